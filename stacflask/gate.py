@@ -1,0 +1,139 @@
+"""The gate: the only room that calls the hooks of a request. It knows people and policy, and nothing of tables or HTTP.
+
+Only ``authorize`` makes a ``Grant``, and ``resolve`` and ``deliver`` take one, so their order cannot be got wrong.
+Nothing here catches a plugin's exception: a policy that breaks closes the door.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from stacflask.errors import NoAnswer, Refused
+from stacflask.values import (
+    ANONYMOUS,
+    UNRESTRICTED,
+    Asset,
+    Challenge,
+    Change,
+    Cql2,
+    Decision,
+    Delivery,
+    Grant,
+    Location,
+    Portion,
+    Principal,
+    Redirect,
+    Request,
+    Restriction,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pluggy
+
+log = logging.getLogger(__name__)
+
+SILENCE = Decision.deny("no plugin vouched")
+
+
+def settle(decisions: Sequence[Decision]) -> Decision:
+    """Weigh the answers of all plugins: the first denial stands, else the first consent, else silence, which refuses.
+
+    A consent keeps the header fields of all consents, and is counted if any of them is.
+    """
+    for decision in decisions:
+        if not decision.allowed:
+            return decision
+    if not decisions:
+        return SILENCE
+    headers = {name: value for decision in reversed(decisions) for name, value in decision.headers.items()}
+    return replace(decisions[0], headers=headers, counted=any(d.counted for d in decisions))
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Puts one question to the plugins at each step."""
+
+    plugins: pluggy.PluginManager
+
+    def authenticate(self, request: Request) -> Principal:
+        """Say who asks; ``ANONYMOUS`` if no plugin knows. Raises BadCredentials."""
+        return self.plugins.hook.authenticate(request=request) or ANONYMOUS
+
+    def challenges(self) -> list[Challenge]:
+        """Give how plugins want to be asked, in their order."""
+        return list(self.plugins.hook.challenge())
+
+    @property
+    def writable(self) -> bool:
+        """Whether any plugin has a word to say on changes; else the Transaction extensions are not there at all."""
+        return bool(self.plugins.hook.authorize_change.get_hookimpls())
+
+    def restrict(self, principal: Principal) -> Restriction:
+        """Say what this principal may see: all conditions joined by AND."""
+        if not self.plugins.hook.restrict.get_hookimpls():
+            return UNRESTRICTED
+        ask = self.plugins.hook.restrict
+        return Restriction(
+            items=_both(ask(principal=principal, of="items")),
+            collections=_both(ask(principal=principal, of="collections")),
+        )
+
+    def authorize(self, principal: Principal, asset: Asset) -> Grant:
+        """Hear every plugin and grant or refuse. Raises Refused."""
+        decision = settle(self.plugins.hook.authorize(principal=principal, asset=asset))
+        _record("download", principal, decision, collection=asset.collection, item=asset.item, asset=asset.key)
+        return Grant(principal, asset, decision)
+
+    def resolve(self, grant: Grant) -> Location:
+        """Find the bytes. Raises NoAnswer, Missing, Offline."""
+        location: Location | None = self.plugins.hook.resolve(asset=grant.asset)
+        if location is None:
+            log.error("no plugin resolves this href", extra={"href": grant.asset.href})
+            raise NoAnswer("No store is configured for this asset.")
+        return location
+
+    def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
+        """Get the bytes ready. Raises NoAnswer, Missing, Unavailable."""
+        delivery: Delivery | None = self.plugins.hook.deliver(
+            principal=grant.principal, asset=grant.asset, location=location, streamed=streamed
+        )
+        if delivery is None or (streamed and isinstance(delivery, Redirect)):
+            log.error("no plugin delivers from this store", extra={"store": location.store, "streamed": streamed})
+            raise NoAnswer("No plugin delivers this asset.")
+        return delivery
+
+    def charge(self, grant: Grant, portion: Portion) -> None:
+        """Let plugins book what is about to leave. Raises Refused."""
+        decision: Decision | None = self.plugins.hook.charge(
+            principal=grant.principal, asset=grant.asset, portion=portion
+        )
+        if decision is not None:
+            asset = grant.asset
+            _record("charge", grant.principal, decision, collection=asset.collection, item=asset.item, asset=asset.key)
+
+    def authorize_change(self, principal: Principal, change: Change) -> None:
+        """Hear every plugin on a change to the catalogue. Raises Refused."""
+        decision = settle(self.plugins.hook.authorize_change(principal=principal, change=change))
+        _record(change.action, principal, decision, collection=change.collection, item=change.item)
+
+
+def _both(conditions: Sequence[Cql2]) -> Cql2 | None:
+    if len(conditions) > 1:
+        return {"op": "and", "args": list(conditions)}
+    return conditions[0] if conditions else None
+
+
+def _record(act: str, principal: Principal, decision: Decision, **about: str | None) -> None:
+    """Log the decision with its reason, and raise it if it is a denial."""
+    log.info(
+        "%s %s",
+        act,
+        "granted" if decision.allowed else "refused",
+        extra={"act": act, "principal": principal.id, "decision": decision.allowed, "reason": decision.reason, **about},
+    )
+    if not decision.allowed:
+        raise Refused(decision, anonymous=principal.anonymous)

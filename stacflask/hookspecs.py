@@ -1,0 +1,178 @@
+"""The hooks, in the order of a program's life. docs/hooks.md tells them at length; the tests hold both together.
+
+How answers combine is said in one of two phrases: "The first answer that is not None is taken." and
+"Every answer counts; one denial outweighs any number of consents."
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import click
+
+    from stacflask.values import (
+        Asset,
+        Challenge,
+        Change,
+        Cql2,
+        Decision,
+        Endpoint,
+        Location,
+        Portion,
+        Principal,
+        Redirect,
+        Request,
+        Services,
+        Stream,
+    )
+
+PROJECT = "stacflask"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+# --- At the start ----------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def startup(services: Services) -> None:
+    """Called once in each process, before the first request or command.
+
+    :param services: what the house offers, above all storage for the plugin's own tables.
+    """
+
+
+@hookspec
+def extend_api() -> Sequence[Endpoint]:  # type: ignore[empty-body]
+    """Add addresses to the API. They stand in the OpenAPI document like core's own.
+
+    :return: the endpoints; those of all plugins are added.
+    """
+
+
+@hookspec
+def extend_cli() -> Sequence[click.Command]:  # type: ignore[empty-body]
+    """Add commands to ``stacflask``.
+
+    :return: click commands or groups; those of all plugins are added.
+    """
+
+
+# --- Who asks --------------------------------------------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def authenticate(request: Request) -> Principal | None:
+    """Say who is asking. Called once for each request, when somebody first wants to know.
+
+    The first answer that is not None is taken. If all are silent, the request is anonymous. Plugins that go to the
+    network should ask to come last (``trylast=True``), so that a cheap answer can spare the journey.
+
+    :param request: method, path, headers, query and client address.
+    :return: the principal, or None if this is not your kind of credential.
+    :raises BadCredentials: it is your kind, and wrong. Nobody else is asked.
+    """
+
+
+@hookspec
+def challenge() -> Challenge | None:
+    """Say how you want to be asked, for WWW-Authenticate and for the OpenAPI document.
+
+    :return: one challenge; those of all plugins are sent.
+    """
+
+
+# --- What may be seen ------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 | None:
+    """Narrow what this principal sees: in searches, lists, single records and downloads alike.
+
+    Every answer counts: they are joined by AND, so a plugin can only narrow.
+
+    :param principal: who asks.
+    :param of: what the condition is about. Items of a hidden collection are hidden without being asked about.
+    :return: a condition in CQL2 JSON, over ``id``, ``collection`` and properties; ``False`` hides all; None: no opinion.
+    """
+
+
+# --- A download, step by step ----------------------------------------------------------------------------------------
+
+
+@hookspec
+def authorize(principal: Principal, asset: Asset) -> Decision | None:
+    """Say whether this principal may take this asset. Called for GET and HEAD; nothing may be charged here.
+
+    Every answer counts; one denial outweighs any number of consents. If all are silent, the asset is refused.
+
+    :param principal: who asks.
+    :param asset: what for; its properties are the item's overlaid with the asset's.
+    :return: ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, or None for no opinion.
+    :raises Unavailable: you cannot tell right now.
+    """
+
+
+@hookspec(firstresult=True)
+def resolve(asset: Asset) -> Location | None:
+    """Say where the asset's bytes are.
+
+    The first answer that is not None is taken. If all are silent, the answer is an error, and the href is logged.
+
+    :param asset: an asset that has been granted.
+    :return: its location, or None if this is not your kind of href.
+    :raises Missing: it is yours, and there is no such object.
+    :raises Offline: it is yours, and must be brought online first.
+    """
+
+
+@hookspec(firstresult=True)
+def deliver(
+    principal: Principal, asset: Asset, location: Location, streamed: bool
+) -> Redirect | Stream | None:
+    """Hand the bytes over, as a temporary address or as a stream through this server.
+
+    The first answer that is not None is taken. If all are silent, the answer is an error.
+
+    :param principal: to whom.
+    :param asset: what; its media type and key make the download's name and type.
+    :param location: where ``resolve`` found it.
+    :param streamed: True if only a stream will do: for HEAD, and where client or deployment want the bytes from here.
+    :return: a ``Redirect`` (never when ``streamed``), a ``Stream``, or None if this is not your store.
+    :raises Missing: the object is not there.
+    :raises Unavailable: the store cannot be reached.
+    """
+
+
+@hookspec(firstresult=True)
+def charge(principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
+    """Book what is about to leave. Called for GET only, once the delivery is ready, just before bytes or address go out.
+
+    The first answer that is not None is taken: a denial refuses the download, and plugins further right are not asked,
+    so they charge nothing.
+
+    :param principal: to whom.
+    :param asset: what.
+    :param portion: which bytes; a redirect is the whole asset, its length as declared or None.
+    :return: ``Decision.deny(...)`` to refuse after all, or None once it is booked, or when you do not count.
+    """
+
+
+# --- Changes over HTTP -----------------------------------------------------------------------------------------------
+
+
+@hookspec
+def authorize_change(principal: Principal, change: Change) -> Decision | None:
+    """Say whether this principal may make this change to the catalogue over HTTP.
+
+    Every answer counts; one denial outweighs any number of consents. If all are silent, the change is refused; if no
+    plugin implements this hook, the Transaction extensions are not even declared.
+
+    :param principal: who asks.
+    :param change: action, collection and item.
+    :return: ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, or None for no opinion.
+    """

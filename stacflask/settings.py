@@ -1,0 +1,181 @@
+"""One frozen ``Settings``, read once from the environment. Every complaint begins with the variable's name."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from stacflask.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+_UNSET: Any = object()
+
+
+def variable(name: str, parse: Callable[[str], Any], text: str, default: Any = _UNSET) -> Any:
+    """Declare one setting: its variable, how it is read, what it does, and its default if it has one."""
+    metadata = {"name": name, "parse": parse, "help": text, "required": default is _UNSET}
+    if default is _UNSET:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _database_url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
+        raise ValueError("expected postgresql://user:password@host:port/name")
+    return f"postgresql+psycopg://{rest}"
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("expected an http or https address without query, such as https://stac.example.org/api")
+    return text.rstrip("/")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
+
+
+def _yes_no(text: str) -> bool:
+    answers = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.strip().lower() not in answers:
+        raise ValueError("expected true or false")
+    return answers[text.strip().lower()]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("expected a whole number above 0")
+    return number
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 86400:  # noqa: PLR2004 - a day
+        raise ValueError("expected seconds above 0")
+    return number
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[^\s/]+", text):
+        raise ValueError("expected a name without spaces and slashes")
+    return text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a deployment may set. The order is that of the table in docs/settings.md."""
+
+    database_url: str = variable("DATABASE_URL", _database_url, "The PostGIS database, in Heroku's spelling too.")
+    plugins: tuple[str, ...] = variable(
+        "STACFLASK_PLUGINS", _words, "Plugins by name, comma separated; the leftmost is asked first.", ()
+    )
+    public_url: str | None = variable(
+        "STACFLASK_PUBLIC_URL", _url, "The address that clients use, path included; every link begins with it.", None
+    )
+    trusted_proxies: tuple[Network, ...] = variable(
+        "STACFLASK_TRUSTED_PROXIES",
+        _networks,
+        "Networks whose Forwarded and X-Forwarded-* fields are believed, where no public address is set.",
+        (),
+    )
+    id: str = variable("STACFLASK_ID", _identifier, "The catalogue's id.", "stacflask")
+    title: str = variable("STACFLASK_TITLE", str, "The catalogue's title.", "stacflask")
+    description: str = variable(
+        "STACFLASK_DESCRIPTION", str, "The catalogue's description.", "A STAC API whose assets can be downloaded."
+    )
+    default_limit: int = variable("STACFLASK_DEFAULT_LIMIT", _positive, "Items in a page, unless asked.", 10)
+    max_limit: int = variable("STACFLASK_MAX_LIMIT", _positive, "Items in a page at most; more is clamped.", 1000)
+    max_body: int = variable("STACFLASK_MAX_BODY", _positive, "Size of a request's body in bytes, at most.", 64 << 20)
+    strict_parameters: bool = variable(
+        "STACFLASK_STRICT_PARAMETERS", _yes_no, "Whether an unknown query parameter is an error (400).", False
+    )
+    show_storage: bool = variable(
+        "STACFLASK_SHOW_STORAGE",
+        _yes_no,
+        "Whether a managed asset's storage address is shown under alternate.",
+        False,
+    )
+    managed_hrefs: tuple[str, ...] = variable(
+        "STACFLASK_MANAGED_HREFS",
+        _words,
+        "Beginnings of http(s) hrefs that are downloaded through this server; other schemes than http(s) always are.",
+        (),
+    )
+    stream_collections: tuple[str, ...] = variable(
+        "STACFLASK_STREAM_COLLECTIONS", _words, "Collections whose bytes are streamed, never redirected.", ()
+    )
+    stream_agents: tuple[str, ...] = variable(
+        "STACFLASK_STREAM_AGENTS",
+        _words,
+        "Beginnings of the User-Agent of clients that send Authorization on to the store, which refuses it: streamed.",
+        ("Wget/1.", "Python-urllib/"),
+    )
+    max_streams: int = variable(
+        "STACFLASK_MAX_STREAMS", _positive, "Streams in flight per process; beyond it, 503 with Retry-After.", 8
+    )
+    validate_schemas: bool = variable(
+        "STACFLASK_VALIDATE_SCHEMAS",
+        _yes_no,
+        "Whether documents must be valid against the JSON schemas of STAC and of the extensions they name.",
+        False,
+    )
+    require_if_match: bool = variable(
+        "STACFLASK_REQUIRE_IF_MATCH", _yes_no, "Whether replacing, patching and deleting need If-Match (428).", False
+    )
+    statement_timeout: float = variable(
+        "STACFLASK_STATEMENT_TIMEOUT", _seconds, "Seconds that one statement of a request may take; then 503.", 20.0
+    )
+    pool_size: int = variable("STACFLASK_POOL_SIZE", _positive, "Database connections per process, at most.", 8)
+    cors_origins: tuple[str, ...] = variable(
+        "STACFLASK_CORS_ORIGINS", _words, "Origins that browsers may call from, comma separated.", ("*",)
+    )
+    log_level: str = variable(
+        "STACFLASK_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "The least that is logged.", "info"
+    )
+    log_format: str = variable("STACFLASK_LOG_FORMAT", _one_of("json", "text"), "How it is logged.", "json")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings. Raises SettingError for the first that is missing or wrong."""
+        return cls(**{f.name: _read(f.metadata, environ) for f in fields(cls) if _given(f.metadata, environ)})
+
+
+def _given(declared: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    if environ.get(declared["name"], "").strip():
+        return True
+    if declared["required"]:
+        raise SettingError(declared["name"], f"missing. {declared['help']}")
+    return False
+
+
+def _read(declared: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+    try:
+        return declared["parse"](environ[declared["name"]].strip())
+    except ValueError as error:
+        # A database address holds a password: the message names the form, never the value.
+        shown = "" if declared["name"] == "DATABASE_URL" else f", not {environ[declared['name']]!r}"
+        raise SettingError(declared["name"], f"{error}{shown}") from error

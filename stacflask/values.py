@@ -1,0 +1,323 @@
+"""The words of the house: what crosses between its rooms, as small frozen records without behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, TypeAlias
+
+Json: TypeAlias = Any
+Document: TypeAlias = dict[str, Any]
+Cql2: TypeAlias = dict[str, Any] | bool
+"""A condition in CQL2 JSON (OGC 21-065r2); ``True`` and ``False`` are conditions too."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+# --- Who asks, and how -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an authenticating plugin may look at.
+
+    ``headers`` are looked up without regard to case. ``address`` is the client's address as far as it can be trusted.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    address: str
+
+    def credentials(self, scheme: str) -> str | None:
+        """Give what follows ``scheme`` (``Bearer``, ``Basic``) in the Authorization header, or None (RFC 9110, 11.4)."""
+        name, _, rest = self.headers.get("Authorization", "").partition(" ")
+        return rest.strip() if name.lower() == scheme.lower() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody, as the plugin that recognised the credentials describes them.
+
+    ``scheme`` names that plugin's kind of credential and is empty for nobody in particular.
+    ``scopes`` are the rights the credential is limited to (``read``, ``write``, ``download``); None: not limited.
+    """
+
+    id: str
+    groups: frozenset[str] = frozenset()
+    scheme: str = ""
+    scopes: frozenset[str] | None = None
+    claims: Mapping[str, Any] = NOTHING
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether no plugin recognised anybody."""
+        return not self.scheme
+
+    def may(self, scope: str) -> bool:
+        """Whether the credential at hand covers ``scope``; what the person may do is another question."""
+        return self.scopes is None or scope in self.scopes
+
+
+ANONYMOUS = Principal("anonymous")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """How a plugin wants to be asked: a WWW-Authenticate value, and the same thing as an OpenAPI security scheme."""
+
+    header: str
+    name: str
+    scheme: Mapping[str, Any]
+
+
+# --- What is asked for -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One asset of an item, or of a collection when ``item`` is None.
+
+    ``href`` is where the bytes truly are; it never leaves the house. ``size`` is ``file:size`` in bytes, where given.
+    ``properties`` are the item's (or the collection's own members), overlaid with the asset's.
+    """
+
+    collection: str
+    item: str | None
+    key: str
+    href: str
+    media_type: str | None = None
+    size: int | None = None
+    roles: tuple[str, ...] = ()
+    properties: Mapping[str, Any] = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change asked for over HTTP. ``item`` is None when the collection itself is meant; a POST has no id yet."""
+
+    action: Literal["create", "replace", "update", "delete"]
+    collection: str
+    item: str | None = None
+
+
+# --- What is decided -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One plugin's answer. ``reason`` is for the log, ``detail`` for the client.
+
+    ``kind`` says how a denial is told: ``forbidden`` (403) or ``exhausted`` (429). ``code`` is the error's code in the
+    answer, ``link`` an address path of this API where the client can change the outcome (a licence to accept).
+    ``headers`` go into the answer either way. ``counted`` forbids caching a consent: every download must come by.
+    """
+
+    allowed: bool
+    reason: str
+    detail: str | None = None
+    kind: Literal["forbidden", "exhausted"] = "forbidden"
+    code: str | None = None
+    link: str | None = None
+    retry_after: int | None = None
+    headers: Mapping[str, str] = NOTHING
+    extra: Mapping[str, Any] = NOTHING
+    counted: bool = False
+
+    @classmethod
+    def allow(cls, reason: str, *, headers: Mapping[str, str] = NOTHING, counted: bool = False) -> Decision:
+        """Consent. ``counted``: answers must not be cached, because each download is counted."""
+        return cls(allowed=True, reason=reason, headers=headers, counted=counted)
+
+    @classmethod
+    def deny(
+        cls,
+        reason: str,
+        *,
+        detail: str | None = None,
+        kind: Literal["forbidden", "exhausted"] = "forbidden",
+        code: str | None = None,
+        link: str | None = None,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] = NOTHING,
+        extra: Mapping[str, Any] = NOTHING,
+    ) -> Decision:
+        """Refuse. ``retry_after`` is in seconds; ``extra`` are further members of the error's body."""
+        return cls(False, reason, detail, kind, code, link, retry_after, headers, extra)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to take one asset. Only the gate makes one, after every plugin has been heard."""
+
+    principal: Principal
+    asset: Asset
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """What may be seen, as conditions on items and on collections; None: everything."""
+
+    items: Cql2 | None = None
+    collections: Cql2 | None = None
+
+
+UNRESTRICTED = Restriction()
+
+# --- How the bytes leave ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an asset's bytes are. ``store`` names the resolver's world (``s3``, ``file``), so ``deliver`` knows its own."""
+
+    store: str
+    path: str
+    options: Mapping[str, Any] = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A temporary address that needs no credentials, good for GET during ``lifetime``."""
+
+    url: str
+    lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Bytes to be sent through this server.
+
+    ``open(first, length)`` yields ``length`` bytes from offset ``first``; it is called once, and only when bytes are to
+    leave. ``length`` is the whole object's size in bytes, ``etag`` a strong validator with its quotes. Ranges,
+    conditions, status and headers are the core's business.
+    """
+
+    open: Callable[[int, int], Iterator[bytes]]
+    length: int
+    etag: str | None = None
+    last_modified: datetime | None = None
+
+
+Delivery: TypeAlias = Redirect | Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The part of an asset that is about to leave: ``length`` bytes from ``first``; None: unknown, as in a redirect."""
+
+    first: int = 0
+    length: int | None = None
+
+    @property
+    def opening(self) -> bool:
+        """Whether it begins at the first byte: a download, and not a further part of one."""
+        return self.first == 0
+
+
+# --- What the catalogue is asked, and what it answers ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A closed interval of time; None is an open end."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemQuery:
+    """Which items, and which page of them. All conditions hold together."""
+
+    limit: int
+    collections: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
+    bbox: tuple[float, ...] | None = None
+    intersects: Document | None = None
+    interval: Interval | None = None
+    filter: Cql2 | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A collection or an item as it is kept: see ``catalog/documents.py`` for the form of ``body``."""
+
+    collection: str
+    id: str
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records in order, with the tokens of the pages before and after, where there are such."""
+
+    records: tuple[Record, ...]
+    next: str | None = None
+    prev: str | None = None
+
+
+# --- What plugins may use and add -----------------------------------------------------------------------------------
+
+
+class Statements(Protocol):
+    """One open transaction."""
+
+    def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Run one SQL statement with ``:name`` parameters; give its rows, if it has any."""
+
+
+class Storage(Protocol):
+    """A plugin's own tables in the catalogue's database."""
+
+    def transaction(self) -> AbstractContextManager[Statements]:
+        """Open a transaction: committed when the block ends, undone when it raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the house offers to plugins at the start of each process."""
+
+    storage: Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to an endpoint that a plugin added. ``values`` come from the path; ``body`` is the parsed JSON."""
+
+    principal: Principal
+    values: Mapping[str, str]
+    body: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A plugin endpoint's reply: JSON, a status, further header fields."""
+
+    body: Json
+    status: int = 200
+    headers: Mapping[str, str] = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address that a plugin adds to the API.
+
+    ``path`` has OpenAPI's form (``/licences/{licenceId}``); ``request`` and ``response`` are JSON Schemas; ``statuses``
+    are the codes it may answer besides those every address has.
+    """
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    handler: Callable[[Call], Answer]
+    summary: str
+    response: Mapping[str, Any]
+    request: Mapping[str, Any] | None = None
+    status: int = 200
+    statuses: Sequence[int] = field(default=())
