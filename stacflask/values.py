@@ -50,7 +50,7 @@ class Principal:
     groups: frozenset[str] = frozenset()
     scheme: str = ""
     scopes: frozenset[str] | None = None
-    claims: Mapping[str, Any] = NOTHING
+    claims: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def anonymous(self) -> bool:
@@ -92,7 +92,7 @@ class Asset:
     media_type: str | None = None
     size: int | None = None
     roles: tuple[str, ...] = ()
-    properties: Mapping[str, Any] = NOTHING
+    properties: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ class Decision:
     code: str | None = None
     link: str | None = None
     retry_after: int | None = None
-    headers: Mapping[str, str] = NOTHING
-    extra: Mapping[str, Any] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
     counted: bool = False
 
     @classmethod
@@ -177,7 +177,7 @@ class Location:
 
     store: str
     path: str
-    options: Mapping[str, Any] = NOTHING
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +276,9 @@ class Statements(Protocol):
 class Storage(Protocol):
     """A plugin's own tables in the catalogue's database."""
 
+    def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Read with one statement of its own; cheaper than a transaction, and tried again if the connection was lost."""
+
     def transaction(self) -> AbstractContextManager[Statements]:
         """Open a transaction: committed when the block ends, undone when it raises."""
 
@@ -302,7 +305,7 @@ class Answer:
 
     body: Json
     status: int = 200
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""The tables. Keys are (collection, id); text compares by code point, so that order and page tokens never depend on a locale.
+
+No sequence, trigger or foreign key: a distributed PostgreSQL can spread the items by collection and id.
+"""
+
+from __future__ import annotations
+
+from geoalchemy2 import Geometry
+from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, MetaData, Table, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+PLUGIN_PREFIX = "plugin_"
+"""Tables that begin so belong to plugins; the catalogue's own migrations leave them alone."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _name() -> Text:
+    return Text(collation="C")
+
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", _name(), primary_key=True),
+    Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
+    Column("document", JSONB, nullable=False, comment="the same for searching, without links and assets"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("collection", _name(), primary_key=True),
+    Column("id", _name(), primary_key=True),
+    Column("datetime", DateTime(timezone=True), nullable=False, comment="datetime, or start_datetime where it is null"),
+    Column("start_datetime", DateTime(timezone=True), nullable=False, comment="start of the range, or datetime"),
+    Column("end_datetime", DateTime(timezone=True), nullable=False, comment="end of the range, or datetime"),
+    Column("geometry", Geometry(srid=4326, spatial_index=False), comment="split at the antimeridian, made valid"),
+    Column("properties", JSONB, nullable=False, comment="as given, for searching"),
+    Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
+    Index("items_datetime_idx", "datetime", "collection", "id"),
+    Index("items_collection_datetime_idx", "collection", "datetime", "id"),
+    Index("items_geometry_idx", "geometry", postgresql_using="gist"),
+)
+
+dictionaries = Table(
+    "dictionaries",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="the zstd dictionary id in each frame"),
+    Column("collection", _name(), nullable=False, comment="whose items it was trained on"),
+    Column("created", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("data", LargeBinary, nullable=False, comment="never delete: items compressed with it cannot be read without"),
+)
