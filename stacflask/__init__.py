@@ -1,5 +1,6 @@
 """The face for plugin authors: the marker, the values and the errors. It imports no Flask and no SQLAlchemy."""
 
+from stacflask.disposition import content_disposition, filename_of
 from stacflask.errors import (
     BadCredentials,
     BadDocument,
@@ -66,5 +67,7 @@ __all__ = [
     "Stream",
     "Unavailable",
     "__version__",
+    "content_disposition",
+    "filename_of",
     "hookimpl",
 ]

@@ -1,0 +1,60 @@
+"""The name that a download is saved under, and how HTTP says it (RFC 6266)."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from stacflask.values import Asset
+
+NAMELESS = "download"
+LONGEST = 255  # bytes, as in most file systems
+ENCODED = ("http", "https", "ftp", "file")
+
+
+def content_disposition(filename: str) -> str:
+    """Give a Content-Disposition value that saves under ``filename``, in ASCII for old clients and in full for others.
+
+    Always ``attachment``: what a catalogue's author wrote (HTML, SVG) must not run in a page of this server, while
+    images in pages, scripts and GIS programs take no notice of it.
+    """
+    name = _clean(filename) or NAMELESS
+    return f"attachment; filename=\"{_ascii(name) or NAMELESS}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def filename_of(asset: Asset) -> str:
+    """Give the name to save an asset under: of its ``file:local_path``, else of its href, else its key."""
+    local = asset.properties.get("file:local_path")
+    path = local if isinstance(local, str) else _path(asset.href)
+    return _clean(path.rpartition("/")[2]) or _clean(asset.key) or NAMELESS
+
+
+def _path(href: str) -> str:
+    """Give an href's path. Only addresses of the web are percent-encoded; a key in a store is taken literally."""
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return ""
+    if parts.scheme in ENCODED:
+        return unquote(parts.path)
+    return href.partition("://")[2].partition("/")[2] if "://" in href else href
+
+
+def _clean(name: str) -> str:
+    """Leave out what is invisible or steers a terminal, replace what separates paths or ends a quotation."""
+    visible = "".join(letter for letter in name if unicodedata.category(letter)[0] != "C")
+    return _fit("".join("_" if letter in '/\\"\u2028\u2029' else letter for letter in visible))
+
+
+def _ascii(name: str) -> str:
+    # NFKD brings new quotes and slashes to light, so the choice comes after it; % misleads old browsers.
+    plain = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    return _fit("".join(letter if " " <= letter <= "~" and letter not in '/\\"%' else "_" for letter in plain))
+
+
+def _fit(name: str) -> str:
+    """Cut a name to what a file system takes, keeping its ending; a name of dots alone is none."""
+    short = name.strip().encode()[-LONGEST:].decode(errors="ignore").strip()
+    return short if short.strip(".") else ""

@@ -1,0 +1,93 @@
+"""The name of a download, and the header that says it."""
+
+import re
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stacflask import Asset, content_disposition, filename_of
+
+FORM = re.compile(r"attachment; filename=\"([ -~]*)\"; filename\*=UTF-8''([A-Za-z0-9_.~%-]+)")
+
+
+def asset(href: str, key: str = "data", **properties: object) -> Asset:
+    return Asset("c", "i", key, href, properties=properties)
+
+
+@pytest.mark.parametrize(
+    ("href", "name"),
+    [
+        ("s3://bucket/a/B04.tif", "B04.tif"),
+        ("s3://bucket/a/100%25 wet.tif", "100%25 wet.tif"),
+        ("s3://bucket/a/what?.tif", "what?.tif"),
+        ("https://host/a/100%25%20wet.tif?token=1#part", "100% wet.tif"),
+        ("https://host/a/b%2Fc.tif", "c.tif"),
+        ("file:///data/m%C3%BCll.tif", "müll.tif"),
+        ("tape:/vault/7/scene.zip", "scene.zip"),
+        ("s3://bucket/scene.zarr/", "data"),
+        ("s3://bucket", "data"),
+        ("https://host", "data"),
+        ("https://[broken/a.tif", "data"),
+        ("s3://bucket/..", "data"),
+        ("s3://bucket/a\r\nSet-Cookie: b.tif", "aSet-Cookie: b.tif"),
+        ("s3://bucket/photo\u202efit.exe", "photofit.exe"),
+        ('s3://bucket/a"b\\c.tif', "a_b_c.tif"),
+    ],
+)
+def test_name_of_an_asset(href: str, name: str) -> None:
+    """The name is the end of the href, decoded where hrefs are encoded, without what could deceive or break out."""
+    assert filename_of(asset(href)) == name
+
+
+def test_local_path_goes_first() -> None:
+    """What the file extension calls the file outweighs the name it has in the store."""
+    assert filename_of(asset("s3://bucket/0a1b2c", **{"file:local_path": "S2/GRANULE/B04.jp2"})) == "B04.jp2"
+
+
+def test_an_asset_without_any_name() -> None:
+    """Where href and key give nothing printable, there is still a name."""
+    assert filename_of(asset("s3://bucket/", key="\n")) == "download"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("B04.tif", "attachment; filename=\"B04.tif\"; filename*=UTF-8''B04.tif"),
+        ("müll 1.tif", "attachment; filename=\"mull 1.tif\"; filename*=UTF-8''m%C3%BCll%201.tif"),
+        ("数据.tif", "attachment; filename=\"__.tif\"; filename*=UTF-8''%E6%95%B0%E6%8D%AE.tif"),
+        ('a"; x="b', "attachment; filename=\"a_; x=_b\"; filename*=UTF-8''a_%3B%20x%3D_b"),
+        ("＂℀.tif", "attachment; filename=\"_a_c.tif\"; filename*=UTF-8''%EF%BC%82%E2%84%80.tif"),  # noqa: RUF001
+        ("50%.tif", "attachment; filename=\"50_.tif\"; filename*=UTF-8''50%25.tif"),
+        ("../../etc/passwd", "attachment; filename=\".._.._etc_passwd\"; filename*=UTF-8''.._.._etc_passwd"),
+        ("\r\n", "attachment; filename=\"download\"; filename*=UTF-8''download"),
+    ],
+)
+def test_header(name: str, value: str) -> None:
+    """Both forms of the name stand in the header, each in its own alphabet."""
+    assert content_disposition(name) == value
+
+
+@given(st.text())
+def test_header_keeps_its_form(name: str) -> None:
+    """Whatever a catalogue calls a file, nothing leaves the quotation, no path remains, and a file system takes it."""
+    found = FORM.fullmatch(content_disposition(name))
+    assert found
+    for form in (found[1], unquote(found[2], errors="strict")):
+        assert not set(form) & set('"\\/\r\n\0')
+        assert form.strip(".")
+        assert len(form.encode()) <= 255
+
+
+@given(st.text(), st.text(min_size=1))
+def test_name_of_any_href(href: str, key: str) -> None:
+    """Any href and key give a name, and the header's full form is that very name."""
+    name = filename_of(asset(href, key))
+    assert name
+    assert unquote(content_disposition(name).rpartition("''")[2]) == name
+
+
+def test_long_names_keep_their_ending() -> None:
+    """A name that no file system would take loses its beginning, since the ending tells the type."""
+    assert filename_of(asset("s3://bucket/" + "ü" * 300 + ".tif")).endswith("ü.tif")
