@@ -65,7 +65,7 @@ class Gate:
 
     def challenges(self) -> list[Challenge]:
         """Give how plugins want to be asked, in their order."""
-        return list(self.plugins.hook.challenge())
+        return [challenge for several in self.plugins.hook.challenge() for challenge in several]
 
     @property
     def writable(self) -> bool:

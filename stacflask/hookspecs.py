@@ -79,10 +79,10 @@ def authenticate(request: Request) -> Principal | None:
 
 
 @hookspec
-def challenge() -> Challenge | None:
+def challenge() -> Sequence[Challenge]:  # type: ignore[empty-body]
     """Say how you want to be asked, for WWW-Authenticate and for the OpenAPI document.
 
-    :return: one challenge; those of all plugins are sent.
+    :return: the challenges, best first; those of all plugins are sent.
     """
 
 
