@@ -43,6 +43,8 @@ def upgrade() -> None:
         sa.Column(
             "geometry", Geometry(srid=4326, spatial_index=False), comment="split at the antimeridian, made valid"
         ),
+        sa.Column("lowest", sa.Double, comment="height of a 6-number bbox's lower side; null is 0"),
+        sa.Column("highest", sa.Double, comment="height of a 6-number bbox's upper side; null is 0"),
         sa.Column("properties", JSONB, nullable=False, comment="as given, for searching"),
         sa.Column("body", sa.LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
         sa.PrimaryKeyConstraint("collection", "id", name="items_pkey"),

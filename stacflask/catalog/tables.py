@@ -6,7 +6,7 @@ No sequence, trigger or foreign key: a distributed PostgreSQL can spread the ite
 from __future__ import annotations
 
 from geoalchemy2 import Geometry
-from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, MetaData, Table, Text, func
+from sqlalchemy import BigInteger, Column, DateTime, Double, Index, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 PLUGIN_PREFIX = "plugin_"
@@ -43,6 +43,8 @@ items = Table(
     Column("start_datetime", DateTime(timezone=True), nullable=False, comment="start of the range, or datetime"),
     Column("end_datetime", DateTime(timezone=True), nullable=False, comment="end of the range, or datetime"),
     Column("geometry", Geometry(srid=4326, spatial_index=False), comment="split at the antimeridian, made valid"),
+    Column("lowest", Double, comment="height of a 6-number bbox's lower side; null is 0"),
+    Column("highest", Double, comment="height of a 6-number bbox's upper side; null is 0"),
     Column("properties", JSONB, nullable=False, comment="as given, for searching"),
     Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
     Index("items_datetime_idx", "datetime", "collection", "id"),

@@ -1,0 +1,75 @@
+"""Pages by position: a token says after (or before) which sort values the page lies, and nothing else.
+
+A token can be forged into nothing but another position: what may be seen is asked anew on every page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import orjson
+
+from stacflask.errors import BadQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in an order: between the row with these sort values and the next, looking forward or backward."""
+
+    values: tuple[Any, ...]
+    backward: bool = False
+
+
+def encode(position: Position) -> str:
+    """Give the token of a position."""
+    mark = "<" if position.backward else ">"
+    return base64.urlsafe_b64encode(orjson.dumps([mark, *position.values])).rstrip(b"=").decode()
+
+
+def decode(token: str, width: int) -> Position:
+    """Read a token of ``width`` sort values. Raises BadQuery."""
+    try:
+        mark, *values = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        if mark not in ("<", ">") or len(values) != width or not all(isinstance(value, str) for value in values):
+            raise ValueError
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise BadQuery("token", "not a token of this list; follow the links instead of making one") from error
+    return Position(tuple(values), backward=mark == "<")
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[Row]):
+    """The rows of one page in their order, and the positions beside it, where there is something."""
+
+    rows: Sequence[Row]
+    next: str | None
+    prev: str | None
+
+
+def cut(rows: Sequence[Row], limit: int, position: Position | None, key: Any) -> Slice[Row]:
+    """Make a page of up to ``limit`` rows out of up to ``limit + 1`` that were read in the position's direction.
+
+    ``key(row)`` gives a row's sort values. Coming from a page, there is one to go back to.
+    """
+    backward = position is not None and position.backward
+    more = len(rows) > limit
+    kept = rows[:limit]
+    if backward:
+        kept = kept[::-1]
+    if not kept:
+        return Slice([], None, None)
+    has_next = more if not backward else True
+    has_prev = more if backward else position is not None
+    return Slice(
+        kept,
+        encode(Position(key(kept[-1]))) if has_next else None,
+        encode(Position(key(kept[0]), backward=True)) if has_prev else None,
+    )

@@ -1,0 +1,92 @@
+"""Reading the catalogue: one query each."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from stacflask.catalog import paging
+from stacflask.catalog.codec import Codec
+from stacflask.catalog.documents import asset_of
+from stacflask.catalog.search import item_key, item_position, select_collections, select_items, visible
+from stacflask.catalog.search import visible_collections as seen_collections
+from stacflask.catalog.tables import collections, dictionaries, items
+from stacflask.errors import NotFound
+from stacflask.values import Asset, ItemQuery, Page, Record, Restriction
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql import Select
+
+    from stacflask.catalog.database import Database
+
+_ITEM = sa.select(items.c.body).where(
+    items.c.collection == sa.bindparam("collection"), items.c.id == sa.bindparam("item")
+)
+_COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindparam("collection"))
+
+
+def etag_of(frame: bytes) -> str:
+    """Give the validator of what is kept, without quotes. It changes with the document."""
+    return hashlib.blake2b(frame, digest_size=8).hexdigest()
+
+
+class Catalog:
+    """The catalogue as seen under a restriction, which every call takes."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.codec = Codec(self._dictionary)
+
+    def collection(self, collection: str, restriction: Restriction) -> Record:
+        """Give one collection. Raises NotFound, for a hidden one too."""
+        statement = _COLLECTION.where(*seen_collections(restriction))
+        frame = self._one(statement, {"collection": collection})
+        if frame is None:
+            raise NotFound(f"There is no collection {collection!r}.")
+        return self._record(collection, collection, frame)
+
+    def collections(self, limit: int, token: str | None, restriction: Restriction) -> Page:
+        """Give a page of collections, in the order of their ids."""
+        statement = select_collections(limit, token, restriction)
+        rows = self.database.read(lambda connection: connection.execute(statement).all())
+        position = paging.decode(token, 1) if token is not None else None
+        part = paging.cut(rows, limit, position, lambda row: (row.id,))
+        return Page(tuple(self._record(row.id, row.id, row.body) for row in part.rows), part.next, part.prev)
+
+    def item(self, collection: str, item: str, restriction: Restriction) -> Record:
+        """Give one item. Raises NotFound, whether item or collection are absent or hidden."""
+        frame = self._one(_ITEM.where(*visible(restriction)), {"collection": collection, "item": item})
+        if frame is None:
+            raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
+        return self._record(collection, item, frame)
+
+    def search(self, query: ItemQuery, restriction: Restriction) -> Page:
+        """Give a page of items, newest first."""
+        statement = select_items(query, restriction)
+        rows = self.database.read(lambda connection: connection.execute(statement).all())
+        part = paging.cut(rows, query.limit, item_position(query.token), item_key)
+        records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
+        return Page(records, part.next, part.prev)
+
+    def asset(self, collection: str, item: str | None, key: str, restriction: Restriction) -> Asset:
+        """Give one asset that is downloaded through the server, of an item or, with None, of the collection itself.
+
+        Raises NotFound: collection, item or asset are absent or hidden, or the asset's href is an ordinary one.
+        """
+        record = self.collection(collection, restriction) if item is None else self.item(collection, item, restriction)
+        asset = asset_of(record.body, collection, item, key)
+        if asset is None:
+            raise NotFound(f"There is no asset {key!r} to be downloaded.")
+        return asset
+
+    def _one(self, statement: Select[Any], values: dict[str, str]) -> bytes | None:
+        return self.database.read(lambda connection: connection.execute(statement, values).scalar_one_or_none())
+
+    def _record(self, collection: str, identifier: str, frame: bytes) -> Record:
+        return Record(collection, identifier, self.codec.decompress(frame), etag_of(frame))
+
+    def _dictionary(self, identifier: int) -> bytes:
+        statement = sa.select(dictionaries.c.data).where(dictionaries.c.id == identifier)
+        return self.database.read(lambda connection: connection.execute(statement).scalar_one())

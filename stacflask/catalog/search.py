@@ -1,0 +1,167 @@
+"""From a query to SQL: small functions from one parameter to one condition or none, and a fold over them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from geoalchemy2 import WKBElement
+from geoalchemy2.functions import ST_Intersects, ST_MakeEnvelope
+
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
+from stacflask.catalog.paging import Position, decode
+from stacflask.catalog.tables import collections, items
+from stacflask.errors import BadQuery
+from stacflask.stac.geometry import to_wkb
+from stacflask.stac.times import format_instant, parse_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.sql import ColumnElement, Select
+
+    from stacflask.values import ItemQuery, Restriction
+
+Condition = sa.ColumnElement[bool]
+
+LONG_BBOX = 6
+"""Numbers in a bbox with heights."""
+
+
+def in_collections(query: ItemQuery) -> Condition | None:
+    """``collections``: any of these."""
+    return None if query.collections is None else _any_of(items.c.collection, query.collections)
+
+
+def with_ids(query: ItemQuery) -> Condition | None:
+    """``ids``: any of these."""
+    return None if query.ids is None else _any_of(items.c.id, query.ids)
+
+
+def within_bbox(query: ItemQuery) -> Condition | None:
+    """``bbox``: the footprint meets the box, which crosses the antimeridian where west is greater than east.
+
+    Items without geometry match no box. Heights are those of the item's own bbox; without any, it lies at 0.
+    """
+    if query.bbox is None:
+        return None
+    if len(query.bbox) != LONG_BBOX:
+        west, south, east, north = query.bbox
+        return _meets_box(west, south, east, north)
+    west, south, low, east, north, high = query.bbox
+    return sa.and_(
+        _meets_box(west, south, east, north),
+        sa.func.coalesce(items.c.lowest, 0) <= high,
+        sa.func.coalesce(items.c.highest, 0) >= low,
+    )
+
+
+def _meets_box(west: float, south: float, east: float, north: float) -> Condition:
+    if west <= east:
+        return ST_Intersects(items.c.geometry, ST_MakeEnvelope(west, south, east, north, 4326))
+    return sa.or_(_meets_box(west, south, 180, north), _meets_box(-180, south, east, north))
+
+
+def intersecting(query: ItemQuery) -> Condition | None:
+    """``intersects``: the footprint meets the geometry."""
+    if query.intersects is None:
+        return None
+    return ST_Intersects(items.c.geometry, WKBElement(to_wkb(query.intersects), srid=4326, extended=True))
+
+
+def during(query: ItemQuery) -> Condition | None:
+    """``datetime``: the item's instant or range meets the interval."""
+    if query.interval is None:
+        return None
+    bounds = []
+    if query.interval.end is not None:
+        bounds.append(items.c.start_datetime <= query.interval.end)
+    if query.interval.start is not None:
+        bounds.append(items.c.end_datetime >= query.interval.start)
+    return sa.and_(*bounds)
+
+
+def matching(query: ItemQuery) -> Condition | None:
+    """``filter``: CQL2."""
+    return None if query.filter is None else condition(query.filter, ITEM_FIELDS)
+
+
+FOLD: tuple[Callable[[ItemQuery], Condition | None], ...] = (
+    in_collections,
+    with_ids,
+    within_bbox,
+    intersecting,
+    during,
+    matching,
+)
+
+
+def _any_of(column: ColumnElement[Any], values: tuple[str, ...]) -> Condition:
+    return column == values[0] if len(values) == 1 else column.in_(values)
+
+
+# --- What may be seen ------------------------------------------------------------------------------------------------
+
+
+def visible(restriction: Restriction) -> Iterator[Condition]:
+    """Give the conditions under which an item may be seen: its own, and those on its collection."""
+    if restriction.items is not None:
+        yield condition(restriction.items, ITEM_FIELDS)
+    if restriction.collections is not None:
+        seen = sa.select(collections.c.id).where(condition(restriction.collections, COLLECTION_FIELDS))
+        yield items.c.collection.in_(seen)
+
+
+def visible_collections(restriction: Restriction) -> Iterator[Condition]:
+    """Give the conditions under which a collection may be seen."""
+    if restriction.collections is not None:
+        yield condition(restriction.collections, COLLECTION_FIELDS)
+
+
+# --- The statement ---------------------------------------------------------------------------------------------------
+
+ORDER = (items.c.datetime, items.c.collection, items.c.id)
+"""Newest first; then by collection and id, so that the order is total. All descending: one index, one comparison."""
+
+
+def select_items(query: ItemQuery, restriction: Restriction) -> Select[Any]:
+    """Select the records of one page, and one more if there is one, in the direction of the query's position."""
+    position = item_position(query.token)
+    conditions = [made for build in FOLD if (made := build(query)) is not None]
+    statement = sa.select(items.c.collection, items.c.id, items.c.datetime, items.c.body)
+    statement = statement.where(*conditions, *visible(restriction))
+    backward = position is not None and position.backward
+    if position is not None:
+        here = sa.tuple_(*(sa.literal(value, column.type) for value, column in zip(position.values, ORDER, strict=True)))
+        order = sa.tuple_(*ORDER)
+        statement = statement.where(order > here if backward else order < here)
+    directed = [column.asc() if backward else column.desc() for column in ORDER]
+    return statement.order_by(*directed).limit(query.limit + 1)
+
+
+def item_position(token: str | None) -> Position | None:
+    """Read a token of the items' order. Raises BadQuery."""
+    if token is None:
+        return None
+    position = decode(token, len(ORDER))
+    try:
+        moment = parse_instant(position.values[0])
+    except ValueError as error:
+        raise BadQuery("token", "not a token of this list") from error
+    return Position((moment, *position.values[1:]), backward=position.backward)
+
+
+def item_key(row: Any) -> tuple[str, str, str]:
+    """Give a row's sort values as they stand in a token."""
+    return format_instant(row.datetime), row.collection, row.id
+
+
+def select_collections(limit: int, token: str | None, restriction: Restriction) -> Select[Any]:
+    """Select the collections of one page in the order of their ids, and one more if there is one."""
+    position = decode(token, 1) if token is not None else None
+    statement = sa.select(collections.c.id, collections.c.body).where(*visible_collections(restriction))
+    backward = position is not None and position.backward
+    if position is not None:
+        here = position.values[0]
+        statement = statement.where(collections.c.id < here if backward else collections.c.id > here)
+    return statement.order_by(collections.c.id.desc() if backward else collections.c.id).limit(limit + 1)

@@ -1,0 +1,191 @@
+"""Changing the catalogue one request at a time: each is one transaction, and what is refused leaves no trace.
+
+A new item shares a lock on its collection with other new items, and excludes its deletion: no item is ever orphaned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import sqlalchemy as sa
+from geoalchemy2 import WKBElement
+from sqlalchemy.dialects.postgresql import insert
+
+from stacflask.catalog import documents, extents
+from stacflask.catalog.reading import Catalog, etag_of
+from stacflask.catalog.rows import heights, span_of
+from stacflask.catalog.tables import collections, dictionaries, items
+from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed
+from stacflask.stac.geometry import to_wkb
+from stacflask.values import Document, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    Change = Callable[[Document], Document]
+
+
+class Writer:
+    """Writes documents that have been checked. ``managed`` tells storage hrefs from ordinary ones."""
+
+    def __init__(self, catalog: Catalog, managed: documents.Managed) -> None:
+        self._database = catalog.database
+        self._codec = catalog.codec
+        self._managed = managed
+
+    # --- Items
+
+    def create_items(self, collection: str, given: Sequence[Document]) -> list[Record]:
+        """Create all these items or none. Raises NotFound for the collection, Conflict if one exists or comes twice."""
+        with self._database.write() as connection:
+            self._share(connection, collection)
+            dictionary = self._dictionary(connection, collection)
+            rows = [self._row(document, collection, dictionary) for document in given]
+            created = {row["id"] for row in rows}
+            if len(created) < len(rows):
+                raise Conflict("The same id stands twice in what was sent.")
+            statement = insert(items).on_conflict_do_nothing().returning(items.c.id)
+            done = connection.execute(statement, sorted(rows, key=lambda row: row["id"])).scalars().all() if rows else []
+            if len(done) < len(rows):
+                raise Conflict(f"These items exist already: {_some(created.difference(done))}.")
+            self._widen(connection, collection, given, rows)
+        return [self._record(row) for row in rows]
+
+    def change_item(self, collection: str, item: str, change: Change, if_match: Sequence[str] | None) -> Record:
+        """Replace an item by what ``change`` makes of it, under a lock. Raises NotFound, PreconditionFailed."""
+        with self._database.write() as connection:
+            self._share(connection, collection)
+            frame = self._locked(connection, items.c.body, items, _key(collection, item), "item", item, if_match)
+            document = change(documents.original(self._codec.decompress(frame)))
+            row = self._row(document, collection, self._dictionary(connection, collection))
+            connection.execute(sa.update(items).where(_key(collection, item)).values(row))
+            self._widen(connection, collection, [document], [row])
+        return self._record(row)
+
+    def delete_item(self, collection: str, item: str, if_match: Sequence[str] | None) -> None:
+        """Delete an item. Raises NotFound, PreconditionFailed."""
+        with self._database.write() as connection:
+            self._locked(connection, items.c.body, items, _key(collection, item), "item", item, if_match)
+            connection.execute(sa.delete(items).where(_key(collection, item)))
+
+    # --- Collections
+
+    def create_collection(self, document: Document) -> Record:
+        """Create a collection. Raises Conflict if it exists."""
+        row = self._collection_row(document)
+        statement = insert(collections).values(row).on_conflict_do_nothing().returning(collections.c.id)
+        with self._database.write() as connection:
+            if connection.execute(statement).scalar_one_or_none() is None:
+                raise Conflict(f"Collection {document['id']!r} exists already.")
+        return self._collection_record(row)
+
+    def change_collection(self, collection: str, change: Change, if_match: Sequence[str] | None) -> Record:
+        """Replace a collection's document, keeping its items. Raises NotFound, PreconditionFailed."""
+        where = collections.c.id == collection
+        with self._database.write() as connection:
+            frame = self._locked(
+                connection, collections.c.body, collections, where, "collection", collection, if_match
+            )
+            row = self._collection_row(change(documents.original(self._codec.decompress(frame))))
+            connection.execute(sa.update(collections).where(where).values(row))
+        return self._collection_record(row)
+
+    def delete_collection(self, collection: str, if_match: Sequence[str] | None, *, force: bool) -> None:
+        """Delete a collection; with ``force`` its items too. Raises NotFound, PreconditionFailed, Conflict."""
+        where = collections.c.id == collection
+        belonging = items.c.collection == collection
+        with self._database.write() as connection:
+            self._locked(connection, collections.c.body, collections, where, "collection", collection, if_match)
+            count = connection.execute(sa.select(sa.func.count()).select_from(items).where(belonging)).scalar_one()
+            if count and not force:
+                raise Conflict(
+                    f"Collection {collection!r} has {count} items. Delete them first, or say force=true to delete all.",
+                    code="CollectionNotEmpty",
+                )
+            connection.execute(sa.delete(items).where(belonging))
+            connection.execute(sa.delete(collections).where(where))
+
+    # --- Their parts
+
+    def _locked(
+        self,
+        connection: Connection,
+        column: Any,
+        table: sa.Table,
+        where: sa.ColumnElement[bool],
+        kind: str,
+        name: str,
+        if_match: Sequence[str] | None,
+    ) -> bytes:
+        frame = connection.execute(sa.select(column).select_from(table).where(where).with_for_update()).scalar()
+        if frame is None:
+            raise NotFound(f"There is no {kind} {name!r}.")
+        if if_match is not None and "*" not in if_match and etag_of(frame) not in if_match:
+            raise PreconditionFailed(f"The {kind} has changed since it was read.")
+        return bytes(frame)
+
+    def _share(self, connection: Connection, collection: str) -> None:
+        statement = sa.select(collections.c.id).where(collections.c.id == collection)
+        if connection.execute(statement.with_for_update(read=True, key_share=True)).scalar() is None:
+            raise NotFound(f"There is no collection {collection!r}.")
+
+    def _dictionary(self, connection: Connection, collection: str) -> int:
+        newest = sa.select(dictionaries.c.id).where(dictionaries.c.collection == collection)
+        found = connection.execute(newest.order_by(dictionaries.c.created.desc()).limit(1)).scalar()
+        return found or 0
+
+    def _row(self, document: Document, collection: str, dictionary: int) -> dict[str, Any]:
+        parts = documents.split_item(orjson.dumps(document), collection, self._managed)
+        span = _checked_span(parts)
+        lowest, highest = heights(parts.bbox)
+        geometry = document["geometry"]
+        return {
+            "collection": collection,
+            "id": parts.id,
+            "datetime": span.order,
+            "start_datetime": span.start,
+            "end_datetime": span.end,
+            "geometry": WKBElement(to_wkb(geometry, parts.bbox), srid=4326, extended=True) if geometry else None,
+            "lowest": lowest,
+            "highest": highest,
+            "properties": document["properties"],
+            "body": self._codec.compress(parts.body, dictionary),
+        }
+
+    def _collection_row(self, document: Document) -> dict[str, Any]:
+        body = documents.collection_body(document, self._managed)
+        return {
+            "id": document["id"],
+            "body": self._codec.compress(body),
+            "document": documents.searchable(document),
+        }
+
+    def _record(self, row: dict[str, Any]) -> Record:
+        return Record(row["collection"], row["id"], self._codec.decompress(row["body"]), etag_of(row["body"]))
+
+    def _collection_record(self, row: dict[str, Any]) -> Record:
+        return Record(row["id"], row["id"], self._codec.decompress(row["body"]), etag_of(row["body"]))
+
+    def _widen(
+        self, connection: Connection, collection: str, given: Sequence[Document], rows: Sequence[dict[str, Any]]
+    ) -> None:
+        ...
+
+
+def _checked_span(parts: documents.Parts) -> Any:
+    try:
+        return span_of(*parts.times)
+    except ValueError as error:
+        raise BadDocument("/properties/datetime", str(error)) from error
+
+
+def _key(collection: str, item: str) -> sa.ColumnElement[bool]:
+    return sa.and_(items.c.collection == collection, items.c.id == item)
+
+
+def _some(names: set[str], most: int = 10) -> str:
+    shown = ", ".join(sorted(names)[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
