@@ -1,0 +1,352 @@
+"""API keys: whoever sends one is known by its name and groups, and limited to its scopes.
+
+A key is ``sfk_<id>_<secret>``: the id finds the row, the secret is 256 random bits. Only a SHA-256 is kept. Slow hashes
+such as bcrypt hinder the guessing of passwords that people choose; nobody guesses 256 bits, and every request would pay
+for the delay.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stacflask import BadCredentials, Challenge, Cql2, Decision, Principal, SettingError, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stacflask import Request, Services, Storage
+
+CACHE = "STACFLASK_API_KEYS_CACHE"
+SCHEME = "api_key"
+PREFIX = "sfk_"
+KEY = re.compile(r"sfk_([0-9a-f]{8})_[A-Za-z0-9_-]{8,200}")
+SCOPES = ("read", "download", "write")
+RESERVED = ("*", "@", "-", "anonymous")
+"""Words that mean many or nobody where rights are granted, so no key may be called so."""
+
+CHALLENGES = (
+    Challenge(
+        'Bearer realm="stacflask"',
+        "apiKey",
+        {"type": "http", "scheme": "bearer", "description": f"An API key; it begins with `{PREFIX}`."},
+    ),
+    Challenge(
+        'Basic realm="stacflask", charset="UTF-8"',
+        "apiKeyAsPassword",
+        {"type": "http", "scheme": "basic", "description": "An API key as the password; any user name."},
+    ),
+)
+
+
+def create_plugin(environ: Mapping[str, str]) -> ApiKeys:
+    """Make the plugin. Raises SettingError."""
+    try:
+        return ApiKeys(cache=_seconds(environ.get(CACHE) or "5"))
+    except ValueError as error:
+        raise SettingError(CACHE, str(error)) from error
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 3600:  # noqa: PLR2004 - an hour
+        raise ValueError(f"expected seconds from 0 to 3600, not {text!r}")
+    return seconds
+
+
+# --- Rules -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is kept, without its secret. ``hash`` is the SHA-256 of the whole."""
+
+    id: str
+    hash: bytes
+    principal: Principal
+    expires: datetime | None
+
+
+def presented(request: Request) -> str | None:
+    """Give the key that came with a request, right or wrong; None if nothing came that is for us to judge.
+
+    Another kind of Bearer token may be for another plugin. Basic is ours alone. Raises BadCredentials.
+    """
+    token = request.credentials("Bearer")
+    if token is not None:
+        return token if token.startswith(PREFIX) else None
+    pair = request.credentials("Basic")
+    return None if pair is None else _password(pair)
+
+
+def _password(pair: str) -> str:
+    try:
+        return base64.b64decode(pair, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        raise BadCredentials("The Authorization field is not well-formed Basic.") from None
+
+
+def digest(key: str) -> bytes:
+    """Give what is kept of a key."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def wrong() -> BadCredentials:
+    """Give one error for all that is wrong, so that trying teaches nothing."""
+    return BadCredentials("The API key is not valid.")
+
+
+def check(key: Key, text: str, now: datetime) -> None:
+    """Raise BadCredentials unless ``text`` is this key and the key is in force."""
+    if not hmac.compare_digest(key.hash, digest(text)):
+        raise wrong()
+    if key.expires is not None and key.expires <= now:
+        raise BadCredentials("The API key has expired.")
+
+
+def lacks(principal: Principal, scope: str) -> bool:
+    """Whether the principal came with a key that does not cover ``scope``."""
+    return principal.scheme == SCHEME and not principal.may(scope)
+
+
+def expiry(text: str, now: datetime) -> datetime:
+    """Read when a key ends: ``90d``, ``12h``, or a date or time of ISO 8601, in UTC unless it says otherwise."""
+    span = re.fullmatch(r"(\d{1,6})([hdw])", text)
+    if span:
+        unit = {"h": "hours", "d": "days", "w": "weeks"}[span[2]]
+        return now + timedelta(**{unit: int(span[1])})
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+# --- Storage ---------------------------------------------------------------------------------------------------------
+
+
+class Keys:
+    """The keys in the database. What is read is remembered for up to ``cache`` seconds, a revoked key too."""
+
+    def __init__(self, storage: Storage, cache: float) -> None:
+        self._storage = storage
+        self._span = max(cache, 1e-6)
+        self._remembered = lru_cache(maxsize=4096)(self._read)
+        self._noted = lru_cache(maxsize=4096)(self._note)
+
+    def find(self, key_id: str) -> Key:
+        """Give the key with this id. Raises BadCredentials if there is none, or it was revoked."""
+        return self._remembered(key_id, int(time.monotonic() / self._span))
+
+    def used(self, key_id: str, today: date) -> None:
+        """Note that the key was used today."""
+        self._noted(key_id, today)
+
+    def _read(self, key_id: str, _: int) -> Key:
+        rows = self._storage.rows(
+            "SELECT hash, name, groups, scopes, expires FROM plugin_api_keys WHERE id = :id AND revoked IS NULL",
+            id=key_id,
+        )
+        if not rows:
+            raise wrong()
+        row = rows[0]
+        principal = Principal(row["name"], frozenset(row["groups"]), SCHEME, frozenset(row["scopes"]))
+        return Key(key_id, bytes(row["hash"]), principal, row["expires"])
+
+    def _note(self, key_id: str, today: date) -> None:
+        with self._storage.transaction() as statements:
+            statements.rows(
+                "UPDATE plugin_api_keys SET last_used = :today WHERE id = :id AND last_used IS DISTINCT FROM :today",
+                id=key_id,
+                today=today,
+            )
+
+    def add(self, text: str, **values: Any) -> bool:
+        """Keep a new key; ``values`` are its name, groups, scopes, expires and note. False if its id is taken."""
+        with self._storage.transaction() as statements:
+            return bool(
+                statements.rows(
+                    "INSERT INTO plugin_api_keys (id, hash, name, groups, scopes, expires, note) "
+                    "VALUES (:id, :hash, :name, :groups, :scopes, :expires, :note) ON CONFLICT DO NOTHING RETURNING id",
+                    id=text[len(PREFIX) : len(PREFIX) + 8],
+                    hash=digest(text),
+                    **values,
+                )
+            )
+
+    def revoke(self, key_id: str) -> bool:
+        """End a key. False if there is none in force with this id."""
+        with self._storage.transaction() as statements:
+            return bool(
+                statements.rows(
+                    "UPDATE plugin_api_keys SET revoked = now() WHERE id = :id AND revoked IS NULL RETURNING id",
+                    id=key_id,
+                )
+            )
+
+    def all(self) -> list[Mapping[str, Any]]:
+        """Give every key, newest first, with its ``state``."""
+        return self._storage.rows(
+            "SELECT id, name, groups, scopes, expires, last_used, note, CASE WHEN revoked IS NOT NULL THEN 'revoked' "
+            "WHEN expires <= now() THEN 'expired' ELSE 'valid' END AS state FROM plugin_api_keys ORDER BY created DESC"
+        )
+
+
+# --- Hooks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ApiKeys:
+    """The plugin. ``cache``: seconds for which a key is believed once looked up; a revocation takes as long to hold."""
+
+    cache: float = 5.0
+    keys: Keys = field(init=False, repr=False)
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Take the storage."""
+        self.keys = Keys(services.storage, self.cache)
+
+    @hookimpl
+    def authenticate(self, request: Request) -> Principal | None:
+        """Recognise the holder of a key."""
+        text = presented(request)
+        if text is None:
+            return None
+        form = KEY.fullmatch(text)
+        if form is None:
+            raise wrong()
+        key, now = self.keys.find(form[1]), datetime.now(UTC)
+        check(key, text, now)
+        self.keys.used(key.id, now.date())
+        return key.principal
+
+    @hookimpl
+    def challenge(self) -> Sequence[Challenge]:
+        """Ask for a key, as Bearer or as Basic."""
+        return CHALLENGES
+
+    @hookimpl
+    def restrict(self, principal: Principal) -> Cql2 | None:
+        """Hide all from a key that may not read."""
+        return False if lacks(principal, "read") else None
+
+    @hookimpl
+    def authorize(self, principal: Principal) -> Decision | None:
+        """Deny a key that may not download; what its holder may is for others to say."""
+        return _denial("download") if lacks(principal, "download") else None
+
+    @hookimpl
+    def authorize_change(self, principal: Principal) -> Decision | None:
+        """Deny a key that may not write; what its holder may is for others to say."""
+        return _denial("write") if lacks(principal, "write") else None
+
+    @hookimpl
+    def extend_cli(self) -> Sequence[click.Command]:
+        """Add ``stacflask keys``."""
+        group = click.Group(
+            "keys",
+            commands=[create, show, revoke],
+            help="Make, list and revoke API keys.",
+            context_settings={"obj": self},
+        )
+        return [group]
+
+
+def _denial(scope: str) -> Decision:
+    return Decision.deny(
+        f"the key lacks scope {scope}", detail=f"Your API key is not meant for this: it lacks the scope {scope!r}."
+    )
+
+
+# --- Commands --------------------------------------------------------------------------------------------------------
+
+
+def _given_expiry(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    now = datetime.now(UTC)
+    try:
+        moment = expiry(text, now)
+    except (ValueError, OverflowError):
+        raise click.BadParameter("expected a span such as 90d, 12h or 4w, or a date such as 2030-12-31") from None
+    if moment <= now:
+        raise click.BadParameter("this is in the past")
+    return moment
+
+
+def _given_key(_: click.Context, __: click.Parameter, text: str | None) -> str:
+    if text is None:
+        return f"{PREFIX}{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
+    if not KEY.fullmatch(text):
+        raise click.BadParameter("expected sfk_<8 hexadecimal digits>_<secret of at least 8 letters, digits, _ or ->")
+    return text
+
+
+def _given_name(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | list[str]:
+    for name in [value] if isinstance(value, str) else value:
+        if name in RESERVED or not name.strip() or not name.isprintable():
+            raise click.BadParameter(f"{name!r} cannot be used as a name")
+    return value if isinstance(value, str) else sorted(set(value))
+
+
+def _given_scopes(_: click.Context, __: click.Parameter, scopes: tuple[str, ...]) -> list[str]:
+    if "download" in scopes and "read" not in scopes:
+        raise click.BadParameter("download needs read too: what a key cannot see it cannot download")
+    return sorted(set(scopes))
+
+
+@click.command("create")
+@click.argument("name", callback=_given_name)
+@click.option("--group", "groups", multiple=True, callback=_given_name, help="A group of the holder; repeatable.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    default=("read", "download"),
+    show_default=True,
+    callback=_given_scopes,
+    help="What the key may be used for; repeatable.",
+)
+@click.option("--expires", callback=_given_expiry, help="When the key ends: 90d, 12h, 4w, or a date or time in UTC.")
+@click.option("--note", help="What the key is for.")
+@click.option("--key", callback=_given_key, help="A key of your own making, for demos and tests only.")
+@click.pass_obj
+def create(plugin: ApiKeys, /, key: str, **values: Any) -> None:
+    """Make a key for NAME and print it, this once."""
+    if not plugin.keys.add(key, **values):
+        raise click.ClickException("there is a key with this id already")
+    click.echo("Keep the key: it cannot be shown again.", err=True)
+    click.echo(key)
+
+
+@click.command("list")
+@click.pass_obj
+def show(plugin: ApiKeys, /) -> None:
+    """List the keys, newest first; never their secrets."""
+    layout = "{:<8}  {:<20}  {:<7}  {:<20}  {:<19}  {:<16}  {:<10}  {}".format
+    click.echo(layout("ID", "NAME", "STATE", "GROUPS", "SCOPES", "EXPIRES (UTC)", "LAST USED", "NOTE"))
+    for row in plugin.keys.all():
+        expires = row["expires"].astimezone(UTC).strftime("%Y-%m-%d %H:%M") if row["expires"] else "never"
+        groups, scopes = ",".join(row["groups"]) or "-", ",".join(row["scopes"])
+        used = str(row["last_used"] or "never")
+        click.echo(layout(row["id"], row["name"], row["state"], groups, scopes, expires, used, row["note"] or ""))
+
+
+@click.command("revoke")
+@click.argument("key_id", metavar="ID")
+@click.pass_obj
+def revoke(plugin: ApiKeys, /, key_id: str) -> None:
+    """End the key ID. Running servers notice within the seconds of STACFLASK_API_KEYS_CACHE."""
+    if not plugin.keys.revoke(key_id):
+        raise click.ClickException(f"no key in force has the id {key_id!r}")
+    click.echo(f"revoked {key_id}", err=True)
