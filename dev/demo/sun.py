@@ -1,0 +1,23 @@
+"""Where the sun stands, to the degree that a picture needs."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+
+def sun_position(moment: datetime, lon: float, lat: float) -> tuple[float, float]:
+    """Azimuth (clockwise from north) and elevation in degrees; the equation of time is left out."""
+    day = moment.timetuple().tm_yday
+    declination = math.radians(-23.44 * math.cos(2 * math.pi * (day + 10) / 365.25))
+    hours = moment.hour + moment.minute / 60 + moment.second / 3600 + lon / 15
+    angle, phi = math.radians(15 * (hours - 12)), math.radians(lat)
+    height = math.sin(phi) * math.sin(declination) + math.cos(phi) * math.cos(declination) * math.cos(angle)
+    east = -math.cos(declination) * math.sin(angle)
+    north = math.cos(phi) * math.sin(declination) - math.sin(phi) * math.cos(declination) * math.cos(angle)
+    return round(math.degrees(math.atan2(east, north)) % 360, 2), round(math.degrees(math.asin(height)), 2)
+
+
+def passing(day: datetime, lon: float, local_hour: float, jitter: float = 0.0) -> datetime:
+    """The moment in UTC when a satellite passes at a local solar hour on the given day; `jitter` in minutes."""
+    noon_utc = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    moment = noon_utc + timedelta(hours=local_hour - lon / 15, minutes=jitter)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
