@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from dev.ports import Ports
     from dev.credentials import Secrets
+    from dev.ports import Ports
 
 __all__ = ["InUse", "Stack", "StackError", "forget", "running", "scratch_folder"]
 

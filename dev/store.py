@@ -14,8 +14,8 @@ from dev.ports import STORE_PARTS
 from dev.server import Program, Server, StackError, plain_environ
 
 if TYPE_CHECKING:
-    from dev.ports import Ports
     from dev.credentials import Secrets
+    from dev.ports import Ports
 
 BUCKET = "assets"
 REGION = "us-east-1"
