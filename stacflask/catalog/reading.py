@@ -13,7 +13,7 @@ from stacflask.catalog.documents import asset_of
 from stacflask.catalog.search import item_key, item_position, select_collections, select_items, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.tables import collections, dictionaries, items
-from stacflask.errors import NotFound
+from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.values import Asset, ItemQuery, Page, Record, Restriction
 
 if TYPE_CHECKING:
@@ -54,6 +54,22 @@ class Catalog:
         position = paging.decode(token, 1) if token is not None else None
         part = paging.cut(rows, limit, position, lambda row: (row.id,))
         return Page(tuple(self._record(row.id, row.id, row.body) for row in part.rows), part.next, part.prev)
+
+    def titles(self, restriction: Restriction) -> list[tuple[str, str | None]]:
+        """Give id and title of every collection, in the order of their ids."""
+        statement = sa.select(collections.c.id, collections.c.document["title"].astext).order_by(collections.c.id)
+        seen = statement.where(*seen_collections(restriction))
+        return [(row[0], row[1]) for row in self.database.read(lambda connection: connection.execute(seen).all())]
+
+    def check(self) -> None:
+        """See that the database answers and has the tables that this release needs. Raises Unavailable."""
+        newest = sa.text("SELECT version_num FROM alembic_version")
+        try:
+            found = set(self.database.read(lambda connection: connection.execute(newest).scalars().all()))
+        except StacflaskError as error:
+            raise Unavailable(error.description, code=error.code) from error
+        if not found:
+            raise Unavailable("The database has not been migrated.", code="NotMigrated")
 
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
         """Give one item. Raises NotFound, whether item or collection are absent or hidden."""

@@ -1,0 +1,35 @@
+"""Collections, alone and in a list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from stacflask import current
+from stacflask.api import address, paging, render
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.openapi import answer
+from stacflask.api.render import JSON
+from stacflask.api.schemas import PageQuery
+
+bp = Blueprint("collections", __name__, description="Collections of items")
+
+
+@bp.route("/collections")
+@bp.arguments(PageQuery, location="query")
+@bp.describes(_200=answer("A page of collections.", "Collections"))
+def list_collections(query: dict[str, Any]) -> Response:
+    """List the collections, in the order of their ids."""
+    limit = query.get("limit", current.settings().max_limit)
+    page = current.catalog().collections(limit, query.get("token"), current.restriction())
+    links = [render.root_link(), render.link("self", address.asked_url()), *paging.links(page, JSON)]
+    return render.collection_list(page, links)
+
+
+@bp.route("/collections/<collection_id>")
+@bp.describes(404, _200=answer("The collection.", "Collection", ETag="Its state."))
+def get_collection(collection_id: str) -> Response:
+    """Show one collection."""
+    record = current.catalog().collection(collection_id, current.restriction())
+    return render.record(render.collection(record), record, JSON)

@@ -1,0 +1,211 @@
+"""The Download extension: the one door through which assets leave.
+
+``GET .../download/{assetId}`` answers 307 to a temporary address, or 200 with the bytes. HEAD is always answered here:
+a temporary address is good for one method only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import threading
+from typing import TYPE_CHECKING
+
+from flask import Response, request
+from werkzeug.http import http_date
+
+from stacflask import current
+from stacflask.api import ranges
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.openapi import TEXT, answer
+from stacflask.disposition import content_disposition, filename_of
+from stacflask.errors import BadQuery, NoAnswer, Unavailable
+from stacflask.values import Portion, Redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stacflask.values import Asset, Delivery, Grant, Stream
+
+bp = Blueprint("download", __name__, description="Download of assets")
+
+OCTETS = "application/octet-stream"
+MARGIN = 60
+"""Seconds by which a cached redirect ends before the address in it does."""
+_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(\s*;\s*[\w.+-]+=(\"[^\"\\\r\n]*\"|[\w.+/:-]+))*")
+_URL = re.compile(r"https?://[!-~]+")
+_SHA256 = re.compile(r"1220([0-9a-f]{64})")
+
+BYTES = {
+    "description": "The bytes, or those of the range.",
+    "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
+}
+ANSWERS = {
+    "_200": BYTES,
+    "_206": BYTES,
+    "_304": answer("The client has these bytes already."),
+    "_307": answer("The bytes are at Location, for a while.", None, Location="A temporary address, good for GET."),
+    "_416": answer("The range lies outside the bytes there are."),
+}
+DELIVERY = {
+    "name": "delivery",
+    "in": "query",
+    "required": False,
+    "schema": {**TEXT, "enum": ["stream"]},
+    "description": "stream: send the bytes from here instead of redirecting.",
+}
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>/download/<path:asset_id>")
+@bp.doc(parameters=[DELIVERY])
+@bp.describes(403, 404, 412, 429, **ANSWERS)
+def download_item_asset(collection_id: str, item_id: str, asset_id: str) -> Response:
+    """Download an asset of an item."""
+    return _download(collection_id, item_id, asset_id)
+
+
+@bp.route("/collections/<collection_id>/download/<path:asset_id>")
+@bp.doc(parameters=[DELIVERY])
+@bp.describes(403, 404, 412, 429, **ANSWERS)
+def download_collection_asset(collection_id: str, asset_id: str) -> Response:
+    """Download an asset of a collection."""
+    return _download(collection_id, None, asset_id)
+
+
+def _download(collection: str, item: str | None, key: str) -> Response:
+    """Hand over the bytes of one asset, or say where they are."""
+    streamed = _wants_stream(collection)
+    asset = current.catalog().asset(collection, item, key, current.restriction())
+    grant = current.gate().authorize(current.principal(), asset)
+    location = current.gate().resolve(grant)
+    delivery = current.gate().deliver(grant, location, streamed=streamed)
+    return _answer(grant, delivery)
+
+
+def _wants_stream(collection: str) -> bool:
+    """Whether only a stream will do: for HEAD, on request, by setting, or for a client that a store would refuse.
+
+    Such clients send Authorization on to the store, which takes a signed address or a header, not both.
+    """
+    wish = request.args.get("delivery")
+    if wish not in (None, "stream"):
+        raise BadQuery("delivery", f"expected stream, not {wish!r}")
+    settings = current.settings()
+    forwards = "Authorization" in request.headers and request.user_agent.string.startswith(settings.stream_agents)
+    return request.method == "HEAD" or wish is not None or collection in settings.stream_collections or forwards
+
+
+def _answer(grant: Grant, delivery: Delivery) -> Response:
+    if isinstance(delivery, Redirect):
+        current.gate().charge(grant, Portion(0, grant.asset.size))
+        response = _redirect(grant, delivery)
+    else:
+        response = _stream(grant, delivery)
+    response.headers.update(grant.decision.headers)
+    return response
+
+
+# --- 307 -------------------------------------------------------------------------------------------------------------
+
+
+def _redirect(grant: Grant, redirect: Redirect) -> Response:
+    if not _URL.fullmatch(redirect.url):
+        raise NoAnswer("The store's plugin gave no usable address.")
+    response = Response(status=307)
+    del response.headers["Content-Type"]
+    response.headers["Location"] = redirect.url
+    response.autocorrect_location_header = False
+    seconds = max(0, int(redirect.lifetime.total_seconds()) - MARGIN)
+    response.headers["Cache-Control"] = "no-store" if grant.decision.counted else f"private, max-age={seconds}"
+    return response
+
+
+# --- 200 and its kin -------------------------------------------------------------------------------------------------
+
+
+def _stream(grant: Grant, stream: Stream) -> Response:
+    part = ranges.part_of(stream)
+    response = Response(status=part.status, content_type=_media_type(grant.asset))
+    # Passed on as it is: not compressed, not counted, not buffered.
+    response.direct_passthrough = True
+    _describe(response, grant, stream)
+    if part.status == ranges.UNSATISFIABLE:
+        response.headers["Content-Range"] = f"bytes */{stream.length}"
+    if part.status in (ranges.WHOLE, ranges.PART):
+        response.headers["Content-Length"] = str(part.length)
+        if part.status == ranges.PART:
+            last = part.first + part.length - 1
+            response.headers["Content-Range"] = f"bytes {part.first}-{last}/{stream.length}"
+        if request.method == "GET":
+            response.response = _bytes(grant, stream, part)
+    return response
+
+
+def _describe(response: Response, grant: Grant, stream: Stream) -> None:
+    headers = response.headers
+    headers["Accept-Ranges"] = "bytes"
+    headers["Content-Disposition"] = content_disposition(filename_of(grant.asset))
+    headers["Cache-Control"] = "no-store" if grant.decision.counted else "private, no-cache"
+    headers["X-Content-Type-Options"] = "nosniff"
+    if stream.etag:
+        headers["ETag"] = stream.etag
+    if stream.last_modified:
+        headers["Last-Modified"] = http_date(stream.last_modified)
+    if digest := _digest(grant.asset):
+        headers["Repr-Digest"] = digest
+
+
+def _media_type(asset: Asset) -> str:
+    given = asset.media_type or ""
+    return given if given.isascii() and _MEDIA_TYPE.fullmatch(given) else OCTETS
+
+
+def _digest(asset: Asset) -> str | None:
+    """Give ``file:checksum`` as Repr-Digest (RFC 9530), where it is a sha2-256 multihash."""
+    found = _SHA256.fullmatch(str(asset.properties.get("file:checksum", "")))
+    try:
+        return f"sha-256=:{base64.b64encode(binascii.unhexlify(found[1])).decode()}:" if found else None
+    except binascii.Error:
+        return None
+
+
+def _bytes(grant: Grant, stream: Stream, part: ranges.Part) -> Slot:
+    """Take a place among the streams, book what leaves, and open the store: in this order, and all or nothing."""
+    slot = Slot()
+    try:
+        current.gate().charge(grant, Portion(part.first, part.length))
+        slot.chunks = stream.open(part.first, part.length) if part.length else iter(())
+    except BaseException:
+        slot.close()
+        raise
+    return slot
+
+
+class Slot:
+    """A place among this process's streams, given back when the stream ends, breaks, or its client goes."""
+
+    _lock = threading.Lock()
+    _taken = 0
+
+    def __init__(self) -> None:
+        with Slot._lock:
+            if Slot._taken >= current.settings().max_streams:
+                raise Unavailable("Too many downloads are being streamed just now.", code="TooManyStreams")
+            Slot._taken += 1
+        self._held = True
+        self.chunks: Iterator[bytes] = iter(())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks
+
+    def close(self) -> None:
+        """Give the place back and close the store's side."""
+        closing = getattr(self.chunks, "close", None)
+        try:
+            if closing is not None:
+                closing()
+        finally:
+            with Slot._lock:
+                Slot._taken -= self._held
+                self._held = False

@@ -1,0 +1,140 @@
+"""From error to answer: one table. Every 4xx and 5xx has the body ``{"code", "description"}``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Response, g
+from werkzeug.exceptions import HTTPException
+
+from stacflask import current, errors
+from stacflask.api.address import base_url
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.StacflaskError], int] = {
+    errors.NotFound: 404,
+    errors.Missing: 404,
+    errors.BadQuery: 400,
+    errors.BadDocument: 400,
+    errors.BadCredentials: 401,
+    errors.Refused: 403,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.PreconditionRequired: 428,
+    errors.NoAnswer: 500,
+    errors.Unavailable: 503,
+    errors.Offline: 503,
+    errors.SettingError: 500,
+    errors.StacflaskError: 500,
+}
+EXHAUSTED = 429
+
+CODES = {
+    400: "BadRequest",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    406: "NotAcceptable",
+    413: "ContentTooLarge",
+    415: "UnsupportedMediaType",
+}
+
+
+def register(app: Flask) -> None:
+    """Answer every error of this application in the house's form."""
+    app.register_error_handler(errors.StacflaskError, answer)
+    app.register_error_handler(HTTPException, answer_http)
+    app.register_error_handler(Exception, answer_unforeseen)
+
+
+def answer(error: errors.StacflaskError) -> Response:
+    """Answer one of the house's own errors."""
+    if isinstance(error, errors.Refused):
+        return _refusal(error)
+    status = STATUS[type(error)]
+    headers = {}
+    if isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    response = respond(status, error.code, error.description, headers)
+    if isinstance(error, errors.BadCredentials):
+        _challenge(response, wrong=error.description)
+    return response
+
+
+def _refusal(error: errors.Refused) -> Response:
+    decision = error.decision
+    headers = dict(decision.headers)
+    extra = dict(decision.extra)
+    if decision.retry_after is not None:
+        headers["Retry-After"] = str(decision.retry_after)
+    if decision.link is not None:
+        extra["links"] = [{"rel": "license", "href": base_url() + decision.link, "type": "application/json"}]
+        headers["Link"] = f'<{base_url()}{decision.link}>; rel="license"'
+    if error.anonymous:
+        response = respond(401, "Unauthorized", "Say who you are: this needs credentials.", headers, extra)
+        _challenge(response)
+        return response
+    status = EXHAUSTED if decision.kind == "exhausted" else STATUS[errors.Refused]
+    return respond(status, error.code, error.description, headers, extra)
+
+
+def _challenge(response: Response, wrong: str | None = None) -> None:
+    """Add WWW-Authenticate: how each plugin wants to be asked and, for a wrong credential, why it is (RFC 6750, 3)."""
+    for challenge in current.gate().challenges():
+        header = challenge.header
+        if wrong is not None and header.lower().startswith("bearer"):
+            separator = ", " if "=" in header else " "
+            header += f'{separator}error="invalid_token", error_description="{_quotable(wrong)}"'
+        response.headers.add("WWW-Authenticate", header)
+
+
+def _quotable(text: str) -> str:
+    return "".join(c for c in text if " " <= c <= "~" and c not in '"\\')
+
+
+def answer_http(error: HTTPException) -> Response:
+    """Answer an error of the framework, keeping what it says in header fields (Allow, Accept-Patch)."""
+    if error.response is not None:
+        return error.response  # type: ignore[return-value]
+    status = error.code or 500
+    kept = {name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")}
+    messages = getattr(error, "data", {}).get("messages")
+    if messages:
+        return respond(status, errors.BadQuery.code, "; ".join(_flat(messages)), kept)
+    return respond(status, CODES.get(status) or error.name.replace(" ", ""), error.description or error.name, kept)
+
+
+def _flat(messages: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """Spell marshmallow's nested messages out as ``parameter: what is wrong``, leaving out where they were looked for."""
+    if isinstance(messages, dict):
+        return [line for key, inner in messages.items() for line in _flat(inner, (*path, str(key)))]
+    text = " ".join(str(message) for message in messages) if isinstance(messages, list) else str(messages)
+    name = ".".join(part for part in path if part not in ("query", "json", "_schema"))
+    return [f"{name}: {text}" if name else text]
+
+
+def answer_unforeseen(error: Exception) -> Response:
+    """Answer what nobody foresaw: nothing of it is shown, all of it is logged."""
+    log.error("unforeseen error", exc_info=error)
+    return respond(500, "ServerError", f"Something broke here. The log has it under request id {g.get('request_id')}.")
+
+
+def respond(
+    status: int,
+    code: str,
+    description: str,
+    headers: dict[str, str] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Response:
+    """Make an error's answer."""
+    body = orjson.dumps({"code": code, "description": description, **(extra or {})})
+    response = Response(body, status, mimetype="application/json")
+    response.headers.update(headers or {})
+    # What is refused or absent today may be granted or present at the next try.
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,46 @@
+"""Items: one, and the pages of a collection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flask import Response
+
+from stacflask import current
+from stacflask.api import address, paging, render
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.openapi import answer
+from stacflask.api.render import GEOJSON
+from stacflask.api.schemas import ItemsQuery
+
+if TYPE_CHECKING:
+    from stacflask.values import ItemQuery
+
+bp = Blueprint("items", __name__, description="Items of a collection")
+
+
+@bp.route("/collections/<collection_id>/items")
+@bp.arguments(ItemsQuery, location="query")
+@bp.describes(404, _200=answer("A page of items.", "ItemCollection", GEOJSON))
+def list_items(query: ItemQuery, collection_id: str) -> Response:
+    """List a collection's items, newest first."""
+    page = current.catalog().search(replace(query, collections=(collection_id,)), current.restriction())
+    if not page.records:
+        # Whoever sees an item has seen that there is its collection; for an empty page it must be asked.
+        current.catalog().collection(collection_id, current.restriction())
+    links = [
+        render.root_link(),
+        render.link("self", address.asked_url(), GEOJSON),
+        render.link("collection", address.collection_url(collection_id)),
+        *paging.links(page),
+    ]
+    return render.item_collection(page, links)
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>")
+@bp.describes(404, _200=answer("The item.", "Item", GEOJSON, ETag="Its state."))
+def get_item(collection_id: str, item_id: str) -> Response:
+    """Show one item."""
+    record = current.catalog().item(collection_id, item_id, current.restriction())
+    return render.record(render.item(record), record, GEOJSON)

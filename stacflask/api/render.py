@@ -1,0 +1,147 @@
+"""From records to answers. Items are joined as text and never parsed; the server's own links are put in on the way."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Response, request
+
+from stacflask import current
+from stacflask.api import address
+from stacflask.catalog import documents
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stacflask.values import Page, Record
+
+JSON = "application/json"
+GEOJSON = "application/geo+json"
+ALTERNATE_ASSETS = "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json"
+
+Link = dict[str, Any]
+
+
+def link(rel: str, href: str, media_type: str = JSON, **more: Any) -> Link:
+    """Make a link object."""
+    return {"rel": rel, "href": href, "type": media_type, **more}
+
+
+def root_link() -> Link:
+    """Make the link to the landing page."""
+    return link("root", address.base_url(), title=current.settings().title)
+
+
+# --- Records ---------------------------------------------------------------------------------------------------------
+
+
+def item(record: Record) -> bytes:
+    """Render an item."""
+    base, of = address.base_url(), address.collection_url(record.collection)
+    url = f"{of}/items/{address.segment(record.id)}"
+    links = (
+        f'{{"rel":"root","href":"{base}","type":"{JSON}"}},{{"rel":"parent","href":"{of}","type":"{JSON}"}},'
+        f'{{"rel":"collection","href":"{of}","type":"{JSON}"}},{{"rel":"self","href":"{url}","type":"{GEOJSON}"}}'
+    )
+    return _finished(record.body, url, links.encode())
+
+
+def collection(record: Record) -> bytes:
+    """Render a collection. It says the same alone and in a list."""
+    base, url = address.base_url(), address.collection_url(record.id)
+    links = [
+        link("root", base),
+        link("parent", base),
+        link("self", url),
+        link("items", f"{url}/items", GEOJSON),
+    ]
+    return _finished(record.body, url, orjson.dumps(links)[1:-1])
+
+
+def _finished(body: bytes, url: str, links: bytes) -> bytes:
+    text = documents.closed(documents.public(body), links)
+    if current.settings().show_storage:
+        text = _with_storage(text, documents.storage_hrefs(body))
+    return text.replace(documents.HERE, f"{url}/download/".encode())
+
+
+def _with_storage(text: bytes, hrefs: Mapping[str, str]) -> bytes:
+    """Show the storage addresses under ``alternate`` (alternate-assets extension), named by their scheme."""
+    if not hrefs:
+        return text
+    # The marker is no JSON; a noncharacter stands in for it while the text is parsed.
+    document = orjson.loads(text.replace(documents.HERE, _STAND_IN))
+    for key, href in hrefs.items():
+        asset = document["assets"][key]
+        asset["alternate"] = {**asset.get("alternate", {}), href.partition(":")[0]: {"href": href}}
+    extensions = document.setdefault("stac_extensions", [])
+    if not any("/alternate-assets/" in extension for extension in extensions):
+        extensions.append(ALTERNATE_ASSETS)
+    return orjson.dumps(document).replace(_STAND_IN, documents.HERE)
+
+
+_STAND_IN = "\ufdd0".encode()
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+
+def reply(body: bytes, media_type: str = JSON, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON text."""
+    response = Response(body, status, content_type=media_type)
+    response.headers.update(headers or {})
+    return response
+
+
+def document(value: Any, media_type: str = JSON, status: int = 200) -> Response:
+    """Answer with a JSON document."""
+    return tagged(reply(orjson.dumps(value), media_type, status))
+
+
+def record(rendered: bytes, kept: Record, media_type: str, status: int = 200) -> Response:
+    """Answer with one record, its state as ETag. The address it is asked under is part of what is answered."""
+    response = reply(rendered, media_type, status)
+    response.set_etag(tag_of(kept))
+    return _conditional(response)
+
+
+def tag_of(kept: Record) -> str:
+    """Give a record's ETag: its state, and the address that its links begin with."""
+    return f"{kept.etag}-{zlib.crc32(address.base_url().encode()):08x}"
+
+
+def state_of(tag: str) -> str:
+    """Give the state in an ETag that was sent back, whatever address or content coding it was made for."""
+    return tag.partition("-")[0]
+
+
+def tagged(response: Response) -> Response:
+    """Give an answer an ETag of its bytes, and answer 304 where the client has them."""
+    response.add_etag()
+    return _conditional(response)
+
+
+def _conditional(response: Response) -> Response:
+    if request.method in ("GET", "HEAD"):
+        # 304 only: what If-Match has to say is for those who change something.
+        response.make_conditional(request)
+    return response
+
+
+def item_collection(page: Page, links: Sequence[Link]) -> Response:
+    """Answer with a page of items (a GeoJSON FeatureCollection)."""
+    features = b",".join(map(item, page.records))
+    body = b'{"type":"FeatureCollection","features":[%b],"links":%b,"numberReturned":%d}' % (
+        features,
+        orjson.dumps(links),
+        len(page.records),
+    )
+    return reply(body, GEOJSON)
+
+
+def collection_list(page: Page, links: Sequence[Link]) -> Response:
+    """Answer with a page of collections."""
+    listed = b",".join(map(collection, page.records))
+    body = b'{"collections":[%b],"links":%b,"numberReturned":%d}' % (listed, orjson.dumps(links), len(page.records))
+    return tagged(reply(body))

@@ -1,0 +1,43 @@
+"""Item search across collections. GET and POST differ only in where the words stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Response
+
+from stacflask import current
+from stacflask.api import address, paging, render
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.openapi import answer
+from stacflask.api.render import GEOJSON
+from stacflask.api.schemas import SearchBody, SearchQuery
+
+if TYPE_CHECKING:
+    from stacflask.values import ItemQuery
+
+bp = Blueprint("search", __name__, description="Search for items across collections")
+
+FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
+
+
+@bp.route("/search", methods=["GET"])
+@bp.arguments(SearchQuery, location="query")
+@bp.describes(_200=FOUND)
+def search_by_get(query: ItemQuery) -> Response:
+    """Find items."""
+    return _search(query)
+
+
+@bp.route("/search", methods=["POST"])
+@bp.arguments(SearchBody, location="json")
+@bp.describes(413, 415, _200=FOUND)
+def search_by_post(query: ItemQuery) -> Response:
+    """Find items; as GET does, with the parameters as JSON."""
+    return _search(query)
+
+
+def _search(query: ItemQuery) -> Response:
+    page = current.catalog().search(query, current.restriction())
+    links = [render.root_link(), render.link("self", address.asked_url(), GEOJSON), *paging.links(page)]
+    return render.item_collection(page, links)

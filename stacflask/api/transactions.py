@@ -1,0 +1,318 @@
+"""The Transaction extensions: changes to items and collections, each under a plugin's leave."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import jsonpatch
+import jsonpointer
+import orjson
+from flask import Response, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from stacflask import current
+from stacflask.api import address, render
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.openapi import answer, content
+from stacflask.api.render import GEOJSON, JSON
+from stacflask.errors import BadDocument, BadQuery, PreconditionRequired
+from stacflask.stac.checks import check_collection, check_item
+from stacflask.stac.schemas import SchemaChecker
+from stacflask.values import Change, Document, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+bp = Blueprint("transactions", __name__, description="Changes to items and collections")
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+NO_CONTENT = answer("It is done.")
+CREATED = {"Location": "Where it is.", "ETag": "Its state."}
+
+
+def _body(name: str, *media_types: str) -> Any:
+    return bp.doc(requestBody={"required": True, "content": content(name, *media_types or (JSON,))})
+
+
+PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch", JSON_PATCH)}
+
+# --- Items -----------------------------------------------------------------------------------------------------------
+
+
+@bp.route("/collections/<collection_id>/items", methods=["POST"])
+@bp.doc(
+    requestBody={
+        "required": True,
+        "content": content({"anyOf": [{"$ref": "#/components/schemas/NewItem"}, {"$ref": "#/components/schemas/NewItems"}]}, JSON, GEOJSON),
+    }
+)
+@bp.describes(403, 404, 409, 413, 415, _201=answer("Created.", "Item", GEOJSON, **CREATED))
+def create_items(collection_id: str) -> Response:
+    """Create one item, or all items of a FeatureCollection or none."""
+    current.catalog().collection(collection_id, current.restriction())
+    _allow("create", collection_id)
+    document = _document(JSON, GEOJSON)
+    if document.get("type") == "FeatureCollection":
+        return _create_many(collection_id, document)
+    _check_item(document, collection_id)
+    record = current.writer().create_items(collection_id, [document])[0]
+    response = render.record(render.item(record), record, GEOJSON, 201)
+    response.headers["Location"] = address.item_url(collection_id, record.id)
+    return response
+
+
+def _create_many(collection: str, document: Document) -> Response:
+    features = document.get("features")
+    if not isinstance(features, list):
+        raise BadDocument("/features", "expected an array of items")
+    for number, feature in enumerate(features):
+        try:
+            _check_item(feature, collection)
+        except BadDocument as error:
+            raise error.below(f"/features/{number}") from error
+    records = current.writer().create_items(collection, features)
+    listed = b",".join(map(render.item, records))
+    return render.reply(b'{"type":"FeatureCollection","features":[%b],"links":[]}' % listed, GEOJSON, 201)
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>", methods=["PUT"])
+@_body("NewItem", JSON, GEOJSON)
+@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Replaced.", "Item", GEOJSON), _204=NO_CONTENT)
+def replace_item(collection_id: str, item_id: str) -> Response:
+    """Replace an item."""
+    _allow_item("replace", collection_id, item_id)
+    document = _document(JSON, GEOJSON)
+    return _changed_item(collection_id, item_id, lambda _: document)
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>", methods=["PATCH"])
+@bp.doc(requestBody={"required": True, "content": PATCH_BODY})
+@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Changed.", "Item", GEOJSON), _204=NO_CONTENT)
+def update_item(collection_id: str, item_id: str) -> Response:
+    """Change parts of an item, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
+    _allow_item("update", collection_id, item_id)
+    return _changed_item(collection_id, item_id, _patch())
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>", methods=["DELETE"])
+@bp.describes(403, 404, 412, 428, _204=NO_CONTENT)
+def delete_item(collection_id: str, item_id: str) -> Response:
+    """Delete an item. Its bytes stay in their store."""
+    _allow_item("delete", collection_id, item_id)
+    current.writer().delete_item(collection_id, item_id, _if_match())
+    return _no_content()
+
+
+def _allow_item(action: Literal["replace", "update", "delete"], collection: str, item: str) -> None:
+    current.catalog().item(collection, item, current.restriction())
+    _allow(action, collection, item)
+
+
+def _changed_item(collection: str, item: str, change: Callable[[Document], Document]) -> Response:
+    def checked(present: Document) -> Document:
+        document = _own_hrefs_back(change(present), present, address.item_url(collection, item))
+        _check_item(document, collection, item)
+        return document
+
+    record = current.writer().change_item(collection, item, checked, _if_match())
+    return _changed(record, render.item, GEOJSON)
+
+
+# --- Collections -----------------------------------------------------------------------------------------------------
+
+
+@bp.route("/collections", methods=["POST"])
+@_body("NewCollection")
+@bp.describes(403, 409, 413, 415, _201=answer("Created.", "Collection", **CREATED))
+def create_collection() -> Response:
+    """Create a collection."""
+    _allow("create", "")
+    document = _document(JSON)
+    _check_collection(document)
+    _allow("create", document["id"])
+    record = current.writer().create_collection(document)
+    response = render.record(render.collection(record), record, JSON, 201)
+    response.headers["Location"] = address.collection_url(record.id)
+    return response
+
+
+@bp.route("/collections/<collection_id>", methods=["PUT"])
+@_body("NewCollection")
+@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Replaced.", "Collection"), _204=NO_CONTENT)
+def replace_collection(collection_id: str) -> Response:
+    """Replace a collection's document; its items stay."""
+    _allow_collection("replace", collection_id)
+    document = _document(JSON)
+    return _changed_collection(collection_id, lambda _: document)
+
+
+@bp.route("/collections/<collection_id>", methods=["PATCH"])
+@bp.doc(requestBody={"required": True, "content": PATCH_BODY})
+@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Changed.", "Collection"), _204=NO_CONTENT)
+def update_collection(collection_id: str) -> Response:
+    """Change parts of a collection's document."""
+    _allow_collection("update", collection_id)
+    return _changed_collection(collection_id, _patch())
+
+
+@bp.route("/collections/<collection_id>", methods=["DELETE"])
+@bp.doc(parameters=[{
+    "name": "force",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean"},
+    "description": "true: delete its items too.",
+}])
+@bp.describes(403, 404, 409, 412, 428, _204=NO_CONTENT)
+def delete_collection(collection_id: str) -> Response:
+    """Delete a collection. One that has items is left alone, unless this is forced."""
+    _allow_collection("delete", collection_id)
+    force = request.args.get("force", "false").lower()
+    if force not in ("true", "false"):
+        raise BadQuery("force", "expected true or false")
+    current.writer().delete_collection(collection_id, _if_match(), force=force == "true")
+    return _no_content()
+
+
+def _allow_collection(action: Literal["replace", "update", "delete"], collection: str) -> None:
+    current.catalog().collection(collection, current.restriction())
+    _allow(action, collection)
+
+
+def _changed_collection(collection: str, change: Callable[[Document], Document]) -> Response:
+    def checked(present: Document) -> Document:
+        document = _own_hrefs_back(change(present), present, address.collection_url(collection))
+        _check_collection(document, collection)
+        return document
+
+    record = current.writer().change_collection(collection, checked, _if_match())
+    return _changed(record, render.collection, JSON)
+
+
+# --- What both share -------------------------------------------------------------------------------------------------
+
+
+def _allow(action: Literal["create", "replace", "update", "delete"], collection: str, item: str | None = None) -> None:
+    current.gate().authorize_change(current.principal(), Change(action, collection, item))
+
+
+def _document(*media_types: str) -> Document:
+    """Read the body as a JSON object. Raises UnsupportedMediaType, BadDocument."""
+    if request.mimetype not in media_types:
+        raise UnsupportedMediaType(f"Content-Type: expected {' or '.join(media_types)}, not {request.mimetype!r}.")
+    parsed = _json()
+    if not isinstance(parsed, dict):
+        raise BadDocument("", "expected a JSON object")
+    return parsed
+
+
+def _json() -> Any:
+    try:
+        return orjson.loads(request.get_data())
+    except orjson.JSONDecodeError as error:
+        raise BadDocument("", f"is not JSON: {error}") from error
+
+
+def _check_item(document: Any, collection: str, item: str | None = None) -> None:
+    check_item(document, collection=collection, id=item)
+    document.setdefault("collection", collection)
+    _check_schemas(document)
+
+
+def _check_collection(document: Document, collection: str | None = None) -> None:
+    check_collection(document, id=collection)
+    _check_schemas(document)
+
+
+def _check_schemas(document: Document) -> None:
+    if current.settings().validate_schemas:
+        # Links are the server's to add, so their absence is no fault of the document.
+        _schema_checker().check({"links": [], **document})
+
+
+@lru_cache(maxsize=1)
+def _schema_checker() -> SchemaChecker:
+    return SchemaChecker()
+
+
+def _own_hrefs_back(document: Document, present: Document, url: str) -> Document:
+    """Take an asset's download address for what it stands for: whoever reads, edits and sends back changes no href."""
+    for key, asset in _objects(document.get("assets")):
+        kept = present.get("assets", {}).get(key, {}).get("href")
+        if kept is not None and asset.get("href") == f"{url}/download/{address.segment(key)}":
+            asset["href"] = kept
+    return document
+
+
+def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [(key, one) for key, one in value.items() if isinstance(one, dict)] if isinstance(value, dict) else []
+
+
+def _patch() -> Callable[[Document], Document]:
+    """Read the body as a patch, by its media type. Raises UnsupportedMediaType, BadDocument."""
+    if request.mimetype == JSON_PATCH:
+        operations = _json()
+        return lambda present: _json_patched(present, operations)
+    if request.mimetype in (MERGE_PATCH, JSON, GEOJSON):
+        patch = _document(MERGE_PATCH, JSON, GEOJSON)
+        return lambda present: merge_patched(present, patch)
+    error = UnsupportedMediaType(f"Content-Type: expected {MERGE_PATCH}, {JSON} or {JSON_PATCH}.")
+    raise _accepting(error)
+
+
+def _accepting(error: UnsupportedMediaType) -> UnsupportedMediaType:
+    accepted = ("Accept-Patch", f"{MERGE_PATCH}, {JSON}, {JSON_PATCH}")
+    headers = error.get_headers()
+    error.get_headers = lambda *_, **__: [*headers, accepted]  # type: ignore[method-assign]
+    return error
+
+
+def _json_patched(present: Document, operations: Any) -> Document:
+    try:
+        patched = jsonpatch.JsonPatch(operations).apply(present)
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, AttributeError) as error:
+        raise BadDocument("", f"the patch cannot be applied: {error}") from error
+    if not isinstance(patched, dict):
+        raise BadDocument("", "the patch leaves no JSON object")
+    return patched
+
+
+def merge_patched(present: Any, patch: Any) -> Any:
+    """Apply a merge patch (RFC 7396): objects are merged, null removes a member, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(present) if isinstance(present, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patched(merged.get(name), value)
+    return merged
+
+
+def _if_match() -> tuple[str, ...] | None:
+    """Give the states that If-Match names, or None if it was not sent. Raises PreconditionRequired."""
+    if "If-Match" not in request.headers:
+        if current.settings().require_if_match:
+            raise PreconditionRequired("If-Match is needed here: the ETag of the state you mean to change.")
+        return None
+    sent = request.if_match
+    return ("*",) if sent.star_tag else tuple(render.state_of(tag) for tag in sent.as_set())
+
+
+def _changed(record: Record, rendered: Callable[[Record], bytes], media_type: str) -> Response:
+    if "return=representation" in request.headers.get("Prefer", ""):
+        response = render.record(rendered(record), record, media_type)
+        response.headers["Preference-Applied"] = "return=representation"
+        return response
+    response = _no_content()
+    response.set_etag(render.tag_of(record))
+    return response
+
+
+def _no_content() -> Response:
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response

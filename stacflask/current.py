@@ -1,0 +1,69 @@
+"""What belongs to the request at hand: who asks, and the rooms that answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app, g, request
+
+from stacflask.values import Principal, Request, Restriction
+
+if TYPE_CHECKING:
+    from stacflask.catalog.reading import Catalog
+    from stacflask.catalog.writing import Writer
+    from stacflask.gate import Gate
+    from stacflask.settings import Settings
+
+EXTENSION = "stacflask"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The rooms of one application."""
+
+    settings: Settings
+    gate: Gate
+    catalog: Catalog
+    writer: Writer
+
+
+def house() -> House:
+    """Give the rooms of the application at hand."""
+    return cast("House", current_app.extensions[EXTENSION])
+
+
+def settings() -> Settings:
+    """Give the application's settings."""
+    return house().settings
+
+
+def gate() -> Gate:
+    """Give the gate."""
+    return house().gate
+
+
+def catalog() -> Catalog:
+    """Give the catalogue."""
+    return house().catalog
+
+
+def writer() -> Writer:
+    """Give the catalogue's writing side."""
+    return house().writer
+
+
+def principal() -> Principal:
+    """Say who asks, once per request. Raises BadCredentials."""
+    if "principal" not in g:
+        g.principal = gate().authenticate(
+            Request(request.method, request.path, request.headers, request.args, request.remote_addr or "")
+        )
+    return cast("Principal", g.principal)
+
+
+def restriction() -> Restriction:
+    """Say what may be seen by who asks, once per request."""
+    if "restriction" not in g:
+        g.restriction = gate().restrict(principal())
+    return cast("Restriction", g.restriction)
