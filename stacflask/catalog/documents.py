@@ -286,6 +286,19 @@ def collection_body(document: Document, managed: Callable[[str], bool]) -> bytes
     return body_of(_members(orjson.dumps(document)), managed)
 
 
+def with_member(body: bytes, name: str, value: bytes) -> bytes:
+    """Give the body with one public member of the document replaced; the rest stays as it is, to the byte."""
+    text, separator, private = body.partition(SEPARATOR)
+    start = end = 0
+    # Where a member stands follows from how ``body_of`` writes them. HERE would not be JSON.
+    for member, raw in _members(closed(text.replace(HERE, b"."))).items():
+        start = end + 1 + len(_encode(member)) + 1
+        end = start + len(bytes(raw))
+        if member == name:
+            return text[:start] + value + text[end:] + separator + private
+    raise KeyError(name)
+
+
 def searchable(document: Document) -> Document:
     """Give what of a collection can be searched: all but links and assets."""
     return {name: value for name, value in document.items() if name not in ("links", "assets", "item_assets")}

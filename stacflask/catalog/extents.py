@@ -1,0 +1,187 @@
+"""Collections' extents: widened as items come, made anew from the items when asked.
+
+The first box and the first interval of an extent are the overall ones; those after them are the author's and are left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import sqlalchemy as sa
+
+from stacflask.catalog import documents
+from stacflask.catalog.tables import collections, items
+from stacflask.errors import NotFound
+from stacflask.stac.bbox import HALF, around, covers
+from stacflask.stac.bbox import widen as widened_box
+from stacflask.stac.times import format_instant, parse_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.codec import Codec
+    from stacflask.values import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where and when some items are: ``boxes`` in degrees, each of 4 or 6 numbers, and first and last moment."""
+
+    boxes: Sequence[Sequence[float]]
+    start: datetime
+    end: datetime
+
+
+def widen(connection: Connection, codec: Codec, collection: str, reach: Reach) -> None:
+    """Widen a collection's extent to hold these items. Nothing is locked or written where it holds them already.
+
+    Call it last in a transaction: the lock on the collection's row is then held for a moment only.
+    """
+    if _widened(_extent(connection, collection), reach) is None:
+        return
+    frame, document = _locked(connection, collection)
+    extent = _widened(document["extent"], reach)
+    if extent is not None:
+        _write(connection, codec, collection, frame, {**document, "extent": extent})
+
+
+def recompute(connection: Connection, codec: Codec, collection: str) -> bool:
+    """Make a collection's extent from its items; True if that changed it. Without items it stays as it is.
+
+    Raises NotFound.
+    """
+    frame, document = _locked(connection, collection)
+    given = document["extent"]
+    extent = {**given, **_temporal(connection, collection, given), **_spatial(connection, collection, given)}
+    if extent == given:
+        return False
+    _write(connection, codec, collection, frame, {**document, "extent": extent})
+    return True
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def _extent(connection: Connection, collection: str) -> Document:
+    statement = sa.select(collections.c.document["extent"]).where(collections.c.id == collection)
+    extent: Document = _found(connection.execute(statement).scalar(), collection)
+    return extent
+
+
+def _locked(connection: Connection, collection: str) -> tuple[bytes, Document]:
+    statement = sa.select(collections.c.body, collections.c.document).where(collections.c.id == collection)
+    # Writers of items share a key lock on the row. This one does not conflict with theirs, as FOR UPDATE would.
+    row = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    frame, document = _found(row, collection)
+    return frame, document
+
+
+def _found(value: Any, collection: str) -> Any:
+    if value is None:
+        raise NotFound(f"There is no collection {collection!r}.")
+    return value
+
+
+def _write(connection: Connection, codec: Codec, collection: str, frame: bytes, document: Document) -> None:
+    body = documents.with_member(codec.decompress(frame), "extent", orjson.dumps(document["extent"]))
+    change = sa.update(collections).where(collections.c.id == collection)
+    connection.execute(change.values(body=codec.compress(body), document=document))
+
+
+# --- Widening ---------------------------------------------------------------------------------------------------------
+
+
+def _widened(extent: Document, reach: Reach) -> Document | None:
+    """Give the extent that holds these items too, or None where this one does."""
+    box, interval = _first_box(extent), _first_interval(extent)
+    new_box = box if _surely_covers(box, reach.boxes) else reduce(widened_box, reach.boxes, box)
+    new_interval = _widened_interval(interval, reach)
+    if (new_box, new_interval) == (box, interval):
+        return None
+    return {**extent, **_with_box(extent, new_box), **_with_interval(extent, new_interval)}
+
+
+def _surely_covers(outer: Sequence[float], boxes: Sequence[Sequence[float]]) -> bool:
+    """Tell quickly, of thousands of boxes, whether all lie within; False leaves it open."""
+    if any(len(box) != 4 or not -HALF <= box[0] <= box[2] <= HALF for box in boxes):  # noqa: PLR2004
+        return False
+    if not boxes:
+        return True
+    west, south, east, north = zip(*boxes, strict=True)
+    return covers(outer, (min(west), min(south), max(east), max(north)))
+
+
+def _widened_interval(interval: list[str | None], reach: Reach) -> list[str | None]:
+    start, end = interval
+    if start is not None and reach.start < parse_instant(start):
+        start = format_instant(reach.start)
+    if end is not None and reach.end > parse_instant(end):
+        end = format_instant(reach.end)
+    return [start, end]
+
+
+# --- From the items ---------------------------------------------------------------------------------------------------
+
+# Boxes that begin and end in the same degree of longitude are joined, so that millions of items become thousands of
+# rows. An item that was cut at the antimeridian lies on both sides of it: its box is taken from its parts.
+_BOXES = sa.text(f"""
+    WITH placed AS (
+        SELECT geometry, ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(lowest, 0) AS low,
+               coalesce(highest, 0) AS high, lowest IS NOT NULL AS tall,
+               ST_XMin(geometry) = -{HALF} AND ST_XMax(geometry) = {HALF} AND ST_NumGeometries(geometry) > 1 AS cut
+        FROM items WHERE collection = :collection AND geometry IS NOT NULL
+    ), parted AS (
+        SELECT geometry, low, high, tall,
+               CASE WHEN cut THEN (SELECT min(ST_XMin(part.geom)) FILTER (WHERE ST_XMin(part.geom) >= 0)
+                                   FROM ST_Dump(geometry) AS part) ELSE west END AS west,
+               CASE WHEN cut THEN (SELECT max(ST_XMax(part.geom)) FILTER (WHERE ST_XMax(part.geom) <= 0)
+                                   FROM ST_Dump(geometry) AS part) ELSE east END AS east
+        FROM placed
+    )
+    SELECT min(coalesce(west, -{HALF})), min(ST_YMin(geometry)), min(low),
+           max(coalesce(east, {HALF})), max(ST_YMax(geometry)), max(high), bool_or(tall)
+    FROM parted GROUP BY floor(west), floor(east)
+""")
+
+
+def _spatial(connection: Connection, collection: str, extent: Document) -> Document:
+    rows = connection.execute(_BOXES, {"collection": collection}).all()
+    if not rows:
+        return {}
+    tall = any(row[-1] for row in rows)
+    return _with_box(extent, around([row[:6] if tall else (*row[:2], *row[3:5]) for row in rows]))
+
+
+def _temporal(connection: Connection, collection: str, extent: Document) -> Document:
+    ends = sa.select(sa.func.min(items.c.start_datetime), sa.func.max(items.c.end_datetime))
+    start, end = connection.execute(ends.where(items.c.collection == collection)).one()
+    return {} if start is None else _with_interval(extent, [format_instant(start), format_instant(end)])
+
+
+# --- The form of an extent --------------------------------------------------------------------------------------------
+
+
+def _first_box(extent: Document) -> list[float]:
+    box: list[float] = extent["spatial"]["bbox"][0]
+    return box
+
+
+def _first_interval(extent: Document) -> list[str | None]:
+    interval: list[str | None] = extent["temporal"]["interval"][0]
+    return interval
+
+
+def _with_box(extent: Document, box: Sequence[float]) -> Document:
+    spatial = extent["spatial"]
+    return {"spatial": {**spatial, "bbox": [list(box), *spatial["bbox"][1:]]}}
+
+
+def _with_interval(extent: Document, interval: list[str | None]) -> Document:
+    temporal = extent["temporal"]
+    return {"temporal": {**temporal, "interval": [interval, *temporal["interval"][1:]]}}
