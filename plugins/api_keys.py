@@ -13,15 +13,15 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stacflask import BadCredentials, Challenge, Cql2, Decision, Principal, SettingError, hookimpl
+from plugins._spans import UNITS, cache_seconds, remembered, span
+from stacflask import BadCredentials, Challenge, Cql2, Decision, Principal, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stacflask import Request, Services, Storage
 
 CACHE = "STACFLASK_API_KEYS_CACHE"
+REMEMBERED = 4096  # keys
 SCHEME = "api_key"
 PREFIX = "sfk_"
 KEY = re.compile(r"sfk_([0-9a-f]{8})_[A-Za-z0-9_-]{8,200}")
@@ -52,17 +53,7 @@ CHALLENGES = (
 
 def create_plugin(environ: Mapping[str, str]) -> ApiKeys:
     """Make the plugin. Raises SettingError."""
-    try:
-        return ApiKeys(cache=_seconds(environ.get(CACHE) or "5"))
-    except ValueError as error:
-        raise SettingError(CACHE, str(error)) from error
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 3600:  # noqa: PLR2004 - an hour
-        raise ValueError(f"expected seconds from 0 to 3600, not {text!r}")
-    return seconds
+    return ApiKeys(cache=cache_seconds(environ, CACHE))
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
@@ -121,11 +112,9 @@ def lacks(principal: Principal, scope: str) -> bool:
 
 
 def expiry(text: str, now: datetime) -> datetime:
-    """Read when a key ends: ``90d``, ``12h``, or a date or time of ISO 8601, in UTC unless it says otherwise."""
-    span = re.fullmatch(r"(\d{1,6})([hdw])", text)
-    if span:
-        unit = {"h": "hours", "d": "days", "w": "weeks"}[span[2]]
-        return now + timedelta(**{unit: int(span[1])})
+    """Read when a key ends: a span such as ``90d``, or a date or time of ISO 8601, in UTC unless it says otherwise."""
+    if text[-1:] in UNITS:
+        return now + span(text)
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -138,19 +127,11 @@ class Keys:
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self._span = max(cache, 1e-6)
-        self._remembered = lru_cache(maxsize=4096)(self._read)
-        self._noted = lru_cache(maxsize=4096)(self._note)
+        self.find = remembered(self._find, cache, REMEMBERED)
+        self.used = lru_cache(maxsize=REMEMBERED)(self._used)
 
-    def find(self, key_id: str) -> Key:
+    def _find(self, key_id: str) -> Key:
         """Give the key with this id. Raises BadCredentials if there is none, or it was revoked."""
-        return self._remembered(key_id, int(time.monotonic() / self._span))
-
-    def used(self, key_id: str, today: date) -> None:
-        """Note that the key was used today."""
-        self._noted(key_id, today)
-
-    def _read(self, key_id: str, _: int) -> Key:
         rows = self._storage.rows(
             "SELECT hash, name, groups, scopes, expires FROM plugin_api_keys WHERE id = :id AND revoked IS NULL",
             id=key_id,
@@ -161,7 +142,8 @@ class Keys:
         principal = Principal(row["name"], frozenset(row["groups"]), SCHEME, frozenset(row["scopes"]))
         return Key(key_id, bytes(row["hash"]), principal, row["expires"])
 
-    def _note(self, key_id: str, today: date) -> None:
+    def _used(self, key_id: str, today: date) -> None:
+        """Note that the key was used today."""
         with self._storage.transaction() as statements:
             statements.rows(
                 "UPDATE plugin_api_keys SET last_used = :today WHERE id = :id AND last_used IS DISTINCT FROM :today",
