@@ -1,0 +1,23 @@
+"""How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
+
+import os
+
+PORT = os.environ.get("PORT")
+MAX_STREAMS = int(os.environ.get("STACFLASK_MAX_STREAMS") or 8)
+
+# A platform that gives a PORT routes to it from outside; without one, this is somebody's own machine.
+bind = f"0.0.0.0:{PORT}" if PORT else "127.0.0.1:8000"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+worker_class = "gthread"
+# A stream holds its thread for as long as its client reads: the rest is for those who ask something short.
+threads = int(os.environ.get("STACFLASK_THREADS") or MAX_STREAMS + 8)
+# Seconds that requests under way are given when the server is told to stop or to reload.
+graceful_timeout = 30
+timeout = 60
+keepalive = 15
+# A search by GET may name a long list of ids.
+limit_request_line = 8190
+# Who may speak for clients is decided in one place, stacflask/api/address.py.
+forwarded_allow_ips = ""
+# The application logs each request itself, with its decision.
+accesslog = None

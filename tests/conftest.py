@@ -1,0 +1,44 @@
+"""What all tests stand on: a private PostGIS and a private S3 store, started for this run and removed after it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import minio
+import pytest
+
+from dev.stack import Stack, running, scratch_folder
+
+pytest_plugins = ["stacflask.testing"]
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Run PostGIS and SeaweedFS for the whole session."""
+    with running(scratch_folder(ROOT / ".run"), keep=False) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def database_url(stack: Stack) -> str:
+    """Migrate the private database, as a release does."""
+    migrate(stack.database_url)
+    return stack.database_url
+
+
+def migrate(database_url: str, *arguments: str) -> None:
+    """Run alembic in a process of its own."""
+    command = [sys.executable, "-m", "alembic", *(arguments or ("upgrade", "heads"))]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "DATABASE_URL": database_url}, check=True)
+
+
+@pytest.fixture(scope="session")
+def s3(stack: Stack) -> minio.Minio:
+    """Give a client of the private store, with the rights of its owner."""
+    return minio.Minio(
+        stack.s3_endpoint, stack.s3_access_key, stack.s3_secret_key, region=stack.s3_region, secure=False
+    )
