@@ -93,7 +93,6 @@ apt() {
 # Debian would start a system-wide PostgreSQL along with the package: ours is private, so nothing is to start.
 hold_system_cluster() {
     $as_root sh -c "mkdir -p '${hold%/*}' && echo 'create_main_cluster = false' >'$hold'"
-    trap 'clean_up' EXIT
 }
 
 clean_up() {
@@ -120,7 +119,12 @@ install_packages() {
 
 # What .venv was made from: any change of it means another look by pip.
 fingerprint() {
-    { pwd && .venv/bin/python -V && cat requirements.txt requirements-dev.txt pyproject.toml; } 2>&1 | sha256sum
+    { pwd && .venv/bin/python -V && cat requirements.txt requirements-dev.txt && packaging; } 2>&1 | sha256sum
+}
+
+# What pip reads in pyproject.toml; the rest is for linters and tests.
+packaging() {
+    awk '/^\[/ { counts = !/^\[+tool\.(ruff|mypy|pytest)/ } counts' pyproject.toml
 }
 
 venv_is_whole() {

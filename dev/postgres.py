@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -46,10 +45,11 @@ def home_for(folder: Path) -> Path:
     """Return where the cluster of the stack in ``folder`` lives.
 
     PostgreSQL refuses to run as root, and user postgres can seldom reach root's folders: for root it lies elsewhere.
+    Not in /var/tmp, which some systems empty of what was not used for a month.
     """
     if _user() is None:
         return folder / "postgres"
-    return Path("/var/tmp") / f"stacflask-{sha256(str(folder).encode()).hexdigest()[:16]}"  # noqa: S108
+    return Path("/var/lib") / f"stacflask-{sha256(str(folder).encode()).hexdigest()[:16]}"
 
 
 def remove(home: Path) -> None:
@@ -61,7 +61,7 @@ def remove(home: Path) -> None:
 
 def create(home: Path, admin_password: str, log: Path) -> None:
     """Make an empty cluster, unless there is one. Raises StackError when it cannot be made."""
-    _make_home(home)
+    _make_home(home, made_for=log.parent)
     data = home / "data"
     if data.exists():
         return
@@ -100,6 +100,7 @@ def server(home: Path, port: int, secrets: Secrets, *, log: Path, durable: bool)
             ready=ready,
             user=_user(),
             farewell=signal.SIGINT,  # "fast": ends the sessions and writes everything down
+            stray="postgres",
             # Its owner was ended; left there, the number in it may by now be another process's.
             in_the_way=(data / "postmaster.pid",),
         )
@@ -146,14 +147,11 @@ def _give(path: Path) -> None:
         shutil.chown(path, user, user)
 
 
-def _make_home(home: Path) -> None:
-    owner = pwd.getpwnam(ADMIN).pw_uid if _user() else os.geteuid()
+def _make_home(home: Path, made_for: Path) -> None:
     if not home.exists():
         home.mkdir(mode=0o700)
         _give(home)
-    # /var/tmp is anyone's: what lies there under our name must be ours.
-    if home.is_symlink() or home.stat().st_uid != owner:
-        raise StackError(f"{home} is in the way: it is not a folder of this stack's. Please remove it.")
+        (home / "made-for").write_text(f"{made_for}\n")
 
 
 def _initdb(data: Path, password: Path, log: Path) -> None:

@@ -22,7 +22,11 @@ class StackError(RuntimeError):
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. ``folder`` is its working directory and belongs to it alone: by it a stray process is known."""
+    """What to run, in which folder and as whom, and what an earlier run may have left.
+
+    ``stray``: the name of a binary that only this program runs in its folder; whoever else does is ended first.
+    ``in_the_way``: files that a killed run leaves, and that would stop the next.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -32,12 +36,8 @@ class Program:
     ready: Callable[[], bool]
     user: str | None = None
     farewell: signal.Signals = signal.SIGTERM
+    stray: str | None = None
     in_the_way: tuple[Path, ...] = ()
-
-    @property
-    def binary(self) -> str:
-        """The file name of what runs in the end."""
-        return Path(self.command[0]).name
 
 
 class Server:
@@ -54,7 +54,8 @@ class Server:
 
     def launch(self) -> None:
         """Start the process, after ending what an earlier start left."""
-        end_strays(self.program.folder, self.program.binary)
+        if self.program.stray:
+            end_strays(self.program.folder, self.program.stray)
         for path in self.program.in_the_way:
             path.unlink(missing_ok=True)
         self._process = _spawner().submit(_spawn, self.program).result()

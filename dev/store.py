@@ -50,6 +50,7 @@ def server(home: Path, ports: Ports, secrets: Secrets, *, log: Path) -> Server:
                 home, AWS_ACCESS_KEY_ID=secrets.s3_access_key, AWS_SECRET_ACCESS_KEY=secrets.s3_secret_key
             ),
             ready=lambda: _answers(ports.http["s3"], secrets),
+            stray="weed",
             in_the_way=(home / "filer.sock", home / "s3.sock", *ports.store_sockets),
         )
     )
