@@ -48,8 +48,8 @@ def home_for(folder: Path) -> Path:
     Not in /var/tmp, which some systems empty of what was not used for a month.
     """
     if _user() is None:
-        return folder / "postgres"
-    return Path("/var/lib") / f"stacflask-{sha256(str(folder).encode()).hexdigest()[:16]}"
+        return folder.resolve() / "postgres"
+    return Path("/var/lib") / f"stacflask-{sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
 
 
 def remove(home: Path) -> None:
