@@ -95,7 +95,8 @@ def is_preview(asset: Asset) -> bool:
 
 def needs_admin(change: Change) -> bool:
     """Whether a change makes or removes a whole collection."""
-    return change.item is None and change.action in ("create", "delete")
+    # A collection to be made has no id yet. With an id, "create" is about its items.
+    return not change.collection or (change.item is None and change.action == "delete")
 
 
 # --- Storage ---------------------------------------------------------------------------------------------------------
