@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,9 +119,9 @@ def scene(slug: str, size: int) -> Any:
 
 
 def _stored_visits() -> Iterator[Visit]:
-    yield _visit(CALIBRATION_FIELD, datetime(2025, 6, 18, tzinfo=UTC), 0.0)._replace(item=names.CALIBRATION)
+    yield _visit(CALIBRATION_FIELD, date(2025, 6, 18), 0.0)._replace(item=names.CALIBRATION)
     for day, slug, cover in _STORED:
-        yield _visit(_PLACES[slug], datetime.fromisoformat(day), cover)
+        yield _visit(_PLACES[slug], date.fromisoformat(day), cover)
 
 
 def _random_visits() -> Iterator[Visit]:
@@ -129,15 +129,15 @@ def _random_visits() -> Iterator[Visit]:
     for place in SCENES:
         random, wanted = generator(names.OPEN, place.slug), len(taken) + VISITS
         while len(taken) < wanted:
-            day = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=int(random.integers(0, 1415)))
+            day = date(2023, 1, 1) + timedelta(days=int(random.integers(0, 1415)))
             visit = _visit(place, day, round(float(random.beta(0.7, 1.2)), 4))
             if visit.item not in taken and sun_position(visit.moment, place.lon, place.lat)[1] > 12:
                 taken.add(visit.item)
                 yield visit
 
 
-def _visit(place: Place, day: datetime, cover: float) -> Visit:
-    jitter = float(generator(place.slug, day.date(), "time").uniform(-9, 9))
+def _visit(place: Place, day: date, cover: float) -> Visit:
+    jitter = float(generator(place.slug, day, "time").uniform(-9, 9))
     return Visit(f"fl2-{day:%Y%m%d}-{place.slug}", place, passing(day, place.lon, 10.5, jitter), cover)
 
 
@@ -150,9 +150,7 @@ def _stored_item(visit: Visit, shelf: Shelf) -> Document:
     ground, sky = _ground(visit.place, grid.size), _sky(visit)
     bands, classified = reflectance(ground, sky, None, visit.item), classes(ground, sky, visit.item)
     rasters = {"visual": picture(bands), "reflectance": _counts(bands), "classes": classified[None]}
-    assets = {
-        key: shelf.put_raster(folder, f"{key}.tif", pixels, grid, ASSETS[key]) for key, pixels in rasters.items()
-    }
+    assets = {key: shelf.put_raster(folder, f"{key}.tif", pixels, grid, ASSETS[key]) for key, pixels in rasters.items()}
     assets["thumbnail"] = THUMBNAIL | shelf.put(folder, "thumbnail.png", png(rasters["visual"]), PNG)
     report = json.dumps(_report(visit, classified), indent=1, ensure_ascii=False).encode()
     assets["metadata"] = ASSETS["metadata"] | shelf.put(folder, "metadata.json", report, "application/json")
@@ -187,7 +185,7 @@ def _report(visit: Visit, classified: Any) -> Document:
 def _missing_item(bucket: str) -> Document:
     """An item whose object was lost: size and checksum are those the object had."""
     item_id = names.MISSING_DOWNLOAD.item
-    visit = _visit(_PLACES["chesapeake"], datetime(2023, 3, 2, tzinfo=UTC), 0.11)._replace(item=item_id)
+    visit = _visit(_PLACES["chesapeake"], date(2023, 3, 2), 0.11)._replace(item=item_id)
     once = _stored_item(visit, Shelf(bucket))["assets"]["visual"]
     item = _item(visit, _grid(visit.place), {"visual": once} | public_assets(names.OPEN, item_id, _PUBLIC))
     item["properties"]["title"] = "Chesapeake Bay, 2 March 2023: an item whose object is missing from the bucket"
@@ -198,15 +196,19 @@ def _mosaic_item(shelf: Shelf) -> Document:
     """A season's cloudless composite: one large file over a span of time."""
     item_id, place = names.LARGE_DOWNLOAD.item, _PLACES["andalusia"]
     start, end = datetime(2025, 4, 1, tzinfo=UTC), datetime(2025, 6, 30, 23, 59, 59, tzinfo=UTC)
-    visit = Visit(item_id, place, passing(datetime(2025, 5, 16, tzinfo=UTC), place.lon, 10.5), 0.0)
+    visit = Visit(item_id, place, passing(date(2025, 5, 16), place.lon, 10.5), 0.0)
     grid, folder = grid_around(place.lon, place.lat, MOSAIC_METRES, MOSAIC_PIXELS), folder_of(names.OPEN, item_id)
     bands = reflectance(_ground(place, grid.size), _sky(visit))
     finer = np.round(bands * 10000).astype(np.uint16)
-    item = _item(visit, grid, {
-        "visual": shelf.put_raster(folder, "visual.tif", picture(bands), grid, VISUAL),
-        "composite": shelf.put_raster(folder, "composite.tif", finer, grid, COMPOSITE),
-        "thumbnail": THUMBNAIL | shelf.put(folder, "thumbnail.png", png(picture(bands)), PNG),
-    })
+    item = _item(
+        visit,
+        grid,
+        {
+            "visual": shelf.put_raster(folder, "visual.tif", picture(bands), grid, VISUAL),
+            "composite": shelf.put_raster(folder, "composite.tif", finer, grid, COMPOSITE),
+            "thumbnail": THUMBNAIL | shelf.put(folder, "thumbnail.png", png(picture(bands)), PNG),
+        },
+    )
     item["properties"] |= {
         "title": f"{place.name}, cloudless composite of April to June 2025",
         "start_datetime": timestamp(start),

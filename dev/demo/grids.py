@@ -59,15 +59,21 @@ def footprint(grid: Grid) -> dict[str, Any]:
     west, south, east, north = grid.bounds
     lons, lats = transform(grid.crs, "EPSG:4326", [west, east, east, west, west], [south, south, north, north, south])
     outline = Polygon(zip(lons, lats, strict=True))
-    return _rounded(mapping(antimeridian.fix_polygon(outline)))
+    crosses = max(lons) - min(lons) > 180
+    geometry: dict[str, Any] = _rounded(mapping(antimeridian.fix_polygon(outline) if crosses else outline))
+    return geometry
 
 
 def bounding_box(geometry: dict[str, Any]) -> list[float]:
     """West, south, east, north; west is greater than east over the antimeridian (RFC 7946, 5.2)."""
-    return [float(edge) for edge in antimeridian.bbox(shape(geometry))]
+    outline = shape(geometry)
+    edges = antimeridian.bbox(outline) if geometry["type"] == "MultiPolygon" else outline.bounds
+    return [float(edge) for edge in edges]
 
 
-def raised(outline: dict[str, Any], box: list[float], lowest: float, highest: float) -> tuple[dict[str, Any], list[float]]:
+def raised(
+    outline: dict[str, Any], box: list[float], lowest: float, highest: float
+) -> tuple[dict[str, Any], list[float]]:
     """Outline and box with heights in metres: the outline lies on the box's floor."""
     west, south, east, north = box
     lifted = outline | {"coordinates": _lifted(outline["coordinates"], lowest)}

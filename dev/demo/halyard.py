@@ -1,7 +1,7 @@
 """The items of the members' collection: spotlight scenes of an invented radar mission."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -88,9 +88,9 @@ def scene(slug: str, size: int) -> Any:
 
 
 def _stored_passes() -> Iterator[Pass]:
-    yield _pass(CALIBRATION_FIELD, datetime(2025, 6, 18, tzinfo=UTC), ("VV",))._replace(item=names.CALIBRATION)
+    yield _pass(CALIBRATION_FIELD, date(2025, 6, 18), ("VV",))._replace(item=names.CALIBRATION)
     for day, slug, polarizations in _STORED:
-        yield _pass(_PLACES[slug], datetime.fromisoformat(day), polarizations)
+        yield _pass(_PLACES[slug], date.fromisoformat(day), polarizations)
 
 
 def _random_passes() -> Iterator[Pass]:
@@ -98,14 +98,14 @@ def _random_passes() -> Iterator[Pass]:
     for place in HARBOURS:
         random = generator(names.MEMBERS, place.slug)
         for offset in random.choice(1415, VISITS, replace=False):
-            day = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=int(offset))
+            day = date(2023, 1, 1) + timedelta(days=int(offset))
             look = _pass(place, day, ("VV", "VH") if random.random() < 0.4 else ("HH",))
             if look.item not in taken:
                 yield look
 
 
-def _pass(place: Place, day: datetime, polarizations: tuple[str, ...]) -> Pass:
-    random = generator(place.slug, day.date(), "pass")
+def _pass(place: Place, day: date, polarizations: tuple[str, ...]) -> Pass:
+    random = generator(place.slug, day, "pass")
     hour = random.choice([6.0, 18.0]).item()
     return Pass(
         f"hx-{day:%Y%m%d}-{place.slug}",

@@ -93,7 +93,7 @@ def clouds(cover: float, size: int, *seed: object) -> Field:
     if cover <= 0:
         return np.zeros((size, size), np.float32)
     field = fractal(size, size / 3.5, 7, *seed, "clouds", gain=0.58)
-    edge = np.quantile(field, 1 - cover)
+    edge = float(np.quantile(field, 1 - cover))
     return smoothstep(edge - 0.45, edge + 0.45, field)
 
 
@@ -102,10 +102,12 @@ def _height(site: str, climate: Climate, size: int) -> Field:
     crests = ridged(size, size / 2.5, 7, site)
     height = normalised(rolling * (1.1 - climate.relief) + crests * climate.relief)
     if climate.land <= 0:
-        return height - height.max() - 1
-    if climate.land >= 1:
-        return height - height.min() + 0.05
-    return height - np.float32(np.quantile(height, 1 - climate.land))
+        waterline = float(height.max()) + 1
+    elif climate.land >= 1:
+        waterline = float(height.min()) - 0.05
+    else:
+        waterline = float(np.quantile(height, 1 - climate.land))
+    return np.asarray(height - waterline, np.float32)
 
 
 def _water(site: str, climate: Climate, height: Field) -> Field:
@@ -134,5 +136,5 @@ def _slope(height: Field) -> Field:
 def _share(field: Field, share: float) -> Field:
     if share <= 0:
         return np.zeros_like(field)
-    edge = np.quantile(field, 1 - share)
+    edge = float(np.quantile(field, 1 - share))
     return smoothstep(edge - 0.1, edge + 0.1, field)

@@ -57,7 +57,7 @@ LICENCE = Licence(
     text=(
         "This is a demonstration text without legal effect.\n\n"
         "1. You may copy the scenes and look at them, measure them and teach with them.\n"
-        "2. You may not pass the scenes on. What you derive from them is yours, if the scene cannot be restored from it.\n"
+        "2. You may not pass the scenes on. What you derive is yours if the scene cannot be restored from it.\n"
         '3. Whatever you publish says "Contains synthetic Halyard-X data".\n'
         "4. The scenes come as they are. Do not sail by them.\n"
     ),

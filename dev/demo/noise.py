@@ -46,7 +46,8 @@ def patches(size: int, cell: float, *seed: object) -> Field:
 
 def normalised(field: Field) -> Field:
     """The field moved to mean 0 and stretched to deviation 1."""
-    return ((field - field.mean(dtype=np.float64)) / field.std(dtype=np.float64)).astype(np.float32)
+    mean, deviation = field.mean(dtype=np.float64), field.std(dtype=np.float64)
+    return np.asarray((field - mean) / deviation, np.float32)
 
 
 def smoothstep(low: float, high: float, field: NDArray[Any]) -> Field:
@@ -64,7 +65,7 @@ def _hills(size: int, cell: float, random: np.random.Generator) -> Field:
 def _stretched(lattice: Field, size: int, cell: float) -> Field:
     """Cubic B-spline through the rows of the lattice: smooth, and cheap since it goes one axis at a time."""
     left, weights = _taps(size, cell)
-    rows = weights[0] * lattice[left]
+    rows: Field = weights[0] * lattice[left]
     for step in (1, 2, 3):
         rows += weights[step] * lattice[left + step]
     return rows

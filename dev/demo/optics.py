@@ -101,13 +101,14 @@ def _surface(ground: Landscape) -> Bands:
 
 def _sea(ground: Landscape) -> Bands:
     depth = smoothstep(0.0, 0.9, -ground.height)
-    water = _mixed(_mixed(_plane(_SILT, depth), _SHALLOW, smoothstep(0, 0.2, depth)), _DEEP, smoothstep(0.1, 0.9, depth))
-    return water * (1 + 0.05 * ground.grain + 0.12 * (ground.moisture - ground.moisture.mean()))
+    shallows = _mixed(_plane(_SILT, depth), _SHALLOW, smoothstep(0, 0.2, depth))
+    currents = 1 + 0.05 * ground.grain + 0.12 * (ground.moisture - ground.moisture.mean())
+    return np.asarray(_mixed(shallows, _DEEP, smoothstep(0.1, 0.9, depth)) * currents, np.float32)
 
 
 def _streets(ground: Landscape) -> Bands:
     blocks = 1 + 0.35 * ground.grain + 0.5 * (ground.plots - 0.5)
-    return _plane(_ROOFS, ground.height) * np.clip(blocks, 0.4, 2)
+    return np.asarray(_plane(_ROOFS, ground.height) * np.clip(blocks, 0.4, 2), np.float32)
 
 
 def _shadow(opacity: Field, sky: Sky) -> Field:
@@ -115,7 +116,7 @@ def _shadow(opacity: Field, sky: Sky) -> Field:
     reach = len(opacity) / 40 / np.tan(np.radians(max(sky.sun_elevation, 20)))
     towards = np.radians(sky.sun_azimuth)
     rows, columns = (np.arange(len(opacity)) + round(reach * way) for way in (-np.cos(towards), np.sin(towards)))
-    return opacity.take(rows, 0, mode="clip").take(columns, 1, mode="clip")
+    return np.asarray(opacity.take(rows, 0, mode="clip").take(columns, 1, mode="clip"))
 
 
 def _plane(colour: tuple[float, ...], like: Field) -> Bands:

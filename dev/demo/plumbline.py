@@ -34,38 +34,89 @@ class Tile(NamedTuple):
     """Whether its box and outline have heights, too."""
 
 
-def _tile(item: str, name: str, lon: float, lat: float, climate: str, peak: float, **more: bool) -> Tile:
-    return Tile(item, Place(item, name, lon, lat, climate), peak, **more)
-
-
 TILES = [
-    _tile("plumbline-taveuni", "Taveuni, across the antimeridian", 179.97, -16.85, "islands", 1241, stored=True),
-    _tile("plumbline-wrangel", "Wrangel Island, across the antimeridian", 179.95, 71.2, "ice", 1096, stored=True),
-    _tile("plumbline-amchitka-pass", "Amchitka Pass, across the antimeridian", -179.9, 51.9, "islands", 310),
-    _tile("plumbline-kresta-bay", "Kresta Bay, across the antimeridian, with heights", 179.8, 66.1, "coast", 890,
-          raised=True),
-    _tile("plumbline-puncak-jaya", "Puncak Jaya, with heights", 137.2, -4.1, "alps", 4884, stored=True, raised=True),
-    _tile("plumbline-Þingvellir", "Þingvellir", -21.1, 64.25, "coast", 768, stored=True),
-    _tile("plumbline-São-Jorge", "São Jorge", -28.0, 38.6, "islands", 1053),
-    _tile("plumbline-北岳", "北岳 (Kita-dake)", 138.24, 35.67, "alps", 3193, stored=True),
-    _tile("plumbline-Μετέωρα", "Μετέωρα (Meteora)", 21.63, 39.71, "savanna", 1320),
-    _tile("plumbline-دماوند", "دماوند (Damavand)", 52.11, 35.95, "alps", 5609),
-    _tile("plumbline-Re\u0301union", "Réunion, its id in decomposed Unicode as its producer wrote it", 55.5, -21.1,
-          "islands", 3070),
-    _tile("plumbline-void-filled-100%-aoraki", "Aoraki, all voids filled", 170.14, -43.6, "alps", 3724, stored=True),
-    _tile("plumbline-mont%20blanc", "Mont Blanc, its id escaped as its producer wrote it", 6.86, 45.83, "alps", 4806,
-          stored=True),
-    _tile("plumbline tristan da cunha", "Tristan da Cunha, with spaces in its id", -12.28, -37.11, "islands", 2062),
-    _tile("urn:plumbline:tile:0042", "Table Mountain, with colons in its id", 18.4, -33.97, "coast", 1086),
-    _tile("plumbline-kilimanjaro.v1.2", "Kilimanjaro, with dots in its id", 37.35, -3.07, "savanna", 5895),
-    _tile("plumbline-andes+puna", "Puna de Atacama, with a plus in its id", -68.5, -26.1, "desert", 6739),
-    _tile("plumbline-denali", "Denali", -151.0, 63.07, "alps", 6190),
-    _tile("plumbline-grand-canyon", "Grand Canyon", -112.1, 36.1, "desert", 2683),
-    _tile("plumbline-dead-sea", "Dead Sea, below the level of the oceans", 35.5, 31.5, "desert", -210),
-    _tile("plumbline-netherlands", "IJsselmeer", 5.4, 52.7, "delta", 24),
-    _tile("plumbline-dronning-maud-land", "Dronning Maud Land", 8.0, -72.0, "ice", 3148),
-    _tile("plumbline-everest", "Everest", 86.9, 27.98, "alps", 8849),
-]  # fmt: skip
+    Tile(
+        "plumbline-taveuni",
+        Place("taveuni", "Taveuni, across the antimeridian", 179.97, -16.85, "islands"),
+        1241,
+        stored=True,
+    ),
+    Tile(
+        "plumbline-wrangel",
+        Place("wrangel", "Wrangel Island, across the antimeridian", 179.95, 71.2, "ice"),
+        1096,
+        stored=True,
+    ),
+    Tile(
+        "plumbline-amchitka-pass",
+        Place("amchitka-pass", "Amchitka Pass, across the antimeridian", -179.9, 51.9, "islands"),
+        310,
+    ),
+    Tile(
+        "plumbline-kresta-bay",
+        Place("kresta-bay", "Kresta Bay, across the antimeridian, with heights", 179.8, 66.1, "coast"),
+        890,
+        raised=True,
+    ),
+    Tile(
+        "plumbline-puncak-jaya",
+        Place("puncak-jaya", "Puncak Jaya, with heights", 137.2, -4.1, "alps"),
+        4884,
+        stored=True,
+        raised=True,
+    ),
+    Tile("plumbline-Þingvellir", Place("thingvellir", "Þingvellir", -21.1, 64.25, "coast"), 768, stored=True),
+    Tile("plumbline-São-Jorge", Place("sao-jorge", "São Jorge", -28.0, 38.6, "islands"), 1053),
+    Tile("plumbline-北岳", Place("kita-dake", "北岳 (Kita-dake)", 138.24, 35.67, "alps"), 3193, stored=True),
+    Tile("plumbline-Μετέωρα", Place("meteora", "Μετέωρα (Meteora)", 21.63, 39.71, "savanna"), 1320),
+    Tile("plumbline-دماوند", Place("damavand", "دماوند (Damavand)", 52.11, 35.95, "alps"), 5609),
+    Tile(
+        "plumbline-Re\u0301union",
+        Place("reunion", "Réunion, its id in decomposed Unicode as its producer wrote it", 55.5, -21.1, "islands"),
+        3070,
+    ),
+    Tile(
+        "plumbline-void-filled-100%-aoraki",
+        Place("aoraki", "Aoraki, all voids filled", 170.14, -43.6, "alps"),
+        3724,
+        stored=True,
+    ),
+    Tile(
+        "plumbline-mont%20blanc",
+        Place("mont-blanc", "Mont Blanc, its id escaped as its producer wrote it", 6.86, 45.83, "alps"),
+        4806,
+        stored=True,
+    ),
+    Tile(
+        "plumbline tristan da cunha",
+        Place("tristan-da-cunha", "Tristan da Cunha, with spaces in its id", -12.28, -37.11, "islands"),
+        2062,
+        stored=True,
+    ),
+    Tile(
+        "urn:plumbline:tile:0042",
+        Place("table-mountain", "Table Mountain, with colons in its id", 18.4, -33.97, "coast"),
+        1086,
+    ),
+    Tile(
+        "plumbline-kilimanjaro.v1.2",
+        Place("kilimanjaro", "Kilimanjaro, with dots in its id", 37.35, -3.07, "savanna"),
+        5895,
+    ),
+    Tile(
+        "plumbline-andes+puna",
+        Place("puna-de-atacama", "Puna de Atacama, with a plus in its id", -68.5, -26.1, "desert"),
+        6739,
+    ),
+    Tile("plumbline-denali", Place("denali", "Denali", -151.0, 63.07, "alps"), 6190),
+    Tile("plumbline-grand-canyon", Place("grand-canyon", "Grand Canyon", -112.1, 36.1, "desert"), 2683),
+    Tile(
+        "plumbline-dead-sea", Place("dead-sea", "Dead Sea, below the level of the oceans", 35.5, 31.5, "desert"), -210
+    ),
+    Tile("plumbline-netherlands", Place("ijsselmeer", "IJsselmeer", 5.4, 52.7, "delta"), 24),
+    Tile("plumbline-dronning-maud-land", Place("dronning-maud-land", "Dronning Maud Land", 8.0, -72.0, "ice"), 3148),
+    Tile("plumbline-everest", Place("everest", "Everest", 86.9, 27.98, "alps"), 8849),
+]
 
 ASSETS: dict[str, Document] = {
     "elevation.tif": {
@@ -190,7 +241,7 @@ def _grid(tile: Tile) -> Grid:
 
 
 def _ground(tile: Tile, size: int) -> Landscape:
-    return landscape(tile.item, CLIMATES[tile.place.climate], size)
+    return landscape(tile.place.slug, CLIMATES[tile.place.climate], size)
 
 
 def _heights(tile: Tile, ground: Landscape) -> Field:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -33,44 +33,58 @@ class Event:
     place: Place
     kind: str
     """flood or fire"""
-    struck: datetime
+    struck: date
     days: tuple[int, ...]
     """Days after the strike on which a map was made; -1 is the state before."""
     stored: tuple[int, ...]
     """Those of the days whose bytes are in the bucket."""
 
 
-def _event(number: int, slug: str, name: str, lon: float, lat: float, climate: str, struck: str, **days: Any) -> Event:
-    kind = "fire" if "fire" in slug else "flood"
-    place = Place(slug, name, lon, lat, climate)
-    return Event(f"qw-{number:03d}-{slug}", place, kind, datetime.fromisoformat(struck), **days)
-
-
-_EXERCISE = Event("qw-000-exercise", CALIBRATION_FIELD, "flood", datetime(2025, 6, 18, tzinfo=UTC), (0,), (0,))
+_EXERCISE = Event("qw-000-exercise", CALIBRATION_FIELD, "flood", date(2025, 6, 18), (0,), (0,))
 
 EVENTS = [
     _EXERCISE,
-    _event(
-        1, "mara-flood", "Mara lowland flood", 33.95, -1.5, "farmland", "2024-04-21",
-        days=(-1, 0, 1, 2, 4, 7, 12, 20), stored=(-1, 2, 7),
+    Event(
+        "qw-001-mara-flood",
+        Place("mara-flood", "Mara lowland flood", 33.95, -1.5, "farmland"),
+        "flood",
+        struck=date(2024, 4, 21),
+        days=(-1, 0, 1, 2, 4, 7, 12, 20),
+        stored=(-1, 2, 7),
     ),
-    _event(
-        2, "axios-flood", "Axios plain flood", 22.65, 40.65, "delta", "2025-11-28",
-        days=(-1, 0, 1, 3, 6, 10, 15), stored=(1, 6),
+    Event(
+        "qw-002-axios-flood",
+        Place("axios-flood", "Axios plain flood", 22.65, 40.65, "delta"),
+        "flood",
+        struck=date(2025, 11, 28),
+        days=(-1, 0, 1, 3, 6, 10, 15),
+        stored=(1, 6),
     ),
-    _event(
-        3, "ribatejo-fire", "Ribatejo wildfire", -8.3, 39.5, "savanna", "2025-08-06",
-        days=(-1, 1, 2, 3, 5, 9, 16), stored=(-1, 5),
+    Event(
+        "qw-003-ribatejo-fire",
+        Place("ribatejo-fire", "Ribatejo wildfire", -8.3, 39.5, "savanna"),
+        "fire",
+        struck=date(2025, 8, 6),
+        days=(-1, 1, 2, 3, 5, 9, 16),
+        stored=(-1, 5),
     ),
-    _event(
-        4, "beira-flood", "Beira cyclone flood", 34.75, -19.75, "coast", "2023-02-24",
-        days=(-1, 1, 2, 3, 5, 8, 14), stored=(),
+    Event(
+        "qw-004-beira-flood",
+        Place("beira-flood", "Beira cyclone flood", 34.75, -19.75, "coast"),
+        "flood",
+        struck=date(2023, 2, 24),
+        days=(-1, 1, 2, 3, 5, 8, 14),
+        stored=(),
     ),
-    _event(
-        5, "okanagan-fire", "Okanagan wildfire", -119.5, 49.7, "forest", "2026-07-19",
-        days=(-1, 0, 1, 2, 4, 7, 11), stored=(),
+    Event(
+        "qw-005-okanagan-fire",
+        Place("okanagan-fire", "Okanagan wildfire", -119.5, 49.7, "forest"),
+        "fire",
+        struck=date(2026, 7, 19),
+        days=(-1, 0, 1, 2, 4, 7, 11),
+        stored=(),
     ),
-]  # fmt: skip
+]
 
 ASSETS: dict[str, Document] = {
     "visual": VISUAL,
@@ -117,11 +131,12 @@ def _stored_item(event: Event, day: int, shelf: Shelf) -> Document:
     damage, folder = _damage(event, day, ground), folder_of(names.HIDDEN, item_id)
     seen = picture(reflectance(ground, _sky(event, day), damage, item_id))
     struck = _struck(ground, damage)
-    report = _pretty(_situation(event, day, struck))
+    report = json.dumps(_situation(event, day, struck), indent=1).encode()
     assets = {
         "visual": shelf.put_raster(folder, "visual.tif", seen, grid, VISUAL),
         "extent": shelf.put_raster(folder, "extent.tif", _extent(ground, struck), grid, ASSETS["extent"]),
-        "outline": ASSETS["outline"] | shelf.put(folder, "outline.geojson", _pretty(_outline(struck, grid)), GEOJSON),
+        "outline": ASSETS["outline"]
+        | shelf.put(folder, "outline.geojson", json.dumps(_outline(struck, grid)).encode(), GEOJSON),
         "thumbnail": THUMBNAIL | shelf.put(folder, "thumbnail.png", png(seen), PNG),
         "situation": ASSETS["situation"] | shelf.put(folder, "situation.json", report, "application/json"),
     }
@@ -159,7 +174,7 @@ def _damage(event: Event, day: int, ground: Landscape) -> Damage:
 
 
 def _highest(field: Field, share: float) -> Field:
-    edge = np.quantile(field, 1 - share)
+    edge = float(np.quantile(field, 1 - share))
     return smoothstep(edge - 0.03, edge + 0.03, field)
 
 
@@ -196,10 +211,6 @@ def _situation(event: Event, day: int, struck: Any) -> Document:
         "mapped": timestamp(_moment(event, day)),
         "damaged_km2": round(float(struck.sum()) * METRES**2 / 1e6, 2),
     }
-
-
-def _pretty(document: Document) -> bytes:
-    return json.dumps(document, indent=1, ensure_ascii=False).encode()
 
 
 def _properties(event: Event, day: int, grid: Grid) -> Document:

@@ -15,9 +15,9 @@ def amplitude(ground: Landscape, polarization: str, look_azimuth: float, *seed: 
     cross = polarization in ("VH", "HV")
     power = _roughness(ground, cross)
     power *= shading(ground, look_azimuth, 50) ** 2 * (1 - ground.water) + ground.water * _swell(ground, *seed)
-    power += _roofs(ground, *seed[:1]) * (0.35 if cross else 1) + _ships(ground, *seed) * (0.3 if cross else 1)
+    power += _roofs(ground) * (0.35 if cross else 1) + _ships(ground, *seed) * (0.3 if cross else 1)
     speckle = generator(*seed, polarization, "speckle").standard_gamma(LOOKS, power.shape) / LOOKS
-    return np.clip(np.sqrt(power * speckle) * 1000, 1, 65535).astype(np.uint16)
+    return np.asarray(np.clip(np.sqrt(power * speckle) * 1000, 1, 65535), np.uint16)
 
 
 def picture(bands: list[NDArray[np.uint16]]) -> NDArray[np.uint8]:
@@ -47,9 +47,9 @@ def _swell(ground: Landscape, *seed: object) -> Field:
     return np.asarray(gusts * (1 + 0.15 * np.sin(rows * 0.75 + columns * 0.4 + bend)), np.float32)
 
 
-def _roofs(ground: Landscape, *seed: object) -> Field:
+def _roofs(ground: Landscape) -> Field:
     """Corners of houses, each a pixel or two, throw the beam straight back."""
-    corners = smoothstep(0.9, 2.5, fractal(len(ground.built), 2.5, 2, *seed, "corners", gain=0.9))
+    corners = smoothstep(0.9, 2.5, fractal(len(ground.built), 2.5, 2, "corners", gain=0.9))
     return np.asarray(ground.built * (1 - ground.water) * (0.08 + 2.5 * corners), np.float32)
 
 

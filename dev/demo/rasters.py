@@ -48,7 +48,7 @@ def png(picture: NDArray[np.uint8], size: int = THUMBNAIL_SIZE) -> bytes:
     """A small PNG from red, green and blue."""
     image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
     file = BytesIO()
-    image.resize((size, size), Image.Resampling.LANCZOS).save(file, "PNG")
+    image.resize((size, size), Image.Resampling.LANCZOS).save(file, "PNG", compress_level=4)
     return file.getvalue()
 
 

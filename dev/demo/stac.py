@@ -22,6 +22,7 @@ _SCHEMAS = {
     "view": "view/v1.1.0",
 }
 
+
 def extensions(*prefixes: str) -> list[str]:
     """The schema addresses of the extensions with these field prefixes."""
     return [f"https://stac-extensions.github.io/{_SCHEMAS[prefix]}/schema.json" for prefix in prefixes]
@@ -96,4 +97,6 @@ def _flat_box(box: list[float]) -> tuple[float, float, float, float]:
 
 def _span(item: Document) -> tuple[str, str]:
     properties = item["properties"]
-    return properties.get("start_datetime") or properties["datetime"], properties.get("end_datetime") or properties["datetime"]
+    return properties.get("start_datetime") or properties["datetime"], properties.get("end_datetime") or properties[
+        "datetime"
+    ]

@@ -1,7 +1,7 @@
 """Where the sun stands, to the degree that a picture needs."""
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 
 def sun_position(moment: datetime, lon: float, lat: float) -> tuple[float, float]:
@@ -16,8 +16,8 @@ def sun_position(moment: datetime, lon: float, lat: float) -> tuple[float, float
     return round(math.degrees(math.atan2(east, north)) % 360, 2), round(math.degrees(math.asin(height)), 2)
 
 
-def passing(day: datetime, lon: float, local_hour: float, jitter: float = 0.0) -> datetime:
+def passing(day: date, lon: float, local_hour: float, jitter: float = 0.0) -> datetime:
     """The moment in UTC when a satellite passes at a local solar hour on the given day; `jitter` in minutes."""
-    noon_utc = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    moment = noon_utc + timedelta(hours=local_hour - lon / 15, minutes=jitter)
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    moment = midnight + timedelta(hours=local_hour - lon / 15, minutes=jitter)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
