@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from plugins._groups import SPECIAL, is_plain
 from plugins._spans import UNITS, cache_seconds, remembered, span
-from stacflask import BadCredentials, Challenge, Cql2, Decision, Principal, hookimpl
+from stacflask import ANONYMOUS, BadCredentials, Challenge, Cql2, Decision, Principal, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ SCHEME = "api_key"
 PREFIX = "sfk_"
 KEY = re.compile(r"sfk_([0-9a-f]{8})_[A-Za-z0-9_-]{8,200}")
 SCOPES = ("read", "download", "write")
-RESERVED = ("*", "@", "-", "anonymous")
+RESERVED = SPECIAL | {ANONYMOUS.id}
 """Words that mean many or nobody where rights are granted, so no key may be called so."""
 
 CHALLENGES = (
@@ -275,7 +276,7 @@ def _given_key(_: click.Context, __: click.Parameter, text: str | None) -> str:
 
 def _given_name(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | list[str]:
     for name in [value] if isinstance(value, str) else value:
-        if name in RESERVED or not name.strip() or not name.isprintable():
+        if name in RESERVED or not is_plain(name):
             raise click.BadParameter(f"{name!r} cannot be used as a name")
     return value if isinstance(value, str) else sorted(set(value))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from plugins._groups import NOBODY, SPECIAL, is_plain, names
 from plugins._spans import cache_seconds, remembered
 from stacflask import Decision, SettingError, hookimpl
 
@@ -24,7 +25,6 @@ ADMINS = "STACFLASK_COLLECTION_GROUPS_ADMINS"
 CACHE = "STACFLASK_COLLECTION_GROUPS_CACHE"
 REMEMBERED = 64  # sets of groups; with thousands of collections each takes a megabyte
 
-EVERYBODY, KNOWN, NOBODY = "*", "@", "-"
 ACTIONS = ("see", "preview", "download", "write")
 OPEN_ACTIONS = ("see", "download")
 """What everybody may where the default is open and no grant says otherwise."""
@@ -38,7 +38,7 @@ def create_plugin(environ: Mapping[str, str]) -> CollectionGroups:
     if default not in ("closed", "open"):
         raise SettingError(DEFAULT, f"expected closed or open, not {default!r}")
     admins = frozenset(word.strip() for word in environ.get(ADMINS, "").split(",") if word.strip())
-    if admins & {EVERYBODY, KNOWN, NOBODY}:
+    if admins & SPECIAL:
         raise SettingError(ADMINS, "expected names of groups; *, @ and - are none")
     return CollectionGroups(default == "open", admins, cache_seconds(environ, CACHE))
 
@@ -79,13 +79,6 @@ def rights(granted: Grants, governed: Mapping[str, frozenset[str]] | None) -> Ri
 def _one_of(collections: Mapping[str, str] | frozenset[str]) -> Cql2:
     # In order, so that the same rights are the same statement to whoever caches statements.
     return {"op": "in", "args": [{"property": "id"}, sorted(collections)]} if collections else False
-
-
-def names(principal: Principal) -> frozenset[str]:
-    """Give the groups under which grants may speak of a principal."""
-    # A group may be called * where groups come from elsewhere; it means nothing here.
-    groups = principal.groups - {EVERYBODY, KNOWN, NOBODY} | {EVERYBODY}
-    return groups if principal.anonymous else groups | {KNOWN}
 
 
 def is_preview(asset: Asset) -> bool:
@@ -245,7 +238,7 @@ class CollectionGroups:
 
 def _given_names(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     for name in [value] if isinstance(value, str) else value:
-        if not name.strip() or not name.isprintable():
+        if not is_plain(name):
             raise click.BadParameter(f"{name!r} cannot be used as a name")
     return value
 

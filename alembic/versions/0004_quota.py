@@ -44,7 +44,6 @@ def upgrade() -> None:
         sa.Column("opened", sa.DateTime(timezone=True), nullable=False, comment="when last counted as a download"),
         sa.PrimaryKeyConstraint("principal", "collection", "item", "asset", name="plugin_quota_openings_pkey"),
     )
-    op.create_index("plugin_quota_openings_opened_idx", "plugin_quota_openings", ["principal", "opened"])
 
 
 def downgrade() -> None:

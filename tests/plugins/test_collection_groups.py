@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner, Result
 
-from plugins.collection_groups import CollectionGroups, create_plugin, is_preview, names, rights
+from plugins._groups import names
+from plugins.collection_groups import CollectionGroups, create_plugin, is_preview, rights
 from stacflask import ANONYMOUS, Asset, Change, Cql2, Principal, Services, SettingError, Storage
 from stacflask.errors import Refused
 from stacflask.gate import Gate

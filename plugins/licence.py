@@ -1,0 +1,389 @@
+"""Licences to accept before a download, recorded with principal, version and time.
+
+A collection asks for licences by id and means their newest version: with each new one, everybody is asked again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from plugins._spans import cache_seconds, remembered
+from stacflask import Answer, BadDocument, Decision, Endpoint, NotFound, Refused, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stacflask import Asset, Call, Principal, Services, Storage
+
+FREE_ROLES = "STACFLASK_LICENCE_FREE_ROLES"
+CACHE = "STACFLASK_LICENCE_CACHE"
+REMEMBERED = 8192  # collections, and acceptances
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def create_plugin(environ: Mapping[str, str]) -> Licences:
+    """Make the plugin. Raises SettingError."""
+    roles = frozenset(word.strip() for word in environ.get(FREE_ROLES, "").split(",") if word.strip())
+    return Licences(roles, cache_seconds(environ, CACHE))
+
+
+# --- Rules -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A licence that a collection asks for, in its newest version."""
+
+    licence: str
+    version: str
+    title: str
+
+
+def refusal(demand: Demand) -> Decision:
+    """Say which licence is to be accepted, and where."""
+    return Decision.deny(
+        f"licence {demand.licence} {demand.version} not accepted",
+        detail=f"Accept version {demand.version} of {demand.title!r} first.",
+        code="LicenceNotAccepted",
+        link=f"/licences/{demand.licence}",
+        extra={"licence": {"id": demand.licence, "version": demand.version, "title": demand.title}},
+    )
+
+
+def is_free(asset: Asset, roles: frozenset[str]) -> bool:
+    """Whether all the asset is for may be had without a licence."""
+    return bool(asset.roles) and roles.issuperset(asset.roles)
+
+
+def wanted_version(body: Any) -> str:
+    """Read which version somebody accepts. Raises BadDocument."""
+    version = body.get("version") if isinstance(body, dict) else None
+    if not isinstance(version, str):
+        raise BadDocument("/version", "expected the version that you accept, as a string")
+    return version
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a time as RFC 3339 has it, in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+# --- Storage ---------------------------------------------------------------------------------------------------------
+
+
+class Table:
+    """Licences, who asks for them and who accepted them. What decides a download is trusted for ``cache`` seconds."""
+
+    def __init__(self, storage: Storage, cache: float) -> None:
+        self._storage = storage
+        self.demands = remembered(self._demands, cache, REMEMBERED)
+        self._acceptance = remembered(self.acceptance, cache, REMEMBERED)
+
+    def _demands(self, collection: str) -> list[Demand]:
+        """Give what a collection asks for."""
+        # A licence without any version cannot be accepted, and so closes its collections.
+        rows = self._storage.rows(
+            "SELECT DISTINCT ON (licence) licence, coalesce(version, '') AS version, coalesce(title, licence) AS title "
+            "FROM plugin_licence_collections LEFT JOIN plugin_licences ON id = licence "
+            "WHERE collection = :collection ORDER BY licence, plugin_licences.created DESC",
+            collection=collection,
+        )
+        return [Demand(**row) for row in rows]
+
+    def has_accepted(self, principal: str, demand: Demand) -> bool:
+        """Whether a principal accepted what is asked for. Only a yes is remembered: acceptance holds at once."""
+        try:
+            self._acceptance(principal, demand.licence, demand.version)
+        except LookupError:
+            return False
+        return True
+
+    def acceptance(self, principal: str, licence: str, version: str) -> datetime:
+        """Say when a principal accepted a version. Raises LookupError if never."""
+        rows = self._storage.rows(
+            "SELECT accepted FROM plugin_licence_acceptances "
+            "WHERE principal = :principal AND licence = :licence AND version = :version",
+            principal=principal,
+            licence=licence,
+            version=version,
+        )
+        if not rows:
+            raise LookupError(licence)
+        moment: datetime = rows[0]["accepted"]
+        return moment
+
+    def accept(self, principal: str, licence: str, version: str) -> None:
+        """Record an acceptance; the first one stands."""
+        with self._storage.transaction() as statements:
+            statements.rows(
+                "INSERT INTO plugin_licence_acceptances (principal, licence, version) "
+                "VALUES (:principal, :licence, :version) ON CONFLICT DO NOTHING",
+                principal=principal,
+                licence=licence,
+                version=version,
+            )
+
+    def newest(self, principal: str) -> list[Mapping[str, Any]]:
+        """Give every licence in its newest version, with the time at which the principal accepted it."""
+        return self._storage.rows(
+            "SELECT newest.*, accepted FROM (SELECT DISTINCT ON (id) id, version, title, text, url "
+            "FROM plugin_licences ORDER BY id, created DESC) AS newest LEFT JOIN plugin_licence_acceptances AS a "
+            "ON a.principal = :principal AND a.licence = newest.id AND a.version = newest.version ORDER BY id",
+            principal=principal,
+        )
+
+    def find(self, principal: str, licence: str) -> Mapping[str, Any]:
+        """Give one licence as ``newest`` does. Raises NotFound."""
+        for row in self.newest(principal):
+            if row["id"] == licence:
+                return row
+        raise NotFound(f"There is no licence {licence!r}.")
+
+    def add(self, **values: str | None) -> bool:
+        """Add a version (id, version, title, text, url), from now on the newest. False if it is there already."""
+        with self._storage.transaction() as statements:
+            return bool(
+                statements.rows(
+                    "INSERT INTO plugin_licences (id, version, title, text, url) "
+                    "VALUES (:id, :version, :title, :text, :url) ON CONFLICT DO NOTHING RETURNING id",
+                    **values,
+                )
+            )
+
+    def require(self, collection: str, licence: str) -> bool:
+        """Let a collection ask for a licence. False if there is no such licence."""
+        with self._storage.transaction() as statements:
+            known = statements.rows("SELECT FROM plugin_licences WHERE id = :licence LIMIT 1", licence=licence)
+            if known:
+                statements.rows(
+                    "INSERT INTO plugin_licence_collections (collection, licence) VALUES (:collection, :licence) "
+                    "ON CONFLICT DO NOTHING",
+                    collection=collection,
+                    licence=licence,
+                )
+        return bool(known)
+
+    def unrequire(self, collection: str, licence: str) -> bool:
+        """Let a collection ask for a licence no more. False if it did not."""
+        with self._storage.transaction() as statements:
+            return bool(
+                statements.rows(
+                    "DELETE FROM plugin_licence_collections WHERE collection = :collection AND licence = :licence "
+                    "RETURNING licence",
+                    collection=collection,
+                    licence=licence,
+                )
+            )
+
+    def versions(self) -> list[Mapping[str, Any]]:
+        """Give all versions of all licences, with the number of acceptances and the collections that ask for them."""
+        return self._storage.rows(
+            "SELECT id, version, title, created, "
+            "(SELECT count(*) FROM plugin_licence_acceptances WHERE licence = id AND version = l.version) AS accepted, "
+            "ARRAY(SELECT collection FROM plugin_licence_collections WHERE licence = id ORDER BY 1) AS collections "
+            "FROM plugin_licences AS l ORDER BY id, created DESC"
+        )
+
+    def acceptances(self, licence: str) -> list[Mapping[str, Any]]:
+        """Give who accepted which version of a licence when, in the order of time."""
+        return self._storage.rows(
+            "SELECT principal, version, accepted FROM plugin_licence_acceptances WHERE licence = :licence "
+            "ORDER BY accepted, principal",
+            licence=licence,
+        )
+
+
+# --- Hooks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Licences:
+    """The plugin. ``free_roles``: an asset with no other role needs no licence. ``cache`` is in seconds."""
+
+    free_roles: frozenset[str] = frozenset()
+    cache: float = 5.0
+    table: Table = field(init=False, repr=False)
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Take the storage."""
+        self.table = Table(services.storage, self.cache)
+
+    @hookimpl
+    def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
+        """Deny until all licences are accepted; then it is for others to say who may download."""
+        if is_free(asset, self.free_roles):
+            return None
+        for demand in self.table.demands(asset.collection):
+            if principal.anonymous or not self.table.has_accepted(principal.id, demand):
+                return refusal(demand)
+        return None
+
+    @hookimpl
+    def extend_api(self) -> Sequence[Endpoint]:
+        """Add the addresses where licences are read and accepted."""
+        one, accept = "/licences/{licenceId}", "/licences/{licenceId}/acceptance"
+        return [
+            Endpoint("GET", "/licences", self.list_licences, "List the licences.", LIST),
+            Endpoint("GET", one, self.show_licence, "Read a licence.", LICENCE, statuses=(404,)),
+            Endpoint(
+                "POST", accept, self.accept_licence, "Accept a licence.", LICENCE, ACCEPTANCE, statuses=(400, 404)
+            ),
+        ]
+
+    def list_licences(self, call: Call) -> Answer:
+        """Give all licences in their newest versions, without the text."""
+        rows = self.table.newest(call.principal.id)
+        return Answer({"licences": [_licence(row, at="./licences/") for row in rows], "links": []})
+
+    def show_licence(self, call: Call) -> Answer:
+        """Give one licence with its text. Raises NotFound."""
+        row = self.table.find(call.principal.id, call.values["licenceId"])
+        return Answer(_licence(row, at="./") | {name: row[name] for name in ("text", "url") if row[name]})
+
+    def accept_licence(self, call: Call) -> Answer:
+        """Record that who asks accepts the newest version, and give it. Raises Refused, NotFound, BadDocument."""
+        if call.principal.anonymous:
+            raise Refused(Decision.deny("nobody to record an acceptance for"), anonymous=True)
+        licence, version = call.values["licenceId"], wanted_version(call.body)
+        newest = self.table.find(call.principal.id, licence)["version"]
+        if version != newest:
+            raise BadDocument("/version", f"the version to accept is {newest!r}, not {version!r}")
+        self.table.accept(call.principal.id, licence, version)
+        return self.show_licence(call)
+
+    @hookimpl
+    def extend_cli(self) -> Sequence[click.Command]:
+        """Add ``stacflask licence``."""
+        group = click.Group(
+            "licence",
+            commands=[add, require, unrequire, show, acceptances],
+            help="Say which collections ask for which licences, and see who accepted them.",
+            context_settings={"obj": self},
+        )
+        return [group]
+
+
+def _licence(row: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Write a licence; ``at`` leads to it from the answer's own address, since that may be anywhere."""
+    here = f"{at}{row['id']}"
+    body = {"version": row["version"]}
+    return {
+        "id": row["id"],
+        "version": row["version"],
+        "title": row["title"],
+        "accepted": timestamp(row["accepted"]) if row["accepted"] else None,
+        "links": [
+            {"rel": "self", "href": here, "type": "application/json"},
+            {"rel": "acceptance", "href": f"{here}/acceptance", "method": "POST", "body": body},
+        ],
+    }
+
+
+ACCEPTANCE = {
+    "type": "object",
+    "required": ["version"],
+    "properties": {"version": {"type": "string", "description": "The version that you accept: the newest."}},
+}
+LINKS = {"type": "array", "items": {"type": "object", "required": ["rel", "href"]}}
+LICENCE = {
+    "type": "object",
+    "required": ["id", "version", "title", "accepted", "links"],
+    "properties": {
+        "id": {"type": "string"},
+        "version": {"type": "string"},
+        "title": {"type": "string"},
+        "text": {"type": "string", "description": "The licence itself."},
+        "url": {"type": "string", "format": "uri", "description": "Where the licence can be read."},
+        "accepted": {
+            "type": "string",
+            "format": "date-time",
+            "nullable": True,
+            "description": "When you accepted this version; null if you have not.",
+        },
+        "links": LINKS,
+    },
+}
+LIST = {
+    "type": "object",
+    "required": ["licences", "links"],
+    "properties": {"licences": {"type": "array", "items": LICENCE}, "links": LINKS},
+}
+
+
+# --- Commands --------------------------------------------------------------------------------------------------------
+
+
+def _given_id(_: click.Context, __: click.Parameter, text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise click.BadParameter("expected letters, digits, '.', '_' and '-', the first a letter or digit")
+    return text
+
+
+def _given_url(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"https?://\S+", text):
+        raise click.BadParameter("expected an http or https address")
+    return text
+
+
+@click.command("add")
+@click.argument("id", callback=_given_id)
+@click.argument("version", callback=_given_id)
+@click.option("--title", required=True, help="What people call it.")
+@click.option("--text-file", type=click.File("r", encoding="utf-8"), help="The text itself; - is standard input.")
+@click.option("--url", callback=_given_url, help="Where it can be read.")
+@click.pass_obj
+def add(plugin: Licences, /, text_file: IO[str] | None, **values: str | None) -> None:
+    """Add VERSION of licence ID. It is the newest from now on: whoever accepted an older one is asked again."""
+    text = text_file.read().strip() if text_file else None
+    if not text and not values["url"]:
+        raise click.UsageError("a licence needs its text (--text-file) or an address where it can be read (--url)")
+    if not plugin.table.add(text=text, **values):
+        raise click.ClickException(f"licence {values['id']} has a version {values['version']} already")
+
+
+@click.command("require")
+@click.argument("collection")
+@click.argument("licence", metavar="ID")
+@click.pass_obj
+def require(plugin: Licences, /, collection: str, licence: str) -> None:
+    """Let COLLECTION ask for licence ID before downloads."""
+    if not plugin.table.require(collection, licence):
+        raise click.ClickException(f"there is no licence {licence!r}")
+
+
+@click.command("unrequire")
+@click.argument("collection")
+@click.argument("licence", metavar="ID")
+@click.pass_obj
+def unrequire(plugin: Licences, /, collection: str, licence: str) -> None:
+    """Let COLLECTION ask for licence ID no more."""
+    if not plugin.table.unrequire(collection, licence):
+        raise click.ClickException(f"collection {collection!r} does not ask for licence {licence!r}")
+
+
+@click.command("list")
+@click.pass_obj
+def show(plugin: Licences, /) -> None:
+    """List all versions, the newest of each licence first, and the collections that ask for it."""
+    layout = "{:<20}  {:<10}  {:<20}  {:>8}  {:<30}  {}".format
+    click.echo(layout("ID", "VERSION", "SINCE", "ACCEPTED", "TITLE", "COLLECTIONS"))
+    for row in plugin.table.versions():
+        since, collections = timestamp(row["created"]), ",".join(row["collections"]) or "-"
+        click.echo(layout(row["id"], row["version"], since, row["accepted"], row["title"], collections))
+
+
+@click.command("acceptances")
+@click.argument("licence", metavar="ID")
+@click.pass_obj
+def acceptances(plugin: Licences, /, licence: str) -> None:
+    """List who accepted licence ID, in which version and when."""
+    layout = "{:<20}  {:<10}  {}".format
+    click.echo(layout("ACCEPTED", "VERSION", "PRINCIPAL"))
+    for row in plugin.table.acceptances(licence):
+        click.echo(layout(timestamp(row["accepted"]), row["version"], row["principal"]))
