@@ -1,0 +1,6 @@
+"""CQL2 1.0 (OGC 21-065r2): from text to JSON, and from JSON to a condition in SQL."""
+
+from stacflask.catalog.cql2.compile import condition
+from stacflask.catalog.cql2.fields import COLLECTION_FIELDS, ITEM_FIELDS, Fields
+
+__all__ = ["COLLECTION_FIELDS", "ITEM_FIELDS", "Fields", "condition"]

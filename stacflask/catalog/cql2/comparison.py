@@ -1,0 +1,150 @@
+"""Comparisons of single values: = <> < <= > >= between, in, like, isNull.
+
+Stored values of another type than they are compared with are unknown; a literal that can never fit is a mistake.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from stacflask.catalog.cql2 import coercion
+from stacflask.catalog.cql2.coercion import NAMES, unlike
+from stacflask.catalog.cql2.problems import Problem
+from stacflask.catalog.cql2.values import Array, Moment, Number, Period, Shape, Stored, Text, Truth, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stacflask.catalog.cql2.sql import Sql
+
+PLAIN: dict[str, Callable[[Sql, Sql], Sql]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+def compare(symbol: str, left: Value, right: Value) -> Truth:
+    """Compare two values. Of two stored values the row tells the type; strings that are both times compare as such."""
+    if isinstance(left, Stored) and isinstance(right, Stored):
+        readings = (rule(symbol, left, right) for rule in (_numbers, _moments, _texts, _truths))
+        return Truth(sa.func.coalesce(*readings, type_=sa.Boolean()))
+    return Truth(_rule(left, right)(symbol, left, right))
+
+
+def _rule(left: Value, right: Value) -> Callable[[str, Value, Value], Sql]:
+    first, second = (right, left) if isinstance(left, Stored) else (left, right)
+    if isinstance(second, Moment):
+        first, second = second, first
+    rule = _RULES.get(type(first))
+    if rule is None:
+        raise Problem(f"{NAMES[type(first)]} cannot be compared like this")
+    return rule
+
+
+def _numbers(symbol: str, left: Value, right: Value) -> Sql:
+    return PLAIN[symbol](coercion.number(left), coercion.number(right, 1))
+
+
+def _texts(symbol: str, left: Value, right: Value) -> Sql:
+    return PLAIN[symbol](coercion.text(left), coercion.text(right, 1))
+
+
+def _truths(symbol: str, left: Value, right: Value) -> Sql:
+    return PLAIN[symbol](coercion.truth(left), coercion.truth(right, 1))
+
+
+def _moments(symbol: str, left: Value, right: Value) -> Sql:
+    return compare_moments(symbol, coercion.moment(left), coercion.moment(right, 1))
+
+
+_RULES: dict[type, Callable[[str, Value, Value], Sql]] = {
+    Number: _numbers,
+    Text: _texts,
+    Truth: _truths,
+    Moment: _moments,
+}
+
+
+def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
+    """Compare two instants; with a literal DATE, by the day (in UTC) on which the other one falls."""
+    if left.last is not None and right.last is None:
+        return compare_moments(MIRRORED[symbol], right, left)
+    if right.last is None:
+        return PLAIN[symbol](left.sql, right.sql)
+    match symbol:
+        case "=":
+            return sa.and_(left.sql >= right.sql, left.sql <= right.last)
+        case "<>":
+            return sa.or_(left.sql < right.sql, left.sql > right.last)
+        case "<=" | ">":
+            return PLAIN[symbol](left.sql, right.last)
+    return PLAIN[symbol](left.sql, right.sql)
+
+
+# --- Several at once --------------------------------------------------------------------------------------------------
+
+
+def between(value: Value, low: Value, high: Value | None = None) -> Truth:
+    """Whether ``low <= value <= high``. Older clients send both bounds as one array."""
+    if isinstance(low, Array):
+        if high is not None or len(low.members) != 2:  # noqa: PLR2004
+            raise Problem("expected a lower and an upper bound", 1)
+        low, high = low.members
+    if high is None:
+        raise Problem("expected a lower and an upper bound")
+    return Truth(sa.and_(compare(">=", value, low).sql, compare("<=", value, high).sql))
+
+
+def is_in(value: Value, members: Value) -> Truth:
+    """Whether any of ``members`` equals ``value``."""
+    if not isinstance(members, Array):
+        raise unlike(Array, members, 1)
+    return Truth(sa.or_(sa.false(), *_equal_to_any(value, members.members)))
+
+
+def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Sql]:
+    """Strings and numbers that stand in the expression go to the database as one array, however many they are."""
+    alike = (Text, Number) if isinstance(value, Stored) else (type(value),)
+    texts = [member.literal for member in members if isinstance(member, Text) and member.literal is not None]
+    if texts and Text in alike:
+        yield coercion.text(value) == sa.any_(sa.literal(texts, ARRAY(sa.Text())))
+    numbers = [member.literal for member in members if isinstance(member, Number) and member.literal is not None]
+    if numbers and Number in alike:
+        yield coercion.number(value) == sa.any_(sa.literal(numbers, ARRAY(sa.Numeric())))
+    for member in members:
+        done = isinstance(member, Text | Number) and type(member) in alike and member.literal is not None
+        if not done:
+            yield compare("=", value, member).sql
+
+
+def like(value: Value, pattern: Value) -> Truth:
+    r"""Whether a string matches a pattern: ``%`` any characters, ``_`` one, ``\`` takes the next literally."""
+    if not isinstance(pattern, Text) or pattern.pattern is None:
+        raise Problem("expected a pattern: a literal string", 1)
+    if (len(pattern.pattern) - len(pattern.pattern.rstrip("\\"))) % 2:
+        raise Problem("expected a character after the last backslash of the pattern", 1)
+    return Truth(coercion.text(value).like(pattern.sql))
+
+
+def is_null(value: Value) -> Truth:
+    """Whether a value is missing, null or unknown."""
+    match value:
+        case Stored():
+            return Truth(value.present.is_(None))
+        case Moment() if value.given is not None:
+            return is_null(value.given)
+        case Period():
+            return Truth(sa.or_(value.start.sql.is_(None), value.end.sql.is_(None)))
+        case Array():
+            return Truth(sa.literal(False, sa.Boolean()))
+        case Text() | Number() | Truth() | Moment() | Shape():
+            return Truth(value.sql.is_(None))

@@ -1,0 +1,134 @@
+"""From CQL2 in JSON to a condition in SQL: one walk, and one table of operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2 import arithmetic, coercion, comparison, literals, spatial, strings, temporal
+from stacflask.catalog.cql2.limits import MAXIMUM_DEPTH
+from stacflask.catalog.cql2.problems import Place, Problem
+from stacflask.catalog.cql2.values import Array, Moment, Period, Truth, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stacflask.catalog.cql2.fields import Fields
+    from stacflask.values import Cql2, Json
+
+
+def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa.ColumnElement[bool]:
+    """Give the condition that an expression in CQL2 JSON sets on a row.
+
+    Raises BadQuery: it is no such expression; the message says where, and what was expected there.
+    """
+    place = Place(parameter)
+    try:
+        return coercion.truth(_Walk(fields).value(expression, place), None)
+    except Problem as problem:
+        raise place.of(expression).refuse(problem.message) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator: how many operands it takes (``most`` is None: any number), and what it makes of their values."""
+
+    apply: Callable[..., Value]
+    least: int = 2
+    most: int | None = 2
+
+    def check(self, name: str, given: int) -> None:
+        """Check the number of operands. Raises Problem."""
+        if given < self.least or (self.most is not None and given > self.most):
+            expected = f"{self.least}" if self.least == self.most else f"at least {self.least}"
+            raise Problem(f"{name} takes {expected} arguments, got {given}")
+
+
+def _conjunction(*values: Value) -> Truth:
+    return Truth(sa.and_(*map(coercion.truth, values, range(len(values)))))
+
+
+def _disjunction(*values: Value) -> Truth:
+    return Truth(sa.or_(*map(coercion.truth, values, range(len(values)))))
+
+
+def _negation(value: Value) -> Truth:
+    return Truth(sa.not_(coercion.truth(value)))
+
+
+def _named(function: Callable[..., Value], names: Any) -> dict[str, Operator]:
+    return {name: Operator(partial(function, name)) for name in names}
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "and": Operator(_conjunction, 1, None),
+    "or": Operator(_disjunction, 1, None),
+    "not": Operator(_negation, 1, 1),
+    **_named(comparison.compare, comparison.PLAIN),
+    "between": Operator(comparison.between, 2, 3),
+    "in": Operator(comparison.is_in),
+    "like": Operator(comparison.like),
+    "isNull": Operator(comparison.is_null, 1, 1),
+    "casei": Operator(strings.casei, 1, 1),
+    "accenti": Operator(strings.accenti, 1, 1),
+    **_named(arithmetic.compute, arithmetic.SYMBOLS),
+    **_named(spatial.relate, spatial.RELATIONS),
+    **_named(temporal.relate, temporal.RELATIONS),
+    "t_disjoint": Operator(temporal.disjoint),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Goes through an expression from its leaves to its root."""
+
+    fields: Fields
+
+    def value(self, node: Json, place: Place) -> Value:
+        """Give what a part of the expression stands for. Raises BadQuery."""
+        place = place.of(node)
+        if place.depth > MAXIMUM_DEPTH:
+            raise place.refuse(f"expected nothing nested deeper than {MAXIMUM_DEPTH}")
+        try:
+            return self._value(node, place)
+        except Problem as problem:
+            where = place if problem.argument is None else place.below("args", problem.argument)
+            raise where.refuse(problem.message) from None
+
+    def _value(self, node: Json, place: Place) -> Value:
+        match node:
+            case {"op": str(name), "args": list(args)}:
+                return self._operation(name, args, place)
+            case {"property": str(name)}:
+                return self.fields.value(name)
+            case {"interval": [start, end]}:
+                return self._interval(start, end, place)
+            case dict():
+                return literals.tagged(node)
+            case list():
+                return self._array(node, place)
+        return literals.scalar(node)
+
+    def _operation(self, name: str, args: list[Json], place: Place) -> Value:
+        operator = OPERATORS.get(name)
+        if operator is None:
+            raise Problem(f"there is no operator or function {name!r}")
+        operator.check(name, len(args))
+        return operator.apply(*(self.value(arg, place.below("args", index)) for index, arg in enumerate(args)))
+
+    def _array(self, node: list[Json], place: Place) -> Array:
+        return Array(tuple(self.value(member, place.below(index)) for index, member in enumerate(node)), node)
+
+    def _interval(self, start: Json, end: Json, place: Place) -> Period:
+        return Period(
+            self._end(start, "-", place.below("interval", 0)),
+            self._end(end, "", place.below("interval", 1)),
+        )
+
+    def _end(self, node: Json, sign: str, place: Place) -> Moment:
+        if node == literals.OPEN:
+            return literals.infinity(sign)
+        return coercion.moment(self.value(node, place))

@@ -1,0 +1,138 @@
+"""Values that stand in the expression itself."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import shapely
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2.calendar import parse_date, parse_timestamp
+from stacflask.catalog.cql2.limits import LARGEST, MAXIMUM_POSITIONS
+from stacflask.catalog.cql2.problems import Problem
+from stacflask.catalog.cql2.sql import CODE_POINTS, TIMESTAMP, Sql
+from stacflask.catalog.cql2.values import Moment, Number, Shape, Text, Truth
+from stacflask.errors import BadDocument
+from stacflask.stac.bbox import check_bbox, spans
+from stacflask.stac.geometry import SRID, check_geometry, to_wkb
+from stacflask.stac.shapes import assembled, mended
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stacflask.values import Document, Json
+
+OPEN = ".."
+_HALF = re.compile("[\ud800-\udfff]").search
+
+
+def scalar(value: Json) -> Truth | Number | Text:
+    """Make a value of JSON that has no parts. Raises Problem: it is null."""
+    if isinstance(value, bool):
+        return truth(value)
+    if isinstance(value, int | float):
+        return number(value)
+    if isinstance(value, str):
+        return text(value)
+    raise Problem("expected a value, got null, which is no value: isNull asks for it")
+
+
+def tagged(value: Document) -> Moment | Shape:
+    """Make a value of an object that says what it is. Raises Problem: it does not."""
+    for tag, make in (("date", date), ("timestamp", timestamp)):
+        if tag in value:
+            return make(value[tag])
+    if "type" in value:
+        return geometry(value)
+    if "bbox" in value:
+        return bbox(value["bbox"])
+    raise Problem(
+        'expected {"op", "args"}, {"property"}, {"date"}, {"timestamp"}, {"interval"}, {"bbox"} or a geometry, got '
+        + (f"an object with {', '.join(sorted(value))[:60]}" if value else "an empty object")
+    )
+
+
+def truth(value: bool) -> Truth:
+    """Make a boolean."""
+    return Truth(sa.literal(value, sa.Boolean()), value)
+
+
+def number(value: float) -> Number:
+    """Make a number. Raises Problem: it is too large for arithmetic."""
+    if not isfinite(value) or abs(value) > LARGEST:
+        raise Problem(f"expected a number between -{LARGEST:g} and {LARGEST:g}")
+    exact = Decimal(str(value))
+    return Number(sa.literal(exact, sa.Numeric()), exact)
+
+
+def text(value: str) -> Text:
+    """Make a string. Raises Problem: no stored string can be like it."""
+    check_storable(value)
+    return Text(sa.literal(value, sa.Text()).collate(CODE_POINTS), value, value)
+
+
+def check_storable(value: str) -> None:
+    """Check that PostgreSQL can hold a string. Raises Problem."""
+    if "\0" in value or (not value.isprintable() and _HALF(value)):
+        raise Problem("expected a string without U+0000 and without halves of surrogate pairs")
+
+
+def date(value: Any) -> Moment:
+    """Make a day."""
+    first, last = parse_date(_string(value))
+    return Moment(_instant(first), _instant(last))
+
+
+def timestamp(value: Any) -> Moment:
+    """Make an instant."""
+    return Moment(_instant(parse_timestamp(_string(value))))
+
+
+def moment(value: str) -> Moment:
+    """Make an instant, or a day, of a string that may be either."""
+    return timestamp(value) if "T" in value.upper() else date(value)
+
+
+def infinity(sign: str) -> Moment:
+    """Make the instant before (``-``) or after all others."""
+    return Moment(sa.cast(sa.literal(f"{sign}infinity", sa.Text()), TIMESTAMP))
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Problem("expected a string that holds a date or a time")
+    return value
+
+
+def _instant(value: datetime) -> Sql:
+    return sa.literal(value, TIMESTAMP)
+
+
+def geometry(value: Document) -> Shape:
+    """Make a geometry of GeoJSON. Raises Problem: it is wrong, or crosses itself."""
+    try:
+        check_geometry(value, maximum_positions=MAXIMUM_POSITIONS)
+    except BadDocument as error:
+        raise Problem(str(error)) from None
+    shape = shapely.geometry.shape(value)
+    if shape.geom_type != "GeometryCollection" and not shapely.is_valid(shape):
+        raise Problem(f"the geometry is not valid: {shapely.is_valid_reason(shape)}")
+    return _shape(to_wkb(value))
+
+
+def bbox(value: Any) -> Shape:
+    """Make a geometry of a box of 4 or 6 numbers: two boxes if it crosses the antimeridian. Heights do not count."""
+    try:
+        check_bbox(value)
+    except BadDocument as error:
+        raise Problem(str(error)) from None
+    south, north = value[1], value[len(value) // 2 + 1]
+    boxes = [shapely.box(west, south, east, north) for west, east in spans(value)]
+    return _shape(shapely.to_wkb(shapely.set_srid(mended(assembled(boxes)), SRID), include_srid=True))
+
+
+def _shape(wkb: bytes) -> Shape:
+    return Shape(sa.func.ST_GeomFromEWKB(sa.literal(wkb, sa.LargeBinary())))

@@ -1,0 +1,59 @@
+"""What is wrong with an expression, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stacflask.errors import BadQuery
+from stacflask.stac.grammar import step
+
+
+class Problem(Exception):  # noqa: N818 - it never leaves this room
+    """Something does not fit. Whoever knows the place turns it into BadQuery.
+
+    ``argument`` is the index of the operand that is wrong, where one of them alone is.
+    """
+
+    def __init__(self, message: str, argument: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+
+
+class Node(dict[str, object]):
+    """A JSON object that was made from text, and where in that text it began."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, members: dict[str, object], position: int) -> None:
+        super().__init__(members)
+        self.position = position
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in an expression we are: the way down the JSON, or the position in the text that the JSON was made from."""
+
+    parameter: str
+    pointer: str = ""
+    depth: int = 0
+    position: int | None = None
+
+    def below(self, *keys: str | int) -> Place:
+        """Give the place of a member or an element."""
+        return Place(self.parameter, self.pointer + "".join(map(step, keys)), self.depth + 1, self.position)
+
+    def of(self, node: object) -> Place:
+        """Give the same place, known better where ``node`` was made from text."""
+        if not isinstance(node, Node):
+            return self
+        return Place(self.parameter, self.pointer, self.depth, node.position)
+
+    def refuse(self, message: str) -> BadQuery:
+        """Give the error that says what is wrong here."""
+        return BadQuery(self.parameter, f"{self}: {message}")
+
+    def __str__(self) -> str:
+        if self.position is not None:
+            return f"at character {self.position + 1}"
+        return f"at {self.pointer}" if self.pointer else "the expression"

@@ -1,0 +1,18 @@
+"""Small pieces of SQL that all of the room uses."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+Sql: TypeAlias = sa.ColumnElement[Any]
+
+CODE_POINTS = "C"
+"""The collation that orders strings by code point, whatever the database's own locale."""
+TIMESTAMP = sa.DateTime(timezone=True)
+
+
+def constant(text: str) -> Sql:
+    """Write ``text`` into the statement itself, quoted: expression indexes match constants, not parameters."""
+    return sa.literal(text, sa.Text(), literal_execute=True)

@@ -1,0 +1,47 @@
+"""Strings without regard to case and accents. Literals and stored strings are folded by the same functions."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2 import coercion
+from stacflask.catalog.cql2.sql import CODE_POINTS, Sql, constant
+from stacflask.catalog.cql2.values import Text, Value
+
+_UNICODE = "und-x-icu"
+"""The collation whose upper and lower case follow Unicode in full, with any locale of the database."""
+_FINAL_SIGMA, _SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
+_MARKS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+"""Accents, as combining characters. Others, such as the Japanese dakuten, tell letters apart."""
+_COMPOSED: Sql = sa.literal_column("NFC")
+_DECOMPOSED: Sql = sa.literal_column("NFD")
+
+
+def casei(value: Value) -> Text:
+    """Fold case as Unicode does in full: ß is ss, and a final sigma is a sigma."""
+    sql = coercion.text(value).collate(_UNICODE)
+    # Upper case unites most of what folding does; letters without a lower case partner need to be lowered before.
+    folded = sa.func.lower(sa.func.upper(sa.func.lower(sql)))
+    one_sigma = sa.func.translate(folded, constant(_FINAL_SIGMA), constant(_SIGMA), type_=sa.Text())
+    return Text(one_sigma.collate(CODE_POINTS), pattern=_pattern(value))
+
+
+def accenti(value: Value) -> Text:
+    """Take accents off."""
+    apart = _normalized(coercion.text(value), _DECOMPOSED)
+    bare = sa.func.regexp_replace(apart, constant(_MARKS), constant(""), constant("g"))
+    pattern = _pattern(value)
+    if pattern is not None:
+        pattern = re.sub(_MARKS, "", unicodedata.normalize("NFD", pattern))
+    return Text(_normalized(bare, _COMPOSED).collate(CODE_POINTS), pattern=pattern)
+
+
+def _normalized(sql: Sql, form: Sql) -> Sql:
+    return sa.func.normalize(sql, form, type_=sa.Text())
+
+
+def _pattern(value: Value) -> str | None:
+    return value.pattern if isinstance(value, Text) else None

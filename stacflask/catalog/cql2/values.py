@@ -1,0 +1,147 @@
+"""What operators work on: SQL expressions of a known type, and stored JSON whose type only its row knows.
+
+Read as another type than it has, a stored value is null, which is CQL2's unknown. Nothing here can make PostgreSQL
+fail, whatever the rows hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from stacflask.catalog.cql2 import calendar
+from stacflask.catalog.cql2.sql import CODE_POINTS, Sql, constant
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from stacflask.values import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string. ``literal`` is set when it stands in the expression itself.
+
+    ``pattern`` is set as well when it is made of such a one: roughly what it comes to.
+    """
+
+    sql: Sql
+    literal: str | None = None
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number, decimal and exact."""
+
+    sql: Sql
+    literal: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """True, false or unknown."""
+
+    sql: Sql
+    literal: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant. A literal DATE lasts from ``sql`` to ``last``, both included; all others are points.
+
+    ``given`` is the JSON of a column that is never null because it has been filled in from other members.
+    """
+
+    sql: Sql
+    last: Sql | None = None
+    given: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """An interval with both its ends; open ends are at infinity."""
+
+    start: Moment
+    end: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A geometry in the plane of longitude and latitude."""
+
+    sql: Sql
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Values in a row. ``document`` is the same as JSON, if all of it stands in the expression itself."""
+
+    members: tuple[Value, ...]
+    document: list[Json]
+
+    @property
+    def sql(self) -> Sql:
+        """It in JSON."""
+        return sa.literal(self.document, JSONB())
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A value of stored JSON.
+
+    ``number``, ``text`` and ``truth`` are the forms that an expression index has to have to serve comparisons with
+    numbers, strings and booleans: PostgreSQL recognises an index by its exact form.
+    """
+
+    json: Sql
+
+    @cached_property
+    def kind(self) -> Sql:
+        """The name of its JSON type."""
+        return sa.func.jsonb_typeof(self.json, type_=sa.Text)
+
+    @cached_property
+    def content(self) -> Sql:
+        """It as text; a string without its quotes."""
+        return self.json.op("#>>", return_type=sa.Text())(constant("{}"))
+
+    @cached_property
+    def number(self) -> Sql:
+        """It as number."""
+        return self._when("number", sa.cast(self.json, sa.Numeric))
+
+    @cached_property
+    def text(self) -> Sql:
+        """It as string."""
+        return self._when("string", self.content).collate(CODE_POINTS)
+
+    @cached_property
+    def truth(self) -> Sql:
+        """It as boolean."""
+        return self._when("boolean", sa.cast(self.json, sa.Boolean))
+
+    @cached_property
+    def moment(self) -> Sql:
+        """It as instant: a string that is an RFC 3339 time or date, the latter at its first instant."""
+        return calendar.read(self.content)
+
+    @cached_property
+    def array(self) -> Sql:
+        """It as array, still JSON."""
+        return self._when("array", self.json)
+
+    @cached_property
+    def present(self) -> Sql:
+        """It, with null for JSON's null."""
+        return sa.func.nullif(self.json, sa.cast(constant("null"), JSONB), type_=JSONB())
+
+    def _when(self, kind: str, sql: Sql) -> Sql:
+        return sa.case((self.kind == constant(kind), sql))
+
+
+Value: TypeAlias = Text | Number | Truth | Moment | Period | Shape | Array | Stored
