@@ -21,3 +21,5 @@ limit_request_line = 8190
 forwarded_allow_ips = ""
 # The application logs each request itself, with its decision.
 accesslog = None
+# Nothing but requests and signals steers a server.
+control_socket_disable = True

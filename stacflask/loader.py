@@ -82,4 +82,4 @@ def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
         manager.register(plugin, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise SettingError(VARIABLE, f"{name}: {error}") from error
+        raise SettingError(VARIABLE, f"{name}: {' '.join(str(error).split())}") from error

@@ -76,7 +76,8 @@ def _refusal(error: errors.Refused) -> Response:
         extra["links"] = [{"rel": "license", "href": base_url() + decision.link, "type": "application/json"}]
         headers["Link"] = f'<{base_url()}{decision.link}>; rel="license"'
     if error.anonymous:
-        response = respond(401, "Unauthorized", "Say who you are: this needs credentials.", headers, extra)
+        said = f"{decision.detail or ''} This needs credentials: say who you are.".strip()
+        response = respond(401, "Unauthorized", said, headers, extra)
         _challenge(response)
         return response
     status = EXHAUSTED if decision.kind == "exhausted" else STATUS[errors.Refused]

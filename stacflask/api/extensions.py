@@ -32,8 +32,9 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
         spec.options["security"] = [{}, *({challenge.name: []} for challenge in challenges)]
     for endpoint in endpoints:
         name = f"{endpoint.method} {endpoint.path}".replace(".", "_")
-        app.add_url_rule(_VALUE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method])
-        spec.path(path=endpoint.path, operations={endpoint.method.lower(): _operation(endpoint)})
+        app.add_url_rule(_VALUE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method], defaults={})
+        rule = next(app.url_map.iter_rules(name))
+        spec.path(rule=rule, operations={endpoint.method.lower(): _operation(endpoint)})
 
 
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
@@ -56,10 +57,6 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     success = {str(endpoint.status): answer("Done.", dict(endpoint.response))}
     operation: dict[str, Any] = {
         "summary": endpoint.summary,
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in _VALUE.findall(endpoint.path)
-        ],
         "responses": {**success, **failures(*endpoint.statuses)},
         "tags": ["plugins"],
     }

@@ -5,6 +5,7 @@ A new item shares a lock on its collection with other new items, and excludes it
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,10 +15,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from stacflask.catalog import documents, extents
 from stacflask.catalog.reading import Catalog, etag_of
-from stacflask.catalog.rows import heights, span_of
+from stacflask.catalog.rows import Span, heights, span_of
 from stacflask.catalog.tables import collections, dictionaries, items
 from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed
-from stacflask.stac.geometry import to_wkb
+from stacflask.stac.geometry import bbox_of, to_wkb
 from stacflask.values import Document, Record
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     Change = Callable[[Document], Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An item's row, and the box that its collection's extent must hold: the item's own, else its footprint's."""
+
+    values: dict[str, Any]
+    box: list[float] | None
 
 
 class Writer:
@@ -44,15 +53,21 @@ class Writer:
             self._share(connection, collection)
             dictionary = self._dictionary(connection, collection)
             rows = [self._row(document, collection, dictionary) for document in given]
-            created = {row["id"] for row in rows}
-            if len(created) < len(rows):
-                raise Conflict("The same id stands twice in what was sent.")
-            statement = insert(items).on_conflict_do_nothing().returning(items.c.id)
-            done = connection.execute(statement, sorted(rows, key=lambda row: row["id"])).scalars().all() if rows else []
-            if len(done) < len(rows):
-                raise Conflict(f"These items exist already: {_some(created.difference(done))}.")
-            self._widen(connection, collection, given, rows)
-        return [self._record(row) for row in rows]
+            self._insert(connection, [row.values for row in rows])
+            self._widen(connection, collection, rows)
+        return [self._record(row.values) for row in rows]
+
+    def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        names = {row["id"] for row in rows}
+        if len(names) < len(rows):
+            raise Conflict("The same id stands twice in what was sent.")
+        if not rows:
+            return
+        statement = insert(items).on_conflict_do_nothing().returning(items.c.id)
+        # In the order of their keys, so that two batches with the same ids cannot wait for each other.
+        done = connection.execute(statement, sorted(rows, key=lambda row: row["id"])).scalars().all()
+        if len(done) < len(rows):
+            raise Conflict(f"These items exist already: {_some(names.difference(done))}.")
 
     def change_item(self, collection: str, item: str, change: Change, if_match: Sequence[str] | None) -> Record:
         """Replace an item by what ``change`` makes of it, under a lock. Raises NotFound, PreconditionFailed."""
@@ -61,9 +76,9 @@ class Writer:
             frame = self._locked(connection, items.c.body, items, _key(collection, item), "item", item, if_match)
             document = change(documents.original(self._codec.decompress(frame)))
             row = self._row(document, collection, self._dictionary(connection, collection))
-            connection.execute(sa.update(items).where(_key(collection, item)).values(row))
-            self._widen(connection, collection, [document], [row])
-        return self._record(row)
+            connection.execute(sa.update(items).where(_key(collection, item)).values(row.values))
+            self._widen(connection, collection, [row])
+        return self._record(row.values)
 
     def delete_item(self, collection: str, item: str, if_match: Sequence[str] | None) -> None:
         """Delete an item. Raises NotFound, PreconditionFailed."""
@@ -137,23 +152,24 @@ class Writer:
         found = connection.execute(newest.order_by(dictionaries.c.created.desc()).limit(1)).scalar()
         return found or 0
 
-    def _row(self, document: Document, collection: str, dictionary: int) -> dict[str, Any]:
+    def _row(self, document: Document, collection: str, dictionary: int) -> Row:
         parts = documents.split_item(orjson.dumps(document), collection, self._managed)
         span = _checked_span(parts)
         lowest, highest = heights(parts.bbox)
-        geometry = document["geometry"]
-        return {
+        shape = to_wkb(document["geometry"], parts.bbox) if document["geometry"] else None
+        values = {
             "collection": collection,
             "id": parts.id,
             "datetime": span.order,
             "start_datetime": span.start,
             "end_datetime": span.end,
-            "geometry": WKBElement(to_wkb(geometry, parts.bbox), srid=4326, extended=True) if geometry else None,
+            "geometry": WKBElement(shape, srid=4326, extended=True) if shape else None,
             "lowest": lowest,
             "highest": highest,
             "properties": document["properties"],
             "body": self._codec.compress(parts.body, dictionary),
         }
+        return Row(values, parts.bbox or (bbox_of(shape) if shape else None))
 
     def _collection_row(self, document: Document) -> dict[str, Any]:
         body = documents.collection_body(document, self._managed)
@@ -169,13 +185,15 @@ class Writer:
     def _collection_record(self, row: dict[str, Any]) -> Record:
         return Record(row["id"], row["id"], self._codec.decompress(row["body"]), etag_of(row["body"]))
 
-    def _widen(
-        self, connection: Connection, collection: str, given: Sequence[Document], rows: Sequence[dict[str, Any]]
-    ) -> None:
-        ...
+    def _widen(self, connection: Connection, collection: str, rows: Sequence[Row]) -> None:
+        if rows:
+            boxes = [row.box for row in rows if row.box is not None]
+            start = min(row.values["start_datetime"] for row in rows)
+            end = max(row.values["end_datetime"] for row in rows)
+            extents.widen(connection, self._codec, collection, extents.Reach(boxes, start, end))
 
 
-def _checked_span(parts: documents.Parts) -> Any:
+def _checked_span(parts: documents.Parts) -> Span:
     try:
         return span_of(*parts.times)
     except ValueError as error:

@@ -1,0 +1,474 @@
+"""Hooks: each is documented with its exact arguments, called from one place, and does what its spec says."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from stacflask import (
+    ANONYMOUS,
+    Answer,
+    BadCredentials,
+    Challenge,
+    Decision,
+    Endpoint,
+    Location,
+    Principal,
+    Redirect,
+    SettingError,
+    Stream,
+    Unavailable,
+    hookimpl,
+    hookspecs,
+    loader,
+)
+from stacflask.gate import Gate, settle
+from stacflask.testing import Plug, a_collection, an_item
+
+ROOT = Path(__file__).parent.parent
+DOWNLOAD = "/collections/collection/items/item/download/data"
+ME = Principal("me", scheme="test")
+
+
+def specs() -> dict[str, list[str]]:
+    """Give each hook with its arguments, as specified."""
+    tree = ast.parse((ROOT / "stacflask" / "hookspecs.py").read_text())
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {function.name: [argument.arg for argument in function.args.args] for function in functions}
+
+
+SPECS = specs()
+
+
+@pytest.mark.parametrize("hook", SPECS)
+def test_each_hook_is_documented_with_its_arguments(hook: str) -> None:
+    """docs/hooks.md has a heading that is the hook's exact signature."""
+    assert f"### `{hook}({', '.join(SPECS[hook])})`" in (ROOT / "docs" / "hooks.md").read_text()
+
+
+def test_docs_name_no_other_hooks() -> None:
+    """A hook that was renamed or withdrawn does not live on in the docs."""
+    named = re.findall(r"^### `(\w+)\(", (ROOT / "docs" / "hooks.md").read_text(), re.MULTILINE)
+    assert set(named) == SPECS.keys()
+
+
+@pytest.mark.parametrize("hook", SPECS)
+def test_each_hook_has_a_test_here(hook: str) -> None:
+    """This module tests each hook, in a test named after it."""
+    assert any(name.startswith(f"test_{hook}_") for name in globals())
+
+
+def calls(hook: str) -> Iterator[str]:
+    for path in sorted((ROOT / "stacflask").rglob("*.py")):
+        yield from re.findall(rf"\bhook\.{hook}\b(?!\.get_hookimpls)", path.read_text())
+
+
+# The server and the command line are two programs: each begins its plugins itself.
+@pytest.mark.parametrize("hook", sorted(SPECS.keys() - {"startup"}))
+def test_each_hook_is_called_from_one_place(hook: str) -> None:
+    """"When does this fire?" has one answer."""
+    assert len(list(calls(hook))) == 1
+
+
+class Somebody:
+    """Authenticates everybody as ``me``."""
+
+    @hookimpl
+    def authenticate(self) -> Principal:
+        return ME
+
+
+class Consents:
+    @hookimpl
+    def authorize(self) -> Decision:
+        return Decision.allow("test", headers={"X-Consent": "yes"})
+
+
+class Store:
+    """Finds and delivers whatever it is asked for; keeps count."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @hookimpl
+    def resolve(self, asset: Any) -> Location:
+        self.asked.append("resolve")
+        return Location("test", asset.href)
+
+    @hookimpl
+    def deliver(self, streamed: bool) -> Redirect | Stream:
+        from datetime import timedelta
+
+        self.asked.append("deliver")
+        if streamed:
+            return Stream(lambda first, length: iter([b"0123456789"[first : first + length]]), 10, '"tag"')
+        return Redirect("https://store.example.org/signed", timedelta(minutes=15))
+
+
+# --- At the start ----------------------------------------------------------------------------------------------------
+
+
+def test_startup_gives_storage(plug: Plug) -> None:
+    """A plugin reaches its own tables through the services it is given at the start."""
+
+    class Stateful:
+        @hookimpl
+        def startup(self, services: Any) -> None:
+            self.rows = services.storage.rows("SELECT :one AS one", one=1)
+
+    plugin = Stateful()
+    plug(plugin)
+    assert plugin.rows == [{"one": 1}]
+
+
+def test_extend_api_adds_a_documented_address(plug: Plug) -> None:
+    """An endpoint of a plugin is served with its principal, values and body, and stands in the OpenAPI document."""
+
+    class Echo:
+        @hookimpl
+        def extend_api(self) -> list[Endpoint]:
+            def handler(call: Any) -> Answer:
+                return Answer({"who": call.principal.id, "name": call.values["name"], "body": call.body}, 201)
+
+            return [Endpoint("POST", "/echo/{name}", handler, "Echo.", {"type": "object"}, {"type": "object"}, 201)]
+
+    client = plug(Echo(), Somebody())
+    answer = client.post("/echo/x", json={"a": 1})
+    assert (answer.status_code, answer.json) == (201, {"who": "me", "name": "x", "body": {"a": 1}})
+    assert "/echo/{name}" in client.get("/api").json["paths"]
+    assert client.post("/echo/x", data="{").status_code == 400
+
+
+def test_extend_cli_adds_a_command() -> None:
+    """A plugin's commands are collected from all plugins."""
+
+    class Commands:
+        @hookimpl
+        def extend_cli(self) -> list[click.Command]:
+            return [click.Command("mine")]
+
+    (commands,) = loader.manage({"commands": Commands()}).hook.extend_cli()
+    assert [command.name for command in commands] == ["mine"]
+
+
+# --- Who asks --------------------------------------------------------------------------------------------------------
+
+
+def test_authenticate_takes_the_leftmost_answer(plug: Plug) -> None:
+    """The first plugin in the setting's order that knows the credentials decides, and those after it are not asked."""
+    asked = []
+
+    def plugin(name: str, answer: Principal | None) -> object:
+        class Asked:
+            @hookimpl
+            def authenticate(self) -> Principal | None:
+                asked.append(name)
+                return answer
+
+        return Asked()
+
+    manager = loader.manage({"a": plugin("a", None), "b": plugin("b", ME), "c": plugin("c", ANONYMOUS)})
+    assert Gate(manager).authenticate(None) is ME  # type: ignore[arg-type]
+    assert asked == ["a", "b"]
+
+
+def test_authenticate_wrong_credentials_are_401_everywhere(plug: Plug) -> None:
+    """A credential that is recognised and wrong is a refusal even where nobody need say who they are."""
+
+    class Wrong:
+        @hookimpl
+        def authenticate(self) -> None:
+            raise BadCredentials("no such key")
+
+    answer = plug(Wrong(), Somebody()).get("/collections")
+    assert (answer.status_code, answer.json["code"]) == (401, "InvalidCredentials")
+
+
+def test_challenge_is_sent_and_documented(plug: Plug) -> None:
+    """How a plugin wants to be asked stands in WWW-Authenticate, with the error of a wrong token, and in OpenAPI."""
+
+    class Bearer:
+        @hookimpl
+        def authenticate(self, request: Any) -> None:
+            if request.credentials("Bearer"):
+                raise BadCredentials("expired")
+
+        @hookimpl
+        def challenge(self) -> list[Challenge]:
+            return [Challenge('Bearer realm="r"', "token", {"type": "http", "scheme": "bearer"})]
+
+    client = plug(Bearer())
+    answer = client.get("/collections", headers={"Authorization": "Bearer x"})
+    assert answer.headers["WWW-Authenticate"] == (
+        'Bearer realm="r", error="invalid_token", error_description="expired"'
+    )
+    assert client.get("/api").json["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+
+
+# --- What may be seen ------------------------------------------------------------------------------------------------
+
+
+def test_restrict_narrows_and_never_widens(plug: Plug, publish) -> None:
+    """Conditions of several plugins are joined by AND; hidden collections hide their items."""
+    publish(a_collection("one"), a_collection("two"), an_item("a", "one"), an_item("b", "one"), an_item("c", "two"))
+
+    class OnlyOne:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "=", "args": [{"property": "id"}, "one"]} if of == "collections" else None
+
+    class NotB:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "<>", "args": [{"property": "id"}, "b"]} if of == "items" else None
+
+    client = plug(OnlyOne(), NotB())
+    assert [item["id"] for item in client.get("/search").json["features"]] == ["a"]
+    assert [collection["id"] for collection in client.get("/collections").json["collections"]] == ["one"]
+    assert client.get("/collections/one/items/b").status_code == 404
+    assert client.get("/collections/two/items/c").status_code == 404
+
+
+# --- A download ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("decisions", "allowed", "reason"),
+    [
+        ([], False, "no plugin vouched"),
+        ([Decision.allow("a")], True, "a"),
+        ([Decision.allow("a"), Decision.deny("b")], False, "b"),
+        ([Decision.deny("a"), Decision.allow("b"), Decision.allow("c")], False, "a"),
+        ([Decision.deny("a"), Decision.deny("b")], False, "a"),
+    ],
+)
+def test_authorize_settles_denials_over_consents(decisions: list[Decision], allowed: bool, reason: str) -> None:
+    """One denial outweighs any number of consents, and silence refuses."""
+    settled = settle(decisions)
+    assert (settled.allowed, settled.reason) == (allowed, reason)
+
+
+def test_authorize_settled_consent_keeps_all_headers() -> None:
+    """Every consent's header fields reach the client, and one that counts makes the whole counted."""
+    settled = settle([Decision.allow("a", headers={"A": "1"}), Decision.allow("b", headers={"B": "2"}, counted=True)])
+    assert (settled.headers, settled.counted) == ({"A": "1", "B": "2"}, True)
+
+
+def test_authorize_refusal_ends_the_walk(plug: Plug, publish) -> None:
+    """After a refusal no store is asked, and the client sees the detail but not the reason."""
+    publish(an_item())
+    store = Store()
+
+    class Denies:
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.deny("the reason", detail="The detail.", code="Mine", link="/terms", extra={"more": 1})
+
+    answer = plug(Somebody(), Consents(), Denies(), store).get(DOWNLOAD)
+    assert (answer.status_code, answer.json["code"], answer.json["description"]) == (403, "Mine", "The detail.")
+    assert answer.json["more"] == 1
+    assert answer.json["links"][0]["href"] == "http://localhost/terms"
+    assert "the reason" not in answer.text
+    assert store.asked == []
+
+
+def test_authorize_silence_refuses(plug: Plug, publish) -> None:
+    """If no plugin has an opinion, nothing leaves: 401 for who has not said who they are, else 403."""
+    publish(an_item())
+    assert plug(Store()).get(DOWNLOAD).status_code == 401
+    assert plug(Somebody(), Store()).get(DOWNLOAD).status_code == 403
+
+
+def test_resolve_silence_is_an_error_that_shows_nothing(plug: Plug, publish) -> None:
+    """An href that nobody knows is a 500 whose answer does not name it."""
+    publish(an_item())
+    answer = plug(Consents()).get(DOWNLOAD)
+    assert (answer.status_code, answer.json["code"]) == (500, "NoPluginAnswers")
+    assert "s3://" not in answer.text
+
+
+def test_deliver_redirects_or_streams(plug: Plug, publish) -> None:
+    """GET is a redirect, unless the client asks for the bytes from here; a consent's headers come along."""
+    publish(an_item())
+    client = plug(Consents(), Store())
+    redirect = client.get(DOWNLOAD)
+    assert (redirect.status_code, redirect.location) == (307, "https://store.example.org/signed")
+    assert redirect.headers["X-Consent"] == "yes"
+    assert redirect.headers["Cache-Control"] == "private, max-age=840"
+    stream = client.get(f"{DOWNLOAD}?delivery=stream")
+    assert (stream.status_code, stream.data) == (200, b"0123456789")
+
+
+def test_deliver_may_not_redirect_elsewhere_than_to_the_web(plug: Plug, publish) -> None:
+    """An address that is none, or would smuggle header fields in, is an error and never sent."""
+    publish(an_item())
+
+    class Strange(Store):
+        @hookimpl
+        def deliver(self) -> Redirect:
+            from datetime import timedelta
+
+            return Redirect("javascript:alert(1)\r\nSet-Cookie: a=b", timedelta(minutes=1))
+
+    answer = plug(Consents(), Strange()).get(DOWNLOAD)
+    assert answer.status_code == 500
+    assert "Location" not in answer.headers
+
+
+def test_charge_comes_last_and_may_refuse(plug: Plug, publish) -> None:
+    """A download is booked once all else is ready, its bytes known; HEAD books nothing; a denial sends nothing."""
+    publish(an_item())
+    booked = []
+
+    class Counts:
+        @hookimpl
+        def charge(self, portion: Any) -> Decision | None:
+            booked.append((portion.first, portion.length))
+            return Decision.deny("used up", kind="exhausted", retry_after=7) if len(booked) > 2 else None
+
+    store = Store()
+    client = plug(Somebody(), Consents(), Counts(), store)
+    client.head(DOWNLOAD)
+    assert booked == []
+    client.get(DOWNLOAD)
+    client.get(f"{DOWNLOAD}?delivery=stream", headers={"Range": "bytes=2-5"})
+    assert booked == [(0, None), (2, 4)]
+    refused = client.get(DOWNLOAD)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "7")
+    assert "Location" not in refused.headers
+
+
+def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish) -> None:
+    """304, 412 and 416 cost nothing."""
+    publish(an_item())
+
+    class Counts:
+        @hookimpl
+        def charge(self) -> Decision:
+            return Decision.deny("must not be asked")
+
+    client = plug(Consents(), Counts(), Store())
+    for headers, status in (
+        ({"If-None-Match": '"tag"'}, 304),
+        ({"If-Match": '"other"'}, 412),
+        ({"Range": "bytes=10-"}, 416),
+    ):
+        assert client.get(f"{DOWNLOAD}?delivery=stream", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge"])
+def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish, hook: str) -> None:
+    """Whatever hook of a download breaks, no address and no bytes leave."""
+    publish(an_item())
+
+    def breaks(self: object) -> None:
+        raise RuntimeError("broken")
+
+    broken = type("Broken", (), {hook: hookimpl(breaks)})()
+    answer = plug(broken, Consents(), Store()).get(DOWNLOAD)
+    assert answer.status_code == 500
+    assert "Location" not in answer.headers
+
+
+def test_unavailable_says_when_to_come_again(plug: Plug, publish) -> None:
+    """A plugin that cannot tell right now leads to a 503 with Retry-After."""
+    publish(an_item())
+
+    class Away:
+        @hookimpl
+        def authorize(self) -> None:
+            raise Unavailable("The licence server is away.", retry_after=30)
+
+    answer = plug(Away(), Consents(), Store()).get(DOWNLOAD)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+
+
+# --- Changes ---------------------------------------------------------------------------------------------------------
+
+
+def test_authorize_change_switches_transactions_on(plug: Plug, publish) -> None:
+    """Without a plugin that has a word on changes there is no such address; with silent ones, each is refused."""
+    publish(a_collection())
+
+    class Silent:
+        @hookimpl
+        def authorize_change(self) -> None:
+            return None
+
+    closed = plug()
+    assert closed.post("/collections", json=a_collection("new")).status_code == 405
+    assert not any("transaction" in uri for uri in closed.get("/conformance").json["conformsTo"])
+    silent = plug(Silent(), Somebody())
+    assert silent.post("/collections", json=a_collection("new")).status_code == 403
+    assert any("transaction" in uri for uri in silent.get("/conformance").json["conformsTo"])
+
+
+def test_authorize_change_knows_what_is_changed(plug: Plug, publish) -> None:
+    """Action, collection and item are what the request is about."""
+    publish(an_item())
+    changes = []
+
+    class Notes:
+        @hookimpl
+        def authorize_change(self, change: Any) -> Decision:
+            changes.append((change.action, change.collection, change.item))
+            return Decision.allow("noted")
+
+    client = plug(Notes())
+    client.post("/collections/collection/items", json=an_item("new"))
+    client.put("/collections/collection/items/item", json=an_item())
+    client.patch("/collections/collection/items/item", json={})
+    client.delete("/collections/collection")
+    assert changes == [
+        ("create", "collection", None),
+        ("replace", "collection", "item"),
+        ("update", "collection", "item"),
+        ("delete", "collection", None),
+    ]
+
+
+# --- Wrong plugins stop the start ------------------------------------------------------------------------------------
+
+
+def test_misspelt_hook_stops_the_start() -> None:
+    """A hook that does not exist is told with the plugin's name."""
+    misspelt = type("Plugin", (), {"authorise": hookimpl(lambda self: None)})()
+    with pytest.raises(SettingError, match=r"STACFLASK_PLUGINS: mine: .*authorise"):
+        loader.manage({"mine": misspelt})
+
+
+def test_unknown_argument_stops_the_start() -> None:
+    """So is an argument that the hook does not have."""
+    wrong = type("Plugin", (), {"authorize": hookimpl(lambda self, user: None)})()
+    with pytest.raises(SettingError, match=r"mine: .*user"):
+        loader.manage({"mine": wrong})
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["plugins.no_such"], "there is no module 'plugins.no_such'"),
+        (["nosuch"], "no installed distribution"),
+        (["plugins.open_access", "plugins.open_access"], "named twice"),
+    ],
+)
+def test_wrong_names_stop_the_start(names: list[str], complaint: str) -> None:
+    """A plugin that is not there, or named twice, is told by its name."""
+    with pytest.raises(SettingError, match=complaint):
+        loader.load_plugins(names, {})
+
+
+def test_order_is_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leftmost name is asked first, and ``answerers`` shows that order."""
+    manager = loader.manage({"left": Consents(), "right": Consents()})
+    assert dict(loader.answerers(manager))["authorize"] == ["left", "right"]
+    assert dict(loader.answerers(manager))["charge"] == []
+
+
+def test_specs_and_module_agree() -> None:
+    """What this module reads from the source is what pluggy has registered."""
+    assert SPECS.keys() == {name for name in vars(loader.manage({}).hook) if hasattr(hookspecs, name)}
