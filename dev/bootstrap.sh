@@ -36,12 +36,14 @@ step() {
 show_progress() {
     elapsed=$(($(date +%s) - began))
     if [ -t 1 ]; then
-        printf '\r\033[K%s ... %s s  %.60s' "$what" "$elapsed" "$(tail -n 1 "$log")"
+        printf '\r\033[K%s ... %s s  %.60s' "$what" "$elapsed" "$(last_line)"
     elif [ "$elapsed" -ge $((shown + 10)) ]; then
         shown=$elapsed
-        printf '  %s s  %.100s\n' "$elapsed" "$(tail -n 1 "$log")"
+        printf '  %s s  %.100s\n' "$elapsed" "$(last_line)"
     fi
 }
+
+last_line() { tail -n 1 "$log" | LC_ALL=C tr -cd '[:print:]'; }
 
 find_python() {
     for python in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
@@ -139,7 +141,7 @@ make_venv() {
     pwd >.venv/made-in
 }
 
-pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
+pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input --progress-bar=off "$@"; }
 
 fill_venv() {
     step "Installing the pinned Python packages" pip install -r requirements.txt -r requirements-dev.txt
