@@ -141,11 +141,11 @@ make_venv() {
     pwd >.venv/made-in
 }
 
-pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input --progress-bar=off "$@"; }
+pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar=off "$@"; }
 
 fill_venv() {
-    step "Installing the pinned Python packages" pip install -r requirements.txt -r requirements-dev.txt
-    step "Installing stacflask itself" pip install --no-deps --editable .
+    step "Installing the pinned Python packages" pip_install -r requirements.txt -r requirements-dev.txt
+    step "Installing stacflask itself" pip_install --no-deps --editable .
     fingerprint >.venv/fingerprint
 }
 
