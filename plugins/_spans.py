@@ -29,6 +29,13 @@ def span(text: str) -> timedelta:
         raise ValueError(f"{text} is too long") from None
 
 
+def written(seconds: int) -> str:
+    """Write a span as ``span`` reads it, in the largest unit that fits."""
+    sizes = {unit: int(timedelta(**{name: 1}).total_seconds()) for unit, name in UNITS.items()}
+    unit = max((unit for unit in sizes if seconds % sizes[unit] == 0), key=sizes.__getitem__)
+    return f"{seconds // sizes[unit]}{unit}"
+
+
 def cache_seconds(environ: Mapping[str, str], name: str) -> float:
     """Read the setting ``name``: for how many seconds what was read is trusted; 0: not at all. Raises SettingError."""
     text = environ.get(name, "").strip() or "5"

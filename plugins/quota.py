@@ -1,0 +1,514 @@
+"""Downloads and bytes per principal in a rolling window of time, with limits by group.
+
+``authorize`` only looks; ``charge`` books, just before bytes or address leave. It holds a lock on the principal while
+it looks once more, so that many processes on one database together grant exactly what the limit says.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from plugins._groups import is_plain, names
+from plugins._spans import cache_seconds, remembered, span, written
+from stacflask import Answer, Decision, Endpoint, Principal, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from stacflask import Asset, Call, Portion, Services, Statements, Storage
+
+CACHE = "STACFLASK_QUOTA_CACHE"
+REMEMBERED = 1024  # sets of groups
+
+DOWNLOADS, BYTES = "downloads", "bytes"
+GRAINS = 1000
+"""Into how many stretches a window is divided. Usage is summed up by stretch and counts until all of it is past."""
+LARGEST = 10**15 - 1
+"""The largest integer that a structured header field can hold (RFC 9651)."""
+MOST = 10**18
+"""The largest limit."""
+
+
+def create_plugin(environ: Mapping[str, str]) -> Quota:
+    """Make the plugin. Raises SettingError."""
+    return Quota(cache_seconds(environ, CACHE))
+
+
+# --- Rules: each is about DOWNLOADS and BYTES by name ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So much in so many seconds."""
+
+    amount: int
+    window: int
+
+
+Limits = dict[str, Limit]
+"""By dimension; what is not in it is not limited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was taken in each window, how many seconds ago the oldest of it, and whether the asset was opened before."""
+
+    used: Mapping[str, int]
+    oldest: Mapping[str, float | None]
+    opened: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What did not fit: usage before, the cost, and the dimensions in which it was too much."""
+
+    usage: Usage
+    cost: Mapping[str, int]
+    over: Sequence[str]
+
+
+def combined(rows: Sequence[Mapping[str, Any]]) -> Limits:
+    """Give the limits of somebody to whom all these rows apply: in each dimension the largest."""
+    chosen = {dimension: _largest(rows, dimension) for dimension in (DOWNLOADS, BYTES)}
+    return {dimension: limit for dimension, limit in chosen.items() if limit is not None}
+
+
+def _largest(rows: Sequence[Mapping[str, Any]], dimension: str) -> Limit | None:
+    """Give the limit that grants most per time, and the larger one of two that grant alike; None: any is unlimited."""
+    limits = [Limit(row[dimension], row["window_seconds"]) for row in rows if row[dimension] is not None]
+    if not limits or len(limits) < len(rows):
+        return None
+    return max(limits, key=lambda limit: (limit.amount / limit.window, limit.amount))
+
+
+def grain(limits: Limits) -> int:
+    """Give the length of the stretches in which usage is summed up, in seconds."""
+    return max(1, min(limit.window for limit in limits.values()) // GRAINS)
+
+
+def horizons(limits: Limits) -> dict[str, int]:
+    """Say for how many seconds usage counts in each dimension; 0 where there is no limit."""
+    # A stretch counts as long as any of it may lie in the window: never too much is granted, at times a little less.
+    counted = {dimension: limit.window + grain(limits) for dimension, limit in limits.items()}
+    return {DOWNLOADS: 0, BYTES: 0} | counted
+
+
+def wait(limit: Limit, horizon: int, taken: Sequence[tuple[float, int]], cost: int) -> int | None:
+    """Say in how many seconds the cost will fit; None: never.
+
+    ``taken`` are pairs of seconds ago and amount, oldest first.
+    """
+    if cost > limit.amount:
+        return None
+    excess, oldest_left = sum(amount for _, amount in taken) + cost - limit.amount, float(horizon)
+    for age, amount in taken:
+        if excess <= 0:
+            break
+        excess, oldest_left = excess - amount, age
+    return max(1, math.ceil(horizon - oldest_left))
+
+
+def state(limits: Limits, usage: Usage) -> dict[str, dict[str, int]]:
+    """Describe limits and what is left of them, for people and programs."""
+    described = {}
+    for dimension, limit in limits.items():
+        used, oldest = usage.used[dimension], usage.oldest[dimension]
+        described[dimension] = {
+            "limit": limit.amount,
+            "used": used,
+            "left": max(0, limit.amount - used),
+            "window": limit.window,
+        }
+        if oldest is not None:
+            described[dimension]["resets"] = max(1, math.ceil(horizons(limits)[dimension] - oldest))
+    return described
+
+
+def fields(limits: Limits, usage: Usage) -> dict[str, str]:
+    """Give the header fields RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-11)."""
+    units = {DOWNLOADS: "", BYTES: ';qu="content-bytes"'}
+    policies, items = [], []
+    for dimension, now in state(limits, usage).items():
+        policies.append(f'"{dimension}";q={min(now["limit"], LARGEST)};w={now["window"]}{units[dimension]}')
+        resets = f";t={now['resets']}" if "resets" in now else ""
+        items.append(f'"{dimension}";r={min(now["left"], LARGEST)}{resets}')
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(items)}
+
+
+def shortage(limits: Limits, usage: Usage, cost: Mapping[str, int]) -> Shortage | None:
+    """Say what does not fit any more; None: all does."""
+    over = [dimension for dimension, limit in limits.items() if usage.used[dimension] + cost[dimension] > limit.amount]
+    return Shortage(usage, cost, over) if over else None
+
+
+def refusal(limits: Limits, usage: Usage, over: str, seconds: int | None) -> Decision:
+    """Deny, because in dimension ``over`` nothing will fit for so many seconds; None: it never will."""
+    limit = limits[over]
+    amount = spelled(limit.amount) if over == BYTES else f"{limit.amount} downloads"
+    quota = f"{amount} in {written(limit.window)}"
+    detail = f"Your quota of {quota} is used up."
+    if seconds is None:
+        detail = f"This is more than your whole quota of {quota}."
+    return Decision.deny(
+        f"quota of {over} exceeded",
+        detail=detail,
+        kind="exhausted",
+        code="QuotaExceeded",
+        retry_after=seconds,
+        headers=fields(limits, usage),
+        extra={"quota": state(limits, usage)},
+    )
+
+
+SIZES = {unit: 1000**power for power, unit in enumerate(("", "k", "M", "G", "T", "P"))}
+
+
+def size(text: str) -> int:
+    """Read a number of bytes, such as ``500GB`` or ``1.5 TiB``. Raises ValueError."""
+    form = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgtp]?)(i?)b?", text.strip(), re.IGNORECASE | re.ASCII)
+    if form is None or (form[3] and not form[2]):
+        raise ValueError(f"expected a size such as 500GB or 1.5TiB, not {text!r}")
+    step = 1024.0 if form[3] else 1000.0
+    return round(float(form[1]) * step ** " kmgtp".index(form[2].lower() or " "))
+
+
+def spelled(number: int) -> str:
+    """Write a number of bytes for people."""
+    unit = max((unit for unit in SIZES if number >= SIZES[unit]), key=SIZES.__getitem__, default="")
+    return f"{number / SIZES[unit]:.4g} {unit}B"
+
+
+# --- Storage ---------------------------------------------------------------------------------------------------------
+
+USAGE = """
+SELECT
+    CAST(coalesce(sum(downloads) FILTER (WHERE age < :downloads), 0) AS bigint) AS downloads,
+    CAST(coalesce(sum(bytes) FILTER (WHERE age < :bytes), 0) AS bigint) AS bytes,
+    CAST(max(age) FILTER (WHERE age < :downloads AND downloads > 0) AS float) AS downloads_oldest,
+    CAST(max(age) FILTER (WHERE age < :bytes AND bytes > 0) AS float) AS bytes_oldest,
+    EXISTS (
+        SELECT FROM plugin_quota_openings
+        WHERE principal = :principal AND collection = :collection AND item = :item AND asset = :asset
+        AND opened > statement_timestamp() - make_interval(secs => :downloads)
+    ) AS opened
+FROM (
+    SELECT downloads, bytes, extract(epoch FROM statement_timestamp() - since) AS age FROM plugin_quota_usage
+    WHERE principal = :principal AND since > statement_timestamp() - make_interval(secs => :longest)
+) AS taken
+"""
+
+TAKEN = """
+SELECT CAST(extract(epoch FROM statement_timestamp() - since) AS float) AS age, downloads, bytes
+FROM plugin_quota_usage
+WHERE principal = :principal AND since > statement_timestamp() - make_interval(secs => :longest)
+ORDER BY since
+"""
+
+BOOK = """
+INSERT INTO plugin_quota_usage AS usage (principal, since, downloads, bytes)
+VALUES (
+    :principal,
+    to_timestamp(floor(extract(epoch FROM statement_timestamp()) / :grain) * :grain),
+    :downloads,
+    :bytes
+)
+ON CONFLICT (principal, since)
+DO UPDATE SET downloads = usage.downloads + excluded.downloads, bytes = usage.bytes + excluded.bytes
+RETURNING xmax = 0 AS fresh
+"""
+
+OPEN = """
+INSERT INTO plugin_quota_openings (principal, collection, item, asset, opened)
+VALUES (:principal, :collection, :item, :asset, statement_timestamp())
+ON CONFLICT (principal, collection, item, asset) DO UPDATE SET opened = excluded.opened
+"""
+
+FORGET = (
+    "DELETE FROM plugin_quota_usage WHERE {} since < now() - make_interval(secs => :seconds) RETURNING 1",
+    "DELETE FROM plugin_quota_openings WHERE {} opened < now() - make_interval(secs => :seconds) RETURNING 1",
+)
+
+
+class Table:
+    """Limits and usage in the database. Limits are trusted for ``cache`` seconds, usage never."""
+
+    def __init__(self, storage: Storage, cache: float) -> None:
+        self._storage = storage
+        self.limits = remembered(self._limits, cache, REMEMBERED)
+
+    def _limits(self, groups: frozenset[str]) -> Limits:
+        """Give the limits of somebody in these groups."""
+        return combined(
+            self._storage.rows(
+                "SELECT downloads, bytes, window_seconds FROM plugin_quota_limits WHERE group_name = ANY(:groups)",
+                groups=list(groups),
+            )
+        )
+
+    def usage(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
+        """Look at what a principal has taken."""
+        return _usage(self._storage, principal, limits, asset)
+
+    def seconds(self, principal: str, limits: Limits, over: str, cost: int) -> int | None:
+        """Say in how many seconds the cost will fit; None: never."""
+        counted = horizons(limits)
+        rows = self._storage.rows(TAKEN, principal=principal, longest=counted[over])
+        return wait(limits[over], counted[over], [(row["age"], row[over]) for row in rows], cost)
+
+    def book(self, principal: str, limits: Limits, asset: Asset, portion: Portion) -> Shortage | None:
+        """Book a portion if it fits; if not, say what is short."""
+        with self._storage.transaction() as statements:
+            # A lock of its own statement: what the next one sees must be newer than the lock.
+            key = f"stacflask.quota/{principal}"
+            statements.rows("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))", key=key)
+            usage = _usage(statements, principal, limits, asset)
+            further = usage.opened and not portion.opening
+            cost = {DOWNLOADS: 0 if further else 1, BYTES: portion.length or 0}
+            short = shortage(limits, usage, cost)
+            if short:
+                return short
+            fresh = statements.rows(BOOK, principal=principal, grain=grain(limits), **cost)[0]["fresh"]
+            if not further and DOWNLOADS in limits:
+                statements.rows(OPEN, principal=principal, **_place(asset))
+            if fresh:
+                # Once in a stretch: the other bookings pay nothing for it.
+                _forget(statements, max(horizons(limits).values()), "principal = :principal AND", principal=principal)
+        return None
+
+    def set(self, group: str, downloads: int | None, size: int | None, window: int) -> None:
+        """Limit a group, or change its limits. ``window`` is in seconds."""
+        with self._storage.transaction() as statements:
+            statements.rows(
+                "INSERT INTO plugin_quota_limits (group_name, downloads, bytes, window_seconds) "
+                "VALUES (:group, :downloads, :bytes, :window) ON CONFLICT (group_name) DO UPDATE SET "
+                "downloads = excluded.downloads, bytes = excluded.bytes, window_seconds = excluded.window_seconds",
+                group=group,
+                downloads=downloads,
+                bytes=size,
+                window=window,
+            )
+
+    def unset(self, group: str) -> bool:
+        """Limit a group no more. False if it was not limited."""
+        with self._storage.transaction() as statements:
+            return bool(
+                statements.rows(
+                    "DELETE FROM plugin_quota_limits WHERE group_name = :group RETURNING group_name", group=group
+                )
+            )
+
+    def all(self) -> list[Mapping[str, Any]]:
+        """Give the limits of all groups."""
+        return self._storage.rows(
+            "SELECT group_name, downloads, bytes, window_seconds FROM plugin_quota_limits ORDER BY group_name"
+        )
+
+    def prune(self) -> int:
+        """Delete the usage that no limit looks back to, and give the number of rows."""
+        longest = max((row["window_seconds"] for row in self.all()), default=0)
+        with self._storage.transaction() as statements:
+            return _forget(statements, longest + longest // GRAINS + 1)
+
+
+def _usage(statements: Statements | Storage, principal: str, limits: Limits, asset: Asset | None) -> Usage:
+    counted = horizons(limits)
+    row = statements.rows(USAGE, principal=principal, longest=max(counted.values()), **counted, **_place(asset))[0]
+    oldest = {dimension: row[f"{dimension}_oldest"] for dimension in (DOWNLOADS, BYTES)}
+    return Usage({dimension: row[dimension] for dimension in (DOWNLOADS, BYTES)}, oldest, row["opened"])
+
+
+def _place(asset: Asset | None) -> dict[str, str | None]:
+    if asset is None:
+        return {"collection": None, "item": None, "asset": None}
+    return {"collection": asset.collection, "item": asset.item or "", "asset": asset.key}
+
+
+def _forget(statements: Statements, seconds: int, whose: str = "", **values: str) -> int:
+    """Delete what is older, of all or where ``whose`` holds, and give the number of rows."""
+    return sum(len(statements.rows(sql.format(whose), seconds=seconds, **values)) for sql in FORGET)
+
+
+# --- Hooks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Quota:
+    """The plugin. ``cache``: seconds for which limits are trusted once read."""
+
+    cache: float = 5.0
+    table: Table = field(init=False, repr=False)
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Take the storage."""
+        self.table = Table(services.storage, self.cache)
+
+    @hookimpl
+    def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
+        """Deny if nothing is left, else say how much; what exactly it costs is only known to ``charge``."""
+        limits = self.table.limits(names(principal))
+        if not limits:
+            return None
+        usage = self.table.usage(principal.id, limits, asset)
+        least = {DOWNLOADS: 0 if usage.opened else 1, BYTES: 0 if asset.size == 0 else 1}
+        short = shortage(limits, usage, least)
+        if short:
+            return self._refusal(principal, limits, short)
+        return Decision.allow("within quota", headers=fields(limits, usage), counted=True)
+
+    @hookimpl
+    def charge(self, principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
+        """Book the portion, or deny."""
+        limits = self.table.limits(names(principal))
+        if not limits:
+            return None
+        short = self.table.book(principal.id, limits, asset, portion)
+        return self._refusal(principal, limits, short) if short else None
+
+    def _refusal(self, principal: Principal, limits: Limits, short: Shortage) -> Decision:
+        """Deny for the dimension that makes one wait longest."""
+        waits = {over: self.table.seconds(principal.id, limits, over, short.cost[over]) for over in short.over}
+        longest = max(waits, key=lambda over: math.inf if (seconds := waits[over]) is None else seconds)
+        return refusal(limits, short.usage, longest, waits[longest])
+
+    @hookimpl
+    def extend_api(self) -> Sequence[Endpoint]:
+        """Add the address that tells what is left."""
+        return [Endpoint("GET", "/quota", self.show, "See what is left of your quota.", QUOTA)]
+
+    def show(self, call: Call) -> Answer:
+        """Give the limits of whoever asks, and what is left of them."""
+        limits = self.table.limits(names(call.principal))
+        usage = self.table.usage(call.principal.id, limits)
+        headers = {"Cache-Control": "no-store"} | (fields(limits, usage) if limits else {})
+        return Answer({"principal": call.principal.id, "quota": state(limits, usage)}, headers=headers)
+
+    @hookimpl
+    def extend_cli(self) -> Sequence[click.Command]:
+        """Add ``stacflask quota``."""
+        group = click.Group(
+            "quota",
+            commands=[set_limits, unset_limits, list_limits, show_usage, prune],
+            help="Limit downloads and bytes by group, and see who took how much.",
+            context_settings={"obj": self},
+        )
+        return [group]
+
+
+_NUMBER = {"type": "integer", "minimum": 0}
+_DIMENSION = {
+    "type": "object",
+    "required": ["limit", "used", "left", "window"],
+    "properties": {
+        "limit": _NUMBER,
+        "used": _NUMBER,
+        "left": _NUMBER,
+        "window": {**_NUMBER, "description": "Seconds; what was taken longer ago does not count."},
+        "resets": {**_NUMBER, "description": "Seconds until the oldest of what is used comes back."},
+    },
+}
+QUOTA = {
+    "type": "object",
+    "required": ["principal", "quota"],
+    "properties": {
+        "principal": {"type": "string"},
+        "quota": {
+            "type": "object",
+            "description": "What is limited. What is missing here is not.",
+            "properties": {DOWNLOADS: _DIMENSION, BYTES: _DIMENSION},
+        },
+    },
+}
+
+
+# --- Commands --------------------------------------------------------------------------------------------------------
+
+
+def _given_group(_: click.Context, __: click.Parameter, group: str) -> str:
+    if not is_plain(group):
+        raise click.BadParameter(f"{group!r} cannot be used as a name")
+    return group
+
+
+def _given_size(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    try:
+        number = None if text is None else size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if number is not None and number > MOST:
+        raise click.BadParameter("expected at most 1000PB")
+    return number
+
+
+def _given_window(_: click.Context, __: click.Parameter, text: str) -> int:
+    try:
+        seconds = int(span(text).total_seconds())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if not 0 < seconds < 10**9:
+        raise click.BadParameter("expected from a second to thirty years")
+    return seconds
+
+
+@click.command("set")
+@click.argument("group", callback=_given_group)
+@click.option("--downloads", type=click.IntRange(0, MOST), help="How many downloads.")
+@click.option("--bytes", "volume", callback=_given_size, help="How much: 500GB, 1.5TiB.")
+@click.option("--window", default="24h", show_default=True, callback=_given_window, help="In what time: 15m, 24h, 30d.")
+@click.pass_obj
+def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int | None, window: int) -> None:
+    """Limit GROUP; what is not given is not limited. Special: * is everybody, @ everybody with credentials."""
+    if downloads is None and volume is None:
+        raise click.UsageError("say --downloads or --bytes, or both; unset takes limits away")
+    plugin.table.set(group, downloads, volume, window)
+
+
+@click.command("unset")
+@click.argument("group")
+@click.pass_obj
+def unset_limits(plugin: Quota, /, group: str) -> None:
+    """Limit GROUP no more."""
+    if not plugin.table.unset(group):
+        raise click.ClickException(f"group {group!r} has no limits")
+
+
+@click.command("list")
+@click.pass_obj
+def list_limits(plugin: Quota, /) -> None:
+    """List the limits. Who is in several groups has the largest; who is in none is not limited."""
+    layout = "{:<20}  {:>10}  {:>10}  {:>6}".format
+    click.echo(layout("GROUP", "DOWNLOADS", "BYTES", "WINDOW"))
+    for row in plugin.table.all():
+        downloads = "-" if row["downloads"] is None else row["downloads"]
+        volume = "-" if row["bytes"] is None else spelled(row["bytes"])
+        click.echo(layout(row["group_name"], downloads, volume, written(row["window_seconds"])))
+
+
+@click.command("show")
+@click.argument("principal")
+@click.option("--group", "groups", multiple=True, help="A group of the principal, to which limits apply; repeatable.")
+@click.pass_obj
+def show_usage(plugin: Quota, /, principal: str, groups: tuple[str, ...]) -> None:
+    """Show what PRINCIPAL has used and has left."""
+    scheme = "" if principal == "anonymous" else "asked about"
+    limits = plugin.table.limits(names(Principal(principal, frozenset(groups), scheme)))
+    if not limits:
+        raise click.ClickException("no limit applies; say the principal's groups with --group")
+    layout = "{:<10}  {:>10}  {:>10}  {:>10}  {:>6}".format
+    click.echo(layout("", "LIMIT", "USED", "LEFT", "WINDOW"))
+    for dimension, now in state(limits, plugin.table.usage(principal, limits)).items():
+        numbers = [now["limit"], now["used"], now["left"]]
+        shown = [spelled(n) for n in numbers] if dimension == BYTES else numbers
+        click.echo(layout(dimension, *shown, written(now["window"])))
+
+
+@click.command("prune")
+@click.pass_obj
+def prune(plugin: Quota, /) -> None:
+    """Delete usage that no limit looks back to, of those who do not come any more."""
+    click.echo(f"deleted {plugin.table.prune()} rows", err=True)

@@ -1,0 +1,499 @@
+"""Quotas: what they count, what they leave, and that they are exact however many ask at once."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from plugins.quota import (
+    BYTES,
+    DOWNLOADS,
+    Limit,
+    Limits,
+    Quota,
+    Usage,
+    combined,
+    create_plugin,
+    fields,
+    grain,
+    shortage,
+    size,
+    spelled,
+    wait,
+)
+from stacflask import ANONYMOUS, Asset, Call, Decision, Portion, Principal, Services, SettingError, Storage, hookimpl
+from stacflask.errors import Refused
+from stacflask.gate import Gate
+from stacflask.loader import manage
+
+Run = Callable[..., Result]
+
+JANE = Principal("jane", frozenset({"members"}), "test")
+JOE = Principal("joe", frozenset(), "test")
+DAY = 86400
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def plugin(storage: Storage) -> Quota:
+    plugin = Quota(cache=0)
+    plugin.startup(Services(storage))
+    return plugin
+
+
+@pytest.fixture
+def gate(plugin: Quota) -> Gate:
+    return Gate(manage({"quota": plugin}))
+
+
+@pytest.fixture
+def run(plugin: Quota) -> Run:
+    """Run ``stacflask quota`` and give its result."""
+    return lambda *arguments: CliRunner().invoke(plugin.extend_cli()[0], arguments)
+
+
+def asset(item: str = "scene", size: int | None = 100) -> Asset:
+    return Asset("landsat", item, "red", "s3://bucket/red.tif", size=size)
+
+
+def download(gate: Gate, principal: Principal, wanted: Asset | None = None, first: int = 0, length: int = 100) -> None:
+    """Walk through the gate as a download does."""
+    gate.charge(gate.authorize(principal, wanted or asset()), Portion(first, length))
+
+
+def refused(gate: Gate, principal: Principal, wanted: Asset | None = None, **portion: int) -> Decision:
+    with pytest.raises(Refused) as refusal:
+        download(gate, principal, wanted, **portion)
+    return refusal.value.decision
+
+
+def used(plugin: Quota, principal: Principal = JANE) -> dict[str, int]:
+    """Give what GET /quota says is used."""
+    quota = plugin.show(Call(principal, {})).body["quota"]
+    return {dimension: described["used"] for dimension, described in quota.items()}
+
+
+def later(storage: Storage, seconds: float) -> None:
+    """Let time pass, by moving what happened back."""
+    with storage.transaction() as statements:
+        for table, moment in (("usage", "since"), ("openings", "opened")):
+            statements.rows(
+                f"UPDATE plugin_quota_{table} SET {moment} = {moment} - make_interval(secs => :seconds)",
+                seconds=seconds,
+            )
+
+
+# --- Through the gate ------------------------------------------------------------------------------------------------
+
+
+def test_without_limits_nothing_is_counted(gate: Gate, plugin: Quota, storage: Storage) -> None:
+    """Who has no limit is neither counted nor told anything; that quota has no word on who may download at all."""
+    assert plugin.authorize(JANE, asset()) is None
+    assert plugin.charge(JANE, asset(), Portion(0, 100)) is None
+    assert storage.rows("SELECT principal FROM plugin_quota_usage") == []
+    with pytest.raises(Refused):
+        gate.authorize(JANE, asset())
+
+
+def test_downloads_come_to_an_end(gate: Gate, run: Run) -> None:
+    """After the last download the next one, of another asset, is refused with a code, a wait and what is left."""
+    run("set", "members", "--downloads", "3", "--window", "24h")
+    for item in "abc":
+        download(gate, JANE, asset(item))
+    decision = refused(gate, JANE, asset("d"))
+    assert (decision.kind, decision.code) == ("exhausted", "QuotaExceeded")
+    assert decision.detail == "Your quota of 3 downloads in 1d is used up."
+    assert DAY - 60 < (decision.retry_after or 0) <= DAY + 2 * DAY // 1000
+    assert decision.extra["quota"]["downloads"]["left"] == 0
+    assert decision.headers["RateLimit"].startswith('"downloads";r=0;t=')
+
+
+def test_looking_costs_nothing(gate: Gate, plugin: Quota, run: Run) -> None:
+    """Asking whether one may, as HEAD does, is not charged."""
+    run("set", "members", "--downloads", "1")
+    for _ in range(5):
+        gate.authorize(JANE, asset())
+    assert used(plugin) == {"downloads": 0}
+
+
+def test_a_consent_tells_what_is_left(gate: Gate, run: Run) -> None:
+    """While there is something left, answers carry the RateLimit fields, and must not be cached."""
+    run("set", "members", "--downloads", "5", "--bytes", "1kB", "--window", "1h")
+    download(gate, JANE)
+    decision = gate.authorize(JANE, asset()).decision
+    assert decision.counted
+    assert decision.headers["RateLimit-Policy"] == '"downloads";q=5;w=3600, "bytes";q=1000;w=3600;qu="content-bytes"'
+    assert re.fullmatch(r'"downloads";r=4;t=36\d\d, "bytes";r=900;t=36\d\d', decision.headers["RateLimit"])
+
+
+def test_bytes_come_to_an_end(gate: Gate, plugin: Quota, run: Run) -> None:
+    """Bytes are granted up to the limit and not one more."""
+    run("set", "members", "--bytes", "250")
+    download(gate, JANE, length=100)
+    download(gate, JANE, length=150)
+    decision = refused(gate, JANE, length=1)
+    assert decision.detail == "Your quota of 250 B in 1d is used up."
+    assert used(plugin) == {"bytes": 250}
+
+
+def test_what_does_not_fit_is_not_charged(gate: Gate, plugin: Quota, run: Run) -> None:
+    """A large asset is refused although some bytes are left, a small one then still passes."""
+    run("set", "members", "--bytes", "250")
+    download(gate, JANE, length=200)
+    assert refused(gate, JANE, length=51).retry_after is not None
+    download(gate, JANE, length=50)
+    assert used(plugin) == {"bytes": 250}
+
+
+def test_more_than_the_whole_quota(gate: Gate, run: Run) -> None:
+    """Who asks for more than there ever is gets no advice to try again later."""
+    run("set", "members", "--bytes", "250")
+    decision = refused(gate, JANE, length=251)
+    assert decision.retry_after is None
+    assert "whole quota" in (decision.detail or "")
+
+
+def test_an_unknown_size_counts_no_bytes(gate: Gate, plugin: Quota, run: Run) -> None:
+    """A redirect to an asset without file:size is a download of no bytes that are known of."""
+    run("set", "members", "--downloads", "5", "--bytes", "250")
+    grant = gate.authorize(JANE, asset(size=None))
+    gate.charge(grant, Portion(0, None))
+    assert used(plugin) == {"downloads": 1, "bytes": 0}
+
+
+def test_parts_of_a_download_are_one_download(gate: Gate, plugin: Quota, run: Run) -> None:
+    """Reading an asset in ranges, from its beginning on, counts every byte and one download."""
+    run("set", "members", "--downloads", "5", "--bytes", "1MB")
+    for first in (0, 100, 900, 500):
+        download(gate, JANE, first=first)
+    assert used(plugin) == {"downloads": 1, "bytes": 400}
+
+
+def test_the_last_download_can_be_read_to_its_end(gate: Gate, run: Run) -> None:
+    """When no downloads are left, further parts of what was opened still pass, and opening it anew does not."""
+    run("set", "members", "--downloads", "1")
+    download(gate, JANE, first=0)
+    download(gate, JANE, first=100)
+    assert refused(gate, JANE, first=0).code == "QuotaExceeded"
+    assert refused(gate, JANE, asset("other"), first=0).code == "QuotaExceeded"
+
+
+def test_leaving_out_the_first_byte_saves_no_download(gate: Gate, plugin: Quota, run: Run) -> None:
+    """A range of an asset that was never opened counts as its download, wherever it begins."""
+    run("set", "members", "--downloads", "2")
+    download(gate, JANE, asset("a"), first=1)
+    download(gate, JANE, asset("b"), first=1)
+    download(gate, JANE, asset("b"), first=50)
+    assert used(plugin) == {"downloads": 2}
+    assert refused(gate, JANE, asset("c"), first=1).code == "QuotaExceeded"
+
+
+def test_assets_of_a_collection_are_counted_too(gate: Gate, plugin: Quota, run: Run) -> None:
+    """An asset that belongs to no item is a download like any other."""
+    run("set", "members", "--downloads", "5")
+    download(gate, JANE, Asset("landsat", None, "red", "s3://bucket/red.tif"))
+    download(gate, JANE, Asset("landsat", None, "red", "s3://bucket/red.tif"), first=50)
+    assert used(plugin) == {"downloads": 1}
+
+
+def test_each_has_a_quota_of_their_own(gate: Gate, run: Run) -> None:
+    """What one has used up is no loss to another; whoever sends no credentials shares with all who send none."""
+    run("set", "*", "--downloads", "1")
+    for principal in (JANE, JOE, ANONYMOUS):
+        download(gate, principal)
+        refused(gate, principal)
+
+
+def test_special_groups(gate: Gate, plugin: Quota, run: Run) -> None:
+    """* limits everybody, @ whoever is known, and the larger of both counts."""
+    run("set", "*", "--downloads", "1")
+    run("set", "@", "--downloads", "2")
+    download(gate, ANONYMOUS)
+    refused(gate, ANONYMOUS)
+    for item in "ab":
+        download(gate, JOE, asset(item))
+    refused(gate, JOE)
+    run("unset", "*")
+    assert plugin.authorize(ANONYMOUS, asset()) is None
+
+
+def test_the_window_rolls(gate: Gate, run: Run, storage: Storage) -> None:
+    """What was taken comes back when its time has passed, one by one; the wait that was told is long enough."""
+    run("set", "members", "--downloads", "2", "--window", "1h")
+    download(gate, JANE, asset("a"))
+    later(storage, 1800)
+    download(gate, JANE, asset("b"))
+    told = refused(gate, JANE, asset("c")).retry_after or 0
+    assert 1790 < told <= 1810
+    later(storage, told - 20)
+    refused(gate, JANE, asset("c"))
+    later(storage, 20)
+    download(gate, JANE, asset("c"))
+    refused(gate, JANE, asset("d"))
+
+
+def test_old_rows_are_forgotten(gate: Gate, run: Run, storage: Storage) -> None:
+    """What no window reaches is deleted as its owner comes again, and by a command for those who do not."""
+    run("set", "members", "--downloads", "9", "--window", "1h")
+    run("set", "@", "--downloads", "9", "--window", "1h")
+    download(gate, JANE, asset("a"))
+    download(gate, JOE, asset("a"))
+    later(storage, 4000)
+    download(gate, JANE, asset("b"))
+    left = "SELECT principal FROM plugin_quota_usage UNION ALL SELECT principal FROM plugin_quota_openings"
+    assert sorted(row["principal"] for row in storage.rows(left)) == ["jane", "jane", "joe", "joe"]
+    assert "2 rows" in run("prune").stderr
+    assert [row["principal"] for row in storage.rows(left)] == ["jane", "jane"]
+
+
+def test_a_refusal_elsewhere_costs_nothing(plugin: Quota, run: Run) -> None:
+    """If another plugin refuses, nothing is charged, because nothing gets so far."""
+
+    class Unwilling:
+        @hookimpl
+        def authorize(self) -> Decision:
+            """Deny."""
+            return Decision.deny("unwilling")
+
+    run("set", "members", "--downloads", "5")
+    gate = Gate(manage({"quota": plugin, "unwilling": Unwilling()}))
+    assert refused(gate, JANE).reason == "unwilling"
+    assert used(plugin) == {"downloads": 0}
+
+
+def test_changed_limits_hold_after_the_cache(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator's change is noticed without a restart."""
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    plugin = Quota(cache=5)
+    plugin.startup(Services(storage))
+    assert plugin.authorize(JANE, asset()) is None
+    CliRunner().invoke(plugin.extend_cli()[0], ["set", "members", "--downloads", "0"])
+    clock[0] += 5
+    decision = plugin.authorize(JANE, asset())
+    assert decision is not None
+    assert not decision.allowed
+
+
+# --- Many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_exactly_fifty_of_two_hundred_threads(plugin: Quota, gate: Gate, run: Run) -> None:
+    """200 downloads of 200 assets at once, with 50 allowed: 50 pass, and 50 are booked."""
+    run("set", "members", "--downloads", "50")
+
+    def attempt(number: int) -> bool:
+        return plugin.charge(JANE, asset(str(number)), Portion(0, 100)) is None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(200))) == 50
+    assert used(plugin) == {"downloads": 50}
+    refused(gate, JANE)
+
+
+WORKER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from plugins.quota import Quota
+from stacflask import Asset, Portion, Principal, Services
+from stacflask.catalog.database import Database, create_engine
+from stacflask.catalog.storage import PluginStorage
+from stacflask.settings import Settings
+
+url = Settings.from_environ({"DATABASE_URL": sys.argv[1]}).database_url
+plugin = Quota()
+plugin.startup(Services(PluginStorage(Database(create_engine(url, pool_size=4, statement_timeout=30)))))
+jane = Principal("jane", frozenset({"members"}), "test")
+
+def attempt(number):
+    return plugin.charge(jane, Asset("landsat", f"{sys.argv[2]}-{number}", "red", "s3://b/k"), Portion(0, 1000)) is None
+
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(4) as pool:
+    print(sum(pool.map(attempt, range(50))))
+"""
+
+
+@pytest.mark.parametrize("limit", [("--downloads", "50"), ("--bytes", "50kB")])
+def test_exactly_fifty_of_two_hundred_in_four_processes(
+    plugin: Quota, run: Run, database_url: str, limit: Sequence[str]
+) -> None:
+    """Four processes with four threads each share one limit through the database, of downloads or of bytes."""
+    run("set", "members", *limit)
+    command = [sys.executable, "-c", WORKER, database_url]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    workers = [
+        subprocess.Popen([*command, str(n)], env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for n in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    outputs = []
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    outputs = [int(worker.communicate(timeout=60)[0]) for worker in workers]
+    assert sum(outputs) == 50
+    assert used(plugin) in ({"downloads": 50}, {"bytes": 50000})
+
+
+# --- What is left ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_can_be_asked_for(gate: Gate, plugin: Quota, run: Run) -> None:
+    """GET /quota tells limits, use and rest; who is not limited gets an empty answer."""
+    (endpoint,) = plugin.extend_api()
+    assert endpoint.handler(Call(JANE, {})).body == {"principal": "jane", "quota": {}}
+    run("set", "members", "--downloads", "5", "--window", "1h")
+    download(gate, JANE)
+    answer = endpoint.handler(Call(JANE, {}))
+    downloads = answer.body["quota"]["downloads"]
+    assert 3500 < downloads.pop("resets") <= 3604
+    assert downloads == {"limit": 5, "used": 1, "left": 4, "window": 3600}
+    assert answer.headers["RateLimit-Policy"] == '"downloads";q=5;w=3600'
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_operator_sees_limits_and_use(gate: Gate, run: Run) -> None:
+    """The lists show limits by group, and what one principal has taken of them."""
+    run("set", "members", "--downloads", "5", "--bytes", "1.5TB", "--window", "30d")
+    run("set", "*", "--downloads", "1", "--window", "30d")
+    download(gate, JANE)
+    lines = [line.split() for line in run("list").stdout.splitlines()[1:]]
+    assert lines == [["*", "1", "-", "30d"], ["members", "5", "1.5", "TB", "30d"]]
+    shown = run("show", "jane", "--group", "members").stdout.splitlines()[1:]
+    assert shown[0].split() == ["downloads", "5", "1", "4", "30d"]
+    assert len(shown) == 1  # everybody's row does not limit bytes, so nobody's are limited
+    assert run("show", "anonymous").stdout.splitlines()[1].split() == ["downloads", "1", "0", "1", "30d"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["set", "members"], "--downloads"),
+        (["set", "members", "--downloads", "-1"], "--downloads"),
+        (["set", "members", "--bytes", "much"], "--bytes"),
+        (["set", "members", "--bytes", "9999999PB"], "--bytes"),
+        (["set", "members", "--downloads", "1", "--window", "soon"], "--window"),
+        (["set", "members", "--downloads", "1", "--window", "0s"], "--window"),
+        (["set", " ", "--downloads", "1"], "GROUP"),
+    ],
+)
+def test_a_wrong_limit_is_refused(run: Run, storage: Storage, arguments: list[str], complaint: str) -> None:
+    """Each wrong argument is named, and nothing is set."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert storage.rows("SELECT group_name FROM plugin_quota_limits") == []
+
+
+def test_commands_that_find_nothing(run: Run) -> None:
+    """Taking away limits that are not there is an error, and so is asking for use where nothing is limited."""
+    assert run("unset", "members").exit_code == 1
+    assert run("show", "jane").exit_code == 1
+
+
+# --- Rules -----------------------------------------------------------------------------------------------------------
+
+
+def row(downloads: int | None, volume: int | None, window: int) -> dict[str, int | None]:
+    return {"downloads": downloads, "bytes": volume, "window_seconds": window}
+
+
+@pytest.mark.parametrize(
+    ("rows", "limits"),
+    [
+        ([], {}),
+        ([row(5, None, DAY)], {DOWNLOADS: Limit(5, DAY)}),
+        ([row(5, 10, DAY), row(7, 9, DAY)], {DOWNLOADS: Limit(7, DAY), BYTES: Limit(10, DAY)}),
+        ([row(5, 10, DAY), row(None, 9, DAY)], {BYTES: Limit(10, DAY)}),
+        ([row(100, None, DAY), row(10, None, 3600)], {DOWNLOADS: Limit(10, 3600)}),
+        ([row(24, None, DAY), row(1, None, 3600)], {DOWNLOADS: Limit(24, DAY)}),
+        ([row(0, 0, DAY)], {DOWNLOADS: Limit(0, DAY), BYTES: Limit(0, DAY)}),
+    ],
+)
+def test_the_largest_limit_wins(rows: list[Mapping[str, Any]], limits: Limits) -> None:
+    """Each dimension for itself: what grants most per time, the larger one if equal; unlimited is largest."""
+    assert combined(rows) == limits
+
+
+@pytest.mark.parametrize(
+    ("taken", "cost", "seconds"),
+    [
+        ([(50.0, 1), (40.0, 1), (30.0, 1)], 1, 51),
+        ([(50.0, 1), (40.0, 1), (30.0, 1)], 2, 61),
+        ([(50.0, 1), (40.0, 1), (30.0, 1)], 3, 71),
+        ([(50.0, 1), (40.0, 1), (30.0, 1)], 4, None),
+        ([(50.0, 3)], 1, 51),
+        ([(100.9, 3)], 1, 1),
+        ([], 1, 1),
+        ([(50.0, 2)], 1, 1),
+    ],
+)
+def test_how_long_to_wait(taken: list[tuple[float, int]], cost: int, seconds: int | None) -> None:
+    """Until enough of what was taken is past, stretch by stretch; never, for more than there ever is."""
+    assert wait(Limit(3, 100), 101, taken, cost) == seconds
+
+
+@pytest.mark.parametrize(("window", "stretch"), [(1, 1), (1000, 1), (3600, 3), (DAY, 86)])
+def test_stretches_are_a_thousandth_of_the_window(window: int, stretch: int) -> None:
+    """So a window is made of a thousand rows at most, or of seconds."""
+    assert grain({DOWNLOADS: Limit(1, window), BYTES: Limit(1, 10 * window)}) == stretch
+
+
+@pytest.mark.parametrize(
+    ("downloads", "volume", "over"),
+    [(5, 0, []), (6, 0, [DOWNLOADS]), (5, 96, [BYTES]), (6, 96, [DOWNLOADS, BYTES]), (5, 95, [])],
+)
+def test_what_is_short(downloads: int, volume: int, over: list[str]) -> None:
+    """What is used and what it costs must fit together, in both dimensions."""
+    limits = {DOWNLOADS: Limit(6, DAY), BYTES: Limit(100, DAY)}
+    usage = Usage({DOWNLOADS: downloads, BYTES: volume}, {DOWNLOADS: None, BYTES: None}, opened=False)
+    short = shortage(limits, usage, {DOWNLOADS: 1, BYTES: 5})
+    assert (list(short.over) if short else []) == over
+
+
+def test_header_fields_hold_fifteen_digits() -> None:
+    """A limit beyond what a structured field can say is told as the largest that it can."""
+    usage = Usage({DOWNLOADS: 0, BYTES: 0}, {DOWNLOADS: None, BYTES: None}, opened=False)
+    said = fields({BYTES: Limit(10**18, DAY)}, usage)
+    assert said["RateLimit-Policy"] == f'"bytes";q=999999999999999;w={DAY};qu="content-bytes"'
+    assert said["RateLimit"] == '"bytes";r=999999999999999'
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("500", 500), ("1kB", 1000), ("500 GB", 500 * 10**9), ("1.5TiB", 3 * 2**39), ("2p", 2 * 10**15)],
+)
+def test_sizes_are_read(text: str, number: int) -> None:
+    """With decimal and binary units, the letter B or not."""
+    assert size(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1", "1iB", "1.GB", "1e9", "1 XB", "1,5GB", "9" * 20])
+def test_what_is_no_size(text: str) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match="expected a size"):
+        size(text)
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (10**12, "1 TB")])
+def test_sizes_are_written(number: int, text: str) -> None:
+    """In the largest unit that is not larger."""
+    assert spelled(number) == text
+
+
+def test_a_wrong_setting_is_named() -> None:
+    """A cache that is no number of seconds stops the start."""
+    with pytest.raises(SettingError, match=r"^STACFLASK_QUOTA_CACHE"):
+        create_plugin({"STACFLASK_QUOTA_CACHE": "never"})
