@@ -1,6 +1,8 @@
 """How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
 
 import os
+import sys
+from pathlib import Path
 
 PORT = os.environ.get("PORT")
 MAX_STREAMS = int(os.environ.get("STACFLASK_MAX_STREAMS") or 8)
@@ -23,3 +25,16 @@ forwarded_allow_ips = ""
 accesslog = None
 # Nothing but requests and signals steers a server.
 control_socket_disable = True
+
+
+def on_starting(server: object) -> None:
+    """Refuse a wrong setting before any worker starts: one line, instead of a traceback from each."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from stacflask.errors import SettingError
+    from stacflask.loader import load_plugins
+    from stacflask.settings import Settings
+
+    try:
+        load_plugins(Settings.from_environ(os.environ).plugins, os.environ)
+    except SettingError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,162 @@
+"""What breaks, breaks clearly: every answer is right or a 503, and all is well afterwards without a restart."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from dev import demo
+from dev.demo import FIRST_DOWNLOAD, LARGE_DOWNLOAD, OPEN
+from dev.run import environ_for
+from dev.stack import Stack
+from tests.walk.conftest import Server, serving, wait_until_ready
+
+
+class Traffic:
+    """Clients that go on asking, and what they were answered."""
+
+    def __init__(self, *urls: str, clients: int = 4) -> None:
+        self.answers: Counter[int | str] = Counter()
+        self.slowest = 0.0
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(urls[n % len(urls)],)) for n in range(clients)]
+
+    def _ask(self, url: str) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            try:
+                answer: int | str = requests.get(url, allow_redirects=False, timeout=30).status_code
+            except requests.RequestException as error:
+                answer = type(error).__name__
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.answers[answer] += 1
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def after(seconds: float) -> Iterator[None]:
+    """Let traffic run for a while before the block and after it."""
+    time.sleep(seconds)
+    yield
+    time.sleep(seconds)
+
+
+def test_database_stopped_and_started(server: Server, stack: Stack) -> None:
+    """While the database is away every answer is a 503 with Retry-After, in bounded time; then all is as before."""
+    urls = [f"{server.url}/search", f"{server.url}/collections/{OPEN}", server.address(FIRST_DOWNLOAD)]
+    with Traffic(*urls, clients=6) as traffic, after(1):
+        stack.stop_database()
+        try:
+            down = requests.get(urls[0], timeout=30)
+            ready = requests.get(f"{server.url}/health/ready", timeout=30)
+            live = requests.get(f"{server.url}/health", timeout=30)
+        finally:
+            stack.start_database()
+    assert (down.status_code, down.json()["code"]) == (503, "DatabaseUnavailable")
+    assert int(down.headers["Retry-After"]) > 0
+    assert (ready.status_code, live.status_code) == (503, 200)
+    assert traffic.answers.keys() <= {200, 307, 503}
+    assert traffic.slowest < 15
+    assert [requests.get(url, allow_redirects=False, timeout=30).status_code for url in urls * 4] == [200, 200, 307] * 4
+
+
+def test_store_stopped_and_started(server: Server, stack: Stack) -> None:
+    """While the store is away a download is a 503 within a few seconds, and search does not notice; then all is well."""
+    fresh = server.address(LARGE_DOWNLOAD)
+    with Traffic(f"{server.url}/search", clients=2) as searches, after(0.5):
+        stack.stop_store()
+        try:
+            began = time.monotonic()
+            for url in (f"{fresh}?delivery=stream", fresh):
+                answer = requests.get(url, allow_redirects=False, timeout=30)
+                assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True)
+            assert time.monotonic() - began < 20
+        finally:
+            stack.start_store()
+    assert searches.answers.keys() == {200}
+    assert requests.get(fresh, timeout=30).ok
+    assert requests.get(f"{fresh}?delivery=stream", timeout=30).ok
+
+
+def test_worker_killed(server: Server) -> None:
+    """A worker that dies takes its own connections with it and nothing else; another takes its place."""
+    before = server.workers()
+    with Traffic(f"{server.url}/search", clients=4) as traffic, after(1):
+        os.kill(before[0], signal.SIGKILL)
+    assert set(traffic.answers) - {"ConnectionError", "ChunkedEncodingError"} == {200}
+    assert sum(count for answer, count in traffic.answers.items() if answer != 200) <= 4
+    wait_until_ready(server)
+    assert len(server.workers()) == len(before)
+
+
+def test_restart_loses_no_request(server: Server) -> None:
+    """A reload (SIGHUP) replaces every worker while requests run, and each of them is answered."""
+    before = set(server.workers())
+    with Traffic(f"{server.url}/search", server.address(FIRST_DOWNLOAD), clients=4) as traffic, after(1):
+        server.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while before & set(server.workers()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    assert not before & set(server.workers())
+    assert traffic.answers.keys() == {200, 307}
+
+
+def test_streams_are_bounded_and_the_rest_answers(demo_stack: Stack, tmp_path: Path) -> None:
+    """Clients that read slowly hold their streams; one more is a 503 with Retry-After, and search goes on."""
+    environ = {**environ_for(demo_stack, 8000), "WEB_CONCURRENCY": "1", "STACFLASK_MAX_STREAMS": "2"}
+    with serving(environ, tmp_path / "log") as server:
+        url = f"{server.address(LARGE_DOWNLOAD)}?delivery=stream"
+        held = [requests.get(url, stream=True, timeout=30) for _ in range(2)]
+        assert [stream.status_code for stream in held] == [200, 200]
+        refused = requests.get(url, timeout=30)
+        assert (refused.status_code, refused.json()["code"]) == (503, "TooManyStreams")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert requests.get(f"{server.url}/search", timeout=30).ok
+        for stream in held:
+            stream.close()
+        deadline = time.monotonic() + 20
+        while (status := requests.get(url, timeout=30).status_code) != 200 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert status == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"DATABASE_URL": ""}, "DATABASE_URL: missing"),
+        ({"STACFLASK_PLUGINS": "plugins.nonsense"}, "STACFLASK_PLUGINS: there is no module 'plugins.nonsense'"),
+        ({"STACFLASK_S3_STORES": "{"}, "STACFLASK_S3_STORES"),
+        ({"STACFLASK_MAX_LIMIT": "many"}, "STACFLASK_MAX_LIMIT"),
+    ],
+)
+def test_wrong_setting_is_one_clear_line(
+    demo_stack: Stack, tmp_path: Path, change: dict[str, str], complaint: str
+) -> None:
+    """A server that is set up wrongly does not start, and one line says which setting it is."""
+    environ = {**environ_for(demo_stack, 8000), **change}
+    with pytest.raises(AssertionError), serving(environ, tmp_path / "log"):
+        pass
+    lines = [line for line in (tmp_path / "log").read_text().splitlines() if complaint in line]
+    assert lines
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_demo_keys_are_marked_as_such() -> None:
+    """Keys that stand in the source say so in themselves."""
+    assert all("DemoOnly" in key for key in demo.KEYS.values())
