@@ -32,8 +32,7 @@ bench: ready ## Measure, and print a table
 
 migration: ready ## Write the migration that the tables need; m="what it changes"
 	@[ -n "$$m" ] || { echo 'Say what it changes: make migration m="a table of keys"' >&2; exit 1; }
-	@$(with_make) $(python) -m dev.within sh -c \
-		'$(python) -m alembic upgrade head && $(python) -m alembic revision --autogenerate -m "$$m"'
+	@$(with_make) $(python) -m dev.within sh dev/migration.sh "$$m"
 
 clean: ## Remove what can be made again: .venv and caches, but no data
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

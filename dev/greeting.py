@@ -36,12 +36,16 @@ def trials(base: str) -> list[Trial]:
     """Return the commands: a search, a download refused twice, the licence accepted, and the bytes in two ways."""
     scene = _address(base, names.MEMBERS_DOWNLOAD)
     key = f"Authorization: Bearer {names.KEYS['member']}"
-    licence = f"{base}/licences/{names.LICENCE.id}"
+    accepted = f'{{"version": "{names.LICENCE.version}"}}'
+    accept = f"{base}/licences/{names.LICENCE.id}/acceptance"
     return [
         Trial("Search: anyone may.", f"curl -s '{base}/search?collections={names.MEMBERS}&limit=2'"),
         Trial("Download: not without a key (401) ...", f"curl -i '{scene}'"),
         Trial("... and not before its licence is accepted (403 says where).", f"curl -i -H '{key}' '{scene}'"),
-        Trial("Accept it, and download.", f"curl -X POST -H '{key}' '{licence}' && curl -LOJ -H '{key}' '{scene}'"),
+        Trial(
+            "Accept it, and download.",
+            f"curl -H '{key}' --json '{accepted}' '{accept}'\n  curl -LOJ -H '{key}' '{scene}'",
+        ),
         Trial(
             "Or open it where it lies: GDAL reads only the parts it needs.",
             f"GDAL_HTTP_HEADERS='{key}' .venv/bin/rio info '/vsicurl/{scene}'",

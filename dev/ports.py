@@ -6,6 +6,7 @@ kernel gives it back however we end. All lie below 32768, where Linux begins to 
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 BLOCK = 20
 BLOCKS = range(12000, 22000, BLOCK)
+SINGLES = range(10000, 12000)
 STORE_PARTS = ("master", "volume", "filer", "s3", "admin")
 
 
@@ -51,6 +53,14 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now, beside the blocks. Raises StackError when there is none."""
+    for port in random.sample(SINGLES, len(SINGLES)):
+        if is_free(port):
+            return port
+    raise StackError(f"No free port between {SINGLES.start} and {SINGLES.stop}.")
 
 
 @contextmanager
