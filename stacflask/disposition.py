@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 NAMELESS = "download"
 LONGEST = 255  # bytes, as in most file systems
+BREAKS = str.maketrans(dict.fromkeys('/\\"\u2028\u2029', "_"))
+MISLEADING = {ord("%"): "_"}  # old browsers decode it
 ENCODED = ("http", "https", "ftp", "file")
 
 
@@ -44,14 +46,17 @@ def _path(href: str) -> str:
 
 def _clean(name: str) -> str:
     """Leave out what is invisible or steers a terminal, replace what separates paths or ends a quotation."""
-    visible = "".join(letter for letter in name if unicodedata.category(letter)[0] != "C")
-    return _fit("".join("_" if letter in '/\\"\u2028\u2029' else letter for letter in visible))
+    if not name.isprintable():
+        name = "".join(letter for letter in name if unicodedata.category(letter)[0] != "C")
+    return _fit(name.translate(BREAKS))
 
 
 def _ascii(name: str) -> str:
-    # NFKD brings new quotes and slashes to light, so the choice comes after it; % misleads old browsers.
-    plain = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    return _fit("".join(letter if " " <= letter <= "~" and letter not in '/\\"%' else "_" for letter in plain))
+    if not name.isascii():
+        # This brings new quotes and slashes to light, so what breaks out is replaced after it.
+        letters = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+        name = "".join(letter if " " <= letter <= "~" else "_" for letter in letters)
+    return _fit(name.translate(BREAKS | MISLEADING))
 
 
 def _fit(name: str) -> str:

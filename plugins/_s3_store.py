@@ -1,0 +1,237 @@
+"""One S3 store: signing addresses, asking for objects, reading them; and its errors in the house's words."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
+
+import urllib3
+from minio import Minio
+from minio.credentials.credentials import Credentials
+from minio.credentials.providers import IamAwsProvider, Provider
+from minio.error import MinioException, S3Error
+from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, not Python's
+
+from plugins._s3_settings import SHORTEST, VARIABLE
+from stacflask import Missing, Redirect, SettingError, Stream, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from minio.datatypes import Object
+    from urllib3.response import BaseHTTPResponse
+
+    from plugins._s3_settings import Keys, StoreSettings
+
+CHUNK = 512 * 1024  # bytes
+CONNECTIONS = 32  # kept open per store and process; more are made when needed, and closed after use
+REMEMBERED = 4096  # objects
+QUERY = re.compile(r"\?[^\s'\")]+")
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """A store with its clients. Safe to be used by many threads."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
+        quick = urllib3.Timeout(total=settings.timeout)
+        steady = urllib3.Timeout(connect=settings.timeout, read=settings.stall_timeout)
+        self._credentials = _credentials(settings, quick)
+        self._asker = self._client("endpoint", quick)
+        self._reader = self._client("endpoint", steady)
+        self._signer = self._client("public_endpoint", quick)
+        self._payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
+        self._seen = Recent(settings.verify_ttl)
+
+    def redirect(self, bucket: str, key: str, headers: dict[str, str]) -> Redirect:
+        """Sign an address for GET that answers with these header fields. Raises Missing, Unavailable."""
+        if self.settings.verify and (bucket, key) not in self._seen:
+            self._stat(bucket, key)
+        with self._told():
+            lifetime = self._lifetime()
+            fields = {f"response-{name}": value for name, value in headers.items()}
+            url = self._signer.presigned_get_object(bucket, key, lifetime, {**fields, **self._payer})
+        return Redirect(url, lifetime)
+
+    def stream(self, bucket: str, key: str) -> Stream:
+        """Find an object, ready to be read. Raises Missing, Unavailable."""
+        found = self._stat(bucket, key)
+        etag = _etag(found.metadata or {})
+        return Stream(partial(self._open, bucket, key, etag), found.size or 0, etag, found.last_modified)
+
+    def _client(self, endpoint: str, timeout: urllib3.Timeout) -> Minio:
+        """Make a client of one of the two endpoints. Nothing is sent."""
+        address = urlsplit(getattr(self.settings, endpoint))
+        try:
+            client = Minio(
+                address.netloc,
+                secure=address.scheme == "https",
+                region=self.settings.region,
+                credentials=self._credentials,
+                http_client=_pool(timeout, self.settings.ca_file),
+            )
+        except ValueError as error:
+            raise SettingError(VARIABLE, f"/{self.settings.name}/{endpoint}: {error}") from error
+        if self.settings.virtual is not None:
+            style = "enable" if self.settings.virtual else "disable"
+            getattr(client, f"{style}_virtual_style_endpoint")()
+        return client
+
+    def _lifetime(self) -> timedelta:
+        """How long an address may live: a signature dies with the credentials that made it."""
+        ends = self._credentials.retrieve().expiration
+        if ends is None:
+            return self.settings.lifetime
+        rest = int((ends.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
+        if rest < SHORTEST:
+            raise ValueError("the credentials have ended, or are about to")
+        return min(self.settings.lifetime, timedelta(seconds=rest))
+
+    def _stat(self, bucket: str, key: str) -> Object:
+        with self._told():
+            found = self._asker.stat_object(bucket, key, extra_headers=dict(self._payer))
+            # The library would take a length that is not told for zero.
+            if "Content-Length" not in (found.metadata or {}):
+                raise ValueError("the answer does not tell the object's length")
+        self._seen.add((bucket, key))
+        return found
+
+    def _open(self, bucket: str, key: str, etag: str | None, first: int, length: int) -> Iterator[bytes]:
+        """Ask for a part of the very object that was found. What is wrong from the start is told at once."""
+        if not length:
+            return iter(())
+        headers: dict[str, Any] = {**self._payer, **({"If-Match": etag} if etag else {})}
+        with self._told():
+            answer = self._reader.get_object(bucket, key, first, length, request_headers=headers)
+        expected = (206, str(length), etag)
+        if (answer.status, answer.headers.get("Content-Length"), _etag(answer.headers)) != expected:
+            answer.close()
+            raise self._unavailable(ValueError("the answer is not the part that was asked for"))
+        return Body(answer, length, f"store {self.settings.name}, {bucket}/{key}")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn the store's errors into the house's: in full for the log, without detail for the client."""
+        try:
+            yield
+        except S3Error as error:
+            if error.code in ("NoSuchKey", "NoSuchBucket"):
+                raise Missing("The store does not have this object.") from error
+            if error.code == "PreconditionFailed":
+                raise Unavailable("The object has just been replaced. Ask again.", retry_after=1) from error
+            raise self._unavailable(error) from error
+        except (MinioException, HTTPError, OSError, ValueError, ParseError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        # Addresses in messages may carry tokens of a machine's role.
+        problem = QUERY.sub("?...", str(error))
+        log.error("store %s: %s: %.500s", self.settings.name, type(error).__name__, problem)
+        return Unavailable("The store of this asset cannot be reached at the moment.")
+
+
+class Body(Iterator[bytes]):
+    """The bytes of an answer, in pieces. Closed early, it hangs up; a body that ends early is an error."""
+
+    def __init__(self, answer: BaseHTTPResponse, length: int, name: str) -> None:
+        self._answer = answer
+        self._left = length
+        self._name = name
+
+    def __next__(self) -> bytes:
+        if not self._left:
+            raise StopIteration
+        try:
+            piece = self._answer.read(min(CHUNK, self._left), decode_content=False)
+        except (HTTPError, OSError) as error:
+            self._break_off(error)
+        self._left -= len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Let go of the connection: kept for the next if all was read, else closed, so that the store stops sending."""
+        if self._left:
+            self._answer.close()
+        self._answer.release_conn()
+
+    def _break_off(self, error: Exception) -> NoReturn:
+        """Raise in the middle of the body: the transfer is cut, so that nobody takes a part for the whole."""
+        log.warning("%s: broke off with %s bytes to come: %s", self._name, self._left, error)
+        self.close()
+        raise Unavailable("The store broke off.") from error
+
+
+class Recent:
+    """Things seen a moment ago, at most ``REMEMBERED``, each for ``lifetime`` seconds; the oldest goes first."""
+
+    def __init__(self, lifetime: float) -> None:
+        self._lifetime = lifetime
+        self._ends: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._lock = Lock()
+
+    def __contains__(self, thing: tuple[str, str]) -> bool:
+        return time.monotonic() < self._ends.get(thing, 0.0)
+
+    def add(self, thing: tuple[str, str]) -> None:
+        """Remember one from now on."""
+        with self._lock:
+            self._ends[thing] = time.monotonic() + self._lifetime
+            self._ends.move_to_end(thing)
+            if len(self._ends) > REMEMBERED:
+                self._ends.popitem(last=False)
+
+
+class Given(Provider):
+    """Credentials from the settings, with their end."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._credentials = Credentials(keys.access_key, keys.secret_key, keys.session_token, keys.expires)
+
+    def retrieve(self) -> Credentials:
+        """Give them, ended or not."""
+        return self._credentials
+
+
+class OnceMore(urllib3.Retry):
+    """A second try where a kept connection had gone stale; none where there was no way, or no answer in time."""
+
+    def increment(self, method: str | None = None, url: str | None = None, *args: Any, **kwargs: Any) -> Self:
+        """Count a try, or raise what ended it."""
+        error = kwargs.get("error")
+        if isinstance(error, TimeoutError):
+            raise error
+        return super().increment(method, url, *args, **kwargs)
+
+
+def _etag(headers: Mapping[str, str]) -> str | None:
+    """Give the strong validator that an answer carries, with the quotes that some stores forget."""
+    value = headers.get("ETag", "")
+    if not value or value.startswith("W/"):
+        return None
+    return '"' + value.strip('"') + '"'
+
+
+def _credentials(settings: StoreSettings, timeout: urllib3.Timeout) -> Provider:
+    if settings.keys is None:
+        return IamAwsProvider(http_client=_pool(timeout, None))
+    return Given(settings.keys)
+
+
+def _pool(timeout: urllib3.Timeout, ca_file: str | None) -> urllib3.PoolManager:
+    # A store's own "wait a minute" must not hold a thread, nor its redirects lead to other hosts.
+    retries = OnceMore(total=1, redirect=False, respect_retry_after_header=False)
+    return urllib3.PoolManager(
+        maxsize=CONNECTIONS, timeout=timeout, retries=retries, cert_reqs="CERT_REQUIRED", ca_certs=ca_file
+    )

@@ -1,0 +1,152 @@
+"""Assets in S3 stores: by an address signed for a short time, or streamed through this server. See docs/stores.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from plugins._s3_settings import VARIABLE, read_stores
+from plugins._s3_store import Store
+from stacflask import Location, SettingError, content_disposition, filename_of, hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plugins._s3_settings import StoreSettings
+    from stacflask import Asset, Redirect, Stream
+
+NAME = "s3"
+LONGEST_KEY = 1024  # bytes, by S3's own rule
+MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w .+/:-]*\"|[\w.+-]+))*", re.ASCII)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+PORTS = {"http": 80, "https": 443}
+
+
+class Address(NamedTuple):
+    """An endpoint as it stands in web addresses."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class S3:
+    """Finds and delivers what lies under the configured buckets and prefixes, and touches nothing else.
+
+    ``prefixes`` are those of each bucket, the longest first. ``addresses`` are endpoints with the stores behind them.
+    """
+
+    prefixes: Mapping[str, Sequence[tuple[str, Store]]]
+    addresses: Mapping[Address, Sequence[Store]]
+
+    @hookimpl
+    def resolve(self, asset: Asset) -> Location | None:
+        """Know ``s3://bucket/key`` and the web addresses of configured buckets."""
+        bucket, key = self._parse(asset.href)
+        return Location(NAME, f"{bucket}/{key}") if self._store(bucket, key) else None
+
+    @hookimpl
+    def deliver(self, asset: Asset, location: Location, streamed: bool) -> Redirect | Stream | None:
+        """Hand over an object of a configured store."""
+        bucket, _, key = location.path.partition("/")
+        store = self._store(bucket, key) if location.store == NAME else None
+        if store is None:
+            return None
+        if streamed or store.settings.stream:
+            return store.stream(bucket, key)
+        return store.redirect(bucket, key, _headers(asset))
+
+    def _store(self, bucket: str, key: str) -> Store | None:
+        if not _is_key(key):
+            return None
+        return next((store for prefix, store in self.prefixes.get(bucket, ()) if key.startswith(prefix)), None)
+
+    def _parse(self, href: str) -> tuple[str, str]:
+        """Take an href apart into bucket and key; both are empty if it is of another kind."""
+        if href.startswith("s3://"):
+            bucket, _, key = href.removeprefix("s3://").partition("/")
+            return bucket, key
+        if href.startswith(("https://", "http://")) and not CONTROL.search(href):
+            return self._parse_address(href)
+        return "", ""
+
+    def _parse_address(self, href: str) -> tuple[str, str]:
+        """Take a web address apart: the bucket stands first in its path, or first in the host's name."""
+        try:
+            parts = urlsplit(href)
+            host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+            path = unquote(parts.path, errors="strict").removeprefix("/")
+        except ValueError:
+            return "", ""
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            return "", ""
+        for address, stores in self.addresses.items():
+            bucket, key = _split(host, path, address.host)
+            if (parts.scheme, port) == (address.scheme, address.port) and self._store(bucket, key) in stores:
+                return bucket, key
+        return "", ""
+
+
+def create_plugin(environ: Mapping[str, str]) -> S3:
+    """Make the plugin from ``STACFLASK_S3_STORES``. Nothing is sent to any store. Raises SettingError."""
+    stores = [Store(settings) for settings in read_stores(environ)]
+    return S3(_prefixes(stores), _addresses(stores))
+
+
+def _prefixes(stores: Sequence[Store]) -> Mapping[str, Sequence[tuple[str, Store]]]:
+    """Give the prefixes of each bucket with their stores, the longest first."""
+    found: dict[str, dict[str, Store]] = {}
+    for store in stores:
+        for bucket, prefix in store.settings.buckets:
+            other = found.setdefault(bucket, {}).setdefault(prefix, store)
+            if other is not store:
+                names = f"{other.settings.name} and {store.settings.name}"
+                raise SettingError(VARIABLE, f"{bucket}/{prefix} belongs to two stores, {names}")
+    return {bucket: sorted(of.items(), key=lambda pair: -len(pair[0])) for bucket, of in found.items()}
+
+
+def _addresses(stores: Sequence[Store]) -> Mapping[Address, Sequence[Store]]:
+    """Give the endpoints by which the stores' objects may be named in the catalogue."""
+    found: dict[Address, list[Store]] = {}
+    for store in stores:
+        for endpoint in _endpoints(store.settings):
+            parts = urlsplit(endpoint)
+            address = Address(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme])
+            found.setdefault(address, []).append(store)
+    return found
+
+
+def _endpoints(settings: StoreSettings) -> set[str]:
+    endpoints = {settings.endpoint, settings.public_endpoint}
+    # Amazon's buckets also answer to the address without a region, and catalogues are full of it.
+    if settings.endpoint.endswith(".amazonaws.com"):
+        endpoints.add("https://s3.amazonaws.com")
+    return endpoints
+
+
+def _split(host: str, path: str, endpoint: str) -> tuple[str, str]:
+    if host == endpoint:
+        bucket, _, key = path.partition("/")
+        return bucket, key
+    return (host.removesuffix(f".{endpoint}"), path) if host.endswith(f".{endpoint}") else ("", "")
+
+
+def _is_key(key: str) -> bool:
+    """Whether this can be an object's key, and is one that no client or store rewrites on the way."""
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        return False
+    steps = {".", ".."}.intersection(key.split("/"))
+    return bool(key.strip()) and length <= LONGEST_KEY and not steps and not CONTROL.search(key)
+
+
+def _headers(asset: Asset) -> dict[str, str]:
+    """Give the fields that the store is to answer with, in the place of its own."""
+    headers = {"content-disposition": content_disposition(filename_of(asset))}
+    if asset.media_type and MEDIA_TYPE.fullmatch(asset.media_type):
+        headers["content-type"] = asset.media_type
+    return headers

@@ -1,0 +1,854 @@
+"""The s3 plugin against a real store, and against stores that misbehave. Addresses are really fetched."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+import requests
+from minio import Minio
+
+from plugins import s3
+from stacflask import ANONYMOUS, Asset, Location, Missing, Redirect, SettingError, Stream, Unavailable
+from stacflask.loader import manage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dev.stack import Stack
+
+VARIABLE = "STACFLASK_S3_STORES"
+DATA = bytes(range(256)) * 8192  # 2 MiB: several pieces
+NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
+
+
+class Door:
+    """The plugin as the gate sees it."""
+
+    def __init__(self, environ: dict[str, str] | None = None, **stores: dict[str, Any]) -> None:
+        self.hook: Any = manage({"s3": s3.create_plugin({VARIABLE: json.dumps(stores), **(environ or {})})}).hook
+
+    def resolve(self, href: str) -> Location | None:
+        """Ask where an href leads."""
+        found: Location | None = self.hook.resolve(asset=Asset("c", "i", "data", href))
+        return found
+
+    def deliver(self, href: str, *, streamed: bool = False, **fields: Any) -> Redirect | Stream | None:
+        """Go both steps for an href that must be known."""
+        location = self.resolve(href)
+        assert location
+        asset = Asset("c", "i", "data", href, **fields)
+        found: Redirect | Stream | None = self.hook.deliver(
+            principal=ANONYMOUS, asset=asset, location=location, streamed=streamed
+        )
+        return found
+
+    def url(self, href: str, **fields: Any) -> str:
+        """Get the address of a redirect."""
+        found = self.deliver(href, **fields)
+        assert isinstance(found, Redirect)
+        return found.url
+
+    def stream(self, href: str) -> Stream:
+        """Get a stream."""
+        found = self.deliver(href, streamed=True)
+        assert isinstance(found, Stream)
+        return found
+
+
+def store(endpoint: str = NOWHERE, **settings: Any) -> dict[str, Any]:
+    """Describe a store, as the setting does; ``None`` leaves a member out."""
+    usual = {
+        "endpoint": endpoint,
+        "region": "us-east-1",
+        "access_key": "id",
+        "secret_key": "secret",
+        "buckets": ["archive"],
+    }
+    return {name: value for name, value in {**usual, **settings}.items() if value is not None}
+
+
+def query(url: str) -> dict[str, str]:
+    """Take the query of an address apart."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query, strict_parsing=True).items()}
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Run an HTTP server and give its origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def client(stack: Stack) -> Minio:
+    """Put and remove objects behind the plugin's back."""
+    keys = stack.s3_access_key, stack.s3_secret_key
+    return Minio(stack.s3_endpoint, *keys, secure=False, region=stack.s3_region)
+
+
+@pytest.fixture
+def put(client: Minio, stack: Stack) -> Iterator[Callable[..., str]]:
+    """Put an object into the bucket and give its href; all are removed at the end."""
+    keys = []
+
+    def _put(key: str = "test_s3/data.bin", data: bytes = DATA, **options: Any) -> str:
+        client.put_object(stack.bucket, key, io.BytesIO(data), len(data), **options)
+        keys.append(key)
+        return f"s3://{stack.bucket}/{key}"
+
+    yield _put
+    for key in keys:
+        client.remove_object(stack.bucket, key)
+
+
+@pytest.fixture
+def real(stack: Stack) -> dict[str, Any]:
+    """The real store's settings."""
+    keys = {"access_key": stack.s3_access_key, "secret_key": stack.s3_secret_key}
+    return store(f"http://{stack.s3_endpoint}", region=stack.s3_region, buckets=[stack.bucket], **keys)
+
+
+@pytest.fixture
+def door(real: dict[str, Any]) -> Door:
+    return Door(real=real)
+
+
+# --- Settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("", "missing"),
+        ("/no/such/file.json", "neither a JSON object nor a readable file"),
+        ("{", "not JSON"),
+        ("{}", "names no store"),
+        ('{"a": {}, "a": {}}', "not JSON: given twice: a"),
+        ('{"a": []}', "/a: expected an object"),
+        ('{"a/b": {}}', "/a/b: a store's name"),
+    ],
+)
+def test_wrong_setting(value: str, complaint: str) -> None:
+    """A setting that is missing, unreadable or no JSON stops the start with the variable's name."""
+    with pytest.raises(SettingError, match=f"^{VARIABLE}: {complaint}"):
+        s3.create_plugin({VARIABLE: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"endpoint": None}, "/a/endpoint: missing"),
+        ({"endpoint": "s3.example.org"}, "/a/endpoint: expected scheme, host and port"),
+        ({"endpoint": "https://id:secret@s3.example.org"}, "/a/endpoint: expected scheme, host and port"),
+        ({"endpoint": "https://s3.example.org/path"}, "/a/endpoint: expected scheme, host and port"),
+        ({"endpoint": "https://s3.example.org:port"}, "/a/endpoint: invalid port"),
+        ({"endpoint": "https://iam.amazonaws.com"}, "/a/endpoint: invalid Amazon AWS host"),
+        ({"public_endpoint": "ftp://s3.example.org"}, "/a/public_endpoint: expected scheme"),
+        ({"region": None}, "/a/region: missing"),
+        ({"region": " "}, "/a/region: expected text"),
+        ({"region": "eu west"}, "/a/region: expected a name"),
+        ({"buckets": None}, "/a/buckets: missing"),
+        ({"buckets": []}, "/a/buckets: expected a list"),
+        ({"buckets": "archive"}, "/a/buckets: expected a list"),
+        ({"buckets": [""]}, "/a/buckets: expected text"),
+        ({"buckets": ["a/b/"]}, "/a/buckets: invalid bucket name a"),
+        ({"buckets": ["archive/2024"]}, "/a/buckets: the prefix of 'archive/2024' must end with /"),
+        ({"buckets": ["archive/a/", "archive/a/../b/"]}, "/a/buckets: the prefix of"),
+        ({"access_key": None}, "/a/access_key: missing"),
+        ({"secret_key": None}, "/a/secret_key: missing"),
+        ({"secret_key": 7}, "/a/secret_key: expected text"),
+        ({"secret_key_env": "SECRET"}, "/a/secret_key: given twice"),
+        ({"secret_key": None, "secret_key_env": "SECRET"}, "/a/secret_key_env: the environment has no SECRET"),
+        ({"credentials": "magic"}, "/a/credentials: expected one of static, env, aws"),
+        ({"credentials": "aws"}, "/a/access_key: unknown here"),
+        ({"expires": "tomorrow"}, "/a/expires: expected a time with its zone"),
+        ({"expires": "2030-01-01T00:00:00"}, "/a/expires: expected a time with its zone"),
+        ({"lifetime": 9}, "/a/lifetime: expected seconds from 10 to 604800"),
+        ({"lifetime": True}, "/a/lifetime: expected seconds"),
+        ({"lifetime": "900"}, "/a/lifetime: expected seconds"),
+        ({"verify": "yes"}, "/a/verify: expected true or false"),
+        ({"delivery": "proxy"}, "/a/delivery: expected one of redirect, stream"),
+        ({"addressing": "host"}, "/a/addressing: expected one of path, virtual"),
+        ({"ca_file": "/no/such.pem"}, "/a/ca_file: there is no such file"),
+        ({"lifetimes": 900}, "/a/lifetimes: unknown here"),
+    ],
+)
+def test_wrong_member(change: dict[str, Any], complaint: str) -> None:
+    """Each wrong member is named by its place; a secret is not repeated."""
+    with pytest.raises(SettingError, match=f"^{VARIABLE}: {complaint}") as caught:
+        Door(a=store(**change))
+    assert "secret@" not in str(caught.value)
+
+
+def test_two_stores_for_one_prefix() -> None:
+    """Which store an object is in must be clear."""
+    with pytest.raises(SettingError, match="archive/x/ belongs to two stores, a and b"):
+        Door(a=store(buckets=["archive/x/"]), b=store(buckets=["archive", "archive/x/"]))
+
+
+def test_setting_in_a_file(tmp_path: Path) -> None:
+    """The setting may be the path of a file, so that many stores need no endless line."""
+    (tmp_path / "stores.json").write_text(json.dumps({"a": store()}))
+    plugin = s3.create_plugin({VARIABLE: str(tmp_path / "stores.json")})
+    assert plugin.resolve(Asset("c", "i", "data", "s3://archive/a.tif")) == Location("s3", "archive/a.tif")
+
+
+@pytest.mark.parametrize(
+    ("members", "environ"),
+    [
+        ({"access_key_env": "ID", "secret_key_env": "SECRET"}, {"ID": "from-env", "SECRET": "s"}),
+        ({"credentials": "env"}, {"AWS_ACCESS_KEY_ID": "from-env", "AWS_SECRET_ACCESS_KEY": "s"}),
+        (
+            {"credentials": "env"},
+            {"AWS_ACCESS_KEY_ID": "from-env", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "tok"},
+        ),
+    ],
+)
+def test_credentials_in_the_environment(members: dict[str, str], environ: dict[str, str]) -> None:
+    """No secret need stand in the setting: it may name variables, or Amazon's usual ones are taken."""
+    door = Door(environ, a=store(access_key=None, secret_key=None, verify=False, **members))
+    signed = query(door.url("s3://archive/a.tif"))
+    assert signed["X-Amz-Credential"].startswith("from-env/")
+    assert signed.get("X-Amz-Security-Token") == environ.get("AWS_SESSION_TOKEN")
+
+
+def test_secrets_are_not_shown() -> None:
+    """A plugin that ends up in a log or a traceback does not carry its secrets there."""
+    plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(secret_key="hush", session_token="hush")})})
+    assert "hush" not in repr(plugin) + repr(plugin.prefixes["archive"][0][1].settings)
+
+
+# --- Finding ---------------------------------------------------------------------------------------------------------
+
+
+PLACES = Door(
+    here=store("http://127.0.0.1:9000", buckets=["archive", "mixed/open/"], public_endpoint="https://s3.example.org"),
+    aws=store("https://s3.eu-central-1.amazonaws.com", buckets=["tiles", "dotted.name"], region="eu-central-1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("href", "path"),
+    [
+        ("s3://archive/a/b.tif", "archive/a/b.tif"),
+        ("s3://archive/100%25 wet?.tif#1", "archive/100%25 wet?.tif#1"),
+        ("s3://archive//odd//key", "archive//odd//key"),
+        ("s3://mixed/open/a.tif", "mixed/open/a.tif"),
+        ("http://127.0.0.1:9000/archive/a/b.tif", "archive/a/b.tif"),
+        ("https://s3.example.org/archive/100%25%20wet.tif", "archive/100% wet.tif"),
+        ("https://s3.example.org:443/archive/a.tif", "archive/a.tif"),
+        ("https://S3.Example.org/archive/m%C3%BCll.tif", "archive/müll.tif"),
+        ("https://archive.s3.example.org/a/b.tif", "archive/a/b.tif"),
+        ("https://tiles.s3.eu-central-1.amazonaws.com/a.tif", "tiles/a.tif"),
+        ("https://s3.eu-central-1.amazonaws.com/tiles/a.tif", "tiles/a.tif"),
+        ("https://tiles.s3.amazonaws.com/a.tif", "tiles/a.tif"),
+        ("https://s3.amazonaws.com/dotted.name/a.tif", "dotted.name/a.tif"),
+        ("https://dotted.name.s3.amazonaws.com/a.tif", "dotted.name/a.tif"),
+    ],
+)
+def test_hrefs(href: str, path: str) -> None:
+    """An ``s3:`` href has the key as it is; a web address has it percent-encoded, after bucket or host."""
+    assert PLACES.resolve(href) == Location("s3", path)
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "",
+        "s3://",
+        "s3://archive",
+        "s3://archive/",
+        "s3://archive/ ",
+        "s3://other/a.tif",
+        "s3://ARCHIVE/a.tif",
+        "S3://archive/a.tif",
+        "s3:/archive/a.tif",
+        "s3://user@archive/a.tif",
+        "s3://archive:9000/a.tif",
+        "s3://archive?x=/a.tif",
+        "s3://archive#/a.tif",
+        "s3:///archive/a.tif",
+        "s3://archive/../other/a.tif",
+        "s3://archive/a/./b.tif",
+        "s3://archive/a/..",
+        "s3://archive/a\r\nHost: other/b.tif",
+        "s3://archive/a\x00.tif",
+        "s3://archive/\ud800.tif",
+        "s3://archive/" + "x" * 1025,
+        "s3://mixed/closed/a.tif",
+        "s3://mixed/open",
+        "s3://mixed/open/../closed/a.tif",
+        "file:///archive/a.tif",
+        "/archive/a.tif",
+        "http://127.0.0.1:9001/archive/a.tif",
+        "https://127.0.0.1:9000/archive/a.tif",
+        "http://s3.example.org/archive/a.tif",
+        "https://s3.example.org:8443/archive/a.tif",
+        "https://s3.example.org:port/archive/a.tif",
+        "https://s3.example.org.evil.net/archive/a.tif",
+        "https://evil.net/s3.example.org/archive/a.tif",
+        "https://evil-s3.example.org/archive/a.tif",
+        "https://user@s3.example.org/archive/a.tif",
+        "https://s3.example.org@evil.net/archive/a.tif",
+        "https://evil.net\\@s3.example.org/archive/a.tif",
+        "https://s3.example.org/archive/a.tif?versionId=1",
+        "https://s3.example.org/archive/a.tif#part",
+        "https://s3.example.org/archive/%2e%2e/other/a.tif",
+        "https://s3.example.org/archive/..%2Fother/a.tif",
+        "https://s3.example.org/archive/%0d%0aHost:other",
+        "https://s3.example.org/archive/%ff.tif",
+        "https://s3.example.org/arch\nive/a.tif",
+        "https://s3.example.org//archive/a.tif",
+        "https://s3.example.org/tiles/a.tif",
+        "https://s3.eu-central-1.amazonaws.com/archive/a.tif",
+        "https://tiles.s3.us-west-2.amazonaws.com/a.tif",
+        "https://a.tiles.s3.eu-central-1.amazonaws.com/a.tif",
+        "https://[broken/archive/a.tif",
+    ],
+)
+def test_hrefs_of_others(href: str) -> None:
+    """Other buckets, prefixes, hosts and ports, and every spelling of a way to them, are not this plugin's."""
+    assert PLACES.resolve(href) is None
+
+
+def test_longest_prefix() -> None:
+    """Where prefixes overlap, the longest has the word."""
+    door = Door(
+        wide=store("http://wide.example", buckets=["archive"], verify=False),
+        deep=store("http://deep.example", buckets=["archive/a/b/"], verify=False),
+        mid=store("http://mid.example", buckets=["archive/a/"], verify=False),
+    )
+    hosts = [urlsplit(door.url(f"s3://archive/{key}")).netloc for key in ("a/b/c", "a/b", "a/c", "b/a/b/c")]
+    assert hosts == ["deep.example", "mid.example", "mid.example", "wide.example"]
+
+
+@pytest.mark.parametrize("location", [Location("file", "archive/a.tif"), Location("s3", "other/a.tif"),
+                                      Location("s3", "archive/../other/a.tif"), Location("s3", "archive")])  # fmt: skip
+def test_locations_of_others(location: Location) -> None:
+    """A location that another plugin made leads no further than one's own."""
+    asset = Asset("c", "i", "data", "s3://archive/a.tif")
+    assert PLACES.hook.deliver(principal=ANONYMOUS, asset=asset, location=location, streamed=False) is None
+
+
+# --- Redirects -------------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_address(door: Door, put: Callable[..., str]) -> None:
+    """The address needs nothing but itself, and answers with the asset's name and type, ranges included."""
+    url = door.url(put("test_s3/müll 1+1=2.tif"), media_type="image/tiff; application=geotiff")
+    answer = requests.get(url, timeout=10)
+    assert (answer.status_code, answer.content) == (200, DATA)
+    assert answer.headers["Content-Type"] == "image/tiff; application=geotiff"
+    assert answer.headers["Content-Disposition"].endswith("filename*=UTF-8''" + quote("müll 1+1=2.tif"))
+    part = requests.get(url, headers={"Range": "bytes=100-199"}, timeout=10)
+    assert (part.status_code, part.content) == (206, DATA[100:200])
+
+
+def test_an_address_is_good_for_nothing_else(door: Door, put: Callable[..., str]) -> None:
+    """Neither another method, nor another object, name, type or lifetime, nor no signature at all."""
+    url = door.url(put(), media_type="image/tiff")
+    put("test_s3/other.bin")
+    tampered = [
+        url.replace("data.bin?", "other.bin?"),
+        url.replace("filename%3D%22data.bin", "filename%3D%22evil.exe"),
+        url.replace("image%2Ftiff", "text%2Fhtml"),
+        url.replace("X-Amz-Expires=900", "X-Amz-Expires=9000"),
+        url.partition("?")[0],
+    ]
+    assert url not in tampered
+    assert requests.head(url, timeout=10).status_code == 403
+    assert requests.put(url, data=b"x", timeout=10).status_code == 403
+    assert {requests.get(other, timeout=10).status_code for other in tampered} == {403}
+
+
+def test_an_address_ends(real: dict[str, Any], put: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its lifetime, the address is refused."""
+    href = put()
+    past = datetime.now(UTC) - timedelta(seconds=11)
+    monkeypatch.setattr("minio.time.utcnow", lambda: past)
+    url = Door(real={**real, "lifetime": 10, "verify": False}).url(href)
+    assert requests.get(url, timeout=10).status_code == 403
+
+
+def test_a_wrong_media_type_is_left_out() -> None:
+    """What is no media type is not signed: it would come back as a header field."""
+    door = Door(a=store(verify=False))
+    for wrong in ("image", "image/tiff\r\nX: y", "image/tiff; bad", ""):
+        assert "response-content-type" not in query(door.url("s3://archive/a.tif", media_type=wrong))
+
+
+def test_nothing_is_sent_to_sign() -> None:
+    """Without verification, signing needs no store at all."""
+    redirect = Door(a=store(NOWHERE, verify=False)).deliver("s3://archive/a.tif")
+    assert isinstance(redirect, Redirect)
+    assert redirect.url.startswith(f"{NOWHERE}/archive/a.tif?")
+    assert redirect.lifetime == timedelta(seconds=900)
+    assert query(redirect.url)["X-Amz-Expires"] == "900"
+
+
+def test_public_endpoint(real: dict[str, Any], put: Callable[..., str]) -> None:
+    """The public host is the one that is signed, while the store itself is asked by its internal address."""
+    url = Door(real={**real, "public_endpoint": "https://s3.example.org"}).url(put())
+    assert url.startswith("https://s3.example.org/")
+    swapped = real["endpoint"] + url.removeprefix("https://s3.example.org")
+    assert requests.get(swapped, timeout=10).status_code == 403
+    host = {"Host": "s3.example.org"}
+    assert requests.get(swapped, headers=host, timeout=10).content == DATA
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "settings", "beginning"),
+    [
+        ("https://s3.eu-central-1.amazonaws.com", {}, "https://archive.s3.eu-central-1.amazonaws.com/a.tif?"),
+        (
+            "https://s3.eu-central-1.amazonaws.com",
+            {"addressing": "path"},
+            "https://s3.eu-central-1.amazonaws.com/archive/a.tif?",
+        ),
+        ("https://s3.example.org", {}, "https://s3.example.org/archive/a.tif?"),
+        ("https://s3.example.org", {"addressing": "virtual"}, "https://archive.s3.example.org/a.tif?"),
+    ],
+)
+def test_addressing(endpoint: str, settings: dict[str, str], beginning: str) -> None:
+    """The bucket stands where the store expects it: in the host's name at Amazon, else in the path, unless set."""
+    door = Door(a=store(endpoint, region="eu-central-1", verify=False, **settings))
+    assert door.url("s3://archive/a.tif").startswith(beginning)
+
+
+def test_doubled_slashes_stay_in_the_bucket() -> None:
+    """A key that begins with a slash does not become another bucket, whatever the addressing."""
+    for settings in ({}, {"addressing": "virtual"}):
+        door = Door(a=store("https://s3.example.org", verify=False, **settings))
+        parts = urlsplit(door.url("s3://archive//other/a.tif"))
+        assert parts.netloc + parts.path in (
+            "s3.example.org/archive//other/a.tif",
+            "archive.s3.example.org//other/a.tif",
+        )
+
+
+def test_requester_pays_and_session_token() -> None:
+    """Both travel in the signed address, since the client will not know of them."""
+    door = Door(a=store(verify=False, requester_pays=True, session_token="tok/en=="))
+    signed = query(door.url("s3://archive/a.tif"))
+    assert signed["x-amz-request-payer"] == "requester"
+    assert signed["X-Amz-Security-Token"] == "tok/en=="
+
+
+def test_credentials_that_end_cap_the_lifetime() -> None:
+    """An address does not promise to live longer than the credentials that signed it."""
+    ends = datetime.now(UTC) + timedelta(seconds=100)
+    redirect = Door(a=store(verify=False, expires=ends.isoformat())).deliver("s3://archive/a.tif")
+    assert isinstance(redirect, Redirect)
+    assert timedelta(seconds=95) <= redirect.lifetime <= timedelta(seconds=100)
+    assert query(redirect.url)["X-Amz-Expires"] == str(int(redirect.lifetime.total_seconds()))
+
+
+@pytest.mark.parametrize("rest", [5, -5])
+def test_credentials_that_have_ended(rest: int) -> None:
+    """Ended credentials sign nothing that would be refused a moment later."""
+    ends = datetime.now(UTC) + timedelta(seconds=rest)
+    door = Door(a=store(verify=False, expires=ends.isoformat()))
+    with pytest.raises(Unavailable):
+        door.deliver("s3://archive/a.tif")
+
+
+class Role(BaseHTTPRequestHandler):
+    """A machine's credentials for its role, good for ten minutes."""
+
+    def do_GET(self) -> None:
+        """Hand them out in Amazon's form."""
+        ends = datetime.now(UTC) + timedelta(minutes=10)
+        names = {
+            "AccessKeyId": "role",
+            "SecretAccessKey": "s",
+            "Token": "tok",
+            "Expiration": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(names).encode())
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+def test_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own role signs, and its addresses end with the role's credentials."""
+    with serving(Role) as origin:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{origin}/credentials")
+        door = Door(a=store(access_key=None, secret_key=None, credentials="aws", verify=False))
+        redirect = door.deliver("s3://archive/a.tif")
+    assert isinstance(redirect, Redirect)
+    assert timedelta(seconds=590) <= redirect.lifetime <= timedelta(seconds=600)
+    assert query(redirect.url)["X-Amz-Credential"].startswith("role/")
+    assert query(redirect.url)["X-Amz-Security-Token"] == "tok"
+
+
+class NoRole(BaseHTTPRequestHandler):
+    """A machine without a role."""
+
+    def do_GET(self) -> None:
+        """Refuse."""
+        self.send_error(403)
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+def test_no_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A machine without a role signs nothing; the log says so, without the token that it asked with."""
+    with serving(NoRole) as origin:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{origin}/credentials?token=hush")
+        door = Door(a=store(access_key=None, secret_key=None, credentials="aws", verify=False))
+        with pytest.raises(Unavailable):
+            door.deliver("s3://archive/a.tif")
+    assert "/credentials?... failed with HTTP status code 403" in caplog.text
+    assert "hush" not in caplog.text
+
+
+# --- Existence -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_missing_object(door: Door, stack: Stack, streamed: bool) -> None:
+    """An object that is not there is missing, and is asked for again each time."""
+    for _ in range(2):
+        with pytest.raises(Missing):
+            door.deliver(f"s3://{stack.bucket}/test_s3/absent.bin", streamed=streamed)
+
+
+def test_a_missing_object_that_arrives(door: Door, put: Callable[..., str], stack: Stack) -> None:
+    """That an object was missing is not remembered."""
+    with pytest.raises(Missing):
+        door.deliver(f"s3://{stack.bucket}/test_s3/late.bin")
+    assert requests.get(door.url(put("test_s3/late.bin")), timeout=10).status_code == 200
+
+
+def test_a_missing_bucket(real: dict[str, Any]) -> None:
+    """A bucket that is not there misses all its objects."""
+    door = Door(real={**real, "buckets": ["no-such-bucket"]})
+    with pytest.raises(Missing):
+        door.deliver("s3://no-such-bucket/a.tif")
+
+
+def test_wrong_credentials(real: dict[str, Any], put: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
+    """A store that refuses us is our trouble: logged in full, told without detail, and not said to be missing."""
+    door = Door(wrong={**real, "secret_key": "wrong"})
+    href = put()
+    for streamed in (False, True):
+        with pytest.raises(Unavailable) as caught:
+            door.deliver(href, streamed=streamed)
+        assert caught.value.description == "The store of this asset cannot be reached at the moment."
+    assert "store wrong: S3Error: " in caplog.text
+    assert "AccessDenied" in caplog.text
+
+
+def test_existence_is_remembered_for_a_while(real: dict[str, Any], put: Callable[..., str], client: Minio) -> None:
+    """Repeated downloads of an object cost one question, until its time is over."""
+    href = put()
+    bucket, _, key = href.removeprefix("s3://").partition("/")
+    lasting, brief = Door(a={**real, "verify_ttl": 60}), Door(a={**real, "verify_ttl": 0})
+    for door in (lasting, brief):
+        door.deliver(href)
+    client.remove_object(bucket, key)
+    lasting.deliver(href)
+    with pytest.raises(Missing):
+        brief.deliver(href)
+
+
+def test_a_store_that_is_off() -> None:
+    """A store where nobody listens is told as such at once."""
+    began = time.monotonic()
+    for streamed in (False, True):
+        with pytest.raises(Unavailable) as caught:
+            Door(a=store(NOWHERE)).deliver("s3://archive/a.tif", streamed=streamed)
+        assert caught.value.retry_after > 0
+    assert time.monotonic() - began < 2
+
+
+def test_a_store_that_hangs() -> None:
+    """A store that accepts and never answers costs no more than the time that is set, and is asked once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        door = Door(a=store(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.5))
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            door.deliver("s3://archive/a.tif")
+        assert 0.4 < time.monotonic() - began < 0.9
+
+
+def test_the_time_that_is_set_by_default() -> None:
+    """Without a setting, a store that never answers is given up in less than five seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            Door(a=store(f"http://127.0.0.1:{server.getsockname()[1]}")).deliver("s3://archive/a.tif")
+        assert time.monotonic() - began < 5
+
+
+# --- Streams ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_stream(door: Door, put: Callable[..., str]) -> None:
+    """An object arrives whole, with its length, a validator in quotes and its time of change."""
+    stream = door.stream(put())
+    assert b"".join(stream.open(0, stream.length)) == DATA
+    assert stream.length == len(DATA)
+    assert stream.etag
+    assert stream.etag[0] == stream.etag[-1] == '"'
+    assert stream.last_modified
+    assert abs(datetime.now(UTC) - stream.last_modified) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("first", "length"), [(0, 1), (1000, 1_000_000), (len(DATA) - 1, 1), (10, 0)])
+def test_a_part_of_a_stream(door: Door, put: Callable[..., str], first: int, length: int) -> None:
+    """A part is exactly the bytes asked for, wherever the pieces begin and end."""
+    assert b"".join(door.stream(put()).open(first, length)) == DATA[first : first + length]
+
+
+def test_an_empty_object(door: Door, put: Callable[..., str]) -> None:
+    """An object without bytes is an object too."""
+    stream = door.stream(put("test_s3/empty", b""))
+    assert (stream.length, list(stream.open(0, 0))) == (0, [])
+
+
+def test_delivery_by_stream(real: dict[str, Any], put: Callable[..., str]) -> None:
+    """A store can be set to be streamed always."""
+    assert isinstance(Door(a={**real, "delivery": "stream"}).deliver(put()), Stream)
+
+
+def test_bytes_are_as_stored(door: Door, put: Callable[..., str]) -> None:
+    """An object that is marked as compressed arrives as it lies there: its size and checksum are of those bytes."""
+    stream = door.stream(put("test_s3/marked.gz", DATA, metadata={"Content-Encoding": "gzip"}))
+    assert b"".join(stream.open(0, stream.length)) == DATA
+
+
+def test_replaced_before_reading(door: Door, put: Callable[..., str]) -> None:
+    """An object replaced after its length and validator were told is not sent under them."""
+    stream = door.stream(put())
+    put(data=DATA[::-1])
+    with pytest.raises(Unavailable) as caught:
+        stream.open(0, stream.length)
+    assert caught.value.retry_after == 1
+
+
+def test_removed_before_reading(door: Door, put: Callable[..., str], client: Minio, stack: Stack) -> None:
+    """An object that went away in between is missing."""
+    stream = door.stream(put())
+    client.remove_object(stack.bucket, "test_s3/data.bin")
+    with pytest.raises(Missing):
+        stream.open(0, stream.length)
+
+
+def test_many_streams_at_once(door: Door, put: Callable[..., str]) -> None:
+    """Threads share a store's clients without mixing bytes."""
+    hrefs = [put(f"test_s3/{n}.bin", bytes([n]) * 1_500_000) for n in range(4)]
+    got: dict[int, set[bytes]] = {}
+
+    def fetch(n: int) -> None:
+        stream = door.stream(hrefs[n % 4])
+        got[n] = {bytes(set(piece)) for piece in stream.open(0, stream.length)}
+
+    threads = [threading.Thread(target=fetch, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == {n: {bytes([n % 4])} for n in range(12)}
+
+
+# --- Stores that misbehave -------------------------------------------------------------------------------------------
+
+
+class Misbehaving(BaseHTTPRequestHandler):
+    """A store with one object, larger than all buffers on the way, and with a fault that the test chooses."""
+
+    protocol_version = "HTTP/1.1"
+    length: ClassVar[int] = 100_000_000
+    etag: ClassVar[str] = '"e"'
+    fault: ClassVar[str]
+    seen: ClassVar[list[str]]
+    written: ClassVar[list[int | str]]
+    connections: ClassVar[set[Any]]
+
+    def do_HEAD(self) -> None:
+        """Answer a question for the object, with the fault if it is one of answers."""
+        self.seen.append("HEAD")
+        self.connections.add(self.client_address)
+        if self.fault == "moved":
+            self.head(307, Location=f"http://127.0.0.1:{self.server.server_port}/elsewhere")  # type: ignore[attr-defined]
+        elif self.fault == "busy":
+            self.head(503, **{"Retry-After": "30"})
+        elif self.fault == "stale" and len(self.seen) == 2:
+            self.close_connection = True
+        elif self.fault == "vague":
+            self.send_response(200)
+            self.end_headers()
+            self.close_connection = True
+        else:
+            self.head(200, ETag=self.etag, **{"Content-Length": str(self.length)})
+
+    def do_GET(self) -> None:
+        """Give the part asked for, with the fault if it is one of bodies."""
+        self.seen.append("GET")
+        self.connections.add(self.client_address)
+        first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        length = last - first + 1
+        if self.fault == "whole":
+            self.head(200, **{"Content-Length": str(self.length)})
+        elif self.fault == "page":
+            self.head(502, **{"Content-Type": "text/html", "Content-Length": "11"})
+            self.wfile.write(b"Bad Gateway")
+        else:
+            self.head(206, ETag='"f"' if self.fault == "replaced" else self.etag, **{"Content-Length": str(length)})
+            self.body(length)
+
+    def head(self, status: int, **fields: str) -> None:
+        """Send status and header fields."""
+        self.send_response(status)
+        for name, value in {"Content-Length": "0", **fields}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def body(self, length: int) -> None:
+        """Send bytes, not always all of them, and note how far it came."""
+        sent = 0
+        end = length // 2 if self.fault in ("short", "stalled") else length
+        try:
+            while sent < end:
+                sent += self.wfile.write(b"x" * min(100_000, end - sent))
+        except OSError:
+            self.written.append("hung up")
+        self.written.append(sent)
+        if self.fault == "stalled":
+            time.sleep(2)
+        self.close_connection = self.fault in ("short", "stalled")
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def misbehaving(fault: str, **settings: Any) -> Iterator[tuple[Door, type[Misbehaving]]]:
+    """Run a store with a fault, and give a door to it."""
+    handler = type("Handler", (Misbehaving,), {"fault": fault, "seen": [], "written": [], "connections": set()})
+    with serving(handler) as origin:
+        yield Door(a=store(origin, **settings)), handler
+
+
+HREF = "s3://archive/a.tif"
+
+
+@pytest.mark.parametrize("fault", ["moved", "busy"])
+def test_a_store_that_sends_us_elsewhere(fault: str) -> None:
+    """A store's redirects are not followed, and its own wish to be asked later holds no thread."""
+    with misbehaving(fault) as (door, handler):
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            door.deliver(HREF)
+        assert time.monotonic() - began < 2
+        assert handler.seen == ["HEAD"]
+
+
+def test_a_connection_that_went_stale() -> None:
+    """A store that closed a kept connection is asked once more, and the client notices nothing."""
+    with misbehaving("stale") as (door, handler):
+        assert door.stream(HREF).length == door.stream(HREF).length == handler.length
+        assert handler.seen == ["HEAD"] * 3
+
+
+@pytest.mark.parametrize("fault", ["whole", "page", "replaced"])
+def test_an_answer_that_is_not_the_part(fault: str) -> None:
+    """An answer that is not the range asked for, of the object found, is refused before a byte of it is sent on."""
+    with misbehaving(fault) as (door, _):
+        stream = door.stream(HREF)
+        with pytest.raises(Unavailable):
+            stream.open(5, 100)
+
+
+def test_a_length_that_is_not_told() -> None:
+    """An object without a length is not taken for an empty one."""
+    with misbehaving("vague") as (door, _), pytest.raises(Unavailable):
+        door.stream(HREF)
+
+
+@pytest.mark.parametrize(("told", "etag"), [('"e"', '"e"'), ("e", '"e"'), ('W/"e"', None)])
+def test_validators(told: str, etag: str | None) -> None:
+    """A store that forgets quotes is helped out; one that has weak validators only has none that counts."""
+    with misbehaving("none") as (door, handler):
+        handler.etag = told
+        stream = door.stream(HREF)
+        assert stream.etag == etag
+        assert sum(map(len, stream.open(0, 10))) == 10
+
+
+@pytest.mark.parametrize("fault", ["short", "stalled"])
+def test_a_body_that_ends_early(fault: str) -> None:
+    """A body cut short, or one that stands still for too long, is an error and never taken for the whole."""
+    with misbehaving(fault, stall_timeout=0.5) as (door, handler):
+        stream = door.stream(HREF)
+        got = 0
+        pieces = stream.open(0, stream.length)
+        with pytest.raises(Unavailable):  # noqa: PT012 - the pieces before the error count
+            for piece in pieces:
+                got += len(piece)
+        assert 0 < got <= handler.length // 2
+
+
+def test_a_client_that_goes() -> None:
+    """A stream given up hangs up on the store, which had sent no more than what lies in between."""
+    with misbehaving("none") as (door, handler):
+        pieces: Any = door.stream(HREF).open(0, handler.length)
+        next(pieces)
+        time.sleep(0.3)
+        assert handler.written == []
+        pieces.close()
+        for _ in range(100):
+            if len(handler.written) == 2:
+                break
+            time.sleep(0.02)
+        word, sent = handler.written
+        assert word == "hung up"
+        assert isinstance(sent, int)
+        assert sent < handler.length
+
+
+def test_connections_are_kept() -> None:
+    """Streams read to the end leave their connection for the next; closing them then changes nothing."""
+    with misbehaving("none") as (door, handler):
+        for _ in range(3):
+            pieces: Any = door.stream(HREF).open(0, 1000)
+            assert sum(map(len, pieces)) == 1000
+            pieces.close()
+        assert len(handler.connections) == 2  # one for questions, one for bodies
+
+
+def test_requester_pays_in_requests() -> None:
+    """Questions and bodies carry the consent to pay as well."""
+    with misbehaving("none", requester_pays=True) as (door, handler):
+        fields: list[str | None] = []
+        told = handler.head
+
+        def head(self: Misbehaving, status: int, **more: str) -> None:
+            fields.append(self.headers["x-amz-request-payer"])
+            told(self, status, **more)
+
+        handler.head = head  # type: ignore[method-assign]
+        list(door.stream(HREF).open(0, 10))
+        assert fields == ["requester", "requester"]
