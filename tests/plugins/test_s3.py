@@ -586,11 +586,11 @@ def test_a_store_that_is_off() -> None:
 def test_a_store_that_hangs() -> None:
     """A store that accepts and never answers costs no more than the time that is set, and is asked once."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        door = Door(a=store(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.5))
+        door = Door(a=store(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=1))
         began = time.monotonic()
         with pytest.raises(Unavailable):
             door.deliver("s3://archive/a.tif")
-        assert 0.4 < time.monotonic() - began < 0.9
+        assert 0.9 < time.monotonic() - began < 1.9
 
 
 def test_the_time_that_is_set_by_default() -> None:
