@@ -1,0 +1,173 @@
+"""GeoJSON geometries (RFC 7946): checked as they came, and as the search geometry that is made of them.
+
+The search geometry is two-dimensional, valid and within 180 degrees, so that PostGIS can answer any question about it.
+The document keeps the geometry as it was given.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import shapely
+
+from stacflask.errors import BadDocument
+from stacflask.stac.bbox import HALF, POLE, around, latitude, longitude
+from stacflask.stac.grammar import Check, array_of, check_at, check_each, kind, members, number, unlike
+from stacflask.stac.shapes import mended, parts, simplified
+from stacflask.stac.wrapping import cut_at_antimeridian
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stacflask.values import Document
+
+MAXIMUM_POSITIONS = 100_000
+MAXIMUM_DEPTH = 5
+"""How deep collections may be nested in each other."""
+SRID = 4326
+
+# --- Checking ---------------------------------------------------------------------------------------------------------
+
+_ORDINATES = (longitude, latitude, number)
+
+
+def _position(value: Any) -> None:
+    if not isinstance(value, list) or len(value) not in (2, 3):
+        raise unlike("a position of 2 or 3 numbers", value)
+    check_each(zip(range(len(value)), _ORDINATES, value, strict=False))
+
+
+def _ring(value: Any) -> None:
+    _ring_positions(value)
+    if value[0][:2] != value[-1][:2]:
+        raise BadDocument("", "expected a closed ring: its last position must be its first")
+
+
+_ring_positions = array_of(_position, minimum=4)
+_line = array_of(_position, minimum=2)
+_polygon = array_of(_ring, minimum=1)
+
+_COORDINATES: dict[str, Check] = {
+    "Point": _position,
+    "LineString": _line,
+    "Polygon": _polygon,
+    "MultiPoint": array_of(_position, minimum=1),
+    "MultiLineString": array_of(_line, minimum=1),
+    "MultiPolygon": array_of(_polygon, minimum=1),
+}
+_BY_TYPE = {name: members({"coordinates": check}, {}) for name, check in _COORDINATES.items()}
+
+
+def _within(depth: int) -> Check:
+    """Give the check for a geometry in ``depth`` collections."""
+
+    def geometry(value: Any) -> None:
+        name = value.get("type") if isinstance(value, dict) else None
+        if name == "GeometryCollection" and depth < MAXIMUM_DEPTH:
+            members({"geometries": array_of(_within(depth + 1), minimum=1)}, {})(value)
+        elif isinstance(name, str) and name in _BY_TYPE:
+            _BY_TYPE[name](value)
+        else:
+            raise _no_geometry(value)
+
+    return geometry
+
+
+def _no_geometry(value: Any) -> BadDocument:
+    if not isinstance(value, dict):
+        return unlike("a GeoJSON geometry", value)
+    if value.get("type") == "GeometryCollection":
+        return BadDocument("", f"expected collections nested no deeper than {MAXIMUM_DEPTH}")
+    return BadDocument("/type", f"expected one of GeoJSON's seven geometry types, got {kind(value.get('type'))}")
+
+
+_geometry = _within(0)
+
+
+def check_geometry(value: Any, pointer: str = "", *, maximum_positions: int = MAXIMUM_POSITIONS) -> None:
+    """Check a GeoJSON geometry: its structure, degrees in range, rings closed. It may cross itself.
+
+    Raises BadDocument: it is none, or has more than ``maximum_positions``.
+    """
+    check_at(pointer, _geometry, value)
+    count = _positions(value)
+    if count > maximum_positions:
+        raise BadDocument(pointer, f"expected at most {maximum_positions} positions, got {count}")
+
+
+def _positions(value: Document) -> int:
+    if value["type"] == "GeometryCollection":
+        return sum(_positions(geometry) for geometry in value["geometries"])
+    return _leaves(value["coordinates"])
+
+
+def _leaves(coordinates: list[Any]) -> int:
+    return sum(map(_leaves, coordinates)) if isinstance(coordinates[0], list) else 1
+
+
+# --- The search geometry ----------------------------------------------------------------------------------------------
+
+
+def to_wkb(value: Document, bbox: Sequence[float] | None = None) -> bytes:
+    """Give the search geometry of a checked GeoJSON geometry as EWKB, 2D, in WGS 84.
+
+    ``bbox`` says how an item's footprint is meant: where it crosses the antimeridian and the geometry does not, the
+    geometry wraps the wrong way round the Earth and is cut.
+
+    Raises BadDocument: it cannot be cut.
+    """
+    shape = shapely.from_geojson(orjson.dumps(value), on_invalid="ignore")
+    if shape is None or shape.is_empty:
+        raise BadDocument("", "expected a GeoJSON geometry")
+    shape = cut_at_antimeridian(shapely.force_2d(shape), bbox)
+    wkb: bytes = _ewkb(mended(simplified(shape)))
+    return wkb
+
+
+def to_wkb_many(values: Sequence[bytes], *, maximum_positions: int = MAXIMUM_POSITIONS) -> list[bytes | None]:
+    """Give the search geometries of many GeoJSON texts at once, with None for each that needs a closer look.
+
+    That is: what ``check_geometry`` refuses, whatever is invalid, spans more than half the Earth or runs past 180
+    degrees, has heights, is a collection, or has members of its own. All others are as ``to_wkb`` makes them.
+    """
+    shapes = shapely.from_geojson(list(values), on_invalid="ignore")
+    shapes[~_plain(shapes, values, maximum_positions)] = None
+    return list(_ewkb(shapes))
+
+
+def _plain(shapes: Any, values: Sequence[bytes], maximum_positions: int) -> Any:
+    """Tell which shapes are what their text says and need no repair.
+
+    A text of nothing but a type and full coordinates has as many commas as numbers: so mixed dimensions, empty parts,
+    members given twice and further members give themselves away, which the reader would pass over.
+    """
+    counts = shapely.get_num_coordinates(shapes)
+    commas = [value.count(b",") for value in values]
+    bounds = shapely.bounds(shapes)
+    west, south, east, north = bounds[:, 0], bounds[:, 1], bounds[:, 2], bounds[:, 3]
+    within = (west >= -HALF) & (east <= HALF) & (east - west <= HALF) & (south >= -POLE) & (north <= POLE)
+    flat = ~shapely.has_z(shapes) & (2 * counts == commas) & (counts <= maximum_positions)
+    return within & flat & shapely.is_valid(shapes)
+
+
+def _ewkb(shapes: Any) -> Any:
+    return shapely.to_wkb(shapely.set_srid(shapes, SRID), output_dimension=2, byte_order=1, include_srid=True)
+
+
+# --- Its bounds -------------------------------------------------------------------------------------------------------
+
+
+def bbox_of(wkb: bytes) -> list[float]:
+    """Give the bounding box of a search geometry; west past east where it was cut at the antimeridian."""
+    return bounds_many([wkb])[0]
+
+
+def bounds_many(wkbs: Sequence[bytes]) -> list[list[float]]:
+    """Give the bounding boxes of many search geometries at once."""
+    shapes = shapely.from_wkb(list(wkbs))
+    boxes: list[list[float]] = shapely.bounds(shapes).tolist()
+    for index, (west, _, east, _) in enumerate(boxes):
+        if west == -HALF and east == HALF:
+            boxes[index] = around(part.bounds for part in parts(shapes[index]))
+    return boxes

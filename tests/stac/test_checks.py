@@ -1,0 +1,336 @@
+"""Items and collections as they come in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stacflask.errors import BadDocument
+from stacflask.stac.checks import check_collection, check_id, check_item
+
+INSTANT = "2024-05-01T10:00:00Z"
+LATER = "2024-05-02T10:00:00+02:00"
+
+
+def test_a_good_item_passes(item: Any) -> None:
+    """Ids with spaces and percent signs, and asset keys with all sorts of things in them, are good."""
+    check_item(item.document)
+    check_item(item.document, collection="scenes", id="scene 1 ä%2F")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("stac_version",), "1.0.0"),
+        (("stac_version",), "1.0.0-rc.1"),
+        (("stac_version",), "0.9.0"),
+        (("id",), "S1A.~_-:@!$&'()*+,;=?#[]\\"),
+        (("id",), "…"),
+        (("id",), "x" * 512),
+        (("bbox",), [10, 50, -5, 11, 51, 100]),
+        (("properties",), {"datetime": None, "start_datetime": INSTANT, "end_datetime": INSTANT}),
+        (("properties",), {"datetime": None, "start_datetime": INSTANT, "end_datetime": LATER}),
+        (("properties",), {"datetime": INSTANT, "start_datetime": None}),
+        (("properties", "whatever"), {"deep": [1, None, "\\u0000"]}),
+        (("assets",), {}),
+        (("assets", "metadata", "type"), None),
+        (("assets", "metadata", "file:size"), 2**62),
+        (("links",), []),
+        (("stac_extensions",), []),
+    ],
+)
+def test_items_as_they_are_in_the_wild_pass(item: Any, path: Any, value: Any) -> None:
+    """Old versions, ranges, members that are null, and whatever else others may put in."""
+    check_item(item.but(*path, be=value))
+
+
+@pytest.mark.parametrize("name", ["bbox", "links", "stac_extensions"])
+def test_clients_may_leave_out_what_is_not_needed(item: Any, name: str) -> None:
+    """Items without a bounding box, links or extensions are taken."""
+    check_item(item.without(name))
+
+
+def test_an_item_without_geometry_has_no_bbox(item: Any) -> None:
+    """A null geometry is good, and then no place may be claimed by a bounding box."""
+    item.document["geometry"] = None
+    with pytest.raises(BadDocument) as caught:
+        check_item(item.document)
+    assert caught.value.pointer == "/bbox"
+    check_item(item.without("bbox"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("type",),
+        ("stac_version",),
+        ("id",),
+        ("geometry",),
+        ("properties",),
+        ("assets",),
+        ("collection",),
+        ("properties", "datetime"),
+        ("assets", "metadata", "href"),
+        ("links", 0, "rel"),
+        ("links", 0, "href"),
+    ],
+)
+def test_what_is_missing_is_named(item: Any, path: Any) -> None:
+    """The pointer leads to where the member should be."""
+    with pytest.raises(BadDocument, match="is missing") as caught:
+        check_item(item.without(*path))
+    assert caught.value.pointer == "/" + "/".join(map(str, path))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "pointer"),
+    [
+        (("type",), "Collection", None),
+        (("stac_version",), 1, None),
+        (("stac_version",), "2.0.0", None),
+        (("stac_version",), "0.7.0", None),
+        (("stac_version",), "1.0.0\n", None),
+        (("stac_extensions",), "eo", None),
+        (("stac_extensions",), [1], "/stac_extensions/0"),
+        (("id",), 5, None),
+        (("id",), "", None),
+        (("id",), "a/b", None),
+        (("id",), "..", None),
+        (("id",), ".", None),
+        (("id",), "a\nb", None),
+        (("id",), "x" * 513, None),
+        (("collection",), "a/b", None),
+        (("geometry",), {"type": "Point", "coordinates": [1, 99]}, "/geometry/coordinates/1"),
+        (("geometry",), [], None),
+        (("bbox",), [1, 2, 3], None),
+        (("bbox",), None, None),
+        (("properties",), None, None),
+        (("properties", "datetime"), "2024-05-01", None),
+        (("properties", "datetime"), 1714557600, None),
+        (("properties", "start_datetime"), "yesterday", None),
+        (("properties",), {"datetime": None}, "/properties/start_datetime"),
+        (("properties",), {"datetime": None, "start_datetime": INSTANT}, "/properties/end_datetime"),
+        (
+            ("properties",),
+            {"datetime": None, "start_datetime": INSTANT, "end_datetime": None},
+            "/properties/end_datetime",
+        ),
+        (
+            ("properties",),
+            {"datetime": None, "start_datetime": LATER, "end_datetime": INSTANT},
+            "/properties/end_datetime",
+        ),
+        (("assets",), [], None),
+        (("assets", "metadata"), "x", None),
+        (("assets", "metadata", "href"), "", None),
+        (("assets", "metadata", "href"), None, None),
+        (("assets", "metadata", "href"), "s3://a/b\r\nX: y", None),
+        (("assets", "metadata", "type"), "text/html\r\nX: y", None),
+        (("assets", "metadata", "roles"), "data", None),
+        (("assets", "metadata", "roles"), [1], "/assets/metadata/roles/0"),
+        (("assets", "metadata", "file:size"), -1, None),
+        (("assets", "metadata", "file:size"), 1.5, None),
+        (("assets", "metadata", "file:size"), True, None),
+        (("assets", ""), {"href": "x"}, None),
+        (("assets", "a\x01b"), {"href": "x"}, None),
+        (("assets", "a/b~c"), {}, "/assets/a~1b~0c/href"),
+        (("links",), {}, None),
+        (("links", 0), "x", "/links/0"),
+        (("links", 0, "rel"), 1, "/links/0/rel"),
+    ],
+)
+def test_what_is_wrong_in_an_item_is_named(item: Any, path: Any, value: Any, pointer: Any) -> None:
+    """The pointer leads to the place, in RFC 6901's spelling."""
+    with pytest.raises(BadDocument) as caught:
+        check_item(item.but(*path, be=value))
+    assert caught.value.pointer == (pointer or "/" + "/".join(path))
+
+
+def test_messages_say_what_was_expected_and_what_came(item: Any) -> None:
+    """A person can mend the document from the message alone, and is not sent the document back."""
+    with pytest.raises(BadDocument) as caught:
+        check_item(item.but("assets", "metadata", "href", be={"a": "b" * 10_000}))
+    assert str(caught.value) == "/assets/metadata/href: expected a text that is not empty, got an object"
+
+
+@pytest.mark.parametrize("document", [None, [], "x", 1, True])
+def test_only_objects_are_documents(document: Any) -> None:
+    """Any other JSON is refused as a whole."""
+    for check in (check_item, check_collection):
+        with pytest.raises(BadDocument) as caught:
+            check(document)
+        assert caught.value.pointer == ""
+
+
+def test_the_address_has_the_last_word(item: Any, collection: Any) -> None:
+    """A document sent to an address must name no other collection and no other id."""
+    with pytest.raises(BadDocument, match="/id: expected 'other' as in the address"):
+        check_item(item.document, id="other")
+    with pytest.raises(BadDocument, match="/collection: expected 'other' as in the address"):
+        check_item(item.document, collection="other")
+    with pytest.raises(BadDocument, match="/id: expected 'other' as in the address"):
+        check_collection(collection.document, id="other")
+
+
+def test_an_item_sent_to_a_collection_need_not_name_it(item: Any) -> None:
+    """The address says it already."""
+    check_item(item.without("collection"), collection="scenes")
+
+
+# --- Collections ------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_collection_passes(collection: Any) -> None:
+    """Several boxes, an open interval, assets and summaries."""
+    check_collection(collection.document, id="scenes")
+
+
+@pytest.mark.parametrize("name", ["links", "title", "keywords", "providers", "summaries", "assets", "item_assets"])
+def test_collections_may_be_short(collection: Any, name: str) -> None:
+    """What is optional may be left out."""
+    check_collection(collection.without(name))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("type",),
+        ("stac_version",),
+        ("id",),
+        ("description",),
+        ("license",),
+        ("extent",),
+        ("extent", "spatial"),
+        ("extent", "temporal"),
+        ("extent", "spatial", "bbox"),
+        ("extent", "temporal", "interval"),
+        ("providers", 0, "name"),
+    ],
+)
+def test_what_is_missing_in_a_collection_is_named(collection: Any, path: Any) -> None:
+    """The pointer leads to where the member should be."""
+    with pytest.raises(BadDocument, match="is missing") as caught:
+        check_collection(collection.without(*path))
+    assert caught.value.pointer == "/" + "/".join(map(str, path))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "pointer"),
+    [
+        (("type",), "Feature", None),
+        (("id",), "a/b", None),
+        (("description",), None, None),
+        (("license",), 1, None),
+        (("keywords",), "a", None),
+        (("keywords",), [None], "/keywords/0"),
+        (("providers",), {}, None),
+        (("providers",), [{"name": 1}], "/providers/0/name"),
+        (("summaries",), [], None),
+        (("assets", "thumbnail", "href"), "", None),
+        (("item_assets",), {"data": 1}, "/item_assets/data"),
+        (("item_assets", "data", "type"), 1, None),
+        (("links",), [{"rel": "self"}], "/links/0/href"),
+        (("extent",), None, None),
+        (("extent", "spatial", "bbox"), [], None),
+        (("extent", "spatial", "bbox"), [0, 0, 1, 1], "/extent/spatial/bbox/0"),
+        (("extent", "spatial", "bbox"), [[0, 0, 1, 1], [0, 1, 1, 0]], "/extent/spatial/bbox/1"),
+        (("extent", "temporal", "interval"), [], None),
+        (("extent", "temporal", "interval"), [[INSTANT]], "/extent/temporal/interval/0"),
+        (("extent", "temporal", "interval"), [[INSTANT, None, None]], "/extent/temporal/interval/0"),
+        (("extent", "temporal", "interval"), [["2024", None]], "/extent/temporal/interval/0/0"),
+        (("extent", "temporal", "interval"), [[None, None], [LATER, INSTANT]], "/extent/temporal/interval/1/1"),
+    ],
+)
+def test_what_is_wrong_in_a_collection_is_named(collection: Any, path: Any, value: Any, pointer: Any) -> None:
+    """The pointer leads to the place."""
+    with pytest.raises(BadDocument) as caught:
+        check_collection(collection.but(*path, be=value))
+    assert caught.value.pointer == (pointer or "/" + "/".join(path))
+
+
+# --- What can be kept and written again -------------------------------------------------------------------------------
+
+TOO_DEEP = json.loads("[" * 300 + "]" * 300)
+
+
+@pytest.mark.parametrize(
+    ("value", "pointer"),
+    [
+        ("a\0b", ""),
+        ({"a": [1, {"b": "\0"}]}, "/a/1/b"),
+        ({"a\0b": 1}, ""),
+        ("\ud800", ""),
+        ({"\udfff": 1}, ""),
+        (2**64, ""),
+        ([0, -(2**63) - 1], "/1"),
+        (TOO_DEEP, "/0" * 248),
+    ],
+)
+def test_what_postgresql_or_json_cannot_hold_is_refused(item: Any, collection: Any, value: Any, pointer: str) -> None:
+    """It is found wherever it stands, in names as in values."""
+    with pytest.raises(BadDocument) as caught:
+        check_item(item.but("properties", "x", be=value))
+    assert caught.value.pointer == "/properties/x" + pointer
+    with pytest.raises(BadDocument) as caught:
+        check_collection(collection.but("x", be=value))
+    assert caught.value.pointer.startswith("/x" + pointer)
+
+
+def test_letters_that_only_look_like_nul_are_kept(item: Any) -> None:
+    """A backslash before u0000 in a text is no NUL; nor is anything wrong with letters outside the first plane."""
+    check_item(item.but("properties", "x", be=["\\u0000", "\\\\u0000", "𝄞", "\x01", 2**64 - 1, -(2**63)]))
+
+
+def test_what_passes_can_be_written_within_a_page(item: Any) -> None:
+    """The deepest document that is taken can still be written as part of a page of items."""
+    value: Any = "x"
+    for _ in range(248):
+        value = [value]
+    check_item(item.but("properties", "x", be=value))
+    orjson.dumps({"features": [item.document]})
+    with pytest.raises(BadDocument):
+        check_item(item.but("properties", "x", be=[value]))
+
+
+@given(st.text())
+def test_an_id_that_is_taken_fits_into_an_address(text: str) -> None:
+    """Whatever is taken as an id is one segment of a path and one line of a header."""
+    try:
+        check_id(text)
+    except BadDocument:
+        return
+    assert "/" not in text
+    assert text not in ("", ".", "..")
+    assert text.isprintable() or not any(ord(letter) < 32 for letter in text)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+ITEM_NAMES = ["type", "id", "geometry", "bbox", "properties", "assets", "links", "stac_version", "collection"]
+
+
+@given(st.sampled_from(ITEM_NAMES), json_values)
+def test_no_json_makes_a_check_fail_in_another_way(name: str, value: Any) -> None:
+    """Any value in any place is either good or a BadDocument with a pointer into that place."""
+    document = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": "a",
+        "collection": "c",
+        "geometry": None,
+        "properties": {"datetime": INSTANT},
+        "assets": {},
+        name: value,
+    }
+    try:
+        check_item(document)
+    except BadDocument as problem:
+        assert problem.pointer == "/" + name or problem.pointer.startswith(f"/{name}/")  # noqa: PT017

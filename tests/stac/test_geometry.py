@@ -1,0 +1,361 @@
+"""GeoJSON geometries and the search geometries made of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stacflask.errors import BadDocument
+from stacflask.stac.geometry import bbox_of, bounds_many, check_geometry, to_wkb, to_wkb_many
+
+
+def box(west: float, south: float, east: float, north: float) -> list[Any]:
+    return [[west, south], [east, south], [east, north], [west, north], [west, south]]
+
+
+def polygon(*rings: list[Any]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": list(rings)}
+
+
+def line(*positions: Any) -> dict[str, Any]:
+    return {"type": "LineString", "coordinates": list(positions)}
+
+
+def point(*numbers: float) -> dict[str, Any]:
+    return {"type": "Point", "coordinates": list(numbers)}
+
+
+def collection(*geometries: Any) -> dict[str, Any]:
+    return {"type": "GeometryCollection", "geometries": list(geometries)}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return point(1, 2) if depth == 0 else collection(nested(depth - 1))
+
+
+SQUARE = box(0, 0, 2, 2)
+BOW_TIE: list[Any] = [[0, 0], [2, 2], [2, 0], [0, 2], [0, 0]]
+
+GOOD = [
+    point(1, 2),
+    point(1.5, -2.5, 8848),
+    point(190, 5),
+    line([0, 0], [1, 1]),
+    line([0, 0, 1], [1, 1]),
+    polygon(SQUARE),
+    polygon(box(-1, -1, 9, 9), SQUARE),
+    polygon(BOW_TIE),
+    polygon([[0, 0, 1], [1, 0, 2], [1, 1, 3], [0, 0, 4]]),
+    {"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]},
+    {"type": "MultiLineString", "coordinates": [[[0, 0], [1, 1]], [[2, 2], [3, 3]]]},
+    {"type": "MultiPolygon", "coordinates": [[SQUARE], [box(5, 5, 6, 6)]]},
+    collection(point(1, 2), polygon(SQUARE), collection(line([0, 0], [1, 1]))),
+    {"type": "Point", "coordinates": [1, 2], "crs": {"type": "name"}, "bbox": "whatever"},
+    nested(5),
+]
+
+BAD: list[tuple[Any, str]] = [
+    (None, ""),
+    ([], ""),
+    ("POINT (1 2)", ""),
+    ({}, "/type"),
+    ({"coordinates": [1, 2]}, "/type"),
+    ({"type": "point", "coordinates": [1, 2]}, "/type"),
+    ({"type": ["Point"], "coordinates": [1, 2]}, "/type"),
+    ({"type": "Feature", "geometry": point(1, 2)}, "/type"),
+    ({"type": "Point"}, "/coordinates"),
+    ({"type": "GeometryCollection", "coordinates": []}, "/geometries"),
+    (point(), "/coordinates"),
+    (point(1), "/coordinates"),
+    (point(1, 2, 3, 4), "/coordinates"),
+    ({"type": "Point", "coordinates": {"0": 1, "1": 2}}, "/coordinates"),
+    ({"type": "Point", "coordinates": "12"}, "/coordinates"),
+    ({"type": "Point", "coordinates": ["1", 2]}, "/coordinates/0"),
+    ({"type": "Point", "coordinates": [1, None]}, "/coordinates/1"),
+    ({"type": "Point", "coordinates": [True, 2]}, "/coordinates/0"),
+    (point(361, 2), "/coordinates/0"),
+    (point(1, 90.1), "/coordinates/1"),
+    (point(1, float("nan")), "/coordinates/1"),
+    (point(float("inf"), 1), "/coordinates/0"),
+    (point(1, 2, float("inf")), "/coordinates/2"),
+    (point(1, 2, 2**70), "/coordinates/2"),
+    (line([0, 0]), "/coordinates"),
+    (line(), "/coordinates"),
+    (line([0, 0], [1]), "/coordinates/1"),
+    (polygon(), "/coordinates"),
+    (polygon([]), "/coordinates/0"),
+    (polygon([[0, 0], [1, 1], [0, 0]]), "/coordinates/0"),
+    (polygon([[0, 0], [1, 0], [1, 1], [0, 1]]), "/coordinates/0"),
+    (polygon(SQUARE, []), "/coordinates/1"),
+    (polygon(SQUARE, [[0, 0], [1, 0], [1, 99], [0, 0]]), "/coordinates/1/2/1"),
+    ({"type": "MultiPoint", "coordinates": []}, "/coordinates"),
+    ({"type": "MultiPoint", "coordinates": [[]]}, "/coordinates/0"),
+    ({"type": "MultiPolygon", "coordinates": [SQUARE]}, "/coordinates/0/0"),
+    (collection(), "/geometries"),
+    (collection(point(1, 2), point(1)), "/geometries/1/coordinates"),
+    (collection(polygon(SQUARE), None), "/geometries/1"),
+    (nested(6), "/geometries/0" * 5),
+]
+
+
+@pytest.mark.parametrize("geometry", GOOD)
+def test_all_types_of_geometry_are_taken_and_can_be_searched(geometry: Any) -> None:
+    """Each becomes a valid geometry of two dimensions in WGS 84."""
+    check_geometry(geometry)
+    shape = shapely.from_wkb(to_wkb(geometry))
+    assert shape.is_valid
+    assert not shape.has_z
+    assert shapely.get_srid(shape) == 4326
+
+
+@pytest.mark.parametrize(("geometry", "pointer"), BAD)
+def test_what_is_no_geometry_is_refused_with_the_place(geometry: Any, pointer: Any) -> None:
+    """The pointer leads to the smallest part that is wrong."""
+    with pytest.raises(BadDocument) as caught:
+        check_geometry(geometry, "/geometry")
+    assert caught.value.pointer == "/geometry" + pointer
+
+
+def test_too_many_positions_are_refused() -> None:
+    """The bound holds over all parts together."""
+    both = collection(polygon(SQUARE), polygon(SQUARE))
+    check_geometry(both, maximum_positions=10)
+    with pytest.raises(BadDocument, match="at most 9 positions, got 10"):
+        check_geometry(both, maximum_positions=9)
+
+
+def test_deep_coordinates_are_refused_and_not_followed() -> None:
+    """Arrays nested a thousand deep are only looked at as far as the type goes."""
+    deep: Any = 1.0
+    for _ in range(1000):
+        deep = [deep]
+    with pytest.raises(BadDocument):
+        check_geometry({"type": "MultiPolygon", "coordinates": deep})
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kind", "area"),
+    [
+        (polygon(BOW_TIE), "MultiPolygon", 2),
+        (polygon([[0, 0], [2, 2], [1, 1], [0, 0]]), "LineString", 0),
+        (polygon([[1, 1]] * 4), "Point", 0),
+        (line([1, 1], [1, 1]), "Point", 0),
+        ({"type": "MultiPolygon", "coordinates": [[SQUARE], [box(1, 1, 3, 3)]]}, "Polygon", 7),
+        (collection(polygon(SQUARE), polygon(box(1, 1, 3, 3))), "Polygon", 7),
+        (collection(polygon(SQUARE), collection(polygon(box(5, 5, 6, 6)))), "MultiPolygon", 5),
+        (collection(point(1, 1), collection(polygon(BOW_TIE))), "GeometryCollection", 2),
+    ],
+)
+def test_what_is_searched_is_valid_and_simple(geometry: Any, kind: Any, area: Any) -> None:
+    """Rings that cross themselves keep their area; only a mixture stays a collection, and none in another."""
+    shape = shapely.from_wkb(to_wkb(geometry))
+    assert (shape.geom_type, shape.area) == (kind, area)
+    assert shape.is_valid
+    assert not any(part.geom_type == "GeometryCollection" for part in getattr(shape, "geoms", ()))
+
+
+def test_the_document_is_left_as_it_was() -> None:
+    """Making the search geometry changes nothing in what was given."""
+    given_one = polygon(box(170, 0, 190, 10))
+    before = json.dumps(given_one)
+    to_wkb(given_one, [170, 0, -170, 10])
+    assert json.dumps(given_one) == before
+
+
+ACROSS = polygon(box(170, 0, -170, 10))
+POLAR = [[10, 80], [100, 82], [170, 81], [-100, 80], [10, 80]]
+SOUTH = [[x, -y] for x, y in POLAR]
+
+
+@pytest.mark.parametrize(
+    ("geometry", "bbox", "area", "expected"),
+    [
+        (polygon(box(170, 0, 190, 10)), None, 200, [170, 0, -170, 10]),
+        (polygon(box(-190, 0, -170, 10)), None, 200, [170, 0, -170, 10]),
+        (polygon(box(185, 0, 190, 10)), None, 50, [-175, 0, -170, 10]),
+        (polygon(box(170, 0, 190, 10), box(178, 2, 182, 4)), None, 192, [170, 0, -170, 10]),
+        (polygon([[170, 0], [190, 20], [190, 0], [170, 20], [170, 0]]), None, 200, [170, 0, -170, 20]),
+        (polygon(box(0, -90, 360, 90)), None, 64800, [-180, -90, 180, 90]),
+        (polygon(box(-360, -90, 360, 90)), None, 64800, [-180, -90, 180, 90]),
+        (ACROSS, [170, 0, -170, 10], 200, [170, 0, -170, 10]),
+        (ACROSS, [170, 0, 190, 10], 200, [170, 0, -170, 10]),
+        (ACROSS, [170, 0, 5, -170, 10, 6], 200, [170, 0, -170, 10]),
+        (polygon(box(170, 0, -170, 10)[::-1]), [170, 0, -170, 10], 200, [170, 0, -170, 10]),
+        (polygon(box(170, 0, -170, 10), box(178, 2, -178, 4)), [170, 0, -170, 10], 192, [170, 0, -170, 10]),
+        (polygon([[170, 0], [-180, 5], [170, 10], [170, 0]]), [170, 0, -180, 10], 50, [170, 0, 180, 10]),
+        (ACROSS, None, 3400, [-170, 0, 170, 10]),
+        (ACROSS, [-170, 0, 170, 10], 3400, [-170, 0, 170, 10]),
+        (polygon(box(-180, -90, 180, 90)), [-180, -90, 180, 90], 64800, [-180, -90, 180, 90]),
+        (polygon(box(-180, -90, 180, 90)), [180, -90, -180, 90], 64800, [-180, -90, 180, 90]),
+        (polygon(box(10, 0, 20, 10)), [10, 0, 20, 10], 100, [10, 0, 20, 10]),
+        (polygon(POLAR), [-180, 80, 180, 90], 3360, [-180, 80, 180, 90]),
+        (polygon(POLAR[::-1]), [-180, 80, 180, 90], 3360, [-180, 80, 180, 90]),
+        (polygon(POLAR[::-1]), [-180, 80, 0, 180, 90, 9], 3360, [-180, 80, 180, 90]),
+        (polygon(SOUTH), [-180, -90, 180, -80], 3360, [-180, -90, 180, -80]),
+        (polygon(SOUTH[::-1]), [-180, -90, 180, -80], 3360, [-180, -90, 180, -80]),
+        (line([170, 0], [190, 10]), None, 0, [170, 0, -170, 10]),
+        (line([170, 0], [-170, 10]), [170, 0, -170, 10], 0, [170, 0, -170, 10]),
+        (point(190, 5), None, 0, [-170, 5, -170, 5]),
+        ({"type": "MultiPoint", "coordinates": [[179, 1], [-179, 2]]}, [179, 1, -179, 2], 0, [-179, 1, 179, 2]),
+        (
+            {"type": "MultiPolygon", "coordinates": [[box(170, 0, 180, 10)], [box(-180, 0, -170, 10)]]},
+            [170, 0, -170, 10],
+            200,
+            [170, 0, -170, 10],
+        ),
+    ],
+)
+def test_footprints_over_the_antimeridian_are_cut(geometry: Any, bbox: Any, area: Any, expected: Any) -> None:
+    """What runs past 180 degrees is brought back; what jumps over it is cut when, and only when, the bbox says so."""
+    check_geometry(geometry)
+    wkb = to_wkb(geometry, bbox)
+    shape = shapely.from_wkb(wkb)
+    assert shape.is_valid
+    assert shape.area == pytest.approx(area)
+    assert shape.bounds[0] >= -180
+    assert shape.bounds[2] <= 180
+    assert bbox_of(wkb) == expected
+
+
+def test_a_geometry_that_cannot_be_read_is_refused() -> None:
+    """Who did not check before gets the same error, not a broken geometry."""
+    with pytest.raises(BadDocument):
+        to_wkb({"type": "Polygon", "coordinates": []})
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_many_geometries_become_what_each_becomes_by_itself() -> None:
+    """The quick way gives the same bytes as the careful one, or None; and None only where care is due."""
+    quick = to_wkb_many([orjson.dumps(geometry) for geometry in GOOD])
+    for geometry, wkb in zip(GOOD, quick, strict=True):
+        assert wkb in (None, to_wkb(geometry))
+    assert [geometry["type"] for geometry, wkb in zip(GOOD, quick, strict=True) if wkb] == [
+        "Point",
+        "LineString",
+        "Polygon",
+        "Polygon",
+        "MultiPoint",
+        "MultiLineString",
+        "MultiPolygon",
+    ]
+
+
+@pytest.mark.parametrize(("geometry", "pointer"), BAD)
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_the_quick_way_takes_nothing_bad(geometry: Any, pointer: Any) -> None:
+    """Whatever is refused with a reason one by one gets None in the crowd, and harms no neighbour."""
+    text = json.dumps(geometry).replace("Infinity", "1e999").encode()
+    before, bad, after = to_wkb_many([b'{"type":"Point","coordinates":[1,2]}', text, orjson.dumps(polygon(SQUARE))])
+    assert bad is None
+    assert before
+    assert after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null",
+        b"not json",
+        b'{"type":"Point","coordinates":[1,2]',
+        b'{"type":"Point","coordinates":[5,5],"coordinates":[1,2]}',
+        b'{"type":"Feature","geometry":{"type":"Point","coordinates":[1,2]}}',
+        b'{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Point","coordinates":[1,2]}}]}',
+    ],
+)
+def test_the_quick_way_leaves_odd_texts_alone(text: Any) -> None:
+    """What the reader would take too kindly is left to the careful way."""
+    assert to_wkb_many([text]) == [None]
+
+
+def test_the_quick_way_keeps_the_bound_on_positions() -> None:
+    """A geometry with too many positions is left to the careful way, which refuses it."""
+    texts = [orjson.dumps(polygon(SQUARE))]
+    assert to_wkb_many(texts, maximum_positions=4) == [None]
+    assert to_wkb_many(texts, maximum_positions=5) != [None]
+
+
+def test_many_bounds_are_those_of_each() -> None:
+    """Boxes come in the order of the geometries, and over the antimeridian west is past east."""
+    wkbs = [to_wkb(polygon(SQUARE)), to_wkb(polygon(box(175, 0, 185, 1))), to_wkb(point(3, 4))]
+    assert bounds_many(wkbs) == [[0, 0, 2, 2], [175, 0, -175, 1], [3, 4, 3, 4]]
+
+
+def test_nothing_in_nothing_out() -> None:
+    """No geometries are no error."""
+    assert to_wkb_many([]) == []
+    assert bounds_many([]) == []
+
+
+# --- Whatever may come ------------------------------------------------------------------------------------------------
+
+numbers = st.one_of(
+    st.integers(-400, 400),
+    st.floats(-200, 200),
+    st.sampled_from([0, 180, -180, 90, -90, True, None, "1", 1e30]),
+)
+positions = st.lists(numbers, min_size=1, max_size=4) | st.tuples(st.integers(-181, 181), st.integers(-90, 90)).map(
+    list
+)
+lines = st.lists(positions, max_size=6)
+rings = lines.map(lambda ring: [*ring, ring[0]] if ring else ring)
+polygons = st.lists(rings, max_size=3)
+simple = st.one_of(
+    st.builds(lambda c: {"type": "Point", "coordinates": c}, positions),
+    st.builds(lambda t, c: {"type": t, "coordinates": c}, st.sampled_from(["LineString", "MultiPoint"]), lines),
+    st.builds(lambda t, c: {"type": t, "coordinates": c}, st.sampled_from(["Polygon", "MultiLineString"]), polygons),
+    st.builds(lambda c: {"type": "MultiPolygon", "coordinates": c}, st.lists(polygons, max_size=2)),
+)
+geometries = st.one_of(simple, st.builds(lambda g: {"type": "GeometryCollection", "geometries": g}, st.lists(simple)))
+sane = st.lists(st.tuples(st.integers(-360, 360), st.integers(-90, 90)).map(list), min_size=3, max_size=9).map(
+    lambda ring: polygon([*ring, ring[0]])
+)
+
+
+def accepted(geometry: Any) -> bool:
+    try:
+        check_geometry(geometry)
+    except BadDocument:
+        return False
+    return True
+
+
+@settings(max_examples=150, deadline=None)
+@given(geometries)
+def test_what_is_accepted_can_be_searched_and_the_quick_way_accepts_no_more(geometry: Any) -> None:
+    """Every accepted geometry has a valid search geometry; the quick way knows no others and gives the same."""
+    [quick] = to_wkb_many([orjson.dumps(geometry)])
+    if not accepted(geometry):
+        assert quick is None
+        return
+    wkb = to_wkb(geometry)
+    assert quick in (None, wkb)
+    assert_searchable(wkb)
+
+
+@settings(max_examples=150, deadline=None)
+@given(sane, st.tuples(st.integers(-180, 180), st.integers(-180, 180)))
+def test_wild_polygons_are_cut_or_refused(geometry: Any, ends: Any) -> None:
+    """Whatever a ring does around the Earth, and whatever its bbox says, there is a geometry or a clear refusal."""
+    try:
+        wkb = to_wkb(geometry, [ends[0], -90, ends[1], 90])
+    except BadDocument:
+        return
+    assert_searchable(wkb)
+
+
+def assert_searchable(wkb: bytes) -> None:
+    shape = shapely.from_wkb(wkb)
+    assert shape.is_valid
+    assert not shape.is_empty
+    assert shape.bounds[0] >= -180
+    assert shape.bounds[2] <= 180
+    assert len(bbox_of(wkb)) == 4

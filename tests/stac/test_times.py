@@ -1,0 +1,170 @@
+"""Instants and intervals."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stacflask.stac.times import format_instant, parse_instant, parse_interval
+from stacflask.values import Interval
+
+
+def at(  # noqa: PLR0917 - as datetime has them
+    year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, microsecond: int = 0
+) -> datetime:
+    return datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)
+
+
+NOON = at(2020, 1, 31, 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2020-01-31T12:00:00Z", NOON),
+        ("2020-01-31t12:00:00z", NOON),
+        ("2020-01-31T12:00:00z", NOON),
+        ("2020-01-31T14:30:00+02:30", NOON),
+        ("2020-01-31t14:30:00.0+02:30", NOON),
+        ("2020-01-31T12:00:00-00:00", NOON),
+        ("2020-01-30T12:01:00-23:59", NOON),
+        ("2020-01-31T12:00:00.1Z", at(2020, 1, 31, 12, 0, 0, 100000)),
+        ("2020-01-31T12:00:00.123456Z", at(2020, 1, 31, 12, 0, 0, 123456)),
+        ("2020-01-31T12:00:00.999999999Z", at(2020, 1, 31, 12, 0, 0, 999999)),
+        ("2024-02-29T00:00:00Z", at(2024, 2, 29)),
+        ("0001-01-01T00:00:00Z", at(1, 1, 1)),
+        ("9999-12-31T23:59:59Z", at(9999, 12, 31, 23, 59, 59)),
+        ("2016-12-31T23:59:60Z", at(2017, 1, 1)),
+        ("2017-01-01T00:59:60.25+01:00", at(2017, 1, 1, 0, 0, 0, 250000)),
+    ],
+)
+def test_instants_are_read_as_rfc_3339_has_them(text: Any, expected: Any) -> None:
+    """Letters of both cases, offsets, fractions and leap seconds come out as the instant they mean, in UTC."""
+    instant = parse_instant(text)
+    assert instant == expected
+    assert instant.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2020",
+        "2020-01-31",
+        "2020-01-31T12:00:00",
+        "2020-01-31T12:00Z",
+        "2020-01-31T12Z",
+        "2020-01-31 12:00:00Z",
+        "2020-01-31T12:00:00+0100",
+        "2020-01-31T12:00:00+01",
+        "2020-01-31T12:00:00+01:60",
+        "2020-01-31T12:00:00+24:00",
+        "2020-01-31T12:00:00,5Z",
+        "2020-01-31T12:00:00.Z",
+        "2020-01-31T12:00:00.1234567890Z",
+        "2020-13-01T12:00:00Z",
+        "2020-00-01T12:00:00Z",
+        "2023-02-29T12:00:00Z",
+        "2020-01-32T12:00:00Z",
+        "2020-01-31T25:00:00Z",
+        "2020-01-31T24:00:00Z",
+        "2020-01-31T12:60:00Z",
+        "2020-01-31T12:00:61Z",
+        "2020-01-31T12:00:60Z",
+        "2020-01-31T23:59:60+01:00",
+        "9999-12-31T23:59:60Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+10:00",
+        "9999-12-31T23:59:59-10:00",
+        "2020-W05-5T12:00:00Z",
+        "20200131T120000Z",
+        "+2020-01-31T12:00:00Z",
+        "2020-01-31T12:00:00Z ",
+        "2020-01-31T12:00:00Z\n",
+        "٢٠٢٠-01-31T12:00:00Z",
+    ],
+)
+def test_anything_else_is_refused(text: Any) -> None:
+    """What RFC 3339 does not know is refused, and the message says what it looks like."""
+    with pytest.raises(ValueError, match="expected an RFC 3339 date and time such as 2020-01-31T12:00:00Z, got "):
+        parse_instant(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2020-01-31T12:00:00Z", Interval(NOON, NOON)),
+        ("2020-01-31T12:00:00Z/2021-01-01T00:00:00Z", Interval(NOON, at(2021, 1, 1))),
+        ("2020-01-31T12:00:00Z/2020-01-31T12:00:00Z", Interval(NOON, NOON)),
+        ("2020-01-31T12:00:00Z/..", Interval(NOON, None)),
+        ("2020-01-31T12:00:00Z/", Interval(NOON, None)),
+        ("../2020-01-31T12:00:00Z", Interval(None, NOON)),
+        ("/2020-01-31T12:00:00Z", Interval(None, NOON)),
+    ],
+)
+def test_intervals_may_be_open_at_one_end(text: Any, expected: Any) -> None:
+    """An instant is an interval of no length; an end may be left open with two dots or nothing."""
+    assert parse_interval(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "..",
+        "/",
+        "../..",
+        "/..",
+        "../",
+        "2020-01-31T12:00:00Z/2020-01-31T12:00:00Z/2020-01-31T12:00:00Z",
+        "2021-01-01T00:00:00Z/2020-01-31T12:00:00Z",
+        "2020-01-31/2021-01-01",
+        "2020-01-31T12:00:00Z/2021",
+        "2020-01-31T12:00:00Z--2021-01-01T00:00:00Z",
+    ],
+)
+def test_what_is_no_interval_is_refused(text: Any) -> None:
+    """Two open ends, three parts, an end before the start and loose dates are refused."""
+    with pytest.raises(ValueError, match="expected "):
+        parse_interval(text)
+
+
+@pytest.mark.parametrize(
+    ("instant", "expected"),
+    [
+        (NOON, "2020-01-31T12:00:00Z"),
+        (NOON.replace(microsecond=500000), "2020-01-31T12:00:00.5Z"),
+        (NOON.replace(microsecond=1), "2020-01-31T12:00:00.000001Z"),
+        (NOON.astimezone(timezone(timedelta(hours=5))), "2020-01-31T12:00:00Z"),
+        (at(7, 1, 1), "0007-01-01T00:00:00Z"),
+    ],
+)
+def test_instants_are_written_short_and_in_utc(instant: Any, expected: Any) -> None:
+    """No digits are written that say nothing."""
+    assert format_instant(instant) == expected
+
+
+def test_an_instant_without_a_zone_is_not_written() -> None:
+    """Nobody guesses a time zone."""
+    with pytest.raises(ValueError, match="time zone"):
+        format_instant(datetime(2020, 1, 1))  # noqa: DTZ001
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_writing_and_reading_an_instant_gives_it_back(instant: Any) -> None:
+    """Nothing is lost down to the microsecond."""
+    assert parse_instant(format_instant(instant)) == instant
+
+
+@given(st.text(max_size=30) | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", fullmatch=True))
+def test_reading_gives_an_instant_or_a_value_error(text: Any) -> None:
+    """No text whatever makes reading fail in another way."""
+    try:
+        instant = parse_instant(text)
+    except ValueError:
+        return
+    assert instant.tzinfo is UTC
