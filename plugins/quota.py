@@ -26,8 +26,8 @@ CACHE = "STACFLASK_QUOTA_CACHE"
 REMEMBERED = 1024  # sets of groups
 
 DOWNLOADS, BYTES = "downloads", "bytes"
-GRAINS = 1000
-"""Into how many stretches a window is divided. Usage is summed up by stretch and counts until all of it is past."""
+GRAINS = 288
+"""Into how many stretches a window is divided, a day into those of five minutes. Usage is summed up by stretch."""
 LARGEST = 10**15 - 1
 """The largest integer that a structured header field can hold (RFC 9651)."""
 MOST = 10**18
@@ -210,6 +210,11 @@ ORDER BY since
 """
 
 BOOK = """
+WITH opened AS (
+    INSERT INTO plugin_quota_openings (principal, collection, item, asset, opened)
+    SELECT :principal, :collection, :item, :asset, statement_timestamp() WHERE :opening
+    ON CONFLICT (principal, collection, item, asset) DO UPDATE SET opened = excluded.opened
+)
 INSERT INTO plugin_quota_usage AS usage (principal, since, downloads, bytes)
 VALUES (
     :principal,
@@ -220,12 +225,6 @@ VALUES (
 ON CONFLICT (principal, since)
 DO UPDATE SET downloads = usage.downloads + excluded.downloads, bytes = usage.bytes + excluded.bytes
 RETURNING xmax = 0 AS fresh
-"""
-
-OPEN = """
-INSERT INTO plugin_quota_openings (principal, collection, item, asset, opened)
-VALUES (:principal, :collection, :item, :asset, statement_timestamp())
-ON CONFLICT (principal, collection, item, asset) DO UPDATE SET opened = excluded.opened
 """
 
 FORGET = (
@@ -272,10 +271,9 @@ class Table:
             short = shortage(limits, usage, cost)
             if short:
                 return short
-            fresh = statements.rows(BOOK, principal=principal, grain=grain(limits), **cost)[0]["fresh"]
-            if not further and DOWNLOADS in limits:
-                statements.rows(OPEN, principal=principal, **_place(asset))
-            if fresh:
+            opening = not further and DOWNLOADS in limits
+            known = {"principal": principal, "opening": opening, "grain": grain(limits)}
+            if statements.rows(BOOK, **known, **cost, **_place(asset))[0]["fresh"]:
                 # Once in a stretch: the other bookings pay nothing for it.
                 _forget(statements, max(horizons(limits).values()), "principal = :principal AND", principal=principal)
         return None
@@ -350,7 +348,7 @@ class Quota:
 
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
-        """Deny if nothing is left, else say how much; what exactly it costs is only known to ``charge``."""
+        """Deny if nothing is left, else remark how much; what exactly it costs is only known to ``charge``."""
         limits = self.table.limits(names(principal))
         if not limits:
             return None
@@ -359,7 +357,7 @@ class Quota:
         short = shortage(limits, usage, least)
         if short:
             return self._refusal(principal, limits, short)
-        return Decision.allow("within quota", headers=fields(limits, usage), counted=True)
+        return Decision.remark("within quota", headers=fields(limits, usage), counted=True)
 
     @hookimpl
     def charge(self, principal: Principal, asset: Asset, portion: Portion) -> Decision | None:

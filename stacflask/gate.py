@@ -42,15 +42,16 @@ SILENCE = Decision.deny("no plugin vouched")
 def settle(decisions: Sequence[Decision]) -> Decision:
     """Weigh the answers of all plugins: the first denial stands, else the first consent, else silence, which refuses.
 
-    A consent keeps the header fields of all consents, and is counted if any of them is.
+    Remarks decide nothing. What is settled as a consent has the header fields of all, and is counted if any of them is.
     """
-    for decision in decisions:
-        if not decision.allowed:
-            return decision
-    if not decisions:
+    denial = next((decision for decision in decisions if decision.allowed is False), None)
+    if denial is not None:
+        return denial
+    consent = next((decision for decision in decisions if decision.allowed), None)
+    if consent is None:
         return SILENCE
     headers = {name: value for decision in reversed(decisions) for name, value in decision.headers.items()}
-    return replace(decisions[0], headers=headers, counted=any(d.counted for d in decisions))
+    return replace(consent, headers=headers, counted=any(decision.counted for decision in decisions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,9 @@ class Gate:
 
     def authorize(self, principal: Principal, asset: Asset) -> Grant:
         """Hear every plugin and grant or refuse. Raises Refused."""
-        decision = settle(self.plugins.hook.authorize(principal=principal, asset=asset))
-        _record("download", principal, decision, collection=asset.collection, item=asset.item, asset=asset.key)
+        answers: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
+        decision = settle(answers)
+        _record("download", principal, decision, **_about(asset), others=_others(answers, decision))
         return Grant(principal, asset, decision)
 
     def resolve(self, grant: Grant) -> Location:
@@ -112,19 +114,29 @@ class Gate:
             principal=grant.principal, asset=grant.asset, portion=portion
         )
         if decision is not None:
-            asset = grant.asset
-            _record("charge", grant.principal, decision, collection=asset.collection, item=asset.item, asset=asset.key)
+            _record("charge", grant.principal, decision, **_about(grant.asset))
 
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Hear every plugin on a change to the catalogue. Raises Refused."""
-        decision = settle(self.plugins.hook.authorize_change(principal=principal, change=change))
-        _record(change.action, principal, decision, collection=change.collection, item=change.item)
+        answers: list[Decision] = self.plugins.hook.authorize_change(principal=principal, change=change)
+        decision = settle(answers)
+        about = {"collection": change.collection, "item": change.item}
+        _record(change.action, principal, decision, **about, others=_others(answers, decision))
 
 
 def _both(conditions: Sequence[Cql2]) -> Cql2 | None:
     if len(conditions) > 1:
         return {"op": "and", "args": list(conditions)}
     return conditions[0] if conditions else None
+
+
+def _about(asset: Asset) -> dict[str, str | None]:
+    return {"collection": asset.collection, "item": asset.item, "asset": asset.key}
+
+
+def _others(answers: Sequence[Decision], settled: Decision) -> str:
+    """Name the reasons of those who would have refused, too: mending one is not enough then."""
+    return "; ".join(answer.reason for answer in answers if answer.allowed is False and answer is not settled)
 
 
 def _record(act: str, principal: Principal, decision: Decision, **about: str | None) -> None:

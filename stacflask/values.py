@@ -113,10 +113,11 @@ class Decision:
 
     ``kind`` says how a denial is told: ``forbidden`` (403) or ``exhausted`` (429). ``code`` is the error's code in the
     answer, ``link`` an address path of this API where the client can change the outcome (a licence to accept).
-    ``headers`` go into the answer either way. ``counted`` forbids caching a consent: every download must come by.
+    ``headers`` go into the answer either way. ``counted`` forbids caching it: every download must come by.
+    ``allowed`` is None for a remark, which adds to what others decide and decides nothing itself.
     """
 
-    allowed: bool
+    allowed: bool | None
     reason: str
     detail: str | None = None
     kind: Literal["forbidden", "exhausted"] = "forbidden"
@@ -131,6 +132,11 @@ class Decision:
     def allow(cls, reason: str, *, headers: Mapping[str, str] = NOTHING, counted: bool = False) -> Decision:
         """Consent. ``counted``: answers must not be cached, because each download is counted."""
         return cls(allowed=True, reason=reason, headers=headers, counted=counted)
+
+    @classmethod
+    def remark(cls, reason: str, *, headers: Mapping[str, str] = NOTHING, counted: bool = False) -> Decision:
+        """Neither consent nor refuse, but add header fields to whatever is decided, or forbid caching it."""
+        return cls(allowed=None, reason=reason, headers=headers, counted=counted)
 
     @classmethod
     def deny(

@@ -241,6 +241,8 @@ def test_restrict_narrows_and_never_widens(plug: Plug, publish) -> None:
     [
         ([], False, "no plugin vouched"),
         ([Decision.allow("a")], True, "a"),
+        ([Decision.remark("a")], False, "no plugin vouched"),
+        ([Decision.remark("a"), Decision.allow("b")], True, "b"),
         ([Decision.allow("a"), Decision.deny("b")], False, "b"),
         ([Decision.deny("a"), Decision.allow("b"), Decision.allow("c")], False, "a"),
         ([Decision.deny("a"), Decision.deny("b")], False, "a"),
@@ -253,8 +255,8 @@ def test_authorize_settles_denials_over_consents(decisions: list[Decision], allo
 
 
 def test_authorize_settled_consent_keeps_all_headers() -> None:
-    """Every consent's header fields reach the client, and one that counts makes the whole counted."""
-    settled = settle([Decision.allow("a", headers={"A": "1"}), Decision.allow("b", headers={"B": "2"}, counted=True)])
+    """Header fields of consents and remarks reach the client, and one that counts makes the whole counted."""
+    settled = settle([Decision.allow("a", headers={"A": "1"}), Decision.remark("b", headers={"B": "2"}, counted=True)])
     assert (settled.headers, settled.counted) == ({"A": "1", "B": "2"}, True)
 
 
