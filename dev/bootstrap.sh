@@ -76,8 +76,18 @@ missing() {
     has_postgis || echo "$(postgis_package)  PostgreSQL with PostGIS, where the catalogue is kept"
     command -v curl >/dev/null || echo "curl  for the commands to try"
     command -v wget >/dev/null || echo "wget  a client the tests download with"
-    [ -x .venv/bin/python ] || "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    [ -x .venv/bin/python ] || can_make_venv || ! is_debians ||
         echo "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv  makes .venv"
+}
+
+can_make_venv() { "$python" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# Debian's packages serve its own Python, and no other.
+is_debians() {
+    case $(command -v "$python") in
+        /usr/bin/*) return 0 ;;
+        *) return 1 ;;
+    esac
 }
 
 names() { printf '%s\n' "$1" | sed 's/  .*//' | tr '\n' ' '; }
@@ -134,7 +144,7 @@ venv_is_whole() {
 }
 
 make_venv() {
-    "$python" -c 'import ensurepip, venv' 2>/dev/null || die \
+    can_make_venv || die \
         "$python can make no virtual environment: it lacks ensurepip." \
         "Install its venv package, or name another interpreter: PYTHON=/usr/bin/python3 make run"
     step "Making .venv" "$python" -m venv --clear .venv

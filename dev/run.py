@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
 def serve(folder: Path, port: int) -> None:
     """Run all there is until the process is told to end, or gunicorn ends by itself (StackError)."""
     if not is_free(port):
-        raise StackError(f"Port {port} is not free on 127.0.0.1. Take another one: PORT={port + 1} make run")
+        other = max(port, 8000) + 1
+        raise StackError(f"Port {port} of 127.0.0.1 is taken, or not yours to take. Another one: PORT={other} make run")
     _say("Starting PostgreSQL and the object store ...")
     with running(folder, keep=True) as stack:
         environ = environ_for(stack, port)
