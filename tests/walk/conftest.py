@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import requests
 
 from dev import demo
 from dev.demo import Download
+from dev.ports import free_port
 from dev.run import environ_for
 from dev.stack import Stack
 from tests.conftest import ROOT, migrate
@@ -42,15 +42,8 @@ class Server:
 
     def workers(self) -> list[int]:
         """Give the process ids of gunicorn's workers."""
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, check=True)
-        return [int(pid) for pid in listed.stdout.split()]
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
 
 
 @contextmanager
