@@ -2,5 +2,7 @@
 
 from stacflask.catalog.cql2.compile import condition
 from stacflask.catalog.cql2.fields import COLLECTION_FIELDS, ITEM_FIELDS, Fields
+from stacflask.catalog.cql2.functions import FUNCTIONS
+from stacflask.catalog.cql2.text import parse
 
-__all__ = ["COLLECTION_FIELDS", "ITEM_FIELDS", "Fields", "condition"]
+__all__ = ["COLLECTION_FIELDS", "FUNCTIONS", "ITEM_FIELDS", "Fields", "condition", "parse"]

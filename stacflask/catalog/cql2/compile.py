@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from stacflask.catalog.cql2 import arithmetic, coercion, comparison, literals, spatial, strings, temporal
-from stacflask.catalog.cql2.limits import MAXIMUM_DEPTH
+from stacflask.catalog.cql2 import arithmetic, arrays, coercion, comparison, literals, spatial, strings, temporal
+from stacflask.catalog.cql2.functions import FUNCTIONS
+from stacflask.catalog.cql2.limits import check_size
 from stacflask.catalog.cql2.problems import Place, Problem
 from stacflask.catalog.cql2.values import Array, Moment, Period, Truth, Value
 
@@ -26,6 +27,7 @@ def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa
     Raises BadQuery: it is no such expression; the message says where, and what was expected there.
     """
     place = Place(parameter)
+    check_size(expression, place)
     try:
         return coercion.truth(_Walk(fields).value(expression, place), None)
     except Problem as problem:
@@ -78,6 +80,16 @@ OPERATORS: Mapping[str, Operator] = {
     **_named(spatial.relate, spatial.RELATIONS),
     **_named(temporal.relate, temporal.RELATIONS),
     "t_disjoint": Operator(temporal.disjoint),
+    "a_equals": Operator(arrays.equals),
+    "a_contains": Operator(arrays.contains),
+    "a_containedBy": Operator(arrays.contained_by),
+    "a_overlaps": Operator(arrays.overlaps),
+}
+
+
+_CALLABLE = {
+    **{name.lower(): operator for name, operator in OPERATORS.items()},
+    **{name: Operator(function.apply, len(function.args), len(function.args)) for name, function in FUNCTIONS.items()},
 }
 
 
@@ -90,8 +102,6 @@ class _Walk:
     def value(self, node: Json, place: Place) -> Value:
         """Give what a part of the expression stands for. Raises BadQuery."""
         place = place.of(node)
-        if place.depth > MAXIMUM_DEPTH:
-            raise place.refuse(f"expected nothing nested deeper than {MAXIMUM_DEPTH}")
         try:
             return self._value(node, place)
         except Problem as problem:
@@ -113,9 +123,9 @@ class _Walk:
         return literals.scalar(node)
 
     def _operation(self, name: str, args: list[Json], place: Place) -> Value:
-        operator = OPERATORS.get(name)
+        operator = _CALLABLE.get(name.lower())
         if operator is None:
-            raise Problem(f"there is no operator or function {name!r}")
+            raise Problem(f"there is no function {name[:40]!r}; there are {', '.join(sorted(FUNCTIONS))}")
         operator.check(name, len(args))
         return operator.apply(*(self.value(arg, place.below("args", index)) for index, arg in enumerate(args)))
 

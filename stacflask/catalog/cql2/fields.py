@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy.dialects.postgresql import JSONB
@@ -46,11 +47,16 @@ class Fields:
 
     def stored(self, name: str) -> Stored:
         """Give the member of the JSON that a name leads to."""
-        check_storable(name)
-        json = self.document
-        for key in name.split("."):
-            json = json.op("->", return_type=JSONB())(constant(key))
-        return Stored(json)
+        return _stored(self.document, name)
+
+
+@lru_cache(maxsize=4096)
+def _stored(document: Sql, name: str) -> Stored:
+    check_storable(name)
+    json = document
+    for key in name.split("."):
+        json = json.op("->", return_type=JSONB())(constant(key))
+    return Stored(json)
 
 
 def _item_times() -> dict[str, Value]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import shapely
 import sqlalchemy as sa
 
-from stacflask.catalog.cql2.calendar import parse_date, parse_timestamp
 from stacflask.catalog.cql2.limits import LARGEST, MAXIMUM_POSITIONS
 from stacflask.catalog.cql2.problems import Problem
-from stacflask.catalog.cql2.sql import CODE_POINTS, TIMESTAMP, Sql
+from stacflask.catalog.cql2.sql import TIMESTAMP, Sql
+from stacflask.catalog.cql2.times import parse_date, parse_timestamp
 from stacflask.catalog.cql2.values import Moment, Number, Shape, Text, Truth
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import check_bbox, spans
@@ -57,21 +57,20 @@ def tagged(value: Document) -> Moment | Shape:
 
 def truth(value: bool) -> Truth:
     """Make a boolean."""
-    return Truth(sa.literal(value, sa.Boolean()), value)
+    return Truth(sa.literal(value, sa.Boolean()))
 
 
 def number(value: float) -> Number:
     """Make a number. Raises Problem: it is too large for arithmetic."""
     if not isfinite(value) or abs(value) > LARGEST:
         raise Problem(f"expected a number between -{LARGEST:g} and {LARGEST:g}")
-    exact = Decimal(str(value))
-    return Number(sa.literal(exact, sa.Numeric()), exact)
+    return Number(literal=Decimal(str(value)))
 
 
 def text(value: str) -> Text:
     """Make a string. Raises Problem: no stored string can be like it."""
     check_storable(value)
-    return Text(sa.literal(value, sa.Text()).collate(CODE_POINTS), value, value)
+    return Text(literal=value, pattern=value)
 
 
 def check_storable(value: str) -> None:

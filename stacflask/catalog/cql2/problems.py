@@ -36,18 +36,17 @@ class Place:
 
     parameter: str
     pointer: str = ""
-    depth: int = 0
     position: int | None = None
 
     def below(self, *keys: str | int) -> Place:
         """Give the place of a member or an element."""
-        return Place(self.parameter, self.pointer + "".join(map(step, keys)), self.depth + 1, self.position)
+        return Place(self.parameter, self.pointer + "".join(map(step, keys)), self.position)
 
     def of(self, node: object) -> Place:
         """Give the same place, known better where ``node`` was made from text."""
         if not isinstance(node, Node):
             return self
-        return Place(self.parameter, self.pointer, self.depth, node.position)
+        return Place(self.parameter, self.pointer, node.position)
 
     def refuse(self, message: str) -> BadQuery:
         """Give the error that says what is wrong here."""

@@ -8,11 +8,9 @@ import unicodedata
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2 import coercion
-from stacflask.catalog.cql2.sql import CODE_POINTS, Sql, constant
+from stacflask.catalog.cql2.sql import CODE_POINTS, UNICODE, Sql, constant
 from stacflask.catalog.cql2.values import Text, Value
 
-_UNICODE = "und-x-icu"
-"""The collation whose upper and lower case follow Unicode in full, with any locale of the database."""
 _FINAL_SIGMA, _SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
 _MARKS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 """Accents, as combining characters. Others, such as the Japanese dakuten, tell letters apart."""
@@ -22,7 +20,7 @@ _DECOMPOSED: Sql = sa.literal_column("NFD")
 
 def casei(value: Value) -> Text:
     """Fold case as Unicode does in full: ß is ss, and a final sigma is a sigma."""
-    sql = coercion.text(value).collate(_UNICODE)
+    sql = coercion.text(value).collate(UNICODE)
     # Upper case unites most of what folding does; letters without a lower case partner need to be lowered before.
     folded = sa.func.lower(sa.func.upper(sa.func.lower(sql)))
     one_sigma = sa.func.translate(folded, constant(_FINAL_SIGMA), constant(_SIGMA), type_=sa.Text())

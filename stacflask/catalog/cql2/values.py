@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from stacflask.catalog.cql2 import calendar
+from stacflask.catalog.cql2 import times
 from stacflask.catalog.cql2.sql import CODE_POINTS, Sql, constant
 
 if TYPE_CHECKING:
@@ -24,22 +24,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string. ``literal`` is set when it stands in the expression itself.
+    """A string: one that SQL computes, or a ``literal`` of the expression itself.
 
-    ``pattern`` is set as well when it is made of such a one: roughly what it comes to.
+    ``pattern`` is roughly what a string comes to that is made of a literal.
     """
 
-    sql: Sql
+    computed: Sql | None = None
     literal: str | None = None
     pattern: str | None = None
+
+    @property
+    def sql(self) -> Sql:
+        """It in SQL. Literals get there late: most of a long list never do, one by one."""
+        if self.computed is not None:
+            return self.computed
+        return sa.literal(self.literal, sa.Text()).collate(CODE_POINTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number, decimal and exact."""
+    """A number, decimal and exact: one that SQL computes, or a ``literal``."""
 
-    sql: Sql
+    computed: Sql | None = None
     literal: Decimal | None = None
+
+    @property
+    def sql(self) -> Sql:
+        """It in SQL."""
+        return self.computed if self.computed is not None else sa.literal(self.literal, sa.Numeric())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,6 @@ class Truth:
     """True, false or unknown."""
 
     sql: Sql
-    literal: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +139,7 @@ class Stored:
     @cached_property
     def moment(self) -> Sql:
         """It as instant: a string that is an RFC 3339 time or date, the latter at its first instant."""
-        return calendar.read(self.content)
+        return times.read(self.content)
 
     @cached_property
     def array(self) -> Sql:

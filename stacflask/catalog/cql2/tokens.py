@@ -1,0 +1,142 @@
+"""The words of cql2-text (OGC 21-065r2, BNF)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from stacflask.catalog.cql2.problems import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stacflask.errors import BadQuery
+
+_START = (
+    ":_A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1ffe\u200c-\u200d\u2070-\u218f"
+    "\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
+)
+_PART = _START + ".0-9\u0300-\u036f\u203f-\u2040"
+_TOKEN = re.compile(
+    rf"""\s*(?:
+        (?P<name>[{_START}][{_PART}]*)
+      | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
+      | (?P<symbol><=|>=|<>|[-+*/%^=<>(),])
+      | (?P<string>'(?:[^'\\]|''|\\.)*')
+      | (?P<quoted>"(?:[^"]|"")+")
+      | (?P<end>\Z)
+      | (?P<other>.)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+T = TypeVar("T")
+KEYWORDS = frozenset({"AND", "OR", "NOT", "LIKE", "BETWEEN", "IN", "IS", "NULL", "DIV", "TRUE", "FALSE"})
+"""Words that no property can have for its name, unless it is quoted."""
+
+_CONTROLS = {"a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "'": "'", "\\": "\\"}
+_ESCAPE = re.compile(r"''|\\(.)", re.DOTALL)
+_EXACT = 2**53
+"""Up to here a float holds every whole number."""
+_SHOWN = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word: what it is, as it stands, and where. Symbols and keywords have themselves as ``kind``, in capitals."""
+
+    kind: str
+    text: str
+    position: int
+
+    @property
+    def shown(self) -> str:
+        """It, for a message."""
+        return "the end" if self.kind == "end" else repr(self.text[:_SHOWN])
+
+
+def split(text: str) -> Iterator[Token]:
+    """Take a text apart. The last token is its end, or ``other``: a character that makes no sense, and then the end."""
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or "end"
+        word = match[kind]
+        capitals = word.upper()
+        if kind == "symbol" or (kind == "name" and capitals in KEYWORDS):
+            kind = capitals
+        yield Token(kind, word, match.start(match.lastgroup or "end"))
+        if kind == "other":
+            yield Token("end", "", len(text))
+            return
+
+
+class Tokens:
+    """The words of a text, and how far it has been read."""
+
+    def __init__(self, text: str, parameter: str) -> None:
+        self._tokens = list(split(text))
+        self._index = 0
+        self._parameter = parameter
+
+    @property
+    def next(self) -> Token:
+        """The word that comes next."""
+        return self._tokens[self._index]
+
+    def follows(self, kind: str) -> bool:
+        """Whether the word after the next one is of this kind."""
+        return self.next.kind != "end" and self._tokens[self._index + 1].kind == kind
+
+    def read(self) -> Token:
+        """Give the next word, and go past it."""
+        token = self.next
+        self._index += token.kind != "end"
+        return token
+
+    def accept(self, kind: str) -> bool:
+        """Go past the next word if it is of this kind."""
+        return self.next.kind == kind and bool(self.read())
+
+    def take(self, kind: str, expected: str) -> Token:
+        """Give the next word, which must be of this kind. Raises BadQuery."""
+        if self.next.kind != kind:
+            raise self.unlike(expected)
+        return self.read()
+
+    def listed(self, read: Callable[[], T], separator: str = "',' or ')'") -> list[T]:
+        """Read one thing or more, with commas between, up to the closing bracket."""
+        things = [read()]
+        while self.accept(","):
+            things.append(read())
+        self.take(")", separator)
+        return things
+
+    def unlike(self, expected: str, token: Token | None = None) -> BadQuery:
+        """Give the error that the next word, or this one, is not what was expected."""
+        token = token or self.next
+        if token.kind == "other" and token.text in "'\"":
+            return self.refuse("expected a closing quote for the one that begins here", token)
+        return self.refuse(f"expected {expected}, got {token.shown}", token)
+
+    def refuse(self, message: str, token: Token | None = None) -> BadQuery:
+        """Give an error at the next word, or at this one."""
+        return Place(self._parameter, position=(token or self.next).position).refuse(message)
+
+
+def number(digits: str) -> float:
+    """Read a number; whole ones stay whole."""
+    value = float(digits)
+    return int(value) if digits.isdecimal() and value <= _EXACT else value
+
+
+def string(quoted: str) -> str:
+    r"""Read a string literal.
+
+    ``''`` and ``\'`` are a quote, ``\\`` is a backslash, and ``\a \b \t \n \v \f \r`` are control characters. A
+    backslash in front of anything else stays, so that patterns can have ``\%`` and ``\_``.
+    """
+    return _ESCAPE.sub(lambda match: "'" if match[0] == "''" else _CONTROLS.get(match[1], match[0]), quoted[1:-1])
+
+
+def identifier(quoted: str) -> str:
+    """Read a name in double quotes."""
+    return quoted[1:-1].replace('""', '"')
