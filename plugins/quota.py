@@ -30,8 +30,8 @@ GRAINS = 288
 """Into how many stretches a window is divided, a day into those of five minutes. Usage is summed up by stretch."""
 LARGEST = 10**15 - 1
 """The largest integer that a structured header field can hold (RFC 9651)."""
-MOST = 10**18
-"""The largest limit."""
+UNLIMITED = 10**18
+"""A limit that is none: it outdoes all others."""
 
 
 def create_plugin(environ: Mapping[str, str]) -> Quota:
@@ -79,9 +79,9 @@ def combined(rows: Sequence[Mapping[str, Any]]) -> Limits:
 
 
 def _largest(rows: Sequence[Mapping[str, Any]], dimension: str) -> Limit | None:
-    """Give the limit that grants most per time, and the larger one of two that grant alike; None: any is unlimited."""
+    """Give the limit that grants most per time, and the larger one of two that grant alike; None: not limited."""
     limits = [Limit(row[dimension], row["window_seconds"]) for row in rows if row[dimension] is not None]
-    if not limits or len(limits) < len(rows):
+    if not limits or any(limit.amount >= UNLIMITED for limit in limits):
         return None
     return max(limits, key=lambda limit: (limit.amount / limit.window, limit.amount))
 
@@ -433,13 +433,17 @@ def _given_group(_: click.Context, __: click.Parameter, group: str) -> str:
     return group
 
 
-def _given_size(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+def _given_amount(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text.lower() == "unlimited":
+        return UNLIMITED
     try:
-        number = None if text is None else size(text)
+        number = size(text) if option.name == "volume" else int(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    if number is not None and number > MOST:
-        raise click.BadParameter("expected at most 1000PB")
+    if not 0 <= number < UNLIMITED:
+        raise click.BadParameter("expected at least 0, and less than a billion billions")
     return number
 
 
@@ -455,12 +459,12 @@ def _given_window(_: click.Context, __: click.Parameter, text: str) -> int:
 
 @click.command("set")
 @click.argument("group", callback=_given_group)
-@click.option("--downloads", type=click.IntRange(0, MOST), help="How many downloads.")
-@click.option("--bytes", "volume", callback=_given_size, help="How much: 500GB, 1.5TiB.")
+@click.option("--downloads", callback=_given_amount, help="How many downloads, or unlimited.")
+@click.option("--bytes", "volume", callback=_given_amount, help="How much: 500GB, 1.5TiB, or unlimited.")
 @click.option("--window", default="24h", show_default=True, callback=_given_window, help="In what time: 15m, 24h, 30d.")
 @click.pass_obj
 def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int | None, window: int) -> None:
-    """Limit GROUP; what is not given is not limited. Special: * is everybody, @ everybody with credentials."""
+    """Limit GROUP. Who is in several groups has the largest limits. Special: * is everybody, @ who has credentials."""
     if downloads is None and volume is None:
         raise click.UsageError("say --downloads or --bytes, or both; unset takes limits away")
     plugin.table.set(group, downloads, volume, window)
@@ -482,9 +486,16 @@ def list_limits(plugin: Quota, /) -> None:
     layout = "{:<20}  {:>10}  {:>10}  {:>6}".format
     click.echo(layout("GROUP", "DOWNLOADS", "BYTES", "WINDOW"))
     for row in plugin.table.all():
-        downloads = "-" if row["downloads"] is None else row["downloads"]
-        volume = "-" if row["bytes"] is None else spelled(row["bytes"])
-        click.echo(layout(row["group_name"], downloads, volume, written(row["window_seconds"])))
+        amounts = [_shown(dimension, row[dimension]) for dimension in (DOWNLOADS, BYTES)]
+        click.echo(layout(row["group_name"], *amounts, written(row["window_seconds"])))
+
+
+def _shown(dimension: str, amount: int | None) -> str:
+    if amount is None:
+        return "-"
+    if amount >= UNLIMITED:
+        return "unlimited"
+    return spelled(amount) if dimension == BYTES else str(amount)
 
 
 @click.command("show")
@@ -500,9 +511,8 @@ def show_usage(plugin: Quota, /, principal: str, groups: tuple[str, ...]) -> Non
     layout = "{:<10}  {:>10}  {:>10}  {:>10}  {:>6}".format
     click.echo(layout("", "LIMIT", "USED", "LEFT", "WINDOW"))
     for dimension, now in state(limits, plugin.table.usage(principal, limits)).items():
-        numbers = [now["limit"], now["used"], now["left"]]
-        shown = [spelled(n) for n in numbers] if dimension == BYTES else numbers
-        click.echo(layout(dimension, *shown, written(now["window"])))
+        amounts = [_shown(dimension, now[name]) for name in ("limit", "used", "left")]
+        click.echo(layout(dimension, *amounts, written(now["window"])))
 
 
 @click.command("prune")

@@ -22,8 +22,8 @@ def upgrade() -> None:
     op.create_table(
         "plugin_quota_limits",
         name("group_name", comment="or * everybody, @ anybody known"),
-        sa.Column("downloads", sa.BigInteger, comment="null: not limited"),
-        sa.Column("bytes", sa.BigInteger, comment="null: not limited"),
+        sa.Column("downloads", sa.BigInteger, comment="null: no word on it"),
+        sa.Column("bytes", sa.BigInteger, comment="null: no word on it"),
         sa.Column("window_seconds", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("group_name", name="plugin_quota_limits_pkey"),
     )

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from plugins.quota import (
     BYTES,
     DOWNLOADS,
+    UNLIMITED,
     Limit,
     Limits,
     Quota,
@@ -239,6 +240,18 @@ def test_special_groups(gate: Gate, plugin: Quota, run: Run) -> None:
     assert plugin.authorize(ANONYMOUS, asset()) is None
 
 
+def test_a_group_without_limits_among_groups_that_have_them(gate: Gate, plugin: Quota, run: Run) -> None:
+    """Unlimited must be said; a group that says nothing on bytes leaves them as the others have them."""
+    run("set", "*", "--downloads", "0", "--bytes", "100")
+    run("set", "members", "--downloads", "unlimited")
+    download(gate, JANE)
+    assert used(plugin) == {"bytes": 100}
+    refused(gate, JANE)
+    run("set", "members", "--downloads", "unlimited", "--bytes", "unlimited")
+    download(gate, JANE)
+    assert "unlimited" in run("list").stdout
+
+
 def test_the_window_rolls(gate: Gate, run: Run, storage: Storage) -> None:
     """What was taken comes back when its time has passed, one by one; the wait that was told is long enough."""
     run("set", "members", "--downloads", "2", "--window", "1h")
@@ -388,7 +401,7 @@ def test_the_operator_sees_limits_and_use(gate: Gate, run: Run) -> None:
     assert lines == [["*", "1", "-", "30d"], ["members", "5", "1.5", "TB", "30d"]]
     shown = run("show", "jane", "--group", "members").stdout.splitlines()[1:]
     assert shown[0].split() == ["downloads", "5", "1", "4", "30d"]
-    assert len(shown) == 1  # everybody's row does not limit bytes, so nobody's are limited
+    assert shown[1].split() == ["bytes", "1.5", "TB", "100", "B", "1.5", "TB", "30d"]
     assert run("show", "anonymous").stdout.splitlines()[1].split() == ["downloads", "1", "0", "1", "30d"]
 
 
@@ -431,14 +444,15 @@ def row(downloads: int | None, volume: int | None, window: int) -> dict[str, int
         ([], {}),
         ([row(5, None, DAY)], {DOWNLOADS: Limit(5, DAY)}),
         ([row(5, 10, DAY), row(7, 9, DAY)], {DOWNLOADS: Limit(7, DAY), BYTES: Limit(10, DAY)}),
-        ([row(5, 10, DAY), row(None, 9, DAY)], {BYTES: Limit(10, DAY)}),
+        ([row(5, 10, DAY), row(None, 9, DAY)], {DOWNLOADS: Limit(5, DAY), BYTES: Limit(10, DAY)}),
+        ([row(5, 10, DAY), row(UNLIMITED, 9, 3600)], {BYTES: Limit(9, 3600)}),
         ([row(100, None, DAY), row(10, None, 3600)], {DOWNLOADS: Limit(10, 3600)}),
         ([row(24, None, DAY), row(1, None, 3600)], {DOWNLOADS: Limit(24, DAY)}),
         ([row(0, 0, DAY)], {DOWNLOADS: Limit(0, DAY), BYTES: Limit(0, DAY)}),
     ],
 )
 def test_the_largest_limit_wins(rows: list[Mapping[str, Any]], limits: Limits) -> None:
-    """Each dimension for itself: what grants most per time, the larger one if equal; unlimited is largest."""
+    """Each dimension for itself: what grants most per time, the larger one if equal; unlimited is largest of all."""
     assert combined(rows) == limits
 
 
