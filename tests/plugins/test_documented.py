@@ -1,0 +1,47 @@
+"""docs/plugins.md tells all that the policy plugins can be told."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from plugins.api_keys import ApiKeys
+from plugins.collection_groups import CollectionGroups
+from plugins.licence import Licences
+from plugins.quota import Quota
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "plugins.md").read_text()
+PLUGINS = ("api_keys", "collection_groups", "licence", "quota")
+VARIABLES = [
+    name
+    for plugin in PLUGINS
+    for name in re.findall(r'"(STACFLASK_\w+)"', (ROOT / "plugins" / f"{plugin}.py").read_text())
+]
+COMMANDS = [
+    f"{group.name} {command}"
+    for plugin in (ApiKeys(), CollectionGroups(), Licences(), Quota())
+    for group in plugin.extend_cli()
+    if isinstance(group, click.Group)
+    for command in group.commands
+]
+ENDPOINTS = [f"{e.method} {e.path}" for plugin in (Licences(), Quota()) for e in plugin.extend_api()]
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_each_setting_is_documented(variable: str) -> None:
+    """Every variable that a plugin reads is told."""
+    assert f"`{variable}`" in DOCS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_shown(command: str) -> None:
+    """Every command stands there as it is typed."""
+    assert f"    stacflask {command}" in DOCS
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_each_address_is_documented(endpoint: str) -> None:
+    """Every address that a plugin adds is told."""
+    assert f"`{endpoint}`" in DOCS
