@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import array
 
 from stacflask.catalog.cql2 import coercion
 from stacflask.catalog.cql2.limits import LARGEST
-from stacflask.catalog.cql2.values import Number, Value
+from stacflask.catalog.cql2.sql import Sql, once
+from stacflask.catalog.cql2.values import Number, Stored, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stacflask.catalog.cql2.sql import Sql
 
-_EXPONENT = 690
+_EXPONENT = 230
 """e to this power is about the largest number."""
+_PLACES = 100
+"""Decimal places that count."""
 
 
 def compute(symbol: str, left: Value, right: Value) -> Number:
     """Compute one operation."""
-    return Number(_OPERATIONS[symbol](_bounded(left, 0), _bounded(right, 1)))
+    return Number(_OPERATIONS[symbol](_operand(left, 0), _operand(right, 1)))
 
 
-def _bounded(value: Value, argument: int) -> Sql:
-    """Read a number; one too large is null. The operand is written once, so that what is nested does not grow."""
+def _operand(value: Value, argument: int) -> Sql:
+    """Read a number. Only those from elsewhere need bounds: results keep them, for there are few operations."""
     sql = coercion.number(value, argument)
-    if isinstance(value, Number) and value.literal is not None:
-        return sql
+    return _bounded(sql) if isinstance(value, Stored) else sql
+
+
+def _bounded(sql: Sql) -> Sql:
+    """Give a number that is not too large, or null; one too small is 0."""
+    sql = sa.func.round(sql, _PLACES, type_=sa.Numeric())
     for limit, bound in ((LARGEST, sa.func.least), (-LARGEST, sa.func.greatest)):
         end = sa.literal(limit, sa.Numeric())
         sql = sa.func.nullif(bound(sql, end), end, type_=sa.Numeric())
@@ -53,15 +59,12 @@ def _whole_quotient(left: Sql, right: Sql) -> Sql:
     return sa.func.div(left, _nonzero(right), type_=sa.Numeric())
 
 
-def _power(left: Sql, right: Sql) -> Sql:
-    """Raise to a power, where the result is real and not too large. A row of its own computes the operands once."""
-    columns = sa.column("base", sa.Numeric()), sa.column("exponent", sa.Numeric())
-    row = sa.func.unnest(array([left]), array([right])).table_valued(*columns).render_derived()
-    base, exponent = row.c.base, row.c.exponent
+def _power(base: Sql, exponent: Sql) -> Sql:
+    """Raise to a power, where the result is real and not too large."""
     size = sa.func.abs(exponent * sa.func.ln(sa.func.abs(base)))
     real = sa.or_(base > 0, exponent == sa.func.trunc(exponent))
     possible = sa.case((base == 0, exponent >= 0), else_=sa.and_(real, size < _EXPONENT))
-    return sa.select(sa.case((possible, sa.func.power(base, exponent, type_=sa.Numeric())))).scalar_subquery()
+    return sa.case((possible, sa.func.power(base, exponent, type_=sa.Numeric())))
 
 
 _OPERATIONS: dict[str, Callable[[Sql, Sql], Sql]] = {
@@ -71,6 +74,5 @@ _OPERATIONS: dict[str, Callable[[Sql, Sql], Sql]] = {
     "/": _quotient,
     "%": _remainder,
     "div": _whole_quotient,
-    "^": _power,
+    "^": partial(once, _power),
 }
-SYMBOLS = tuple(_OPERATIONS)

@@ -93,7 +93,7 @@ def _element(value: Value, node: Json) -> Sql:
         return _built(value)
     if not isinstance(node, dict) or not {"property", "op", "interval"} & node.keys():
         return sa.literal(_bare(node), JSONB())
-    if isinstance(value, Text | Number | Truth):
+    if isinstance(value, Text | Number):
         return sa.func.to_jsonb(value.sql)
     raise Problem(f"{NAMES[type(value)]} cannot be an element of an array unless it is literal")
 

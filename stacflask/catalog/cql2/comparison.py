@@ -6,10 +6,10 @@ Stored values of another type than they are compared with are unknown; a literal
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from stacflask.catalog.cql2 import coercion
 from stacflask.catalog.cql2.coercion import NAMES, unlike
@@ -73,6 +73,12 @@ _RULES: dict[type, Callable[[str, Value, Value], Sql]] = {
     Moment: _moments,
 }
 
+_KINDS: dict[type, tuple[Callable[..., Sql], sa.types.TypeEngine[Any]]] = {
+    Text: (coercion.text, sa.Text()),
+    Number: (coercion.number, sa.Numeric()),
+    Truth: (coercion.truth, sa.Boolean()),
+}
+
 
 def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
     """Compare two instants; with a literal DATE, by the day (in UTC) on which the other one falls."""
@@ -95,12 +101,10 @@ def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
 
 def between(value: Value, low: Value, high: Value | None = None) -> Truth:
     """Whether ``low <= value <= high``. Older clients send both bounds as one array."""
-    if isinstance(low, Array):
-        if high is not None or len(low.members) != 2:  # noqa: PLR2004
-            raise Problem("expected a lower and an upper bound", 1)
+    if isinstance(low, Array) and high is None and len(low.members) == len(("low", "high")):
         low, high = low.members
-    if high is None:
-        raise Problem("expected a lower and an upper bound")
+    if isinstance(value, Truth) or high is None:
+        raise Problem("between takes a number, a string or a time, and its lower and upper bound")
     return Truth(sa.and_(compare(">=", value, low).sql, compare("<=", value, high).sql))
 
 
@@ -108,22 +112,30 @@ def is_in(value: Value, members: Value) -> Truth:
     """Whether any of ``members`` equals ``value``."""
     if not isinstance(members, Array):
         raise unlike(Array, members, 1)
-    return Truth(sa.or_(sa.false(), *_equal_to_any(value, members.members)))
+    if type(value) in _KINDS:
+        tests = [_any_of(type(value), value, members.members)] if members.members else []
+    else:
+        tests = list(_equal_to_any(value, members.members))
+    return Truth(sa.or_(sa.false(), *tests))
 
 
 def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Sql]:
-    """Strings and numbers that stand in the expression go to the database as one array, however many they are."""
-    alike = (Text, Number) if isinstance(value, Stored) else (type(value),)
-    texts = [member.literal for member in members if isinstance(member, Text) and member.literal is not None]
-    if texts and Text in alike:
-        yield coercion.text(value) == sa.any_(sa.literal(texts, ARRAY(sa.Text())))
-    numbers = [member.literal for member in members if isinstance(member, Number) and member.literal is not None]
-    if numbers and Number in alike:
-        yield coercion.number(value) == sa.any_(sa.literal(numbers, ARRAY(sa.Numeric())))
-    for member in members:
-        done = isinstance(member, Text | Number) and type(member) in alike and member.literal is not None
-        if not done:
-            yield compare("=", value, member).sql
+    """Compare a stored value with those of each type at once, and with what may be of any type one by one."""
+    kinds = tuple(_KINDS) if isinstance(value, Stored) else ()
+    for kind in kinds:
+        same = tuple(member for member in members if isinstance(member, kind))
+        if same:
+            yield _any_of(kind, value, same)
+    yield from (compare("=", value, member).sql for member in members if not isinstance(member, kinds))
+
+
+def _any_of(kind: type, value: Value, members: tuple[Value, ...]) -> Sql:
+    """Compare with values of one type. If all stand in the expression, they go to the database as one parameter."""
+    read, sql_type = _KINDS[kind]
+    literals = [getattr(member, "literal", None) for member in members]
+    if None in literals:
+        return read(value) == sa.any_(array([read(member, 1) for member in members]))
+    return read(value) == sa.any_(sa.literal(literals, ARRAY(sql_type)))
 
 
 def like(value: Value, pattern: Value) -> Truth:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2 import arithmetic, arrays, coercion, comparison, literals, spatial, strings, temporal
 from stacflask.catalog.cql2.functions import FUNCTIONS
-from stacflask.catalog.cql2.limits import check_size
 from stacflask.catalog.cql2.problems import Place, Problem
+from stacflask.catalog.cql2.size import check_size
 from stacflask.catalog.cql2.values import Array, Moment, Period, Truth, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from stacflask.catalog.cql2.fields import Fields
     from stacflask.values import Cql2, Json
@@ -36,11 +36,15 @@ def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator: how many operands it takes (``most`` is None: any number), and what it makes of their values."""
+    """An operator: what it makes of its operands' values, and how many it takes (``most`` is None: any number).
+
+    ``weight`` says how deep its SQL is nested: SQLAlchemy is recursive, and must not run out of stack.
+    """
 
     apply: Callable[..., Value]
     least: int = 2
     most: int | None = 2
+    weight: int = 1
 
     def check(self, name: str, given: int) -> None:
         """Check the number of operands. Raises Problem."""
@@ -61,8 +65,8 @@ def _negation(value: Value) -> Truth:
     return Truth(sa.not_(coercion.truth(value)))
 
 
-def _named(function: Callable[..., Value], names: Any) -> dict[str, Operator]:
-    return {name: Operator(partial(function, name)) for name in names}
+def _named(function: Callable[..., Value], names: Iterable[str], weight: int = 1) -> dict[str, Operator]:
+    return {name: Operator(partial(function, name), weight=weight) for name in names}
 
 
 OPERATORS: Mapping[str, Operator] = {
@@ -74,9 +78,11 @@ OPERATORS: Mapping[str, Operator] = {
     "in": Operator(comparison.is_in),
     "like": Operator(comparison.like),
     "isNull": Operator(comparison.is_null, 1, 1),
-    "casei": Operator(strings.casei, 1, 1),
-    "accenti": Operator(strings.accenti, 1, 1),
-    **_named(arithmetic.compute, arithmetic.SYMBOLS),
+    "casei": Operator(strings.casei, 1, 1, weight=7),
+    "accenti": Operator(strings.accenti, 1, 1, weight=4),
+    **_named(arithmetic.compute, ("+", "-", "*")),
+    **_named(arithmetic.compute, ("/", "%", "div"), weight=2),
+    **_named(arithmetic.compute, ("^",), weight=5),
     **_named(spatial.relate, spatial.RELATIONS),
     **_named(temporal.relate, temporal.RELATIONS),
     "t_disjoint": Operator(temporal.disjoint),
@@ -89,7 +95,10 @@ OPERATORS: Mapping[str, Operator] = {
 
 _CALLABLE = {
     **{name.lower(): operator for name, operator in OPERATORS.items()},
-    **{name: Operator(function.apply, len(function.args), len(function.args)) for name, function in FUNCTIONS.items()},
+    **{
+        name: Operator(function.apply, len(function.args), len(function.args), weight=4)
+        for name, function in FUNCTIONS.items()
+    },
 }
 
 
@@ -102,6 +111,7 @@ class _Walk:
     def value(self, node: Json, place: Place) -> Value:
         """Give what a part of the expression stands for. Raises BadQuery."""
         place = place.of(node)
+        place.check_depth()
         try:
             return self._value(node, place)
         except Problem as problem:
@@ -127,7 +137,8 @@ class _Walk:
         if operator is None:
             raise Problem(f"there is no function {name[:40]!r}; there are {', '.join(sorted(FUNCTIONS))}")
         operator.check(name, len(args))
-        return operator.apply(*(self.value(arg, place.below("args", index)) for index, arg in enumerate(args)))
+        places = (place.below("args", index, deeper=operator.weight) for index in range(len(args)))
+        return operator.apply(*map(self.value, args, places))
 
     def _array(self, node: list[Json], place: Place) -> Array:
         return Array(tuple(self.value(member, place.below(index)) for index, member in enumerate(node)), node)

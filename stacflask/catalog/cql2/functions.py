@@ -10,7 +10,7 @@ from geoalchemy2 import Geography
 
 from stacflask.catalog.cql2 import coercion, times
 from stacflask.catalog.cql2.problems import Problem
-from stacflask.catalog.cql2.sql import CODE_POINTS, UNICODE, Sql, constant
+from stacflask.catalog.cql2.sql import CODE_POINTS, UNICODE, Sql, constant, once
 from stacflask.catalog.cql2.values import Moment, Number, Shape, Stored, Text, Value
 
 if TYPE_CHECKING:
@@ -95,11 +95,16 @@ def _ago(days: Value) -> Moment:
 # --- Types ------------------------------------------------------------------------------------------------------------
 
 
+def _number_in(text: Sql) -> Sql:
+    return sa.case((text.regexp_match(constant(_NUMBER)), sa.cast(text, sa.Numeric())))
+
+
 def _to_number(value: Value) -> Number:
     if isinstance(value, Number):
         return value
-    text = value.content if isinstance(value, Stored) else coercion.text(value)
-    return Number(sa.case((text.regexp_match(constant(_NUMBER)), sa.cast(text, sa.Numeric()))))
+    if isinstance(value, Stored):
+        return Number(_number_in(value.content))
+    return Number(once(_number_in, coercion.text(value)))
 
 
 def _to_string(value: Value) -> Text:
@@ -111,7 +116,7 @@ def _to_string(value: Value) -> Text:
 
 def _to_datetime(value: Value) -> Moment:
     if isinstance(value, Text) and value.literal is None:
-        return Moment(times.read(value.sql))
+        return Moment(once(times.read, value.sql))
     return coercion.moment(value)
 
 

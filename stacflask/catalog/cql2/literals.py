@@ -57,7 +57,7 @@ def tagged(value: Document) -> Moment | Shape:
 
 def truth(value: bool) -> Truth:
     """Make a boolean."""
-    return Truth(sa.literal(value, sa.Boolean()))
+    return Truth(literal=value)
 
 
 def number(value: float) -> Number:

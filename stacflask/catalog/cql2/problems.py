@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stacflask.catalog.cql2.limits import MAXIMUM_DEPTH
 from stacflask.errors import BadQuery
 from stacflask.stac.grammar import step
 
@@ -32,21 +33,30 @@ class Node(dict[str, object]):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in an expression we are: the way down the JSON, or the position in the text that the JSON was made from."""
+    """Where in an expression we are: the way down the JSON, or the position in the text that it was made from.
+
+    ``depth`` is how deep that is nested.
+    """
 
     parameter: str
     pointer: str = ""
     position: int | None = None
+    depth: int = 0
 
-    def below(self, *keys: str | int) -> Place:
+    def below(self, *keys: str | int, deeper: int = 1) -> Place:
         """Give the place of a member or an element."""
-        return Place(self.parameter, self.pointer + "".join(map(step, keys)), self.position)
+        return Place(self.parameter, self.pointer + "".join(map(step, keys)), self.position, self.depth + deeper)
 
     def of(self, node: object) -> Place:
         """Give the same place, known better where ``node`` was made from text."""
         if not isinstance(node, Node):
             return self
-        return Place(self.parameter, self.pointer, node.position)
+        return Place(self.parameter, self.pointer, node.position, self.depth)
+
+    def check_depth(self) -> None:
+        """Check that this is not too deep. Raises BadQuery."""
+        if self.depth > MAXIMUM_DEPTH:
+            raise self.refuse(f"expected nothing nested deeper than {MAXIMUM_DEPTH}")
 
     def refuse(self, message: str) -> BadQuery:
         """Give the error that says what is wrong here."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Sql: TypeAlias = sa.ColumnElement[Any]
 
@@ -20,3 +24,13 @@ TIMESTAMP = sa.DateTime(timezone=True)
 def constant(text: str) -> Sql:
     """Write ``text`` into the statement itself, quoted: expression indexes match constants, not parameters."""
     return sa.literal(text, sa.Text(), literal_execute=True)
+
+
+def once(make: Callable[..., Sql], *operands: Sql) -> Sql:
+    """Give what ``make`` makes of operands that it mentions more than once.
+
+    They are computed in a row of their own. Written out each time, expressions within each other would grow as 2, 4, 8.
+    """
+    columns = (sa.column(f"operand{index}", operand.type) for index, operand in enumerate(operands))
+    row = sa.func.unnest(*(array([operand]) for operand in operands)).table_valued(*columns).render_derived()
+    return sa.select(make(*row.c)).scalar_subquery()

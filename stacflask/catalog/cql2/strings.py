@@ -12,6 +12,8 @@ from stacflask.catalog.cql2.sql import CODE_POINTS, UNICODE, Sql, constant
 from stacflask.catalog.cql2.values import Text, Value
 
 _FINAL_SIGMA, _SIGMA = "\N{GREEK SMALL LETTER FINAL SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"
+_DOTLESS, _HELD = "\N{LATIN SMALL LETTER DOTLESS I}", "\ufdd0"
+"""Its upper case is I, but it does not fold to i: a code point that is no character holds its place meanwhile."""
 _MARKS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 """Accents, as combining characters. Others, such as the Japanese dakuten, tell letters apart."""
 _COMPOSED: Sql = sa.literal_column("NFC")
@@ -20,11 +22,11 @@ _DECOMPOSED: Sql = sa.literal_column("NFD")
 
 def casei(value: Value) -> Text:
     """Fold case as Unicode does in full: ß is ss, and a final sigma is a sigma."""
-    sql = coercion.text(value).collate(UNICODE)
-    # Upper case unites most of what folding does; letters without a lower case partner need to be lowered before.
-    folded = sa.func.lower(sa.func.upper(sa.func.lower(sql)))
-    one_sigma = sa.func.translate(folded, constant(_FINAL_SIGMA), constant(_SIGMA), type_=sa.Text())
-    return Text(one_sigma.collate(CODE_POINTS), pattern=_pattern(value))
+    held = sa.func.translate(coercion.text(value), constant(_DOTLESS), constant(_HELD), type_=sa.Text())
+    # Upper case unites what folding does, but for letters that have only lower case partners: they are lowered before.
+    folded = sa.func.lower(sa.func.upper(sa.func.lower(held.collate(UNICODE))))
+    whole = sa.func.translate(folded, constant(_FINAL_SIGMA + _HELD), constant(_SIGMA + _DOTLESS), type_=sa.Text())
+    return Text(whole.collate(CODE_POINTS), pattern=_pattern(value))
 
 
 def accenti(value: Value) -> Text:

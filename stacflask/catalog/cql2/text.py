@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from stacflask.catalog.cql2 import wkt
 from stacflask.catalog.cql2.compile import OPERATORS
-from stacflask.catalog.cql2.limits import MAXIMUM_DEPTH, MAXIMUM_LENGTH, check_size
+from stacflask.catalog.cql2.limits import MAXIMUM_DEPTH, MAXIMUM_LENGTH
 from stacflask.catalog.cql2.problems import Node, Place
+from stacflask.catalog.cql2.size import check_size
 from stacflask.catalog.cql2.tokens import Token, Tokens, identifier, number, string
 from stacflask.errors import BadQuery
 

@@ -56,9 +56,15 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """True, false or unknown."""
+    """True, false or unknown: what SQL computes, or a ``literal``."""
 
-    sql: Sql
+    computed: Sql | None = None
+    literal: bool | None = None
+
+    @property
+    def sql(self) -> Sql:
+        """It in SQL."""
+        return self.computed if self.computed is not None else sa.literal(self.literal, sa.Boolean())
 
 
 @dataclass(frozen=True, slots=True)
