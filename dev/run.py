@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dev import postgres
+from dev.demo import names
 from dev.greeting import greeting
 from dev.ports import is_free
 from dev.server import Program, Server
@@ -81,6 +82,8 @@ def environ_for(stack: Stack, port: int) -> dict[str, str]:
     defaults = {
         "WEB_CONCURRENCY": "2",
         "STACFLASK_PLUGINS": ",".join(f"plugins.{name}" for name in PLUGINS),
+        "STACFLASK_COLLECTION_GROUPS_ADMINS": names.OPERATORS_GROUP,
+        "STACFLASK_LICENCE_FREE_ROLES": "thumbnail,overview,metadata",
         "STACFLASK_LOG_FORMAT": "text",
     }
     return {**defaults, **os.environ, **own}

@@ -22,7 +22,7 @@ import click
 
 from plugins._groups import SPECIAL, is_plain
 from plugins._spans import UNITS, cache_seconds, remembered, span
-from stacflask import ANONYMOUS, BadCredentials, Challenge, Cql2, Decision, Principal, hookimpl
+from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,11 +105,6 @@ def check(key: Key, text: str, now: datetime) -> None:
         raise wrong()
     if key.expires is not None and key.expires <= now:
         raise BadCredentials("The API key has expired.")
-
-
-def lacks(principal: Principal, scope: str) -> bool:
-    """Whether the principal came with a key that does not cover ``scope``."""
-    return principal.scheme == SCHEME and not principal.may(scope)
 
 
 def expiry(text: str, now: datetime) -> datetime:
@@ -218,21 +213,6 @@ class ApiKeys:
         return CHALLENGES
 
     @hookimpl
-    def restrict(self, principal: Principal) -> Cql2 | None:
-        """Hide all from a key that may not read."""
-        return False if lacks(principal, "read") else None
-
-    @hookimpl
-    def authorize(self, principal: Principal) -> Decision | None:
-        """Deny a key that may not download; what its holder may is for others to say."""
-        return _denial("download") if lacks(principal, "download") else None
-
-    @hookimpl
-    def authorize_change(self, principal: Principal) -> Decision | None:
-        """Deny a key that may not write; what its holder may is for others to say."""
-        return _denial("write") if lacks(principal, "write") else None
-
-    @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:
         """Add ``stacflask keys``."""
         group = click.Group(
@@ -242,12 +222,6 @@ class ApiKeys:
             context_settings={"obj": self},
         )
         return [group]
-
-
-def _denial(scope: str) -> Decision:
-    return Decision.deny(
-        f"the key lacks scope {scope}", detail=f"Your API key is not meant for this: it lacks the scope {scope!r}."
-    )
 
 
 # --- Commands --------------------------------------------------------------------------------------------------------

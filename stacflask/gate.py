@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SILENCE = Decision.deny("no plugin vouched")
+NOTHING_SEEN = Restriction(items=False, collections=False)
 
 
 def settle(decisions: Sequence[Decision]) -> Decision:
@@ -75,6 +76,8 @@ class Gate:
 
     def restrict(self, principal: Principal) -> Restriction:
         """Say what this principal may see: all conditions joined by AND."""
+        if not principal.may("read"):
+            return NOTHING_SEEN
         if not self.plugins.hook.restrict.get_hookimpls():
             return UNRESTRICTED
         ask = self.plugins.hook.restrict
@@ -85,7 +88,7 @@ class Gate:
 
     def authorize(self, principal: Principal, asset: Asset) -> Grant:
         """Hear every plugin and grant or refuse. Raises Refused."""
-        answers: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
+        answers = _covered(principal, "download") + self.plugins.hook.authorize(principal=principal, asset=asset)
         decision = settle(answers)
         _record("download", principal, decision, **_about(asset), others=_others(answers, decision))
         return Grant(principal, asset, decision)
@@ -118,7 +121,7 @@ class Gate:
 
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Hear every plugin on a change to the catalogue. Raises Refused."""
-        answers: list[Decision] = self.plugins.hook.authorize_change(principal=principal, change=change)
+        answers = _covered(principal, "write") + self.plugins.hook.authorize_change(principal=principal, change=change)
         decision = settle(answers)
         about = {"collection": change.collection, "item": change.item}
         _record(change.action, principal, decision, **about, others=_others(answers, decision))
@@ -128,6 +131,14 @@ def _both(conditions: Sequence[Cql2]) -> Cql2 | None:
     if len(conditions) > 1:
         return {"op": "and", "args": list(conditions)}
     return conditions[0] if conditions else None
+
+
+def _covered(principal: Principal, scope: str) -> list[Decision]:
+    """Deny what the credential at hand is not meant for; what its holder may is for the plugins to say."""
+    if principal.may(scope):
+        return []
+    detail = f"Your credential is not meant for this: it lacks the scope {scope!r}."
+    return [Decision.deny(f"the credential lacks scope {scope}", detail=detail)]
 
 
 def _about(asset: Asset) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ STACFLASK_TEST_DATABASE_URL unless a conftest.py overrides it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,12 @@ from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.storage import PluginStorage
 from stacflask.current import EXTENSION, House
 from stacflask.settings import Settings
-from stacflask.values import Document
 
 if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
+
+    from stacflask.values import Document
 
 VARIABLE = "STACFLASK_TEST_DATABASE_URL"
 Plug = Callable[..., "FlaskClient"]
@@ -68,7 +70,9 @@ def database_url() -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """Give the database, migrated and empty."""
-    engine = create_engine(Settings.from_environ({"DATABASE_URL": database_url}).database_url, pool_size=8, statement_timeout=30)
+    engine = create_engine(
+        Settings.from_environ({"DATABASE_URL": database_url}).database_url, pool_size=8, statement_timeout=30
+    )
     with engine.begin() as connection:
         tables = sa.inspect(connection).get_table_names()
         emptied = [table for table in tables if table not in ("spatial_ref_sys", "alembic_version")]
@@ -89,7 +93,9 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
     built: list[Flask] = []
 
     def make(*plugins: object, environ: dict[str, str] | None = None) -> Flask:
-        settings = Settings.from_environ({"DATABASE_URL": database_url, "STACFLASK_LOG_FORMAT": "text", **(environ or {})})
+        settings = Settings.from_environ(
+            {"DATABASE_URL": database_url, "STACFLASK_LOG_FORMAT": "text", **(environ or {})}
+        )
         app = create_app(settings, loader.manage({_name(plugin): plugin for plugin in plugins}))
         app.testing = False  # errors are answered, as they are in production
         built.append(app)
@@ -122,10 +128,8 @@ def publish(database: Database) -> Callable[..., None]:
             if document["type"] == "Collection":
                 writer.create_collection(document)
                 continue
-            try:
+            with contextlib.suppress(Conflict):
                 writer.create_collection(a_collection(document["collection"]))
-            except Conflict:
-                pass
             writer.create_items(document["collection"], [document])
 
     return put
@@ -134,5 +138,3 @@ def publish(database: Database) -> Callable[..., None]:
 def _name(plugin: object) -> str:
     named = getattr(plugin, "__name__", None) or type(plugin).__name__
     return str(named)
-
-

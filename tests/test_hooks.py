@@ -70,7 +70,7 @@ def calls(hook: str) -> Iterator[str]:
 # The server and the command line are two programs: each begins its plugins itself.
 @pytest.mark.parametrize("hook", sorted(SPECS.keys() - {"startup"}))
 def test_each_hook_is_called_from_one_place(hook: str) -> None:
-    """"When does this fire?" has one answer."""
+    """ "When does this fire?" has one answer."""
     assert len(list(calls(hook))) == 1
 
 

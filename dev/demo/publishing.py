@@ -1,31 +1,36 @@
 """From the demo catalogue to a running house: objects into the bucket, documents through the command line."""
 
 import json
-import subprocess
-import sys
 import tempfile
-from io import BytesIO
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO
 from pathlib import Path
 
 from minio import Minio
 
 from dev.demo.catalogue import Catalogue, catalogue
-from dev.stack import Stack
+from dev.demo.policies import commands
+from dev.stack import Stack, StackError
+from stacflask.cli import run
 
 
 def publish(stack: Stack, environ: dict[str, str]) -> None:
     """Fill the stack's bucket and the house's catalogue; `environ` is what the house's commands run in.
 
-    Can be repeated: what is there already is written again. Raises CalledProcessError when a command fails.
+    Raises StackError when a command fails, as it does where the demo was published before.
     """
     print("Drawing the demo catalogue (some ten seconds) ...", flush=True)
     made = catalogue(stack.bucket)
     client = Minio(stack.s3_endpoint, stack.s3_access_key, stack.s3_secret_key, secure=False, region=stack.s3_region)
     upload(made, client, stack.bucket)
-    with tempfile.TemporaryDirectory() as folder:
-        write(made, Path(folder))
-        for name in ("collections.json", "items.ndjson"):
-            _stacflask("load", str(Path(folder, name)), "--method", "upsert", environ=environ)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(made, folder)
+        files = [str(folder / "collections.json"), str(folder / "items.ndjson")]
+        _stacflask(["load", *files, "--method", "upsert"], environ)
+        print("Giving out keys, rights, a licence and a quota ...", flush=True)
+        for command in commands(folder / "licence.txt"):
+            _stacflask(command, environ)
 
 
 def upload(made: Catalogue, client: Minio, bucket: str) -> None:
@@ -52,5 +57,9 @@ def write_objects(made: Catalogue, folder: Path) -> None:
         path.write_bytes(stored.data)
 
 
-def _stacflask(*arguments: str, environ: dict[str, str]) -> None:
-    subprocess.run([sys.executable, "-m", "stacflask", *arguments], env=environ, check=True)
+def _stacflask(arguments: list[str], environ: dict[str, str]) -> None:
+    """Run one command of the house in this process: two dozen processes would take longer than the work."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
+        code = run(arguments, environ)
+    if code:
+        raise StackError(f"stacflask {' '.join(arguments)} failed: {errors.getvalue() or out.getvalue()}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import psycopg.errors as pg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from stacflask.errors import BadDocument, StacflaskError, Unavailable
@@ -22,13 +24,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+REST = 1.0
+"""Seconds after which a pooled connection is not trusted without asking."""
+
 PATIENCE = 3
 """Seconds to wait for a connection, from the server or from the pool."""
 
 
 def create_engine(url: str, *, pool_size: int, statement_timeout: float) -> Engine:
     """Make the engine of one process. ``statement_timeout`` is in seconds; 0 is none."""
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -44,6 +49,24 @@ def create_engine(url: str, *, pool_size: int, statement_timeout: float) -> Engi
             "tcp_user_timeout": 10_000,
         },
     )
+    sa.event.listen(engine, "checkin", _rested)
+    sa.event.listen(engine, "checkout", _still_alive)
+    return engine
+
+
+def _rested(_: Any, record: Any) -> None:
+    record.info["since"] = time.monotonic()
+
+
+def _still_alive(connection: Any, record: Any, _: Any) -> None:
+    """Ping a connection that has rested for a while; a dead one is replaced before any work is done on it."""
+    if time.monotonic() - record.info.get("since", math.inf) < REST:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except pg.Error as error:
+        raise DisconnectionError from error
 
 
 class Database:
@@ -75,8 +98,6 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Lend a connection with one transaction around the block."""
-        # A dead connection is noticed here, before any of the block's work, which could not be done twice.
-        self.read(lambda connection: connection.execute(sa.text("SELECT 1")))
         with translated(), self.engine.begin() as connection:
             yield connection
 

@@ -235,13 +235,13 @@ def scoped(*scopes: str, scheme: str = "api_key") -> Principal:
         (scoped("write"), False, False, True),
         (scoped("read", "download", "write"), True, True, True),
         (scoped(), False, False, False),
-        (scoped(scheme="oidc"), True, True, True),
+        (scoped(scheme="oidc"), False, False, False),
     ],
 )
 def test_scopes_are_three_different_rights(
     gate: Gate, principal: Principal, sees: bool, downloads: bool, writes: bool
 ) -> None:
-    """A key is limited to its scopes, whatever its holder may; other people's credentials are not judged here."""
+    """A credential is limited to its scopes, whatever its holder may, and whichever plugin recognised it."""
     assert (gate.restrict(principal) == UNRESTRICTED) is sees
     assert granted(lambda: gate.authorize(principal, ASSET)) is downloads
     assert granted(lambda: gate.authorize_change(principal, Change("create", "landsat", "scene"))) is writes

@@ -71,7 +71,7 @@ def wait_until_ready(server: Server, seconds: float = 60) -> None:
         try:
             if requests.get(f"{server.url}/health/ready", timeout=5).status_code == 200:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:
             pass
         time.sleep(0.1)
     raise AssertionError(f"not ready: {server.log.read_text()}")
@@ -81,13 +81,18 @@ def wait_until_ready(server: Server, seconds: float = 60) -> None:
 def own_database(stack: Stack, name: str) -> Iterator[Stack]:
     """Give the stack with another, freshly migrated database in it."""
     base, _, _ = stack.database_url.rpartition("/")
+    administer(stack, f'CREATE DATABASE "{name}"')
+    try:
+        migrate(f"{base}/{name}")
+        yield replace(stack, database_url=f"{base}/{name}")
+    finally:
+        administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def administer(stack: Stack, statement: str) -> None:
+    """Run one statement on a connection of its own: tests stop the database, and end all older ones."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        try:
-            migrate(f"{base}/{name}")
-            yield replace(stack, database_url=f"{base}/{name}")
-        finally:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        connection.execute(statement)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 import requests
@@ -38,7 +39,7 @@ class Traffic:
             self.slowest = max(self.slowest, time.monotonic() - began)
             self.answers[answer] += 1
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
