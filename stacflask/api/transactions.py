@@ -5,18 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-import jsonpatch
-import jsonpointer
-import orjson
 from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from stacflask import current
-from stacflask.api import address, render
+from stacflask.api import address, bodies, edits, render
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.openapi import answer, content
+from stacflask.api.openapi import IF_MATCH, PREFER, answer, content, query, ref
 from stacflask.api.render import GEOJSON, JSON
-from stacflask.errors import BadDocument, BadQuery, PreconditionRequired
+from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired
 from stacflask.stac.checks import check_collection, check_item
 from stacflask.stac.schemas import SchemaChecker
 from stacflask.values import Change, Document, Record
@@ -24,16 +21,15 @@ from stacflask.values import Change, Document, Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stacflask.api.edits import Edit
+
 bp = Blueprint("transactions", __name__, description="Changes to items and collections")
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-NO_CONTENT = answer("It is done.")
+NO_CONTENT = answer("It is done.", ETag="The state it is in now, if it is.")
+CHANGING = (403, 404, 412, 413, 415, 428)
 CREATED = {"Location": "Where it is.", "ETag": "Its state."}
-
-
-def _body(name: str, *media_types: str) -> Any:
-    return bp.doc(requestBody={"required": True, "content": content(name, *media_types or (JSON,))})
 
 
 PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch", JSON_PATCH)}
@@ -42,12 +38,7 @@ PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch",
 
 
 @bp.route("/collections/<collection_id>/items", methods=["POST"])
-@bp.doc(
-    requestBody={
-        "required": True,
-        "content": content({"anyOf": [{"$ref": "#/components/schemas/NewItem"}, {"$ref": "#/components/schemas/NewItems"}]}, JSON, GEOJSON),
-    }
-)
+@bp.takes_body(content({"anyOf": [ref("NewItem"), ref("NewItems")]}, JSON, GEOJSON))
 @bp.describes(403, 404, 409, 413, 415, _201=answer("Created.", "Item", GEOJSON, **CREATED))
 def create_items(collection_id: str) -> Response:
     """Create one item, or all items of a FeatureCollection or none."""
@@ -78,8 +69,8 @@ def _create_many(collection: str, document: Document) -> Response:
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["PUT"])
-@_body("NewItem", JSON, GEOJSON)
-@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Replaced.", "Item", GEOJSON), _204=NO_CONTENT)
+@bp.takes_body(content("NewItem", JSON, GEOJSON))
+@bp.describes(*CHANGING, parameters=(IF_MATCH, PREFER), _200=answer("Replaced.", "Item", GEOJSON), _204=NO_CONTENT)
 def replace_item(collection_id: str, item_id: str) -> Response:
     """Replace an item."""
     _allow_item("replace", collection_id, item_id)
@@ -88,8 +79,8 @@ def replace_item(collection_id: str, item_id: str) -> Response:
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["PATCH"])
-@bp.doc(requestBody={"required": True, "content": PATCH_BODY})
-@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Changed.", "Item", GEOJSON), _204=NO_CONTENT)
+@bp.takes_body(PATCH_BODY)
+@bp.describes(*CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=answer("Changed.", "Item", GEOJSON), _204=NO_CONTENT)
 def update_item(collection_id: str, item_id: str) -> Response:
     """Change parts of an item, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
     _allow_item("update", collection_id, item_id)
@@ -97,7 +88,7 @@ def update_item(collection_id: str, item_id: str) -> Response:
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["DELETE"])
-@bp.describes(403, 404, 412, 428, _204=NO_CONTENT)
+@bp.describes(403, 404, 412, 428, parameters=(IF_MATCH,), _204=NO_CONTENT)
 def delete_item(collection_id: str, item_id: str) -> Response:
     """Delete an item. Its bytes stay in their store."""
     _allow_item("delete", collection_id, item_id)
@@ -110,9 +101,9 @@ def _allow_item(action: Literal["replace", "update", "delete"], collection: str,
     _allow(action, collection, item)
 
 
-def _changed_item(collection: str, item: str, change: Callable[[Document], Document]) -> Response:
-    def checked(present: Document) -> Document:
-        document = _own_hrefs_back(change(present), present, address.item_url(collection, item))
+def _changed_item(collection: str, item: str, edit: Edit) -> Response:
+    def checked(present: Record) -> Document:
+        document = edits.edited(edit, present, render.item(present), address.item_url(collection, item))
         _check_item(document, collection, item)
         return document
 
@@ -124,7 +115,7 @@ def _changed_item(collection: str, item: str, change: Callable[[Document], Docum
 
 
 @bp.route("/collections", methods=["POST"])
-@_body("NewCollection")
+@bp.takes_body(content("NewCollection", JSON))
 @bp.describes(403, 409, 413, 415, _201=answer("Created.", "Collection", **CREATED))
 def create_collection() -> Response:
     """Create a collection."""
@@ -139,8 +130,8 @@ def create_collection() -> Response:
 
 
 @bp.route("/collections/<collection_id>", methods=["PUT"])
-@_body("NewCollection")
-@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Replaced.", "Collection"), _204=NO_CONTENT)
+@bp.takes_body(content("NewCollection", JSON))
+@bp.describes(*CHANGING, parameters=(IF_MATCH, PREFER), _200=answer("Replaced.", "Collection"), _204=NO_CONTENT)
 def replace_collection(collection_id: str) -> Response:
     """Replace a collection's document; its items stay."""
     _allow_collection("replace", collection_id)
@@ -149,8 +140,8 @@ def replace_collection(collection_id: str) -> Response:
 
 
 @bp.route("/collections/<collection_id>", methods=["PATCH"])
-@bp.doc(requestBody={"required": True, "content": PATCH_BODY})
-@bp.describes(403, 404, 412, 413, 415, 428, _200=answer("Changed.", "Collection"), _204=NO_CONTENT)
+@bp.takes_body(PATCH_BODY)
+@bp.describes(*CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=answer("Changed.", "Collection"), _204=NO_CONTENT)
 def update_collection(collection_id: str) -> Response:
     """Change parts of a collection's document."""
     _allow_collection("update", collection_id)
@@ -158,14 +149,11 @@ def update_collection(collection_id: str) -> Response:
 
 
 @bp.route("/collections/<collection_id>", methods=["DELETE"])
-@bp.doc(parameters=[{
-    "name": "force",
-    "in": "query",
-    "required": False,
-    "schema": {"type": "boolean"},
-    "description": "true: delete its items too.",
-}])
-@bp.describes(403, 404, 409, 412, 428, _204=NO_CONTENT)
+@bp.describes(
+    *(403, 404, 409, 412, 428),
+    parameters=(query("force", "true: delete its items too.", {"type": "boolean"}), IF_MATCH),
+    _204=NO_CONTENT,
+)
 def delete_collection(collection_id: str) -> Response:
     """Delete a collection. One that has items is left alone, unless this is forced."""
     _allow_collection("delete", collection_id)
@@ -181,9 +169,9 @@ def _allow_collection(action: Literal["replace", "update", "delete"], collection
     _allow(action, collection)
 
 
-def _changed_collection(collection: str, change: Callable[[Document], Document]) -> Response:
-    def checked(present: Document) -> Document:
-        document = _own_hrefs_back(change(present), present, address.collection_url(collection))
+def _changed_collection(collection: str, edit: Edit) -> Response:
+    def checked(present: Record) -> Document:
+        document = edits.edited(edit, present, render.collection(present), address.collection_url(collection))
         _check_collection(document, collection)
         return document
 
@@ -200,19 +188,8 @@ def _allow(action: Literal["create", "replace", "update", "delete"], collection:
 
 def _document(*media_types: str) -> Document:
     """Read the body as a JSON object. Raises UnsupportedMediaType, BadDocument."""
-    if request.mimetype not in media_types:
-        raise UnsupportedMediaType(f"Content-Type: expected {' or '.join(media_types)}, not {request.mimetype!r}.")
-    parsed = _json()
-    if not isinstance(parsed, dict):
-        raise BadDocument("", "expected a JSON object")
-    return parsed
-
-
-def _json() -> Any:
-    try:
-        return orjson.loads(request.get_data())
-    except orjson.JSONDecodeError as error:
-        raise BadDocument("", f"is not JSON: {error}") from error
+    bodies.expect(*media_types)
+    return bodies.an_object()
 
 
 def _check_item(document: Any, collection: str, item: str | None = None) -> None:
@@ -237,29 +214,17 @@ def _schema_checker() -> SchemaChecker:
     return SchemaChecker()
 
 
-def _own_hrefs_back(document: Document, present: Document, url: str) -> Document:
-    """Take an asset's download address for what it stands for: whoever reads, edits and sends back changes no href."""
-    for key, asset in _objects(document.get("assets")):
-        kept = present.get("assets", {}).get(key, {}).get("href")
-        if kept is not None and asset.get("href") == f"{url}/download/{address.segment(key)}":
-            asset["href"] = kept
-    return document
-
-
-def _objects(value: Any) -> list[tuple[str, dict[str, Any]]]:
-    return [(key, one) for key, one in value.items() if isinstance(one, dict)] if isinstance(value, dict) else []
-
-
-def _patch() -> Callable[[Document], Document]:
+def _patch() -> Edit:
     """Read the body as a patch, by its media type. Raises UnsupportedMediaType, BadDocument."""
+    try:
+        bodies.expect(MERGE_PATCH, JSON, GEOJSON, JSON_PATCH)
+    except UnsupportedMediaType as error:
+        raise _accepting(error) from None
     if request.mimetype == JSON_PATCH:
-        operations = _json()
-        return lambda present: _json_patched(present, operations)
-    if request.mimetype in (MERGE_PATCH, JSON, GEOJSON):
-        patch = _document(MERGE_PATCH, JSON, GEOJSON)
-        return lambda present: merge_patched(present, patch)
-    error = UnsupportedMediaType(f"Content-Type: expected {MERGE_PATCH}, {JSON} or {JSON_PATCH}.")
-    raise _accepting(error)
+        operations = bodies.parsed()
+        return lambda present: edits.json_patched(present, operations)
+    patch = bodies.an_object()
+    return lambda present: edits.merge_patched(present, patch)
 
 
 def _accepting(error: UnsupportedMediaType) -> UnsupportedMediaType:
@@ -269,31 +234,13 @@ def _accepting(error: UnsupportedMediaType) -> UnsupportedMediaType:
     return error
 
 
-def _json_patched(present: Document, operations: Any) -> Document:
-    try:
-        patched = jsonpatch.JsonPatch(operations).apply(present)
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, AttributeError) as error:
-        raise BadDocument("", f"the patch cannot be applied: {error}") from error
-    if not isinstance(patched, dict):
-        raise BadDocument("", "the patch leaves no JSON object")
-    return patched
-
-
-def merge_patched(present: Any, patch: Any) -> Any:
-    """Apply a merge patch (RFC 7396): objects are merged, null removes a member, all else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(present) if isinstance(present, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = merge_patched(merged.get(name), value)
-    return merged
-
-
 def _if_match() -> tuple[str, ...] | None:
-    """Give the states that If-Match names, or None if it was not sent. Raises PreconditionRequired."""
+    """Give the states that If-Match names, or None if it was not sent.
+
+    Raises PreconditionRequired, and PreconditionFailed for ``If-None-Match: *``: what is to be changed is there.
+    """
+    if request.if_none_match.star_tag:
+        raise PreconditionFailed("It exists, and If-None-Match says that it must not.")
     if "If-Match" not in request.headers:
         if current.settings().require_if_match:
             raise PreconditionRequired("If-Match is needed here: the ETag of the state you mean to change.")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    Change = Callable[[Document], Document]
+    Change = Callable[[Record], Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,7 @@ class Writer:
         """Replace an item by what ``change`` makes of it, under a lock. Raises NotFound, PreconditionFailed."""
         with self._database.write() as connection:
             self._share(connection, collection)
-            frame = self._locked(connection, items.c.body, items, _key(collection, item), "item", item, if_match)
-            document = change(documents.original(self._codec.decompress(frame)))
+            document = change(self._locked_item(connection, collection, item, if_match))
             row = self._row(document, collection, self._dictionary(connection, collection))
             connection.execute(sa.update(items).where(_key(collection, item)).values(row.values))
             self._widen(connection, collection, [row])
@@ -83,7 +82,7 @@ class Writer:
     def delete_item(self, collection: str, item: str, if_match: Sequence[str] | None) -> None:
         """Delete an item. Raises NotFound, PreconditionFailed."""
         with self._database.write() as connection:
-            self._locked(connection, items.c.body, items, _key(collection, item), "item", item, if_match)
+            self._locked_item(connection, collection, item, if_match)
             connection.execute(sa.delete(items).where(_key(collection, item)))
 
     # --- Collections
@@ -99,21 +98,16 @@ class Writer:
 
     def change_collection(self, collection: str, change: Change, if_match: Sequence[str] | None) -> Record:
         """Replace a collection's document, keeping its items. Raises NotFound, PreconditionFailed."""
-        where = collections.c.id == collection
         with self._database.write() as connection:
-            frame = self._locked(
-                connection, collections.c.body, collections, where, "collection", collection, if_match
-            )
-            row = self._collection_row(change(documents.original(self._codec.decompress(frame))))
-            connection.execute(sa.update(collections).where(where).values(row))
+            row = self._collection_row(change(self._locked_collection(connection, collection, if_match)))
+            connection.execute(sa.update(collections).where(collections.c.id == collection).values(row))
         return self._collection_record(row)
 
     def delete_collection(self, collection: str, if_match: Sequence[str] | None, *, force: bool) -> None:
         """Delete a collection; with ``force`` its items too. Raises NotFound, PreconditionFailed, Conflict."""
-        where = collections.c.id == collection
         belonging = items.c.collection == collection
         with self._database.write() as connection:
-            self._locked(connection, collections.c.body, collections, where, "collection", collection, if_match)
+            self._locked_collection(connection, collection, if_match)
             count = connection.execute(sa.select(sa.func.count()).select_from(items).where(belonging)).scalar_one()
             if count and not force:
                 raise Conflict(
@@ -121,26 +115,32 @@ class Writer:
                     code="CollectionNotEmpty",
                 )
             connection.execute(sa.delete(items).where(belonging))
-            connection.execute(sa.delete(collections).where(where))
+            connection.execute(sa.delete(collections).where(collections.c.id == collection))
 
     # --- Their parts
 
-    def _locked(
-        self,
-        connection: Connection,
-        column: Any,
-        table: sa.Table,
-        where: sa.ColumnElement[bool],
-        kind: str,
-        name: str,
-        if_match: Sequence[str] | None,
-    ) -> bytes:
-        frame = connection.execute(sa.select(column).select_from(table).where(where).with_for_update()).scalar()
+    def _locked_item(
+        self, connection: Connection, collection: str, item: str, if_match: Sequence[str] | None
+    ) -> Record:
+        frame = self._locked(connection, sa.select(items.c.body).where(_key(collection, item)), if_match)
         if frame is None:
-            raise NotFound(f"There is no {kind} {name!r}.")
-        if if_match is not None and "*" not in if_match and etag_of(frame) not in if_match:
-            raise PreconditionFailed(f"The {kind} has changed since it was read.")
-        return bytes(frame)
+            raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
+        return Record(collection, item, self._codec.decompress(frame), etag_of(frame))
+
+    def _locked_collection(self, connection: Connection, collection: str, if_match: Sequence[str] | None) -> Record:
+        statement = sa.select(collections.c.body).where(collections.c.id == collection)
+        frame = self._locked(connection, statement, if_match)
+        if frame is None:
+            raise NotFound(f"There is no collection {collection!r}.")
+        return Record(collection, collection, self._codec.decompress(frame), etag_of(frame))
+
+    def _locked(
+        self, connection: Connection, statement: sa.Select[bytes], if_match: Sequence[str] | None
+    ) -> bytes | None:
+        frame = connection.execute(statement.with_for_update()).scalar()
+        if frame is not None and if_match is not None and "*" not in if_match and etag_of(frame) not in if_match:
+            raise PreconditionFailed("It has changed since it was read.")
+        return frame
 
     def _share(self, connection: Connection, collection: str) -> None:
         statement = sa.select(collections.c.id).where(collections.c.id == collection)

@@ -1,0 +1,54 @@
+"""Bodies of requests: their media type, and the JSON in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+from flask import request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from stacflask.errors import BadDocument
+
+if TYPE_CHECKING:
+    from stacflask.values import Document
+
+_decode = msgspec.json.Decoder().decode
+"""Exact with whole numbers of any length, which others turn into fractions without a word."""
+
+
+def expect(*media_types: str) -> None:
+    """Refuse a body of another media type, or a compressed one. Raises UnsupportedMediaType."""
+    if request.mimetype not in media_types:
+        raise UnsupportedMediaType(f"Content-Type: expected {' or '.join(media_types)}, got {request.mimetype!r}.")
+    if request.content_encoding not in (None, "", "identity"):
+        raise UnsupportedMediaType(f"Content-Encoding: expected none, got {request.content_encoding!r}.")
+
+
+def parsed() -> Any:
+    """Read the body as JSON. Raises BadDocument."""
+    text = request.get_data()
+    try:
+        return _decode(text)
+    except RecursionError:
+        raise BadDocument("", "is nested too deep") from None
+    except ValueError as error:
+        raise BadDocument("", f"is not JSON: {_explained(text, error)}") from error
+
+
+def _explained(text: bytes, error: ValueError) -> str:
+    """Say what is wrong, with line and column."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as better:
+        return str(better)
+    return str(error)
+
+
+def an_object() -> Document:
+    """Read the body as a JSON object. Raises BadDocument."""
+    body = parsed()
+    if not isinstance(body, dict):
+        raise BadDocument("", "expected a JSON object")
+    return body
