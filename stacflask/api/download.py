@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from flask import Response, request
 from werkzeug.http import http_date
+from werkzeug.routing import BaseConverter
 
 from stacflask import current
 from stacflask.api import ranges
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.openapi import TEXT, answer
+from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
 from stacflask.disposition import content_disposition, filename_of
 from stacflask.errors import BadQuery, NoAnswer, Unavailable
 from stacflask.values import Portion, Redirect
@@ -44,32 +45,38 @@ BYTES = {
 ANSWERS = {
     "_200": BYTES,
     "_206": BYTES,
-    "_304": answer("The client has these bytes already."),
+    "_304": KNOWN,
     "_307": answer("The bytes are at Location, for a while.", None, Location="A temporary address, good for GET."),
-    "_416": answer("The range lies outside the bytes there are."),
 }
-DELIVERY = {
-    "name": "delivery",
-    "in": "query",
-    "required": False,
-    "schema": {**TEXT, "enum": ["stream"]},
-    "description": "stream: send the bytes from here instead of redirecting.",
-}
+PARAMETERS = (
+    query("delivery", "stream: send the bytes from here instead of redirecting.", {**TEXT, "enum": ["stream"]}),
+    header("Range", "One range of bytes, where they are sent from here (RFC 9110, section 14)."),
+    header("If-Range", "The ETag or date that the range is of; of another state, all is sent."),
+    IF_NONE_MATCH,
+    IF_MATCH,
+)
+FAILURES = (403, 404, 412, 416, 429)
 
 
-@bp.route("/collections/<collection_id>/items/<item_id>/download/<path:asset_id>")
-@bp.doc(parameters=[DELIVERY])
-@bp.describes(403, 404, 412, 429, **ANSWERS)
+class Key(BaseConverter):
+    """An asset's key in a path: whatever is left of it, slashes at either end included."""
+
+    part_isolating = False
+    regex = ".+"
+    weight = 200
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>/download/<key:asset_id>")
+@bp.describes(*FAILURES, parameters=PARAMETERS, **ANSWERS)
 def download_item_asset(collection_id: str, item_id: str, asset_id: str) -> Response:
-    """Download an asset of an item."""
+    """Download an asset of an item; HEAD says what it is like, without a redirect."""
     return _download(collection_id, item_id, asset_id)
 
 
-@bp.route("/collections/<collection_id>/download/<path:asset_id>")
-@bp.doc(parameters=[DELIVERY])
-@bp.describes(403, 404, 412, 429, **ANSWERS)
+@bp.route("/collections/<collection_id>/download/<key:asset_id>")
+@bp.describes(*FAILURES, parameters=PARAMETERS, **ANSWERS)
 def download_collection_asset(collection_id: str, asset_id: str) -> Response:
-    """Download an asset of a collection."""
+    """Download an asset of a collection; HEAD says what it is like, without a redirect."""
     return _download(collection_id, None, asset_id)
 
 
@@ -97,12 +104,22 @@ def _wants_stream(collection: str) -> bool:
 
 
 def _answer(grant: Grant, delivery: Delivery) -> Response:
+    """Make the answer and, last of all, book what leaves with it: whatever fails before has cost nothing."""
     if isinstance(delivery, Redirect):
+        response = _for_client(_redirect(grant, delivery), grant)
         current.gate().charge(grant, Portion(0, grant.asset.size))
-        response = _redirect(grant, delivery)
-    else:
-        response = _stream(grant, delivery)
+        return response
+    part = ranges.part_of(delivery)
+    response = _for_client(_stream(grant, delivery, part), grant)
+    if request.method == "GET" and part.status != ranges.NOT_MODIFIED:
+        response.response = _bytes(grant, delivery, part)
+    return response
+
+
+def _for_client(response: Response, grant: Grant) -> Response:
     response.headers.update(grant.decision.headers)
+    # Which of the two it gets depends on the client, see ``_wants_stream``.
+    response.vary.add("User-Agent")
     return response
 
 
@@ -124,21 +141,16 @@ def _redirect(grant: Grant, redirect: Redirect) -> Response:
 # --- 200 and its kin -------------------------------------------------------------------------------------------------
 
 
-def _stream(grant: Grant, stream: Stream) -> Response:
-    part = ranges.part_of(stream)
+def _stream(grant: Grant, stream: Stream, part: ranges.Part) -> Response:
     response = Response(status=part.status, content_type=_media_type(grant.asset))
     # Passed on as it is: not compressed, not counted, not buffered.
     response.direct_passthrough = True
     _describe(response, grant, stream)
-    if part.status == ranges.UNSATISFIABLE:
-        response.headers["Content-Range"] = f"bytes */{stream.length}"
-    if part.status in (ranges.WHOLE, ranges.PART):
+    if part.status != ranges.NOT_MODIFIED:
         response.headers["Content-Length"] = str(part.length)
-        if part.status == ranges.PART:
-            last = part.first + part.length - 1
-            response.headers["Content-Range"] = f"bytes {part.first}-{last}/{stream.length}"
-        if request.method == "GET":
-            response.response = _bytes(grant, stream, part)
+    if part.status == ranges.PART:
+        last = part.first + part.length - 1
+        response.headers["Content-Range"] = f"bytes {part.first}-{last}/{stream.length}"
     return response
 
 
@@ -189,12 +201,17 @@ class Slot:
     _taken = 0
 
     def __init__(self) -> None:
+        self._held = False
+        self.chunks: Iterator[bytes] = iter(())
         with Slot._lock:
             if Slot._taken >= current.settings().max_streams:
                 raise Unavailable("Too many downloads are being streamed just now.", code="TooManyStreams")
             Slot._taken += 1
-        self._held = True
-        self.chunks: Iterator[bytes] = iter(())
+            self._held = True
+
+    def __del__(self) -> None:
+        """Give back the place of an answer that was made and never sent."""
+        self.close()
 
     def __iter__(self) -> Iterator[bytes]:
         return self.chunks

@@ -1,17 +1,22 @@
-"""Conditions and ranges (RFC 9110, sections 13 and 14): which part of a representation an answer holds."""
+"""Byte ranges (RFC 9110, section 14): which part of an object an answer holds."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flask import request
-from werkzeug.http import http_date, is_resource_modified, parse_if_range_header, parse_range_header, unquote_etag
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.http import parse_date
+
+from stacflask.api.conditions import State, not_modified, whole_seconds
 
 if TYPE_CHECKING:
     from stacflask.values import Stream
 
-WHOLE, PART, NOT_MODIFIED, FAILED, UNSATISFIABLE = 200, 206, 304, 412, 416
+WHOLE, PART, NOT_MODIFIED = 200, 206, 304
+_RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,30})\s*-\s*([0-9]{0,30})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,44 +29,33 @@ class Part:
 
 
 def part_of(stream: Stream) -> Part:
-    """Say what the request at hand gets of a stream. Several ranges at once are answered with the whole, as HTTP allows."""
-    if not _modified(stream):
-        failed = "If-Match" in request.headers or "If-Unmodified-Since" in request.headers
-        return Part(FAILED if failed and not _none_match() else NOT_MODIFIED)
-    if request.method == "GET" and "Range" in request.headers and _range_holds(stream):
-        return _ranged(stream)
-    return Part(WHOLE, 0, stream.length)
+    """Say what the request at hand gets of a stream.
 
-
-def _modified(stream: Stream) -> bool:
-    return is_resource_modified(
-        request.environ, etag=_plain(stream.etag), last_modified=stream.last_modified, ignore_if_range=True
-    )
-
-
-def _none_match() -> bool:
-    return "If-None-Match" in request.headers
-
-
-def _plain(etag: str | None) -> str | None:
-    return unquote_etag(etag)[0] if etag else None
+    Several ranges at once are answered with the whole, as HTTP allows.
+    Raises PreconditionFailed, RequestedRangeNotSatisfiable.
+    """
+    if not_modified(State(stream.etag and stream.etag.strip('"'), stream.last_modified)):
+        return Part(NOT_MODIFIED)
+    asked = _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    if request.method != "GET" or asked is None or not _range_holds(stream):
+        return Part(WHOLE, 0, stream.length)
+    return _ranged(asked[1], asked[2], stream.length)
 
 
 def _range_holds(stream: Stream) -> bool:
-    """Whether If-Range, if there is one, names the present state; a weak or older validator does not."""
-    condition = parse_if_range_header(request.headers.get("If-Range"))
-    if condition.etag is not None:
-        return condition.etag == _plain(stream.etag)
-    if condition.date is not None:
-        return stream.last_modified is not None and http_date(condition.date) == http_date(stream.last_modified)
-    return True
+    """Whether If-Range, if there is one, names the present state; a weak ETag or another date does not."""
+    condition = request.headers.get("If-Range")
+    if condition is None or condition.strip() == stream.etag:
+        return True
+    return stream.last_modified is not None and whole_seconds(stream.last_modified) == parse_date(condition)
 
 
-def _ranged(stream: Stream) -> Part:
-    asked = parse_range_header(request.headers.get("Range"))
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
-        return Part(WHOLE, 0, stream.length)
-    span = asked.range_for_length(stream.length)
-    if span is None:
-        return Part(UNSATISFIABLE)
-    return Part(PART, span[0], span[1] - span[0])
+def _ranged(first: str, last: str, length: int) -> Part:
+    """Take the bytes from first to last, both included; without a first, so many at the end."""
+    if not (first or last) or (first and last and int(last) < int(first)):
+        return Part(WHOLE, 0, length)
+    start = int(first) if first else max(0, length - int(last))
+    end = min(length, int(last) + 1) if first and last else length
+    if start >= end:
+        raise RequestedRangeNotSatisfiable(length)
+    return Part(PART, start, end - start)

@@ -10,6 +10,7 @@ from flask import Response, request
 
 from stacflask import current
 from stacflask.api import address
+from stacflask.api.conditions import State, not_modified
 from stacflask.catalog import documents
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
+CODED = ":gzip"
+"""What Flask-Compress adds to the ETag of what it compresses."""
 ALTERNATE_ASSETS = "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json"
 
 Link = dict[str, Any]
@@ -103,7 +106,7 @@ def record(rendered: bytes, kept: Record, media_type: str, status: int = 200) ->
     """Answer with one record, its state as ETag. The address it is asked under is part of what is answered."""
     response = reply(rendered, media_type, status)
     response.set_etag(tag_of(kept))
-    return _conditional(response)
+    return conditional(response)
 
 
 def tag_of(kept: Record) -> str:
@@ -117,16 +120,23 @@ def state_of(tag: str) -> str:
 
 
 def tagged(response: Response) -> Response:
-    """Give an answer an ETag of its bytes, and answer 304 where the client has them."""
+    """Give an answer an ETag of its bytes, and answer 304 where the client has them. Raises PreconditionFailed."""
     response.add_etag()
-    return _conditional(response)
+    return conditional(response)
 
 
-def _conditional(response: Response) -> Response:
-    if request.method in ("GET", "HEAD"):
-        # 304 only: what If-Match has to say is for those who change something.
-        response.make_conditional(request)
+def conditional(response: Response) -> Response:
+    """Answer 304 to a GET or HEAD of what the client has already. Raises PreconditionFailed."""
+    etag, _ = response.get_etag()
+    if request.method in ("GET", "HEAD") and not_modified(State(etag, same=_uncoded)):
+        response.status_code = 304
+        if f"{etag}{CODED}" in request.if_none_match:
+            response.set_etag(f"{etag}{CODED}")
     return response
+
+
+def _uncoded(tag: str) -> str:
+    return tag.removesuffix(CODED)
 
 
 def item_collection(page: Page, links: Sequence[Link]) -> Response:
