@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, pre_load, validates_schema
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import UnsupportedMediaType
 
 from stacflask import current
-from stacflask.errors import BadDocument
+from stacflask.api import bodies
+from stacflask.errors import BadDocument, BadQuery
 from stacflask.stac.geometry import check_geometry
 from stacflask.stac.times import parse_interval
-from stacflask.values import Interval, ItemQuery
+from stacflask.values import ItemQuery
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Request
 
-SOUTH_OF, NORTH_OF = {4: 1, 6: 1}, {4: 3, 6: 4}
+    from stacflask.values import Document, Interval
+
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
+_WHOLE = re.compile(r"-?[0-9]{1,1000}")
+_FLAT, _TALL = 4, 6
+_LONGITUDE, _LATITUDE = 180, 90
 
 
 class Parser(FlaskParser):
@@ -26,155 +34,170 @@ class Parser(FlaskParser):
 
     DEFAULT_VALIDATION_STATUS = 400
 
-    def load_json(self, req: Request, schema: Schema) -> Any:
+    def load_json(self, *_: Any) -> Any:
         """Read the body; what is not sent as JSON is refused instead of being passed over."""
-        if not req.is_json:
-            raise UnsupportedMediaType(f"Content-Type: expected application/json, not {req.mimetype!r}.")
-        body = super().load_json(req, schema)
-        if not isinstance(body, dict):
-            raise BadDocument("", "expected a JSON object")
-        return body
+        bodies.expect("application/json")
+        return bodies.an_object()
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """Read the query; of a parameter given twice, none could be taken without passing over the other."""
+        for name, values in req.args.lists():
+            if len(values) > 1 and name in schema.fields:
+                raise BadQuery(name, "is given more than once")
+        return super().load_querystring(req, schema)
 
 
-class Limit(fields.Integer):
-    """A page's size: what is above the maximum is clamped, what is below 1 an error."""
+class Read(fields.Field[Any]):
+    """A parameter that is read by a function; the ValueError it raises is the complaint."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValidationError("expected a whole number")
-        number: int = super()._deserialize(value, attr, data, **kwargs)
-        if number < 1:
-            raise ValidationError("expected 1 or more")
-        return min(number, current.settings().max_limit)
+    def __init__(self, read: Callable[[Any], Any], text: str, **schema: Any) -> None:
+        super().__init__(metadata={"description": text, **schema})
+        self.read = read
 
-
-class Bbox(fields.Field[tuple[float, ...]]):
-    """4 or 6 numbers in an array."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[float, ...]:
-        if not isinstance(value, list) or not all(_is_number(number) for number in value):
-            raise ValidationError("expected an array of 4 or 6 numbers")
-        return _checked_bbox(tuple(float(number) for number in value))
-
-
-class BboxText(fields.Field[tuple[float, ...]]):
-    """4 or 6 numbers with commas between them."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[float, ...]:
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         try:
-            return _checked_bbox(tuple(float(part) for part in value.split(",")))
+            return self.read(value)
         except ValueError as error:
-            raise ValidationError("expected 4 or 6 numbers with commas between them, without brackets") from error
+            raise ValidationError(str(error)) from error
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def limit(value: Any) -> int:
+    """Read a page's size: what is above the maximum is clamped, what is below 1 an error."""
+    if not _is_number(value) or value != value // 1:
+        raise ValueError("expected a whole number")
+    if value < 1:
+        raise ValueError("expected 1 or more")
+    return min(int(value), current.settings().max_limit)
+
+
+def limit_text(text: str) -> int:
+    """Read a page's size from digits."""
+    if not _WHOLE.fullmatch(text):
+        raise ValueError("expected a whole number")
+    return limit(int(text))
+
+
+def token(value: Any) -> str:
+    """Read a page's token; what is in it is the catalogue's business."""
+    if not isinstance(value, str):
+        raise ValueError("expected a text")  # noqa: TRY004 - a ValueError is what makes an answer
+    return value
+
+
+def bbox(value: Any) -> tuple[float, ...]:
+    """Read an array of 4 or 6 numbers."""
+    if not isinstance(value, list) or not all(map(_is_number, value)):
+        raise ValueError("expected an array of 4 or 6 numbers")
+    try:
+        return _checked(tuple(map(float, value)))
+    except OverflowError as error:
+        raise ValueError("expected finite numbers") from error
+
+
+def bbox_text(text: str) -> tuple[float, ...]:
+    """Read 4 or 6 numbers with commas between them."""
+    numbers = text.split(",")
+    if not all(map(_NUMBER.fullmatch, numbers)):
+        raise ValueError("expected 4 or 6 numbers with commas between them, without brackets")
+    return _checked(tuple(map(float, numbers)))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _checked_bbox(box: tuple[float, ...]) -> tuple[float, ...]:
-    if len(box) not in SOUTH_OF:
-        raise ValidationError(f"expected 4 or 6 numbers, not {len(box)}")
+def _checked(box: tuple[float, ...]) -> tuple[float, ...]:
+    if len(box) not in (_FLAT, _TALL):
+        raise ValueError(f"expected 4 or 6 numbers, not {len(box)}")
     if not all(abs(number) < float("inf") for number in box):
-        raise ValidationError("expected finite numbers")
-    west, east = box[0], box[len(box) // 2]
-    south, north = box[SOUTH_OF[len(box)]], box[NORTH_OF[len(box)]]
-    if not (-180 <= west <= 180 and -180 <= east <= 180):
-        raise ValidationError("longitudes go from -180 to 180")
-    if not (-90 <= south <= 90 and -90 <= north <= 90):
-        raise ValidationError("latitudes go from -90 to 90")
+        raise ValueError("expected finite numbers")
+    half = len(box) // 2
+    (west, south), (east, north) = box[:2], box[half : half + 2]
+    if max(abs(west), abs(east)) > _LONGITUDE:
+        raise ValueError("longitudes go from -180 to 180")
+    if max(abs(south), abs(north)) > _LATITUDE:
+        raise ValueError("latitudes go from -90 to 90")
     if south > north:
-        raise ValidationError("south lies north of north")
-    if len(box) == 6 and box[2] > box[5]:
-        raise ValidationError("the lowest height lies above the highest")
+        raise ValueError("south lies north of north")
+    if len(box) == _TALL and box[2] > box[5]:
+        raise ValueError("the lowest height lies above the highest")
     return box
 
 
-class When(fields.Field[Interval]):
-    """An instant or an interval."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Interval:
-        if not isinstance(value, str):
-            raise ValidationError("expected a text: an instant or an interval")
-        try:
-            return parse_interval(value)
-        except ValueError as error:
-            raise ValidationError(str(error)) from error
+def interval(value: Any) -> Interval:
+    """Read an instant or an interval."""
+    if not isinstance(value, str):
+        raise ValueError("expected a text: an instant or an interval")  # noqa: TRY004
+    return parse_interval(value)
 
 
-class Geometry(fields.Field[dict[str, Any]]):
-    """A GeoJSON geometry."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
-        try:
-            check_geometry(value, "")
-        except BadDocument as error:
-            raise ValidationError(f"{error.pointer}: {error.problem}".removeprefix(": ")) from error
-        return dict(value)
+def geometry(value: Any) -> Document:
+    """Read a GeoJSON geometry."""
+    try:
+        check_geometry(value)
+    except BadDocument as error:
+        raise ValueError(f"{error.pointer}: {error.problem}".removeprefix(": ")) from error
+    return dict(value)
 
 
-class GeometryText(Geometry):
-    """A GeoJSON geometry as JSON text."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
-        try:
-            parsed = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise ValidationError(f"expected a GeoJSON geometry: {error}") from error
-        return super()._deserialize(parsed, attr, data, **kwargs)
+def geometry_text(text: str) -> Document:
+    """Read a GeoJSON geometry from JSON text."""
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"expected a GeoJSON geometry: {error}") from error
+    return geometry(parsed)
 
 
-class Names(fields.Field[tuple[str, ...]]):
-    """An array of ids."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise ValidationError("expected an array of ids")
-        if any("\0" in name for name in value):
-            raise ValidationError("an id holds no NUL")
-        return tuple(value)
+def names(value: Any) -> tuple[str, ...]:
+    """Read an array of ids."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError("expected an array of ids")
+    if any("\0" in name for name in value):
+        raise ValueError("an id holds no NUL")
+    return tuple(value)
 
 
-class NamesText(Names):
-    """Ids with commas between them."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:
-        names = [name.strip() for name in value.split(",") if name.strip()]
-        return super()._deserialize(names, attr, data, **kwargs)
+def names_text(text: str) -> tuple[str, ...]:
+    """Read ids with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+# --- Parameters -------------------------------------------------------------------------------------------------------
+
+ONE_OR_MORE = {"type": "integer", "minimum": 1}
 NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6, "example": [5, 44, 12, 48]}
+NAMES = {"type": "array", "items": {"type": "string"}}
+GEOMETRY = {"allOf": [{"$ref": "#/components/schemas/Geometry"}]}
 TIMES = "An instant (RFC 3339), or an interval with / between its ends, of which one may be .. or empty."
 LIMIT = "How many at most; what is above the server's maximum is clamped."
-TOKEN = "The place of a page, as its neighbours' links say it."
+TOKEN = "The place of a page, as its neighbours' links say it."  # noqa: S105 - not a secret
 AREA = "Only items whose footprint meets this box; west greater than east crosses the antimeridian."
-
-
-def _described(text: str, **more: Any) -> dict[str, Any]:
-    return {"description": text, **more}
+SHAPE = "Only items whose footprint meets this GeoJSON geometry."
+IDS = "Only items with these ids."
+COLLECTIONS = "Only items of these collections."
 
 
 class PageQuery(Schema):
     """A list's page."""
 
-    limit = Limit(metadata=_described(LIMIT, minimum=1))
-    token = fields.String(metadata=_described(TOKEN))
+    limit = Read(limit_text, LIMIT, **ONE_OR_MORE)
+    token = Read(token, TOKEN, type="string")
 
     class Meta:
-        """How unknown parameters are taken is the deployment's choice, see ``load``."""
+        """Of unknown parameters nothing comes; where they are an error, ``strict.py`` says so."""
 
         unknown = EXCLUDE
-
-    def load(self, data: Any, **kwargs: Any) -> Any:
-        """Read the parameters; unknown ones are an error where the deployment says so."""
-        kwargs["unknown"] = RAISE if current.settings().strict_parameters else EXCLUDE
-        return super().load(data, **kwargs)
 
 
 class ItemsQuery(PageQuery):
     """GET of a collection's items."""
 
-    bbox = BboxText(metadata=_described(AREA, type="string", example="5,44,12,48"))
-    datetime = When(metadata=_described(TIMES, type="string", example="2024-01-01T00:00:00Z/.."), data_key="datetime")
+    bbox = Read(bbox_text, AREA, type="string", example="5,44,12,48")
+    datetime = Read(interval, TIMES, type="string", example="2024-01-01T00:00:00Z/..")
 
     @post_load
     def query(self, data: dict[str, Any], **_: Any) -> ItemQuery:
@@ -187,11 +210,9 @@ class ItemsQuery(PageQuery):
 class SearchQuery(ItemsQuery):
     """GET of a search."""
 
-    intersects = GeometryText(
-        metadata=_described("Only items whose footprint meets this GeoJSON geometry.", type="string")
-    )
-    ids = NamesText(metadata=_described("Only items with these ids.", type="string"))
-    collections = NamesText(metadata=_described("Only items of these collections.", type="string"))
+    intersects = Read(geometry_text, SHAPE, type="string")
+    ids = Read(names_text, IDS, type="string")
+    collections = Read(names_text, COLLECTIONS, type="string")
 
     @validates_schema
     def one_area(self, data: dict[str, Any], **_: Any) -> None:
@@ -203,14 +224,18 @@ class SearchQuery(ItemsQuery):
 class SearchBody(SearchQuery):
     """POST of a search: the same words as JSON."""
 
-    bbox = Bbox(metadata=_described(AREA, **NUMBERS))
-    intersects = Geometry(metadata={"allOf": [{"$ref": "#/components/schemas/Geometry"}]})
-    ids = Names(metadata=_described("Only items with these ids.", type="array", items={"type": "string"}))
-    collections = Names(
-        metadata=_described("Only items of these collections.", type="array", items={"type": "string"})
-    )
+    limit = Read(limit, LIMIT, **ONE_OR_MORE)
+    bbox = Read(bbox, AREA, **NUMBERS)
+    intersects = Read(geometry, SHAPE, **GEOMETRY)
+    ids = Read(names, IDS, **NAMES)
+    collections = Read(names, COLLECTIONS, **NAMES)
+
+    def load(self, data: Any, **kwargs: Any) -> Any:
+        """Read the members; unknown ones are an error where the deployment says so."""
+        kwargs["unknown"] = RAISE if current.settings().strict_parameters else EXCLUDE
+        return super().load(data, **kwargs)
 
     @pre_load
-    def given(self, data: Any, **_: Any) -> Any:
+    def given(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Take a null as not said, as many clients mean it."""
-        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+        return {name: value for name, value in data.items() if value is not None}

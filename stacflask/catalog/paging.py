@@ -38,11 +38,15 @@ def decode(token: str, width: int) -> Position:
     """Read a token of ``width`` sort values. Raises BadQuery."""
     try:
         mark, *values = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if mark not in ("<", ">") or len(values) != width or not all(isinstance(value, str) for value in values):
-            raise ValueError
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise BadQuery("token", "not a token of this list; follow the links instead of making one") from error
+    except (ValueError, TypeError, binascii.Error):
+        mark, values = None, []
+    if mark not in ("<", ">") or len(values) != width or not all(map(_is_name, values)):
+        raise BadQuery("token", "not a token of this list; follow the links instead of making one")
     return Position(tuple(values), backward=mark == "<")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from geoalchemy2 import WKBElement
-from geoalchemy2.functions import ST_Intersects, ST_MakeEnvelope
+from geoalchemy2.functions import ST_Intersects
 
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.paging import Position, decode
 from stacflask.catalog.tables import collections, items
-from stacflask.errors import BadQuery
+from stacflask.errors import BadDocument, BadQuery
 from stacflask.stac.geometry import to_wkb
 from stacflask.stac.times import format_instant, parse_instant
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import ColumnElement, Select
 
-    from stacflask.values import ItemQuery, Restriction
+    from stacflask.values import Document, ItemQuery, Restriction
 
 Condition = sa.ColumnElement[bool]
 
@@ -57,16 +57,25 @@ def within_bbox(query: ItemQuery) -> Condition | None:
 
 
 def _meets_box(west: float, south: float, east: float, north: float) -> Condition:
-    if west <= east:
-        return ST_Intersects(items.c.geometry, ST_MakeEnvelope(west, south, east, north, 4326))
-    return sa.or_(_meets_box(west, south, 180, north), _meets_box(-180, south, east, north))
+    if west > east:
+        return sa.or_(_meets_box(west, south, 180, north), _meets_box(-180, south, east, north))
+    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    # A box without width or height becomes the line or point that it is; as a polygon it would meet nothing.
+    return _meets({"type": "Polygon", "coordinates": [corners]})
+
+
+def _meets(geometry: Document) -> Condition:
+    return ST_Intersects(items.c.geometry, WKBElement(to_wkb(geometry), srid=4326, extended=True))
 
 
 def intersecting(query: ItemQuery) -> Condition | None:
     """``intersects``: the footprint meets the geometry."""
     if query.intersects is None:
         return None
-    return ST_Intersects(items.c.geometry, WKBElement(to_wkb(query.intersects), srid=4326, extended=True))
+    try:
+        return _meets(query.intersects)
+    except BadDocument as error:
+        raise BadQuery("intersects", error.problem) from error
 
 
 def during(query: ItemQuery) -> Condition | None:
@@ -132,7 +141,9 @@ def select_items(query: ItemQuery, restriction: Restriction) -> Select[Any]:
     statement = statement.where(*conditions, *visible(restriction))
     backward = position is not None and position.backward
     if position is not None:
-        here = sa.tuple_(*(sa.literal(value, column.type) for value, column in zip(position.values, ORDER, strict=True)))
+        here = sa.tuple_(
+            *(sa.literal(value, column.type) for value, column in zip(position.values, ORDER, strict=True))
+        )
         order = sa.tuple_(*ORDER)
         statement = statement.where(order > here if backward else order < here)
     directed = [column.asc() if backward else column.desc() for column in ORDER]

@@ -1,0 +1,123 @@
+"""Collections, alone and in a list."""
+
+from collections.abc import Callable
+from typing import Any
+
+from stacflask.testing import a_collection, an_item
+
+Publish = Callable[..., None]
+Client = Any
+
+
+def rels(document: dict[str, Any]) -> dict[str, str]:
+    return {link["rel"]: link["href"] for link in document["links"]}
+
+
+def test_list_has_its_members(client: Client, publish: Publish) -> None:
+    """The list has collections and links, no type, and counts what it holds."""
+    publish(a_collection("b"), a_collection("a"))
+    answer = client.get("/collections")
+    assert answer.content_type == "application/json"
+    assert answer.json.keys() == {"collections", "links", "numberReturned"}
+    assert [collection["id"] for collection in answer.json["collections"]] == ["a", "b"]
+    assert answer.json["numberReturned"] == 2
+    assert rels(answer.json) == {"root": "http://localhost", "self": "http://localhost/collections"}
+
+
+def test_empty_list(client: Client, publish: Publish) -> None:
+    """A catalogue without collections has an empty list, and no page beside it."""
+    answer = client.get("/collections")
+    assert answer.json["collections"] == []
+    assert rels(answer.json).keys() == {"root", "self"}
+
+
+def test_alone_is_as_in_the_list(client: Client, publish: Publish) -> None:
+    """A single collection says all that the list said about it, links included."""
+    publish(a_collection("one", title="One", keywords=["x"]))
+    (listed,) = client.get("/collections").json["collections"]
+    assert client.get("/collections/one").json == listed
+
+
+def test_links(client: Client, publish: Publish) -> None:
+    """The server's own links are there, absolute and once; the author's are kept, but for those it makes itself."""
+    own = [
+        {"rel": "self", "href": "https://elsewhere.example.org"},
+        {"rel": "license", "href": "https://e.org/l"},
+    ]
+    publish(a_collection("one", links=own))
+    collection = client.get("/collections/one").json
+    assert rels(collection) == {
+        "license": "https://e.org/l",
+        "root": "http://localhost",
+        "parent": "http://localhost",
+        "self": "http://localhost/collections/one",
+        "items": "http://localhost/collections/one/items",
+    }
+    assert len(collection["links"]) == 5
+    assert all("type" in link for link in collection["links"] if link["rel"] != "license")
+
+
+def test_unknown_is_404(client: Client, publish: Publish) -> None:
+    """A collection that is not there is 404, and so are its items, also where another collection has that one."""
+    publish(an_item("item", "one"))
+    for path in ("/collections/two", "/collections/two/items", "/collections/two/items/item"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["code"]) == (404, "NotFound")
+
+
+def test_any_id_end_to_end(editor: Client) -> None:
+    """An id with spaces, percent signs, unicode or marks is stored, linked and found by its links."""
+    for name in ["a b", "100%", "%41", "a+b", "ä-日本", "a;b=c", "a:b", "a?b#c", "a&b", '"a"', "...", "a\\b"]:
+        there_and_back(editor, name)
+
+
+def there_and_back(editor: Client, name: str) -> None:
+    made = editor.post("/collections", json=a_collection(name))
+    assert made.status_code == 201
+    links = rels(editor.get(made.location).json)
+    assert editor.get(links["self"]).json["id"] == name
+    item = editor.post(links["items"], json=an_item(name, name))
+    assert item.status_code == 201
+    (listed,) = editor.get(links["items"]).json["features"]
+    assert (listed["id"], listed["collection"]) == (name, name)
+    assert editor.get(rels(listed)["self"]).json == listed
+    assert editor.get(rels(listed)["collection"]).json["id"] == name
+
+
+def test_landing_page_shows_the_same_links(client: Client, publish: Publish) -> None:
+    """The landing page links to each collection as it calls itself."""
+    publish(a_collection("a b"), a_collection("c"))
+    children = [link["href"] for link in client.get("/").json["links"] if link["rel"] == "child"]
+    assert children == [client.get(child).json["links"][2]["href"] for child in children]
+
+
+def test_assets_of_collections_are_downloaded_here(client: Client, publish: Publish) -> None:
+    """A managed asset of a collection has its download address as href, an ordinary one keeps its own."""
+    assets = {
+        "a b/c": {"href": "s3://bucket/key"},
+        "plain": {"href": "https://example.org/x"},
+    }
+    publish(a_collection("one", assets=assets))
+    shown = client.get("/collections/one").json["assets"]
+    assert shown["a b/c"]["href"] == "http://localhost/collections/one/download/a%20b%2Fc"
+    assert shown["plain"]["href"] == "https://example.org/x"
+
+
+def test_hidden_collections_leave_no_gap(plug: Callable[..., Client], publish: Publish) -> None:
+    """Pages of collections are full of what may be seen, and links lead from one to the next."""
+    from stacflask import hookimpl
+
+    publish(*[a_collection(f"c{number}", keywords=["odd" if number % 2 else "even"]) for number in range(9)])
+
+    class Odd:
+        @hookimpl
+        def restrict(self, of: str) -> object:
+            return {"op": "a_contains", "args": [{"property": "keywords"}, ["odd"]]} if of == "collections" else None
+
+    client = plug(Odd())
+    first = client.get("/collections?limit=3").json
+    assert [collection["id"] for collection in first["collections"]] == ["c1", "c3", "c5"]
+    second = client.get(rels(first)["next"]).json
+    assert [collection["id"] for collection in second["collections"]] == ["c7"]
+    assert "next" not in rels(second)
+    assert client.get(rels(second)["prev"]).json["collections"] == first["collections"]

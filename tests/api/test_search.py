@@ -1,0 +1,520 @@
+"""Item search: each parameter by GET and by POST, which differ only in where the words stand."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from stacflask.testing import a_collection, an_item
+
+Publish = Callable[..., None]
+Client = Any
+Answer = Any
+Ask = Callable[..., Answer]
+
+
+def get(client: Client, **words: Any) -> Answer:
+    """Search by GET: lists with commas, geometries as JSON."""
+    texts = {
+        name: ",".join(map(str, value))
+        if isinstance(value, list | tuple)
+        else value
+        if isinstance(value, str | int)
+        else json.dumps(value)
+        for name, value in words.items()
+    }
+    return client.get(f"/search?{urlencode(texts)}")
+
+
+def post(client: Client, **words: Any) -> Answer:
+    """Search by POST."""
+    return client.post("/search", json=words)
+
+
+BOTH = pytest.mark.parametrize("ask", [get, post])
+
+
+def found(answer: Answer) -> set[str]:
+    assert answer.status_code == 200, answer.text
+    return {feature["id"] for feature in answer.json["features"]}
+
+
+def point(item: str, longitude: float, latitude: float, **members: Any) -> dict[str, Any]:
+    place = [longitude, latitude]
+    return an_item(item, geometry={"type": "Point", "coordinates": place}, bbox=place * 2, **members)
+
+
+def box(west: float, south: float, east: float, north: float) -> list[list[list[float]]]:
+    return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
+
+
+@pytest.fixture
+def places(publish: Publish) -> None:
+    """Put items in many places: points, a box over the antimeridian, one in the air, one nowhere."""
+    both_sides = {"type": "MultiPolygon", "coordinates": [box(178, -5, 180, 5), box(-180, -5, -178, 5)]}
+    publish(
+        point("origin", 0, 0),
+        point("munich", 11.5, 48),
+        point("fiji", 179, -18),
+        point("samoa", -172, -14),
+        point("pole", 0, 90),
+        an_item("dateline", geometry=both_sides, bbox=[178, -5, -178, 5]),
+        an_item("air", geometry={"type": "Point", "coordinates": [20, 20, 900]}, bbox=[20, 20, 900, 20, 20, 1100]),
+        {key: value for key, value in an_item("nowhere", geometry=None).items() if key != "bbox"},
+    )
+
+
+BOXES = [
+    ([-180, -90, 180, 90], {"origin", "munich", "fiji", "samoa", "pole", "dateline", "air"}),
+    ([11, 47, 12, 49], {"munich"}),
+    ([170, -20, -170, 10], {"fiji", "samoa", "dateline"}),
+    ([179.5, -1, 180, 1], {"dateline"}),
+    ([-179, -1, -178.5, 1], {"dateline"}),
+    ([100, -1, 177, 1], set()),
+    ([0, 0, 0, 0], {"origin"}),
+    ([11.5, 48, 11.5, 48], {"munich"}),
+    ([0, -10, 0, 10], {"origin"}),
+    ([-5, 0, 5, 0], {"origin"}),
+    ([180, -1, 180, 1], {"dateline"}),
+    ([0, 90, 0, 90], {"pole"}),
+    ([19, 19, 21, 21], {"air"}),
+    ([19, 19, 1000, 21, 21, 2000], {"air"}),
+    ([19, 19, -10, 21, 21, 899.5], set()),
+    ([11, 47, -5, 12, 49, 5], {"munich"}),
+    ([11, 47, 5, 12, 49, 10], set()),
+    ([170, -20, 0, -170, 10, 0], {"fiji", "samoa", "dateline"}),
+    ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0], {"origin"}),
+    ([1.1e1, 47, 12, 49], {"munich"}),
+]
+
+
+@BOTH
+def test_bbox(client: Client, places: None, ask: Ask) -> None:
+    """Boxes of 4 and 6 numbers, over the antimeridian, without width or height; items without geometry match none."""
+    for bbox, expected in BOXES:
+        assert found(ask(client, bbox=bbox)) == expected, bbox
+
+
+NO_BOXES = [
+    [],
+    [0],
+    [0, 0, 1],
+    [0, 0, 0, 1, 1],
+    [0] * 7,
+    [0, 1, 1, 0],
+    [0, 0, 2, 1, 1, 1],
+    [0, -91, 1, 1],
+    [181, 0, 182, 1],
+]
+
+
+@BOTH
+def test_wrong_bbox(client: Client, ask: Ask) -> None:
+    """A box of another length, upside down or off the Earth is an error that names the parameter."""
+    for bbox in NO_BOXES:
+        answer = ask(client, bbox=bbox)
+        assert (answer.status_code, answer.json["code"]) == (400, "InvalidParameterValue"), bbox
+        assert answer.json["description"].startswith("bbox: ")
+
+
+NO_BOX_TEXTS = [
+    "[0,0,1,1]",
+    "0 0 1 1",
+    "a,b,c,d",
+    "0,0,nan,1",
+    "0,0,inf,1",
+    "0,0,1e400,1",
+    "1_0,0,20,1",
+    "\N{ARABIC-INDIC DIGIT ZERO},0,1,1",
+    "0,0,,1",
+    "0x1,0,2,2",
+]
+
+
+def test_wrong_bbox_text(client: Client, publish: Publish) -> None:
+    """By GET, numbers are those of JSON, with commas between them."""
+    for text in NO_BOX_TEXTS:
+        assert client.get(f"/search?{urlencode({'bbox': text})}").status_code == 400, text
+
+
+NO_BOX_VALUES = ["0,0,1,1", {"west": 0}, 1, [0, 0, "1", 1], [0, 0, None, 1], [0, 0, True, 1], [0, 0, 10**400, 1]]
+
+
+def test_wrong_bbox_value(client: Client, publish: Publish) -> None:
+    """By POST, a box is an array of numbers."""
+    for value in NO_BOX_VALUES:
+        assert post(client, bbox=value).status_code == 400, value
+
+
+SHAPES = [
+    ("Point", [11.5, 48], {"munich"}),
+    ("Point", [11.5, 48, 1000], {"munich"}),
+    ("MultiPoint", [[11.5, 48], [0, 0]], {"munich", "origin"}),
+    ("LineString", [[-1, 0], [1, 0]], {"origin"}),
+    ("MultiLineString", [[[-1, 0], [1, 0]], [[11, 48], [12, 48]]], {"origin", "munich"}),
+    ("Polygon", box(10, 40, 30, 50), {"munich"}),
+    ("Polygon", [*box(10, 40, 30, 50), *box(11, 47, 12, 49)], set()),
+    ("MultiPolygon", [box(10, 40, 30, 50), box(-1, -1, 1, 1)], {"munich", "origin"}),
+    ("Polygon", box(170, -20, 190, 10), {"fiji", "samoa", "dateline"}),
+]
+
+
+@BOTH
+def test_intersects(client: Client, places: None, ask: Ask) -> None:
+    """All of GeoJSON's types find what they meet; what runs past 180 degrees comes in again on the other side."""
+    for kind, coordinates, expected in SHAPES:
+        geometry = {"type": kind, "coordinates": coordinates}
+        assert found(ask(client, intersects=geometry)) == expected, geometry
+        collection = {"type": "GeometryCollection", "geometries": [geometry, {"type": "Point", "coordinates": [0, 90]}]}
+        assert found(ask(client, intersects=collection)) == expected | {"pole"}, collection
+
+
+NO_SHAPES = [
+    {},
+    {"type": "Circle", "coordinates": [0, 0]},
+    {"type": "Point"},
+    {"type": "Point", "coordinates": []},
+    {"type": "Point", "coordinates": ["0", "0"]},
+    {"type": "Point", "coordinates": [0, 91]},
+    {"type": "LineString", "coordinates": [[0, 0]]},
+    {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]},
+    {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [0, 0]]]},
+    {"type": "GeometryCollection", "geometries": []},
+    {"type": "GeometryCollection"},
+    {"type": "Feature", "geometry": {"type": "Point", "coordinates": [0, 0]}},
+    {"type": ["Point"], "coordinates": [0, 0]},
+]
+
+
+@BOTH
+def test_wrong_geometry(client: Client, publish: Publish, ask: Ask) -> None:
+    """What is no geometry is an error that names the parameter."""
+    for geometry in NO_SHAPES:
+        answer = ask(client, intersects=geometry)
+        assert (answer.status_code, answer.json["description"][:12]) == (400, "intersects: "), geometry
+
+
+@BOTH
+def test_invalid_geometry_is_mended(client: Client, places: None, ask: Ask) -> None:
+    """A ring that crosses itself is taken for what it encloses, and flat ones for their outline: never a 500."""
+    bow = {"type": "Polygon", "coordinates": [[[-1, -1], [1, 1], [1, -1], [-1, 1], [-1, -1]]]}
+    flat = {"type": "Polygon", "coordinates": [[[-1, 0], [1, 0], [0, 0], [-1, 0]]]}
+    assert found(ask(client, intersects=bow)) == found(ask(client, intersects=flat)) == {"origin"}
+
+
+@BOTH
+def test_one_area_only(client: Client, publish: Publish, ask: Ask) -> None:
+    """A bbox together with intersects is an error."""
+    answer = ask(client, bbox=[0, 0, 1, 1], intersects={"type": "Point", "coordinates": [0, 0]})
+    assert answer.status_code == 400
+
+
+@pytest.fixture
+def times(publish: Publish) -> None:
+    """Put items at several times: instants, one to the microsecond, ranges with and without an instant."""
+    publish(
+        an_item("new year", properties={"datetime": "2024-01-01T00:00:00Z"}),
+        an_item("exact", properties={"datetime": "2024-02-01T12:00:00.123456Z"}),
+        an_item(
+            "spring",
+            properties={
+                "datetime": None,
+                "start_datetime": "2024-03-01T00:00:00Z",
+                "end_datetime": "2024-06-01T00:00:00+02:00",
+            },
+        ),
+        an_item(
+            "both",
+            properties={
+                "datetime": "2023-06-15T00:00:00Z",
+                "start_datetime": "2023-06-01T00:00:00Z",
+                "end_datetime": "2023-07-01T00:00:00Z",
+            },
+        ),
+    )
+
+
+MOMENTS = [
+    ("2024-01-01T00:00:00Z", {"new year"}),
+    ("2024-01-01t00:00:00z", {"new year"}),
+    ("2024-01-01T01:00:00+01:00", {"new year"}),
+    ("2023-12-31T19:00:00-05:00", {"new year"}),
+    ("2024-01-01T00:00:00.000Z", {"new year"}),
+    ("2024-01-01T00:00:00.000000001Z", {"new year"}),
+    ("2024-02-01T12:00:00.123456Z", {"exact"}),
+    ("2024-02-01T12:00:00.123456789Z", {"exact"}),
+    ("2024-02-01T12:00:00.123455Z", set()),
+    ("2024-02-01T12:00:00Z", set()),
+    ("2024-04-01T00:00:00Z", {"spring"}),
+    ("2024-05-31T22:00:00Z", {"spring"}),
+    ("2024-05-31T22:00:00.000001Z", set()),
+    ("2023-06-30T00:00:00Z", {"both"}),
+    ("2024-01-01T00:00:00Z/2024-03-01T00:00:00Z", {"new year", "exact", "spring"}),
+    ("2024-01-01T00:00:00Z/2024-01-01T00:00:00Z", {"new year"}),
+    ("2024-01-15T00:00:00Z/..", {"exact", "spring"}),
+    ("2024-01-15T00:00:00Z/", {"exact", "spring"}),
+    ("../2024-01-15T00:00:00Z", {"new year", "both"}),
+    ("/2024-01-15T00:00:00Z", {"new year", "both"}),
+    ("2016-12-31T23:59:60Z", set()),
+    ("0001-01-01T00:00:00Z/9999-12-31T23:59:59Z", {"new year", "exact", "spring", "both"}),
+]
+
+
+@BOTH
+def test_datetime(client: Client, times: None, ask: Ask) -> None:
+    """Every form of an instant and an interval finds the items whose instant or range it meets."""
+    for datetime, expected in MOMENTS:
+        assert found(ask(client, datetime=datetime)) == expected, datetime
+
+
+NO_MOMENTS = [
+    "",
+    "2024",
+    "2024-01-01",
+    "2024-01-01T00:00:00",
+    "2024-01-01 00:00:00Z",
+    "2024-01-01T00:00:00+0100",
+    "2024-01-01T00:00:00,5Z",
+    "2024-01-01T00:00:00.Z",
+    "2024-01-01T00:00:00.1234567890Z",
+    "2024-13-01T00:00:00Z",
+    "2024-02-30T00:00:00Z",
+    "2024-01-01T25:00:00Z",
+    "2024-01-01T24:00:00Z",
+    "2024-01-01T00:00:61Z",
+    "2024-01-01T00:00:00Z/2023-01-01T00:00:00Z",
+    "/",
+    "../..",
+    "/..",
+    "../",
+    "2024-01-01T00:00:00Z/2024-01-02T00:00:00Z/2024-01-03T00:00:00Z",
+    "2024-01-01T00:00:00Z/x",
+    "0000-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "٢٠٢٤-01-01T00:00:00Z",
+    "null",
+]
+
+
+@BOTH
+def test_wrong_datetime(client: Client, publish: Publish, ask: Ask) -> None:
+    """What is not RFC 3339, nor an interval of it with one open end at most, is an error."""
+    for datetime in NO_MOMENTS:
+        answer = ask(client, datetime=datetime)
+        assert (answer.status_code, answer.json["description"][:10]) == (400, "datetime: "), datetime
+
+
+@BOTH
+def test_ids_and_collections(client: Client, publish: Publish, ask: Ask) -> None:
+    """Lists of ids and of collections narrow by AND, with each other and with everything else."""
+    publish(an_item("a", "one"), an_item("b", "one"), an_item("a", "two"), an_item("c", "two"), an_item("a", "three"))
+    assert found(ask(client, ids=["a", "b", "zzz"])) == {"a", "b"}
+    assert found(ask(client, collections=["two"])) == {"a", "c"}
+    assert len(ask(client, ids=["a"], collections=["one", "two"]).json["features"]) == 2
+    assert found(ask(client, ids=["b"], collections=["two"])) == set()
+    assert found(ask(client, ids=["a"], bbox=[0, 0, 1, 1])) == set()
+    assert found(ask(client, ids=["a"], bbox=[0, 0, 90, 90], datetime="../2000-01-01T00:00:00Z")) == set()
+
+
+@BOTH
+def test_unknown_names_find_nothing(client: Client, publish: Publish, ask: Ask) -> None:
+    """An unknown collection is an empty page, no error."""
+    publish(an_item("a", "one"))
+    assert found(ask(client, collections=["nosuch"])) == set()
+    assert found(ask(client, ids=["ä%/\\ 'x"])) == set()
+
+
+def test_ids_with_commas_by_post(client: Client, publish: Publish) -> None:
+    """An id that holds a comma cannot be said by GET, but by POST."""
+    publish(an_item("a,b"), an_item("a"))
+    assert found(post(client, ids=["a,b"])) == {"a,b"}
+
+
+LIMITS = [(1, 1), (3, 3), (5, 4), (1000, 4), (10000, 4), (10**6, 4), (10**30, 4)]
+
+
+@BOTH
+def test_limit_is_clamped(plug: Callable[..., Client], publish: Publish, ask: Ask) -> None:
+    """A page holds no more than asked for, and what is above the maximum is no error."""
+    publish(*[an_item(f"i{number}") for number in range(6)])
+    client = plug(environ={"STACFLASK_MAX_LIMIT": "4", "STACFLASK_DEFAULT_LIMIT": "2"})
+    for limit, count in LIMITS:
+        answer = ask(client, limit=limit)
+        assert (len(answer.json["features"]), answer.json["numberReturned"]) == (count, count), limit
+
+
+NO_LIMIT_TEXTS = ["0", "-1", "a", "", "1.5", "1.0", "1_0", "٣", "0x3", " 3", "1e2", "9" * 5000]
+
+
+def test_wrong_limit_text(client: Client, publish: Publish) -> None:
+    """By GET, a limit is digits, and 1 or more."""
+    for limit in NO_LIMIT_TEXTS:
+        answer = client.get(f"/search?{urlencode({'limit': limit})}")
+        assert (answer.status_code, answer.json["description"][:7]) == (400, "limit: "), limit
+
+
+NO_LIMITS = [0, -1, 1.5, True, "3", [3], {}]
+
+
+def test_wrong_limit_value(client: Client, publish: Publish) -> None:
+    """By POST, a limit is a whole number of 1 or more."""
+    for limit in NO_LIMITS:
+        assert post(client, limit=limit).status_code == 400, limit
+
+
+def test_defaults_are_the_same(client: Client, publish: Publish) -> None:
+    """GET and POST without words find the same, in the same order."""
+    publish(*[an_item(f"i{number}") for number in range(12)])
+    by_get, by_post = client.get("/search").json, client.post("/search", json={}).json
+    assert by_get["features"] == by_post["features"]
+    assert len(by_get["features"]) == 10
+
+
+def test_null_is_not_said(client: Client, publish: Publish) -> None:
+    """By POST, a null is as if it had not been said."""
+    publish(an_item("a"))
+    nulls = dict.fromkeys(["bbox", "intersects", "datetime", "ids", "collections", "limit", "token"])
+    assert found(post(client, **nulls)) == {"a"}
+
+
+NO_BODIES = [
+    b"",
+    b"{",
+    b"[]",
+    b"1",
+    b'"x"',
+    b"null",
+    b"nan",
+    b'{"limit": NaN}',
+    b"\xff",
+    b'{"ids": ["\\ud800"]}',
+    b"\xef\xbb\xbf{}",
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b'{"ids": ["a\\u0000"]}',
+    b'{"ids": "a"}',
+    b'{"ids": [1]}',
+    b'{"collections": {}}',
+    b'{"datetime": 2024}',
+    b'{"intersects": "x"}',
+    b'{"intersects": []}',
+    b'{"token": 1}',
+    b"{} {}",
+]
+
+
+def test_wrong_body(client: Client, publish: Publish) -> None:
+    """What is not a JSON object of such words is an error that says where, whatever it is."""
+    for body in NO_BODIES:
+        answer = client.post("/search", data=body, content_type="application/json")
+        assert (answer.status_code, answer.json.keys()) == (400, {"code", "description"}), body[:80]
+
+
+OTHER_TYPES = [None, "text/plain", "application/x-www-form-urlencoded", "application/geo+json"]
+
+
+def test_other_media_types(client: Client, publish: Publish) -> None:
+    """A body that is not said to be JSON is 415, and not passed over."""
+    for media_type in OTHER_TYPES:
+        answer = client.post("/search", data=b"{}", content_type=media_type)
+        assert (answer.status_code, answer.json["code"]) == (415, "UnsupportedMediaType"), media_type
+
+
+def test_compressed_body_is_415(client: Client, publish: Publish) -> None:
+    """A compressed body is told to be so, and not taken for bad JSON."""
+    answer = client.post(
+        "/search", data=b"\x1f\x8b", content_type="application/json", headers={"Content-Encoding": "gzip"}
+    )
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_too_large_a_body_is_413(plug: Callable[..., Client], publish: Publish, chunked: bool) -> None:
+    """A body beyond the setting is refused, also where its size is not said beforehand."""
+    import io
+
+    client = plug(environ={"STACFLASK_MAX_BODY": "1000"})
+    body = json.dumps({"ids": ["x" * 2000]}).encode()
+    given: dict[str, Any] = (
+        {"input_stream": io.BytesIO(body), "environ_overrides": {"wsgi.input_terminated": True}}
+        if chunked
+        else {"data": body}
+    )
+    answer = client.post("/search", content_type="application/json", **given)
+    assert (answer.status_code, answer.json["code"]) == (413, "ContentTooLarge")
+
+
+def test_twice_is_once_too_often(client: Client, publish: Publish) -> None:
+    """Of a parameter given twice, neither is silently left out."""
+    publish(an_item("a", "one"), an_item("b", "two"))
+    answer = client.get("/search?collections=one&collections=two")
+    assert (answer.status_code, answer.json["description"]) == (400, "collections: is given more than once")
+
+
+def test_unknown_words(plug: Callable[..., Client], publish: Publish) -> None:
+    """An unknown word is passed over, or is an error on every path where the deployment says so."""
+    publish(an_item("item"))
+    lenient, strict = plug(), plug(environ={"STACFLASK_STRICT_PARAMETERS": "true"})
+    paths = ["/", "/conformance", "/search", "/collections", "/collections/collection", "/collections/collection/items"]
+    for path in [*paths, "/collections/collection/items/item"]:
+        assert lenient.get(f"{path}?nosuch=1").status_code == 200
+        answer = strict.get(f"{path}?nosuch=1")
+        assert (answer.status_code, answer.json["description"][:8]) == (400, "nosuch: ")
+        assert strict.get(path).status_code == 200
+        assert strict.head(path).status_code == 200
+    assert strict.get("/search?limit=1&bbox=0,0,90,90&collections=collection").status_code == 200
+    assert lenient.post("/search", json={"nosuch": 1}).status_code == 200
+    assert strict.post("/search", json={"nosuch": 1}).status_code == 400
+    assert strict.post("/search?limit=1", json={}).status_code == 400
+
+
+def test_nul_is_no_name(client: Client, publish: Publish) -> None:
+    """A NUL anywhere in an address is a 400, and never reaches the database."""
+    for path in ("/search?ids=%00", "/collections/%00", "/collections/a/items/%00", "/search?token=%00"):
+        assert client.get(path).status_code == 400
+
+
+def test_order_is_newest_first(client: Client, publish: Publish) -> None:
+    """The newest come first; those with a range stand where it begins."""
+    publish(
+        an_item("old", properties={"datetime": "2020-01-01T00:00:00Z"}),
+        an_item("new", properties={"datetime": "2024-01-01T00:00:00Z"}),
+        an_item(
+            "range",
+            properties={
+                "datetime": None,
+                "start_datetime": "2022-01-01T00:00:00Z",
+                "end_datetime": "2025-01-01T00:00:00Z",
+            },
+        ),
+    )
+    assert [feature["id"] for feature in client.get("/search").json["features"]] == ["new", "range", "old"]
+
+
+def test_self_is_what_was_asked(client: Client, publish: Publish) -> None:
+    """The self link is the URL asked for, character for character."""
+    for url in (
+        "http://localhost/search",
+        "http://localhost/search?bbox=0,0,1,1&limit=1",
+        "http://localhost/search?ids=a%2Cb&datetime=2024-01-01T00%3A00%3A00Z/..",
+    ):
+        (link,) = [link for link in client.get(url).json["links"] if link["rel"] == "self"]
+        assert link["href"] == url
+
+
+def test_hidden_things_are_not_found(plug: Callable[..., Client], publish: Publish) -> None:
+    """Whatever is asked for, a search finds only what may be seen."""
+    from stacflask import hookimpl
+
+    publish(a_collection("open"), a_collection("hidden"), an_item("a", "open"), an_item("b", "hidden"))
+
+    class Hides:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "=", "args": [{"property": "id"}, "open"]} if of == "collections" else None
+
+    client = plug(Hides())
+    for words in ({}, {"ids": ["b"]}, {"collections": ["hidden"]}, {"bbox": [-180, -90, 180, 90]}):
+        assert "b" not in found(post(client, **words))
