@@ -8,15 +8,26 @@ import re
 import time
 import uuid
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, Response, abort, g, request
 from flask_compress import Compress
 from flask_cors import CORS
-from flask_smorest import Api
 
 from stacflask import __version__, current, logs
-from stacflask.api import collections, download, errors, extensions, items, landing, openapi, search, transactions
+from stacflask.api import (
+    collections,
+    download,
+    errors,
+    extensions,
+    items,
+    landing,
+    openapi,
+    search,
+    strict,
+    transactions,
+)
+from stacflask.api.blueprints import Api
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.documents import Managed
 from stacflask.catalog.reading import Catalog
@@ -33,11 +44,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXPOSED = (
-    "ETag, Location, Link, Content-Range, Accept-Ranges, Content-Disposition, Content-Length, Repr-Digest, Retry-After, "
-    "RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-ID"
-).split(", ")
-ALLOWED = "Authorization, Content-Type, If-Match, If-None-Match, If-Range, Range, Prefer, X-Request-ID".split(", ")
+EXPOSED = [
+    *("ETag", "Location", "Link", "Content-Range", "Accept-Ranges", "Content-Disposition", "Content-Length"),
+    *("Repr-Digest", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "X-Request-ID"),
+]
+ALLOWED = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "Prefer", "X-Request-ID"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -73,26 +84,37 @@ def _configure(app: Flask, settings: Settings) -> None:
         COMPRESS_MIMETYPES=["application/json", "application/geo+json", landing.OPENAPI.partition(";")[0], "text/html"],
         COMPRESS_ALGORITHM=["gzip"],
         COMPRESS_LEVEL=4,
+        # Weighed already, and without compressing first.
+        COMPRESS_EVALUATE_CONDITIONAL_REQUEST=False,
     )
-    # A path with a doubled or trailing slash is another path, not a redirect that would lose a POST.
+    # A path with a doubled or trailing slash is answered as it stands: a redirect would lose a POST.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["key"] = download.Key
     app.before_request(_begin)
     compress = Compress(app)
     app.after_request(lambda response: _finish(response, compress))
-    CORS(app, origins=list(settings.cors_origins), allow_headers=ALLOWED, expose_headers=EXPOSED, methods=METHODS, max_age=3600)
+    CORS(
+        app,
+        origins=list(settings.cors_origins),
+        allow_headers=ALLOWED,
+        expose_headers=EXPOSED,
+        methods=METHODS,
+        max_age=3600,
+    )
 
 
 def _add_routes(app: Flask, manager: pluggy.PluginManager) -> None:
-    api = Api(app, spec_kwargs={"marshmallow_plugin": MarshmallowPlugin(), "info": {"description": DESCRIPTION}})
+    api = Api(app, spec_kwargs={"info": {"description": DESCRIPTION}})
     for name, schema in openapi.SCHEMAS.items():
         api.spec.components.schema(name, schema)
+    house: current.House = app.extensions[current.EXTENSION]
     blueprints = [landing.bp, collections.bp, items.bp, search.bp, download.bp]
-    gate: Gate = app.extensions[current.EXTENSION].gate
-    for blueprint in [*blueprints, *([transactions.bp] if gate.writable else [])]:
+    for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
         api.register_blueprint(blueprint)
-    extensions.register(app, api.spec, gate.challenges(), [e for more in manager.hook.extend_api() for e in more])
-    landing.register_description(app, api.spec)
+    extensions.register(app, api.spec, house.gate.challenges(), [e for more in manager.hook.extend_api() for e in more])
+    if house.settings.strict_parameters:
+        app.before_request(strict.checker(api.spec))
     # Last, so that it takes precedence over flask-smorest's own.
     errors.register(app)
 
@@ -107,6 +129,8 @@ def _begin() -> None:
     # PostgreSQL's text cannot hold a NUL, so nothing is called so.
     if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
         abort(400, "NUL is not a character of any name here.")
+    if not request.host:
+        abort(400, "Host: expected a name or address, and perhaps a port.")
 
 
 def _finish(response: Response, compress: Compress) -> Response:
@@ -119,7 +143,7 @@ def _finish(response: Response, compress: Compress) -> Response:
     log.info(
         "%s %s %s",
         request.method,
-        request.path,
+        quote(request.path),
         response.status_code,
         extra={
             "status": response.status_code,

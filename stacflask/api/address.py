@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from itertools import takewhile
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from flask import g, request
@@ -17,13 +18,19 @@ from flask import g, request
 from stacflask import current
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from werkzeug.datastructures import Headers
 
     from stacflask.settings import Network
 
+T = TypeVar("T")
+
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
-_PAIR = re.compile(r"\s*(proto|host)\s*=\s*(?:\"([^\"]*)\"|([^;,\s]*))\s*", re.IGNORECASE)
+_PAIR = re.compile(r"\s*(for|proto|host)\s*=\s*(?:\"([^\"]*)\"|([^;,\s]*))\s*", re.IGNORECASE)
+_NODE = re.compile(r"\[([^\]]*)\](?::\w+)?|([^:]*)(?::\w+)?")
+_USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 def base_url() -> str:
@@ -34,44 +41,82 @@ def base_url() -> str:
 
 
 def _asked() -> str:
-    scheme, host, prefix = request.scheme, request.host, request.script_root
-    if _trusted(request.environ.get("REMOTE_ADDR", ""), current.settings().trusted_proxies):
+    scheme, host, prefix = request.scheme, request.host, quote(request.script_root)
+    if _trusted(request.environ.get("REMOTE_ADDR", "")):
         told = _told(request.headers)
         scheme, host = told.get("proto", scheme), told.get("host", host)
         prefix = told.get("prefix", prefix)
+        if "port" in told and not _has_port(host):
+            host = _with_port(host, told["port"], scheme)
     return f"{scheme}://{host}{prefix}".rstrip("/")
 
 
+def _trusted(address: str) -> bool:
+    return _within(address, current.settings().trusted_proxies)
+
+
 @lru_cache(maxsize=1024)
-def _trusted(address: str, networks: tuple[Network, ...]) -> bool:
+def _within(address: str, networks: tuple[Network, ...]) -> bool:
     try:
         return any(ip_address(address) in network for network in networks)
     except ValueError:
         return False
 
 
-def _told(headers: Mapping[str, str]) -> dict[str, str]:
-    """Read what the proxy nearest to the client said; what is not well formed is as if it had not been said."""
+def _told(headers: Headers) -> dict[str, str]:
+    """Read what the outermost trusted proxy said; what is not well formed is as if it had not been said.
+
+    Each proxy adds its words at the end. What stands before those of the trusted ones, anybody may have written.
+    """
     if "Forwarded" in headers:
-        first = headers["Forwarded"].split(",")[0]
-        told = {m[1].lower(): m[2] or m[3] for part in first.split(";") if (m := _PAIR.fullmatch(part))}
+        elements = [_pairs(element) for element in headers["Forwarded"].split(",")]
+        believed = _believed([element.get("for", "") for element in elements])
+        told = {name: value for name, value in _outermost(elements, believed).items() if name != "for"}
     else:
+        believed = _believed(_list(headers, "X-Forwarded-For"))
         names = {"proto": "X-Forwarded-Proto", "host": "X-Forwarded-Host", "port": "X-Forwarded-Port"}
-        told = {key: headers[name].split(",")[0].strip() for key, name in names.items() if name in headers}
-        if "port" in told and ":" not in told.get("host", ":"):
-            told["host"] = _with_port(told["host"], told["port"], told.get("proto"))
-    told["prefix"] = headers.get("X-Forwarded-Prefix", "").split(",")[0].strip().rstrip("/")
+        told = {key: _outermost(_list(headers, name), believed) for key, name in names.items() if name in headers}
+    if "X-Forwarded-Prefix" in headers:
+        told["prefix"] = _outermost(_list(headers, "X-Forwarded-Prefix"), believed).rstrip("/")
     return {key: value for key, value in told.items() if _well_formed(key, value)}
 
 
-def _with_port(host: str, port: str, scheme: str | None) -> str:
-    usual = {"http": "80", "https": "443"}
-    return host if usual.get(scheme or "") == port else f"{host}:{port}"
+def _pairs(element: str) -> dict[str, str]:
+    return {m[1].lower(): m[2] or m[3] or "" for part in element.split(";") if (m := _PAIR.fullmatch(part))}
+
+
+def _list(headers: Headers, name: str) -> list[str]:
+    return [value.strip() for value in headers.get(name, "").split(",")]
+
+
+def _believed(clients: Sequence[str]) -> int:
+    """Count the proxies to be believed: ours, and further ones as long as each says that a trusted one asked it."""
+    asked_by = [_NODE.fullmatch(client) for client in reversed(clients)]
+    hops = takewhile(lambda node: node is not None and _trusted(node[1] or node[2]), asked_by)
+    return 1 + sum(1 for _ in hops)
+
+
+def _outermost(words: Sequence[T], believed: int) -> T:
+    return words[-min(believed, len(words))]
+
+
+def _has_port(host: str) -> bool:
+    return ":" in host.rpartition("]")[2]
+
+
+def _with_port(host: str, port: str, scheme: str) -> str:
+    return host if _USUAL_PORTS.get(scheme) == port else f"{host}:{port}"
 
 
 def _well_formed(key: str, value: str) -> bool:
-    forms = {"proto": value in ("http", "https"), "host": bool(_HOST.fullmatch(value))}
-    return forms.get(key, key == "prefix" and bool(value) and bool(_PREFIX.fullmatch(value)))
+    match key:
+        case "proto":
+            return value in _USUAL_PORTS
+        case "port":
+            return value.isascii() and value.isdigit() and len(value) <= len("65535")
+        case "prefix":
+            return bool(_PREFIX.fullmatch(value))
+    return bool(_HOST.fullmatch(value))
 
 
 def asked_url() -> str:

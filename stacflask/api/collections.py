@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Response
+from typing import TYPE_CHECKING, Any
 
 from stacflask import current
 from stacflask.api import address, paging, render
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.openapi import answer
+from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
 from stacflask.api.render import JSON
 from stacflask.api.schemas import PageQuery
+
+if TYPE_CHECKING:
+    from flask import Response
 
 bp = Blueprint("collections", __name__, description="Collections of items")
 
 
 @bp.route("/collections")
-@bp.arguments(PageQuery, location="query")
-@bp.describes(_200=answer("A page of collections.", "Collections"))
+@bp.takes(PageQuery, "query")
+@bp.describes(
+    412, parameters=(IF_NONE_MATCH,), _200=answer("A page of collections.", "Collections", ETag=STATE), _304=KNOWN
+)
 def list_collections(query: dict[str, Any]) -> Response:
     """List the collections, in the order of their ids."""
     limit = query.get("limit", current.settings().max_limit)
@@ -28,7 +31,9 @@ def list_collections(query: dict[str, Any]) -> Response:
 
 
 @bp.route("/collections/<collection_id>")
-@bp.describes(404, _200=answer("The collection.", "Collection", ETag="Its state."))
+@bp.describes(
+    404, 412, parameters=(IF_NONE_MATCH,), _200=answer("The collection.", "Collection", ETag=STATE), _304=KNOWN
+)
 def get_collection(collection_id: str) -> Response:
     """Show one collection."""
     record = current.catalog().collection(collection_id, current.restriction())

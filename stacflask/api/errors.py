@@ -42,6 +42,7 @@ CODES = {
     406: "NotAcceptable",
     413: "ContentTooLarge",
     415: "UnsupportedMediaType",
+    416: "RangeNotSatisfiable",
 }
 
 
@@ -56,7 +57,8 @@ def answer(error: errors.StacflaskError) -> Response:
     """Answer one of the house's own errors."""
     if isinstance(error, errors.Refused):
         return _refusal(error)
-    status = STATUS[type(error)]
+    # A plugin may have made an error of its own out of one of these.
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(error.retry_after)
@@ -103,7 +105,9 @@ def answer_http(error: HTTPException) -> Response:
     if error.response is not None:
         return error.response  # type: ignore[return-value]
     status = error.code or 500
-    kept = {name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")}
+    kept = {
+        name: value for name, value in error.get_headers() if name.lower() not in ("content-type", "content-length")
+    }
     messages = getattr(error, "data", {}).get("messages")
     if messages:
         return respond(status, errors.BadQuery.code, "; ".join(_flat(messages)), kept)
@@ -111,7 +115,7 @@ def answer_http(error: HTTPException) -> Response:
 
 
 def _flat(messages: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """Spell marshmallow's nested messages out as ``parameter: what is wrong``, leaving out where they were looked for."""
+    """Spell marshmallow's nested messages out as ``parameter: what is wrong``, without where they were looked for."""
     if isinstance(messages, dict):
         return [line for key, inner in messages.items() for line in _flat(inner, (*path, str(key)))]
     text = " ".join(str(message) for message in messages) if isinstance(messages, list) else str(messages)

@@ -9,9 +9,8 @@ import orjson
 from flask import Response, request
 
 from stacflask import current
-from stacflask.api import render
+from stacflask.api import bodies, render
 from stacflask.api.openapi import answer, content, failures
-from stacflask.errors import BadDocument
 from stacflask.values import Call, Challenge, Endpoint
 
 if TYPE_CHECKING:
@@ -30,9 +29,13 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
     if challenges:
         # The empty requirement says that credentials are never needed by the address alone: policy decides.
         spec.options["security"] = [{}, *({challenge.name: []} for challenge in challenges)]
+    if endpoints:
+        spec.tag({"name": "plugins", "description": "What the plugins of this deployment add"})
     for endpoint in endpoints:
         name = f"{endpoint.method} {endpoint.path}".replace(".", "_")
-        app.add_url_rule(_VALUE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method], defaults={})
+        app.add_url_rule(
+            _VALUE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method], defaults={}
+        )
         rule = next(app.url_map.iter_rules(name))
         spec.path(rule=rule, operations={endpoint.method.lower(): _operation(endpoint)})
 
@@ -47,15 +50,15 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
 
 
 def _body() -> Any:
-    try:
-        return orjson.loads(request.get_data())
-    except orjson.JSONDecodeError as error:
-        raise BadDocument("", f"is not JSON: {error}") from error
+    if request.mimetype:
+        bodies.expect(render.JSON)
+    return bodies.parsed()
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     success = {str(endpoint.status): answer("Done.", dict(endpoint.response))}
     operation: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{endpoint.method.lower()} {endpoint.path}").strip("_"),
         "summary": endpoint.summary,
         "responses": {**success, **failures(*endpoint.statuses)},
         "tags": ["plugins"],

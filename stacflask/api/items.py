@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flask import Response
-
 from stacflask import current
 from stacflask.api import address, paging, render
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.openapi import answer
+from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
 from stacflask.api.render import GEOJSON
 from stacflask.api.schemas import ItemsQuery
 
 if TYPE_CHECKING:
+    from flask import Response
+
     from stacflask.values import ItemQuery
 
 bp = Blueprint("items", __name__, description="Items of a collection")
 
 
 @bp.route("/collections/<collection_id>/items")
-@bp.arguments(ItemsQuery, location="query")
+@bp.takes(ItemsQuery, "query")
 @bp.describes(404, _200=answer("A page of items.", "ItemCollection", GEOJSON))
 def list_items(query: ItemQuery, collection_id: str) -> Response:
     """List a collection's items, newest first."""
@@ -39,7 +39,7 @@ def list_items(query: ItemQuery, collection_id: str) -> Response:
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>")
-@bp.describes(404, _200=answer("The item.", "Item", GEOJSON, ETag="Its state."))
+@bp.describes(404, 412, parameters=(IF_NONE_MATCH,), _200=answer("The item.", "Item", GEOJSON, ETag=STATE), _304=KNOWN)
 def get_item(collection_id: str, item_id: str) -> Response:
     """Show one item."""
     record = current.catalog().item(collection_id, item_id, current.restriction())

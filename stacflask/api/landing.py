@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 import swagger_ui_bundle
-from flask import Flask, Response, current_app, render_template, send_from_directory
+from flask import Response, current_app, render_template, send_from_directory
+from flask_smorest import current_api
 
 from stacflask import current
 from stacflask.api import address, conformance, render
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.openapi import answer
+from stacflask.api.openapi import TEXT, answer
 from stacflask.api.render import GEOJSON, link
 
+if TYPE_CHECKING:
+    from apispec import APISpec
+
 OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
-SWAGGER = sorted((Path(swagger_ui_bundle.__file__).parent / "vendor").glob("swagger-ui-*"))[-1]
+SWAGGER = max((Path(swagger_ui_bundle.__file__).parent / "vendor").glob("swagger-ui-*"))
+
+HTML = "text/html"
+CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'"
 
 bp = Blueprint("landing", __name__, description="What this API is and can do")
 
@@ -85,35 +92,31 @@ def ready() -> Response:
     return render.reply(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
 
 
-def register_description(app: Flask, spec: Any) -> None:
-    """Add the OpenAPI document and its HTML, which describe what has been registered by then."""
-
-    @lru_cache(maxsize=16)
-    def text(base: str) -> bytes:
-        return orjson.dumps({**spec.to_dict(), "servers": [{"url": base}]})
-
-    def service_desc() -> Response:
-        return render.tagged(render.reply(text(address.base_url()), OPENAPI))
-
-    app.add_url_rule("/api", "service_desc", service_desc)
-    app.add_url_rule("/api.html", "service_doc", service_doc)
-    app.add_url_rule("/api/static/<path:name>", "service_doc_static", static)
+@bp.route("/api")
+@bp.describes(_200=answer("The description, in OpenAPI 3.0.", {"type": "object"}, OPENAPI))
+def service_desc() -> Response:
+    """Describe this API."""
+    return render.tagged(render.reply(_description(current_api.spec, address.base_url()), OPENAPI))
 
 
+@lru_cache(maxsize=16)
+def _description(spec: APISpec, base: str) -> bytes:
+    return orjson.dumps({**spec.to_dict(), "servers": [{"url": base}]})
+
+
+@bp.route("/api.html")
+@bp.describes(_200=answer("The page.", TEXT, HTML))
 def service_doc() -> Response:
-    """Show the OpenAPI document as a page. All of it comes from this server."""
-    page = render_template("api.html", title=current.settings().title, base=address.base_url())
-    response = render.reply(page.encode(), "text/html; charset=utf-8")
-    response.headers["Content-Security-Policy"] = (
-        "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'"
-    )
+    """Show the description as a page, all of which comes from this server."""
+    page = render_template("api.html", title=current.settings().title)
+    response = render.reply(page.encode(), f"{HTML}; charset=utf-8")
+    response.headers["Content-Security-Policy"] = CONTENT_POLICY
     return response
 
 
+@bp.route("/api/static/<path:name>")
+@bp.describes(404, _200=answer("The file.", {**TEXT, "format": "binary"}, "*/*"))
 def static(name: str) -> Response:
-    """Give the page's parts: those of Swagger UI, and the script that starts it."""
+    """Give a part of that page: one of Swagger UI, or the script that starts it."""
     folder = Path(current_app.root_path) / "api" / "static" if name == "start.js" else SWAGGER
-    return send_from_directory(folder, name, max_age=3600)
-
-
-
+    return render.conditional(send_from_directory(folder, name, conditional=False, max_age=3600))

@@ -164,6 +164,39 @@ SCHEMAS["NewCollection"] = {
 }
 
 
+# --- Parameters -------------------------------------------------------------------------------------------------------
+
+
+def _parameter(place: str, name: str, text: str, schema: Schema = TEXT) -> Schema:
+    return {"in": place, "name": name, "required": place == "path", "description": text, "schema": schema}
+
+
+def header(name: str, text: str) -> Schema:
+    """Describe a header field that a request may have."""
+    return _parameter("header", name, text)
+
+
+def query(name: str, text: str, schema: Schema) -> Schema:
+    """Describe a parameter of the query."""
+    return _parameter("query", name, text, schema)
+
+
+IF_NONE_MATCH = header("If-None-Match", "ETags that the client has; answered 304 where the present one is among them.")
+IF_MATCH = header("If-Match", "ETags, one of which must be the present one; else 412.")
+PREFER = header("Prefer", "return=representation: answer with what has become of it (RFC 7240).")
+PATH: dict[str, Schema] = {
+    name: _parameter("path", name, text, {**TEXT, "minLength": 1})
+    for name, text in {
+        "collection_id": "The collection's id.",
+        "item_id": "The item's id.",
+        "asset_id": "The asset's key; its slashes percent-encoded.",
+        "name": "The file's name.",
+    }.items()
+}
+
+# --- Bodies and answers -----------------------------------------------------------------------------------------------
+
+
 def content(schema: Schema | str, *media_types: str) -> Schema:
     """Describe a body: a schema, or the name of one here, under these media types."""
     described = ref(schema) if isinstance(schema, str) else schema
@@ -182,6 +215,8 @@ def answer(description: str, schema: Schema | str | None = None, *media_types: s
     return described
 
 
+STATE = "Its state."
+KNOWN = answer("The client has it already.")
 REASONS = {
     400: "A parameter or the body is wrong; the description names the place.",
     401: "Credentials are missing or wrong.",
@@ -199,6 +234,17 @@ REASONS = {
 }
 
 
+FIELDS = {
+    401: {"WWW_Authenticate": "How to say who you are."},
+    416: {"Content_Range": "How many bytes there are."},
+    429: {"Retry_After": "Seconds."},
+    503: {"Retry_After": "Seconds."},
+}
+
+
 def failures(*statuses: int) -> dict[str, Schema]:
     """Describe the errors that an operation may answer, besides those every operation may."""
-    return {str(status): answer(REASONS[status], "Exception") for status in sorted({400, 401, 500, 503, *statuses})}
+    return {
+        str(status): answer(REASONS[status], "Exception", **FIELDS.get(status, {}))
+        for status in sorted({400, 401, 500, 503, *statuses})
+    }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Response
-
 from stacflask import current
 from stacflask.api import address, paging, render
 from stacflask.api.blueprints import Blueprint
@@ -14,6 +12,8 @@ from stacflask.api.render import GEOJSON
 from stacflask.api.schemas import SearchBody, SearchQuery
 
 if TYPE_CHECKING:
+    from flask import Response
+
     from stacflask.values import ItemQuery
 
 bp = Blueprint("search", __name__, description="Search for items across collections")
@@ -22,7 +22,7 @@ FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
 
 
 @bp.route("/search", methods=["GET"])
-@bp.arguments(SearchQuery, location="query")
+@bp.takes(SearchQuery, "query")
 @bp.describes(_200=FOUND)
 def search_by_get(query: ItemQuery) -> Response:
     """Find items."""
@@ -30,7 +30,7 @@ def search_by_get(query: ItemQuery) -> Response:
 
 
 @bp.route("/search", methods=["POST"])
-@bp.arguments(SearchBody, location="json")
+@bp.takes(SearchBody, "json")
 @bp.describes(413, 415, _200=FOUND)
 def search_by_post(query: ItemQuery) -> Response:
     """Find items; as GET does, with the parameters as JSON."""
