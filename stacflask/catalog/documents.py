@@ -15,12 +15,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, unquote
 
 import msgspec
 import orjson
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from stacflask.errors import BadDocument
 from stacflask.values import Asset, Document
@@ -35,7 +35,11 @@ SEPARATOR = b"\x00"
 STRUCTURE = frozenset({"self", "root", "parent", "collection", "items", "item", "child"})
 """Relations that the server makes itself; those of a given document are dropped."""
 
-_HREF = b'"href":"'
+# Found many times faster than the same with its quotes, which every second word has.
+_HREF = b"href"
+_OPENING = b'":"'
+
+_Line = Annotated[str, Meta(min_length=1)]
 
 _encode = msgspec.json.encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -43,17 +47,34 @@ _elements = msgspec.json.Decoder(list[Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
+# Not None: msgspec takes "Raw or null" for null alone.
+_ABSENT = Raw()
+
+
 class _AssetHead(msgspec.Struct, gc=False):
+    """What is read of an asset, and members that are only checked, as ``stac.checks`` does."""
+
+    href: _Line
+    alternate: Raw = _ABSENT
+    title: str | None = None
+    description: str | None = None
+    type: _Line | None = None
+    roles: list[str] | None = None
+    size: Annotated[int, Meta(ge=0, le=2**63 - 1)] = msgspec.field(name="file:size", default=0)
+
+
+class _AlternateHead(msgspec.Struct, gc=False):
     href: str
-    alternate: Raw | None = None
 
 
-class _LinkHead(msgspec.Struct):
-    rel: str
-    href: str
+class _LinkHead(msgspec.Struct, gc=False):
+    rel: _Line
+    href: _Line
+    type: _Line | None = None
+    title: str | None = None
 
 
-class _Private(msgspec.Struct, omit_defaults=True):
+class _Private(msgspec.Struct, omit_defaults=True, gc=False):
     """The private part: hrefs and alternates by asset key, and links withheld whole."""
 
     hrefs: dict[str, str] = {}
@@ -62,19 +83,22 @@ class _Private(msgspec.Struct, omit_defaults=True):
 
 
 _head = msgspec.json.Decoder(_AssetHead).decode
-_heads = msgspec.json.Decoder(dict[str, _AssetHead]).decode
-_link_head = msgspec.json.Decoder(_LinkHead).decode
+_heads = msgspec.json.Decoder(dict[_Line, _AssetHead]).decode
+_alternate_head = msgspec.json.Decoder(_AlternateHead).decode
+_link_heads = msgspec.json.Decoder(list[_LinkHead]).decode
 _private = msgspec.json.Decoder(_Private).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """Tells which hrefs are downloaded through the server: all but http(s), and of those the ones with these beginnings."""
+    """Tells which hrefs are downloaded through the server: all but http(s), and of those what begins like this."""
 
     prefixes: tuple[str, ...] = ()
 
     def __call__(self, href: str) -> bool:
         """Whether ``href`` is a storage address, to be kept private."""
+        if href.startswith("s3://"):  # the usual ones without the pattern: this is asked for every asset
+            return True
         if href.startswith(("https://", "http://")):
             return bool(self.prefixes) and href.startswith(self.prefixes)
         return _SCHEME.match(href) is not None
@@ -86,29 +110,37 @@ _SCHEME = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 def body_of(members: dict[str, Raw], managed: Callable[[str], bool]) -> bytes:
     """Build the body of a document from its members, each still raw JSON. Raises msgspec errors on a wrong form."""
     private = _Private({}, {}, [])
-    parts = [b"%b:%b" % (_encode(name), raw) for name, raw in members.items() if name not in ("links", "assets")]
+    parts = [_named(name) + bytes(raw) for name, raw in members.items() if name not in ("links", "assets")]
     if "assets" in members:
-        parts.append(b'"assets":' + _public_assets(members["assets"], managed, private))
-    links = _public_links(members.get("links"), managed, private)
-    public = b'{%b,"links":[%b' % (b",".join(parts), b"".join(bytes(link) + b"," for link in links))
-    if private == _Private():
-        return public
-    return public + SEPARATOR + _encode(private)
+        parts.append(b'"assets":' + _public_assets(bytes(members["assets"]), managed, private))
+    parts.append(b'"links":[' + _public_links(members.get("links"), managed, private))
+    public = b"{" + b",".join(parts)
+    if private.hrefs or private.alternates or private.links:
+        return public + SEPARATOR + _encode(private)
+    return public
 
 
-def _public_assets(assets: Raw, managed: Callable[[str], bool], private: _Private) -> bytes:
-    text = bytes(assets)
+@lru_cache(maxsize=4096)
+def _named(name: str) -> bytes:
+    return _encode(name) + b":"
+
+
+def _public_assets(text: bytes, managed: Callable[[str], bool], private: _Private) -> bytes:
     heads = _heads(text)
     pieces = text.split(_HREF)
-    # With no escapes, and with as many tokens "href" as assets, each of which has one, every token is an asset's own.
-    # Almost every item is so, and then its assets need not be taken apart.
-    plain = b"\\" not in text and len(pieces) == len(heads) + 1 and text.count(b'"href"') == len(heads)
-    if not plain or any(head.alternate is not None for head in heads.values()):
+    # With no escapes, and with as many words "href" as assets, each of which has one, every such word is the name of an
+    # asset's own member. Almost every item is so, and then its assets need not be taken apart.
+    if len(pieces) != len(heads) + 1 or b"\\" in text:
         return _careful_assets(text, managed, private)
+    hrefs = {}
     for number, (key, head) in enumerate(heads.items(), start=1):
+        piece = pieces[number]
+        if head.alternate is not _ABSENT or not piece.startswith(_OPENING):
+            return _careful_assets(text, managed, private)
         if managed(head.href):
-            private.hrefs[key] = head.href
-            pieces[number] = _marked(key) + pieces[number][len(head.href.encode()) :]
+            hrefs[key] = head.href
+            pieces[number] = _OPENING + _marked(key) + piece[piece.index(b'"', len(_OPENING)) :]
+    private.hrefs = hrefs
     return _HREF.join(pieces)
 
 
@@ -117,7 +149,7 @@ def _careful_assets(text: bytes, managed: Callable[[str], bool], private: _Priva
     for key, raw in _members(text).items():
         head = _head(raw)
         asset = bytes(raw)
-        if head.alternate is not None and _names_storage(head.alternate, managed):
+        if bytes(head.alternate) not in (b"", b"null") and _names_storage(head.alternate, managed):
             private.alternates[key] = head.alternate
             asset = _replaced(asset, "alternate", _public_alternate(head.alternate, managed))
         if managed(head.href):
@@ -132,6 +164,9 @@ def _marked(key: str) -> bytes:
     return HERE + quote(key, safe="").encode()
 
 
+_MARK = re.compile(HERE + rb"([^\"]*)")
+
+
 def _replaced(raw: bytes, member: str, value: bytes | None) -> bytes:
     """Give the object with one member replaced, or left out for None; the rest stays as it is, to the byte."""
     members: dict[str, Raw | bytes] = dict(_members(raw))
@@ -139,29 +174,32 @@ def _replaced(raw: bytes, member: str, value: bytes | None) -> bytes:
         del members[member]
     else:
         members[member] = value
-    return b"{%b}" % b",".join(b"%b:%b" % (_encode(name), part) for name, part in members.items())
+    return b"{%b}" % b",".join(_named(name) + bytes(part) for name, part in members.items())
 
 
 def _names_storage(alternate: Raw, managed: Callable[[str], bool]) -> bool:
-    return any(managed(_head(entry).href) for entry in _members(alternate).values())
+    return any(managed(_alternate_head(entry).href) for entry in _members(alternate).values())
 
 
 def _public_alternate(alternate: Raw, managed: Callable[[str], bool]) -> bytes | None:
     shown = [
         b"%b:%b" % (_encode(name), entry)
         for name, entry in _members(alternate).items()
-        if not managed(_head(entry).href)
+        if not managed(_alternate_head(entry).href)
     ]
     return b"{%b}" % b",".join(shown) if shown else None
 
 
-def _public_links(links: Raw | None, managed: Callable[[str], bool], private: _Private) -> list[Raw]:
-    shown = []
-    for raw in _elements(links) if links is not None else ():
-        head = _link_head(raw)
-        if head.rel in STRUCTURE:
-            continue
-        (private.links if managed(head.href) else shown).append(raw)
+def _public_links(links: Raw | None, managed: Callable[[str], bool], private: _Private) -> bytes:
+    shown = b""
+    if links is not None:
+        for raw, head in zip(_elements(links), _link_heads(links), strict=True):
+            if head.rel in STRUCTURE:
+                continue
+            if managed(head.href):
+                private.links.append(raw)
+            else:
+                shown += bytes(raw) + b","
     return shown
 
 
@@ -179,9 +217,18 @@ def original(body: bytes) -> Document:
     for key, href in private.hrefs.items():
         document["assets"][key]["href"] = href
     for key, alternate in private.alternates.items():
-        document["assets"][key]["alternate"] = orjson.loads(alternate)
-    document["links"].extend(orjson.loads(link) for link in private.links)
+        document["assets"][key]["alternate"] = orjson.loads(bytes(alternate))
+    document["links"].extend(orjson.loads(bytes(link)) for link in private.links)
     return document
+
+
+def original_text(body: bytes) -> bytes:
+    """Give what ``original`` gives as JSON text. Where only hrefs were put away, numbers keep their very digits."""
+    text, _, private = body.partition(SEPARATOR)
+    kept = _private(private) if private else _Private()
+    if kept.alternates or kept.links:
+        return orjson.dumps(original(body))
+    return closed(_MARK.sub(lambda mark: _encode(kept.hrefs[unquote(mark[1].decode())])[1:-1], text))
 
 
 def storage_hrefs(body: bytes) -> dict[str, str]:
@@ -232,19 +279,18 @@ def _if_type(value: Any, kind: type[Any]) -> Any:
 # --- What a row needs ------------------------------------------------------------------------------------------------
 
 
-class _Times(msgspec.Struct):
-    datetime: str | None
-    start_datetime: str | None = None
-    end_datetime: str | None = None
+# Whole, because a number that is out of range would upset every later search that looks at it.
+_properties = msgspec.json.Decoder(dict[str, Any]).decode
+_bbox = msgspec.json.Decoder(list[float]).decode
 
 
-_times = msgspec.json.Decoder(_Times).decode
+class Parts(msgspec.Struct, frozen=True, gc=False):
+    """An item taken apart without being parsed whole. ``geometry`` and ``properties`` are raw JSON.
 
+    ``head`` is the text of what all items of one make have in common: type, version, extensions, whether it has assets.
+    """
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """An item taken apart without being parsed whole. ``geometry`` and ``properties`` are raw JSON."""
-
+    head: tuple[bytes, ...]
     collection: str
     id: str
     times: tuple[str | None, str | None, str | None]
@@ -265,20 +311,35 @@ def split_item(raw: bytes, collection: str | None, managed: Callable[[str], bool
         if name is None:
             raise BadDocument("/collection", "missing: which collection does the item belong to?")
         members.setdefault("collection", Raw(_encode(name)))
-        times = _times(members["properties"])
+        properties = bytes(members["properties"])
         return Parts(
+            tuple(bytes(members.get(member, b"")) for member in _HEAD) + (b"assets",) * ("assets" in members),
             name,
             _text(members["id"]),
-            (times.datetime, times.start_datetime, times.end_datetime),
-            msgspec.json.decode(members["bbox"], type=list[float] | None) if "bbox" in members else None,
+            _times(properties),
+            _bbox(members["bbox"]) if "bbox" in members else None,
             bytes(members["geometry"]),
-            bytes(members["properties"]),
+            properties,
             body_of(members, managed),
         )
     except KeyError as error:
         raise BadDocument(f"/{error.args[0]}", "missing") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadDocument("", str(error)) from error
+
+
+_HEAD = ("type", "stac_version", "stac_extensions")
+
+
+def _times(properties: bytes) -> tuple[str | None, str | None, str | None]:
+    given = _properties(properties)
+    if "datetime" not in given:
+        raise BadDocument("/properties/datetime", "missing")
+    times = given["datetime"], given.get("start_datetime"), given.get("end_datetime")
+    for time in times:
+        if time is not None and type(time) is not str:
+            raise BadDocument("/properties", f"expected texts for times, got {time!r}")
+    return times
 
 
 def collection_body(document: Document, managed: Callable[[str], bool]) -> bytes:
