@@ -65,6 +65,11 @@ def recompute(connection: Connection, codec: Codec, collection: str) -> bool:
     return True
 
 
+def all_collections(connection: Connection) -> list[str]:
+    """Name all collections, in order."""
+    return list(connection.execute(sa.select(collections.c.id).order_by(collections.c.id)).scalars())
+
+
 # --- Rows -------------------------------------------------------------------------------------------------------------
 
 

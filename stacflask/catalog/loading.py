@@ -1,0 +1,221 @@
+"""Bulk loads: many processes, each preparing and writing its share of the input, a transaction a block.
+
+A load can be killed at any moment and run again: every block is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from stacflask.catalog import documents
+from stacflask.catalog.batches import Batches, Method, Written
+from stacflask.catalog.crew import Crew
+from stacflask.catalog.database import Database, create_engine
+from stacflask.catalog.intake import Intake
+from stacflask.catalog.lines import BLANK, CAPACITY, blocks, first_blocks
+from stacflask.catalog.reading import Catalog
+from stacflask.catalog.tables import collections
+from stacflask.errors import BadDocument
+from stacflask.stac.checks import check_collection
+from stacflask.stac.schemas import SchemaChecker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from stacflask.catalog.lines import Block
+    from stacflask.values import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a load is done.
+
+    ``method`` says what becomes of what exists already: it is refused, replaced or left. ``collection`` is for items
+    that name none. With more than ``most_problems`` documents refused, the load stops; None: it never does.
+    ``validate``: documents must be valid against the JSON Schemas, too. ``workers``: processes; 0: this one does all.
+    """
+
+    database_url: str
+    managed: documents.Managed
+    method: Method = "insert"
+    collection: str | None = None
+    most_problems: int | None = 0
+    validate: bool = False
+    workers: int = 0
+
+    @property
+    def strict(self) -> bool:
+        """Whether the first problem ends it all: then nothing is written of the block in which it lies."""
+        return self.most_problems == 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been done so far. ``read`` are bytes of input."""
+
+    collections: int = 0
+    new: int = 0
+    replaced: int = 0
+    left: int = 0
+    refused: int = 0
+    read: int = 0
+    stopped: bool = False
+
+    @property
+    def items(self) -> int:
+        """How many items are in the catalogue now, of those that were read."""
+        return self.new + self.replaced + self.left
+
+
+def load(
+    names: Sequence[str],
+    plan: Plan,
+    tell: Callable[[str], None],
+    progress: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Load files, or standard input for ``-``. ``tell`` gets a line for each problem, ``progress`` each step.
+
+    Raises Unavailable, or StacflaskError if a process fails: what was tallied before is written, and stays.
+    """
+    with ExitStack() as ends:
+        crew: Crew[Block, Written] | None = None
+        if plan.workers:
+            crew = ends.enter_context(Crew(plan.workers, CAPACITY, lambda: _Work(plan)))
+        engine = create_engine(plan.database_url, pool_size=2, statement_timeout=0)
+        ends.callback(engine.dispose)
+        return _Load(Database(engine), plan, tell, progress).run(names, crew)
+
+
+# --- One block, in whatever process -----------------------------------------------------------------------------------
+
+
+class _Work:
+    """Prepares and writes blocks over a connection of its own."""
+
+    def __init__(self, plan: Plan, database: Database | None = None) -> None:
+        if database is None:
+            database = Database(create_engine(plan.database_url, pool_size=1, statement_timeout=0))
+        self._strict = plan.strict
+        self._intake = Intake(plan.collection, plan.managed, SchemaChecker() if plan.validate else None)
+        self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
+
+    def __call__(self, text: bytes) -> Written:
+        prepared, problems = self._intake.take(enumerate(text.split(b"\n")))
+        if self._strict and problems:
+            return Written(problems=problems)
+        written = self._batches.write(prepared)
+        written.problems += problems
+        return written
+
+
+# --- The whole --------------------------------------------------------------------------------------------------------
+
+
+class _Load:
+    """One load, as seen by the process that reads the input."""
+
+    def __init__(
+        self, database: Database, plan: Plan, tell: Callable[[str], None], progress: Callable[[Tally], None]
+    ) -> None:
+        self._database = database
+        self._plan = plan
+        self._tell = tell
+        self._progress = progress
+        self._collections = _Collections(database, plan)
+        self._tally = Tally()
+        self._met: set[str] = set()
+
+    def run(self, names: Sequence[str], crew: Crew[Block, Written] | None) -> Tally:
+        # An input with the items may come before the one with their collection.
+        for block in first_blocks(names):
+            self._load_collections(block)
+        for block, written in self._alone(names) if crew is None else crew.run(self._tasks(names)):
+            self._book(block, written)
+        self._analyze()
+        return self._tally
+
+    def _alone(self, names: Sequence[str]) -> Iterator[tuple[Block, Written]]:
+        work = _Work(self._plan, self._database)
+        return ((block, work(text)) for block, text in self._tasks(names))
+
+    def _tasks(self, names: Sequence[str]) -> Iterator[tuple[Block, bytes]]:
+        for block in blocks(names):
+            self._load_collections(block)
+            for place in block.places:
+                if place.problem is not None:
+                    self._refuse(f"{place.source}: {place.problem}")
+            if self._tally.stopped:
+                return
+            yield block, block.text
+
+    def _load_collections(self, block: Block) -> None:
+        for index, line in block.collections():
+            if self._tally.stopped or block.where(index, "") in self._met:
+                continue
+            self._met.add(block.where(index, ""))
+            try:
+                self._tally.collections += self._collections.load(line)
+            except BadDocument as error:
+                self._refuse(f"{block.where(index, error.pointer)}: {error.problem}")
+
+    def _book(self, block: Block, written: Written) -> None:
+        self._tally.new += written.new
+        self._tally.replaced += written.replaced
+        self._tally.left += written.left
+        self._tally.read += block.read
+        for problem in sorted(written.problems, key=lambda problem: problem.line):
+            self._refuse(f"{block.where(problem.line, problem.pointer)}: {problem.description}")
+        self._progress(self._tally)
+
+    def _refuse(self, message: str) -> None:
+        self._tell(message)
+        self._tally.refused += 1
+        most = self._plan.most_problems
+        self._tally.stopped |= most is not None and self._tally.refused > most
+
+    def _analyze(self) -> None:
+        # Searches are planned by statistics, which after a load would describe what was there before.
+        if self._tally.new or self._tally.replaced:
+            with self._database.write() as connection:
+                connection.execute(sa.text("ANALYZE items"))
+
+
+class _Collections:
+    """Loads collections, one at a time."""
+
+    def __init__(self, database: Database, plan: Plan) -> None:
+        self._database = database
+        self._plan = plan
+        self._schemas = SchemaChecker() if plan.validate else None
+        self._codec = Catalog(database).codec
+
+    def load(self, line: bytes) -> bool:
+        """Load one collection; False if it exists and is to be left. Raises BadDocument."""
+        try:
+            document: Document = orjson.loads(line.strip(BLANK))
+        except orjson.JSONDecodeError as error:
+            raise BadDocument("", f"not JSON: {error}") from error
+        check_collection(document)
+        if self._schemas is not None:
+            self._schemas.check(document)
+        with self._database.write() as connection:
+            written = connection.execute(self._statement(document)).scalar_one_or_none() is not None
+        if self._plan.method == "insert" and not written:
+            raise BadDocument("/id", f"collection {document['id']!r} exists already")
+        return written
+
+    def _statement(self, document: Document) -> sa.Executable:
+        body = self._codec.compress(documents.collection_body(document, self._plan.managed))
+        row = {"id": document["id"], "body": body, "document": documents.searchable(document)}
+        statement = insert(collections).values(row)
+        if self._plan.method == "upsert":
+            statement = statement.on_conflict_do_update(index_elements=[collections.c.id], set_=row)
+        else:
+            statement = statement.on_conflict_do_nothing()
+        return statement.returning(collections.c.id)
