@@ -29,8 +29,6 @@ from stacflask.values import Services
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import pluggy
-
     from stacflask.catalog.batches import Method
     from stacflask.catalog.database import Database
     from stacflask.catalog.loading import Tally
@@ -117,14 +115,14 @@ class Session:
         return Database(create_engine(self.settings.database_url, pool_size=2, statement_timeout=0))
 
     @cached_property
-    def plugins(self) -> pluggy.PluginManager:
-        """The plugins, loaded and not started. Raises SettingError, but not for settings that they do not need."""
+    def plugins(self) -> Any:
+        """The plugin manager, its plugins not yet started. Raises SettingError, but not for settings that they do not need."""
         declared = next(field.metadata for field in fields(Settings) if field.name == "plugins")
         return load_plugins(declared["parse"](self.environ.get(VARIABLE, "")), self.environ)
 
     @cached_property
-    def started(self) -> pluggy.PluginManager:
-        """The plugins, started as in a server."""
+    def started(self) -> Any:
+        """The plugin manager, its plugins started as in a server."""
         from stacflask.catalog.storage import PluginStorage
 
         self.plugins.hook.startup(services=Services(storage=PluginStorage(self.database)))
