@@ -131,9 +131,7 @@ def resolve(asset: Asset) -> Location | None:
 
 
 @hookspec(firstresult=True)
-def deliver(
-    principal: Principal, asset: Asset, location: Location, streamed: bool
-) -> Redirect | Stream | None:
+def deliver(principal: Principal, asset: Asset, location: Location, streamed: bool) -> Redirect | Stream | None:
     """Hand the bytes over, as a temporary address or as a stream through this server.
 
     The first answer that is not None is taken. If all are silent, the answer is an error.

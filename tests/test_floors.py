@@ -74,7 +74,9 @@ def test_every_import_runs_down(path: str, tree: ast.Module) -> None:
     """A module imports only rooms on floors below its own, as the table says."""
     room = room_of(path)
     used = {name.split(".")[1] for name in imported(tree) if name.startswith("stacflask.")}
-    known = {name for name in used if (ROOT / "stacflask" / name).is_dir() or (ROOT / "stacflask" / f"{name}.py").exists()}
+    known = {
+        name for name in used if (ROOT / "stacflask" / name).is_dir() or (ROOT / "stacflask" / f"{name}.py").exists()
+    }
     assert known - ROOMS[room] - {room} == set()
 
 

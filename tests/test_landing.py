@@ -1,4 +1,5 @@
 """The landing page and what stands beside it."""
+
 from stacflask.testing import Plug, a_collection
 
 
