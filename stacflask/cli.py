@@ -116,7 +116,7 @@ class Session:
 
     @cached_property
     def plugins(self) -> Any:
-        """The plugin manager, its plugins not yet started. Raises SettingError, but not for settings that they do not need."""
+        """The plugin manager, plugins not yet started. Raises SettingError, but not for settings they do not need."""
         declared = next(field.metadata for field in fields(Settings) if field.name == "plugins")
         return load_plugins(declared["parse"](self.environ.get(VARIABLE, "")), self.environ)
 
