@@ -130,7 +130,7 @@ def conditional(response: Response) -> Response:
     etag, _ = response.get_etag()
     if request.method in ("GET", "HEAD") and not_modified(State(etag, same=_uncoded)):
         response.status_code = 304
-        if f"{etag}{CODED}" in request.if_none_match:
+        if f"{etag}{CODED}" in request.if_none_match.as_set(include_weak=True):
             response.set_etag(f"{etag}{CODED}")
     return response
 

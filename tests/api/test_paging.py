@@ -36,8 +36,8 @@ def follow(client: Client, page: Page, rel: str, body: dict[str, Any] | None = N
         assert there["merge"] is True
         answer = client.post(there["href"], json={**(body or {}), **there["body"]})
     assert answer.status_code == 200, answer.text
-    page: Page = answer.json
-    return page
+    followed: Page = answer.json
+    return followed
 
 
 def pages(client: Client, first: Page, rel: str = "next", body: dict[str, Any] | None = None) -> Iterator[Page]:
