@@ -27,7 +27,7 @@ accesslog = None
 control_socket_disable = True
 
 
-def on_starting(server: object) -> None:
+def on_starting(server: object) -> None:  # noqa: ARG001 - gunicorn calls it so
     """Refuse a wrong setting before any worker starts: one line, instead of a traceback from each."""
     sys.path.insert(0, str(Path(__file__).parent))
     from stacflask.errors import SettingError

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["InUse", "Stack", "StackError", "forget", "running", "scratch_folder"]
 
 
-class InUse(StackError):  # noqa: N818 - it is named for what is the case
+class InUse(StackError):
     """Another process runs the stack of this folder."""
 
 

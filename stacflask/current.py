@@ -10,6 +10,8 @@ from flask import current_app, g, request
 from stacflask.values import Principal, Request, Restriction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stacflask.catalog.reading import Catalog
     from stacflask.catalog.writing import Writer
     from stacflask.gate import Gate
@@ -56,9 +58,9 @@ def writer() -> Writer:
 def principal() -> Principal:
     """Say who asks, once per request. Raises BadCredentials."""
     if "principal" not in g:
-        g.principal = gate().authenticate(
-            Request(request.method, request.path, request.headers, request.args, request.remote_addr or "")
-        )
+        headers = cast("Mapping[str, str]", request.headers)
+        asked = Request(request.method, request.path, headers, request.args, request.remote_addr or "")
+        g.principal = gate().authenticate(asked)
     return cast("Principal", g.principal)
 
 

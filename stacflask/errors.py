@@ -1,4 +1,4 @@
-"""What can go wrong, in the house's own words. No HTTP here: ``api/errors.py`` has the one table from error to status."""
+"""What can go wrong, in the house's own words. No HTTP: ``api/errors.py`` has the one table from error to status."""
 
 from __future__ import annotations
 

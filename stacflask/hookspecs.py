@@ -97,7 +97,7 @@ def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 
 
     :param principal: who asks.
     :param of: what the condition is about. Items of a hidden collection are hidden without being asked about.
-    :return: a condition in CQL2 JSON, over ``id``, ``collection`` and properties; ``False`` hides all; None: no opinion.
+    :return: a condition in CQL2 JSON, over ``id``, ``collection`` and properties, ``False`` to hide all, or None.
     """
 
 
@@ -148,7 +148,7 @@ def deliver(principal: Principal, asset: Asset, location: Location, streamed: bo
 
 @hookspec(firstresult=True)
 def charge(principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
-    """Book what is about to leave. Called for GET only, once the delivery is ready, just before bytes or address go out.
+    """Book what is about to leave. Called for GET only, when the delivery is ready and before anything of it goes out.
 
     The first answer that is not None is taken: a denial refuses the download, and plugins further right are not asked,
     so they charge nothing.

@@ -1,4 +1,4 @@
-"""Logs: one line an event, as JSON or for people, each with its request's id. No header, query or secret is ever logged."""
+"""Logs: one line an event, as JSON or for people, each with its request's id. Never a header, query or secret."""
 
 from __future__ import annotations
 

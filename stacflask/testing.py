@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "STACFLASK_TEST_DATABASE_URL"
 Plug = Callable[..., "FlaskClient"]
+Publish = Callable[..., None]
 
 
 def an_item(item: str = "item", collection: str = "collection", **members: Any) -> Document:
@@ -88,7 +89,7 @@ def storage(database: Database) -> PluginStorage:
 
 
 @pytest.fixture
-def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask]]:
+def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask]]:  # noqa: ARG001 - emptied for it
     """Build applications around plugins (objects, or names of modules with a dot) with these settings' fields."""
     built: list[Flask] = []
 
@@ -114,7 +115,7 @@ def plug(build: Callable[..., Flask]) -> Plug:
 
 
 @pytest.fixture
-def publish(database: Database) -> Callable[..., None]:
+def publish(database: Database) -> Publish:
     """Put documents into the catalogue: collections as they are, items with collections made for them where missing."""
     from stacflask.catalog.documents import Managed
     from stacflask.catalog.reading import Catalog

@@ -35,7 +35,7 @@ class Request:
     address: str
 
     def credentials(self, scheme: str) -> str | None:
-        """Give what follows ``scheme`` (``Bearer``, ``Basic``) in the Authorization header, or None (RFC 9110, 11.4)."""
+        """Give what follows ``scheme`` (``Bearer``, ``Basic``) in Authorization (RFC 9110, 11.4), or None."""
         name, _, rest = self.headers.get("Authorization", "").partition(" ")
         return rest.strip() if name.lower() == scheme.lower() else None
 
@@ -181,7 +181,7 @@ UNRESTRICTED = Restriction()
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where an asset's bytes are. ``store`` names the resolver's world (``s3``, ``file``), so ``deliver`` knows its own."""
+    """Where an asset's bytes are. ``store`` names the resolver's world (``s3``, ``file``)."""
 
     store: str
     path: str
@@ -285,7 +285,7 @@ class Storage(Protocol):
     """A plugin's own tables in the catalogue's database."""
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Read with one statement of its own; cheaper than a transaction, and tried again if the connection was lost."""
+        """Read with one statement; cheaper than a transaction, and tried again if the connection was lost."""
 
     def transaction(self) -> AbstractContextManager[Statements]:
         """Open a transaction: committed when the block ends, undone when it raises."""

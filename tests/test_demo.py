@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Any
 
 import pytest
 from rasterio.io import MemoryFile
@@ -21,7 +22,7 @@ def made() -> Catalogue:
     return demo.catalogue("assets")
 
 
-def managed(made: Catalogue) -> dict[Download, dict]:
+def managed(made: Catalogue) -> dict[Download, dict[str, Any]]:
     return {
         Download(document.get("collection", document["id"]), document["id"], key): asset
         for document in [*made.collections, *made.items]
@@ -30,7 +31,7 @@ def managed(made: Catalogue) -> dict[Download, dict]:
     }
 
 
-def test_every_document_is_valid(made):
+def test_every_document_is_valid(made: Catalogue) -> None:
     """Collections and items pass the house's own checks and every schema they name."""
     schemas = SchemaChecker()
     for collection in made.collections:
@@ -41,7 +42,7 @@ def test_every_document_is_valid(made):
         schemas.check(item)
 
 
-def test_sizes_and_checksums_are_true(made):
+def test_sizes_and_checksums_are_true(made: Catalogue) -> None:
     """Each managed asset's type, size and checksum are those of its object; only the one named so has none."""
     without = set()
     for name, asset in managed(made).items():
@@ -54,13 +55,13 @@ def test_sizes_and_checksums_are_true(made):
     assert without == {demo.MISSING_DOWNLOAD}
 
 
-def test_every_object_is_an_asset(made):
+def test_every_object_is_an_asset(made: Catalogue) -> None:
     """No object lies in the bucket that no document speaks of, and all together are small."""
     assert {asset["href"].removeprefix(S3) for asset in managed(made).values()} >= set(made.objects)
     assert sum(len(stored.data) for stored in made.objects.values()) <= 25_000_000
 
 
-def test_rasters_are_cloud_optimised_and_lie_where_they_say(made):
+def test_rasters_are_cloud_optimised_and_lie_where_they_say(made: Catalogue) -> None:
     """Every GeoTIFF has the COG layout, overviews, and the grid its item tells."""
     properties = {(item["collection"], item["id"]): item["properties"] for item in made.items}
     for name, asset in managed(made).items():
@@ -75,7 +76,7 @@ def test_rasters_are_cloud_optimised_and_lie_where_they_say(made):
             assert raster.crs.to_string() == properties[name.collection, name.item]["proj:code"]
 
 
-def test_the_named_downloads_exist(made):
+def test_the_named_downloads_exist(made: Catalogue) -> None:
     """What README and the walk download is a managed asset of the catalogue."""
     named = {
         demo.FIRST_DOWNLOAD,
@@ -87,18 +88,18 @@ def test_the_named_downloads_exist(made):
     assert named <= set(managed(made))
 
 
-def test_one_id_in_three_collections(made):
+def test_one_id_in_three_collections(made: Catalogue) -> None:
     """The same item id stands for three different items."""
     held = {item["collection"] for item in made.items if item["id"] == demo.CALIBRATION}
     assert held == {demo.OPEN, demo.MEMBERS, demo.HIDDEN}
 
 
-def test_a_second_run_gives_the_same_bytes(made):
+def test_a_second_run_gives_the_same_bytes(made: Catalogue) -> None:
     """Nothing in the catalogue depends on the hour or on chance."""
     assert demo.catalogue("assets") == made
 
 
 @pytest.mark.parametrize("key", demo.KEYS.values(), ids=demo.KEYS)
-def test_keys_are_marked_as_demo(key):
+def test_keys_are_marked_as_demo(key: str) -> None:
     """Whoever meets a demo key in a log sees that it is one."""
     assert re.fullmatch(r"sfk_[0-9a-f]{8}_DemoOnly[0-9A-Za-z]{24,}", key)

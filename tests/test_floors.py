@@ -96,7 +96,7 @@ def test_face_imports_no_framework() -> None:
 
 @pytest.mark.parametrize("path", [path for path, _ in modules("plugins")])
 def test_plugins_import_only_the_face(path: str) -> None:
-    """A shipped plugin lives by the rules of an outside one: of the house, it imports the face and nothing behind it."""
+    """A shipped plugin lives by an outside one's rules: of the house, it imports the face and nothing behind it."""
     tree = ast.parse((ROOT / path).read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:

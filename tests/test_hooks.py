@@ -27,7 +27,7 @@ from stacflask import (
     loader,
 )
 from stacflask.gate import Gate, settle
-from stacflask.testing import Plug, a_collection, an_item
+from stacflask.testing import Plug, Publish, a_collection, an_item
 
 ROOT = Path(__file__).parent.parent
 DOWNLOAD = "/collections/collection/items/item/download/data"
@@ -70,7 +70,7 @@ def calls(hook: str) -> Iterator[str]:
 # The server and the command line are two programs: each begins its plugins itself.
 @pytest.mark.parametrize("hook", sorted(SPECS.keys() - {"startup"}))
 def test_each_hook_is_called_from_one_place(hook: str) -> None:
-    """ "When does this fire?" has one answer."""
+    """A hook that fires in one place fires in no other."""
     assert len(list(calls(hook))) == 1
 
 
@@ -83,6 +83,8 @@ class Somebody:
 
 
 class Consents:
+    """Consents to every download."""
+
     @hookimpl
     def authorize(self) -> Decision:
         return Decision.allow("test", headers={"X-Consent": "yes"})
@@ -212,7 +214,7 @@ def test_challenge_is_sent_and_documented(plug: Plug) -> None:
 # --- What may be seen ------------------------------------------------------------------------------------------------
 
 
-def test_restrict_narrows_and_never_widens(plug: Plug, publish) -> None:
+def test_restrict_narrows_and_never_widens(plug: Plug, publish: Publish) -> None:
     """Conditions of several plugins are joined by AND; hidden collections hide their items."""
     publish(a_collection("one"), a_collection("two"), an_item("a", "one"), an_item("b", "one"), an_item("c", "two"))
 
@@ -260,7 +262,7 @@ def test_authorize_settled_consent_keeps_all_headers() -> None:
     assert (settled.headers, settled.counted) == ({"A": "1", "B": "2"}, True)
 
 
-def test_authorize_refusal_ends_the_walk(plug: Plug, publish) -> None:
+def test_authorize_refusal_ends_the_walk(plug: Plug, publish: Publish) -> None:
     """After a refusal no store is asked, and the client sees the detail but not the reason."""
     publish(an_item())
     store = Store()
@@ -278,14 +280,14 @@ def test_authorize_refusal_ends_the_walk(plug: Plug, publish) -> None:
     assert store.asked == []
 
 
-def test_authorize_silence_refuses(plug: Plug, publish) -> None:
+def test_authorize_silence_refuses(plug: Plug, publish: Publish) -> None:
     """If no plugin has an opinion, nothing leaves: 401 for who has not said who they are, else 403."""
     publish(an_item())
     assert plug(Store()).get(DOWNLOAD).status_code == 401
     assert plug(Somebody(), Store()).get(DOWNLOAD).status_code == 403
 
 
-def test_resolve_silence_is_an_error_that_shows_nothing(plug: Plug, publish) -> None:
+def test_resolve_silence_is_an_error_that_shows_nothing(plug: Plug, publish: Publish) -> None:
     """An href that nobody knows is a 500 whose answer does not name it."""
     publish(an_item())
     answer = plug(Consents()).get(DOWNLOAD)
@@ -293,7 +295,7 @@ def test_resolve_silence_is_an_error_that_shows_nothing(plug: Plug, publish) -> 
     assert "s3://" not in answer.text
 
 
-def test_deliver_redirects_or_streams(plug: Plug, publish) -> None:
+def test_deliver_redirects_or_streams(plug: Plug, publish: Publish) -> None:
     """GET is a redirect, unless the client asks for the bytes from here; a consent's headers come along."""
     publish(an_item())
     client = plug(Consents(), Store())
@@ -305,13 +307,13 @@ def test_deliver_redirects_or_streams(plug: Plug, publish) -> None:
     assert (stream.status_code, stream.data) == (200, b"0123456789")
 
 
-def test_deliver_may_not_redirect_elsewhere_than_to_the_web(plug: Plug, publish) -> None:
+def test_deliver_may_not_redirect_elsewhere_than_to_the_web(plug: Plug, publish: Publish) -> None:
     """An address that is none, or would smuggle header fields in, is an error and never sent."""
     publish(an_item())
 
     class Strange(Store):
         @hookimpl
-        def deliver(self) -> Redirect:
+        def deliver(self, streamed: bool) -> Redirect:
             from datetime import timedelta
 
             return Redirect("javascript:alert(1)\r\nSet-Cookie: a=b", timedelta(minutes=1))
@@ -321,7 +323,7 @@ def test_deliver_may_not_redirect_elsewhere_than_to_the_web(plug: Plug, publish)
     assert "Location" not in answer.headers
 
 
-def test_charge_comes_last_and_may_refuse(plug: Plug, publish) -> None:
+def test_charge_comes_last_and_may_refuse(plug: Plug, publish: Publish) -> None:
     """A download is booked once all else is ready, its bytes known; HEAD books nothing; a denial sends nothing."""
     publish(an_item())
     booked = []
@@ -344,7 +346,7 @@ def test_charge_comes_last_and_may_refuse(plug: Plug, publish) -> None:
     assert "Location" not in refused.headers
 
 
-def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish) -> None:
+def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish: Publish) -> None:
     """304, 412 and 416 cost nothing."""
     publish(an_item())
 
@@ -363,7 +365,7 @@ def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish) -> None:
 
 
 @pytest.mark.parametrize("hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge"])
-def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish, hook: str) -> None:
+def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish: Publish, hook: str) -> None:
     """Whatever hook of a download breaks, no address and no bytes leave."""
     publish(an_item())
 
@@ -376,7 +378,7 @@ def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish, hook: str) ->
     assert "Location" not in answer.headers
 
 
-def test_unavailable_says_when_to_come_again(plug: Plug, publish) -> None:
+def test_unavailable_says_when_to_come_again(plug: Plug, publish: Publish) -> None:
     """A plugin that cannot tell right now leads to a 503 with Retry-After."""
     publish(an_item())
 
@@ -392,7 +394,7 @@ def test_unavailable_says_when_to_come_again(plug: Plug, publish) -> None:
 # --- Changes ---------------------------------------------------------------------------------------------------------
 
 
-def test_authorize_change_switches_transactions_on(plug: Plug, publish) -> None:
+def test_authorize_change_switches_transactions_on(plug: Plug, publish: Publish) -> None:
     """Without a plugin that has a word on changes there is no such address; with silent ones, each is refused."""
     publish(a_collection())
 
@@ -409,7 +411,7 @@ def test_authorize_change_switches_transactions_on(plug: Plug, publish) -> None:
     assert any("transaction" in uri for uri in silent.get("/conformance").json["conformsTo"])
 
 
-def test_authorize_change_knows_what_is_changed(plug: Plug, publish) -> None:
+def test_authorize_change_knows_what_is_changed(plug: Plug, publish: Publish) -> None:
     """Action, collection and item are what the request is about."""
     publish(an_item())
     changes = []

@@ -1,9 +1,9 @@
 """The landing page and what stands beside it."""
 
-from stacflask.testing import Plug, a_collection
+from stacflask.testing import Plug, Publish, a_collection
 
 
-def test_landing_page_lists_what_there_is(plug: Plug, publish) -> None:
+def test_landing_page_lists_what_there_is(plug: Plug, publish: Publish) -> None:
     """The root is a STAC catalogue that links to every address a client needs, and to the collections."""
     publish(a_collection("one", title="One"))
     page = plug().get("/").json

@@ -20,38 +20,40 @@ FEWEST_SAMPLES = 200
 """Below this many bodies a dictionary learns too little to be worth keeping for good."""
 
 
+class _Tools(threading.local):
+    """One thread's compressors and decompressors, by dictionary: neither may be shared between threads."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+        self.decompressors: dict[int, zstandard.ZstdDecompressor] = {}
+
+
 class Codec:
-    """Compresses and decompresses bodies. ``fetch(id)`` gives a dictionary's bytes; each is asked for once a process."""
+    """Compresses and decompresses bodies. ``fetch(id)`` gives a dictionary, and is asked for each once a process."""
 
     def __init__(self, fetch: Callable[[int], bytes]) -> None:
         self._fetch = fetch
         self._dictionaries: dict[int, zstandard.ZstdCompressionDict] = {}
-        # Neither compressors nor decompressors may be shared between threads.
-        self._local = threading.local()
+        self._tools = _Tools()
 
     def compress(self, body: bytes, dictionary: int = 0) -> bytes:
         """Compress with the dictionary of this id; 0 is none."""
-        return self._tool("compressors", dictionary).compress(body)
+        tools = self._tools.compressors
+        if dictionary not in tools:
+            tools[dictionary] = zstandard.ZstdCompressor(level=LEVEL, dict_data=self._dictionary(dictionary))
+        return tools[dictionary].compress(body)
 
     def decompress(self, frame: bytes) -> bytes:
         """Give the body back, with whatever dictionary its frame names."""
         dictionary = zstandard.get_frame_parameters(frame).dict_id
-        return self._tool("decompressors", dictionary).decompress(frame)
+        tools = self._tools.decompressors
+        if dictionary not in tools:
+            tools[dictionary] = zstandard.ZstdDecompressor(dict_data=self._dictionary(dictionary))
+        return tools[dictionary].decompress(frame)
 
     def learn(self, dictionary: int, data: bytes) -> None:
         """Make a dictionary known without fetching it."""
         self._dictionaries[dictionary] = zstandard.ZstdCompressionDict(data)
-
-    def _tool(self, kind: str, dictionary: int) -> zstandard.ZstdCompressor | zstandard.ZstdDecompressor:
-        tools = self._local.__dict__.setdefault(kind, {})
-        if dictionary not in tools:
-            data = self._dictionary(dictionary)
-            tools[dictionary] = (
-                zstandard.ZstdCompressor(level=LEVEL, dict_data=data)
-                if kind == "compressors"
-                else zstandard.ZstdDecompressor(dict_data=data)
-            )
-        return tools[dictionary]
 
     def _dictionary(self, dictionary: int) -> zstandard.ZstdCompressionDict | None:
         if dictionary == 0:
@@ -62,7 +64,7 @@ class Codec:
 
 
 def train(bodies: Sequence[bytes]) -> tuple[int, bytes] | None:
-    """Train a dictionary: its id (drawn by zstd, 32 bits) and its bytes. None if there are too few bodies to learn from."""
+    """Train a dictionary; give its id (32 bits, drawn by zstd) and its bytes, or None if there is too little to learn."""
     if len(bodies) < FEWEST_SAMPLES:
         return None
     try:

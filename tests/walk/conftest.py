@@ -19,6 +19,7 @@ from dev.demo import Download
 from dev.ports import free_port
 from dev.run import environ_for
 from dev.stack import Stack
+from stacflask.values import Document
 from tests.conftest import ROOT, migrate
 
 
@@ -35,10 +36,11 @@ class Server:
         """Give the download address of an asset."""
         return f"{self.url}/collections/{download.collection}/items/{download.item}/download/{download.asset}"
 
-    def item(self, download: Download) -> dict:
+    def item(self, download: Download) -> Document:
         """Give the document of an asset's item, as its holder sees it."""
         address = f"{self.url}/collections/{download.collection}/items/{download.item}"
-        return requests.get(address, timeout=30).json()
+        document: Document = requests.get(address, timeout=30).json()
+        return document
 
     def workers(self) -> list[int]:
         """Give the process ids of gunicorn's workers."""
@@ -126,7 +128,8 @@ def bearer(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {demo.KEYS[name]}"}
 
 
-def stacflask(*arguments: str, environ: dict[str, str], **more) -> subprocess.CompletedProcess[str]:
+def stacflask(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command of the house's own."""
     command = [sys.executable, "-m", "stacflask", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, **more)
+    environ = {**os.environ, **environ}
+    return subprocess.run(command, check=False, cwd=ROOT, env=environ, capture_output=True, text=True)

@@ -78,7 +78,7 @@ def test_database_stopped_and_started(server: Server, stack: Stack) -> None:
 
 
 def test_store_stopped_and_started(server: Server, stack: Stack) -> None:
-    """While the store is away a download is a 503 within a few seconds, and search does not notice; then all is well."""
+    """While the store is away a download is a 503 within seconds, and search does not notice; then all is well."""
     fresh = server.address(LARGE_DOWNLOAD)
     with Traffic(f"{server.url}/search", clients=2) as searches, after(0.5):
         stack.stop_store()
