@@ -7,7 +7,7 @@ import numpy as np
 from dev.demo import fenlark, halyard, names, plumbline, quickwater
 from dev.demo.rasters import PNG, png
 from dev.demo.shelf import PUBLIC_HOST, Shelf
-from dev.demo.stac import STAC_VERSION, Document, extensions, extent, value_range, value_set
+from dev.demo.stac import STAC_VERSION, Document, extent, value_range, value_set
 
 _AGENCY = {
     "name": "Stillwater Demonstration Agency (invented)",
@@ -31,7 +31,7 @@ _COMPANY = {
 def open_collection(items: list[Document], shelf: Shelf) -> Document:
     """Optical scenes for everyone."""
     return {
-        **_head(names.OPEN, "eo", "file", "processing", "proj", "raster", "sat", "view"),
+        **_head(names.OPEN),
         "title": "Fenlark-2 surface reflectance (synthetic)",
         "description": (
             "Bottom-of-atmosphere reflectance in four bands from the invented optical mission Fenlark-2. "
@@ -55,7 +55,7 @@ def open_collection(items: list[Document], shelf: Shelf) -> Document:
 def members_collection(items: list[Document], shelf: Shelf) -> Document:
     """Radar scenes that members download once they accepted the licence."""
     return {
-        **_head(names.MEMBERS, "file", "processing", "proj", "raster", "sar", "sat", "view"),
+        **_head(names.MEMBERS),
         "title": "Halyard-X spotlight (synthetic)",
         "description": (
             "High-resolution X-band radar amplitudes of harbours and straits from the invented mission Halyard-X. "
@@ -79,7 +79,7 @@ def members_collection(items: list[Document], shelf: Shelf) -> Document:
 def hidden_collection(items: list[Document], shelf: Shelf) -> Document:
     """Disaster maps for the response group alone."""
     return {
-        **_head(names.HIDDEN, "eo", "file", "processing", "proj", "raster", "view"),
+        **_head(names.HIDDEN),
         "title": "Quickwater disaster response (synthetic, restricted)",
         "description": (
             "Rapid maps of floods and fires that never happened, for exercises. "
@@ -102,7 +102,7 @@ def hidden_collection(items: list[Document], shelf: Shelf) -> Document:
 def edges_collection(items: list[Document], shelf: Shelf) -> Document:
     """Elevation tiles for everyone."""
     return {
-        **_head(names.EDGES, "file", "processing", "proj", "raster"),
+        **_head(names.EDGES),
         "title": "Plumbline elevation tiles (synthetic)",
         "description": (
             "Invented heights of real places. The tiles lie where catalogues stumble: across the antimeridian, "
@@ -126,13 +126,9 @@ _HIDDEN_SCENES = (("mara-flood", -1), ("mara-flood", 2), ("ribatejo-fire", -1), 
 _EDGES_SCENES = ("plumbline-taveuni", "plumbline-puncak-jaya", "plumbline-北岳", "plumbline-Þingvellir")
 
 
-def _head(collection: str, *prefixes: str) -> Document:
-    return {
-        "type": "Collection",
-        "stac_version": STAC_VERSION,
-        "stac_extensions": extensions(*prefixes),
-        "id": collection,
-    }
+def _head(collection: str) -> Document:
+    # No stac_extensions: a client that validates would fetch each schema, and the demo is for places without internet.
+    return {"type": "Collection", "stac_version": STAC_VERSION, "id": collection}
 
 
 def _sets(items: list[Document], *fields: str) -> Document:
