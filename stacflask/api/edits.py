@@ -33,32 +33,30 @@ def edited(edit: Edit, present: Record, rendered: bytes, url: str) -> Document:
     document = edit(orjson.loads(rendered))
     # Whoever reads under one name of this server may write under another.
     path = url.removeprefix(address.base_url())
-    for asset in _objects(_values(document.get("assets"))):
-        key = _own_key(asset.get("href"), f"{path}/download/")
-        if key in documents.storage_hrefs(present.body):
-            _put_back(asset, kept["assets"][key], shown["assets"][key])
-    links = document.get("links")
-    if isinstance(links, list) and any(_is_self(link, path) for link in links):
-        links += [link for link in kept["links"] if link not in shown["links"] and link not in links]
+    _put_assets_back(document.get("assets"), kept.get("assets") or {}, shown.get("assets") or {}, f"{path}/download/")
+    _put_links_back(document.get("links"), kept["links"], shown["links"], path)
     return document
 
 
-def _values(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else []
-
-
-def _objects(values: list[Any]) -> list[Document]:
-    return [value for value in values if isinstance(value, dict)]
-
-
-def _own_key(href: Any, below: str) -> str | None:
-    """Give the key in one of our own download addresses, or None if it is something else."""
-    _, found, key = href.rpartition(below) if isinstance(href, str) else ("", "", "")
-    return unquote(key) if found else None
+def _put_links_back(links: Any, kept: list[Document], shown: list[Document], path: str) -> None:
+    """Put links back into what was read here, as its link to itself tells."""
+    if isinstance(links, list) and any(_is_self(link, path) for link in links):
+        links += [link for link in kept if link not in shown and link not in links]
 
 
 def _is_self(link: Any, path: str) -> bool:
     return isinstance(link, dict) and link.get("rel") == "self" and str(link.get("href")).endswith(path)
+
+
+def _put_assets_back(assets: Any, kept: Document, shown: Document, below: str) -> None:
+    for key, asset in assets.items() if isinstance(assets, dict) else ():
+        href = asset.get("href") if isinstance(asset, dict) else None
+        if not isinstance(href, str):
+            continue
+        _, ours, told = href.rpartition(below)
+        origin = unquote(told) if ours else key
+        if origin in kept and (ours or href == kept[origin]["href"]):
+            _put_back(asset, kept[origin], shown[origin])
 
 
 def _put_back(asset: Document, kept: Document, shown: Document) -> None:
@@ -67,9 +65,10 @@ def _put_back(asset: Document, kept: Document, shown: Document) -> None:
     if before == seen or not isinstance(sent, dict):
         return
     withheld = {name: entry for name, entry in before.items() if name not in seen}
-    # Under a setting GET shows more than what is kept.
-    given = {name: entry for name, entry in sent.items() if name in before or entry != seen.get(name)}
-    asset["alternate"] = withheld | given
+    # Under a setting GET shows more than what is kept, perhaps in its place.
+    unchanged = {name for name, entry in sent.items() if name in seen and entry == seen[name]}
+    given = {name: before.get(name) if name in unchanged else entry for name, entry in sent.items()}
+    asset["alternate"] = withheld | {name: entry for name, entry in given.items() if entry is not None}
     if not asset["alternate"]:
         del asset["alternate"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +30,7 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 NO_CONTENT = answer("It is done.", ETag="The state it is in now, if it is.")
 CHANGING = (403, 404, 412, 413, 415, 428)
+_REPRESENTATION = re.compile(r"(?:^|[,\s])return\s*=\s*(\"?)representation\1\s*(?:[,;]|$)", re.IGNORECASE)
 CREATED = {"Location": "Where it is.", "ETag": "Its state."}
 
 
@@ -250,7 +252,7 @@ def _if_match() -> tuple[str, ...] | None:
 
 
 def _changed(record: Record, rendered: Callable[[Record], bytes], media_type: str) -> Response:
-    if "return=representation" in request.headers.get("Prefer", ""):
+    if _REPRESENTATION.search(request.headers.get("Prefer", "")):
         response = render.record(rendered(record), record, media_type)
         response.headers["Preference-Applied"] = "return=representation"
         return response

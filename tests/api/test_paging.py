@@ -268,4 +268,4 @@ def test_pages_of_collections(client: Client, publish: Publish) -> None:
     assert [collection["id"] for page in there for collection in page["collections"]] == names
     back = list(pages(client, there[-1], "prev"))
     assert [collection["id"] for page in back[::-1] for collection in page["collections"]] == names
-    assert link(there[0], "next")["type"] == "application/json"  # type: ignore[index]
+    assert link(there[0], "next")["type"] == "application/json"
