@@ -1,0 +1,103 @@
+"""The command: ``python -m bench --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from bench import catalogue, hooks, house, machine, report
+from bench.client import BenchError
+from bench.measures import Site, check, get, measures, take
+from dev.stack import StackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+HOOKS = "hooks"
+NAMES = (
+    *("row", "constant", "item", "item-gzip", "search", "redirect", "redirect-first", "redirect-trusting"),
+    *("redirect-governed", "store", "stream", HOOKS),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark and print its tables; return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        measure(options)
+    except (BenchError, StackError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure the server beside the machine's limits, on servers that are removed afterwards.",
+    )
+    parser.add_argument("--items", type=_whole, default=2000, help="items to make and load (2000)")
+    parser.add_argument("--big", type=_whole, default=10**9, metavar="BYTES", help="size of what is streamed (1 GB)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of each run (1.5)")
+    parser.add_argument("--rounds", type=_whole, default=5, help="runs of each measure (5)")
+    parser.add_argument("--only", action="append", choices=NAMES, help="measure this alone; can be said several times")
+    return parser
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Do all there is to do, and print. Raises BenchError, StackError."""
+    wanted = options.only or NAMES
+    _say("starting PostgreSQL and the object store ...")
+    with site(options) as place:
+        check(place)
+        chosen = [measure for measure in measures(place) if measure.name in wanted]
+        began, busy, own = time.perf_counter(), machine.busy(), machine.own_cpu()
+        samples = take(chosen, options.rounds)
+        others = (machine.busy() - busy - machine.own_cpu() + own) / (time.perf_counter() - began)
+        facts = machine.facts(place.stack.database_url)
+        print("\n".join(f"- {name}: {value}" for name, value in facts.items()))
+        print(f"- {options.items} items, {options.rounds} rounds of {options.seconds:g} s\n")
+        if samples:
+            print(report.requests(chosen, samples), report.targets(samples, options.big), sep="\n\n")
+            print(f"\n{report.noise(samples, others)}")
+        if HOOKS in wanted:
+            environs = {name: house.environ_for(place.stack, plugins) for name, plugins in hooks.SETTINGS.items()}
+            print(f"\n{report.hooks({name: hooks.costs(environ) for name, environ in environs.items()})}")
+
+
+@contextmanager
+def site(options: argparse.Namespace) -> Iterator[Site]:
+    """Start and fill all that is measured, and remove it afterwards."""
+    with ExitStack() as ends:
+        stack, folder = ends.enter_context(house.stack())
+        _say(f"loading {options.items} items and {options.big / 1e6:.0f} MB of objects ...")
+        house.furnish(stack, folder, options.items, options.big)
+        _say("starting gunicorn, three times ...")
+        opened = ends.enter_context(house.served("open", house.environ_for(stack, house.OPEN), folder))
+        governed = ends.enter_context(house.served("governed", house.environ_for(stack, house.GOVERNED), folder))
+        house.accept_licence(governed.port)
+        size = len(get(opened.port, catalogue.Scene(0).path))
+        plain = {**house.environ_for(stack, house.OPEN), "BENCH_BYTES": str(size)}
+        constant = ends.enter_context(house.served("constant", plain, folder, "bench.constant:application"))
+        yield Site(stack, constant, opened, governed, options.items, options.big, options.seconds)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

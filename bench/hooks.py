@@ -1,0 +1,89 @@
+"""What each hook costs: the gate asked in this process, without HTTP, once with little behind it and once with all.
+
+A program of its own, which says on standard output how many microseconds each took. What plugins log goes to standard
+error, as it does in a server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from bench.catalogue import Scene
+from bench.client import ROOT, BenchError
+from bench.house import GOVERNED, KEYS, OPEN, bearer
+from stacflask.app import create_app
+from stacflask.current import EXTENSION
+from stacflask.settings import Settings
+from stacflask.values import Portion, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stacflask.current import House
+
+BATCHES, CALLS = 15, 40
+SETTINGS = {"open_access": OPEN, "all": GOVERNED}
+
+Costs = dict[str, float]
+"""Microseconds by hook."""
+
+
+def costs(environ: Mapping[str, str]) -> Costs:
+    """Measure in another process with this environment. Raises BenchError."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.hooks"],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchError("measuring the hooks failed: python -m bench.hooks in the server's environment says why")
+    return dict(json.loads(done.stdout))
+
+
+def main() -> None:
+    """Measure, and print the microseconds by hook as JSON."""
+    app = create_app(Settings.from_environ(os.environ))
+    with app.app_context():
+        print(json.dumps({name: _median(call) for name, call in _calls(app.extensions[EXTENSION]).items()}))
+
+
+def _calls(house: House) -> dict[str, Callable[[], object]]:
+    """Walk one download as far as its bytes; give each step's hook to be called again and again."""
+    gate, scene = house.gate, Scene(0)
+    request = Request("GET", scene.path, bearer(KEYS[0]), {}, "127.0.0.1")
+    principal = gate.authenticate(request)
+    asset = house.catalog.asset(scene.collection, scene.item, "visual", gate.restrict(principal))
+    grant = gate.authorize(principal, asset)
+    location = gate.resolve(grant)
+    return {
+        "authenticate": lambda: gate.authenticate(request),
+        "restrict": lambda: gate.restrict(principal),
+        "authorize": lambda: gate.authorize(principal, asset),
+        "resolve": lambda: gate.resolve(grant),
+        "deliver": lambda: gate.deliver(grant, location, streamed=False),
+        "charge": lambda: gate.charge(grant, Portion(0, asset.size)),
+    }
+
+
+def _median(call: Callable[[], object]) -> float:
+    return statistics.median(_batch(call) for _ in range(BATCHES))
+
+
+def _batch(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    for _ in range(CALLS):
+        call()
+    return (time.perf_counter() - began) / CALLS * 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The tables, as markdown."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.measures import MANY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.hooks import Costs
+    from bench.measures import Measure, Sample, Samples
+
+
+@dataclass(frozen=True)
+class Target:
+    """One measure must reach a share of another, at so many connections."""
+
+    measure: str
+    limit: str
+    connections: int
+    share: float
+    title: str
+
+
+TARGETS = (
+    Target("item", "constant", MANY, 0.40, "an item by id, of Flask's constant answer"),
+    Target("redirect", "item", MANY, 0.60, "a redirect, of an item by id"),
+    Target("stream", "store", 1, 0.60, "the big object streamed, of the store itself"),
+)
+FLAT = 0.05
+"""Memory is flat if it grows by no more than this share of the object that is streamed."""
+
+
+def requests(chosen: Sequence[Measure], samples: Samples) -> str:
+    """Tell what was measured, with how far the rounds lay apart."""
+    lines = [
+        f"| | 1 connection | p50 ms | {MANY} connections | p50 ms | p99 ms | CPU µs an answer |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    return "\n".join([*lines, *(_row(measure, samples) for measure in chosen)])
+
+
+def _row(measure: Measure, samples: Samples) -> str:
+    first, *rest = measure.connections
+    single = samples[measure.name, first] if first == 1 else []
+    many = samples[measure.name, rest[0] if rest else first] if rest or first != 1 else []
+    title = measure.title if measure.unit == "/s" else f"{measure.title}, {measure.unit}"
+    cells = [title, _rates(single), _middle(single, _p50), _rates(many), _middle(many, _p50), _middle(many, _p99)]
+    return f"| {' | '.join([*cells, _middle(many, _cpu, 0)])} |"
+
+
+def _rates(samples: Sequence[Sample]) -> str:
+    if not samples:
+        return ""
+    rates = [sample.rate for sample in samples]
+    return f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+
+
+def _middle(samples: Sequence[Sample], pick: Callable[[Sample], float], digits: int = 1) -> str:
+    value = statistics.median(map(pick, samples)) if samples else math.nan
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _p50(sample: Sample) -> float:
+    return sample.p50
+
+
+def _p99(sample: Sample) -> float:
+    return sample.p99
+
+
+def _cpu(sample: Sample) -> float:
+    return sample.cpu
+
+
+def targets(samples: Samples, big: int) -> str:
+    """Tell what was to be reached, and whether it was. Shares are medians of those of each round."""
+    head = ["| target | wanted | measured | |", "|---|--:|--:|---|"]
+    lines = [line for target in TARGETS if (line := _share(target, samples))] + _memory(samples, big)
+    return "\n".join([*head, *lines]) if lines else "No target is about what was measured."
+
+
+def _share(target: Target, samples: Samples) -> str | None:
+    ours, limits = (samples.get((name, target.connections), []) for name in (target.measure, target.limit))
+    shares = [our.rate / limit.rate for our, limit in zip(ours, limits, strict=False)]
+    if not shares:
+        return None
+    reached = statistics.median(shares)
+    shown = f"{reached:.0%} ({min(shares):.0%} to {max(shares):.0%})"
+    return f"| {target.title} | {target.share:.0%} | {shown} | {_verdict(reached >= target.share)} |"
+
+
+def _memory(samples: Samples, big: int) -> list[str]:
+    """Tell by how much the server grew while it streamed, in the run in which it grew most."""
+    seen = [sample.memory for runs in samples.values() for sample in runs if sample.memory is not None]
+    if not seen:
+        return []
+    worst = max(seen, key=lambda memory: memory.peak - memory.before)
+    shown = f"{_mb(worst.before)} before, {_mb(worst.peak)} at most, {_mb(worst.after)} after"
+    met = worst.peak - worst.before <= big * FLAT
+    return [f"| memory of the server, streaming | {_mb(big * FLAT)} more at most | {shown} | {_verdict(met)} |"]
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "**not met**"
+
+
+def _mb(number: float) -> str:
+    return f"{number / 1e6:.0f} MB"
+
+
+def hooks(costs: Mapping[str, Costs]) -> str:
+    """Tell what each hook takes with little behind it and with all, in microseconds."""
+    names = list(costs)
+    lines = [f"| hook, µs | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
+    lines += [f"| {hook} | {' | '.join(f'{costs[name][hook]:.0f}' for name in names)} |" for hook in costs[names[0]]]
+    return "\n".join(lines)
+
+
+def noise(samples: Samples, others: float) -> str:
+    """Tell how far the run can be trusted. ``others``: cores that programs which are none of ours kept busy."""
+    spreads = [max(rates) / min(rates) for runs in samples.values() if (rates := [sample.rate for sample in runs])]
+    generator = max((sample.generator for runs in samples.values() for sample in runs), default=0)
+    return (
+        f"Other programs kept {others:.2f} cores busy meanwhile. The fastest round of a row was "
+        f"{statistics.median(spreads):.2f} times the slowest at the median, {max(spreads):.2f} at worst. "
+        f"The load generator took at most {generator:.0%} of the machine."
+    )
