@@ -1,0 +1,257 @@
+"""Every route there is, walked and not listed: none shows or delivers what a policy hides or refuses."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+
+from stacflask import Answer, Decision, Endpoint, Location, Principal, Redirect, Stream, hookimpl
+from stacflask.testing import a_collection, an_item
+
+Publish = Callable[..., None]
+Build = Callable[..., Flask]
+SECRET = "s3cret-ä"
+VALUES = {"collection_id": SECRET, "item_id": SECRET, "asset_id": SECRET, "name": "swagger-ui.css"}
+BODIES: dict[str, Any] = {"POST": {}, "PUT": {}, "PATCH": {}}
+MODIFIERS = ["", "?delivery=stream", "?limit=1000", "?force=true"]
+
+
+class Everything:
+    """Lets everybody do everything, and has every object; hides and refuses what subclasses say."""
+
+    def __init__(self) -> None:
+        self.delivered = 0
+
+    @hookimpl
+    def authenticate(self) -> Principal:
+        """Know everybody."""
+        return Principal("me", scheme="test")
+
+    @hookimpl
+    def authorize(self) -> Decision:
+        """Consent."""
+        return Decision.allow("test")
+
+    @hookimpl
+    def authorize_change(self) -> Decision:
+        """Consent."""
+        return Decision.allow("test")
+
+    @hookimpl
+    def resolve(self, asset: Any) -> Location:
+        """Find everything."""
+        return Location("test", asset.href)
+
+    @hookimpl
+    def deliver(self, streamed: bool) -> Redirect | Stream:
+        """Have everything."""
+        self.delivered += 1
+        if streamed:
+            return Stream(lambda first, length: iter([SECRET.encode()[first : first + length]]), len(SECRET.encode()))
+        return Redirect(f"https://store.example.org/{quote(SECRET)}", timedelta(minutes=15))
+
+    @hookimpl
+    def extend_api(self) -> list[Endpoint]:
+        """Add an address of a plugin's own."""
+        return [Endpoint("GET", "/plugins/{name}", lambda _: Answer({}), "Show.", {"type": "object"})]
+
+
+class Hides(Everything):
+    """Hides all items and collections."""
+
+    @hookimpl
+    def restrict(self) -> bool:
+        """Hide everything."""
+        return False
+
+
+class HidesItems(Everything):
+    """Hides all items, and shows their collections."""
+
+    @hookimpl
+    def restrict(self, of: str) -> bool | None:
+        """Hide the items."""
+        return False if of == "items" else None
+
+
+class Refuses:
+    """Refuses every download and every change, beside others who consent."""
+
+    @hookimpl
+    def authorize(self) -> Decision:
+        """Refuse."""
+        return Decision.deny("test")
+
+    @hookimpl
+    def authorize_change(self) -> Decision:
+        """Refuse."""
+        return Decision.deny("test")
+
+
+@pytest.fixture(autouse=True)
+def _secrets(publish: Publish) -> None:
+    document = {
+        "assets": {SECRET: {"href": f"s3://{SECRET}/data", "title": SECRET}},
+        "title": SECRET,
+        "links": [{"rel": "via", "href": f"https://example.org/{SECRET}"}],
+    }
+    publish(a_collection(SECRET, keywords=[SECRET], **document), an_item(SECRET, SECRET, **document))
+
+
+def routes(app: Flask) -> Iterator[tuple[str, str]]:
+    """Give method and path of every route, with the secret's names filled in."""
+    adapter = app.url_map.bind("localhost")
+    for rule in app.url_map.iter_rules():
+        path = adapter.build(rule.endpoint, {name: VALUES[name] for name in rule.arguments})
+        for method in sorted(rule.methods or ()):
+            yield method, path
+
+
+def ask(app: Flask, method: str, path: str) -> Any:
+    body = {"json": BODIES[method]} if method in BODIES else {}
+    return app.test_client().open(path, method=method, **body)
+
+
+def tells(answer: Any) -> bool:
+    """Whether anything of the secret is in an answer: what was asked for does not count."""
+    asked = {quote(SECRET), SECRET}
+    text = answer.text + "".join(f"{name}: {value}\n" for name, value in answer.headers.items())
+    path = answer.request.path
+    for name in asked:
+        text = text.replace(f"http://localhost{quote(path)}", "").replace(path, "").replace(repr(name), "")
+    return any(name in text for name in asked) or b"s3cret" in answer.data.replace(repr(SECRET).encode(), b"")
+
+
+def test_there_is_something_to_hide(build: Build) -> None:
+    """Without a policy that hides it, the secret is found by the very walk that must not find it under one."""
+    app = build(Everything())
+    telling = {path for method, path in routes(app) if method == "GET" and tells(ask(app, method, path))}
+    item = f"/collections/{quote(SECRET)}/items/{quote(SECRET)}"
+    assert {"/", "/collections", "/search", item, f"{item}/download/{quote(SECRET)}"} <= telling
+
+
+@pytest.mark.parametrize("policy", [Hides, HidesItems])
+def test_what_is_hidden_is_shown_by_no_route(build: Build, policy: type[Everything]) -> None:
+    """Under a policy that hides things, every route answers as if they were not there, and delivers nothing."""
+    plugin = policy()
+    app = build(plugin)
+    for method, path in routes(app):
+        shown_anyway = policy is HidesItems and "items" not in path and path != "/search"
+        if shown_anyway or (policy is HidesItems and method == "POST"):
+            continue
+        for modifier in MODIFIERS:
+            answer = ask(app, method, path + modifier)
+            if quote(SECRET) in path and method != "OPTIONS":
+                empty_list = policy is HidesItems and path.endswith("/items")
+                assert (answer.status_code == 404) != empty_list, (method, path + modifier)
+            assert not tells(answer) or policy is HidesItems, (method, path + modifier, answer.text)
+    assert plugin.delivered == 0
+
+
+def test_hidden_and_absent_look_the_same(build: Build) -> None:
+    """No answer tells whether something is hidden or was never there."""
+    app = build(Hides())
+    for method, path in routes(app):
+        if quote(SECRET) in path:
+            hidden, absent = ask(app, method, path), ask(app, method, path.replace(quote(SECRET), "nosuch"))
+            assert hidden.status_code == absent.status_code
+            assert hidden.text.replace(repr(SECRET), "'nosuch'") == absent.text
+
+
+def test_what_is_refused_is_delivered_by_no_route(build: Build) -> None:
+    """Under a policy that refuses, no route delivers or changes anything, whoever else consents."""
+    plugin = Everything()
+    app = build(plugin, Refuses())
+    before = build(Everything()).test_client().get("/search").data
+    for method, path in routes(app):
+        for modifier in MODIFIERS:
+            answer = ask(app, method, path + modifier)
+            if "download" in path and method != "OPTIONS":
+                assert answer.status_code == 403, (method, path)
+            if method in ("POST", "PUT", "PATCH", "DELETE") and path != "/search":
+                assert answer.status_code == 403, (method, path)
+    assert plugin.delivered == 0
+    assert build(Everything()).test_client().get("/search").data == before
+
+
+def test_broken_policies_close_every_door(build: Build) -> None:
+    """Under a policy that breaks, no route shows or delivers anything of the data."""
+
+    class Breaks(Everything):
+        @hookimpl
+        def restrict(self) -> bool:
+            raise RuntimeError(SECRET)
+
+    plugin = Breaks()
+    app = build(plugin)
+    for method, path in routes(app):
+        answer = ask(app, method, path)
+        assert not tells(answer), (method, path)
+        if quote(SECRET) in path and method != "OPTIONS":
+            assert answer.status_code == 500, (method, path)
+    assert plugin.delivered == 0
+
+
+def test_wrong_credentials_open_no_door(build: Build) -> None:
+    """With a credential that is known and wrong, no route shows or delivers anything of the data."""
+    from stacflask import BadCredentials
+
+    class Wrong(Everything):
+        @hookimpl
+        def authenticate(self) -> Principal:
+            raise BadCredentials("no such key")
+
+    app = build(Wrong())
+    for method, path in routes(app):
+        answer = ask(app, method, path)
+        assert not tells(answer), (method, path)
+        if quote(SECRET) in path and method != "OPTIONS":
+            assert answer.status_code == 401, (method, path)
+
+
+def test_every_route_answers_head_and_options(build: Build) -> None:
+    """Where GET is answered so is HEAD, with the same status but for redirects, no body, and the same header fields."""
+    app = build(Everything())
+    for method, path in routes(app):
+        options = ask(app, "OPTIONS", path)
+        assert (options.status_code, method in options.headers["Allow"]) == (200, True), path
+        if method == "GET":
+            get, head = ask(app, "GET", path), ask(app, "HEAD", path)
+            assert (head.status_code, head.data) == (200, b""), path
+            if get.status_code == 200:
+                differing = {"X-Request-ID", "Date"}
+                fields = [{k: v for k, v in one.headers.items() if k not in differing} for one in (get, head)]
+                assert fields[0] == fields[1], path
+
+
+def test_every_error_has_the_form(build: Build) -> None:
+    """Every 4xx and 5xx, the framework's own included, is JSON with a code and a description, and cached by nobody."""
+    app = build(Everything())
+    seen = set()
+    for path in [*{path for _, path in routes(app)}, "/nosuch", "/collections/a/b/c/d"]:
+        for other in ("GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"):
+            for asked in (path, path.replace(quote(SECRET), "nosuch"), path + "?bbox=x&limit=x&delivery=x&force=x"):
+                answer = app.test_client().open(asked, method=other, data=b"{")
+                if answer.status_code >= 400:
+                    seen.add(answer.status_code)
+                    assert answer.content_type == "application/json", (other, asked)
+                    assert {"code", "description"} <= answer.json.keys(), (other, asked)
+                    assert answer.headers["Cache-Control"] == "no-store"
+                assert answer.status_code < 500, (other, asked, answer.text)
+                assert answer.headers["X-Request-ID"]
+                if answer.status_code == 405:
+                    assert "GET" in answer.headers["Allow"] or "POST" in answer.headers["Allow"]
+    assert {400, 404, 405, 415} <= seen
+
+
+def test_every_answer_is_private(build: Build) -> None:
+    """No cache that many share may keep what one has seen, and none may take one's answer for another's."""
+    app = build(Everything())
+    for method, path in routes(app):
+        answer = ask(app, method, path)
+        assert "Authorization" in answer.vary, (method, path)
+        if "static" not in path:
+            assert answer.headers["Cache-Control"].partition(",")[0] in ("private", "no-store"), (method, path)

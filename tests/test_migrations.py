@@ -1,0 +1,114 @@
+"""Migrations: the tables are what the code says, down goes as well as up, and two at once do no harm."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from stacflask.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def alembic(url: str, *arguments: str) -> subprocess.Popen[str]:
+    """Run alembic in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def done(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def engine(url: str) -> sa.Engine:
+    return sa.create_engine(Settings.from_environ({"DATABASE_URL": url}).database_url, poolclass=sa.pool.NullPool)
+
+
+@pytest.fixture
+def fresh(database_url: str) -> Iterator[str]:
+    """Give the address of a database that nothing has been migrated in, with the extensions the first has."""
+    base = database_url.rpartition("/")[0]
+    url = f"{base}/migrations"
+    with engine(database_url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("DROP DATABASE IF EXISTS migrations"))
+        connection.execute(sa.text("CREATE DATABASE migrations"))
+    yield url
+    with engine(database_url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("DROP DATABASE migrations WITH (FORCE)"))
+
+
+def shape(url: str) -> dict[str, Any]:
+    """Give every table with its columns, keys and indexes as the database has them."""
+    with engine(url).connect() as connection:
+        inspector = sa.inspect(connection)
+        tables = sorted(set(inspector.get_table_names()) - {"spatial_ref_sys", "alembic_version"})
+        columns = (
+            "SELECT column_name, data_type, is_nullable, collation_name, column_default FROM information_schema.columns"
+        )
+        indexes = "SELECT indexdef FROM pg_indexes"
+        return {
+            table: (
+                sorted(map(tuple, connection.execute(sa.text(f"{columns} WHERE table_name = :t"), {"t": table}))),
+                sorted(connection.execute(sa.text(f"{indexes} WHERE tablename = :t"), {"t": table}).scalars()),
+            )
+            for table in tables
+        }
+
+
+def test_nothing_is_left_to_generate(database_url: str) -> None:
+    """Alembic finds no difference between the tables in the code and those that its revisions have made."""
+    assert "No new upgrade operations detected" in done(alembic(database_url, "check"))
+
+
+def test_there_is_one_line_of_revisions(database_url: str) -> None:
+    """One head: who upgrades to it has all."""
+    assert len(done(alembic(database_url, "heads")).strip().splitlines()) == 1
+
+
+def test_down_and_up_again(fresh: str) -> None:
+    """Each revision undoes what it did, down to nothing, and the way up leads to the same tables."""
+    done(alembic(fresh, "upgrade", "heads"))
+    before = shape(fresh)
+    assert {"collections", "items", "dictionaries"} <= before.keys()
+    done(alembic(fresh, "downgrade", "base"))
+    assert shape(fresh) == {}
+    done(alembic(fresh, "upgrade", "heads"))
+    assert shape(fresh) == before
+
+
+def test_two_at_once(fresh: str) -> None:
+    """Releases that start at the same time migrate once: the second waits, and finds nothing to do."""
+    both = [alembic(fresh, "upgrade", "heads") for _ in range(2)]
+    outputs = [done(process) for process in both]
+    assert sum("Running upgrade" in output for output in outputs) == 1
+    assert "collections" in shape(fresh)
+
+
+def test_readiness_knows_what_this_release_needs(fresh: str) -> None:
+    """An application is not ready before its tables are there, and says so; alive it is."""
+    from stacflask import loader
+    from stacflask.app import create_app
+
+    settings = Settings.from_environ({"DATABASE_URL": fresh})
+    client: Any = create_app(settings, loader.manage({})).test_client()
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json["code"]) == (503, "NotMigrated")
+    assert client.get("/health").status_code == 200
+    done(alembic(fresh, "upgrade", "heads"))
+    assert client.get("/health/ready").status_code == 200
+    with engine(fresh).begin() as connection:
+        connection.execute(sa.text("ALTER TABLE items RENAME COLUMN lowest TO former"))
+    assert client.get("/health/ready").status_code == 503
