@@ -16,7 +16,8 @@ from stacflask.api import (
     extensions,
     items,
     landing,
-    openapi,
+    models,
+    schemas,
     search,
     strict,
     transactions,
@@ -79,6 +80,6 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
 def _description(app: Flask, settings: Settings) -> Api:
     app.config.update(API_TITLE=settings.title, API_VERSION=__version__, OPENAPI_VERSION="3.0.3")
     api = Api(app, spec_kwargs={"info": {"description": DESCRIPTION}})
-    for name, schema in openapi.SCHEMAS.items():
+    for name, schema in {**models.SCHEMAS, **schemas.BODIES}.items():
         api.spec.components.schema(name, schema)
     return api

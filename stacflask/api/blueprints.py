@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import flask_smorest
 from flask import Response
 
-from stacflask.api.openapi import PATH, failures
+from stacflask.api import schemas
+from stacflask.api.openapi import PATH, content, failures
 from stacflask.api.schemas import Parser
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 View: TypeAlias = Callable[..., Response]
 Decorator: TypeAlias = Callable[[View], View]
 
-_FURTHER = "further parameters"
+PARSER = Parser()
+_BY_NAME = "parameters by name"
 _NAME = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
@@ -38,38 +40,49 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
-    """A blueprint whose wrong parameters are answered 400, and whose answers are described by ``describes`` alone."""
-
-    ARGUMENTS_PARSER = Parser()
+    """A blueprint whose operations are described by what stands on their views, and by nothing else."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._prepare_doc_cbks = [self._prepare_arguments_doc]
+        self._prepare_doc_cbks = [_listed]
 
     def route(self, rule: str, **options: Any) -> Decorator:
         """Serve a rule, and describe the names in it."""
         names = [dict(PATH[name]) for name in _NAME.findall(rule)]
         return cast("Decorator", super().route(rule, parameters=names, **options))
 
-    def takes(self, schema: type[Schema], location: Literal["query", "json"]) -> Decorator:
-        """Read the parameters of a search, and describe them; the view gets them first."""
-        return cast("Decorator", self.arguments(schema, location=location))
+    def takes(self, schema: type[Schema]) -> Decorator:
+        """Read the words of a search from the query, and describe them. The view gets them first."""
+        read = PARSER.use_args(schema, location="query")
+        described = self._has(schemas.parameters(schema))
+        return lambda view: described(cast("View", read(view)))
+
+    def takes_posted(self, schema: type[Schema]) -> Decorator:
+        """Read the words of a search from the body, and describe them. The view gets them first."""
+        read = PARSER.use_args(schema, location="json")
+        described = self.takes_body(content(schema.__name__))
+        return lambda view: described(cast("View", read(view)))
 
     def takes_body(self, content: Description) -> Decorator:
         """Describe the body that the view reads itself."""
         return cast("Decorator", self.doc(requestBody={"required": True, "content": content}))
 
-    def _prepare_arguments_doc(self, doc: Any, doc_info: Any, **more: Any) -> Any:
-        doc = super()._prepare_arguments_doc(doc, doc_info, **more)
-        further = doc_info["manual_doc"].pop(_FURTHER)
-        return {**doc, "parameters": [*doc.get("parameters", ()), *map(dict, further)]} if further else doc
-
-    def describes(self, *statuses: int, parameters: tuple[Description, ...] = (), **success: Description) -> Decorator:
-        """Describe an operation: its successes as ``_200=answer(...)``, its errors by status, further parameters."""
+    def describes(self, *statuses: int, parameters: Sequence[Description] = (), **success: Description) -> Decorator:
+        """Describe an operation: its successes as ``_200=answer(...)``, its errors by status, its parameters."""
         answers = {name.removeprefix("_"): described for name, described in success.items()}
-        described = {"responses": {**answers, **failures(*statuses)}, _FURTHER: list(parameters)}
+        described = self._has(parameters)
 
         def decorate(view: View) -> View:
-            return cast("View", self.doc(operationId=view.__name__, **described)(view))
+            document = self.doc(operationId=view.__name__, responses={**answers, **failures(*statuses)})
+            return described(cast("View", document(view)))
 
         return decorate
+
+    def _has(self, parameters: Sequence[Description]) -> Decorator:
+        # By name, because what several decorators say is joined, and a list would replace another.
+        return cast("Decorator", self.doc(**{_BY_NAME: {one["name"]: one for one in parameters}}))
+
+
+def _listed(doc: Description, doc_info: Description, **_: Any) -> Description:
+    """Bring parameters into the form of OpenAPI."""
+    return {**doc, "parameters": list(doc_info["manual_doc"].pop(_BY_NAME).values())}

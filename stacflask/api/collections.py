@@ -18,9 +18,9 @@ bp = Blueprint("collections", __name__, description="Collections of items")
 
 
 @bp.route("/collections")
-@bp.takes(PageQuery, "query")
+@bp.takes(PageQuery)
 @bp.describes(
-    412, parameters=(IF_NONE_MATCH,), _200=answer("A page of collections.", "Collections", ETag=STATE), _304=KNOWN
+    412, parameters=[IF_NONE_MATCH], _200=answer("A page of collections.", "Collections", ETag=STATE), _304=KNOWN
 )
 def list_collections(query: dict[str, Any]) -> Response:
     """List the collections, in the order of their ids."""
@@ -32,7 +32,7 @@ def list_collections(query: dict[str, Any]) -> Response:
 
 @bp.route("/collections/<collection_id>")
 @bp.describes(
-    404, 412, parameters=(IF_NONE_MATCH,), _200=answer("The collection.", "Collection", ETag=STATE), _304=KNOWN
+    404, 412, parameters=[IF_NONE_MATCH], _200=answer("The collection.", "Collection", ETag=STATE), _304=KNOWN
 )
 def get_collection(collection_id: str) -> Response:
     """Show one collection."""

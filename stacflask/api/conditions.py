@@ -29,16 +29,21 @@ class State:
 def not_modified(state: State) -> bool:
     """Say whether the client of a GET or HEAD has this state already. Raises PreconditionFailed: it wants another."""
     if "If-Match" in request.headers:
-        wanted = {state.same(tag) for tag in request.if_match.as_set()}
+        wanted = _tags(state, request.if_match.as_set())
         if not request.if_match.star_tag and state.etag not in wanted:
             raise PreconditionFailed("It is in another state than If-Match says.")
     elif _modified_after(state, request.if_unmodified_since):
         raise PreconditionFailed("It was modified after the time that If-Unmodified-Since says.")
     if "If-None-Match" in request.headers:
-        known = {state.same(tag) for tag in request.if_none_match.as_set(include_weak=True)}
+        known = _tags(state, request.if_none_match.as_set(include_weak=True))
         return request.if_none_match.star_tag or state.etag in known
     since = request.if_modified_since
     return since is not None and state.modified is not None and not _modified_after(state, since)
+
+
+def _tags(state: State, sent: set[str]) -> set[str]:
+    # An empty tag ("") comes as None.
+    return {state.same(tag) for tag in sent if tag}
 
 
 def _modified_after(state: State, moment: datetime | None) -> bool:

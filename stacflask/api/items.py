@@ -21,7 +21,7 @@ bp = Blueprint("items", __name__, description="Items of a collection")
 
 
 @bp.route("/collections/<collection_id>/items")
-@bp.takes(ItemsQuery, "query")
+@bp.takes(ItemsQuery)
 @bp.describes(404, _200=answer("A page of items.", "ItemCollection", GEOJSON))
 def list_items(query: ItemQuery, collection_id: str) -> Response:
     """List a collection's items, newest first."""
@@ -39,7 +39,7 @@ def list_items(query: ItemQuery, collection_id: str) -> Response:
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>")
-@bp.describes(404, 412, parameters=(IF_NONE_MATCH,), _200=answer("The item.", "Item", GEOJSON, ETag=STATE), _304=KNOWN)
+@bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The item.", "Item", GEOJSON, ETag=STATE), _304=KNOWN)
 def get_item(collection_id: str, item_id: str) -> Response:
     """Show one item."""
     record = current.catalog().item(collection_id, item_id, current.restriction())

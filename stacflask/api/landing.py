@@ -14,7 +14,7 @@ from flask_smorest import current_api
 from stacflask import current
 from stacflask.api import address, conformance, render
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.openapi import TEXT, answer
+from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
 from stacflask.api.render import GEOJSON, link
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ bp = Blueprint("landing", __name__, description="What this API is and can do")
 
 
 @bp.route("/")
-@bp.describes(_200=answer("The catalogue's root.", "LandingPage"))
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The catalogue's root.", "LandingPage"), _304=KNOWN)
 def landing() -> Response:
     """Show what there is."""
     settings = current.settings()
@@ -71,7 +71,7 @@ def _child(collection: str, title: str | None) -> render.Link:
 
 
 @bp.route("/conformance")
-@bp.describes(_200=answer("The classes.", "Conformance"))
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The classes.", "Conformance"), _304=KNOWN)
 def conforms() -> Response:
     """List the conformance classes that this API holds to."""
     return render.document({"conformsTo": _classes()})
@@ -93,7 +93,7 @@ def ready() -> Response:
 
 
 @bp.route("/api")
-@bp.describes(_200=answer("The description, in OpenAPI 3.0.", {"type": "object"}, OPENAPI))
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("It, in OpenAPI 3.0.", "Description", OPENAPI), _304=KNOWN)
 def service_desc() -> Response:
     """Describe this API."""
     return render.tagged(render.reply(_description(current_api.spec, address.base_url()), OPENAPI))

@@ -1,4 +1,4 @@
-"""The schemas of the OpenAPI document: what every request and reply looks like, written once."""
+"""The words that the OpenAPI document is put together of: schemas, parameters, answers and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Schema = dict[str, Any]
 
 
 def ref(name: str) -> Schema:
-    """Refer to one of the schemas here."""
+    """Refer to one of the schemas of ``models.py``."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -19,150 +19,17 @@ def array(of: Schema, **more: Any) -> Schema:
 
 def obj(required: list[str], **properties: Schema) -> Schema:
     """Describe an object that may hold more than what is named."""
-    return {"type": "object", "required": required, "properties": properties}
+    described: Schema = {"type": "object", "properties": properties}
+    return {**described, "required": required} if required else described
+
+
+def maybe(schema: Schema) -> Schema:
+    """Describe what may be null, too."""
+    return {**schema, "nullable": True}
 
 
 TEXT: Schema = {"type": "string"}
-MAYBE_TEXT: Schema = {"type": "string", "nullable": True}
-INSTANT: Schema = {"type": "string", "format": "date-time"}
-MAYBE_INSTANT: Schema = {**INSTANT, "nullable": True}
-ADDRESS: Schema = {"type": "string", "format": "uri-reference", "minLength": 1}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 NUMBER: Schema = {"type": "number"}
-POSITION = array(NUMBER, minItems=2, maxItems=3)
-RING = array(POSITION, minItems=4)
-BBOX: Schema = {
-    "oneOf": [array(NUMBER, minItems=4, maxItems=4), array(NUMBER, minItems=6, maxItems=6)],
-    "description": "West, south, (lowest,) east, north (, highest). West is greater than east over the antimeridian.",
-}
-NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^[^/\\]+$"}
-
-
-def _geometry(kind: str, coordinates: Schema) -> Schema:
-    return obj(["type", "coordinates"], type={"type": "string", "enum": [kind]}, coordinates=coordinates)
-
-
-SCHEMAS: dict[str, Schema] = {
-    "Exception": obj(
-        ["code", "description"],
-        code={**TEXT, "description": "A stable word for programs."},
-        description={**TEXT, "description": "What was wrong, for people; it names the parameter or the place."},
-    ),
-    "Link": obj(
-        ["rel", "href"],
-        rel=TEXT,
-        href=ADDRESS,
-        type=TEXT,
-        title=TEXT,
-        method={"type": "string", "enum": ["GET", "POST", "PUT", "PATCH", "DELETE"]},
-        headers={"type": "object"},
-        body={"type": "object", "description": "What to send with POST, merged into the body sent before."},
-        merge={"type": "boolean"},
-    ),
-    "Asset": obj(["href"], href=ADDRESS, title=TEXT, description=TEXT, type=TEXT, roles=array(TEXT)),
-    "Assets": {"type": "object", "additionalProperties": ref("Asset")},
-    "Point": _geometry("Point", POSITION),
-    "MultiPoint": _geometry("MultiPoint", array(POSITION)),
-    "LineString": _geometry("LineString", array(POSITION, minItems=2)),
-    "MultiLineString": _geometry("MultiLineString", array(array(POSITION, minItems=2))),
-    "Polygon": _geometry("Polygon", array(RING)),
-    "MultiPolygon": _geometry("MultiPolygon", array(array(RING))),
-    "GeometryCollection": obj(
-        ["type", "geometries"],
-        type={"type": "string", "enum": ["GeometryCollection"]},
-        geometries=array(ref("Geometry")),
-    ),
-    "Geometry": {
-        "oneOf": [
-            ref("Point"),
-            ref("MultiPoint"),
-            ref("LineString"),
-            ref("MultiLineString"),
-            ref("Polygon"),
-            ref("MultiPolygon"),
-            ref("GeometryCollection"),
-        ]
-    },
-    "Item": obj(
-        ["type", "stac_version", "id", "collection", "geometry", "properties", "links", "assets"],
-        type={"type": "string", "enum": ["Feature"]},
-        stac_version=TEXT,
-        stac_extensions=array(TEXT),
-        id=NAME,
-        collection=NAME,
-        geometry={"allOf": [ref("Geometry")], "nullable": True},
-        bbox=BBOX,
-        properties=obj(["datetime"], datetime=MAYBE_INSTANT, start_datetime=INSTANT, end_datetime=INSTANT),
-        links=array(ref("Link")),
-        assets=ref("Assets"),
-    ),
-    "ItemCollection": obj(
-        ["type", "features", "links"],
-        type={"type": "string", "enum": ["FeatureCollection"]},
-        features=array(ref("Item")),
-        links=array(ref("Link")),
-        numberReturned=COUNT,
-    ),
-    "Extent": obj(
-        ["spatial", "temporal"],
-        spatial=obj(["bbox"], bbox=array(BBOX, minItems=1)),
-        temporal=obj(["interval"], interval=array(array(MAYBE_INSTANT, minItems=2, maxItems=2), minItems=1)),
-    ),
-    "Collection": obj(
-        ["type", "stac_version", "id", "description", "license", "extent", "links"],
-        type={"type": "string", "enum": ["Collection"]},
-        stac_version=TEXT,
-        stac_extensions=array(TEXT),
-        id=NAME,
-        title=TEXT,
-        description=TEXT,
-        keywords=array(TEXT),
-        license=TEXT,
-        extent=ref("Extent"),
-        summaries={"type": "object"},
-        links=array(ref("Link")),
-        assets=ref("Assets"),
-    ),
-    "Collections": obj(
-        ["collections", "links"],
-        collections=array(ref("Collection")),
-        links=array(ref("Link")),
-        numberReturned=COUNT,
-    ),
-    "LandingPage": obj(
-        ["type", "stac_version", "id", "description", "conformsTo", "links"],
-        type={"type": "string", "enum": ["Catalog"]},
-        stac_version=TEXT,
-        id=TEXT,
-        title=TEXT,
-        description=TEXT,
-        conformsTo=array(TEXT),
-        links=array(ref("Link")),
-    ),
-    "Conformance": obj(["conformsTo"], conformsTo=array(TEXT)),
-    "Health": obj(["status"], status={"type": "string", "enum": ["ok"]}),
-    "JsonPatch": array(
-        obj(
-            ["op", "path"],
-            op={"type": "string", "enum": ["add", "remove", "replace", "move", "copy", "test"]},
-            path=TEXT,
-            value={"description": "Any JSON."},
-        )
-    ),
-    "MergePatch": {"type": "object", "description": "Members to set; null removes one (RFC 7396)."},
-}
-# What may come in is what goes out, less what the server knows or adds itself.
-SCHEMAS["NewItem"] = {**SCHEMAS["Item"], "required": ["type", "stac_version", "id", "geometry", "properties", "assets"]}
-SCHEMAS["NewItems"] = obj(
-    ["type", "features"],
-    type={"type": "string", "enum": ["FeatureCollection"]},
-    features=array(ref("NewItem")),
-)
-SCHEMAS["NewCollection"] = {
-    **SCHEMAS["Collection"],
-    "required": ["type", "stac_version", "id", "description", "license", "extent"],
-}
-
 
 # --- Parameters -------------------------------------------------------------------------------------------------------
 
@@ -177,8 +44,12 @@ def header(name: str, text: str) -> Schema:
 
 
 def query(name: str, text: str, schema: Schema) -> Schema:
-    """Describe a parameter of the query."""
-    return _parameter("query", name, text, schema)
+    """Describe a parameter of the query; an array has commas between its parts, an object is JSON."""
+    described = _parameter("query", name, text, schema)
+    if "$ref" in schema:
+        return {**{key: value for key, value in described.items() if key != "schema"}, "content": content(schema)}
+    lists = schema.get("type") == "array" or "oneOf" in schema
+    return {**described, "style": "form", "explode": False} if lists else described
 
 
 IF_NONE_MATCH = header("If-None-Match", "ETags that the client has; answered 304 where the present one is among them.")

@@ -11,6 +11,8 @@ from webargs.flaskparser import FlaskParser
 
 from stacflask import current
 from stacflask.api import bodies
+from stacflask.api.models import BBOX
+from stacflask.api.openapi import TEXT, array, maybe, obj, query, ref
 from stacflask.errors import BadDocument, BadQuery
 from stacflask.stac.geometry import check_geometry
 from stacflask.stac.times import parse_interval
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from flask import Request
 
+    from stacflask.api.openapi import Schema as Description
     from stacflask.values import Document, Interval
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
@@ -48,11 +51,11 @@ class Parser(FlaskParser):
 
 
 class Read(fields.Field[Any]):
-    """A parameter that is read by a function; the ValueError it raises is the complaint."""
+    """A parameter that is read by a function, whose ValueError is the complaint; what it means, and how it looks."""
 
-    def __init__(self, read: Callable[[Any], Any], text: str, **schema: Any) -> None:
-        super().__init__(metadata={"description": text, **schema})
-        self.read = read
+    def __init__(self, read: Callable[[Any], Any], text: str, schema: Description) -> None:
+        super().__init__()
+        self.read, self.text, self.schema = read, text, schema
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         try:
@@ -168,10 +171,6 @@ def names_text(text: str) -> tuple[str, ...]:
 
 # --- Parameters -------------------------------------------------------------------------------------------------------
 
-ONE_OR_MORE = {"type": "integer", "minimum": 1}
-NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6, "example": [5, 44, 12, 48]}
-NAMES = {"type": "array", "items": {"type": "string"}}
-GEOMETRY = {"allOf": [{"$ref": "#/components/schemas/Geometry"}]}
 TIMES = "An instant (RFC 3339), or an interval with / between its ends, of which one may be .. or empty."
 LIMIT = "How many at most; what is above the server's maximum is clamped."
 TOKEN = "The place of a page, as its neighbours' links say it."  # noqa: S105 - not a secret
@@ -179,13 +178,16 @@ AREA = "Only items whose footprint meets this box; west greater than east crosse
 SHAPE = "Only items whose footprint meets this GeoJSON geometry."
 IDS = "Only items with these ids."
 COLLECTIONS = "Only items of these collections."
+ONE_OR_MORE = {"type": "integer", "minimum": 1}
+MOMENTS = {**TEXT, "minLength": 1, "example": "2024-01-01T00:00:00Z/.."}
+NAMES = array(TEXT)
 
 
 class PageQuery(Schema):
     """A list's page."""
 
-    limit = Read(limit_text, LIMIT, **ONE_OR_MORE)
-    token = Read(token, TOKEN, type="string")
+    limit = Read(limit_text, LIMIT, ONE_OR_MORE)
+    token = Read(token, TOKEN, TEXT)
 
     class Meta:
         """Of unknown parameters nothing comes; where they are an error, ``strict.py`` says so."""
@@ -196,8 +198,8 @@ class PageQuery(Schema):
 class ItemsQuery(PageQuery):
     """GET of a collection's items."""
 
-    bbox = Read(bbox_text, AREA, type="string", example="5,44,12,48")
-    datetime = Read(interval, TIMES, type="string", example="2024-01-01T00:00:00Z/..")
+    bbox = Read(bbox_text, AREA, BBOX)
+    datetime = Read(interval, TIMES, MOMENTS)
 
     @post_load
     def query(self, data: dict[str, Any], **_: Any) -> ItemQuery:
@@ -210,9 +212,9 @@ class ItemsQuery(PageQuery):
 class SearchQuery(ItemsQuery):
     """GET of a search."""
 
-    intersects = Read(geometry_text, SHAPE, type="string")
-    ids = Read(names_text, IDS, type="string")
-    collections = Read(names_text, COLLECTIONS, type="string")
+    intersects = Read(geometry_text, SHAPE, ref("Geometry"))
+    ids = Read(names_text, IDS, NAMES)
+    collections = Read(names_text, COLLECTIONS, NAMES)
 
     @validates_schema
     def one_area(self, data: dict[str, Any], **_: Any) -> None:
@@ -224,11 +226,11 @@ class SearchQuery(ItemsQuery):
 class SearchBody(SearchQuery):
     """POST of a search: the same words as JSON."""
 
-    limit = Read(limit, LIMIT, **ONE_OR_MORE)
-    bbox = Read(bbox, AREA, **NUMBERS)
-    intersects = Read(geometry, SHAPE, **GEOMETRY)
-    ids = Read(names, IDS, **NAMES)
-    collections = Read(names, COLLECTIONS, **NAMES)
+    limit = Read(limit, LIMIT, ONE_OR_MORE)
+    bbox = Read(bbox, AREA, BBOX)
+    intersects = Read(geometry, SHAPE, ref("Geometry"))
+    ids = Read(names, IDS, NAMES)
+    collections = Read(names, COLLECTIONS, NAMES)
 
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Read the members; unknown ones are an error where the deployment says so."""
@@ -239,3 +241,24 @@ class SearchBody(SearchQuery):
     def given(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Take a null as not said, as many clients mean it."""
         return {name: value for name, value in data.items() if value is not None}
+
+
+# --- Their description -----------------------------------------------------------------------------------------------
+
+
+def parameters(schema: type[Schema]) -> list[Description]:
+    """Describe what a query may hold."""
+    return [query(name, field.text, field.schema) for name, field in _fields(schema)]
+
+
+def _fields(schema: type[Schema]) -> list[tuple[str, Read]]:
+    return [(name, field) for name, field in schema().fields.items() if isinstance(field, Read)]
+
+
+def _described(field: Read) -> Description:
+    if "$ref" in field.schema:
+        return {"allOf": [field.schema], "nullable": True, "description": field.text}
+    return maybe({**field.schema, "description": field.text})
+
+
+BODIES = {"SearchBody": obj([], **{name: _described(field) for name, field in _fields(SearchBody)})}

@@ -22,7 +22,7 @@ FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
 
 
 @bp.route("/search", methods=["GET"])
-@bp.takes(SearchQuery, "query")
+@bp.takes(SearchQuery)
 @bp.describes(_200=FOUND)
 def search_by_get(query: ItemQuery) -> Response:
     """Find items."""
@@ -30,7 +30,7 @@ def search_by_get(query: ItemQuery) -> Response:
 
 
 @bp.route("/search", methods=["POST"])
-@bp.takes(SearchBody, "json")
+@bp.takes_posted(SearchBody)
 @bp.describes(413, 415, _200=FOUND)
 def search_by_post(query: ItemQuery) -> Response:
     """Find items; as GET does, with the parameters as JSON."""

@@ -41,7 +41,14 @@ PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch",
 
 @bp.route("/collections/<collection_id>/items", methods=["POST"])
 @bp.takes_body(content({"anyOf": [ref("NewItem"), ref("NewItems")]}, JSON, GEOJSON))
-@bp.describes(403, 404, 409, 413, 415, _201=answer("Created.", "Item", GEOJSON, **CREATED))
+@bp.describes(
+    403,
+    404,
+    409,
+    413,
+    415,
+    _201=answer("Created.", {"oneOf": [ref("Item"), ref("ItemCollection")]}, GEOJSON, **CREATED),
+)
 def create_items(collection_id: str) -> Response:
     """Create one item, or all items of a FeatureCollection or none."""
     current.catalog().collection(collection_id, current.restriction())
@@ -248,7 +255,7 @@ def _if_match() -> tuple[str, ...] | None:
             raise PreconditionRequired("If-Match is needed here: the ETag of the state you mean to change.")
         return None
     sent = request.if_match
-    return ("*",) if sent.star_tag else tuple(render.state_of(tag) for tag in sent.as_set())
+    return ("*",) if sent.star_tag else tuple(render.state_of(tag) for tag in sent.as_set() if tag)
 
 
 def _changed(record: Record, rendered: Callable[[Record], bytes], media_type: str) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from geoalchemy2 import WKBElement
@@ -172,7 +173,10 @@ class Writer:
         return Row(values, parts.bbox or (bbox_of(shape) if shape else None))
 
     def _collection_row(self, document: Document) -> dict[str, Any]:
-        body = documents.collection_body(document, self._managed)
+        try:
+            body = documents.collection_body(document, self._managed)
+        except msgspec.MsgspecError as error:
+            raise BadDocument("", str(error)) from error
         return {
             "id": document["id"],
             "body": self._codec.compress(body),

@@ -1,0 +1,160 @@
+"""What the documents of this API look like, as schemas: written once, for what comes in and for what goes out.
+
+They say of incoming documents what ``stac/checks.py`` asks, as far as OpenAPI can say it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stacflask.api.openapi import NUMBER, TEXT, array, maybe, obj, ref
+
+if TYPE_CHECKING:
+    from stacflask.api.openapi import Schema
+
+LINE: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
+NAME: Schema = {**TEXT, "minLength": 1, "maxLength": 512, "pattern": r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f-\x9f]+$"}
+VERSION: Schema = {**TEXT, "pattern": r"^(0\.[89]|1\.[0-9]+)(\.[0-9]+)?(-[0-9A-Za-z.-]+)?$"}
+INSTANT: Schema = {**TEXT, "format": "date-time"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+OBJECT: Schema = {"type": "object"}
+POSITION = array(NUMBER, minItems=2, maxItems=3)
+RING = array(POSITION, minItems=4)
+BBOX: Schema = {
+    "oneOf": [array(NUMBER, minItems=4, maxItems=4), array(NUMBER, minItems=6, maxItems=6)],
+    "description": "West, south, (lowest,) east, north (, highest). West is greater than east over the antimeridian.",
+    "example": [5, 44, 12, 48],
+}
+
+
+def _constant(value: str) -> Schema:
+    return {**TEXT, "enum": [value]}
+
+
+def _geometry(kind: str, coordinates: Schema) -> Schema:
+    return obj(["type", "coordinates"], type=_constant(kind), coordinates=coordinates)
+
+
+_LINES = array(POSITION, minItems=2)
+_RINGS = array(RING, minItems=1)
+_PLANE = {
+    "Point": POSITION,
+    "MultiPoint": array(POSITION, minItems=1),
+    "LineString": _LINES,
+    "MultiLineString": array(_LINES, minItems=1),
+    "Polygon": _RINGS,
+    "MultiPolygon": array(_RINGS, minItems=1),
+}
+GEOMETRIES: dict[str, Schema] = {kind: _geometry(kind, coordinates) for kind, coordinates in _PLANE.items()} | {
+    "GeometryCollection": obj(
+        ["type", "geometries"], type=_constant("GeometryCollection"), geometries=array(ref("Geometry"), minItems=1)
+    ),
+}
+
+_ITEM = {
+    "type": _constant("Feature"),
+    "stac_version": VERSION,
+    "stac_extensions": array(LINE),
+    "id": NAME,
+    "collection": NAME,
+    "geometry": {"allOf": [ref("Geometry")], "nullable": True},
+    "bbox": BBOX,
+    "properties": obj(
+        ["datetime"], datetime=maybe(INSTANT), start_datetime=maybe(INSTANT), end_datetime=maybe(INSTANT)
+    ),
+    "links": array(ref("Link")),
+    "assets": ref("Assets"),
+}
+_COLLECTION = {
+    "type": _constant("Collection"),
+    "stac_version": VERSION,
+    "stac_extensions": array(LINE),
+    "id": NAME,
+    "title": maybe(TEXT),
+    "description": TEXT,
+    "keywords": maybe(array(TEXT)),
+    "license": TEXT,
+    "providers": maybe(array(obj(["name"], name=TEXT, roles=maybe(array(TEXT))))),
+    "extent": ref("Extent"),
+    "summaries": maybe(OBJECT),
+    "links": array(ref("Link")),
+    "assets": ref("Assets"),
+    "item_assets": maybe(OBJECT),
+}
+_FEATURES = _constant("FeatureCollection")
+
+SCHEMAS: dict[str, Schema] = {
+    "Exception": obj(
+        ["code", "description"],
+        code={**TEXT, "description": "A stable word for programs."},
+        description={**TEXT, "description": "What was wrong, for people; it names the parameter or the place."},
+    ),
+    "Link": obj(
+        ["rel", "href"],
+        rel=LINE,
+        href=LINE,
+        type=maybe(LINE),
+        title=maybe(TEXT),
+        method={"description": "How to follow it; GET, unless said."},
+        body={"description": "What to send with POST."},
+        merge={"description": "true: the body is to be merged into the one sent before."},
+    ),
+    "Asset": obj(
+        ["href"],
+        href=LINE,
+        title=maybe(TEXT),
+        description=maybe(TEXT),
+        type=maybe(LINE),
+        **{"roles": maybe(array(TEXT)), "file:size": COUNT},
+    ),
+    "Assets": {"type": "object", "additionalProperties": ref("Asset")},
+    **GEOMETRIES,
+    "Geometry": {"oneOf": [ref(kind) for kind in GEOMETRIES]},
+    "Item": obj(["type", "stac_version", "id", "collection", "geometry", "properties", "links", "assets"], **_ITEM),
+    # What comes in may lack what the server knows or adds itself.
+    "NewItem": obj(["type", "stac_version", "id", "geometry", "properties", "assets"], **_ITEM),
+    "ItemCollection": obj(
+        ["type", "features", "links"],
+        type=_FEATURES,
+        features=array(ref("Item")),
+        links=array(ref("Link")),
+        numberReturned=COUNT,
+    ),
+    "NewItems": obj(["type", "features"], type=_FEATURES, features=array(ref("NewItem"))),
+    "Extent": obj(
+        ["spatial", "temporal"],
+        spatial=obj(["bbox"], bbox=array(BBOX, minItems=1)),
+        temporal=obj(["interval"], interval=array(array(maybe(INSTANT), minItems=2, maxItems=2), minItems=1)),
+    ),
+    "Collection": obj(["type", "stac_version", "id", "description", "license", "extent", "links"], **_COLLECTION),
+    "NewCollection": obj(["type", "stac_version", "id", "description", "license", "extent"], **_COLLECTION),
+    "Collections": obj(
+        ["collections", "links"],
+        collections=array(ref("Collection")),
+        links=array(ref("Link")),
+        numberReturned=COUNT,
+    ),
+    "LandingPage": obj(
+        ["type", "stac_version", "id", "description", "conformsTo", "links"],
+        type=_constant("Catalog"),
+        stac_version=TEXT,
+        id=TEXT,
+        title=TEXT,
+        description=TEXT,
+        conformsTo=array(TEXT),
+        links=array(ref("Link")),
+    ),
+    "Conformance": obj(["conformsTo"], conformsTo=array(TEXT)),
+    "Health": obj(["status"], status=_constant("ok")),
+    "Description": obj(["openapi", "info", "paths"], openapi=TEXT, info=OBJECT, paths=OBJECT),
+    "JsonPatch": array(
+        obj(
+            ["op", "path"],
+            op={**TEXT, "enum": ["add", "remove", "replace", "move", "copy", "test"]},
+            path=TEXT,
+            value={"description": "Any JSON."},
+            **{"from": TEXT},
+        )
+    ),
+    "MergePatch": {"type": "object", "description": "Members to set; null removes one (RFC 7396)."},
+}
