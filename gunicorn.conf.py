@@ -5,14 +5,22 @@ import sys
 from pathlib import Path
 
 PORT = os.environ.get("PORT")
-MAX_STREAMS = int(os.environ.get("STACFLASK_MAX_STREAMS") or 8)
+
+
+def number(name: str, default: int) -> int:
+    """Read a setting, or end with one line that names it."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise SystemExit(f"error: {name}: expected a whole number above 0, not {text!r}")
+    return int(text)
+
 
 # A platform that gives a PORT routes to it from outside; without one, this is somebody's own machine.
 bind = f"0.0.0.0:{PORT}" if PORT else "127.0.0.1:8000"
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+workers = number("WEB_CONCURRENCY", 2)
 worker_class = "gthread"
 # A stream holds its thread for as long as its client reads: the rest is for those who ask something short.
-threads = int(os.environ.get("STACFLASK_THREADS") or MAX_STREAMS + 8)
+threads = number("STACFLASK_THREADS", number("STACFLASK_MAX_STREAMS", 8) + 8)
 # Seconds that requests under way are given when the server is told to stop or to reload.
 graceful_timeout = 30
 timeout = 60

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stacflask.errors import NoAnswer, Refused
+from stacflask.errors import BadCredentials, NoAnswer, Refused
 from stacflask.values import (
     ANONYMOUS,
     UNRESTRICTED,
@@ -62,8 +62,16 @@ class Gate:
     plugins: pluggy.PluginManager
 
     def authenticate(self, request: Request) -> Principal:
-        """Say who asks; ``ANONYMOUS`` if no plugin knows. Raises BadCredentials."""
-        return self.plugins.hook.authenticate(request=request) or ANONYMOUS
+        """Say who asks; ``ANONYMOUS`` for who brings no credentials. Raises BadCredentials.
+
+        Credentials that no plugin understands are wrong, and not nobody's; where no plugin looks at any, none are asked.
+        """
+        principal: Principal | None = self.plugins.hook.authenticate(request=request)
+        if principal is not None:
+            return principal
+        if "Authorization" in request.headers and self.plugins.hook.authenticate.get_hookimpls():
+            raise BadCredentials("These credentials are not of a kind that is understood here.")
+        return ANONYMOUS
 
     def challenges(self) -> list[Challenge]:
         """Give how plugins want to be asked, in their order."""
@@ -117,6 +125,9 @@ class Gate:
             principal=grant.principal, asset=grant.asset, portion=portion
         )
         if decision is not None:
+            if decision.allowed is not False:
+                # It would have kept the plugins further right from being asked.
+                raise TypeError("a plugin answers charge with None or a denial")
             _record("charge", grant.principal, decision, **_about(grant.asset))
 
     def authorize_change(self, principal: Principal, change: Change) -> None:

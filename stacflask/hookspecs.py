@@ -69,8 +69,9 @@ def extend_cli() -> Sequence[click.Command]:  # type: ignore[empty-body]
 def authenticate(request: Request) -> Principal | None:
     """Say who is asking. Called once for each request, when somebody first wants to know.
 
-    The first answer that is not None is taken. If all are silent, the request is anonymous. Plugins that go to the
-    network should ask to come last (``trylast=True``), so that a cheap answer can spare the journey.
+    The first answer that is not None is taken. If all are silent, a request without Authorization is anonymous, and one
+    with it is refused. Plugins that go to the network should ask to come last (``trylast=True``), so that a cheap
+    answer can spare the journey.
 
     :param request: method, path, headers, query and client address.
     :return: the principal, or None if this is not your kind of credential.

@@ -49,6 +49,13 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    for word in _words(text):
+        if not re.fullmatch(r"\*|https?://[A-Za-z0-9.-]+(:\d{1,5})?", word):
+            raise ValueError("expected * or origins such as https://maps.example.org, without path and patterns")
+    return _words(text)
+
+
 def _yes_no(text: str) -> bool:
     answers = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     if text.strip().lower() not in answers:
@@ -151,7 +158,7 @@ class Settings:
     )
     pool_size: int = variable("STACFLASK_POOL_SIZE", _positive, "Database connections per process, at most.", 8)
     cors_origins: tuple[str, ...] = variable(
-        "STACFLASK_CORS_ORIGINS", _words, "Origins that browsers may call from, comma separated.", ("*",)
+        "STACFLASK_CORS_ORIGINS", _origins, "Origins that browsers may call from, comma separated.", ("*",)
     )
     log_level: str = variable(
         "STACFLASK_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "The least that is logged.", "info"

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import psycopg
@@ -70,41 +71,50 @@ class Batches:
         What cannot be written is among the problems, and keeps none of the others back.
         """
         # In the order of their keys, loads of the same items wait for each other instead of deadlocking.
-        rows = sorted({_key(row): row for row in prepared}.values(), key=_key)
-        frames = self._compressed(rows)
+        last = {_key(row): row for row in prepared}
+        rows = self._compressed([last[key] for key in sorted(last)])
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._attempt(rows, frames)
+                return self._attempt(rows)
             except Unavailable as error:
                 if error.code != "Busy" or attempt == ATTEMPTS:
                     raise
         raise AssertionError  # the last attempt returned or raised
 
-    def _attempt(self, rows: Sequence[Prepared], frames: dict[Key, bytes]) -> Written:
+    def compress(self, collection: str, body: bytes) -> bytes | None:
+        """Give the frame of a body, or None as long as its collection's dictionary is not chosen."""
+        dictionary = self._dictionaries.known(collection)
+        return self._codec.compress(body, dictionary) if dictionary else None
+
+    def _attempt(self, rows: Sequence[Prepared]) -> Written:
         with self._database.write() as connection:
-            written = _Batch(connection, self._codec, self._method, frames).write(rows)
+            written = _Batch(connection, self._codec, self._method).write(rows)
             if not self._strict or not written.problems:
                 return written
             connection.rollback()
         return Written(problems=written.problems)
 
-    def _compressed(self, rows: Sequence[Prepared]) -> dict[Key, bytes]:
-        frames: dict[Key, bytes] = {}
-        for collection, group in groupby(rows, key=lambda row: row.parts.collection):
+    def _compressed(self, rows: Sequence[Prepared]) -> list[Prepared]:
+        """Compress what is not compressed yet; ``rows`` are in the order of their collections."""
+        done: list[Prepared] = []
+        for collection, group in groupby(rows, key=_collection):
             members = list(group)
-            dictionary = self._dictionaries.choose(collection, [row.parts.body for row in members])
-            frames |= {_key(row): self._codec.compress(row.parts.body, dictionary) for row in members}
-        return frames
+            bodies = [row.body for row in members if row.frame is None]
+            dictionary = self._dictionaries.choose(collection, bodies) if bodies else 0
+            done += [
+                row if row.frame is not None else row._replace(frame=self._codec.compress(row.body, dictionary))
+                for row in members
+            ]
+        return done
 
 
 class _Batch:
     """One batch in its transaction."""
 
-    def __init__(self, connection: Connection, codec: Codec, method: Method, frames: dict[Key, bytes]) -> None:
+    def __init__(self, connection: Connection, codec: Codec, method: Method) -> None:
         self._connection = connection
         self._codec = codec
         self._method = method
-        self._frames = frames
         self._written = Written()
 
     def write(self, rows: Sequence[Prepared]) -> Written:
@@ -132,19 +142,19 @@ class _Batch:
         self._written.problems.append(Problem(row.line, pointer, description))
 
     def _with_collection(self, rows: Sequence[Prepared]) -> list[Prepared]:
-        names = {row.parts.collection for row in rows}
+        names = {row.collection for row in rows}
         statement = sa.select(collections.c.id).where(collections.c.id.in_(names)).order_by(collections.c.id)
         # The lock excludes the collection's deletion, and nothing else.
         held = set(self._connection.execute(statement.with_for_update(read=True, key_share=True)).scalars())
         for row in rows:
-            if row.parts.collection not in held:
-                self._refuse(row, "/collection", f"there is no collection {row.parts.collection!r}")
-        return [row for row in rows if row.parts.collection in held]
+            if row.collection not in held:
+                self._refuse(row, "/collection", f"there is no collection {row.collection!r}")
+        return [row for row in rows if row.collection in held]
 
     def _known(self, rows: Sequence[Prepared]) -> set[Key]:
         known = set()
-        for collection, group in groupby(rows, key=lambda row: row.parts.collection):
-            names = [row.parts.id for row in group]
+        for collection, group in groupby(rows, key=_collection):
+            names = [row.id for row in group]
             found = self._connection.execute(_KNOWN, {"collection": collection, "ids": names}).scalars()
             known |= {(collection, name) for name in found}
         return known
@@ -154,7 +164,7 @@ class _Batch:
     def _meet(self, rows: Sequence[Prepared]) -> None:
         if self._method == "insert":
             for row in rows:
-                self._refuse(row, "/id", f"item {row.parts.id!r} exists already in collection {row.parts.collection!r}")
+                self._refuse(row, "/id", f"item {row.id!r} exists already in collection {row.collection!r}")
         elif self._method == "upsert" and rows:
             self._written.replaced = self._replace(rows)
         self._written.left = len(rows) - self._written.replaced if self._method != "insert" else 0
@@ -172,7 +182,7 @@ class _Batch:
     def _copy(self, table: str, rows: Sequence[Prepared]) -> None:
         """Copy all rows or none. Raises psycopg's UniqueViolation and _UNFIT, and SQLAlchemy's errors."""
         driver: Any = self._connection.connection.driver_connection
-        data = _HEADER + b"".join([_packed(row, self._frames[_key(row)]) for row in rows]) + _TRAILER
+        data = _HEADER + b"".join([_packed(row) for row in rows]) + _TRAILER
         try:
             with (
                 self._connection.begin_nested(),
@@ -205,7 +215,7 @@ class _Batch:
 
     def _widen(self, rows: Sequence[Prepared]) -> None:
         # Last, and in the order of their names, like every lock here.
-        for collection, group in groupby(rows, key=lambda row: row.parts.collection):
+        for collection, group in groupby(rows, key=_collection):
             members = list(group)
             reach = extents.Reach(
                 [box for box in map(_box, members) if box],
@@ -231,12 +241,12 @@ _REPLACE = sa.text(f"""
 """)
 
 
-def _key(row: Prepared) -> Key:
-    return row.parts.collection, row.parts.id
+_collection = attrgetter("collection")
+_key = attrgetter("collection", "id")
 
 
 def _box(row: Prepared) -> list[float] | None:
-    return row.parts.bbox or (bbox_of(row.wkb) if row.wkb else None)
+    return row.bbox or (bbox_of(row.wkb) if row.wkb else None)
 
 
 # --- PostgreSQL's binary format ---------------------------------------------------------------------------------------
@@ -253,26 +263,28 @@ _moments = struct.Struct(">iqiqiq").pack
 _double = struct.Struct(">id").pack
 
 
-def _packed(row: Prepared, frame: bytes) -> bytes:
-    parts = row.parts
-    lowest, highest = heights(parts.bbox)
+def _packed(row: Prepared) -> bytes:
+    """Give a row as COPY takes it: the number of fields, and each with its length in front."""
+    lowest, highest = heights(row.bbox)
+    collection, name, span, frame = row.collection.encode(), row.id.encode(), row.span, row.frame or b""
     return b"".join(
         (
             _COLUMNS,
-            _field(parts.collection.encode()),
-            _field(parts.id.encode()),
-            _moments(8, _micros(row.span.order), 8, _micros(row.span.start), 8, _micros(row.span.end)),
-            _NULL if row.wkb is None else _field(row.wkb),
+            _length(len(collection)),
+            collection,
+            _length(len(name)),
+            name,
+            _moments(8, _micros(span.order), 8, _micros(span.start), 8, _micros(span.end)),
+            _NULL if row.wkb is None else _length(len(row.wkb)) + row.wkb,
             _NULL if lowest is None else _double(8, lowest),
             _NULL if highest is None else _double(8, highest),
-            _field(_JSONB + parts.properties),
-            _field(frame),
+            _length(len(row.properties) + 1),
+            _JSONB,
+            row.properties,
+            _length(len(frame)),
+            frame,
         )
     )
-
-
-def _field(value: bytes) -> bytes:
-    return _length(len(value)) + value
 
 
 def _micros(moment: datetime) -> int:

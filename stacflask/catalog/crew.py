@@ -9,6 +9,7 @@ import signal
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -103,6 +104,7 @@ class Crew(Generic[Task, Result]):
         return hand, task, result
 
 
+_BLOCKS_PER_COLLECTION = 20
 _ENDED = "A loading process was ended from outside, perhaps for want of memory."
 
 
@@ -111,7 +113,7 @@ def _serve(pipe: Any, foreign: Iterable[Any], memory: mmap.mmap, make: Callable[
         other.close()
     # Ctrl-C reaches every process of the terminal; the one that reads the input tells the others by its pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Thousands of things are made for each block, hardly any in circles: to look for those now and then costs dear.
+    # Thousands of things are made for each block, hardly any in circles: looking for those all the time costs dear.
     gc.freeze()
     gc.disable()
     with suppress(EOFError, ConnectionError):
@@ -120,7 +122,7 @@ def _serve(pipe: Any, foreign: Iterable[Any], memory: mmap.mmap, make: Callable[
 
 def _work_on_all(pipe: Any, memory: mmap.mmap, make: Callable[[], Callable[[bytes], Any]]) -> None:
     work = None
-    while True:
+    for number in count(1):
         length = pipe.recv()
         failure = result = None
         try:
@@ -131,4 +133,5 @@ def _work_on_all(pipe: Any, memory: mmap.mmap, make: Callable[[], Callable[[byte
         except Exception:  # noqa: BLE001 - it is told where it can be seen
             failure = traceback.format_exc()
         pipe.send((failure, result))
-        gc.collect()
+        if number % _BLOCKS_PER_COLLECTION == 0:
+            gc.collect()

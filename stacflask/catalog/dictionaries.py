@@ -37,6 +37,10 @@ class Dictionaries:
         self._codec = codec
         self._chosen: dict[str, int] = {}
 
+    def known(self, collection: str) -> int:
+        """Give the id of the dictionary that was chosen for this collection, or 0."""
+        return self._chosen.get(collection, 0)
+
     def choose(self, collection: str, bodies: Sequence[bytes]) -> int:
         """Give the id of the collection's newest dictionary, else of one trained on these bodies, else 0 for none."""
         if collection not in self._chosen:

@@ -99,12 +99,14 @@ class Managed:
         """Whether ``href`` is a storage address, to be kept private."""
         if href.startswith("s3://"):  # the usual ones without the pattern: this is asked for every asset
             return True
-        if href.startswith(("https://", "http://")):
+        if _WEB.match(href):
             return bool(self.prefixes) and href.startswith(self.prefixes)
-        return _SCHEME.match(href) is not None
+        return _STORAGE.match(href) is not None
 
 
-_SCHEME = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+_WEB = re.compile(r"https?:", re.IGNORECASE)
+# Every other scheme, and GDAL's own way to write a storage address. People are no stores.
+_STORAGE = re.compile(r"(?!mailto:|tel:)[a-z][a-z0-9+.-]*:|/vsi", re.IGNORECASE)
 
 
 def body_of(members: dict[str, Raw], managed: Callable[[str], bool]) -> bytes:
@@ -114,7 +116,10 @@ def body_of(members: dict[str, Raw], managed: Callable[[str], bool]) -> bytes:
     if "assets" in members:
         parts.append(b'"assets":' + _public_assets(bytes(members["assets"]), managed, private))
     parts.append(b'"links":[' + _public_links(members.get("links"), managed, private))
-    public = b"{" + b",".join(parts)
+    return _with_private(b"{" + b",".join(parts), private)
+
+
+def _with_private(public: bytes, private: _Private) -> bytes:
     if private.hrefs or private.alternates or private.links:
         return public + SEPARATOR + _encode(private)
     return public
@@ -126,20 +131,31 @@ def _named(name: str) -> bytes:
 
 
 def _public_assets(text: bytes, managed: Callable[[str], bool], private: _Private) -> bytes:
-    heads = _heads(text)
+    public = _marked_assets(text, _heads(text), managed, private)
+    return _careful_assets(text, managed, private) if public is None else public
+
+
+def _marked_assets(
+    text: bytes, heads: dict[str, _AssetHead], managed: Callable[[str], bool], private: _Private
+) -> bytes | None:
+    """Mark the hrefs of managed assets in a text that holds them; None if it is not clear which they are."""
     pieces = text.split(_HREF)
     # With no escapes, and with as many words "href" as assets, each of which has one, every such word is the name of an
     # asset's own member. Almost every item is so, and then its assets need not be taken apart.
     if len(pieces) != len(heads) + 1 or b"\\" in text:
-        return _careful_assets(text, managed, private)
+        return None
     hrefs = {}
-    for number, (key, head) in enumerate(heads.items(), start=1):
-        piece = pieces[number]
-        if head.alternate is not _ABSENT or not piece.startswith(_OPENING):
-            return _careful_assets(text, managed, private)
-        if managed(head.href):
-            hrefs[key] = head.href
-            pieces[number] = _OPENING + _marked(key) + piece[piece.index(b'"', len(_OPENING)) :]
+    number = 0
+    for key, head in heads.items():
+        number += 1  # noqa: SIM113 - this is done for every asset of a load, and enumerate is slower
+        href, piece = head.href, pieces[number]
+        if piece[:3] != _OPENING or head.alternate is not _ABSENT:
+            return None
+        if managed(href):
+            hrefs[key] = href
+            pieces[number] = (
+                _OPENING + _marked(key) + piece[3 + (len(href) if href.isascii() else len(href.encode())) :]
+            )
     private.hrefs = hrefs
     return _HREF.join(pieces)
 
@@ -190,7 +206,7 @@ def _public_alternate(alternate: Raw, managed: Callable[[str], bool]) -> bytes |
     return b"{%b}" % b",".join(shown) if shown else None
 
 
-def _public_links(links: Raw | None, managed: Callable[[str], bool], private: _Private) -> bytes:
+def _public_links(links: Raw | bytes | None, managed: Callable[[str], bool], private: _Private) -> bytes:
     shown = b""
     if links is not None:
         for raw, head in zip(_elements(links), _link_heads(links), strict=True):
@@ -300,32 +316,93 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
+class _ItemHead(msgspec.Struct, gc=False):
+    type: Raw
+    stac_version: Raw
+    id: str
+    collection: str
+    geometry: Raw
+    properties: Raw
+    links: Raw
+    assets: dict[_Line, _AssetHead]
+    bbox: list[float] | msgspec.UnsetType = msgspec.UNSET
+    stac_extensions: Raw = _ABSENT
+
+
+_item_head = msgspec.json.Decoder(_ItemHead).decode
+
+
 def split_item(raw: bytes, collection: str | None, managed: Callable[[str], bool]) -> Parts:
     """Take an item apart. ``collection`` is put in where the document names none.
 
     Raises BadDocument for a form that cannot be kept; what is wrong with it in detail, ``stac.checks`` can say.
     """
     try:
-        members = _members(raw)
-        name = _text(members["collection"]) if "collection" in members else collection
-        if name is None:
-            raise BadDocument("/collection", "missing: which collection does the item belong to?")
-        members.setdefault("collection", Raw(_encode(name)))
-        properties = bytes(members["properties"])
-        return Parts(
-            tuple(bytes(members.get(member, b"")) for member in _HEAD) + (b"assets",) * ("assets" in members),
-            name,
-            _text(members["id"]),
-            _times(properties),
-            _bbox(members["bbox"]) if "bbox" in members else None,
-            bytes(members["geometry"]),
-            properties,
-            body_of(members, managed),
-        )
+        return _split_plain(raw, managed) or _split(raw, collection, managed)
     except KeyError as error:
         raise BadDocument(f"/{error.args[0]}", "missing") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadDocument("", str(error)) from error
+
+
+def _split_plain(raw: bytes, managed: Callable[[str], bool]) -> Parts | None:
+    """Take a usual item apart in one go; None if anything about it is unusual, or wrong."""
+    try:
+        head = _item_head(raw)
+        private = _Private({}, {}, [])
+        links = bytes(head.links)
+        shown = _public_links(links, managed, private)
+    except msgspec.MsgspecError:
+        return None
+    rest = _without_links(raw, links)
+    public = _marked_assets(rest, head.assets, managed, private) if rest is not None else None
+    if public is None:
+        return None
+    properties = bytes(head.properties)
+    return Parts(
+        (bytes(head.type), bytes(head.stac_version), bytes(head.stac_extensions), b"assets"),
+        head.collection,
+        head.id,
+        _times(properties),
+        None if head.bbox is msgspec.UNSET else head.bbox,
+        bytes(head.geometry),
+        properties,
+        _with_private(b'%b,"links":[%b' % (public, shown), private),
+    )
+
+
+def _without_links(raw: bytes, links: bytes) -> bytes | None:
+    """Cut the links out of a compact document, and its closing brace off; None if it is not clear where they stand."""
+    start = raw.find(_LINKS)
+    end = start + len(_LINKS) - 1 + len(links)
+    # Others that begin like these would bring the word "href" along, which is counted; but others may be as empty.
+    if start < 0 or raw[end - len(links) : end] != links or (links == b"[]" and raw.find(_LINKS, end) >= 0):
+        return None
+    if raw[end : end + 1] == b",":
+        return raw[:start] + raw[end + 1 : -1]
+    return raw[: start - 1] + raw[end:-1] if raw[start - 1 : start] == b"," else None
+
+
+_LINKS = b'"links":['
+
+
+def _split(raw: bytes, collection: str | None, managed: Callable[[str], bool]) -> Parts:
+    members = _members(raw)
+    name = _text(members["collection"]) if "collection" in members else collection
+    if name is None:
+        raise BadDocument("/collection", "missing: which collection does the item belong to?")
+    members.setdefault("collection", Raw(_encode(name)))
+    properties = bytes(members["properties"])
+    return Parts(
+        tuple(bytes(members.get(member, b"")) for member in _HEAD) + (b"assets",) * ("assets" in members),
+        name,
+        _text(members["id"]),
+        _times(properties),
+        _bbox(members["bbox"]) if "bbox" in members else None,
+        bytes(members["geometry"]),
+        properties,
+        body_of(members, managed),
+    )
 
 
 _HEAD = ("type", "stac_version", "stac_extensions")

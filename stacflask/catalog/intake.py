@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -23,7 +24,7 @@ from stacflask.stac.geometry import to_wkb, to_wkb_many
 from stacflask.stac.grammar import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator
 
     from stacflask.catalog.documents import Managed, Parts
     from stacflask.stac.schemas import SchemaChecker
@@ -31,12 +32,21 @@ if TYPE_CHECKING:
 
 
 class Prepared(NamedTuple):
-    """An item ready to be written; ``line`` is its place in the input, ``wkb`` its search geometry as EWKB."""
+    """An item ready to be written.
+
+    ``line`` is its place in the block, ``wkb`` its search geometry as EWKB. ``frame`` is its body compressed, and then
+    ``body`` is empty; None: that is still to be done.
+    """
 
     line: int
-    parts: Parts
+    collection: str
+    id: str
     span: Span
+    bbox: list[float] | None
     wkb: bytes | None
+    properties: bytes
+    body: bytes
+    frame: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +59,60 @@ class Problem:
 
 
 class Intake:
-    """Prepares items. ``collection`` is for those that name none; with ``schemas``, each must be valid against them."""
+    """Prepares items.
 
-    def __init__(self, collection: str | None, managed: Managed, schemas: SchemaChecker | None = None) -> None:
+    ``collection`` is for those that name none; with ``schemas``, each must be valid against them. ``compress`` gives
+    the frame of a body of this collection, or None if it cannot be told yet.
+    """
+
+    def __init__(
+        self,
+        collection: str | None,
+        managed: Managed,
+        schemas: SchemaChecker | None = None,
+        compress: Callable[[str, bytes], bytes | None] = lambda _, __: None,
+    ) -> None:
         self._collection = collection
         self._managed = managed
         self._schemas = schemas
+        self._compress = compress
         self._passed: set[tuple[str, tuple[bytes, ...]]] = set()
 
-    def take(self, lines: Iterable[tuple[int, bytes]]) -> tuple[list[Prepared], list[Problem]]:
-        """Prepare the items of these numbered lines. Blank lines and collections are passed over."""
-        stripped = [(number, line.strip(BLANK)) for number, line in lines]
-        plain, doubtful = self._glance_at([(number, line) for number, line in stripped if line])
+    def take(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
+        """Prepare the items of these lines, which count from 0. Blank lines and collections are passed over."""
+        prepared, doubtful = self._glance_at(text)
         problems = []
         for number, line in doubtful:
             try:
-                plain += self._look_at(number, line)
+                prepared += self._look_at(number, line)
             except BadDocument as error:
                 problems.append(Problem(number, error.pointer, error.problem))
-        return plain, problems
+        return sorted(prepared, key=itemgetter(0)), problems
 
     # --- At a glance
 
-    def _glance_at(self, lines: Sequence[tuple[int, bytes]]) -> tuple[list[Prepared], list[tuple[int, bytes]]]:
-        glances = [self._glance(line) for _, line in lines]
-        # None stands for no geometry and for no glance; a point at 0, 0 keeps its place among the others.
-        shapes = [glance[0].geometry if glance and glance[0].bbox else _NOWHERE for glance in glances]
-        plain, doubtful = [], []
-        for line, glance, wkb in zip(lines, glances, to_wkb_many(shapes), strict=True):
-            if glance is None or wkb is None:
-                doubtful.append(line)
+    def _glance_at(self, text: bytes) -> tuple[list[Prepared], list[tuple[int, bytes]]]:
+        """Give what is plain, and the lines that are not."""
+        glances: list[tuple[Prepared, bytes]] = []
+        doubtful: list[tuple[int, bytes]] = []
+        # One line after the other, and nothing large of it is held on to: so it stays in the processor's cache.
+        for number, given in enumerate(_lines(text)):
+            line = given.strip(BLANK)
+            glance = self._glance(number, line)
+            if glance is not None:
+                glances.append(glance)
+            elif line:
+                doubtful.append((number, line))
+        plain = []
+        for (row, _), wkb in zip(glances, to_wkb_many([geometry for _, geometry in glances]), strict=True):
+            if wkb is None:
+                doubtful.append((row.line, text.split(b"\n")[row.line].strip(BLANK)))
             else:
-                parts, span = glance
-                plain.append(Prepared(line[0], parts, span, wkb if parts.bbox else None))
+                plain.append(row._replace(wkb=wkb) if row.bbox else row)
         return plain, doubtful
 
-    def _glance(self, line: bytes) -> tuple[Parts, Span] | None:
+    def _glance(self, number: int, line: bytes) -> tuple[Prepared, bytes] | None:
+        """Give a plain item but for its search geometry, and its geometry as it came."""
         if self._schemas is not None or _suspicious(line):
             return None
         try:
@@ -94,9 +122,17 @@ class Intake:
                 # What items of one make have in common is looked at in the first of them.
                 self._check(_parsed(line))
                 self._passed.add(make)
-            return (parts, span_of(*parts.times)) if _is_plain(parts) else None
+            if not _is_plain(parts):
+                return None
+            # A point stands in for no geometry, which would look like a wrong one.
+            return self._row(number, parts, span_of(*parts.times), None), parts.geometry if parts.bbox else _NOWHERE
         except (BadDocument, ValueError, msgspec.MsgspecError):
             return None
+
+    def _row(self, number: int, parts: Parts, span: Span, wkb: bytes | None) -> Prepared:
+        frame = self._compress(parts.collection, parts.body)
+        body = parts.body if frame is None else b""
+        return Prepared(number, parts.collection, parts.id, span, parts.bbox, wkb, parts.properties, body, frame)
 
     # --- Carefully
 
@@ -110,7 +146,7 @@ class Intake:
             span = span_of(*parts.times)
         except ValueError as error:
             raise BadDocument("/properties/datetime", str(error)) from error
-        return [Prepared(number, parts, span, _geometry(document))]
+        return [self._row(number, parts, span, _geometry(document))]
 
     def _check(self, document: Document) -> None:
         if isinstance(document, dict):
@@ -127,6 +163,14 @@ _NOWHERE = b'{"type":"Point","coordinates":[0,0]}'
 # Escapes of control characters and halves of surrogate pairs; raw, only DEL and the C1 controls can stand in JSON.
 _ESCAPED = re.compile(rb"\\(?:[bfnrt]|u00[0189]|u007[fF]|u[dD][89a-fA-F])").search
 _C1 = re.compile(rb"\xc2[\x80-\x9f]").search
+
+
+def _lines(text: bytes) -> Iterator[bytes]:
+    start = 0
+    while (end := text.find(b"\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def _suspicious(line: bytes) -> bool:

@@ -102,11 +102,12 @@ class _Work:
         if database is None:
             database = Database(create_engine(plan.database_url, pool_size=1, statement_timeout=0))
         self._strict = plan.strict
-        self._intake = Intake(plan.collection, plan.managed, SchemaChecker() if plan.validate else None)
         self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
+        schemas = SchemaChecker() if plan.validate else None
+        self._intake = Intake(plan.collection, plan.managed, schemas, self._batches.compress)
 
     def __call__(self, text: bytes) -> Written:
-        prepared, problems = self._intake.take(enumerate(text.split(b"\n")))
+        prepared, problems = self._intake.take(text)
         if self._strict and problems:
             return Written(problems=problems)
         written = self._batches.write(prepared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,20 @@ def migrate() -> None:
     """Bring the database that DATABASE_URL names to this release. Raises Unavailable, StacflaskError."""
     with translated():
         command.upgrade(_config(), "heads")
+
+
+def behind(database: Database) -> bool:
+    """Whether the database lacks a revision of this release. One that a later release has added does no harm to it."""
+    found = database.read(_revisions)
+    heads, known = _own()
+    return not found or bool((found & known) - heads)
+
+
+@lru_cache(maxsize=1)
+def _own() -> tuple[frozenset[str], frozenset[str]]:
+    """Give this release's newest revisions, and all of its revisions."""
+    script = ScriptDirectory.from_config(_config())
+    return frozenset(script.get_heads()), frozenset(revision.revision for revision in script.walk_revisions())
 
 
 def condition(database: Database) -> Condition:

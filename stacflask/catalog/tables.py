@@ -58,5 +58,7 @@ dictionaries = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False, comment="the zstd dictionary id in each frame"),
     Column("collection", _name(), nullable=False, comment="whose items it was trained on"),
     Column("created", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("data", LargeBinary, nullable=False, comment="never delete: items compressed with it cannot be read without"),
+    Column(
+        "data", LargeBinary, nullable=False, comment="never delete: items compressed with it cannot be read without"
+    ),
 )

@@ -13,7 +13,7 @@ from stacflask.stac.times import format_instant, parse_instant, parse_interval
 from stacflask.values import Interval
 
 
-def at(  # noqa: PLR0917 - as datetime has them
+def at(
     year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0, microsecond: int = 0
 ) -> datetime:
     return datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from stacflask.catalog.cql2 import coercion
 from stacflask.catalog.cql2.limits import LARGEST
 from stacflask.catalog.cql2.sql import Sql, once
-from stacflask.catalog.cql2.values import Number, Stored, Value
+from stacflask.catalog.cql2.values import Number, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,13 @@ _PLACES = 100
 
 def compute(symbol: str, left: Value, right: Value) -> Number:
     """Compute one operation."""
-    return Number(_OPERATIONS[symbol](_operand(left, 0), _operand(right, 1)))
+    return Number(_OPERATIONS[symbol](_operand(left, 0), _operand(right, 1)), bounded=True)
 
 
 def _operand(value: Value, argument: int) -> Sql:
-    """Read a number. Only those from elsewhere need bounds: results keep them, for there are few operations."""
+    """Read a number within bounds. Results need none: there are too few operations for them to leave PostgreSQL's."""
     sql = coercion.number(value, argument)
-    return _bounded(sql) if isinstance(value, Stored) else sql
+    return sql if isinstance(value, Number) and value.bounded else _bounded(sql)
 
 
 def _bounded(sql: Sql) -> Sql:

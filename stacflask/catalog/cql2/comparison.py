@@ -41,13 +41,11 @@ def compare(symbol: str, left: Value, right: Value) -> Truth:
 
 
 def _rule(left: Value, right: Value) -> Callable[[str, Value, Value], Sql]:
-    first, second = (right, left) if isinstance(left, Stored) else (left, right)
-    if isinstance(second, Moment):
-        first, second = second, first
-    rule = _RULES.get(type(first))
-    if rule is None:
-        raise Problem(f"{NAMES[type(first)]} cannot be compared like this")
-    return rule
+    kinds = [type(value) for value in (left, right) if not isinstance(value, Stored)]
+    kind = Moment if Moment in kinds else kinds[0]
+    if kind not in _RULES:
+        raise Problem(f"{NAMES[kind]} cannot be compared like this")
+    return _RULES[kind]
 
 
 def _numbers(symbol: str, left: Value, right: Value) -> Sql:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2 import arithmetic, arrays, coercion, comparison, literals, spatial, strings, temporal
 from stacflask.catalog.cql2.functions import FUNCTIONS
@@ -62,7 +63,8 @@ def _disjunction(*values: Value) -> Truth:
 
 
 def _negation(value: Value) -> Truth:
-    return Truth(sa.not_(coercion.truth(value)))
+    # In brackets: SQLAlchemy writes NOT f(x) IS NULL, which PostgreSQL reads the other way round.
+    return Truth(Grouping(sa.not_(coercion.truth(value))))
 
 
 def _named(function: Callable[..., Value], names: Iterable[str], weight: int = 1) -> dict[str, Operator]:

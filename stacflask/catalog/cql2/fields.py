@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from stacflask.catalog.cql2.literals import check_storable
@@ -42,8 +44,12 @@ class Fields:
             return self.columns[name]
         own = name.removeprefix(PREFIX)
         if not self.additional and not {name, own} & self.listed:
-            raise Problem(f"there is no property {name!r}")
+            raise self._unknown(name)
         return self.stored(own)
+
+    def _unknown(self, name: str) -> Problem:
+        alike = get_close_matches(name, [*self.columns, *self.listed], n=1)
+        return Problem(f"there is no property {name!r}" + (f"; is {alike[0]!r} meant?" if alike else ""))
 
     def stored(self, name: str) -> Stored:
         """Give the member of the JSON that a name leads to."""
@@ -53,10 +59,13 @@ class Fields:
 @lru_cache(maxsize=4096)
 def _stored(document: Sql, name: str) -> Stored:
     check_storable(name)
-    json = document
-    for key in name.split("."):
-        json = json.op("->", return_type=JSONB())(constant(key))
-    return Stored(json)
+    *above, last = map(constant, name.split("."))
+    for key in above:
+        document = document.op("->", return_type=JSONB())(key)
+    return Stored(
+        json=document.op("->", return_type=JSONB())(last),
+        content=document.op("->>", return_type=sa.Text())(last),
+    )
 
 
 def _item_times() -> dict[str, Value]:

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 Type: TypeAlias = Literal["string", "number", "integer", "datetime", "geometry", "boolean"]
 
+_PIECE = 1.0
+"""Degrees."""
+_EQUAL_AREA = 6933
+"""The EPSG code of a projection of the WGS 84 ellipsoid that keeps areas, and straight parallels and meridians."""
 _DAY = 86_400
 _LONGEST = 100_000
 """Days that ``ago`` goes back at most."""
-_NUMBER = r"^[+-]?([0-9]{1,300}([.][0-9]{0,300})?|[.][0-9]{1,300})([eE][+-]?[0-9]{1,2})?$"
+_NUMBER = r"^[+-]?([0-9]{1,100}([.][0-9]{0,100})?|[.][0-9]{1,100})([eE][+-]?[0-9]{1,2})?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +53,22 @@ class Function:
 # --- Places -----------------------------------------------------------------------------------------------------------
 
 
-def _on_earth(value: Value, argument: int = 0) -> Sql:
-    return sa.cast(coercion.shape(value, argument), Geography(srid=4326))
+def _in_pieces(shape: Sql) -> Sql:
+    """Edges are straight on the map; in short pieces they are so on the Earth, too, and none is half the Earth long."""
+    return sa.func.ST_Segmentize(shape, _PIECE)
 
 
 def _area(geometry: Value) -> Number:
-    return Number(sa.cast(sa.func.ST_Area(_on_earth(geometry)), sa.Numeric()))
+    # On the ellipsoid itself PostGIS takes what is larger than a hemisphere for its complement.
+    flat = sa.func.ST_Transform(_in_pieces(coercion.shape(geometry)), _EQUAL_AREA)
+    return Number(sa.cast(sa.func.ST_Area(flat), sa.Numeric()))
 
 
 def _distance(first: Value, second: Value) -> Number:
-    return Number(sa.cast(sa.func.ST_Distance(_on_earth(first), _on_earth(second, 1)), sa.Numeric()))
+    one, other = coercion.shape(first), coercion.shape(second, 1)
+    apart = sa.func.ST_Distance(*(sa.cast(_in_pieces(shape), Geography(srid=4326)) for shape in (one, other)))
+    met = sa.func.ST_Intersects(one, other, type_=sa.Boolean())
+    return Number(sa.cast(sa.case((met, 0.0), (~met, apart)), sa.Numeric()))
 
 
 def _intersection(first: Value, second: Value) -> Shape:

@@ -18,7 +18,7 @@ from stacflask.catalog.cql2.values import Moment, Number, Shape, Text, Truth
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import check_bbox, spans
 from stacflask.stac.geometry import SRID, check_geometry, to_wkb
-from stacflask.stac.shapes import assembled, mended
+from stacflask.stac.shapes import assembled
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,6 +45,8 @@ def tagged(value: Document) -> Moment | Shape:
     for tag, make in (("date", date), ("timestamp", timestamp)):
         if tag in value:
             return make(value[tag])
+    if "op" in value:
+        raise Problem("expected the name of an operator or function, and its arguments in an array")
     if "type" in value:
         return geometry(value)
     if "bbox" in value:
@@ -61,10 +63,10 @@ def truth(value: bool) -> Truth:
 
 
 def number(value: float) -> Number:
-    """Make a number. Raises Problem: it is too large for arithmetic."""
-    if not isfinite(value) or abs(value) > LARGEST:
-        raise Problem(f"expected a number between -{LARGEST:g} and {LARGEST:g}")
-    return Number(literal=Decimal(str(value)))
+    """Make a number. Raises Problem: it is too large for arithmetic, or too small."""
+    if not isfinite(value) or not (value == 0 or 1 / LARGEST <= abs(Decimal(str(value))) <= LARGEST):
+        raise Problem(f"expected 0 or a number between {1 / LARGEST:g} and {LARGEST:g}, or its negative")
+    return Number(literal=Decimal(str(value)), bounded=True)
 
 
 def text(value: str) -> Text:
@@ -129,8 +131,17 @@ def bbox(value: Any) -> Shape:
     except BadDocument as error:
         raise Problem(str(error)) from None
     south, north = value[1], value[len(value) // 2 + 1]
-    boxes = [shapely.box(west, south, east, north) for west, east in spans(value)]
-    return _shape(shapely.to_wkb(shapely.set_srid(mended(assembled(boxes)), SRID), include_srid=True))
+    boxes = [_box(west, south, east, north) for west, east in spans(value)]
+    return _shape(shapely.to_wkb(shapely.set_srid(assembled(boxes), SRID), include_srid=True))
+
+
+def _box(west: float, south: float, east: float, north: float) -> Any:
+    """Make a rectangle, or the line or point that it shrinks to."""
+    if west < east and south < north:
+        return shapely.box(west, south, east, north)
+    if west == east and south == north:
+        return shapely.Point(west, south)
+    return shapely.LineString([(west, south), (east, north)])
 
 
 def _shape(wkb: bytes) -> Shape:

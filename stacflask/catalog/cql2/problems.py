@@ -9,7 +9,7 @@ from stacflask.errors import BadQuery
 from stacflask.stac.grammar import step
 
 
-class Problem(Exception):  # noqa: N818 - it never leaves this room
+class Problem(Exception):
     """Something does not fit. Whoever knows the place turns it into BadQuery.
 
     ``argument`` is the index of the operand that is wrong, where one of them alone is.

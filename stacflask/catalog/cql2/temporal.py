@@ -46,7 +46,7 @@ def relate(name: str, first: Value, second: Value) -> Truth:
 
 def disjoint(first: Value, second: Value) -> Truth:
     """Whether two times have nothing in common."""
-    return Truth(sa.not_(relate("t_intersects", first, second).sql))
+    return Truth(sa.or_(relate("t_before", first, second).sql, relate("t_after", first, second).sql))
 
 
 def _check_intervals(name: str, *values: Value) -> None:

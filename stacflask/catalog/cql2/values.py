@@ -47,6 +47,8 @@ class Number:
 
     computed: Sql | None = None
     literal: Decimal | None = None
+    bounded: bool = False
+    """Whether it is known not to be too large for arithmetic."""
 
     @property
     def sql(self) -> Sql:
@@ -116,16 +118,13 @@ class Stored:
     """
 
     json: Sql
+    content: Sql
+    """It as text; a string without its quotes."""
 
     @cached_property
     def kind(self) -> Sql:
         """The name of its JSON type."""
         return sa.func.jsonb_typeof(self.json, type_=sa.Text)
-
-    @cached_property
-    def content(self) -> Sql:
-        """It as text; a string without its quotes."""
-        return self.json.op("#>>", return_type=sa.Text())(constant("{}"))
 
     @cached_property
     def number(self) -> Sql:

@@ -1,0 +1,58 @@
+"""Items in the real database, to be asked about."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2 import ITEM_FIELDS, condition
+from stacflask.catalog.database import Database, create_engine
+from stacflask.catalog.documents import Managed
+from stacflask.catalog.reading import Catalog
+from stacflask.catalog.tables import collections, items
+from stacflask.catalog.writing import Writer
+from stacflask.settings import Settings
+from stacflask.testing import a_collection, an_item
+from stacflask.values import Cql2
+
+Item = dict[str, Any]
+Answers = dict[str, bool | None]
+Ask = Callable[[Cql2], Answers]
+
+
+@pytest.fixture(scope="module")
+def catalogue(database_url: str) -> Iterator[Database]:
+    """Give the database, empty, for the tests of one module together."""
+    url = Settings.from_environ({"DATABASE_URL": database_url}).database_url
+    engine = create_engine(url, pool_size=2, statement_timeout=10)
+    with engine.begin() as connection:
+        connection.execute(sa.delete(items))
+        connection.execute(sa.delete(collections))
+    yield Database(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def stored(catalogue: Database) -> Callable[[list[Item]], Ask]:
+    """Store items as a client's are, and give a way to ask of each whether a condition holds."""
+
+    def store(given: list[Item]) -> Ask:
+        writer = Writer(Catalog(catalogue), Managed())
+        for name in sorted({item["collection"] for item in given}):
+            writer.create_collection(a_collection(name))
+            own = [item for item in given if item["collection"] == name]
+            writer.create_items(name, [without_bbox(an_item(**item)) for item in own])
+        return lambda expression: ask(catalogue, expression)
+
+    return store
+
+
+def without_bbox(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name != "bbox"}
+
+
+def ask(catalogue: Database, expression: Cql2) -> Answers:
+    statement = sa.select(items.c.id, condition(expression, ITEM_FIELDS).label("holds"))
+    rows = catalogue.read(lambda connection: connection.execute(statement).all())
+    return {row.id: row.holds for row in rows}
