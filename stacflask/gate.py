@@ -64,7 +64,7 @@ class Gate:
     def authenticate(self, request: Request) -> Principal:
         """Say who asks; ``ANONYMOUS`` for who brings no credentials. Raises BadCredentials.
 
-        Credentials that no plugin understands are wrong, and not nobody's; where no plugin looks at any, none are asked.
+        Credentials that no plugin understands are wrong, and not nobody's, unless no plugin looks at any.
         """
         principal: Principal | None = self.plugins.hook.authenticate(request=request)
         if principal is not None:

@@ -64,7 +64,7 @@ class Codec:
 
 
 def train(bodies: Sequence[bytes]) -> tuple[int, bytes] | None:
-    """Train a dictionary; give its id (32 bits, drawn by zstd) and its bytes, or None if there is too little to learn."""
+    """Train a dictionary; give its id (32 bits, drawn by zstd) and bytes, or None if there is too little to learn."""
     if len(bodies) < FEWEST_SAMPLES:
         return None
     try:

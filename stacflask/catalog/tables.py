@@ -1,4 +1,4 @@
-"""The tables. Keys are (collection, id); text compares by code point, so that order and page tokens never depend on a locale.
+"""The tables. Keys are (collection, id); text compares by code point: order and tokens depend on no locale.
 
 No sequence, trigger or foreign key: a distributed PostgreSQL can spread the items by collection and id.
 """

@@ -7,6 +7,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import shapely
 import sqlalchemy as sa
 
@@ -116,12 +117,13 @@ def geometry(value: Document) -> Shape:
     """Make a geometry of GeoJSON. Raises Problem: it is wrong, or crosses itself."""
     try:
         check_geometry(value, maximum_positions=MAXIMUM_POSITIONS)
+        wkb = to_wkb(value)
     except BadDocument as error:
         raise Problem(str(error)) from None
-    shape = shapely.geometry.shape(value)
-    if shape.geom_type != "GeometryCollection" and not shapely.is_valid(shape):
+    shape = shapely.from_geojson(orjson.dumps(value))
+    if not shapely.is_valid(shape):
         raise Problem(f"the geometry is not valid: {shapely.is_valid_reason(shape)}")
-    return _shape(to_wkb(value))
+    return _shape(wkb)
 
 
 def bbox(value: Any) -> Shape:

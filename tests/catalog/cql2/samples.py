@@ -74,7 +74,7 @@ NO_TIMES = (
     "2020-02-29 00:00:00Z",
     "0000-01-01",
 )
-ELEMENTS = ("a", "b", "", 1, 2, 1.0, 0.5, True, False, "2020-02-29", [1], [1, 2], [])
+ELEMENTS: tuple[Any, ...] = ("a", "b", "", 1, 2, 1.0, 0.5, True, False, "2020-02-29", [1], [1, 2], [])
 
 POINTS = [[x, y] for x in range(4) for y in range(4)]
 SQUARES = [
@@ -89,11 +89,6 @@ def shapes(choose: random.Random) -> dict[str, Any]:
     """Draw a geometry on a small grid, so that touching, crossing and equality happen all the time."""
     point, line, square = choose.choice(POINTS), choose.sample(POINTS, 2), choose.choice(SQUARES)
     far = [[[x + 10, y] for x, y in square]]
-    parts = [
-        {"type": "Point", "coordinates": point},
-        {"type": "LineString", "coordinates": line},
-        {"type": "Polygon", "coordinates": [square]},
-    ]
     return choose.choice(
         (
             {"type": "Point", "coordinates": point},
