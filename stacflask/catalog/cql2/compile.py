@@ -50,8 +50,8 @@ class Operator:
     def check(self, name: str, given: int) -> None:
         """Check the number of operands. Raises Problem."""
         if given < self.least or (self.most is not None and given > self.most):
-            expected = f"{self.least}" if self.least == self.most else f"at least {self.least}"
-            raise Problem(f"{name} takes {expected} arguments, got {given}")
+            expected = f"{self.least}" if self.least == self.most else f"{self.least} or more"
+            raise Problem(f"expected {expected} operands of {name}, got {given}")
 
 
 def _conjunction(*values: Value) -> Truth:
@@ -146,10 +146,11 @@ class _Walk:
         return Array(tuple(self.value(member, place.below(index)) for index, member in enumerate(node)), node)
 
     def _interval(self, start: Json, end: Json, place: Place) -> Period:
-        return Period(
-            self._end(start, "-", place.below("interval", 0)),
-            self._end(end, "", place.below("interval", 1)),
-        )
+        first = self._end(start, "-", place.below("interval", 0))
+        last = self._end(end, "", place.below("interval", 1))
+        if isinstance(start, str) and isinstance(end, str) and literals.OPEN not in (start, end):
+            literals.check_order(start, end)
+        return Period(first, last)
 
     def _end(self, node: Json, sign: str, place: Place) -> Moment:
         if node == literals.OPEN:

@@ -186,8 +186,6 @@ _TABLE = (
     Function("abs", "A number without its sign.", _ONE_NUMBER, "number", _rounded(sa.func.abs)),
     Function("floor", "The next whole number below.", _ONE_NUMBER, "integer", _rounded(sa.func.floor)),
     Function("ceiling", "The next whole number above.", _ONE_NUMBER, "integer", _rounded(sa.func.ceiling)),
-    Function(
-        "round", "The nearest whole number; halves away from zero.", _ONE_NUMBER, "integer", _rounded(sa.func.round)
-    ),
+    Function("round", "The nearest whole number; halves go outward.", _ONE_NUMBER, "integer", _rounded(sa.func.round)),
 )
 FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _TABLE}

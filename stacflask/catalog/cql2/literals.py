@@ -30,6 +30,14 @@ OPEN = ".."
 _HALF = re.compile("[\ud800-\udfff]").search
 
 
+_FORMS = {
+    "op": "the name of an operator or function, and its operands in an array args",
+    "property": "the name of a property",
+    "interval": "an interval of two ends",
+}
+"""What objects are meant to hold that have these members."""
+
+
 def scalar(value: Json) -> Truth | Number | Text:
     """Make a value of JSON that has no parts. Raises Problem: it is null."""
     if isinstance(value, bool):
@@ -46,16 +54,14 @@ def tagged(value: Document) -> Moment | Shape:
     for tag, make in (("date", date), ("timestamp", timestamp)):
         if tag in value:
             return make(value[tag])
-    if "op" in value:
-        raise Problem("expected the name of an operator or function, and its arguments in an array")
+    for tag, expected in _FORMS.items():
+        if tag in value:
+            raise Problem(f"expected {expected}")
     if "type" in value:
         return geometry(value)
     if "bbox" in value:
         return bbox(value["bbox"])
-    raise Problem(
-        'expected {"op", "args"}, {"property"}, {"date"}, {"timestamp"}, {"interval"}, {"bbox"} or a geometry, got '
-        + (f"an object with {', '.join(sorted(value))[:60]}" if value else "an empty object")
-    )
+    raise Problem("expected an object with op, property, date, timestamp, interval or bbox, or a GeoJSON geometry")
 
 
 def truth(value: bool) -> Truth:
@@ -98,6 +104,13 @@ def moment(value: str) -> Moment:
     return timestamp(value) if "T" in value.upper() else date(value)
 
 
+def check_order(start: str, end: str) -> None:
+    """Check two ends that stand in the expression. Raises Problem."""
+    first, last = (parse_timestamp(text) if "T" in text.upper() else parse_date(text)[1] for text in (start, end))
+    if last < first:
+        raise Problem(f"expected an end that is not before the start, got {start} and {end}")
+
+
 def infinity(sign: str) -> Moment:
     """Make the instant before (``-``) or after all others."""
     return Moment(sa.cast(sa.literal(f"{sign}infinity", sa.Text()), TIMESTAMP))
@@ -119,7 +132,7 @@ def geometry(value: Document) -> Shape:
         check_geometry(value, maximum_positions=MAXIMUM_POSITIONS)
         wkb = to_wkb(value)
     except BadDocument as error:
-        raise Problem(str(error)) from None
+        raise _within(error) from None
     shape = shapely.from_geojson(orjson.dumps(value))
     if not shapely.is_valid(shape):
         raise Problem(f"the geometry is not valid: {shapely.is_valid_reason(shape)}")
@@ -131,7 +144,7 @@ def bbox(value: Any) -> Shape:
     try:
         check_bbox(value)
     except BadDocument as error:
-        raise Problem(str(error)) from None
+        raise _within(error) from None
     south, north = value[1], value[len(value) // 2 + 1]
     boxes = [_box(west, south, east, north) for west, east in spans(value)]
     return _shape(shapely.to_wkb(shapely.set_srid(assembled(boxes), SRID), include_srid=True))
@@ -144,6 +157,10 @@ def _box(west: float, south: float, east: float, north: float) -> Any:
     if west == east and south == north:
         return shapely.Point(west, south)
     return shapely.LineString([(west, south), (east, north)])
+
+
+def _within(error: BadDocument) -> Problem:
+    return Problem(f"{error.pointer}: {error.problem}" if error.pointer else error.problem)
 
 
 def _shape(wkb: bytes) -> Shape:
