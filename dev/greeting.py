@@ -17,8 +17,8 @@ class Trial(NamedTuple):
     command: str
 
 
-def greeting(base: str) -> str:
-    """Return the text for the API at ``base`` (an address without a slash at its end)."""
+def greeting(base: str, environment: str) -> str:
+    """Return the text for the API at ``base`` (no slash at its end); ``environment`` is the file for commands."""
     addresses = {"The API": f"{base}/", "For people": f"{base}/api.html"}
     parts = [
         "\nstacflask runs.",
@@ -27,6 +27,7 @@ def greeting(base: str) -> str:
         *(f"  {name:<12}{key}" for name, key in names.KEYS.items()),
         "\nTo try, in another terminal:",
         *(f"\n  # {number}. {trial.shows}\n  {trial.command}" for number, trial in enumerate(trials(base), 1)),
+        f"\nTo look after it: . {environment}; .venv/bin/stacflask --help",
         "\nCtrl-C stops it all and keeps the data; `make reset` forgets them.",
     ]
     return "\n".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -53,18 +54,28 @@ def serve(folder: Path, port: int) -> None:
     _say("Starting PostgreSQL and the object store ...")
     with running(folder, keep=True) as stack:
         environ = environ_for(stack, port)
+        _write_environment(folder / "env", environ)
         _step("migrate", environ)
         _publish_once(postgres.home_for(folder) / "demo-published", stack, environ)
         web = _gunicorn(port, environ)
         try:
             _say("Starting gunicorn ...")
             web.start()
-            _say(greeting(f"http://127.0.0.1:{port}"))
+            _say(greeting(f"http://127.0.0.1:{port}", f".run/{port}/env"))
             while (code := web.ended()) is None:
                 time.sleep(0.3)
         finally:
             web.stop()
         raise StackError(f"gunicorn ended by itself, with code {code}.")
+
+
+def _write_environment(path: Path, environ: Mapping[str, str]) -> None:
+    """Keep what the house's own commands need in a file for a shell; it holds secrets: only its owner may read it."""
+    ours = ("DATABASE_URL", "STACFLASK_")
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environ.items() if name.startswith(ours)]
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text("".join(lines), "utf-8")
 
 
 def environ_for(stack: Stack, port: int) -> dict[str, str]:

@@ -239,12 +239,12 @@ class Licences:
     def list_licences(self, call: Call) -> Answer:
         """Give all licences in their newest versions, without the text."""
         rows = self.table.newest(call.principal.id)
-        return Answer({"licences": [_licence(row, at="./licences/") for row in rows], "links": []})
+        return Answer({"licences": [_licence(row, call.base_url) for row in rows], "links": []})
 
     def show_licence(self, call: Call) -> Answer:
         """Give one licence with its text. Raises NotFound."""
         row = self.table.find(call.principal.id, call.values["licenceId"])
-        return Answer(_licence(row, at="./") | {name: row[name] for name in ("text", "url") if row[name]})
+        return Answer(_licence(row, call.base_url) | {name: row[name] for name in ("text", "url") if row[name]})
 
     def accept_licence(self, call: Call) -> Answer:
         """Record that who asks accepts the newest version, and give it. Raises Refused, NotFound, BadDocument."""
@@ -269,9 +269,9 @@ class Licences:
         return [group]
 
 
-def _licence(row: Mapping[str, Any], at: str) -> dict[str, Any]:
-    """Write a licence; ``at`` leads to it from the answer's own address, since that may be anywhere."""
-    here = f"{at}{row['id']}"
+def _licence(row: Mapping[str, Any], base_url: str) -> dict[str, Any]:
+    """Write a licence with its addresses."""
+    here = f"{base_url}/licences/{row['id']}"
     body = {"version": row["version"]}
     return {
         "id": row["id"],

@@ -300,11 +300,15 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to an endpoint that a plugin added. ``values`` come from the path; ``body`` is the parsed JSON."""
+    """One request to an endpoint that a plugin added.
+
+    ``values`` come from the path, ``body`` is the parsed JSON; links begin with ``base_url``, no slash at its end.
+    """
 
     principal: Principal
     values: Mapping[str, str]
     body: Json = None
+    base_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -86,7 +87,10 @@ def _vary(response: Response) -> None:
 
 
 def _log(response: Response) -> None:
-    log.info(
+    # Whoever watches over the process asks every few seconds.
+    watching = request.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
+    log.log(
+        logging.DEBUG if watching else logging.INFO,
         "%s %s %s",
         request.method,
         quote(request.path),

@@ -9,7 +9,7 @@ import orjson
 from flask import Response, request
 
 from stacflask import current
-from stacflask.api import bodies, render
+from stacflask.api import address, bodies, render
 from stacflask.api.openapi import answer, content, failures
 from stacflask.values import Call, Challenge, Endpoint
 
@@ -43,7 +43,7 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
     def view(**values: str) -> Response:
         body = _body() if endpoint.request is not None else None
-        reply = endpoint.handler(Call(current.principal(), values, body))
+        reply = endpoint.handler(Call(current.principal(), values, body, address.base_url()))
         return render.reply(orjson.dumps(reply.body), status=reply.status, headers=reply.headers)
 
     return view

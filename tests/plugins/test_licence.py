@@ -178,11 +178,11 @@ def test_reading_and_accepting(plugin: Licences, run: Run, tmp_path: Any) -> Non
     run("add", "research", "1.1", "--title", "Research only", "--text-file", str(tmp_path / "text"))
     listed = ask(plugin, "list_licences", JANE).body["licences"]
     assert [(one["id"], one["version"], one["accepted"]) for one in listed] == [("research", "1.1", None)]
-    assert listed[0]["links"][0]["href"] == "./licences/research"
+    assert listed[0]["links"][0]["href"] == "/licences/research"
     assert "text" not in listed[0]
     shown = ask(plugin, "show_licence", JANE, "research").body
     assert shown["text"] == "Für die Forschung."
-    assert {link["rel"]: link["href"] for link in shown["links"]}["acceptance"] == "./research/acceptance"
+    assert {link["rel"]: link["href"] for link in shown["links"]}["acceptance"] == "/licences/research/acceptance"
     accepted = accept(plugin, JANE, "1.1").body["accepted"]
     assert ask(plugin, "show_licence", JANE, "research").body["accepted"] == accepted is not None
     assert ask(plugin, "show_licence", JOE, "research").body["accepted"] is None

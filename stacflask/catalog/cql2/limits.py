@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-MAXIMUM_LENGTH = 200_000
+MAXIMUM_LENGTH = 100_000
 """Characters of cql2-text."""
 MAXIMUM_DEPTH = 60
 """Operators, intervals and lists within each other; some operators count as several. AND and OR of many are one."""

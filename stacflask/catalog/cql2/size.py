@@ -13,18 +13,20 @@ if TYPE_CHECKING:
 
 def check_size(expression: Json, place: Place) -> None:
     """Check all of these but for geometries. Not recursive: the depth is not ours. Raises BadQuery."""
-    operations = values = 0
+    operations, values = 0, 1
     waiting = [(expression, place)]
     while waiting:
         node, at = waiting.pop()
         at = at.of(node)
         at.check_depth()
         parts, steps = _parts(node)
-        waiting += [(part, at.below(*steps, index)) for index, part in enumerate(parts)]
-        values += 1
         operations += isinstance(node, dict) and "op" in node
+        values += len(parts)
         if operations > MAXIMUM_OPERATIONS or values > MAXIMUM_VALUES:
             raise place.refuse(f"expected at most {MAXIMUM_OPERATIONS} operators and {MAXIMUM_VALUES} values")
+        waiting += [
+            (part, at.below(*steps, index)) for index, part in enumerate(parts) if isinstance(part, dict | list)
+        ]
 
 
 def _parts(node: Json) -> tuple[list[Json], tuple[str, ...]]:

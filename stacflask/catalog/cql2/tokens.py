@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from stacflask.catalog.cql2.problems import Place
 
@@ -41,8 +40,7 @@ _EXACT = 2**53
 _SHOWN = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One word: what it is, as it stands, and where. Symbols and keywords have themselves as ``kind``, in capitals."""
 
     kind: str
@@ -73,23 +71,23 @@ class Tokens:
     """The words of a text, and how far it has been read."""
 
     def __init__(self, text: str, parameter: str) -> None:
-        self._tokens = list(split(text))
-        self._index = 0
         self._parameter = parameter
-
-    @property
-    def next(self) -> Token:
+        self._words = split(text)
+        self._ahead: Token | None = None
+        self.next = next(self._words)
         """The word that comes next."""
-        return self._tokens[self._index]
 
     def follows(self, kind: str) -> bool:
         """Whether the word after the next one is of this kind."""
-        return self.next.kind != "end" and self._tokens[self._index + 1].kind == kind
+        if self._ahead is None:
+            self._ahead = next(self._words, self.next)
+        return self._ahead.kind == kind
 
     def read(self) -> Token:
         """Give the next word, and go past it."""
         token = self.next
-        self._index += token.kind != "end"
+        self.next = self._ahead or next(self._words, token)
+        self._ahead = None
         return token
 
     def accept(self, kind: str) -> bool:

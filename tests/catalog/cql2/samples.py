@@ -5,6 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.catalog.cql2.reference import instant
+
 NAMES = ("n", "m", "s", "t", "flag", "when", "then", "tags", "other", "mixed", "deep.er", "eo:cloud_cover", "nothing")
 NUMBERS = (0, 1, -1, 2, 3, 7, 10, -4, 0.1, 0.5, 2.5, -0.25, 100, 1e15, 12345.678)
 STRINGS = (
@@ -145,6 +147,12 @@ def op(name: str, *args: Any) -> dict[str, Any]:
 def calls(names: tuple[str, ...], *args: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Draw an operator of these names with such operands."""
     return st.builds(op, st.sampled_from(names), *args)
+
+
+def in_order(ends: tuple[Any, Any]) -> bool:
+    """Tell whether an interval may be written with these ends: literal ones must not run backwards."""
+    start, end = (instant(end) if isinstance(end, str) and end != ".." else None for end in ends)
+    return start is None or end is None or start <= end
 
 
 properties = st.sampled_from(NAMES).map(lambda name: {"property": name})
