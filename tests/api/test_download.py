@@ -316,7 +316,7 @@ def test_place_is_given_back_when_the_store_does_not_open(narrow: Client, store:
 
 
 def test_place_is_given_back_when_the_booking_fails(plug: Callable[..., Client], store: Any, consent: Any) -> None:
-    """A download that is refused at the last moment sends nothing and holds no place."""
+    """A download that is refused at the last moment opens nothing and holds no place."""
 
     class Charges:
         used_up = True
@@ -329,6 +329,7 @@ def test_place_is_given_back_when_the_booking_fails(plug: Callable[..., Client],
     client = plug(store, consent, charges, environ={"STACFLASK_MAX_STREAMS": "1"})
     for _ in range(3):
         assert client.get(STREAM).status_code == 401
+    assert store.opened == []
     charges.used_up = False
     assert client.get(STREAM).status_code == 200
 

@@ -1,11 +1,15 @@
 """The description of the API, and its page."""
 
 import re
+import shutil
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.serving import make_server
 
 from stacflask import Answer, Challenge, Endpoint, hookimpl
 from stacflask.testing import an_item
@@ -226,3 +230,26 @@ def test_answers_are_as_described(app: Flask, publish: Callable[..., None]) -> N
         )
         if case.method == "GET":
             case.call_and_validate(headers=PLAIN)
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_page_works_in_a_browser(app: Flask, description: dict[str, Any]) -> None:
+    """A real browser that reaches nobody else shows every operation, and finds nothing that the policy forbids."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    nobody_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", nobody_else]
+    page = f"http://127.0.0.1:{server.port}/api.html"
+    try:
+        command = [str(CHROMIUM), *flags, "--virtual-time-budget=30000", "--dump-dom", page]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+    assert shown.stdout.count('opblock-summary-path"') == len(list(operations(description)))
+    assert "CONSOLE" not in shown.stderr
