@@ -72,7 +72,8 @@ class Batches:
         """
         # In the order of their keys, loads of the same items wait for each other instead of deadlocking.
         last = {_key(row): row for row in prepared}
-        rows = self._compressed([last[key] for key in sorted(last)])
+        rows = [last[key] for key in sorted(last)]
+        self._compress_rest(rows)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._attempt(rows)
@@ -94,18 +95,13 @@ class Batches:
             connection.rollback()
         return Written(problems=written.problems)
 
-    def _compressed(self, rows: Sequence[Prepared]) -> list[Prepared]:
+    def _compress_rest(self, rows: Sequence[Prepared]) -> None:
         """Compress what is not compressed yet; ``rows`` are in the order of their collections."""
-        done: list[Prepared] = []
-        for collection, group in groupby(rows, key=_collection):
+        for collection, group in groupby((row for row in rows if row.frame is None), key=_collection):
             members = list(group)
-            bodies = [row.body for row in members if row.frame is None]
-            dictionary = self._dictionaries.choose(collection, bodies) if bodies else 0
-            done += [
-                row if row.frame is not None else row._replace(frame=self._codec.compress(row.body, dictionary))
-                for row in members
-            ]
-        return done
+            dictionary = self._dictionaries.choose(collection, [row.body for row in members])
+            for row in members:
+                row.frame = self._codec.compress(row.body, dictionary)
 
 
 class _Batch:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stacflask.values import Document
 
 
-class Prepared(NamedTuple):
+class Prepared(msgspec.Struct, gc=False):
     """An item ready to be written.
 
     ``line`` is its place in the block, ``wkb`` its search geometry as EWKB. ``frame`` is its body compressed, and then
@@ -87,7 +87,7 @@ class Intake:
                 prepared += self._look_at(number, line)
             except BadDocument as error:
                 problems.append(Problem(number, error.pointer, error.problem))
-        return sorted(prepared, key=itemgetter(0)), problems
+        return sorted(prepared, key=attrgetter("line")), problems
 
     # --- At a glance
 
@@ -108,7 +108,8 @@ class Intake:
             if wkb is None:
                 doubtful.append((row.line, text.split(b"\n")[row.line].strip(BLANK)))
             else:
-                plain.append(row._replace(wkb=wkb) if row.bbox else row)
+                row.wkb = wkb if row.bbox else None
+                plain.append(row)
         return plain, doubtful
 
     def _glance(self, number: int, line: bytes) -> tuple[Prepared, bytes] | None:
