@@ -24,11 +24,13 @@ def rate(database_url: str, items: int, seconds: float) -> float:
     """Read rows with two clients; give rows per second. Raises BenchError."""
     command = [sys.executable, "-m", "bench.rows", str(items), str(seconds)]
     environ = {**os.environ, "DATABASE_URL": database_url}
-    clients = [subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE) for _ in range(CLIENTS)]
-    said = [client.communicate()[0] for client in clients]
-    if any(client.returncode for client in clients):
-        raise BenchError("reading rows failed; what it said stands above")
-    return sum(map(float, said))
+    pipe = subprocess.PIPE
+    clients = [subprocess.Popen(command, cwd=ROOT, env=environ, stdout=pipe, stderr=pipe) for _ in range(CLIENTS)]
+    said = [client.communicate() for client in clients]
+    for client, (_, complaint) in zip(clients, said, strict=True):
+        if client.returncode:
+            raise BenchError(f"reading rows: {complaint.decode().strip().splitlines()[-1]}")
+    return sum(float(number) for number, _ in said)
 
 
 def main(items: int, seconds: float) -> None:

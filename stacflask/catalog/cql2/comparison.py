@@ -71,7 +71,7 @@ _RULES: dict[type, Callable[[str, Value, Value], Sql]] = {
     Moment: _moments,
 }
 
-_KINDS: dict[type, tuple[Callable[..., Sql], sa.types.TypeEngine[Any]]] = {
+_KINDS: dict[type[Text | Number | Truth], tuple[Callable[..., Sql], sa.types.TypeEngine[Any]]] = {
     Text: (coercion.text, sa.Text()),
     Number: (coercion.number, sa.Numeric()),
     Truth: (coercion.truth, sa.Boolean()),
@@ -110,7 +110,7 @@ def is_in(value: Value, members: Value) -> Truth:
     """Whether any of ``members`` equals ``value``."""
     if not isinstance(members, Array):
         raise unlike(Array, members, 1)
-    if type(value) in _KINDS:
+    if isinstance(value, Text | Number | Truth):
         tests = [_any_of(type(value), value, members.members)] if members.members else []
     else:
         tests = list(_equal_to_any(value, members.members))
@@ -127,11 +127,11 @@ def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Sql]:
     yield from (compare("=", value, member).sql for member in members if not isinstance(member, kinds))
 
 
-def _any_of(kind: type, value: Value, members: tuple[Value, ...]) -> Sql:
+def _any_of(kind: type[Text | Number | Truth], value: Value, members: tuple[Value, ...]) -> Sql:
     """Compare with values of one type. If all stand in the expression, they go to the database as one parameter."""
     read, sql_type = _KINDS[kind]
-    literals = [getattr(member, "literal", None) for member in members]
-    if None in literals:
+    literals = [member.literal for member in members if isinstance(member, kind)]
+    if None in literals or len(literals) < len(members):
         return read(value) == sa.any_(array([read(member, 1) for member in members]))
     return read(value) == sa.any_(sa.literal(literals, ARRAY(sql_type)))
 

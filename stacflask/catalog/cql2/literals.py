@@ -101,14 +101,18 @@ def timestamp(value: Any) -> Moment:
 
 def moment(value: str) -> Moment:
     """Make an instant, or a day, of a string that may be either."""
-    return timestamp(value) if "T" in value.upper() else date(value)
+    return date(value) if _is_date(value) else timestamp(value)
 
 
 def check_order(start: str, end: str) -> None:
     """Check two ends that stand in the expression. Raises Problem."""
-    first, last = (parse_timestamp(text) if "T" in text.upper() else parse_date(text)[1] for text in (start, end))
+    first, last = (parse_date(text)[1] if _is_date(text) else parse_timestamp(text) for text in (start, end))
     if last < first:
         raise Problem(f"expected an end that is not before the start, got {start} and {end}")
+
+
+def _is_date(text: str) -> bool:
+    return len(text) == len("2020-01-31")
 
 
 def infinity(sign: str) -> Moment:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2 import times
 from stacflask.catalog.cql2.sql import CODE_POINTS, Sql, constant
@@ -157,7 +158,7 @@ class Stored:
         return sa.func.nullif(self.json, sa.cast(constant("null"), JSONB), type_=JSONB())
 
     def _when(self, kind: str, sql: Sql) -> Sql:
-        return sa.case((self.kind == constant(kind), sql))
+        return Grouping(sa.case((self.kind == constant(kind), sql)))  # in brackets, as CREATE INDEX wants it
 
 
 Value: TypeAlias = Text | Number | Truth | Moment | Period | Shape | Array | Stored

@@ -5,6 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from stacflask.catalog.cql2 import FUNCTIONS
+from stacflask.catalog.cql2.compile import OPERATORS
 from tests.catalog.cql2.reference import instant
 
 NAMES = ("n", "m", "s", "t", "flag", "when", "then", "tags", "other", "mixed", "deep.er", "eo:cloud_cover", "nothing")
@@ -107,7 +109,7 @@ def shapes(choose: random.Random) -> dict[str, Any]:
     )
 
 
-def items(count: int = 120, seed: int = 1) -> list[dict[str, Any]]:
+def items(count: int = 80, seed: int = 1) -> list[dict[str, Any]]:
     """Draw items, the same ones each time."""
     choose = random.Random(seed)
     return [item(choose, f"item-{number}") for number in range(count)]
@@ -177,9 +179,7 @@ strings = st.recursive(
 )
 patterns = st.recursive(st.sampled_from(PATTERNS), lambda inner: calls(("casei", "accenti"), inner), max_leaves=3)
 truths = st.booleans() | properties
-intervals = (
-    st.tuples(bounds, bounds).filter(lambda ends: ends != ("..", "..")).map(lambda ends: {"interval": list(ends)})
-)
+intervals = st.tuples(bounds, bounds).filter(in_order).map(lambda ends: {"interval": list(ends)})
 arrays = (
     st.lists(st.sampled_from(ELEMENTS) | st.sampled_from(DATES).map(lambda day: {"date": day}), max_size=3) | properties
 )
@@ -223,4 +223,44 @@ conditions = st.recursive(
         calls(("and", "or"), inner, inner) | calls(("not", "isNull"), inner) | calls(("and", "or"), inner, inner, inner)
     ),
     max_leaves=6,
+)
+
+
+# --- Whatever can be written ------------------------------------------------------------------------------------------
+
+
+def nests(leaves: st.SearchStrategy[Any], names: tuple[str, ...]) -> st.SearchStrategy[Any]:
+    """Draw leaves in calls within calls."""
+    return st.recursive(
+        leaves, lambda inner: st.sampled_from(names).flatmap(lambda name: called(name, inner)), max_leaves=6
+    )
+
+
+def called(name: str, inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    count = len(FUNCTIONS[name].args) if name in FUNCTIONS else OPERATORS[name].least
+    return st.lists(inner, min_size=count, max_size=count).map(lambda args: op(name, *args))
+
+
+extremes = st.sampled_from((1e100, -1e100, 1e-100, 1e99, 300, 0.5, 0, -1))
+whole_earth = st.sampled_from(
+    ({"bbox": [-180, -90, 180, 90]}, {"bbox": [170, -10, -170, 10]}, {"bbox": [0, 90, 0, 90]})
+)
+computed_numbers = nests(
+    extremes | properties,
+    ("+", "-", "*", "/", "%", "div", "^", "abs", "floor", "ceiling", "round", "to_number", "size"),
+)
+computed_shapes = nests(geometries | whole_earth, ("intersection", "centroid"))
+computed_strings = nests(
+    strings | computed_numbers.map(lambda number: op("to_string", number)), ("lower", "upper", "casei", "accenti")
+)
+computed_times = times | computed_strings.map(lambda string: op("to_datetime", string))
+measures = calls(("area",), computed_shapes) | calls(("distance",), computed_shapes, computed_shapes)
+parts_of_times = calls(("year", "month", "day", "dayofyear", "hour"), computed_times)
+anything = st.one_of(
+    calls(SYMBOLS, computed_numbers | measures | parts_of_times, computed_numbers | measures | parts_of_times),
+    calls(SYMBOLS, computed_strings, computed_strings),
+    calls(SYMBOLS, computed_times, computed_times),
+    calls(OF_SHAPES, computed_shapes, computed_shapes),
+    calls(("like",), computed_strings, patterns),
+    nests(extremes | strings | times | geometries | intervals | arrays | st.booleans(), (*OPERATORS, *FUNCTIONS)),
 )

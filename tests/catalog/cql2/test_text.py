@@ -159,7 +159,7 @@ def test_errors_say_where_and_what(text: str, position: int, expected: str) -> N
 
 
 @given(samples.conditions)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_is_written_is_read_again(expression: Any) -> None:
     """Any expression survives the way from JSON to text and back."""
     try:
@@ -211,7 +211,7 @@ words = st.sampled_from(
 
 
 @given(st.lists(words, max_size=12).map(" ".join) | st.text(max_size=30))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_nonsense_is_refused_and_nothing_worse(text: str) -> None:
     """Whatever is sent is read or refused."""
     try:

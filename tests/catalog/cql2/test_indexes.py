@@ -1,0 +1,63 @@
+"""Which conditions an index can answer."""
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2 import ITEM_FIELDS, condition, parse
+from stacflask.catalog.database import Database
+from stacflask.catalog.tables import items
+
+
+@pytest.fixture(scope="module")
+def promoted(catalogue: Database) -> Iterator[Database]:
+    """Index one property as number and one as string, in the forms that conditions have."""
+    number, text = ITEM_FIELDS.stored("eo:cloud_cover").number, ITEM_FIELDS.stored("platform").text
+    indexes = [sa.Index("cql2_number", number, _table=items), sa.Index("cql2_text", text, _table=items)]
+    with catalogue.write() as connection:
+        for index in indexes:
+            index.create(connection)
+    yield catalogue
+    with catalogue.write() as connection:
+        for index in indexes:
+            index.drop(connection)
+            items.indexes.discard(index)
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "bound"),
+    [
+        ("collection = 'a' AND id = 'b'", "items_pkey", "(collection ="),
+        ("collection IN ('a', 'b') AND id = 'c'", "items_pkey", "ANY"),
+        ("datetime >= TIMESTAMP('2024-01-01T00:00:00Z')", "items_datetime_idx", "datetime >="),
+        ("datetime = DATE('2024-01-01')", "items_datetime_idx", "datetime <="),
+        ("DATE('2024-01-01') > datetime", "items_datetime_idx", "datetime <"),
+        ("datetime BETWEEN DATE('2024-01-01') AND DATE('2024-01-31')", "items_datetime_idx", "datetime >="),
+        ("T_INTERSECTS(datetime, INTERVAL('2024-01-01', '..'))", "items_datetime_idx", "datetime >="),
+        ("S_INTERSECTS(geometry, POINT(1 2))", "items_geometry_idx", "geometry &&"),
+        ("S_WITHIN(geometry, BBOX(170, -10, -170, 10))", "items_geometry_idx", "geometry @"),
+        ("eo:cloud_cover < 10 AND title = 'x'", "cql2_number", "'number'"),
+        ("eo:cloud_cover BETWEEN 10 AND 20", "cql2_number", ">="),
+        ("eo:cloud_cover IN (1, 2, 3)", "cql2_number", "ANY"),
+        ("properties.eo:cloud_cover = 5", "cql2_number", "'number'"),
+        ("platform = 'sentinel-2a'", "cql2_text", "'string'"),
+        ("platform LIKE 'sentinel%'", "cql2_text", "<"),
+    ],
+)
+def test_an_index_answers_the_condition(promoted: Database, text: str, index: str, bound: str) -> None:
+    """Conditions on columns are plain, and those on promoted properties have the very form of their index."""
+    with promoted.write() as connection:
+        connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        statement = sa.select(items.c.id).where(condition(parse(text), ITEM_FIELDS))
+        plan = "\n".join(connection.execute(explained(statement)).scalars())
+    assert index in plan
+    assert any("Cond:" in line and bound in line for line in plan.splitlines()), plan
+
+
+def explained(statement: sa.Select[tuple[str]]) -> sa.TextClause:
+    """Ask for the plan of a statement with its values in place, as a plan made for these values has them."""
+    dialect = sa.make_url("postgresql+psycopg://").get_dialect()()
+    return sa.text(
+        f"EXPLAIN {statement.compile(dialect=dialect, compile_kwargs={'literal_binds': True})}".replace(":", "\\:")
+    )
