@@ -122,7 +122,7 @@ def test_names_can_be_limited_to_those_listed() -> None:
     fields = ITEM_FIELDS.only(["eo:cloud_cover"])
     for name in ("eo:cloud_cover", "properties.eo:cloud_cover", "id", "datetime"):
         condition(op("isNull", {"property": name}), fields)
-    with pytest.raises(BadQuery, match="there is no property 'eo:cloudcover'; is 'eo:cloud_cover' meant?"):
+    with pytest.raises(BadQuery, match=r"there is no property 'eo:cloudcover'; is 'eo:cloud_cover' meant\?"):
         condition(op("=", {"property": "eo:cloudcover"}, 1), fields)
 
 
