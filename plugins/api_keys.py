@@ -103,6 +103,11 @@ def check(key: Key, text: str, now: datetime) -> None:
     """Raise BadCredentials unless ``text`` is this key and the key is in force."""
     if not hmac.compare_digest(key.hash, digest(text)):
         raise wrong()
+    check_time(key, now)
+
+
+def check_time(key: Key, now: datetime) -> None:
+    """Raise BadCredentials if the key has expired."""
     if key.expires is not None and key.expires <= now:
         raise BadCredentials("The API key has expired.")
 
@@ -135,7 +140,8 @@ class Keys:
         if not rows:
             raise wrong()
         row = rows[0]
-        principal = Principal(row["name"], frozenset(row["groups"]), SCHEME, frozenset(row["scopes"]))
+        scopes = frozenset(row["scopes"])
+        principal = Principal(row["name"], frozenset(row["groups"]), SCHEME, scopes, reference=key_id)
         return Key(key_id, bytes(row["hash"]), principal, row["expires"])
 
     def _used(self, key_id: str, today: date) -> None:
@@ -205,6 +211,15 @@ class ApiKeys:
         key, now = self.keys.find(form[1]), datetime.now(UTC)
         check(key, text, now)
         self.keys.used(key.id, now.date())
+        return key.principal
+
+    @hookimpl
+    def recall(self, principal: Principal) -> Principal | None:
+        """Look the key up again: its holder's links are worth what it is worth now."""
+        if principal.scheme != SCHEME:
+            return None
+        key = self.keys.find(principal.reference)
+        check_time(key, datetime.now(UTC))
         return key.principal
 
     @hookimpl

@@ -51,9 +51,10 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
         settings.database_url, pool_size=settings.pool_size, statement_timeout=settings.statement_timeout
     )
     catalog = Catalog(Database(engine))
-    manager.hook.startup(services=Services(storage=PluginStorage(catalog.database)))
+    gate = Gate(manager)
+    manager.hook.startup(services=Services(storage=PluginStorage(catalog.database), recall=gate.recall))
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
-    house = current.House(settings, Gate(manager), catalog, Writer(catalog, Managed(settings.managed_hrefs)))
+    house = current.House(settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs)))
     app.extensions[current.EXTENSION] = house
     exchange.surround(app, settings)
     _add_routes(app, house, manager)

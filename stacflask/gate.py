@@ -31,6 +31,7 @@ from stacflask.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     import pluggy
 
@@ -72,6 +73,11 @@ class Gate:
         if "Authorization" in request.headers and self.plugins.hook.authenticate.get_hookimpls():
             raise BadCredentials("These credentials are not of a kind that is understood here.")
         return ANONYMOUS
+
+    def recall(self, principal: Principal, since: datetime) -> Principal | None:
+        """Say who somebody is now who was recognised at that time; None: nobody vouches. Raises BadCredentials."""
+        now: Principal | None = self.plugins.hook.recall(principal=principal, since=since)
+        return now
 
     def challenges(self) -> list[Challenge]:
         """Give how plugins want to be asked, in their order."""

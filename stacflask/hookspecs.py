@@ -12,6 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     import click
 
@@ -84,6 +85,19 @@ def challenge() -> Sequence[Challenge]:  # type: ignore[empty-body]
     """Say how you want to be asked, for WWW-Authenticate and for the OpenAPI document.
 
     :return: the challenges, best first; those of all plugins are sent.
+    """
+
+
+@hookspec(firstresult=True)
+def recall(principal: Principal, since: datetime) -> Principal | None:
+    """Say who somebody is now, whom you recognised earlier and who is not here: a link of theirs is being used.
+
+    The first answer that is not None is taken. If all are silent, the link opens nothing.
+
+    :param principal: as you described them then; ``reference`` names the credential.
+    :param since: when that was.
+    :return: the principal with the groups and scopes of now, or None if this is not your kind of credential.
+    :raises BadCredentials: it is yours, and has ended.
     """
 
 

@@ -46,6 +46,8 @@ class Principal:
 
     ``scheme`` names that plugin's kind of credential and is empty for nobody in particular.
     ``scopes`` are the rights the credential is limited to (``read``, ``write``, ``download``); None: not limited.
+    ``reference`` names the credential without its secret: by it the plugin's ``recall`` finds it again later, for a
+    link that its holder made. Empty: there is no finding it again, and no such links.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Principal:
     scheme: str = ""
     scopes: frozenset[str] | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
 
     @property
     def anonymous(self) -> bool:
@@ -69,7 +72,10 @@ ANONYMOUS = Principal("anonymous")
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """How a plugin wants to be asked: a WWW-Authenticate value, and the same thing as an OpenAPI security scheme."""
+    """How a plugin wants to be asked: a WWW-Authenticate value, and the same thing as an OpenAPI security scheme.
+
+    ``header`` is empty for what stands elsewhere than in Authorization.
+    """
 
     header: str
     name: str
@@ -293,9 +299,14 @@ class Storage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the house offers to plugins at the start of each process."""
+    """What the house offers to plugins at the start of each process.
+
+    ``recall(principal, since)`` says who somebody is now whom a plugin recognised at that time (hook ``recall``); None:
+    no plugin vouches for them any more. It raises BadCredentials for a credential that has ended.
+    """
 
     storage: Storage
+    recall: Callable[[Principal, datetime], Principal | None] = lambda _principal, _since: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +211,25 @@ def test_challenge_is_sent_and_documented(plug: Plug) -> None:
         'Bearer realm="r", error="invalid_token", error_description="expired"'
     )
     assert client.get("/api").json["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+
+
+def test_recall_says_who_somebody_is_now(plug: Plug) -> None:
+    """Through its services a plugin learns who the holder of an earlier credential is now, from who knows the kind."""
+
+    class Keys:
+        @hookimpl
+        def recall(self, principal: Principal) -> Principal | None:
+            return replace(principal, groups=frozenset({"new"})) if principal.scheme == "test" else None
+
+    class Links:
+        @hookimpl
+        def startup(self, services: Any) -> None:
+            self.recall = services.recall
+
+    links, then = Links(), datetime.now(UTC)
+    plug(links, Keys())
+    assert links.recall(replace(ME, groups=frozenset({"old"})), then).groups == {"new"}
+    assert links.recall(replace(ME, scheme="other"), then) is None
 
 
 # --- What may be seen ------------------------------------------------------------------------------------------------

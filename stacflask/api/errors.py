@@ -90,6 +90,8 @@ def _challenge(response: Response, wrong: str | None = None) -> None:
     """Add WWW-Authenticate: how each plugin wants to be asked and, for a wrong credential, why it is (RFC 6750, 3)."""
     for challenge in current.gate().challenges():
         header = challenge.header
+        if not header:
+            continue
         if wrong is not None and header.lower().startswith("bearer"):
             separator = ", " if "=" in header else " "
             header += f'{separator}error="invalid_token", error_description="{_quotable(wrong)}"'
