@@ -390,6 +390,7 @@ def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str]
             bar.update(tally.read - bar.n)
 
         yield lambda message: tqdm.write(message, file=sys.stderr), show
+        bar.refresh()  # steps that follow each other too fast are not drawn: the last one always is
 
 
 def _summary(tally: Tally, seconds: float) -> str:

@@ -73,13 +73,20 @@ def write(path: Path, *documents: Document) -> str:
     return str(path)
 
 
-def read_all(terminal: int) -> bytes:
-    """Read what was shown on a terminal that nobody writes to any more."""
+def on_a_terminal(program: list[str], environ: dict[str, str]) -> tuple[int, str]:
+    """Run a program whose standard error is a terminal of 120 columns: exit code, and all that was shown there.
+
+    It is read while the program runs: a terminal that nobody reads holds a page, and then its writer.
+    """
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    process = subprocess.Popen(program, cwd=ROOT, env=environ, stderr=theirs, stdout=subprocess.DEVNULL)
+    os.close(theirs)
     shown = b""
-    with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as file:
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:  # EIO, once nobody holds the other end
         while part := file.read(4096):
             shown += part
-    return shown
+    return process.wait(), shown.decode()
 
 
 # --- The program ------------------------------------------------------------------------------------------------------
@@ -266,14 +273,9 @@ def test_load_uses_the_settings(stacflask: Run, tmp_path: Path) -> None:
 def test_progress_on_a_terminal(database: Database, database_url: str, tmp_path: Path) -> None:
     """On a terminal, a bar shows how much is done, items, rate, time left and what was refused."""
     file = write(tmp_path / "input", a_collection(), *(an_item(f"{number}") for number in range(50)), an_item("/"))
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(ours, (24, 120))
     program = [sys.executable, "-m", "stacflask", "load", file, "--on-error", "continue"]
-    environ = {**os.environ, "DATABASE_URL": database_url}
-    done = subprocess.run(program, cwd=ROOT, env=environ, stderr=theirs, stdout=subprocess.PIPE, check=False)
-    os.close(theirs)
-    shown = read_all(ours).decode()
-    assert done.returncode == 1
+    code, shown = on_a_terminal(program, {**os.environ, "DATABASE_URL": database_url})
+    assert code == 1
     assert "100%" in shown
     assert "50 items, " in shown
     assert "1 refused, 00:00 left" in shown
