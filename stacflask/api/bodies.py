@@ -28,7 +28,11 @@ def expect(*media_types: str) -> None:
 
 def parsed() -> Any:
     """Read the body as JSON. Raises BadDocument."""
-    text = request.get_data()
+    return decoded(request.get_data())
+
+
+def decoded(text: bytes) -> Any:
+    """Read JSON text. Raises BadDocument."""
     try:
         return _decode(text)
     except RecursionError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 STAC = "https://api.stacspec.org/v1.0.0"
+FILTER = "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf"
+CQL2 = "http://www.opengis.net/spec/cql2/1.0/conf"
 FEATURES = "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf"
 
 ALWAYS = (
@@ -15,6 +17,28 @@ ALWAYS = (
     f"{FEATURES}/geojson",
     f"{FEATURES}/oas30",
 )
+FILTERS = (
+    f"{STAC}/item-search#filter",
+    f"{FILTER}/filter",
+    f"{FILTER}/features-filter",
+    f"{CQL2}/cql2-text",
+    f"{CQL2}/cql2-json",
+    f"{CQL2}/basic-cql2",
+    f"{CQL2}/advanced-comparison-operators",
+    f"{CQL2}/case-insensitive-comparison",
+    f"{CQL2}/accent-insensitive-comparison",
+    f"{CQL2}/basic-spatial-functions",
+    f"{CQL2}/basic-spatial-functions-plus",
+    f"{CQL2}/spatial-functions",
+    f"{CQL2}/temporal-functions",
+    f"{CQL2}/array-functions",
+    f"{CQL2}/property-property",
+    f"{CQL2}/arithmetic",
+    f"{CQL2}/functions",
+    # Names from before the standard was final, which clients look for still.
+    f"{CQL2}/basic-spatial-operators",
+    f"{CQL2}/temporal-operators",
+)
 WRITABLE = (
     f"{STAC}/ogcapi-features/extensions/transaction",
     f"{STAC}/collections/extensions/transaction",
@@ -23,4 +47,4 @@ WRITABLE = (
 
 def classes(*, writable: bool) -> list[str]:
     """Give the classes that this deployment holds to."""
-    return sorted(ALWAYS + (WRITABLE if writable else ()))
+    return sorted(ALWAYS + FILTERS + (WRITABLE if writable else ()))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
 SWAGGER = max((Path(swagger_ui_bundle.__file__).parent / "vendor").glob("swagger-ui-*"))
 
+FUNCTIONS = "http://www.opengis.net/def/rel/ogc/1.0/functions"
 HTML = "text/html"
 CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'"
 
@@ -61,6 +62,7 @@ def _links() -> list[render.Link]:
         link("data", f"{base}/collections", title="Collections"),
         link("search", f"{base}/search", GEOJSON, method="GET", title="Search for items"),
         link("search", f"{base}/search", GEOJSON, method="POST", title="Search for items"),
+        link(FUNCTIONS, f"{base}/functions", title="Functions of filters"),
         link("service-desc", f"{base}/api", OPENAPI, title="OpenAPI document"),
         link("service-doc", f"{base}/api.html", "text/html", title="API documentation"),
     ]

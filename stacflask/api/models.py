@@ -18,6 +18,7 @@ VERSION: Schema = {**TEXT, "pattern": r"^(0\.[89]|1\.[0-9]+)(\.[0-9]+)?(-[0-9A-Z
 INSTANT: Schema = {**TEXT, "format": "date-time"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 OBJECT: Schema = {"type": "object"}
+TYPES = array({**TEXT, "enum": ["string", "number", "integer", "datetime", "geometry", "boolean"]})
 POSITION = array(NUMBER, minItems=2, maxItems=3)
 RING = array(POSITION, minItems=4)
 BBOX: Schema = {
@@ -145,6 +146,43 @@ SCHEMAS: dict[str, Schema] = {
         links=array(ref("Link")),
     ),
     "Conformance": obj(["conformsTo"], conformsTo=array(TEXT)),
+    "Cql2": {
+        "anyOf": [{"type": "boolean"}, ref("Cql2Operation")],
+        "description": "A condition in CQL2 JSON (OGC 21-065r2).",
+        "example": {"op": "<", "args": [{"property": "eo:cloud_cover"}, 10]},
+    },
+    "Cql2Operation": obj(
+        ["op", "args"],
+        op={**TEXT, "description": "An operator of CQL2, or a function of /functions."},
+        args=array(ref("Cql2Operand")),
+    ),
+    "Cql2Operand": {
+        "anyOf": [
+            ref("Cql2Operation"),
+            TEXT,
+            NUMBER,
+            {"type": "boolean"},
+            array(ref("Cql2Operand")),
+            obj(["property"], property=TEXT),
+            obj(["date"], date={**TEXT, "format": "date"}),
+            obj(["timestamp"], timestamp=INSTANT),
+            obj(["interval"], interval=array(ref("Cql2IntervalEnd"), minItems=2, maxItems=2)),
+            obj(["bbox"], bbox=BBOX),
+            ref("Geometry"),
+        ]
+    },
+    "Cql2IntervalEnd": {
+        "anyOf": [TEXT, obj(["property"], property=TEXT), ref("Cql2Operation")],
+        "description": "A date or a time as text, .. for an open end, a property, or a function.",
+    },
+    "Functions": obj(["functions"], functions=array(ref("Function"))),
+    "Function": obj(
+        ["name", "returns"],
+        name=TEXT,
+        description=TEXT,
+        args=array(obj(["type"], title=TEXT, type=TYPES)),
+        returns=TYPES,
+    ),
     "Health": obj(["status"], status=_constant("ok")),
     "Description": obj(["openapi", "info", "paths"], openapi=TEXT, info=OBJECT, paths=OBJECT),
     "JsonPatch": array(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, pre_load, validates_schema
 from webargs.flaskparser import FlaskParser
 
 from stacflask import current
-from stacflask.api import bodies
+from stacflask.api import bodies, filters, readers
 from stacflask.api.models import BBOX
 from stacflask.api.openapi import TEXT, array, maybe, obj, query, ref
-from stacflask.errors import BadDocument, BadQuery
-from stacflask.stac.geometry import check_geometry
-from stacflask.stac.times import parse_interval
+from stacflask.errors import BadQuery
 from stacflask.values import ItemQuery
 
 if TYPE_CHECKING:
@@ -24,12 +20,6 @@ if TYPE_CHECKING:
     from flask import Request
 
     from stacflask.api.openapi import Schema as Description
-    from stacflask.values import Document, Interval
-
-_NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
-_WHOLE = re.compile(r"-?[0-9]{1,1000}")
-_FLAT, _TALL = 4, 6
-_LONGITUDE, _LATITUDE = 180, 90
 
 
 class Parser(FlaskParser):
@@ -44,8 +34,9 @@ class Parser(FlaskParser):
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         """Read the query; of a parameter given twice, none could be taken without passing over the other."""
+        known = dict(_fields(type(schema)))
         for name, values in req.args.lists():
-            if len(values) > 1 and name in schema.fields:
+            if len(values) > 1 and name in known:
                 raise BadQuery(name, "is given more than once")
         return super().load_querystring(req, schema)
 
@@ -53,8 +44,8 @@ class Parser(FlaskParser):
 class Read(fields.Field[Any]):
     """A parameter that is read by a function, whose ValueError is the complaint; what it means, and how it looks."""
 
-    def __init__(self, read: Callable[[Any], Any], text: str, schema: Description) -> None:
-        super().__init__()
+    def __init__(self, read: Callable[[Any], Any], text: str, schema: Description, data_key: str | None = None) -> None:
+        super().__init__(data_key=data_key)
         self.read, self.text, self.schema = read, text, schema
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
@@ -62,111 +53,6 @@ class Read(fields.Field[Any]):
             return self.read(value)
         except ValueError as error:
             raise ValidationError(str(error)) from error
-
-
-# --- Reading ----------------------------------------------------------------------------------------------------------
-
-
-def limit(value: Any) -> int:
-    """Read a page's size: what is above the maximum is clamped, what is below 1 an error."""
-    if not _is_number(value) or value != value // 1:
-        raise ValueError("expected a whole number")
-    if value < 1:
-        raise ValueError("expected 1 or more")
-    return min(int(value), current.settings().max_limit)
-
-
-def limit_text(text: str) -> int:
-    """Read a page's size from digits."""
-    if not _WHOLE.fullmatch(text):
-        raise ValueError("expected a whole number")
-    return limit(int(text))
-
-
-def token(value: Any) -> str:
-    """Read a page's token; what is in it is the catalogue's business."""
-    if not isinstance(value, str):
-        raise ValueError("expected a text")  # noqa: TRY004 - a ValueError is what makes an answer
-    return value
-
-
-def bbox(value: Any) -> tuple[float, ...]:
-    """Read an array of 4 or 6 numbers."""
-    if not isinstance(value, list) or not all(map(_is_number, value)):
-        raise ValueError("expected an array of 4 or 6 numbers")
-    try:
-        return _checked(tuple(map(float, value)))
-    except OverflowError as error:
-        raise ValueError("expected finite numbers") from error
-
-
-def bbox_text(text: str) -> tuple[float, ...]:
-    """Read 4 or 6 numbers with commas between them."""
-    numbers = text.split(",")
-    if not all(map(_NUMBER.fullmatch, numbers)):
-        raise ValueError("expected 4 or 6 numbers with commas between them, without brackets")
-    return _checked(tuple(map(float, numbers)))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _checked(box: tuple[float, ...]) -> tuple[float, ...]:
-    if len(box) not in (_FLAT, _TALL):
-        raise ValueError(f"expected 4 or 6 numbers, not {len(box)}")
-    if not all(abs(number) < float("inf") for number in box):
-        raise ValueError("expected finite numbers")
-    half = len(box) // 2
-    (west, south), (east, north) = box[:2], box[half : half + 2]
-    if max(abs(west), abs(east)) > _LONGITUDE:
-        raise ValueError("longitudes go from -180 to 180")
-    if max(abs(south), abs(north)) > _LATITUDE:
-        raise ValueError("latitudes go from -90 to 90")
-    if south > north:
-        raise ValueError("south lies north of north")
-    if len(box) == _TALL and box[2] > box[5]:
-        raise ValueError("the lowest height lies above the highest")
-    return box
-
-
-def interval(value: Any) -> Interval:
-    """Read an instant or an interval."""
-    if not isinstance(value, str):
-        raise ValueError("expected a text: an instant or an interval")  # noqa: TRY004
-    return parse_interval(value)
-
-
-def geometry(value: Any) -> Document:
-    """Read a GeoJSON geometry."""
-    try:
-        check_geometry(value)
-    except BadDocument as error:
-        raise ValueError(f"{error.pointer}: {error.problem}".removeprefix(": ")) from error
-    return dict(value)
-
-
-def geometry_text(text: str) -> Document:
-    """Read a GeoJSON geometry from JSON text."""
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"expected a GeoJSON geometry: {error}") from error
-    return geometry(parsed)
-
-
-def names(value: Any) -> tuple[str, ...]:
-    """Read an array of ids."""
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValueError("expected an array of ids")
-    if any("\0" in name for name in value):
-        raise ValueError("an id holds no NUL")
-    return tuple(value)
-
-
-def names_text(text: str) -> tuple[str, ...]:
-    """Read ids with commas between them."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 # --- Parameters -------------------------------------------------------------------------------------------------------
@@ -178,16 +64,22 @@ AREA = "Only items whose footprint meets this box; west greater than east crosse
 SHAPE = "Only items whose footprint meets this GeoJSON geometry."
 IDS = "Only items with these ids."
 COLLECTIONS = "Only items of these collections."
+FILTER = "A condition in CQL2."
+LANGUAGE = "The language of filter: by GET cql2-text unless said, by POST cql2-json."
+CRS = "The reference system of the geometries in filter, of which there is one."
 ONE_OR_MORE = {"type": "integer", "minimum": 1}
 MOMENTS = {**TEXT, "minLength": 1, "example": "2024-01-01T00:00:00Z/.."}
 NAMES = array(TEXT)
+FILTER_TEXT = {**TEXT, "example": "eo:cloud_cover < 10 AND platform = 'fenlark-2a'"}
+LANGUAGES = {**TEXT, "enum": list(filters.LANGUAGES)}
+SYSTEMS = {**TEXT, "enum": [filters.CRS84]}
 
 
 class PageQuery(Schema):
     """A list's page."""
 
-    limit = Read(limit_text, LIMIT, ONE_OR_MORE)
-    token = Read(token, TOKEN, TEXT)
+    limit = Read(readers.limit_text, LIMIT, ONE_OR_MORE)
+    token = Read(readers.token, TOKEN, TEXT)
 
     class Meta:
         """Of unknown parameters nothing comes; where they are an error, ``strict.py`` says so."""
@@ -198,12 +90,21 @@ class PageQuery(Schema):
 class ItemsQuery(PageQuery):
     """GET of a collection's items."""
 
-    bbox = Read(bbox_text, AREA, BBOX)
-    datetime = Read(interval, TIMES, MOMENTS)
+    language = filters.TEXT
+
+    bbox = Read(readers.bbox_text, AREA, BBOX)
+    datetime = Read(readers.interval, TIMES, MOMENTS)
+    filter = Read(filters.given, FILTER, FILTER_TEXT)
+    filter_lang = Read(filters.language, LANGUAGE, LANGUAGES, data_key="filter-lang")
+    filter_crs = Read(filters.crs, CRS, SYSTEMS, data_key="filter-crs")
 
     @post_load
     def query(self, data: dict[str, Any], **_: Any) -> ItemQuery:
         """Make the catalogue's query."""
+        data.pop("filter_crs", None)
+        language = data.pop("filter_lang", self.language)
+        if "filter" in data:
+            data["filter"] = filters.expression(data["filter"], language)
         named = {"datetime": "interval"}
         given = {named.get(name, name): value for name, value in data.items()}
         return ItemQuery(**{"limit": current.settings().default_limit, **given})
@@ -212,9 +113,9 @@ class ItemsQuery(PageQuery):
 class SearchQuery(ItemsQuery):
     """GET of a search."""
 
-    intersects = Read(geometry_text, SHAPE, ref("Geometry"))
-    ids = Read(names_text, IDS, NAMES)
-    collections = Read(names_text, COLLECTIONS, NAMES)
+    intersects = Read(readers.geometry_text, SHAPE, ref("Geometry"))
+    ids = Read(readers.names_text, IDS, NAMES)
+    collections = Read(readers.names_text, COLLECTIONS, NAMES)
 
     @validates_schema
     def one_area(self, data: dict[str, Any], **_: Any) -> None:
@@ -226,11 +127,14 @@ class SearchQuery(ItemsQuery):
 class SearchBody(SearchQuery):
     """POST of a search: the same words as JSON."""
 
-    limit = Read(limit, LIMIT, ONE_OR_MORE)
-    bbox = Read(bbox, AREA, BBOX)
-    intersects = Read(geometry, SHAPE, ref("Geometry"))
-    ids = Read(names, IDS, NAMES)
-    collections = Read(names, COLLECTIONS, NAMES)
+    language = filters.JSON
+
+    limit = Read(readers.limit, LIMIT, ONE_OR_MORE)
+    bbox = Read(readers.bbox, AREA, BBOX)
+    intersects = Read(readers.geometry, SHAPE, ref("Geometry"))
+    ids = Read(readers.names, IDS, NAMES)
+    collections = Read(readers.names, COLLECTIONS, NAMES)
+    filter = Read(filters.given, FILTER, {"anyOf": [ref("Cql2"), FILTER_TEXT]})
 
     def load(self, data: Any, **kwargs: Any) -> Any:
         """Read the members; unknown ones are an error where the deployment says so."""
@@ -252,7 +156,7 @@ def parameters(schema: type[Schema]) -> list[Description]:
 
 
 def _fields(schema: type[Schema]) -> list[tuple[str, Read]]:
-    return [(name, field) for name, field in schema().fields.items() if isinstance(field, Read)]
+    return [(field.data_key or name, field) for name, field in schema().fields.items() if isinstance(field, Read)]
 
 
 def _described(field: Read) -> Description:

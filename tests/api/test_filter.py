@@ -1,0 +1,187 @@
+"""Filters: CQL2 in both its languages, by GET and by POST, on every list of items."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from stacflask.testing import an_item
+
+Publish = Callable[..., None]
+Client = Any
+Answer = Any
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+
+
+SCENES: dict[str, dict[str, Any]] = {
+    "clear": {"platform": "lark", "eo:cloud_cover": 3},
+    "hazy": {"platform": "lark", "eo:cloud_cover": 40.5},
+    "grey": {"platform": "Lärk", "eo:cloud_cover": 90},
+    "radar": {"platform": "halyard"},
+}
+
+
+@pytest.fixture
+def scenes(publish: Publish) -> None:
+    """Put four scenes, of two platforms and with different clouds, one without."""
+    publish(*[an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", **more}) for name, more in SCENES.items()])
+
+
+def found(answer: Answer) -> set[str]:
+    assert answer.status_code == 200, answer.text
+    return {feature["id"] for feature in answer.json["features"]}
+
+
+def get(client: Client, path: str = "/search", **words: Any) -> Answer:
+    texts = {
+        name.replace("_", "-"): word if isinstance(word, str) else json.dumps(word) for name, word in words.items()
+    }
+    return client.get(f"{path}?{urlencode(texts)}")
+
+
+def post(client: Client, **words: Any) -> Answer:
+    return client.post("/search", json={name.replace("_", "-"): word for name, word in words.items()})
+
+
+def op(name: str, *args: Any) -> dict[str, Any]:
+    return {"op": name, "args": list(args)}
+
+
+CLOUD = {"property": "eo:cloud_cover"}
+SAME = [
+    ("eo:cloud_cover < 50", op("<", CLOUD, 50), {"clear", "hazy"}),
+    ("properties.eo:cloud_cover < 50", op("<", {"property": "properties.eo:cloud_cover"}, 50), {"clear", "hazy"}),
+    ("eo:cloud_cover IS NULL", op("isNull", CLOUD), {"radar"}),
+    ("platform = 'lark' AND NOT eo:cloud_cover > 10", None, {"clear"}),
+    (
+        "ACCENTI(CASEI(platform)) = ACCENTI(CASEI('LARK'))",
+        op("=", op("accenti", op("casei", {"property": "platform"})), op("accenti", op("casei", "LARK"))),
+        {"clear", "hazy", "grey"},
+    ),
+    ("S_INTERSECTS(geometry, BBOX(10,47,12,49)) AND id = 'radar'", None, {"radar"}),
+    ("TRUE", True, {"clear", "hazy", "grey", "radar"}),
+    ("FALSE", False, set()),
+]
+
+
+def test_both_languages_by_both_methods(client: Client, scenes: None) -> None:
+    """Text (GET's default) and JSON (POST's) say the same, by either method and on the pages of a collection."""
+    items = "/collections/collection/items"
+    for text, document, expected in SAME:
+        asked = [get(client, filter=text), get(client, filter=text, filter_lang="cql2-text")]
+        asked += [post(client, filter=text, filter_lang="cql2-text"), get(client, items, filter=text, filter_crs=CRS84)]
+        if document is not None:
+            asked += [post(client, filter=document), post(client, filter=document, filter_lang="cql2-json")]
+            asked += [get(client, path, filter=document, filter_lang="cql2-json") for path in ("/search", items)]
+        for answer in asked:
+            assert found(answer) == expected, (text, answer.request.url)
+
+
+def test_filter_narrows_with_the_others(client: Client, scenes: None) -> None:
+    """A filter holds together with every other word."""
+    words = {"filter": "platform = 'lark'", "ids": "clear,radar", "bbox": "0,0,90,90"}
+    assert found(client.get("/search", query_string=words)) == {"clear"}
+    assert found(post(client, filter=op("=", {"property": "platform"}, "lark"), ids=["hazy", "radar"])) == {"hazy"}
+
+
+WRONG_TEXTS = [
+    ("eo:cloud_cover <", "at character 17: "),
+    ("eo:cloud_cover < 'x' AND", "at character 25: "),
+    ("nosuch(1) = 2", "at character 1: there is no function 'nosuch'"),
+    ("id = 1 + 'x'", "at character 8: expected a number, got a string"),
+    ("", "at character 1: "),
+    ("(" * 5000, "at character "),
+]
+
+
+def test_wrong_text_names_the_character(client: Client, scenes: None) -> None:
+    """What is wrong in a text is told with its place, by either method."""
+    for text, expected in WRONG_TEXTS:
+        for answer in (get(client, filter=text), post(client, filter=text, filter_lang="cql2-text")):
+            assert (answer.status_code, answer.json["code"]) == (400, "InvalidParameterValue"), text
+            assert answer.json["description"].startswith(f"filter: {expected}"), (text, answer.json)
+
+
+WRONG_DOCUMENTS = [
+    (op("<", CLOUD), "the expression: expected 2 operands of <, got 1"),
+    (op("and", True, op("=", op("+", 1, "x"), 1)), "at /args/1/args/0/args/1: expected a number, got a string"),
+    ({}, "the expression: expected an object with op"),
+    ([], "the expression: expected a boolean, got an array"),
+    (5, "the expression: expected a boolean, got a number"),
+    (op("=", {"property": "a\0"}, 1), "at /args/0: "),
+]
+
+
+def test_wrong_document_names_the_place(client: Client, scenes: None) -> None:
+    """What is wrong in JSON is told with the pointer to it, by either method."""
+    for document, expected in WRONG_DOCUMENTS:
+        for answer in (get(client, filter=document, filter_lang="cql2-json"), post(client, filter=document)):
+            assert answer.status_code == 400, document
+            assert answer.json["description"].startswith(f"filter: {expected}"), (document, answer.json)
+
+
+def test_language_that_does_not_fit(client: Client, scenes: None) -> None:
+    """A text where JSON is expected, JSON where text is, and languages and systems that there are not: all 400."""
+    for answer, word in [
+        (post(client, filter="id = 'a'"), "filter"),
+        (get(client, filter=op("=", CLOUD, 1)), "filter"),
+        (post(client, filter=op("=", CLOUD, 1), filter_lang="cql2-text"), "filter"),
+        (get(client, filter="id = 'a'", filter_lang="cql2-json"), "filter"),
+        (get(client, filter="id = 'a'", filter_lang="cql-text"), "filter-lang"),
+        (post(client, filter=True, filter_lang=1), "filter-lang"),
+        (get(client, filter="TRUE", filter_crs="http://www.opengis.net/def/crs/EPSG/0/4326"), "filter-crs"),
+        (post(client, filter_crs=[]), "filter-crs"),
+        (client.get("/search?filter=TRUE&filter=TRUE"), "filter"),
+        (client.get("/search?filter-lang=cql2-text&filter-lang=cql2-text"), "filter-lang"),
+    ]:
+        assert answer.status_code == 400
+        assert answer.json["description"].startswith(f"{word}: "), answer.json
+
+
+def test_filter_goes_through_all_pages(client: Client, scenes: None) -> None:
+    """Links to the neighbours keep the filter and its language."""
+    first = get(client, filter=op("isNull", CLOUD), filter_lang="cql2-json", limit=1)
+    assert [link["rel"] for link in first.json["links"]] == ["root", "self"]
+    first = get(client, filter=op("not", op("isNull", CLOUD)), filter_lang="cql2-json", limit=2)
+    (link,) = [link for link in first.json["links"] if link["rel"] == "next"]
+    assert len(found(client.get(link["href"])) | found(first)) == 3
+
+
+def test_functions_are_listed(client: Client) -> None:
+    """Each function has its name, what it is for, what it takes and gives, and the landing page leads there."""
+    (link,) = [link for link in client.get("/").json["links"] if link["rel"].endswith("/functions")]
+    functions = client.get(link["href"]).json["functions"]
+    assert {"area", "to_number", "year"} <= {function["name"] for function in functions}
+    assert all(function.keys() == {"name", "description", "args", "returns"} for function in functions)
+    (area,) = [function for function in functions if function["name"] == "area"]
+    assert (area["args"], area["returns"]) == ([{"title": "geometry", "type": ["geometry"]}], ["number"])
+
+
+def test_functions_are_called(client: Client, scenes: None) -> None:
+    """A function works as any other operand."""
+    assert found(get(client, filter="year(datetime) = 2024 AND length(platform) = 7")) == {"radar"}
+    assert found(post(client, filter=op("=", op("month", {"property": "datetime"}), 5))) == set()
+
+
+def test_hidden_items_stay_hidden(plug: Callable[..., Client], scenes: None) -> None:
+    """No filter, however true, shows what a policy hides."""
+    from stacflask import hookimpl
+
+    class Hides:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return op("=", {"property": "platform"}, "lark") if of == "items" else None
+
+    client = plug(Hides())
+    assert found(get(client, filter="TRUE OR platform = 'halyard'")) == {"clear", "hazy"}
+    assert found(post(client, filter=op("or", True, False))) == {"clear", "hazy"}
+
+
+def test_they_are_declared(client: Client) -> None:
+    """The classes of CQL2 are declared, those with names from before it was final too."""
+    classes = client.get("/conformance").json["conformsTo"]
+    cql2 = {name.rpartition("/")[2] for name in classes if "/cql2/1.0/" in name}
+    assert {"cql2-text", "cql2-json", "array-functions", "functions", "basic-spatial-operators"} <= cql2
+    assert "https://api.stacspec.org/v1.0.0/item-search#filter" in classes
