@@ -245,8 +245,19 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class SortKey:
+    """One of the names that a list is sorted by, and in which direction."""
+
+    name: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ItemQuery:
-    """Which items, and which page of them. All conditions hold together."""
+    """Which items, in which order, and which page of them. All conditions hold together.
+
+    ``sort`` is empty for the usual order: newest first.
+    """
 
     limit: int
     collections: tuple[str, ...] | None = None
@@ -255,6 +266,7 @@ class ItemQuery:
     intersects: Document | None = None
     interval: Interval | None = None
     filter: Cql2 | None = None
+    sort: tuple[SortKey, ...] = ()
     token: str | None = None
 
 

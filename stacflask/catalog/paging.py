@@ -6,11 +6,10 @@ A token can be forged into nothing but another position: what may be seen is ask
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-import orjson
 
 from stacflask.errors import BadQuery
 
@@ -29,24 +28,37 @@ class Position:
 
 
 def encode(position: Position) -> str:
-    """Give the token of a position."""
+    """Give the token of a position. Numbers stand in it digit by digit: none is rounded."""
     mark = "<" if position.backward else ">"
-    return base64.urlsafe_b64encode(orjson.dumps([mark, *position.values])).rstrip(b"=").decode()
+    text = f"[{','.join(map(_written, (mark, *position.values)))}]"
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _written(value: Any) -> str:
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
 
 
 def decode(token: str, width: int) -> Position:
     """Read a token of ``width`` sort values. Raises BadQuery."""
     try:
-        mark, *values = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (ValueError, TypeError, binascii.Error):
+        mark, *values = _read(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (ValueError, TypeError, RecursionError):
         mark, values = None, []
-    if mark not in ("<", ">") or len(values) != width or not all(map(_is_name, values)):
+    if mark not in ("<", ">") or len(values) != width or not all(map(_is_plain, values)):
         raise BadQuery("token", "not a token of this list; follow the links instead of making one")
     return Position(tuple(values), backward=mark == "<")
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and "\0" not in value
+def _read(text: bytes) -> Any:
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | bool | Decimal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from stacflask.catalog import paging
 from stacflask.catalog.codec import Codec
 from stacflask.catalog.documents import asset_of
-from stacflask.catalog.search import item_key, item_position, select_collections, select_items, visible
+from stacflask.catalog.search import collection_order, item_order, select_collections, select_items, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
@@ -53,8 +53,8 @@ class Catalog:
         """Give a page of collections, in the order of their ids."""
         statement = select_collections(limit, token, restriction)
         rows = self.database.read(lambda connection: connection.execute(statement).all())
-        position = paging.decode(token, 1) if token is not None else None
-        part = paging.cut(rows, limit, position, lambda row: (row.id,))
+        order = collection_order(())
+        part = paging.cut(rows, limit, order.position(token), order.values)
         return Page(tuple(self._record(row.id, row.id, row.body) for row in part.rows), part.next, part.prev)
 
     def titles(self, restriction: Restriction) -> list[tuple[str, str | None]]:
@@ -80,10 +80,11 @@ class Catalog:
         return self._record(collection, item, frame)
 
     def search(self, query: ItemQuery, restriction: Restriction) -> Page:
-        """Give a page of items, newest first."""
+        """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list."""
         statement = select_items(query, restriction)
         rows = self.database.read(lambda connection: connection.execute(statement).all())
-        part = paging.cut(rows, query.limit, item_position(query.token), item_key)
+        order = item_order(query.sort)
+        part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         return Page(records, part.next, part.prev)
 

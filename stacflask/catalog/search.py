@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -9,18 +10,17 @@ from geoalchemy2 import WKBElement
 from geoalchemy2.functions import ST_Intersects
 
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
-from stacflask.catalog.paging import Position, decode
+from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, Order
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import BadDocument, BadQuery
 from stacflask.stac.geometry import to_wkb
-from stacflask.stac.times import format_instant, parse_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy.sql import ColumnElement, Select
 
-    from stacflask.values import Document, ItemQuery, Restriction
+    from stacflask.values import Document, ItemQuery, Restriction, SortKey
 
 Condition = sa.ColumnElement[bool]
 
@@ -129,50 +129,35 @@ def visible_collections(restriction: Restriction) -> Iterator[Condition]:
 
 # --- The statement ---------------------------------------------------------------------------------------------------
 
-ORDER = (items.c.datetime, items.c.collection, items.c.id)
-"""Newest first; then by collection and id, so that the order is total. All descending: one index, one comparison."""
+TIES = ("datetime", "collection", "id")
+"""What decides among items that are alike in all sort keys."""
+
+COLLECTION_TIES = ("id",)
+
+
+@lru_cache(maxsize=256)
+def item_order(sort: tuple[SortKey, ...]) -> Order:
+    """Give the order of a list of items; the usual one is newest first. Raises BadQuery."""
+    return Order(sort or NEWEST_FIRST, ITEM_FIELDS, TIES)
+
+
+@lru_cache(maxsize=256)
+def collection_order(sort: tuple[SortKey, ...]) -> Order:
+    """Give the order of a list of collections; the usual one is by id. Raises BadQuery."""
+    return Order(sort or BY_ID, COLLECTION_FIELDS, COLLECTION_TIES)
 
 
 def select_items(query: ItemQuery, restriction: Restriction) -> Select[Any]:
     """Select the records of one page, and one more if there is one, in the direction of the query's position."""
-    position = item_position(query.token)
+    order = item_order(query.sort)
     conditions = [made for build in FOLD if (made := build(query)) is not None]
-    statement = sa.select(items.c.collection, items.c.id, items.c.datetime, items.c.body)
+    statement = sa.select(items.c.collection, items.c.id, items.c.body, *order.columns)
     statement = statement.where(*conditions, *visible(restriction))
-    backward = position is not None and position.backward
-    if position is not None:
-        here = sa.tuple_(
-            *(sa.literal(value, column.type) for value, column in zip(position.values, ORDER, strict=True))
-        )
-        order = sa.tuple_(*ORDER)
-        statement = statement.where(order > here if backward else order < here)
-    directed = [column.asc() if backward else column.desc() for column in ORDER]
-    return statement.order_by(*directed).limit(query.limit + 1)
-
-
-def item_position(token: str | None) -> Position | None:
-    """Read a token of the items' order. Raises BadQuery."""
-    if token is None:
-        return None
-    position = decode(token, len(ORDER))
-    try:
-        moment = parse_instant(position.values[0])
-    except ValueError as error:
-        raise BadQuery("token", "not a token of this list") from error
-    return Position((moment, *position.values[1:]), backward=position.backward)
-
-
-def item_key(row: Any) -> tuple[str, str, str]:
-    """Give a row's sort values as they stand in a token."""
-    return format_instant(row.datetime), row.collection, row.id
+    return order.page(statement, order.position(query.token), query.limit)
 
 
 def select_collections(limit: int, token: str | None, restriction: Restriction) -> Select[Any]:
     """Select the collections of one page in the order of their ids, and one more if there is one."""
-    position = decode(token, 1) if token is not None else None
-    statement = sa.select(collections.c.id, collections.c.body).where(*visible_collections(restriction))
-    backward = position is not None and position.backward
-    if position is not None:
-        here = position.values[0]
-        statement = statement.where(collections.c.id < here if backward else collections.c.id > here)
-    return statement.order_by(collections.c.id.desc() if backward else collections.c.id).limit(limit + 1)
+    order = collection_order(())
+    statement = sa.select(collections.c.id, collections.c.body, *order.columns)
+    return order.page(statement.where(*visible_collections(restriction)), order.position(token), limit)

@@ -1,0 +1,223 @@
+"""Orders in which rows can be listed, and positions in them.
+
+An order is total: where all sort keys are equal, ``ties`` decide, in the direction of the last sort key, so that an
+index over all of it serves both directions. In either direction numbers come first, then strings by code point, then
+booleans, and last what has no value: null, absent, an array or an object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2.literals import check_storable
+from stacflask.catalog.cql2.problems import Problem
+from stacflask.catalog.cql2.values import Moment, Stored, Text
+from stacflask.catalog.paging import Position, decode
+from stacflask.errors import BadQuery
+from stacflask.stac.times import format_instant, parse_instant
+from stacflask.values import SortKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy.sql import Select
+
+    from stacflask.catalog.cql2 import Fields
+    from stacflask.catalog.cql2.sql import Sql
+    from stacflask.catalog.cql2.values import Value
+    from stacflask.values import Json
+
+MOST_KEYS = 8
+"""Names that one list may be sorted by."""
+LARGEST_EXPONENT = 16_383
+"""Of a number in a token: further than this PostgreSQL's do not go in both directions."""
+
+KNOWN = ("collection", "id")
+"""Columns that every record has."""
+
+NEWEST_FIRST = (SortKey("datetime", descending=True),)
+BY_ID = (SortKey("id"),)
+
+Condition: TypeAlias = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One expression that is ordered by. ``nullable``: rows where it is null come last, in either direction."""
+
+    sql: Sql
+    descending: bool
+    nullable: bool
+    takes: type
+    """What it is compared with."""
+
+    def arranged(self, *, backward: bool) -> Sql:
+        """Give what stands in ORDER BY."""
+        directed = self.sql.desc() if self.descending != backward else self.sql.asc()
+        if not self.nullable:
+            return directed
+        return directed.nulls_first() if backward else directed.nulls_last()
+
+    def equal(self, value: Any) -> Condition:
+        """Rows that have this value."""
+        return self.sql.is_(None) if value is None else self.sql == self.literal(value)
+
+    def beyond(self, value: Any, *, backward: bool) -> Condition:
+        """Rows that come later than this value, or earlier when going ``backward``."""
+        if value is None:
+            return self.sql.is_not(None) if backward else sa.false()
+        here = self.literal(value)
+        further = self.sql < here if self.descending != backward else self.sql > here
+        return sa.or_(further, self.sql.is_(None)) if self.nullable and not backward else further
+
+    def literal(self, value: Any) -> Sql:
+        """Give a value as this is compared with it."""
+        return sa.literal(value, self.sql.type)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A sort key: a column, or a stored value in its three forms, of which at most one is not null."""
+
+    name: str
+    forms: tuple[Form, ...]
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is stored JSON, whose type only the row knows."""
+        return len(self.forms) > 1
+
+    def read(self, value: Json) -> tuple[Any, ...]:
+        """Give the values of its forms for what stands in a token. Raises ValueError: it is not of this key."""
+        if value is None and self.stored:
+            return (None,) * len(self.forms)
+        values = tuple(_of_type(value, form.takes) for form in self.forms)
+        if all(value is None for value in values):
+            raise ValueError("not a value of this key")
+        return values
+
+
+def _of_type(value: Json, expected: type) -> Any:
+    """Give a token's value as the type expected, or None if it is another. Raises ValueError, Problem."""
+    if expected is datetime:
+        return parse_instant(value) if isinstance(value, str) else None
+    if not isinstance(value, expected):
+        return None
+    if isinstance(value, str):
+        check_storable(value)
+    elif isinstance(value, Decimal) and max(map(abs, (value.adjusted(), _exponent(value)))) > LARGEST_EXPONENT:
+        raise ValueError("not a number that PostgreSQL can hold")
+    return value
+
+
+def _exponent(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return exponent if isinstance(exponent, int) else LARGEST_EXPONENT + 1  # of infinity and NaN it is a letter
+
+
+class Order:
+    """A total order of rows: sort keys, and then the ties."""
+
+    def __init__(self, sort: Iterable[SortKey], fields: Fields, ties: Sequence[str]) -> None:
+        """Make an order. Raises BadQuery: a name is unknown, or cannot be sorted by."""
+        wanted = tuple(sort)
+        if len(wanted) > MOST_KEYS:
+            raise BadQuery("sortby", f"expected {MOST_KEYS} names at most, got {len(wanted)}")
+        ties_too = (*wanted, *(SortKey(name, descending=wanted[-1].descending) for name in ties))
+        keys = {_same(key.name, fields): _key(key, fields) for key in reversed(ties_too)}
+        self.keys = tuple(keys[name] for name in dict.fromkeys(_same(key.name, fields) for key in ties_too))
+        self.forms = tuple(form for key in self.keys for form in key.forms)
+        """All that is ordered by."""
+        self._labels = tuple(_label(form, number) for number, form in enumerate(self.forms))
+
+    @property
+    def columns(self) -> list[sa.Label[Any]]:
+        """What a statement must select beside its records' collection and id, for ``values``."""
+        pairs = zip(self.forms, self._labels, strict=True)
+        return [form.sql.label(label) for form, label in pairs if label not in KNOWN]
+
+    def page(self, statement: Select[Any], position: Position | None, limit: int) -> Select[Any]:
+        """Give the statement for one page, and one row more if there is one, in the position's direction."""
+        backward = position is not None and position.backward
+        if position is not None:
+            statement = statement.where(_beyond(self.forms, position.values, backward=backward))
+        return statement.order_by(*(form.arranged(backward=backward) for form in self.forms)).limit(limit + 1)
+
+    def position(self, token: str | None) -> Position | None:
+        """Read a token of this order. Raises BadQuery: it is not one."""
+        if token is None:
+            return None
+        position = decode(token, len(self.keys))
+        try:
+            pairs = zip(self.keys, position.values, strict=True)
+            values = tuple(value for key, given in pairs for value in key.read(given))
+        except (ValueError, Problem) as error:
+            raise BadQuery("token", "not a token of this list") from error
+        return replace(position, values=values)
+
+    def values(self, row: Any) -> tuple[Json, ...]:
+        """Give a row's place in the order, as it stands in a token."""
+        return tuple(self._values(row))
+
+    def _values(self, row: Any) -> Iterator[Json]:
+        start = 0
+        for key in self.keys:
+            end = start + len(key.forms)
+            found = (getattr(row, label) for label in self._labels[start:end])
+            value = next((value for value in found if value is not None), None)
+            yield format_instant(value) if isinstance(value, datetime) else value
+            start = end
+
+
+def _label(form: Form, number: int) -> str:
+    """Name what is selected for a form; what every record has anyway has its name already."""
+    return form.sql.name if isinstance(form.sql, sa.Column) and form.sql.name in KNOWN else f"sort{number}"
+
+
+def _same(name: str, fields: Fields) -> str:
+    """Give one name for those that mean the same."""
+    return name if name in fields.columns and not name.startswith("properties.") else name.removeprefix("properties.")
+
+
+def _key(key: SortKey, fields: Fields) -> Key:
+    try:
+        value = fields.value(key.name)
+        return Key(key.name, tuple(_forms(value, descending=key.descending)))
+    except Problem as problem:
+        raise BadQuery("sortby", problem.message) from problem
+
+
+def _forms(value: Value, *, descending: bool) -> Iterator[Form]:
+    match value:
+        case Stored():
+            yield Form(value.number, descending, nullable=True, takes=Decimal)
+            yield Form(value.text, descending, nullable=True, takes=str)
+            yield Form(value.truth, descending, nullable=True, takes=bool)
+        case Text(computed=sql) if sql is not None:
+            yield Form(sql, descending, nullable=False, takes=str)
+        case Moment(sql=sql):
+            yield Form(sql, descending, nullable=False, takes=datetime)
+        case _:
+            raise Problem("expected a name of strings, numbers or times; there is no order among geometries")
+
+
+def _beyond(forms: Sequence[Form], values: Sequence[Any], *, backward: bool) -> Condition:
+    """Rows that come after a position, or before it when going ``backward``."""
+    if _alike(forms):
+        here = sa.tuple_(*(form.literal(value) for form, value in zip(forms, values, strict=True)))
+        order = sa.tuple_(*(form.sql for form in forms))
+        return order < here if forms[0].descending != backward else order > here
+    first, value = forms[0], values[0]
+    further = first.beyond(value, backward=backward)
+    level = sa.and_(first.equal(value), _beyond(forms[1:], values[1:], backward=backward))
+    return sa.or_(further, level)
+
+
+def _alike(forms: Sequence[Form]) -> bool:
+    """Whether all go in one direction and are never null: then one comparison of rows will do."""
+    return len({form.descending for form in forms}) == 1 and not any(form.nullable for form in forms)
