@@ -57,7 +57,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     house = current.House(settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs)))
     app.extensions[current.EXTENSION] = house
-    exchange.surround(app, settings)
+    exchange.surround(app, settings, cookies=house.gate.knows_cookies)
     _add_routes(app, house, manager)
     return app
 

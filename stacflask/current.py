@@ -55,12 +55,17 @@ def writer() -> Writer:
     return house().writer
 
 
+def asked() -> Request:
+    """Give what plugins may see of the request."""
+    headers = cast("Mapping[str, str]", request.headers)
+    address, base_url = request.remote_addr or "", g.get("base_url", "")
+    return Request(request.method, request.path, headers, request.args, address, request.cookies, base_url)
+
+
 def principal() -> Principal:
     """Say who asks, once per request. Raises BadCredentials."""
     if "principal" not in g:
-        headers = cast("Mapping[str, str]", request.headers)
-        asked = Request(request.method, request.path, headers, request.args, request.remote_addr or "")
-        g.principal = gate().authenticate(asked)
+        g.principal = gate().authenticate(asked())
     return cast("Principal", g.principal)
 
 

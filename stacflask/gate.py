@@ -84,6 +84,11 @@ class Gate:
         return [challenge for several in self.plugins.hook.challenge() for challenge in several]
 
     @property
+    def knows_cookies(self) -> bool:
+        """Whether any plugin knows people by a cookie."""
+        return any(challenge.scheme.get("in") == "cookie" for challenge in self.challenges())
+
+    @property
     def writable(self) -> bool:
         """Whether any plugin has a word to say on changes; else the Transaction extensions are not there at all."""
         return bool(self.plugins.hook.authorize_change.get_hookimpls())
@@ -155,7 +160,7 @@ def _covered(principal: Principal, scope: str) -> list[Decision]:
     if principal.may(scope):
         return []
     detail = f"Your credential is not meant for this: it lacks the scope {scope!r}."
-    return [Decision.deny(f"the credential lacks scope {scope}", detail=detail)]
+    return [Decision.deny(f"the credential lacks scope {scope}", detail=detail, code="InsufficientScope", scope=scope)]
 
 
 def _about(asset: Asset) -> dict[str, str | None]:

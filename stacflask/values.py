@@ -25,7 +25,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Request:
     """What an authenticating plugin may look at.
 
-    ``headers`` are looked up without regard to case. ``address`` is the client's address as far as it can be trusted.
+    ``headers`` are looked up without regard to case. ``address`` is the client's address as far as it can be trusted,
+    ``base_url`` the address that clients use for this API, without a slash at its end.
     """
 
     method: str
@@ -33,6 +34,8 @@ class Request:
     headers: Mapping[str, str]
     query: Mapping[str, str]
     address: str
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    base_url: str = ""
 
     def credentials(self, scheme: str) -> str | None:
         """Give what follows ``scheme`` (``Bearer``, ``Basic``) in Authorization (RFC 9110, 11.4), or None."""
@@ -74,7 +77,7 @@ ANONYMOUS = Principal("anonymous")
 class Challenge:
     """How a plugin wants to be asked: a WWW-Authenticate value, and the same thing as an OpenAPI security scheme.
 
-    ``header`` is empty for what stands elsewhere than in Authorization.
+    ``header`` is empty where there is no such value: for a cookie, or a parameter of the query.
     """
 
     header: str
@@ -122,6 +125,7 @@ class Decision:
     ``kind`` says how a denial is told: ``forbidden`` (403) or ``exhausted`` (429). ``code`` is the error's code in the
     answer, ``link`` an address path of this API where the client can change the outcome (a licence to accept).
     ``headers`` go into the answer either way. ``counted`` forbids caching it: every download must come by.
+    ``scope`` is what the credential itself is not meant for, whoever holds it (RFC 6750, 3.1).
     ``allowed`` is None for a remark, which adds to what others decide and decides nothing itself.
     """
 
@@ -135,6 +139,7 @@ class Decision:
     headers: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     counted: bool = False
+    scope: str | None = None
 
     @classmethod
     def allow(cls, reason: str, *, headers: Mapping[str, str] = NOTHING, counted: bool = False) -> Decision:
@@ -158,9 +163,10 @@ class Decision:
         retry_after: int | None = None,
         headers: Mapping[str, str] = NOTHING,
         extra: Mapping[str, Any] = NOTHING,
+        scope: str | None = None,
     ) -> Decision:
         """Refuse. ``retry_after`` is in seconds; ``extra`` are further members of the error's body."""
-        return cls(False, reason, detail, kind, code, link, retry_after, headers, extra)
+        return cls(False, reason, detail, kind, code, link, retry_after, headers, extra, scope=scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,21 +332,44 @@ class Call:
     """One request to an endpoint that a plugin added.
 
     ``values`` come from the path, ``body`` is the parsed JSON; links begin with ``base_url``, no slash at its end.
+    ``request`` is the whole of it, with query and cookies.
     """
 
     principal: Principal
     values: Mapping[str, str]
     body: Json = None
     base_url: str = ""
+    request: Request = field(default_factory=lambda: Request("GET", "", {}, {}, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie to be set in a browser. Scripts never see it. ``seconds``: how long it lives; 0 ends it."""
+
+    name: str
+    value: str
+    seconds: int
+    path: str = "/"
+    secure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A plugin endpoint's reply: JSON, a status, further header fields."""
+    """A plugin endpoint's reply: JSON, a status, further header fields, cookies.
+
+    With another ``media_type`` than JSON, ``body`` is the text itself.
+    """
 
     body: Json
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Sequence[Cookie] = ()
+    media_type: str = "application/json"
+
+    @classmethod
+    def redirect(cls, url: str, cookies: Sequence[Cookie] = ()) -> Answer:
+        """Send a browser on to ``url``, which it asks by GET; no cache keeps this."""
+        return cls("", 303, {"Location": url, "Cache-Control": "no-store"}, cookies, "text/plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +377,8 @@ class Endpoint:
     """An address that a plugin adds to the API.
 
     ``path`` has OpenAPI's form (``/licences/{licenceId}``); ``request`` and ``response`` are JSON Schemas; ``statuses``
-    are the codes it may answer besides those every address has.
+    are the codes it may answer besides those every address has; ``query`` has the parameters it takes, by name and
+    meaning. An endpoint ``for_anybody`` is served without asking who it is: the way in, and the way out.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -359,3 +389,6 @@ class Endpoint:
     request: Mapping[str, Any] | None = None
     status: int = 200
     statuses: Sequence[int] = field(default=())
+    media_type: str = "application/json"
+    query: Mapping[str, str] = field(default_factory=dict)
+    for_anybody: bool = False

@@ -16,6 +16,7 @@ from stacflask import (
     Answer,
     BadCredentials,
     Challenge,
+    Cookie,
     Decision,
     Endpoint,
     Location,
@@ -147,6 +148,43 @@ def test_extend_api_adds_a_documented_address(plug: Plug) -> None:
     assert client.post("/echo/x", data="{").status_code == 400
 
 
+def test_extend_api_answers_as_a_page_with_cookies(plug: Plug) -> None:
+    """An endpoint may redirect, set cookies, answer HTML, read query and cookies, and ask nobody who it is."""
+
+    class Pages:
+        @hookimpl
+        def authenticate(self) -> None:
+            raise BadCredentials("whoever it is")
+
+        @hookimpl
+        def extend_api(self) -> list[Endpoint]:
+            def enter(call: Any) -> Answer:
+                where = f"{call.base_url}{call.request.query['next']}"
+                return Answer.redirect(where, [Cookie("a", "1", 60), Cookie("b", "", 0, "/b", secure=False)])
+
+            def page(call: Any) -> Answer:
+                return Answer(f"<p>{call.request.cookies['a']}", media_type="text/html")
+
+            html: Any = {"media_type": "text/html", "for_anybody": True}
+            return [
+                Endpoint("GET", "/in", enter, "In.", {}, status=303, query={"next": "Whither."}, for_anybody=True),
+                Endpoint("GET", "/page", page, "Page.", {"type": "string"}, **html),
+                Endpoint("GET", "/data", page, "Data.", {"type": "string"}),
+            ]
+
+    client = plug(Pages(), environ={"STACFLASK_STRICT_PARAMETERS": "yes"})
+    entered = client.get("/in?next=/page")
+    assert (entered.status_code, entered.headers["Location"]) == (303, "http://localhost/page")
+    cookies = [set(cookie.split("; ")) for cookie in entered.headers.getlist("Set-Cookie")]
+    assert {"a=1", "Secure", "HttpOnly", "Max-Age=60", "Path=/", "SameSite=Lax"} < cookies[0]
+    assert {"b=", "HttpOnly", "Max-Age=0", "Path=/b", "SameSite=Lax"} < cookies[1]
+    assert "Secure" not in cookies[1]
+    page = client.get("/page", headers={"Cookie": "a=1"})
+    assert (page.text, page.content_type) == ("<p>1", "text/html; charset=utf-8")
+    assert client.get("/in?back=/page").status_code == 400
+    assert client.get("/data").status_code == 401
+
+
 def test_extend_cli_adds_a_command() -> None:
     """A plugin's commands are collected from all plugins."""
 
@@ -230,6 +268,62 @@ def test_recall_says_who_somebody_is_now(plug: Plug) -> None:
     plug(links, Keys())
     assert links.recall(replace(ME, groups=frozenset({"old"})), then).groups == {"new"}
     assert links.recall(replace(ME, scheme="other"), then) is None
+
+
+def test_challenge_by_cookie_is_in_vary(plug: Plug) -> None:
+    """Where a plugin knows people by a cookie, no cache may hand one's answer to another's."""
+
+    class Cookies:
+        @hookimpl
+        def challenge(self) -> list[Challenge]:
+            return [Challenge("", "session", {"type": "apiKey", "in": "cookie", "name": "session"})]
+
+    assert "Cookie" in plug(Cookies()).get("/collections").vary
+    assert "Cookie" not in plug().get("/collections").vary
+
+
+class Tokens:
+    """Knows two kinds of credentials, and says what is wrong with one."""
+
+    @hookimpl
+    def authenticate(self, request: Any) -> Principal | None:
+        if request.credentials("Bearer") == "narrow":
+            return Principal("me", scheme="test", scopes=frozenset({"read"}))
+        raise BadCredentials('It has "expired".')
+
+    @hookimpl
+    def challenge(self) -> list[Challenge]:
+        return [
+            Challenge('Bearer realm="r"', "token", {"type": "http", "scheme": "bearer"}),
+            Challenge('Bearer realm="r"', "other", {"type": "http", "scheme": "bearer"}),
+            Challenge('Basic realm="r"', "password", {"type": "http", "scheme": "basic"}),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "challenges"),
+    [
+        (
+            "Bearer x",
+            ['Bearer realm="r", error="invalid_token", error_description="It has expired."', 'Basic realm="r"'],
+        ),
+        ("Basic x", ['Bearer realm="r"', 'Basic realm="r"']),
+    ],
+)
+def test_challenge_tells_the_error_of_the_scheme_used(plug: Plug, authorization: str, challenges: list[str]) -> None:
+    """What is wrong with a token is told to who sent one (RFC 6750, 3), and to nobody else; each challenge once."""
+    answer = plug(Tokens()).get("/collections", headers={"Authorization": authorization})
+    assert (answer.status_code, answer.json["description"]) == (401, 'It has "expired".')
+    assert answer.headers.getlist("WWW-Authenticate") == challenges
+
+
+def test_challenge_names_the_scope_that_is_missing(plug: Plug, publish: Publish) -> None:
+    """A good token that is not meant for this is 403, with the scope it lacks in a challenge."""
+    publish(an_item())
+    answer = plug(Tokens(), Consents(), Store()).get(DOWNLOAD, headers={"Authorization": "Bearer narrow"})
+    assert (answer.status_code, answer.json["code"]) == (403, "InsufficientScope")
+    (challenge,) = answer.headers.getlist("WWW-Authenticate")
+    assert challenge.startswith('Bearer realm="r", error="insufficient_scope", scope="download", error_description="')
 
 
 # --- What may be seen ------------------------------------------------------------------------------------------------

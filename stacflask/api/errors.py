@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Response, g
+from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from stacflask import current, errors
@@ -64,7 +64,7 @@ def answer(error: errors.StacflaskError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     response = respond(status, error.code, error.description, headers)
     if isinstance(error, errors.BadCredentials):
-        _challenge(response, wrong=error.description)
+        _challenge(response, error="invalid_token", error_description=error.description)
     return response
 
 
@@ -83,19 +83,31 @@ def _refusal(error: errors.Refused) -> Response:
         _challenge(response)
         return response
     status = EXHAUSTED if decision.kind == "exhausted" else STATUS[errors.Refused]
-    return respond(status, error.code, error.description, headers, extra)
+    response = respond(status, error.code, error.description, headers, extra)
+    if decision.scope is not None and _used("bearer"):
+        _challenge(
+            response, "bearer", error="insufficient_scope", scope=decision.scope, error_description=error.description
+        )
+    return response
 
 
-def _challenge(response: Response, wrong: str | None = None) -> None:
-    """Add WWW-Authenticate: how each plugin wants to be asked and, for a wrong credential, why it is (RFC 6750, 3)."""
-    for challenge in current.gate().challenges():
-        header = challenge.header
-        if not header:
-            continue
-        if wrong is not None and header.lower().startswith("bearer"):
-            separator = ", " if "=" in header else " "
-            header += f'{separator}error="invalid_token", error_description="{_quotable(wrong)}"'
-        response.headers.add("WWW-Authenticate", header)
+def _challenge(response: Response, only: str = "", **attributes: str) -> None:
+    """Add WWW-Authenticate: how plugins want to be asked and, for who sent a token, what of it (RFC 6750, 3)."""
+    headers = dict.fromkeys(challenge.header for challenge in current.gate().challenges() if challenge.header)
+    for header in headers:
+        scheme = header.partition(" ")[0].lower()
+        if scheme.startswith(only):
+            told = attributes if scheme == "bearer" and _used("bearer") else {}
+            response.headers.add("WWW-Authenticate", _with(header, told))
+
+
+def _used(scheme: str) -> bool:
+    return request.headers.get("Authorization", "").partition(" ")[0].lower() == scheme
+
+
+def _with(header: str, attributes: dict[str, str]) -> str:
+    parts = [f'{name}="{_quotable(value)}"' for name, value in attributes.items()]
+    return ", ".join([header, *parts]) if "=" in header else " ".join([header, ", ".join(parts)]).rstrip()
 
 
 def _quotable(text: str) -> str:

@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, g, request
 from flask_compress import Compress
 from flask_cors import CORS
 
-from stacflask import current
+from stacflask.api import address
 from stacflask.api.landing import HTML, OPENAPI
 from stacflask.api.render import GEOJSON, JSON
 
@@ -33,8 +33,8 @@ ANYBODY = "*"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def surround(app: Flask, settings: Settings) -> None:
-    """Do for every request of the application what is done for all."""
+def surround(app: Flask, settings: Settings, *, cookies: bool) -> None:
+    """Do for every request of the application what is done for all. ``cookies``: people may be known by one."""
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body,
         COMPRESS_REGISTER=False,
@@ -46,7 +46,8 @@ def surround(app: Flask, settings: Settings) -> None:
     )
     app.before_request(_begin)
     compress = Compress(app)
-    app.after_request(lambda response: _finish(response, compress))
+    dependent = _dependent(settings, cookies=cookies)
+    app.after_request(lambda response: _finish(response, compress, dependent))
     CORS(
         app,
         origins=list(settings.cors_origins),
@@ -67,23 +68,24 @@ def _begin() -> None:
         abort(400, "NUL is not a character of any name here.")
     if not request.host:
         abort(400, "Host: expected a name or address, and perhaps a port.")
+    address.base_url()  # said now, because plugins that ask for it stand on a floor below
 
 
-def _finish(response: Response, compress: Compress) -> Response:
+def _finish(response: Response, compress: Compress, dependent: list[str]) -> Response:
     # Flask-Compress would compress for who says "gzip;q=0", too.
     if not response.direct_passthrough and request.accept_encodings.quality("gzip"):
         response = compress.after_request(response)
-    _vary(response)
+    response.vary.update(dependent)
     response.headers["X-Request-ID"] = g.request_id
     response.headers.setdefault("Cache-Control", "private, no-cache")
     _log(response)
     return response
 
 
-def _vary(response: Response) -> None:
-    """Say what the answer depends on. What is seen does on who asks: no cache may hand one's answer to another."""
-    origins = current.settings().cors_origins
-    response.vary.update(["Accept-Encoding", "Authorization", *(["Origin"] if ANYBODY not in origins else [])])
+def _dependent(settings: Settings, *, cookies: bool) -> list[str]:
+    """Say what answers depend on. What is seen does on who asks: no cache may hand one's answer to another."""
+    origins = [] if ANYBODY in settings.cors_origins else ["Origin"]
+    return ["Accept-Encoding", "Authorization", *(["Cookie"] if cookies else []), *origins]
 
 
 def _log(response: Response) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,8 +11,8 @@ from flask import Response, request
 
 from stacflask import current
 from stacflask.api import address, bodies, render
-from stacflask.api.openapi import answer, content, failures
-from stacflask.values import Call, Challenge, Endpoint
+from stacflask.api.openapi import TEXT, answer, content, failures, query
+from stacflask.values import ANONYMOUS, Answer, Call, Challenge, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,11 +43,22 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
 
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
     def view(**values: str) -> Response:
+        principal = ANONYMOUS if endpoint.for_anybody else current.principal()
         body = _body() if endpoint.request is not None else None
-        reply = endpoint.handler(Call(current.principal(), values, body, address.base_url()))
-        return render.reply(orjson.dumps(reply.body), status=reply.status, headers=reply.headers)
+        return _reply(endpoint.handler(Call(principal, values, body, address.base_url(), current.asked())))
 
     return view
+
+
+def _reply(given: Answer) -> Response:
+    body = orjson.dumps(given.body) if given.media_type == render.JSON else str(given.body).encode()
+    media_type = given.media_type + ("; charset=utf-8" if given.media_type.startswith("text/") else "")
+    response = render.reply(body, media_type, given.status, given.headers)
+    for one in given.cookies:
+        response.set_cookie(
+            one.name, one.value, one.seconds, path=one.path, secure=one.secure, httponly=True, samesite="Lax"
+        )
+    return response
 
 
 def _body() -> Any:
@@ -55,13 +67,20 @@ def _body() -> Any:
     return bodies.parsed()
 
 
+def _success(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.status == HTTPStatus.SEE_OTHER:
+        return answer("Go on there.", Location="Where.")
+    return answer("Done.", dict(endpoint.response), endpoint.media_type)
+
+
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    success = {str(endpoint.status): answer("Done.", dict(endpoint.response))}
+    success = {str(endpoint.status): _success(endpoint)}
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{endpoint.method.lower()} {endpoint.path}").strip("_"),
         "summary": endpoint.summary,
         "responses": {**success, **failures(*endpoint.statuses)},
         "tags": ["plugins"],
+        "parameters": [query(name, text, TEXT) for name, text in endpoint.query.items()],
     }
     if endpoint.request is not None:
         operation["requestBody"] = {"required": True, "content": content(dict(endpoint.request))}
