@@ -70,7 +70,7 @@ def _calls(house: House) -> dict[str, Callable[[], object]]:
         "authorize": lambda: gate.authorize(principal, asset),
         "resolve": lambda: gate.resolve(grant),
         "deliver": lambda: gate.deliver(grant, location, streamed=False),
-        "charge": lambda: gate.charge(grant, Portion(0, asset.size)),
+        "charge": lambda: gate.charge(grant, Portion(0, asset.size), "redirect"),
     }
 
 

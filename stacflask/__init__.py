@@ -35,6 +35,9 @@ from stacflask.values import (
     Statements,
     Storage,
     Stream,
+    Transfer,
+    Verdict,
+    Visit,
 )
 
 __version__ = "0.1.0"
@@ -69,7 +72,10 @@ __all__ = [
     "Statements",
     "Storage",
     "Stream",
+    "Transfer",
     "Unavailable",
+    "Verdict",
+    "Visit",
     "__version__",
     "content_disposition",
     "filename_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -51,9 +52,10 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     engine = create_engine(
         settings.database_url, pool_size=settings.pool_size, statement_timeout=settings.statement_timeout
     )
-    catalog = Catalog(Database(engine))
-    gate = Gate(manager)
-    manager.hook.startup(services=Services(storage=PluginStorage(catalog.database), recall=gate.recall))
+    gate = Gate(manager, current.visit)
+    catalog = Catalog(Database(engine, partial(gate.observe, "database_seconds")))
+    storage = PluginStorage(catalog.database)
+    manager.hook.startup(services=Services(storage, recall=gate.recall, observe=gate.observe))
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     house = current.House(settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs)))
     app.extensions[current.EXTENSION] = house

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from flask import current_app, g, request
+from flask import current_app, g, has_request_context, request
 
-from stacflask.values import Principal, Request, Restriction
+from stacflask.values import Principal, Request, Restriction, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ def writer() -> Writer:
 def asked() -> Request:
     """Give what plugins may see of the request."""
     headers = cast("Mapping[str, str]", request.headers)
-    address, base_url = request.remote_addr or "", g.get("base_url", "")
+    address, base_url = g.client, g.get("base_url", "")
     return Request(request.method, request.path, headers, request.args, address, request.cookies, base_url)
 
 
@@ -74,3 +74,10 @@ def restriction() -> Restriction:
     if "restriction" not in g:
         g.restriction = gate().restrict(principal())
     return cast("Restriction", g.restriction)
+
+
+def visit() -> Visit:
+    """Tell the request at hand for the record; nothing, where there is none."""
+    if not has_request_context():
+        return Visit()
+    return Visit(g.request_id, request.method, g.client, request.headers.get("User-Agent", ""))

@@ -7,8 +7,9 @@ Nothing here catches a plugin's exception: a policy that breaks closes the door.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from stacflask.errors import BadCredentials, NoAnswer, Refused
 from stacflask.values import (
@@ -27,10 +28,13 @@ from stacflask.values import (
     Redirect,
     Request,
     Restriction,
+    Transfer,
+    Verdict,
+    Visit,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     import pluggy
@@ -58,9 +62,10 @@ def settle(decisions: Sequence[Decision]) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Puts one question to the plugins at each step."""
+    """Puts one question to the plugins at each step. ``visit`` tells the request at hand, for the record."""
 
     plugins: pluggy.PluginManager
+    visit: Callable[[], Visit] = Visit
 
     def authenticate(self, request: Request) -> Principal:
         """Say who asks; ``ANONYMOUS`` for who brings no credentials. Raises BadCredentials.
@@ -109,8 +114,18 @@ class Gate:
         """Hear every plugin and grant or refuse. Raises Refused."""
         answers = _covered(principal, "download") + self.plugins.hook.authorize(principal=principal, asset=asset)
         decision = settle(answers)
-        _record("download", principal, decision, **_about(asset), others=_others(answers, decision))
-        return Grant(principal, asset, decision)
+        others = _others(answers, decision)
+        _record("download", principal, decision, **_about(asset), others=_reasons(others))
+        grant = Grant(principal, asset, decision, os.urandom(8).hex())
+        return grant if decision.allowed else self._refuse(grant, decision, others)
+
+    def _refuse(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> NoReturn:
+        self._tell(Verdict(grant.id, grant.principal, grant.asset, denial, others, self.visit()))
+        raise Refused(denial, anonymous=grant.principal.anonymous)
+
+    def _tell(self, verdict: Verdict) -> Verdict:
+        self.plugins.hook.decided(verdict=verdict)
+        return verdict
 
     def resolve(self, grant: Grant) -> Location:
         """Find the bytes. Raises NoAnswer, Missing, Offline."""
@@ -123,15 +138,15 @@ class Gate:
     def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
         """Get the bytes ready. Raises NoAnswer, Missing, Unavailable."""
         delivery: Delivery | None = self.plugins.hook.deliver(
-            principal=grant.principal, asset=grant.asset, location=location, streamed=streamed
+            principal=grant.principal, asset=grant.asset, location=location, streamed=streamed, grant_id=grant.id
         )
         if delivery is None or (streamed and isinstance(delivery, Redirect)):
             log.error("no plugin delivers from this store", extra={"store": location.store, "streamed": streamed})
             raise NoAnswer("No plugin delivers this asset.")
         return delivery
 
-    def charge(self, grant: Grant, portion: Portion) -> None:
-        """Let plugins book what is about to leave. Raises Refused."""
+    def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
+        """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""
         decision: Decision | None = self.plugins.hook.charge(
             principal=grant.principal, asset=grant.asset, portion=portion
         )
@@ -140,13 +155,31 @@ class Gate:
                 # It would have kept the plugins further right from being asked.
                 raise TypeError("a plugin answers charge with None or a denial")
             _record("charge", grant.principal, decision, **_about(grant.asset))
+            self._refuse(grant, decision)
+        return self._tell(
+            Verdict(grant.id, grant.principal, grant.asset, grant.decision, (), self.visit(), delivery, portion)
+        )
+
+    def finished(self, transfer: Transfer) -> None:
+        """Tell of the end of a stream."""
+        self.plugins.hook.finished(transfer=transfer)
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Tell of an answer."""
+        self.plugins.hook.answered(route=route, method=method, status=status, seconds=seconds)
+
+    def observe(self, name: str, value: float) -> None:
+        """Tell a figure to the plugins that keep them."""
+        self.plugins.hook.observed(name=name, value=value)
 
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Hear every plugin on a change to the catalogue. Raises Refused."""
         answers = _covered(principal, "write") + self.plugins.hook.authorize_change(principal=principal, change=change)
         decision = settle(answers)
         about = {"collection": change.collection, "item": change.item}
-        _record(change.action, principal, decision, **about, others=_others(answers, decision))
+        _record(change.action, principal, decision, **about, others=_reasons(_others(answers, decision)))
+        if not decision.allowed:
+            raise Refused(decision, anonymous=principal.anonymous)
 
 
 def _both(conditions: Sequence[Cql2]) -> Cql2 | None:
@@ -167,18 +200,27 @@ def _about(asset: Asset) -> dict[str, str | None]:
     return {"collection": asset.collection, "item": asset.item, "asset": asset.key}
 
 
-def _others(answers: Sequence[Decision], settled: Decision) -> str:
-    """Name the reasons of those who would have refused, too: mending one is not enough then."""
-    return "; ".join(answer.reason for answer in answers if answer.allowed is False and answer is not settled)
+def _others(answers: Sequence[Decision], settled: Decision) -> tuple[Decision, ...]:
+    """Give those who would have refused, too: mending one is not enough then."""
+    return tuple(answer for answer in answers if answer.allowed is False and answer is not settled)
+
+
+def _reasons(denials: Sequence[Decision]) -> str:
+    return "; ".join(denial.reason for denial in denials)
 
 
 def _record(act: str, principal: Principal, decision: Decision, **about: str | None) -> None:
-    """Log the decision with its reason, and raise it if it is a denial."""
+    """Log the decision with its reason."""
     log.info(
         "%s %s",
         act,
         "granted" if decision.allowed else "refused",
-        extra={"act": act, "principal": principal.id, "decision": decision.allowed, "reason": decision.reason, **about},
+        extra={
+            "act": act,
+            "principal": principal.id,
+            "decision": decision.allowed,
+            "reason": decision.reason,
+            "by": decision.by,
+            **about,
+        },
     )
-    if not decision.allowed:
-        raise Refused(decision, anonymous=principal.anonymous)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         Request,
         Services,
         Stream,
+        Transfer,
+        Verdict,
     )
 
 PROJECT = "stacflask"
@@ -146,7 +148,9 @@ def resolve(asset: Asset) -> Location | None:
 
 
 @hookspec(firstresult=True)
-def deliver(principal: Principal, asset: Asset, location: Location, streamed: bool) -> Redirect | Stream | None:
+def deliver(
+    principal: Principal, asset: Asset, location: Location, streamed: bool, grant_id: str
+) -> Redirect | Stream | None:
     """Hand the bytes over, as a temporary address or as a stream through this server.
 
     The first answer that is not None is taken. If all are silent, the answer is an error.
@@ -155,6 +159,7 @@ def deliver(principal: Principal, asset: Asset, location: Location, streamed: bo
     :param asset: what; its media type and key make the download's name and type.
     :param location: where ``resolve`` found it.
     :param streamed: True if only a stream will do: for HEAD, and where client or deployment want the bytes from here.
+    :param grant_id: what may stand in a temporary address, so that a store's log can be read beside our records.
     :return: a ``Redirect`` (never when ``streamed``), a ``Stream``, or None if this is not your store.
     :raises Missing: the object is not there.
     :raises Unavailable: the store cannot be reached.
@@ -175,6 +180,27 @@ def charge(principal: Principal, asset: Asset, portion: Portion) -> Decision | N
     """
 
 
+@hookspec
+def decided(verdict: Verdict) -> None:
+    """Hear of a download that is refused, or granted and about to leave: once each, after ``charge`` and before bytes.
+
+    HEAD is told if it is refused; nothing is told of what was granted and then failed, or is with the client already.
+    Every plugin hears it. An exception keeps the bytes here, though they may have been charged.
+
+    :param verdict: who, what, how it was decided by whom and why, and what is about to leave how.
+    """
+
+
+@hookspec
+def finished(transfer: Transfer) -> None:
+    """Hear of the end of a stream: once for each verdict whose delivery is a stream, however it ended.
+
+    Every plugin hears it.
+
+    :param transfer: the verdict, how many bytes were sent, and whether those were all.
+    """
+
+
 # --- Changes over HTTP -----------------------------------------------------------------------------------------------
 
 
@@ -188,4 +214,28 @@ def authorize_change(principal: Principal, change: Change) -> Decision | None:
     :param principal: who asks.
     :param change: action, collection and item.
     :return: ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, or None for no opinion.
+    """
+
+
+# --- What is measured ------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def answered(route: str, method: str, status: int, seconds: float) -> None:
+    """Hear of an answer that is ready. Of a stream, that is before its bytes. Called for every request; be quick.
+
+    :param route: the rule of the address, such as ``/collections/<collection_id>``; empty if there is no such address.
+    :param method: as the client spelled it.
+    :param status: the answer's status.
+    :param seconds: from the request's arrival.
+    """
+
+
+@hookspec
+def observed(name: str, value: float) -> None:
+    """Hear a figure, from the house or from a plugin that called ``services.observe``. Be quick.
+
+    :param name: what it is: ``database_seconds`` (a statement), ``store_seconds`` (a question to a store), or any
+        plugin's own word in small letters and underscores.
+    :param value: seconds for a name that ends in ``_seconds``, else how many more there are.
     """

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 import logging
+from dataclasses import replace
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from stacflask import hookspecs
 from stacflask.errors import SettingError
+from stacflask.values import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 VARIABLE = "STACFLASK_PLUGINS"
 GROUP = "stacflask"
+DECIDING = ("authorize", "charge", "authorize_change")
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
     for name, plugin in reversed(list(plugins.items())):
         _register(manager, name, plugin)
     log.info("plugins: %s", ", ".join(plugins) or "none")
+    _sign(manager)
     return manager
 
 
@@ -48,6 +52,22 @@ def answerers(manager: pluggy.PluginManager) -> Iterator[tuple[str, list[str]]]:
     for hook in sorted(vars(manager.hook)):
         caller = getattr(manager.hook, hook)
         yield hook, [impl.plugin_name for impl in reversed(caller.get_hookimpls())]
+
+
+def _sign(manager: pluggy.PluginManager) -> None:
+    """Let each decision say which plugin gave it: pluggy collects the answers, and not whose they are."""
+    for hook in DECIDING:
+        for impl in getattr(manager.hook, hook).get_hookimpls():
+            if not (impl.wrapper or impl.hookwrapper):
+                impl.function = _signed(impl.function, impl.plugin_name)
+
+
+def _signed(answer: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def answer_by_name(*args: Any) -> Any:
+        decision = answer(*args)
+        return replace(decision, by=name) if isinstance(decision, Decision) else decision
+
+    return answer_by_name
 
 
 def _distinct(names: Sequence[str]) -> Sequence[str]:

@@ -106,7 +106,8 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = variable(
         "STACFLASK_TRUSTED_PROXIES",
         _networks,
-        "Networks whose Forwarded and X-Forwarded-* fields are believed, where no public address is set.",
+        "Networks whose Forwarded and X-Forwarded-* fields are believed: for addresses where none is set, and for "
+        "who the client is.",
         (),
     )
     id: str = variable("STACFLASK_ID", _identifier, "The catalogue's id.", "stacflask")

@@ -127,6 +127,7 @@ class Decision:
     ``headers`` go into the answer either way. ``counted`` forbids caching it: every download must come by.
     ``scope`` is what the credential itself is not meant for, whoever holds it (RFC 6750, 3.1).
     ``allowed`` is None for a remark, which adds to what others decide and decides nothing itself.
+    ``by`` is the name of the plugin that gave it; the house fills it in, and leaves it empty for answers of its own.
     """
 
     allowed: bool | None
@@ -140,6 +141,7 @@ class Decision:
     extra: Mapping[str, Any] = field(default_factory=dict)
     counted: bool = False
     scope: str | None = None
+    by: str = ""
 
     @classmethod
     def allow(cls, reason: str, *, headers: Mapping[str, str] = NOTHING, counted: bool = False) -> Decision:
@@ -171,11 +173,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Leave to take one asset. Only the gate makes one, after every plugin has been heard."""
+    """Leave to take one asset. Only the gate makes one, after every plugin has been heard.
+
+    ``id`` is this grant's own, and no secret: it may stand in a store's log, to be found again.
+    """
 
     principal: Principal
     asset: Asset
     decision: Decision
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +243,53 @@ class Portion:
     def opening(self) -> bool:
         """Whether it begins at the first byte: a download, and not a further part of one."""
         return self.first == 0
+
+
+# --- What is told afterwards ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The request behind a decision, as far as a record of it may tell. All is empty outside of a request.
+
+    ``address`` is the client's as far as it can be trusted, ``agent`` what it calls itself.
+    """
+
+    request_id: str = ""
+    method: str = ""
+    address: str = ""
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A download decided: who wanted what, who decided so and why, and for a grant what is about to leave, and how.
+
+    ``others`` are the denials besides the one that decided. ``delivery`` (``redirect``, ``stream``) and ``portion`` are
+    None for a refusal. ``id`` is the grant's.
+    """
+
+    id: str
+    principal: Principal
+    asset: Asset
+    decision: Decision
+    others: tuple[Decision, ...]
+    visit: Visit
+    delivery: str | None = None
+    portion: Portion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A stream that has ended. ``sent`` are the bytes handed to the connection, in whole pieces.
+
+    ``complete``: all that was announced. ``seconds``: since it was decided.
+    """
+
+    verdict: Verdict
+    sent: int
+    complete: bool
+    seconds: float
 
 
 # --- What the catalogue is asked, and what it answers ---------------------------------------------------------------
@@ -321,10 +374,12 @@ class Services:
 
     ``recall(principal, since)`` says who somebody is now whom a plugin recognised at that time (hook ``recall``); None:
     no plugin vouches for them any more. It raises BadCredentials for a credential that has ended.
+    ``observe(name, value)`` tells a figure to whoever keeps them (hook ``observed``).
     """
 
     storage: Storage
     recall: Callable[[Principal, datetime], Principal | None] = lambda _principal, _since: None
+    observe: Callable[[str, float], None] = lambda _name, _value: None
 
 
 @dataclass(frozen=True, slots=True)

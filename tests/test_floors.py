@@ -22,7 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "stac": GROUND | {"stac"},
     "gate": {"values", "errors"},
     "catalog": CATALOG_MAY,
-    "loader": {"errors", "hookspecs"},
+    "loader": {"errors", "hookspecs", "values"},
     "current": {"gate", "catalog", "settings", "values"},
     "api": GROUND | {"api", "current", "stac", "catalog", "gate"},
     "logs": {"settings"},

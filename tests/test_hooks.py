@@ -20,11 +20,15 @@ from stacflask import (
     Decision,
     Endpoint,
     Location,
+    Portion,
     Principal,
     Redirect,
     SettingError,
     Stream,
+    Transfer,
     Unavailable,
+    Verdict,
+    Visit,
     hookimpl,
     hookspecs,
     loader,
@@ -479,7 +483,7 @@ def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish: Publish) -
         assert client.get(f"{DOWNLOAD}?delivery=stream", headers=headers).status_code == status
 
 
-@pytest.mark.parametrize("hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge"])
+@pytest.mark.parametrize("hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "decided"])
 def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish: Publish, hook: str) -> None:
     """Whatever hook of a download breaks, no address and no bytes leave."""
     publish(an_item())
@@ -504,6 +508,159 @@ def test_unavailable_says_when_to_come_again(plug: Plug, publish: Publish) -> No
 
     answer = plug(Away(), Consents(), Store()).get(DOWNLOAD)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+
+
+class Hears:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self.transfers: list[Transfer] = []
+        self.answers: list[tuple[str, str, int]] = []
+        self.figures: dict[str, float] = {}
+
+    @hookimpl
+    def decided(self, verdict: Verdict) -> None:
+        self.verdicts.append(verdict)
+
+    @hookimpl
+    def finished(self, transfer: Transfer) -> None:
+        self.transfers.append(transfer)
+
+    @hookimpl
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        assert seconds > 0
+        self.answers.append((route, method, status))
+
+    @hookimpl
+    def observed(self, name: str, value: float) -> None:
+        self.figures[name] = value
+
+
+class Refuses:
+    """Refuses every download."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    @hookimpl
+    def authorize(self) -> Decision:
+        return Decision.deny(self.reason)
+
+
+def test_decided_tells_who_granted_what_and_how(plug: Plug, publish: Publish) -> None:
+    """A download about to leave is told once: to whom, what, which plugin consented and why, and how it leaves."""
+    publish(an_item())
+    hears = Hears()
+    client = plug(Somebody(), Consents(), Store(), hears)
+    client.head(DOWNLOAD)
+    client.get(DOWNLOAD, headers={"X-Request-ID": "r1", "User-Agent": "test/1"})
+    client.get(f"{DOWNLOAD}?delivery=stream", headers={"Range": "bytes=2-5"})
+    redirect, stream = hears.verdicts
+    assert (redirect.principal, redirect.asset.key, redirect.decision.allowed) == (ME, "data", True)
+    assert (redirect.decision.by, redirect.decision.reason, redirect.others) == ("Consents", "test", ())
+    assert redirect.visit == Visit("r1", "GET", "127.0.0.1", "test/1")
+    assert (redirect.delivery, redirect.portion) == ("redirect", Portion(0, None))
+    assert (stream.delivery, stream.portion) == ("stream", Portion(2, 4))
+    assert redirect.id != stream.id
+
+
+def test_decided_tells_who_refused_and_who_else_would_have(plug: Plug, publish: Publish) -> None:
+    """A refusal is told with the plugin that decided and those that would have refused as well, for HEAD too."""
+    publish(an_item())
+    hears = Hears()
+    two = type("Second", (Refuses,), {})
+    client = plug(Refuses("first"), two("second"), Store(), hears)
+    assert client.get(DOWNLOAD).status_code == client.head(DOWNLOAD).status_code == 401
+    for verdict in hears.verdicts:
+        assert (verdict.decision.by, verdict.decision.reason, verdict.delivery) == ("Refuses", "first", None)
+        assert [(other.by, other.reason) for other in verdict.others] == [("Second", "second")]
+    assert [verdict.visit.method for verdict in hears.verdicts] == ["GET", "HEAD"]
+
+
+def test_decided_tells_of_silence_and_of_a_charge_that_is_refused(plug: Plug, publish: Publish) -> None:
+    """Where nobody vouched, the house itself decided; where the quota is used up, the plugin that counts did."""
+    publish(an_item())
+
+    class Counts:
+        @hookimpl
+        def charge(self) -> Decision:
+            return Decision.deny("used up", kind="exhausted")
+
+    silent, counting = Hears(), Hears()
+    assert plug(Store(), silent).get(DOWNLOAD).status_code == 401
+    assert plug(Somebody(), Consents(), Counts(), Store(), counting).get(DOWNLOAD).status_code == 429
+    assert [(verdict.decision.by, verdict.decision.reason) for verdict in silent.verdicts] == [
+        ("", "no plugin vouched")
+    ]
+    assert [(verdict.decision.by, verdict.decision.reason) for verdict in counting.verdicts] == [("Counts", "used up")]
+
+
+def test_decided_sees_the_client_behind_a_trusted_proxy(plug: Plug, publish: Publish) -> None:
+    """The client's address is what a trusted proxy tells, and the connection's own where nobody is trusted."""
+    publish(an_item())
+    trusting, wary = Hears(), Hears()
+    told = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    trust = {"STACFLASK_TRUSTED_PROXIES": "127.0.0.0/8"}
+    client = plug(Consents(), Store(), trusting, environ=trust)
+    client.get(DOWNLOAD, headers=told)
+    client.get(DOWNLOAD, headers={"Forwarded": 'for="[2001:db8::1]:4711";proto=https'})
+    client.get(DOWNLOAD, headers={"X-Forwarded-For": "unknown"})
+    plug(Consents(), Store(), wary).get(DOWNLOAD, headers=told)
+    assert [verdict.visit.address for verdict in trusting.verdicts] == ["198.51.100.7", "2001:db8::1", "127.0.0.1"]
+    assert [verdict.visit.address for verdict in wary.verdicts] == ["127.0.0.1"]
+
+
+def test_finished_tells_what_was_sent(plug: Plug, publish: Publish) -> None:
+    """The end of a stream is told once, with the bytes that left and whether they were all; redirects have none."""
+    publish(an_item())
+    hears = Hears()
+    client = plug(Consents(), Store(), hears)
+    client.get(DOWNLOAD)
+    client.get(f"{DOWNLOAD}?delivery=stream", headers={"Range": "bytes=2-5"}, buffered=True)
+    client.get(f"{DOWNLOAD}?delivery=stream").close()
+    assert [(transfer.sent, transfer.complete) for transfer in hears.transfers] == [(4, True), (0, False)]
+    assert [transfer.verdict for transfer in hears.transfers] == hears.verdicts[1:]
+
+
+def test_finished_tells_of_a_store_that_does_not_open(plug: Plug, publish: Publish) -> None:
+    """What was decided and then could not be opened has ended, too, with nothing sent."""
+    publish(an_item())
+
+    class Closed(Store):
+        @hookimpl
+        def deliver(self, streamed: bool) -> Stream:
+            def opened(first: int, length: int) -> Iterator[bytes]:
+                raise Unavailable("closed")
+
+            return Stream(opened, 10)
+
+    hears = Hears()
+    assert plug(Consents(), Closed(), hears).get(DOWNLOAD).status_code == 503
+    assert [(transfer.sent, transfer.complete) for transfer in hears.transfers] == [(0, False)]
+
+
+def test_answered_tells_the_rule_and_never_the_path(plug: Plug) -> None:
+    """Each answer is told with its rule, so that ids do not multiply what is measured; an unknown address has none."""
+    hears = Hears()
+    client = plug(hears)
+    client.get("/collections/secret")
+    client.post("/nowhere")
+    assert hears.answers == [("/collections/<collection_id>", "GET", 404), ("", "POST", 404)]
+
+
+def test_observed_hears_the_house_and_its_plugins(plug: Plug) -> None:
+    """The time of the database is told, and whatever a plugin observes."""
+
+    class Counts:
+        @hookimpl
+        def startup(self, services: Any) -> None:
+            services.observe("things", 3)
+
+    hears = Hears()
+    plug(Counts(), hears).get("/collections")
+    assert hears.figures["things"] == 3
+    assert hears.figures["database_seconds"] > 0
 
 
 # --- Changes ---------------------------------------------------------------------------------------------------------

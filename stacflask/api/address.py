@@ -51,6 +51,28 @@ def _asked() -> str:
     return f"{scheme}://{host}{prefix}".rstrip("/")
 
 
+def client() -> str:
+    """Give the client's address: the one that the outermost trusted proxy tells, else the connection's own."""
+    remote = str(request.environ.get("REMOTE_ADDR", ""))
+    if not _trusted(remote):
+        return remote
+    if "Forwarded" in request.headers:
+        clients = [_pairs(element).get("for", "") for element in request.headers["Forwarded"].split(",")]
+    else:
+        clients = _list(request.headers, "X-Forwarded-For")
+    node = _NODE.fullmatch(_outermost(clients, _believed(clients)))
+    told = (node[1] or node[2]) if node else ""
+    return told if _is_address(told) else remote
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _trusted(address: str) -> bool:
     return _within(address, current.settings().trusted_proxies)
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -22,12 +23,12 @@ from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
 from stacflask.disposition import content_disposition, filename_of
 from stacflask.errors import BadQuery, NoAnswer, Unavailable
-from stacflask.values import Portion, Redirect
+from stacflask.values import Portion, Redirect, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from stacflask.values import Asset, Delivery, Grant, Stream
+    from stacflask.values import Asset, Delivery, Grant, Stream, Verdict
 
 bp = Blueprint("download", __name__, description="Download of assets")
 
@@ -107,7 +108,7 @@ def _answer(grant: Grant, delivery: Delivery) -> Response:
     """Make the answer and, last of all, book what leaves with it: whatever fails before has cost nothing."""
     if isinstance(delivery, Redirect):
         response = _for_client(_redirect(grant, delivery), grant)
-        current.gate().charge(grant, Portion(0, grant.asset.size))
+        current.gate().charge(grant, Portion(0, grant.asset.size), "redirect")
         return response
     part = ranges.part_of(delivery)
     response = _for_client(_stream(grant, delivery, part), grant)
@@ -184,9 +185,9 @@ def _digest(asset: Asset) -> str | None:
 
 def _bytes(grant: Grant, stream: Stream, part: ranges.Part) -> Slot:
     """Take a place among the streams, book what leaves, and open the store: in this order, and all or nothing."""
-    slot = Slot()
+    slot = Slot(current.gate().finished)
     try:
-        current.gate().charge(grant, Portion(part.first, part.length))
+        slot.begin(current.gate().charge(grant, Portion(part.first, part.length), "stream"))
         slot.chunks = stream.open(part.first, part.length) if part.length else iter(())
     except BaseException:
         slot.close()
@@ -195,13 +196,19 @@ def _bytes(grant: Grant, stream: Stream, part: ranges.Part) -> Slot:
 
 
 class Slot:
-    """A place among this process's streams, given back when the stream ends, breaks, or its client goes."""
+    """A place among this process's streams, given back when the stream ends, breaks, or its client goes.
+
+    Whoever keeps records is told then, if the stream had begun.
+    """
 
     _lock = threading.Lock()
     _taken = 0
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Transfer], None]) -> None:
         self._held = False
+        self._tell = tell
+        self._verdict: Verdict | None = None
+        self._began, self._sent = 0.0, 0
         self.chunks: Iterator[bytes] = iter(())
         with Slot._lock:
             if Slot._taken >= current.settings().max_streams:
@@ -209,12 +216,19 @@ class Slot:
             Slot._taken += 1
             self._held = True
 
+    def begin(self, verdict: Verdict) -> None:
+        """Remember what is about to be sent, to tell how it ended."""
+        self._verdict, self._began, self._sent = verdict, time.perf_counter(), 0
+
     def __del__(self) -> None:
         """Give back the place of an answer that was made and never sent."""
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        return self.chunks
+        for chunk in self.chunks:
+            yield chunk
+            # The server asks for the next once this one is out.
+            self._sent += len(chunk)
 
     def close(self) -> None:
         """Give the place back and close the store's side."""
@@ -226,3 +240,10 @@ class Slot:
             with Slot._lock:
                 Slot._taken -= self._held
                 self._held = False
+                verdict, self._verdict = self._verdict, None
+            if verdict is not None:
+                self._tell(self._transfer(verdict))
+
+    def _transfer(self, verdict: Verdict) -> Transfer:
+        complete = verdict.portion is not None and self._sent == verdict.portion.length
+        return Transfer(verdict, self._sent, complete, time.perf_counter() - self._began)

@@ -14,6 +14,7 @@ from flask import Flask, Response, abort, g, request
 from flask_compress import Compress
 from flask_cors import CORS
 
+from stacflask import current
 from stacflask.api import address
 from stacflask.api.landing import HTML, OPENAPI
 from stacflask.api.render import GEOJSON, JSON
@@ -63,6 +64,7 @@ def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     g.began = time.perf_counter()
+    g.client = address.client()
     # PostgreSQL's text cannot hold a NUL, so nothing is called so.
     if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
         abort(400, "NUL is not a character of any name here.")
@@ -78,7 +80,11 @@ def _finish(response: Response, compress: Compress, dependent: list[str]) -> Res
     response.vary.update(dependent)
     response.headers["X-Request-ID"] = g.request_id
     response.headers.setdefault("Cache-Control", "private, no-cache")
-    _log(response)
+    seconds = time.perf_counter() - g.began
+    current.gate().answered(
+        request.url_rule.rule if request.url_rule else "", request.method, response.status_code, seconds
+    )
+    _log(response, seconds)
     return response
 
 
@@ -88,7 +94,7 @@ def _dependent(settings: Settings, *, cookies: bool) -> list[str]:
     return ["Accept-Encoding", "Authorization", *(["Cookie"] if cookies else []), *origins]
 
 
-def _log(response: Response) -> None:
+def _log(response: Response, seconds: float) -> None:
     # Whoever watches over the process asks every few seconds.
     watching = request.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
     log.log(
@@ -100,6 +106,6 @@ def _log(response: Response) -> None:
         extra={
             "status": response.status_code,
             "principal": getattr(g.get("principal"), "id", None),
-            "ms": round((time.perf_counter() - g.began) * 1000, 1),
+            "ms": round(seconds * 1000, 1),
         },
     )

@@ -70,10 +70,11 @@ def _still_alive(connection: Any, record: Any, _: Any) -> None:
 
 
 class Database:
-    """Lends connections, and tells their failures in the house's words."""
+    """Lends connections, and tells their failures in the house's words. ``observe`` hears how long work took."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, observe: Callable[[float], None] = lambda _: None) -> None:
         self.engine = engine
+        self._observe = observe
         # Reads are single statements: without BEGIN and ROLLBACK each saves two round trips.
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -92,14 +93,23 @@ class Database:
                 return self._work(work)
 
     def _work(self, work: Callable[[Connection], T]) -> T:
-        with self._reader.connect() as connection:
+        with self._observed(), self._reader.connect() as connection:
             return work(connection)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Lend a connection with one transaction around the block."""
-        with translated(), self.engine.begin() as connection:
+        with translated(), self._observed(), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Tell how long the block took, the wait for a connection included."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._observe(time.perf_counter() - began)
 
 
 @contextmanager

@@ -31,7 +31,9 @@ class Door:
     def deliver(self, location: Location) -> Stream | None:
         """Ask for what is there."""
         asset = Asset("c", "i", "data", "file:///somewhere")
-        found: Stream | None = self.hook.deliver(principal=ANONYMOUS, asset=asset, location=location, streamed=True)
+        found: Stream | None = self.hook.deliver(
+            principal=ANONYMOUS, asset=asset, location=location, streamed=True, grant_id="g"
+        )
         return found
 
     def stream(self, href: str) -> Stream:

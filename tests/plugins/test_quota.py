@@ -75,7 +75,7 @@ def asset(item: str = "scene", size: int | None = 100) -> Asset:
 
 def download(gate: Gate, principal: Principal, wanted: Asset | None = None, first: int = 0, length: int = 100) -> None:
     """Walk through the gate as a download does."""
-    gate.charge(gate.authorize(principal, wanted or asset()), Portion(first, length))
+    gate.charge(gate.authorize(principal, wanted or asset()), Portion(first, length), "stream")
 
 
 def refused(gate: Gate, principal: Principal, wanted: Asset | None = None, **portion: int) -> Decision:
@@ -107,7 +107,7 @@ def test_without_limits_nothing_is_counted(gate: Gate, storage: Storage) -> None
     """Who has no limit is neither counted nor told anything."""
     grant = gate.authorize(JANE, asset())
     assert (grant.decision.headers, grant.decision.counted) == ({}, False)
-    gate.charge(grant, Portion(0, 100))
+    gate.charge(grant, Portion(0, 100), "stream")
     assert storage.rows("SELECT principal FROM plugin_quota_usage") == []
 
 
@@ -180,7 +180,7 @@ def test_an_unknown_size_counts_no_bytes(gate: Gate, plugin: Quota, run: Run) ->
     """A redirect to an asset without file:size is a download of no bytes that are known of."""
     run("set", "members", "--downloads", "5", "--bytes", "250")
     grant = gate.authorize(JANE, asset(size=None))
-    gate.charge(grant, Portion(0, None))
+    gate.charge(grant, Portion(0, None), "redirect")
     assert used(plugin) == {"downloads": 1, "bytes": 0}
 
 

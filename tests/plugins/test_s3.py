@@ -49,7 +49,7 @@ class Door:
         assert location
         asset = Asset("c", "i", "data", href, **fields)
         found: Redirect | Stream | None = self.hook.deliver(
-            principal=ANONYMOUS, asset=asset, location=location, streamed=streamed
+            principal=ANONYMOUS, asset=asset, location=location, streamed=streamed, grant_id="g"
         )
         return found
 
@@ -344,7 +344,9 @@ def test_longest_prefix() -> None:
 def test_locations_of_others(location: Location) -> None:
     """A location that another plugin made leads no further than one's own."""
     asset = Asset("c", "i", "data", "s3://archive/a.tif")
-    assert PLACES.hook.deliver(principal=ANONYMOUS, asset=asset, location=location, streamed=False) is None
+    assert (
+        PLACES.hook.deliver(principal=ANONYMOUS, asset=asset, location=location, streamed=False, grant_id="g") is None
+    )
 
 
 # --- Redirects -------------------------------------------------------------------------------------------------------
