@@ -8,12 +8,20 @@ from pathlib import Path
 
 import minio
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dev.stack import Stack, running, scratch_folder
 
 pytest_plugins = ["stacflask.testing"]
 
 ROOT = Path(__file__).parent.parent
+
+# The same examples every time, on however slow a machine: a change fails by what it changes, and not by luck.
+# Others: make test ARGS="--hypothesis-profile=default"
+settings.register_profile(
+    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from stacflask.errors import NotFound, StacflaskError
 from stacflask.settings import Settings
 from stacflask.testing import a_collection, an_item
 from stacflask.values import UNRESTRICTED, Document
+from tests.waiting import waiting_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -427,13 +427,6 @@ def command(loader: Loader, *arguments: str, **options: Any) -> subprocess.Compl
 
 def process(loader: Loader) -> dict[str, Any]:
     return {"cwd": ROOT, "env": {**os.environ, "DATABASE_URL": loader.url}}
-
-
-def waiting_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_killed_and_run_again(loader: Loader) -> None:

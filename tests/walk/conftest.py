@@ -65,7 +65,7 @@ def serving(environ: dict[str, str], log: Path) -> Iterator[Server]:
         process.wait(40)
 
 
-def wait_until_ready(server: Server, seconds: float = 60) -> None:
+def wait_until_ready(server: Server, seconds: float = 120) -> None:
     """Wait until a server can serve."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

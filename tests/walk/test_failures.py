@@ -17,7 +17,8 @@ from dev import demo
 from dev.demo import FIRST_DOWNLOAD, LARGE_DOWNLOAD, OPEN
 from dev.run import environ_for
 from dev.stack import Stack
-from tests.walk.conftest import Server, serving, wait_until_ready
+from tests.waiting import waiting_for
+from tests.walk.conftest import Server, serving
 
 
 class Traffic:
@@ -25,18 +26,15 @@ class Traffic:
 
     def __init__(self, *urls: str, clients: int = 4) -> None:
         self.answers: Counter[int | str] = Counter()
-        self.slowest = 0.0
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(urls[n % len(urls)],)) for n in range(clients)]
 
     def _ask(self, url: str) -> None:
         while not self._over.is_set():
-            began = time.monotonic()
             try:
                 answer: int | str = requests.get(url, allow_redirects=False, timeout=30).status_code
             except requests.RequestException as error:
                 answer = type(error).__name__
-            self.slowest = max(self.slowest, time.monotonic() - began)
             self.answers[answer] += 1
 
     def __enter__(self) -> Self:
@@ -73,7 +71,6 @@ def test_database_stopped_and_started(server: Server, stack: Stack) -> None:
     assert int(down.headers["Retry-After"]) > 0
     assert (ready.status_code, live.status_code) == (503, 200)
     assert traffic.answers.keys() <= {200, 307, 503}
-    assert traffic.slowest < 15
     assert [requests.get(url, allow_redirects=False, timeout=30).status_code for url in urls * 4] == [200, 200, 307] * 4
 
 
@@ -83,11 +80,9 @@ def test_store_stopped_and_started(server: Server, stack: Stack) -> None:
     with Traffic(f"{server.url}/search", clients=2) as searches, after(0.5):
         stack.stop_store()
         try:
-            began = time.monotonic()
             for url in (f"{fresh}?delivery=stream", fresh):
                 answer = requests.get(url, allow_redirects=False, timeout=30)
                 assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True)
-            assert time.monotonic() - began < 20
         finally:
             stack.start_store()
     assert searches.answers.keys() == {200}
@@ -100,10 +95,9 @@ def test_worker_killed(server: Server) -> None:
     before = server.workers()
     with Traffic(f"{server.url}/search", clients=4) as traffic, after(1):
         os.kill(before[0], signal.SIGKILL)
+        waiting_for(lambda: len(set(server.workers()) - {before[0]}) == len(before))
     assert set(traffic.answers) - {"ConnectionError", "ChunkedEncodingError"} == {200}
     assert sum(count for answer, count in traffic.answers.items() if answer != 200) <= 4
-    wait_until_ready(server)
-    assert len(server.workers()) == len(before)
 
 
 def test_restart_loses_no_request(server: Server) -> None:
@@ -111,10 +105,7 @@ def test_restart_loses_no_request(server: Server) -> None:
     before = set(server.workers())
     with Traffic(f"{server.url}/search", server.address(FIRST_DOWNLOAD), clients=4) as traffic, after(1):
         server.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 60
-        while before & set(server.workers()) and time.monotonic() < deadline:
-            time.sleep(0.2)
-    assert not before & set(server.workers())
+        waiting_for(lambda: not before & set(server.workers()))
     assert traffic.answers.keys() == {200, 307}
 
 
@@ -131,10 +122,7 @@ def test_streams_are_bounded_and_the_rest_answers(demo_stack: Stack, tmp_path: P
         assert requests.get(f"{server.url}/search", timeout=30).ok
         for stream in held:
             stream.close()
-        deadline = time.monotonic() + 20
-        while (status := requests.get(url, timeout=30).status_code) != 200 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert status == 200
+        waiting_for(lambda: requests.get(url, timeout=30).status_code == 200)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from stac_asset import blocking
 from dev import demo
 from dev.demo import HIDDEN, HIDDEN_DOWNLOAD, LICENCE, MEMBERS_DOWNLOAD, OPEN
 from dev.demo.policies import QUOTA_DOWNLOADS
+from tests.waiting import waiting_for
 from tests.walk.conftest import Server, bearer, stacflask
 
 MEMBER = bearer("member")
@@ -184,21 +185,15 @@ def test_where_the_bytes_are_is_never_shown(server: Server) -> None:
 
 def test_an_operator_changes_rights_without_a_restart(server: Server) -> None:
     """A grant given on the command line holds for the next requests, once the few seconds of the cache have passed."""
-    import time
 
     def status() -> int:
         return requests.get(f"{server.url}/collections/{HIDDEN}", headers=MEMBER, timeout=30).status_code
 
     assert status() == 404
     assert stacflask("access", "grant", HIDDEN, "see", "members", environ=server.environ).returncode == 0
-    deadline = time.monotonic() + 20
-    while status() != 200 and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert status() == 200
+    waiting_for(lambda: status() == 200)
     assert stacflask("access", "revoke", HIDDEN, "see", "members", environ=server.environ).returncode == 0
-    while status() != 404 and time.monotonic() < deadline + 20:
-        time.sleep(0.2)
-    assert status() == 404
+    waiting_for(lambda: status() == 404)
 
 
 def test_log_has_decisions_and_no_secrets(server: Server) -> None:
