@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dev.stack import Stack
 
 CLONE = Path(__file__).resolve().parent.parent
-PLUGINS = ("api_keys", "collection_groups", "licence", "quota", "s3")
+PLUGINS = ("api_keys", "links", "collection_groups", "licence", "quota", "s3")
 
 
 def main(arguments: list[str]) -> int:
@@ -95,6 +96,8 @@ def environ_for(stack: Stack, port: int) -> dict[str, str]:
         "STACFLASK_PLUGINS": ",".join(f"plugins.{name}" for name in PLUGINS),
         "STACFLASK_COLLECTION_GROUPS_ADMINS": names.OPERATORS_GROUP,
         "STACFLASK_LICENCE_FREE_ROLES": "thumbnail,overview,metadata",
+        # Different for each clone, and the same at its next start.
+        "STACFLASK_LINKS_KEYS": f"demo:{hashlib.sha256(stack.s3_secret_key.encode()).hexdigest()}",
         "STACFLASK_LOG_FORMAT": "text",
     }
     return {**defaults, **os.environ, **own}

@@ -93,7 +93,8 @@ class Asset:
     """One asset of an item, or of a collection when ``item`` is None.
 
     ``href`` is where the bytes truly are; it never leaves the house. ``size`` is ``file:size`` in bytes, where given.
-    ``properties`` are the item's (or the collection's own members), overlaid with the asset's.
+    ``properties`` are the item's (or the collection's own members), overlaid with the asset's. ``path`` leads from a
+    directory asset to the file below it that is meant; else it is empty.
     """
 
     collection: str
@@ -104,6 +105,7 @@ class Asset:
     size: int | None = None
     roles: tuple[str, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ import pytest
 from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
 from plugins.licence import Licences
+from plugins.links import Links, create_plugin
 from plugins.quota import Quota
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "plugins.md").read_text()
-PLUGINS = ("api_keys", "collection_groups", "licence", "quota")
+PLUGINS = ("api_keys", "collection_groups", "licence", "links", "quota")
+LINKS: Links = create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
 VARIABLES = [
     name
     for plugin in PLUGINS
@@ -21,12 +23,12 @@ VARIABLES = [
 ]
 COMMANDS = [
     f"{group.name} {command}"
-    for plugin in (ApiKeys(), CollectionGroups(), Licences(), Quota())
+    for plugin in (ApiKeys(), CollectionGroups(), Licences(), LINKS, Quota())
     for group in plugin.extend_cli()
     if isinstance(group, click.Group)
     for command in group.commands
 ]
-ENDPOINTS = [f"{e.method} {e.path}" for plugin in (Licences(), Quota()) for e in plugin.extend_api()]
+ENDPOINTS = [f"{e.method} {e.path}" for plugin in (Licences(), LINKS, Quota()) for e in plugin.extend_api()]
 
 
 @pytest.mark.parametrize("variable", VARIABLES)

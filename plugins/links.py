@@ -1,0 +1,625 @@
+"""Download links that work without headers: in a browser, in QGIS, for a colleague. See docs/links.md.
+
+A link is never worth more than its maker's own credential is at the moment of use, and opens downloads only. What is
+kept of it in the database says who made it and what it opens; the link itself is signed, and kept nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+import click
+
+from plugins._link_tokens import (
+    Keys,
+    Limits,
+    Network,
+    Place,
+    caveats,
+    check,
+    check_address,
+    check_place,
+    check_time,
+    place_of,
+    read,
+    read_keys,
+    wrong,
+)
+from plugins._spans import cache_seconds, remembered, span
+from stacflask import (
+    Answer,
+    BadCredentials,
+    BadDocument,
+    Challenge,
+    Decision,
+    Endpoint,
+    NotFound,
+    Principal,
+    Refused,
+    SettingError,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from stacflask import Asset, Call, Portion, Request, Services, Storage
+
+KEYS = "STACFLASK_LINKS_KEYS"
+LONGEST = "STACFLASK_LINKS_LONGEST"
+CACHE = "STACFLASK_LINKS_CACHE"
+REMEMBERED = 4096  # links
+SCHEME = "link"
+PARAMETER = "link"
+USUAL = timedelta(days=1)
+"""How long a link is good unless its maker says."""
+AGAIN = 3600
+"""Seconds for which a counted link may ask for further ranges of what it opened."""
+KEPT = 30
+"""Days for which ended links are still listed."""
+MOST_NETWORKS = 64
+
+CHALLENGE = Challenge(
+    "",
+    "downloadLink",
+    {
+        "type": "apiKey",
+        "in": "query",
+        "name": PARAMETER,
+        "description": "A download link (`POST /links`). Good for downloads only, of what it was made for.",
+    },
+)
+
+
+def create_plugin(environ: Mapping[str, str]) -> Links:
+    """Make the plugin. Raises SettingError."""
+    try:
+        longest = span(environ.get(LONGEST, "").strip() or "7d")
+    except ValueError as error:
+        raise SettingError(LONGEST, str(error)) from error
+    return Links(read_keys(KEYS, environ.get(KEYS, "")), longest, cache_seconds(environ, CACHE))
+
+
+# --- What is asked for -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A link as its maker wants it. ``downloads`` None: not counted."""
+
+    place: Place
+    href: str
+    networks: tuple[Network, ...]
+    lifetime: timedelta
+    downloads: int | None
+    note: str | None
+
+
+def wish(body: Any, base_url: str, longest: timedelta) -> Wish:
+    """Read the body of ``POST /links``. Raises BadDocument."""
+    members = _members(body, {"href", "lifetime", "addresses", "downloads", "note"})
+    href = members.get("href")
+    if href is None:
+        raise BadDocument("/href", "missing: what is the link to open?")
+    place, address = _address(href, base_url)
+    lifetime = timedelta(seconds=_number(members, "lifetime", int(min(USUAL, longest).total_seconds())))
+    downloads = _number(members, "downloads", 0) or None
+    note = members.get("note")
+    if note is not None and not (isinstance(note, str) and "\0" not in note and len(note) <= 500):  # noqa: PLR2004
+        raise BadDocument("/note", "expected a text of up to 500 characters")
+    return Wish(place, address, _networks(members), min(lifetime, longest), downloads, note)
+
+
+def narrowing(body: Any, base_url: str, now: datetime) -> tuple[str, str | None, list[str]]:
+    """Read the body of ``POST /links/narrowed``: the link, an address or none, and the caveats. Raises BadDocument."""
+    members = _members(body, {"link", "href", "lifetime", "addresses"})
+    link = members.get("link")
+    if not isinstance(link, str):
+        raise BadDocument("/link", "expected a link: what stands after link= in its address")
+    place, href = (None, None) if "href" not in members else _address(members["href"], base_url)
+    seconds = _number(members, "lifetime", 0)
+    expires = now + timedelta(seconds=seconds) if seconds else None
+    further = caveats(place, _networks(members), expires)
+    if not further:
+        raise BadDocument("", "expected href, lifetime or addresses: what narrows the link?")
+    return link, href, further
+
+
+def _members(body: Any, known: set[str]) -> Mapping[str, Any]:
+    if not isinstance(body, dict):
+        raise BadDocument("", "expected a JSON object")
+    for name in body.keys() - known:
+        raise BadDocument(f"/{name}", f"unknown here; there are {', '.join(sorted(known))}")
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _address(href: Any, base_url: str) -> tuple[Place, str]:
+    """Read the address of what a link is to open: of this API, whole or as a path."""
+    if not isinstance(href, str):
+        raise BadDocument("/href", "expected a text: an address of this API")
+    if not href.startswith((f"{base_url}/collections/", "/collections/")):
+        raise BadDocument("/href", f"expected an address that begins with {base_url}/collections/")
+    try:
+        path = urlsplit(href.removeprefix(base_url)).path
+        place = place_of(path)
+    except ValueError as error:
+        raise BadDocument("/href", str(error)) from error
+    return place, base_url + path
+
+
+def _number(members: Mapping[str, Any], name: str, default: int) -> int:
+    value = members.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not (0 < value < 10**10 or value is default):
+        raise BadDocument(f"/{name}", "expected a whole number above 0")
+    return value
+
+
+def _networks(members: Mapping[str, Any]) -> tuple[Network, ...]:
+    given = members.get("addresses", [])
+    if not isinstance(given, list) or len(given) > MOST_NETWORKS or not all(isinstance(one, str) for one in given):
+        raise BadDocument("/addresses", f"expected an array of up to {MOST_NETWORKS} addresses or networks")
+    try:
+        return tuple(ip_network(one, strict=False) for one in given)
+    except ValueError as error:
+        raise BadDocument("/addresses", str(error)) from error
+
+
+# --- Storage ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a link. ``maker`` is as it was when it was made."""
+
+    id: str
+    maker: Principal
+    made: datetime
+    limits: Limits
+    counted: bool
+    revoked: bool
+
+
+FIND = """
+SELECT maker, scheme, reference, groups, scopes, path, addresses, downloads, made, expires,
+revoked IS NOT NULL AS revoked
+FROM plugin_links WHERE id = :id
+"""
+
+ADD = """
+INSERT INTO plugin_links (id, maker, scheme, reference, groups, scopes, path, addresses, downloads, note, expires)
+VALUES (:id, :maker, :scheme, :reference, :groups, :scopes, :path, :addresses, :downloads, :note, :expires)
+RETURNING id, path, addresses, downloads, used, note, made, expires, revoked
+"""
+
+LIST = """
+SELECT id, maker, path, addresses, downloads, used, note, made, expires, revoked FROM plugin_links
+WHERE (CAST(:maker AS text) IS NULL OR maker = :maker) AND (CAST(:scheme AS text) IS NULL OR scheme = :scheme)
+ORDER BY made DESC, id LIMIT :limit
+"""
+
+REVOKE = """
+UPDATE plugin_links SET revoked = now()
+WHERE revoked IS NULL AND expires > now() AND (CAST(:id AS text) IS NULL OR id = :id)
+AND (CAST(:maker AS text) IS NULL OR maker = :maker) AND (CAST(:scheme AS text) IS NULL OR scheme = :scheme)
+RETURNING id
+"""
+
+LEFT = """
+SELECT downloads - used > 0 OR EXISTS (
+    SELECT FROM plugin_link_openings
+    WHERE link = :link AND collection = :collection AND item = :item AND asset = :asset AND address = :address
+    AND opened > now() - make_interval(secs => :again)
+) AS left FROM plugin_links WHERE id = :link
+"""
+
+OPENED = """
+SELECT EXISTS (
+    SELECT FROM plugin_link_openings
+    WHERE link = :link AND collection = :collection AND item = :item AND asset = :asset AND address = :address
+    AND opened > now() - make_interval(secs => :again)
+) AS opened
+"""
+
+BOOK = """
+WITH booked AS (
+    UPDATE plugin_links SET used = used + 1 WHERE id = :link AND used < downloads RETURNING id
+)
+INSERT INTO plugin_link_openings (link, collection, item, asset, address, opened)
+SELECT id, :collection, :item, :asset, :address, clock_timestamp() FROM booked
+ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET opened = excluded.opened
+RETURNING link
+"""
+
+LISTED = 1000
+"""Links in a list at most, the newest of them."""
+
+
+class Table:
+    """Links in the database. What is read of one is remembered for ``cache`` seconds; how often it was used, never."""
+
+    def __init__(self, storage: Storage, cache: float) -> None:
+        self._storage = storage
+        self.find = remembered(self._find, cache, REMEMBERED)
+
+    def _find(self, link_id: str) -> Kept:
+        """Give what is kept of a link. Raises BadCredentials if there is none."""
+        rows = self._storage.rows(FIND, id=link_id)
+        if not rows:
+            raise wrong()
+        row = rows[0]
+        scopes = None if row["scopes"] is None else frozenset(row["scopes"])
+        maker = Principal(row["maker"], frozenset(row["groups"]), row["scheme"], scopes, reference=row["reference"])
+        networks = tuple(map(ip_network, row["addresses"]))
+        limits = Limits(place_of(row["path"]), networks, row["expires"])
+        return Kept(link_id, maker, row["made"], limits, row["downloads"] is not None, row["revoked"])
+
+    def add(self, maker: Principal, wanted: Wish, now: datetime) -> Mapping[str, Any]:
+        """Keep a new link."""
+        with self._storage.transaction() as statements:
+            return statements.rows(
+                ADD,
+                id=secrets.token_urlsafe(12),
+                maker=maker.id,
+                scheme=maker.scheme,
+                reference=maker.reference,
+                groups=sorted(maker.groups),
+                scopes=None if maker.scopes is None else sorted(maker.scopes),
+                path=str(wanted.place),
+                addresses=list(map(str, wanted.networks)),
+                downloads=wanted.downloads,
+                note=wanted.note,
+                expires=now + wanted.lifetime,
+            )[0]
+
+    def all(self, maker: str | None = None, scheme: str | None = None) -> list[Mapping[str, Any]]:
+        """Give the links, the newest first; of one maker, if one is named."""
+        return self._storage.rows(LIST, maker=maker, scheme=scheme, limit=LISTED)
+
+    def revoke(self, link_id: str | None = None, maker: str | None = None, scheme: str | None = None) -> list[str]:
+        """End the links that fit, and give their ids."""
+        with self._storage.transaction() as statements:
+            return [row["id"] for row in statements.rows(REVOKE, id=link_id, maker=maker, scheme=scheme)]
+
+    def left(self, place: Mapping[str, Any]) -> bool:
+        """Whether a counted link may be used once more, or may go on with what it opened."""
+        rows = self._storage.rows(LEFT, **place, again=AGAIN)
+        return bool(rows and rows[0]["left"])
+
+    def book(self, place: Mapping[str, Any], *, opening: bool) -> bool:
+        """Count one use, unless it goes on with what was opened; False if none is left."""
+        with self._storage.transaction() as statements:
+            if not opening and statements.rows(OPENED, **place, again=AGAIN)[0]["opened"]:
+                return True
+            # One statement finds and takes what is left: two at once wait for each other at the row.
+            return bool(statements.rows(BOOK, **place))
+
+    def prune(self, days: int) -> int:
+        """Delete links that ended so many days ago, and give their number."""
+        with self._storage.transaction() as statements:
+            return len(
+                statements.rows(
+                    "DELETE FROM plugin_links WHERE expires < now() - make_interval(days => :days) RETURNING id",
+                    days=days,
+                )
+            )
+
+
+# --- Hooks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Links:
+    """The plugin. ``cache``: seconds for which a link is believed once looked up; a revocation takes as long."""
+
+    keys: Keys
+    longest: timedelta = timedelta(days=7)
+    cache: float = 5.0
+    table: Table = field(init=False, repr=False)
+    recall: Callable[[Principal, datetime], Principal | None] = field(init=False, repr=False)
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Take the storage, and the way to ask who a maker is now."""
+        self.table = Table(services.storage, self.cache)
+        self.recall = services.recall
+
+    @hookimpl
+    def challenge(self) -> Sequence[Challenge]:
+        """Describe the parameter; it is no answer to a 401."""
+        return [CHALLENGE]
+
+    @hookimpl
+    def authenticate(self, request: Request) -> Principal | None:
+        """Recognise a link: who asks is its maker, as he is now, for this download only. Raises BadCredentials."""
+        text = request.query.get(PARAMETER)
+        if text is None:
+            return None
+        link = read(text)
+        self.keys.verify(link)
+        kept, now = self.table.find(link.id), datetime.now(UTC)
+        check_time(kept.limits.expires, now)
+        if kept.revoked:
+            raise BadCredentials("The link was revoked.", code="LinkRevoked")
+        if request.method not in ("GET", "HEAD"):
+            raise BadCredentials("The link is good for downloads only.", code="LinkElsewhere")
+        check_address(kept.limits.networks, request.address)
+        places = [check_place(kept.limits.place, request.path), *_narrowed(link.caveats, request, now)]
+        claims = {"link": kept.id, "places": tuple(places), "address": request.address, "counted": kept.counted}
+        maker = self._now(kept)
+        scopes = frozenset(scope for scope in ("read", "download") if maker.may(scope))
+        return Principal(maker.id, maker.groups, SCHEME, scopes, claims)
+
+    def _now(self, kept: Kept) -> Principal:
+        """Say who the maker is now."""
+        try:
+            maker = self.recall(kept.maker, kept.made)
+        except BadCredentials:
+            maker = None
+        if maker is None or maker.anonymous or maker.id != kept.maker.id:
+            raise BadCredentials("The credentials that made this link have ended.", code="LinkEnded")
+        return maker
+
+    @hookimpl
+    def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
+        """Deny what the link was not made for, and a counted link that is used up."""
+        if principal.scheme != SCHEME:
+            return None
+        if not all(place.covers(asset) for place in principal.claims["places"]):
+            return Decision.deny("another asset than the link's", detail="The link is not good for this asset.")
+        if not principal.claims["counted"]:
+            return None
+        if not self.table.left(_use(principal, asset)):
+            return _used_up()
+        return Decision.remark("counted link", counted=True)
+
+    @hookimpl
+    def charge(self, principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
+        """Count the use of a link that is counted, or deny."""
+        if principal.scheme != SCHEME or not principal.claims["counted"]:
+            return None
+        return None if self.table.book(_use(principal, asset), opening=portion.opening) else _used_up()
+
+    # --- Addresses ---------------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def extend_api(self) -> Sequence[Endpoint]:
+        """Add the addresses where links are made, narrowed, listed and revoked."""
+        one, few = "/links/{linkId}", (400, 403)
+        return [
+            Endpoint("POST", "/links", self.make, "Make a download link.", LINK, WISH, 201, few),
+            Endpoint("POST", "/links/narrowed", self.narrow, "Narrow a download link.", NARROWED, NARROWING),
+            Endpoint("GET", "/links", self.show, "List the download links that you made.", LINKS),
+            Endpoint("DELETE", "/links", self.end_all, "Revoke all download links that you made.", REVOKED),
+            Endpoint("DELETE", one, self.end, "Revoke a download link.", REVOKED, statuses=(404,)),
+        ]
+
+    def make(self, call: Call) -> Answer:
+        """Make a link. Raises Refused, BadDocument."""
+        _check_maker(call.principal)
+        wanted, now = wish(call.body, call.base_url, self.longest), datetime.now(UTC)
+        row = self.table.add(call.principal, wanted, now)
+        link = str(self.keys.issue(row["id"]))
+        body = {**_described(row), "link": link, "href": f"{wanted.href}?{PARAMETER}={link}"}
+        return Answer(body, 201, {"Cache-Control": "no-store"})
+
+    def narrow(self, call: Call) -> Answer:
+        """Narrow a link. It is not asked whether it is genuine: nothing is learnt that its holder cannot work out."""
+        text, href, further = narrowing(call.body, call.base_url, datetime.now(UTC))
+        try:
+            narrowed = str(read(text).narrowed(further))
+            read(narrowed)
+        except (BadCredentials, ValueError) as error:
+            raise BadDocument("/link", "not a link, or one that has been narrowed too often") from error
+        body = {"link": narrowed, **({"href": f"{href}?{PARAMETER}={narrowed}"} if href else {})}
+        return Answer(body, headers={"Cache-Control": "no-store"})
+
+    def show(self, call: Call) -> Answer:
+        """List the maker's links. Raises Refused."""
+        maker = _known(call.principal)
+        rows = self.table.all(maker.id, maker.scheme)
+        return Answer({"links": [_described(row) for row in rows]}, headers={"Cache-Control": "no-store"})
+
+    def end(self, call: Call) -> Answer:
+        """Revoke one link. Raises Refused, NotFound."""
+        maker = _known(call.principal)
+        ended = self.table.revoke(call.values["linkId"], maker.id, maker.scheme)
+        if not ended:
+            raise NotFound("You have made no such link, or it has ended already.")
+        return Answer({"revoked": ended})
+
+    def end_all(self, call: Call) -> Answer:
+        """Revoke all links of who asks. Raises Refused."""
+        maker = _known(call.principal)
+        return Answer({"revoked": self.table.revoke(None, maker.id, maker.scheme)})
+
+    @hookimpl
+    def extend_cli(self) -> Sequence[click.Command]:
+        """Add ``stacflask links``."""
+        group = click.Group(
+            "links",
+            commands=[make_key, list_links, revoke_links, prune_links],
+            help="List and revoke download links, and make keys that sign them.",
+            context_settings={"obj": self},
+        )
+        return [group]
+
+
+def _narrowed(given: Sequence[str], request: Request, now: datetime) -> list[Place]:
+    """Check what the holders of a link added, and give the places they named. Raises BadCredentials."""
+    try:
+        found = [check(caveat, request.path, request.address, now) for caveat in given]
+    except ValueError:
+        raise wrong() from None
+    return [place for place in found if place is not None]
+
+
+def _use(principal: Principal, asset: Asset) -> dict[str, Any]:
+    """Say what is used where: ranges that follow an opening are told by it."""
+    return {
+        "link": principal.claims["link"],
+        "collection": asset.collection,
+        "item": asset.item or "",
+        "asset": f"{asset.key}/{asset.path}" if asset.path else asset.key,
+        "address": principal.claims["address"],
+    }
+
+
+def _used_up() -> Decision:
+    return Decision.deny("link used up", detail="The link has been used as often as it may be.", code="LinkUsedUp")
+
+
+def _known(principal: Principal) -> Principal:
+    if principal.anonymous:
+        _refuse("nobody makes no links", "", anonymous=True)
+    return principal
+
+
+def _check_maker(principal: Principal) -> None:
+    """Raise Refused for who cannot make links."""
+    _known(principal)
+    if not principal.reference:
+        _refuse("credentials that cannot be recalled", "With credentials of this kind no links can be made.")
+    if not (principal.may("read") and principal.may("download")):
+        _refuse("the credential lacks scope download", "Your credential is not meant for downloads.")
+
+
+def _refuse(reason: str, detail: str, *, anonymous: bool = False) -> NoReturn:
+    raise Refused(Decision.deny(reason, detail=detail or None), anonymous=anonymous)
+
+
+def _described(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a link without giving it."""
+    state = "revoked" if row["revoked"] else "expired" if row["expires"] <= datetime.now(UTC) else "valid"
+    used_up = row["downloads"] is not None and row["used"] >= row["downloads"]
+    return {
+        "id": row["id"],
+        "path": row["path"],
+        "state": "used up" if state == "valid" and used_up else state,
+        "made": _written(row["made"]),
+        "expires": _written(row["expires"]),
+        "addresses": list(row["addresses"]),
+        "downloads": row["downloads"],
+        "used": row["used"] if row["downloads"] is not None else None,
+        "note": row["note"],
+    }
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_TEXT = {"type": "string"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_COUNT = {"type": "integer", "minimum": 1}
+_HREF = {
+    **_TEXT,
+    "description": "Address of a collection, an item or a download, whole or as a path; all below it is meant.",
+}
+_LIFETIME = {**_COUNT, "nullable": True, "description": "Seconds; more than the deployment allows is clamped."}
+_ADDRESSES = {
+    "type": "array",
+    "nullable": True,
+    "items": _TEXT,
+    "maxItems": MOST_NETWORKS,
+    "description": "Addresses or networks (CIDR) from which it may be used; none: from everywhere.",
+}
+WISH = {
+    "type": "object",
+    "required": ["href"],
+    "additionalProperties": False,
+    "properties": {
+        "href": _HREF,
+        "lifetime": _LIFETIME,
+        "addresses": _ADDRESSES,
+        "downloads": {**_COUNT, "nullable": True, "description": "How many downloads at most; none: not counted."},
+        "note": {**_TEXT, "nullable": True, "maxLength": 500, "description": "What it is for."},
+    },
+}
+NARROWING = {
+    "type": "object",
+    "required": ["link"],
+    "additionalProperties": False,
+    "properties": {"link": _TEXT, "href": _HREF, "lifetime": _LIFETIME, "addresses": _ADDRESSES},
+}
+NARROWED = {"type": "object", "required": ["link"], "properties": {"link": _TEXT, "href": _TEXT}}
+_KEPT = {
+    "id": _TEXT,
+    "path": {**_TEXT, "description": "What it opens, and all below."},
+    "state": {**_TEXT, "enum": ["valid", "expired", "revoked", "used up"]},
+    "made": _MOMENT,
+    "expires": _MOMENT,
+    "addresses": {"type": "array", "items": _TEXT},
+    "downloads": {"type": "integer", "nullable": True},
+    "used": {"type": "integer", "nullable": True, "description": "How often; null where it is not counted."},
+    "note": {**_TEXT, "nullable": True},
+}
+LINK = {
+    "type": "object",
+    "required": [*_KEPT, "link", "href"],
+    "properties": {
+        **_KEPT,
+        "link": {**_TEXT, "description": "The link itself; it is shown this once."},
+        "href": {**_TEXT, "description": "The address that needs no headers."},
+    },
+}
+LINKS = {
+    "type": "object",
+    "required": ["links"],
+    "properties": {"links": {"type": "array", "items": {"type": "object", "properties": _KEPT}}},
+}
+REVOKED = {"type": "object", "required": ["revoked"], "properties": {"revoked": {"type": "array", "items": _TEXT}}}
+
+
+# --- Commands --------------------------------------------------------------------------------------------------------
+
+
+@click.command("key")
+@click.argument("name", required=False)
+def make_key(name: str | None) -> None:
+    """Make a key for STACFLASK_LINKS_KEYS. Put it first; take the old one away when its links have ended."""
+    name = name or f"k{datetime.now(UTC):%Y%m%d}"
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+        raise click.BadParameter("expected up to 32 letters, digits, '_' and '-'")
+    click.echo(f"{name}:{secrets.token_urlsafe(32)}")
+
+
+@click.command("list")
+@click.option("--maker", help="Only the links of this principal.")
+@click.pass_obj
+def list_links(plugin: Links, /, maker: str | None) -> None:
+    """List the newest links; never the links themselves."""
+    layout = "{:<16}  {:<20}  {:<8}  {:<20}  {:<11}  {:<40}  {}".format
+    click.echo(layout("ID", "MAKER", "STATE", "EXPIRES", "USED", "OPENS", "NOTE"))
+    for row in plugin.table.all(maker):
+        shown = _described(row)
+        used = "-" if row["downloads"] is None else f"{row['used']}/{row['downloads']}"
+        click.echo(
+            layout(row["id"], row["maker"], shown["state"], shown["expires"], used, row["path"], row["note"] or "")
+        )
+
+
+@click.command("revoke")
+@click.argument("link_id", metavar="[ID]", required=False)
+@click.option("--maker", help="All links of this principal.")
+@click.pass_obj
+def revoke_links(plugin: Links, /, link_id: str | None, maker: str | None) -> None:
+    """End the link ID, or all of a maker. Running servers notice within the seconds of STACFLASK_LINKS_CACHE."""
+    if (link_id is None) == (maker is None):
+        raise click.UsageError("say an id, or --maker")
+    ended = plugin.table.revoke(link_id, maker)
+    if not ended:
+        raise click.ClickException("there is no such link in force")
+    click.echo(f"revoked {len(ended)}", err=True)
+
+
+@click.command("prune")
+@click.pass_obj
+def prune_links(plugin: Links, /) -> None:
+    """Delete what is kept of links that ended thirty days ago."""
+    click.echo(f"deleted {plugin.table.prune(KEPT)} rows", err=True)
