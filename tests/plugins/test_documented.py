@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
+from plugins._oidc_settings import VARIABLE, Introspection, Issuer
 from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
 from plugins.licence import Licences
@@ -16,11 +17,13 @@ ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "plugins.md").read_text()
 PLUGINS = ("api_keys", "collection_groups", "licence", "links", "quota")
 LINKS: Links = create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
+IDENTITY = (ROOT / "docs" / "identity.md").read_text()
 VARIABLES = [
     name
     for plugin in PLUGINS
     for name in re.findall(r'"(STACFLASK_\w+)"', (ROOT / "plugins" / f"{plugin}.py").read_text())
 ]
+VARIABLES.append(VARIABLE)
 COMMANDS = [
     f"{group.name} {command}"
     for plugin in (ApiKeys(), CollectionGroups(), Licences(), LINKS, Quota())
@@ -47,3 +50,9 @@ def test_each_command_is_shown(command: str) -> None:
 def test_each_address_is_documented(endpoint: str) -> None:
     """Every address that a plugin adds is told."""
     assert f"`{endpoint}`" in DOCS
+
+
+@pytest.mark.parametrize("member", [*Issuer.__struct_fields__, *Introspection.__struct_fields__])
+def test_each_word_on_providers_is_documented(member: str) -> None:
+    """Every member of the setting that describes OpenID providers is told."""
+    assert f"| `{member}` |" in IDENTITY

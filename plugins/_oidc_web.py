@@ -1,0 +1,116 @@
+"""Asking an OpenID provider: in bounded time, for a bounded answer, and nobody but whom the operator trusts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote_plus
+
+import msgspec
+import requests
+
+from plugins._oidc_settings import is_safe
+from stacflask import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugins._oidc_settings import Provider
+
+LARGEST = 1 << 20  # bytes
+CHUNK = 1 << 14
+DISCOVERY = "/.well-known/openid-configuration"
+
+log = logging.getLogger(__name__)
+
+
+class Declined(Exception):
+    """The provider answered, with an error of its own (RFC 6749, 5.2); its word for it."""
+
+
+class Web:
+    """One provider, as far as it can be asked. Whatever goes wrong is ``Unavailable``, and is logged."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._session = requests.Session()
+        # Uncompressed, so that what is counted is what there is.
+        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        if provider.said.ca_file:
+            self._session.verify = provider.said.ca_file
+
+    def discover(self) -> dict[str, Any]:
+        """Fetch what the provider says of itself, which must be itself. Raises Unavailable."""
+        issuer = self._provider.said.issuer
+        url = issuer.rstrip("/") + DISCOVERY
+        document = self.get(url)
+        if document.get("issuer") != issuer:
+            self._fail(url, f"it says it is {document.get('issuer')!r}, not {issuer!r}")
+        return document
+
+    def endpoint(self, document: Mapping[str, Any], name: str) -> str:
+        """Give one of its addresses from what it says of itself. Raises Unavailable."""
+        url = document.get(name)
+        if not isinstance(url, str) or not is_safe(url, local=self._provider.local):
+            self._fail(self._provider.said.issuer, f"it has no {name} that can be asked: {url!r}")
+        return url
+
+    def get(self, url: str, token: str | None = None) -> dict[str, Any]:
+        """Fetch a JSON object, with a bearer token where one is given. Raises Unavailable, Declined."""
+        return self._ask("GET", url, headers={"Authorization": f"Bearer {token}"} if token else {})
+
+    def post(self, url: str, form: Mapping[str, str], credentials: tuple[str, str] | None) -> dict[str, Any]:
+        """Send a form, and read a JSON object. Raises Unavailable, Declined."""
+        return self._ask("POST", url, data=form, auth=credentials)
+
+    def _ask(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        # Without a word on credentials, requests would look for some in ~/.netrc.
+        more["auth"] = more.get("auth") or _as_it_is
+        timeout = self._provider.said.timeout
+        until = time.monotonic() + timeout
+        try:
+            with self._session.request(
+                method, url, timeout=timeout, stream=True, allow_redirects=False, **more
+            ) as answer:
+                return self._read(url, answer, until)
+        except (requests.RequestException, OSError) as error:
+            self._fail(url, str(error))
+
+    def _read(self, url: str, answer: requests.Response, until: float) -> dict[str, Any]:
+        body = b""
+        for chunk in answer.iter_content(CHUNK):
+            body += chunk
+            if len(body) > LARGEST or time.monotonic() > until:
+                self._fail(url, "its answer is too long, or takes too long")
+        document = _parsed(body)
+        if answer.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            log.warning("%s declined: %s %s", url, answer.status_code, (document or {}).get("error"))
+            raise Declined(str((document or {}).get("error", "")))
+        if answer.status_code != HTTPStatus.OK or document is None:
+            # Redirects too: whoever could bend one could have any address asked from here.
+            self._fail(url, f"it answered {answer.status_code}, and no JSON object that could be used")
+        return document
+
+    def _fail(self, url: str, problem: str) -> NoReturn:
+        log.error("identity provider %s, asked at %s: %s", self._provider.name, url, problem)
+        raise Unavailable("The identity provider cannot be asked now.", code="IdentityProviderUnavailable")
+
+
+def basic(client_id: str, secret: str) -> tuple[str, str] | None:
+    """Give a client's credentials for HTTP Basic (RFC 6749, 2.3.1), or None for a client without a secret."""
+    return (quote_plus(client_id), quote_plus(secret)) if secret else None
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _parsed(body: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
