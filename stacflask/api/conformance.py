@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 STAC = "https://api.stacspec.org/v1.0.0"
+STAC_1_1 = "https://api.stacspec.org/v1.1.0"
 FILTER = "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf"
 CQL2 = "http://www.opengis.net/spec/cql2/1.0/conf"
 FEATURES = "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf"
@@ -16,6 +17,10 @@ ALWAYS = (
     f"{FEATURES}/core",
     f"{FEATURES}/geojson",
     f"{FEATURES}/oas30",
+)
+SEARCHES = (
+    *(f"{STAC}/{where}#{what}" for where in ("item-search", "ogcapi-features") for what in ("fields", "query", "sort")),
+    *(f"{STAC_1_1}/{where}#sort" for where in ("item-search", "ogcapi-features")),
 )
 FILTERS = (
     f"{STAC}/item-search#filter",
@@ -47,4 +52,4 @@ WRITABLE = (
 
 def classes(*, writable: bool) -> list[str]:
     """Give the classes that this deployment holds to."""
-    return sorted(ALWAYS + FILTERS + (WRITABLE if writable else ()))
+    return sorted(ALWAYS + SEARCHES + FILTERS + (WRITABLE if writable else ()))

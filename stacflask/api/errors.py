@@ -133,7 +133,7 @@ def _flat(messages: Any, path: tuple[str, ...] = ()) -> list[str]:
     if isinstance(messages, dict):
         return [line for key, inner in messages.items() for line in _flat(inner, (*path, str(key)))]
     text = " ".join(str(message) for message in messages) if isinstance(messages, list) else str(messages)
-    name = ".".join(part for part in path if part not in ("query", "json", "_schema"))
+    name = ".".join(part for part in path[1:] if part != "_schema")
     return [f"{name}: {text}" if name else text]
 
 

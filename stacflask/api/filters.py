@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from stacflask.api import bodies
 from stacflask.catalog import cql2
+from stacflask.catalog.cql2 import Part
 from stacflask.errors import BadDocument, BadQuery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stacflask.values import Cql2
 
 TEXT, JSON = "cql2-text", "cql2-json"
@@ -42,6 +45,13 @@ def expression(value: Any, language: str) -> Cql2:
             raise BadQuery("filter", f"expected a text, because filter-lang is {TEXT}")
         return cql2.parse(value)
     return cast("Cql2", _decoded(value) if isinstance(value, str) else value)
+
+
+def together(conditions: Sequence[Cql2]) -> Cql2:
+    """Give the condition that all of these hold."""
+    if len(conditions) == 1:
+        return conditions[0]
+    return {"op": "and", "args": [Part(one, "filter") if type(one) is dict else one for one in conditions]}
 
 
 def _decoded(text: str) -> Any:

@@ -10,12 +10,11 @@ from stacflask.api import address, paging, render
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
 from stacflask.api.render import GEOJSON
-from stacflask.api.schemas import ItemsQuery
+from stacflask.api.schemas import ItemSearch, ItemsQuery
 
 if TYPE_CHECKING:
     from flask import Response
 
-    from stacflask.values import ItemQuery
 
 bp = Blueprint("items", __name__, description="Items of a collection")
 
@@ -23,7 +22,7 @@ bp = Blueprint("items", __name__, description="Items of a collection")
 @bp.route("/collections/<collection_id>/items")
 @bp.takes(ItemsQuery)
 @bp.describes(404, _200=answer("A page of items.", "ItemCollection", GEOJSON))
-def list_items(query: ItemQuery, collection_id: str) -> Response:
+def list_items(query: ItemSearch, collection_id: str) -> Response:
     """List a collection's items, newest first."""
     page = current.catalog().search(replace(query, collections=(collection_id,)), current.restriction())
     if not page.records:
@@ -35,7 +34,7 @@ def list_items(query: ItemQuery, collection_id: str) -> Response:
         render.link("collection", address.collection_url(collection_id)),
         *paging.links(page),
     ]
-    return render.item_collection(page, links)
+    return render.item_collection(page, links, query.fields)
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>")

@@ -19,6 +19,8 @@ INSTANT: Schema = {**TEXT, "format": "date-time"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 OBJECT: Schema = {"type": "object"}
 TYPES = array({**TEXT, "enum": ["string", "number", "integer", "datetime", "geometry", "boolean"]})
+SCALAR: Schema = {"anyOf": [TEXT, NUMBER, {"type": "boolean"}], "nullable": True}
+ORDERED: Schema = {"anyOf": [TEXT, NUMBER]}
 POSITION = array(NUMBER, minItems=2, maxItems=3)
 RING = array(POSITION, minItems=4)
 BBOX: Schema = {
@@ -174,6 +176,40 @@ SCHEMAS: dict[str, Schema] = {
     "Cql2IntervalEnd": {
         "anyOf": [TEXT, obj(["property"], property=TEXT), ref("Cql2Operation")],
         "description": "A date or a time as text, .. for an open end, a property, or a function.",
+    },
+    "Query": {
+        "type": "object",
+        "additionalProperties": {"anyOf": [TEXT, NUMBER, {"type": "boolean"}, ref("Comparisons")]},
+        "description": "For each property a value to be equal to, or operators with what to compare with.",
+        "example": {"eo:cloud_cover": {"gte": 0, "lt": 10}, "platform": {"startsWith": "fenlark"}},
+    },
+    "Comparisons": {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "eq": {**SCALAR, "description": "Equal; strings without regard to case. null: it is not there."},
+            "neq": {**SCALAR, "description": "There, and not equal. null: it is there."},
+            "lt": ORDERED,
+            "lte": ORDERED,
+            "gt": ORDERED,
+            "gte": ORDERED,
+            "startsWith": {**TEXT, "description": "Without regard to case."},
+            "endsWith": {**TEXT, "description": "Without regard to case."},
+            "contains": {**TEXT, "description": "Without regard to case."},
+            "in": array({"anyOf": [TEXT, NUMBER, {"type": "boolean"}]}),
+        },
+    },
+    "SortBy": array(
+        obj(["field"], field={**TEXT, "minLength": 1}, direction={**TEXT, "enum": ["asc", "desc"], "default": "asc"}),
+        minItems=1,
+        example=[{"field": "properties.eo:cloud_cover", "direction": "asc"}],
+    ),
+    "Fields": {
+        **obj([], include=maybe(array(TEXT)), exclude=maybe(array(TEXT))),
+        "additionalProperties": False,
+        "description": "Paths of members to show and to leave out; the longer path decides, and what is included wins.",
+        "example": {"include": ["id", "properties.eo:cloud_cover"], "exclude": ["geometry"]},
     },
     "Functions": obj(["functions"], functions=array(ref("Function"))),
     "Function": obj(

@@ -21,44 +21,49 @@ _FLAT, _TALL = 4, 6
 _LONGITUDE, _LATITUDE = 180, 90
 
 
+def expected(what: str) -> ValueError:
+    """Give the complaint that something else was expected."""
+    return ValueError(f"expected {what}")
+
+
 def limit(value: Any) -> int:
     """Read a page's size: what is above the maximum is clamped, what is below 1 an error."""
     if not _is_number(value) or value != value // 1:
-        raise ValueError("expected a whole number")
+        raise expected("a whole number")
     if value < 1:
-        raise ValueError("expected 1 or more")
+        raise expected("1 or more")
     return min(int(value), current.settings().max_limit)
 
 
 def limit_text(text: str) -> int:
     """Read a page's size from digits."""
     if not _WHOLE.fullmatch(text):
-        raise ValueError("expected a whole number")
+        raise expected("a whole number")
     return limit(int(text))
 
 
 def token(value: Any) -> str:
     """Read a page's token; what is in it is the catalogue's business."""
     if not isinstance(value, str):
-        raise ValueError("expected a text")  # noqa: TRY004 - a ValueError is what makes an answer
+        raise expected("a text")
     return value
 
 
 def bbox(value: Any) -> tuple[float, ...]:
     """Read an array of 4 or 6 numbers."""
     if not isinstance(value, list) or not all(map(_is_number, value)):
-        raise ValueError("expected an array of 4 or 6 numbers")
+        raise expected("an array of 4 or 6 numbers")
     try:
         return _checked(tuple(map(float, value)))
     except OverflowError as error:
-        raise ValueError("expected finite numbers") from error
+        raise expected("finite numbers") from error
 
 
 def bbox_text(text: str) -> tuple[float, ...]:
     """Read 4 or 6 numbers with commas between them."""
     numbers = text.split(",")
     if not all(map(_NUMBER.fullmatch, numbers)):
-        raise ValueError("expected 4 or 6 numbers with commas between them, without brackets")
+        raise expected("4 or 6 numbers with commas between them, without brackets")
     return _checked(tuple(map(float, numbers)))
 
 
@@ -70,7 +75,7 @@ def _checked(box: tuple[float, ...]) -> tuple[float, ...]:
     if len(box) not in (_FLAT, _TALL):
         raise ValueError(f"expected 4 or 6 numbers, not {len(box)}")
     if not all(abs(number) < float("inf") for number in box):
-        raise ValueError("expected finite numbers")
+        raise expected("finite numbers")
     half = len(box) // 2
     (west, south), (east, north) = box[:2], box[half : half + 2]
     if max(abs(west), abs(east)) > _LONGITUDE:
@@ -87,7 +92,7 @@ def _checked(box: tuple[float, ...]) -> tuple[float, ...]:
 def interval(value: Any) -> Interval:
     """Read an instant or an interval."""
     if not isinstance(value, str):
-        raise ValueError("expected a text: an instant or an interval")  # noqa: TRY004
+        raise expected("a text: an instant or an interval")
     return parse_interval(value)
 
 
@@ -112,7 +117,7 @@ def geometry_text(text: str) -> Document:
 def names(value: Any) -> tuple[str, ...]:
     """Read an array of ids."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValueError("expected an array of ids")
+        raise expected("an array of ids")
     if any("\0" in name for name in value):
         raise ValueError("an id holds no NUL")
     return tuple(value)

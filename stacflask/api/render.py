@@ -16,6 +16,7 @@ from stacflask.catalog import documents
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from stacflask.api.fields import Fields
     from stacflask.values import Page, Record
 
 JSON = "application/json"
@@ -139,9 +140,10 @@ def _uncoded(tag: str) -> str:
     return tag.removesuffix(CODED)
 
 
-def item_collection(page: Page, links: Sequence[Link]) -> Response:
-    """Answer with a page of items (a GeoJSON FeatureCollection)."""
-    features = b",".join(map(item, page.records))
+def item_collection(page: Page, links: Sequence[Link], fields: Fields | None = None) -> Response:
+    """Answer with a page of items (a GeoJSON FeatureCollection), or with those fields of them."""
+    rendered = map(item, page.records)
+    features = b",".join(rendered if fields is None else map(fields.of, rendered))
     body = b'{"type":"FeatureCollection","features":[%b],"links":%b,"numberReturned":%d}' % (
         features,
         orjson.dumps(links),

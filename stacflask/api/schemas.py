@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, pre_load, validates_schema
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, post_load, pre_load, validates_schema
+from marshmallow.fields import Field
 from webargs.flaskparser import FlaskParser
 
 from stacflask import current
-from stacflask.api import bodies, filters, readers
+from stacflask.api import bodies, comparisons, fields, filters, readers, sorting
 from stacflask.api.models import BBOX
 from stacflask.api.openapi import TEXT, array, maybe, obj, query, ref
 from stacflask.errors import BadQuery
@@ -41,7 +43,7 @@ class Parser(FlaskParser):
         return super().load_querystring(req, schema)
 
 
-class Read(fields.Field[Any]):
+class Read(Field[Any]):
     """A parameter that is read by a function, whose ValueError is the complaint; what it means, and how it looks."""
 
     def __init__(self, read: Callable[[Any], Any], text: str, schema: Description, data_key: str | None = None) -> None:
@@ -67,10 +69,15 @@ COLLECTIONS = "Only items of these collections."
 FILTER = "A condition in CQL2."
 LANGUAGE = "The language of filter: by GET cql2-text unless said, by POST cql2-json."
 CRS = "The reference system of the geometries in filter, of which there is one."
+QUERY = "Comparisons by property: eq, neq, lt, lte, gt, gte, startsWith, endsWith, contains, in. All must hold."
+SORT = "Names to sort by, each with - in front for descending; what has no value comes last."
+FIELDS = "Members to show, by their paths, or with - in front to leave out; with none, the usual ones of an item."
 ONE_OR_MORE = {"type": "integer", "minimum": 1}
 MOMENTS = {**TEXT, "minLength": 1, "example": "2024-01-01T00:00:00Z/.."}
 NAMES = array(TEXT)
 FILTER_TEXT = {**TEXT, "example": "eo:cloud_cover < 10 AND platform = 'fenlark-2a'"}
+SORT_TEXT = array(TEXT, minItems=1, example=["-properties.eo:cloud_cover", "id"])
+FIELDS_TEXT = array(TEXT, example=["id", "properties.eo:cloud_cover", "-geometry"])
 LANGUAGES = {**TEXT, "enum": list(filters.LANGUAGES)}
 SYSTEMS = {**TEXT, "enum": [filters.CRS84]}
 
@@ -87,6 +94,13 @@ class PageQuery(Schema):
         unknown = EXCLUDE
 
 
+@dataclass(frozen=True, slots=True)
+class ItemSearch(ItemQuery):
+    """What is asked of the catalogue, and what of it is to be shown."""
+
+    fields: fields.Fields | None = None
+
+
 class ItemsQuery(PageQuery):
     """GET of a collection's items."""
 
@@ -97,17 +111,26 @@ class ItemsQuery(PageQuery):
     filter = Read(filters.given, FILTER, FILTER_TEXT)
     filter_lang = Read(filters.language, LANGUAGE, LANGUAGES, data_key="filter-lang")
     filter_crs = Read(filters.crs, CRS, SYSTEMS, data_key="filter-crs")
+    query = Read(comparisons.comparisons_text, QUERY, ref("Query"))
+    sortby = Read(sorting.sort_text, SORT, SORT_TEXT)
+    shown = Read(fields.item_fields_text, FIELDS, FIELDS_TEXT, data_key="fields")
 
     @post_load
-    def query(self, data: dict[str, Any], **_: Any) -> ItemQuery:
+    def search(self, data: dict[str, Any], **_: Any) -> ItemSearch:
         """Make the catalogue's query."""
-        data.pop("filter_crs", None)
-        language = data.pop("filter_lang", self.language)
-        if "filter" in data:
-            data["filter"] = filters.expression(data["filter"], language)
-        named = {"datetime": "interval"}
-        given = {named.get(name, name): value for name, value in data.items()}
-        return ItemQuery(**{"limit": current.settings().default_limit, **given})
+        named = {"datetime": "interval", "sortby": "sort", "shown": "fields"}
+        given = {named.get(name, name): value for name, value in _with_condition(data, self.language).items()}
+        return ItemSearch(**{"limit": current.settings().default_limit, **given})
+
+
+def _with_condition(data: dict[str, Any], language: str) -> dict[str, Any]:
+    """Give the words with all that is said in CQL2, or in what becomes CQL2, as one ``filter``."""
+    apart = {"filter", "filter_lang", "filter_crs", "query"}
+    rest = {name: value for name, value in data.items() if name not in apart}
+    conditions = list(data.get("query", ()))
+    if "filter" in data:
+        conditions.insert(0, filters.expression(data["filter"], data.get("filter_lang", language)))
+    return {**rest, "filter": filters.together(conditions)} if conditions else rest
 
 
 class SearchQuery(ItemsQuery):
@@ -134,6 +157,9 @@ class SearchBody(SearchQuery):
     intersects = Read(readers.geometry, SHAPE, ref("Geometry"))
     ids = Read(readers.names, IDS, NAMES)
     collections = Read(readers.names, COLLECTIONS, NAMES)
+    query = Read(comparisons.comparisons, QUERY, ref("Query"))
+    sortby = Read(sorting.sort, SORT, ref("SortBy"))
+    shown = Read(fields.item_fields, FIELDS, ref("Fields"), data_key="fields")
     filter = Read(filters.given, FILTER, {"anyOf": [ref("Cql2"), FILTER_TEXT]})
 
     def load(self, data: Any, **kwargs: Any) -> Any:
@@ -143,8 +169,9 @@ class SearchBody(SearchQuery):
 
     @pre_load
     def given(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Take a null as not said, as many clients mean it."""
-        return {name: value for name, value in data.items() if value is not None}
+        """Take a null as not said, as many clients mean it; of fields, it means the usual ones."""
+        said = {name: value for name, value in data.items() if value is not None}
+        return {**said, "fields": {}} if "fields" in data and data["fields"] is None else said
 
 
 # --- Their description -----------------------------------------------------------------------------------------------

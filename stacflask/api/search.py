@@ -9,12 +9,11 @@ from stacflask.api import address, paging, render
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import answer
 from stacflask.api.render import GEOJSON
-from stacflask.api.schemas import SearchBody, SearchQuery
+from stacflask.api.schemas import ItemSearch, SearchBody, SearchQuery
 
 if TYPE_CHECKING:
     from flask import Response
 
-    from stacflask.values import ItemQuery
 
 bp = Blueprint("search", __name__, description="Search for items across collections")
 
@@ -24,7 +23,7 @@ FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
 @bp.route("/search", methods=["GET"])
 @bp.takes(SearchQuery)
 @bp.describes(_200=FOUND)
-def search_by_get(query: ItemQuery) -> Response:
+def search_by_get(query: ItemSearch) -> Response:
     """Find items."""
     return _search(query)
 
@@ -32,12 +31,12 @@ def search_by_get(query: ItemQuery) -> Response:
 @bp.route("/search", methods=["POST"])
 @bp.takes_posted(SearchBody)
 @bp.describes(413, 415, _200=FOUND)
-def search_by_post(query: ItemQuery) -> Response:
+def search_by_post(query: ItemSearch) -> Response:
     """Find items; as GET does, with the parameters as JSON."""
     return _search(query)
 
 
-def _search(query: ItemQuery) -> Response:
+def _search(query: ItemSearch) -> Response:
     page = current.catalog().search(query, current.restriction())
     links = [render.root_link(), render.link("self", address.asked_url(), GEOJSON), *paging.links(page)]
-    return render.item_collection(page, links)
+    return render.item_collection(page, links, query.fields)

@@ -17,7 +17,7 @@ from stacflask.testing import an_item
 Client = Any
 Operation = tuple[str, str, dict[str, Any]]
 PLAIN = {"Accept-Encoding": "identity"}
-FILTER = {"filter", "filter-lang", "filter-crs"}
+EXTENSIONS = {"filter", "filter-lang", "filter-crs", "query", "sortby", "fields"}
 METHODS = {"get", "put", "post", "delete", "patch"}
 
 
@@ -149,7 +149,7 @@ def test_searches_have_their_words(description: dict[str, Any]) -> None:
     """GET's parameters and POST's members are the same words."""
     search = description["paths"]["/search"]
     words = {parameter["name"] for parameter in search["get"]["parameters"]}
-    assert words == {"bbox", "intersects", "datetime", "ids", "collections", "limit", "token", *FILTER}
+    assert words == {"bbox", "intersects", "datetime", "ids", "collections", "limit", "token", *EXTENSIONS}
     body = search["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["$ref"].endswith("/SearchBody")
     assert description["components"]["schemas"]["SearchBody"]["properties"].keys() == words

@@ -31,6 +31,17 @@ class Node(dict[str, object]):
         self.position = position
 
 
+class Part(dict[str, object]):
+    """An expression within a larger one that whoever asks has never seen: they know it by another parameter and way."""
+
+    __slots__ = ("parameter", "pointer")
+
+    def __init__(self, members: dict[str, object], parameter: str, pointer: str = "") -> None:
+        super().__init__(members)
+        self.parameter = parameter
+        self.pointer = pointer
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where in an expression we are: the way down the JSON, or the position in the text that it was made from.
@@ -48,10 +59,12 @@ class Place:
         return Place(self.parameter, self.pointer + "".join(map(step, keys)), self.position, self.depth + deeper)
 
     def of(self, node: object) -> Place:
-        """Give the same place, known better where ``node`` was made from text."""
-        if not isinstance(node, Node):
-            return self
-        return Place(self.parameter, self.pointer, node.position, self.depth)
+        """Give the same place, known better where ``node`` was made from text or is a part."""
+        if isinstance(node, Node):
+            return Place(self.parameter, self.pointer, node.position, self.depth)
+        if isinstance(node, Part):
+            return Place(node.parameter, node.pointer, None, self.depth)
+        return self
 
     def check_depth(self) -> None:
         """Check that this is not too deep. Raises BadQuery."""

@@ -1,0 +1,134 @@
+"""The query extension: comparisons by property, by GET and by POST."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from stacflask.testing import an_item
+
+Publish = Callable[..., None]
+Client = Any
+Answer = Any
+
+SCENES: dict[str, dict[str, Any]] = {
+    "clear": {"platform": "Lark-1", "eo:cloud_cover": 3, "created": "2024-01-01T00:00:00Z", "good": True},
+    "hazy": {"platform": "lark_2", "eo:cloud_cover": 40.5, "created": "2024-06-01T02:00:00+02:00", "good": False},
+    "grey": {"platform": "LÄRK", "eo:cloud_cover": 90, "tile": "40"},
+    "radar": {"platform": "halyard", "tile": 40},
+}
+
+
+@pytest.fixture
+def scenes(publish: Publish) -> None:
+    """Put four scenes that have not all the same properties, nor of the same type."""
+    publish(*[an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", **more}) for name, more in SCENES.items()])
+
+
+def ask(client: Client, query: Any) -> list[Answer]:
+    """Ask in the three ways there are."""
+    words = urlencode({"query": json.dumps(query)})
+    paths = (f"/search?{words}", f"/collections/collection/items?{words}")
+    return [*map(client.get, paths), client.post("/search", json={"query": query})]
+
+
+def found(answer: Answer) -> set[str]:
+    assert answer.status_code == 200, answer.text
+    return {feature["id"] for feature in answer.json["features"]}
+
+
+FINDS: list[tuple[Any, set[str]]] = [
+    ({}, {"clear", "hazy", "grey", "radar"}),
+    ({"eo:cloud_cover": {"lt": 40.5}}, {"clear"}),
+    ({"eo:cloud_cover": {"lte": 40.5}}, {"clear", "hazy"}),
+    ({"eo:cloud_cover": {"gt": 3, "lt": 90}}, {"hazy"}),
+    ({"properties.eo:cloud_cover": {"gte": 40.5}}, {"hazy", "grey"}),
+    ({"eo:cloud_cover": {"lt": "50"}}, {"clear", "hazy"}),
+    ({"eo:cloud_cover": {"eq": "3"}}, {"clear"}),
+    ({"eo:cloud_cover": {"in": ["3", 90]}}, {"clear", "grey"}),
+    ({"eo:cloud_cover": {"in": []}}, set()),
+    ({"eo:cloud_cover": {"eq": 3}}, {"clear"}),
+    ({"eo:cloud_cover": 3}, {"clear"}),
+    ({"eo:cloud_cover": {"neq": 3}}, {"hazy", "grey"}),
+    ({"eo:cloud_cover": {"neq": "3"}}, {"hazy", "grey"}),
+    ({"eo:cloud_cover": {"eq": None}}, {"radar"}),
+    ({"eo:cloud_cover": {"neq": None}}, {"clear", "hazy", "grey"}),
+    ({"tile": {"eq": "40"}}, {"grey", "radar"}),
+    ({"tile": {"eq": 40}}, {"radar"}),
+    ({"tile": {"startsWith": "4"}}, {"grey"}),
+    ({"platform": {"eq": "LARK-1"}}, {"clear"}),
+    ({"platform": "lärk"}, {"grey"}),
+    ({"platform": {"neq": "lark-1"}}, {"hazy", "grey", "radar"}),
+    ({"platform": {"startsWith": "lar"}}, {"clear", "hazy"}),
+    ({"platform": {"endsWith": "RK"}}, {"grey"}),
+    ({"platform": {"contains": "ark"}}, {"clear", "hazy"}),
+    ({"platform": {"contains": "_"}}, {"hazy"}),
+    ({"platform": {"contains": "%"}}, set()),
+    ({"platform": {"contains": "\\"}}, set()),
+    ({"platform": {"in": ["HALYARD", "lärk"]}}, {"grey", "radar"}),
+    ({"platform": {"gt": "a", "lt": "i"}}, {"radar"}),
+    ({"good": {"eq": True}}, {"clear"}),
+    ({"good": {"in": [True, "x"]}}, {"clear"}),
+    ({"created": {"gte": "2024-06-01T00:00:00Z"}}, {"hazy"}),
+    ({"created": {"eq": "2024-06-01T00:00:00.000Z"}}, {"hazy"}),
+    ({"datetime": {"gte": "2024-06-01T12:00:00Z", "lt": "2025-01-01T00:00:00Z"}}, {"clear", "hazy", "grey", "radar"}),
+    ({"datetime": {"eq": "2024-06-01T13:00:00Z"}}, set()),
+    ({"datetime": {"in": ["2024-06-01T14:00:00+02:00"]}}, {"clear", "hazy", "grey", "radar"}),
+    ({"id": {"in": ["CLEAR", "1"]}, "collection": {"eq": "collection"}}, {"clear"}),
+    ({"nosuch": {"eq": "x"}}, set()),
+    ({"platform": {"eq": "halyard"}, "eo:cloud_cover": {"lt": 50}}, set()),
+]
+
+
+def test_all_operators(client: Client, scenes: None) -> None:
+    """Each of the ten does what its name says, by either method; what is stored says as what a string is compared."""
+    for query, expected in FINDS:
+        for answer in ask(client, query):
+            assert found(answer) == expected, query
+
+
+WRONG: list[tuple[Any, str]] = [
+    ([], "expected an object"),
+    ("x", "expected an object"),
+    ({"eo:cloud_cover": {"near": 1}}, "at /eo:cloud_cover: there is no operator 'near'; there are eq, neq"),
+    ({"eo:cloud_cover": {}}, "at /eo:cloud_cover: expected one of eq"),
+    ({"a/b": {"lt": None}}, "at /a~1b/lt: expected a number"),
+    ({"a": {"lt": True}}, "at /a/lt: expected a number"),
+    ({"a": {"eq": []}}, "at /a/eq: expected a string"),
+    ({"a": [1]}, "at /a/eq: expected a string"),
+    ({"a": {"in": 1}}, "at /a/in: expected an array"),
+    ({"a": {"in": [None]}}, "at /a/in: expected an array"),
+    ({"a": {"startsWith": 1}}, "at /a/startsWith: expected a string"),
+    ({"datetime": {"gt": "yesterday"}}, "at /datetime/gt"),
+    ({"id": {"lt": 5}}, "at /id/lt"),
+    ({"geometry": {"eq": "x"}}, "at /geometry/eq"),
+    ({"a\0": {"eq": "x"}}, "at /a\0/eq"),
+    ({"a": {"lt": 1e300}}, "at /a/lt"),
+]
+
+
+def test_what_is_wrong_is_told_with_its_place(client: Client, scenes: None) -> None:
+    """An operator or value that does not fit is 400, with the pointer to it, also beside a filter."""
+    for query, expected in WRONG:
+        for answer in [*ask(client, query), client.post("/search", json={"query": query, "filter": True})]:
+            assert answer.status_code == 400, query
+            assert answer.json["description"].startswith(f"query: {expected}"), (query, answer.json)
+    for text in ("", "{", "'x'", '{"a": {"eq": NaN}}'):
+        assert client.get("/search", query_string={"query": text}).json["description"].startswith("query: "), text
+
+
+def test_query_holds_beside_a_filter(client: Client, scenes: None) -> None:
+    """Both must hold, and what is wrong in the filter is told as if it stood alone."""
+    query = {"eo:cloud_cover": {"gt": 10}, "platform": {"startsWith": "l"}}
+    words = {"query": json.dumps(query), "filter": "eo:cloud_cover < 80"}
+    assert found(client.get("/search", query_string=words)) == {"hazy"}
+    wrong = {"op": "=", "args": [{"property": "x"}, {"op": "nosuch", "args": []}]}
+    assert (
+        client.post("/search", json={"query": query, "filter": wrong})
+        .json["description"]
+        .startswith("filter: at /args/1: there is no function")
+    )
+    words["filter"] = "nosuch(1) = 1"
+    assert client.get("/search", query_string=words).json["description"].startswith("filter: at character 1: ")

@@ -1,0 +1,94 @@
+"""Sorting by any names, by GET and by POST."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stacflask.testing import an_item
+
+Publish = Callable[..., None]
+Client = Any
+CLOUDS = {"a": 40, "b": 3, "c": None, "d": 40, "e": 90}
+
+
+@pytest.fixture(autouse=True)
+def _scenes(publish: Publish) -> None:
+    for name, cover in CLOUDS.items():
+        more = {} if cover is None else {"eo:cloud_cover": cover}
+        publish(an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", "title": name.upper(), **more}))
+
+
+def get(client: Client, sortby: str, path: str = "/search") -> list[str]:
+    answer = client.get(f"{path}?sortby={sortby}")
+    assert answer.status_code == 200, answer.text
+    return [feature["id"] for feature in answer.json["features"]]
+
+
+def post(client: Client, *sortby: dict[str, str]) -> list[str]:
+    answer = client.post("/search", json={"sortby": list(sortby)})
+    assert answer.status_code == 200, answer.text
+    return [feature["id"] for feature in answer.json["features"]]
+
+
+def test_signs_say_the_direction(client: Client) -> None:
+    """A minus descends; a plus, encoded or come as a space, and no sign ascend. What has no value comes last."""
+    for sign in ("", "+", "%2B", "%20"):
+        assert get(client, f"{sign}eo:cloud_cover,id") == ["b", "a", "d", "e", "c"]
+        assert get(client, f"{sign}properties.eo:cloud_cover,-id") == ["b", "d", "a", "e", "c"]
+    assert get(client, "-eo:cloud_cover,%2Bid") == ["e", "a", "d", "b", "c"]
+    assert get(client, "-title", "/collections/collection/items") == ["e", "d", "c", "b", "a"]
+
+
+def test_post_says_the_same_in_json(client: Client) -> None:
+    """By POST each name has its direction beside it, ascending unless said."""
+    assert post(client, {"field": "eo:cloud_cover"}, {"field": "id", "direction": "asc"}) == ["b", "a", "d", "e", "c"]
+    assert post(client, {"field": "properties.eo:cloud_cover", "direction": "desc"}, {"field": "id"}) == [
+        *("e", "a", "d", "b", "c")
+    ]
+
+
+def test_pages_keep_the_order(client: Client) -> None:
+    """Links to the neighbours lead through the whole order, forward and back, by either method."""
+    expected = get(client, "eo:cloud_cover,-id")
+    page, seen = client.get("/search?sortby=eo:cloud_cover,-id&limit=2").json, []
+    while page:
+        seen += [feature["id"] for feature in page["features"]]
+        links = [link for link in page["links"] if link["rel"] == "next"]
+        page = client.get(links[0]["href"]).json if links else None
+    assert seen == expected
+    body = {"sortby": [{"field": "eo:cloud_cover"}, {"field": "id", "direction": "desc"}], "limit": 2}
+    first = client.post("/search", json=body).json
+    (link,) = [link for link in first["links"] if link["rel"] == "next"]
+    assert (link["merge"], link["body"].keys()) == (True, {"token"})
+    second = client.post("/search", json={**body, **link["body"]}).json
+    assert [feature["id"] for feature in second["features"]] == expected[2:4]
+
+
+WRONG_TEXTS = ["", "-", "id,", ",", "geometry", "-geometry", "a,b,c,d,e,f,g,h,i"]
+
+
+def test_what_cannot_be_sorted_by(client: Client) -> None:
+    """No name, a name of geometries or too many are 400, by GET and on the pages of a collection."""
+    for text in WRONG_TEXTS:
+        for path in ("/search", "/collections/collection/items"):
+            answer = client.get(f"{path}?sortby={text}")
+            assert (answer.status_code, answer.json["description"][:8]) == (400, "sortby: "), text
+
+
+WRONG: list[Any] = ["id", [], [1], ["id"], [{}], [{"field": 1}], [{"field": "id", "direction": "up"}], {"field": "id"}]
+
+
+def test_what_is_no_sorting(client: Client) -> None:
+    """By POST, what is not an array of fields with directions is 400."""
+    for value in [*WRONG, [{"field": "geometry"}], [{"field": ""}], [{"field": "id", "direction": None}]]:
+        answer = client.post("/search", json={"sortby": value})
+        assert (answer.status_code, answer.json["description"][:8]) == (400, "sortby: "), value
+
+
+def test_token_of_another_order(client: Client) -> None:
+    """A token of one order is none of another: 400, and no page from nowhere."""
+    page = client.get("/search?sortby=eo:cloud_cover&limit=1").json
+    (link,) = [link for link in page["links"] if link["rel"] == "next"]
+    answer = client.get(link["href"].replace("sortby=eo%3Acloud_cover", "sortby=datetime"))
+    assert (answer.status_code, answer.json["description"][:7]) == (400, "token: ")
