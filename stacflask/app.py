@@ -19,6 +19,7 @@ from stacflask.api import (
     items,
     landing,
     models,
+    queryables,
     schemas,
     search,
     strict,
@@ -70,7 +71,7 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
     app.url_map.merge_slashes = False
     app.url_map.converters["key"] = download.Key
     api = _description(app, house.settings)
-    blueprints = [landing.bp, collections.bp, items.bp, search.bp, functions.bp, download.bp]
+    blueprints = [landing.bp, collections.bp, items.bp, search.bp, functions.bp, queryables.bp, download.bp]
     for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
         api.register_blueprint(blueprint)
     endpoints = [endpoint for several in manager.hook.extend_api() for endpoint in several]

@@ -251,6 +251,28 @@ def extents(session: Session, collections: tuple[str, ...]) -> None:
         click.echo(f"{name}: {'changed' if changed else 'as it was'}")
 
 
+@program.group()
+def queryables() -> None:
+    """Make what is said of properties anew."""
+
+
+@queryables.command("refresh")
+@click.argument("collections", nargs=-1)
+@pass_session
+def refresh_queryables(session: Session, collections: tuple[str, ...]) -> None:
+    """Make types, ranges and enumerations of properties anew from the items.
+
+    COLLECTIONS are their ids; without any, all are done. Needed after many deletions, and once for items that were
+    there before release 0.1: whatever is loaded or written is taken account of as it comes. Searches, loads and
+    changes go on meanwhile.
+    """
+    from stacflask.catalog.extents import all_collections
+    from stacflask.catalog.statistics import refresh
+
+    for name in collections or tuple(session.database.read(all_collections)):
+        click.echo(f"{name}: {refresh(session.database, name):,} items")
+
+
 # --- The set-up -------------------------------------------------------------------------------------------------------
 
 

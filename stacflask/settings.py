@@ -70,6 +70,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("expected a whole number from 0 up")
+    return number
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -120,6 +127,18 @@ class Settings:
     max_body: int = variable("STACFLASK_MAX_BODY", _positive, "Size of a request's body in bytes, at most.", 64 << 20)
     strict_parameters: bool = variable(
         "STACFLASK_STRICT_PARAMETERS", _yes_no, "Whether an unknown query parameter is an error (400).", False
+    )
+    strict_names: bool = variable(
+        "STACFLASK_STRICT_NAMES",
+        _yes_no,
+        "Whether a name in filter, query or sortby that is not among the queryables is an error (400).",
+        False,
+    )
+    queryables_sample: int = variable(
+        "STACFLASK_QUERYABLES_SAMPLE",
+        _count,
+        "Newest items looked at for queryables where not all items may be seen; 0 withholds what items hold.",
+        2000,
     )
     show_storage: bool = variable(
         "STACFLASK_SHOW_STORAGE",

@@ -97,7 +97,7 @@ def test_help_names_every_command(stacflask: Run) -> None:
     code, out, _ = stacflask("--help", DATABASE_URL="")
     assert code == 0
     commands = dict(line.split(maxsplit=1) for line in out.partition("Commands:\n")[2].splitlines())
-    assert commands.keys() == {"check", "export", "extents", "hooks", "load", "migrate", "settings"}
+    assert commands.keys() == {"check", "export", "extents", "hooks", "load", "migrate", "queryables", "settings"}
     assert all(text.endswith(".") and not text.endswith("...") for text in commands.values())
 
 
@@ -138,7 +138,7 @@ def test_it_is_a_program(database_url: str) -> None:
 
 def test_commands_of_plugins(stacflask: Run, plugin: types.ModuleType) -> None:
     """A plugin's commands stand in the help and run after its startup; help and other commands do not start it."""
-    assert "  greet     Greet somebody.\n" in stacflask("--help", STACFLASK_PLUGINS=PLUGIN)[1]
+    assert "  greet       Greet somebody.\n" in stacflask("--help", STACFLASK_PLUGINS=PLUGIN)[1]
     assert stacflask("many", "greet", "--help", STACFLASK_PLUGINS=PLUGIN)[0] == 0
     stacflask("extents", STACFLASK_PLUGINS=PLUGIN)
     assert plugin.started == []
@@ -311,6 +311,14 @@ def test_failed_export_leaves_no_file(stacflask: Run, tmp_path: Path) -> None:
     assert stacflask("export", "--collection", "absent", "-o", str(target))[0] == 2
     assert target.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_queryables(stacflask: Run, tmp_path: Path) -> None:
+    """What is known of properties is made anew from the items, for all collections or those that are named."""
+    stacflask("load", write(tmp_path / "input", a_collection("one"), a_collection("two"), an_item("a", "one")))
+    assert stacflask("queryables", "refresh") == (0, "one: 1 items\ntwo: 0 items\n", "")
+    assert stacflask("queryables", "refresh", "one") == (0, "one: 1 items\n", "")
+    assert stacflask("queryables", "refresh", "absent")[0] == 2
 
 
 def test_extents(stacflask: Run, tmp_path: Path) -> None:

@@ -26,7 +26,12 @@ def list_collections(query: dict[str, Any]) -> Response:
     """List the collections, in the order of their ids."""
     limit = query.get("limit", current.settings().max_limit)
     page = current.catalog().collections(limit, query.get("token"), current.restriction())
-    links = [render.root_link(), render.link("self", address.asked_url()), *paging.links(page, JSON)]
+    links = [
+        render.root_link(),
+        render.link("self", address.asked_url()),
+        *render.names_links(f"{address.base_url()}/collections-"),
+        *paging.links(page, JSON),
+    ]
     return render.collection_list(page, links)
 
 

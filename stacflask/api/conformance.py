@@ -4,9 +4,10 @@ from __future__ import annotations
 
 STAC = "https://api.stacspec.org/v1.0.0"
 STAC_1_1 = "https://api.stacspec.org/v1.1.0"
-FILTER = "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf"
-CQL2 = "http://www.opengis.net/spec/cql2/1.0/conf"
-FEATURES = "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf"
+OGC = "http://www.opengis.net/spec"
+FILTER = f"{OGC}/ogcapi-features-3/1.0/conf"
+CQL2 = f"{OGC}/cql2/1.0/conf"
+FEATURES = f"{OGC}/ogcapi-features-1/1.0/conf"
 
 ALWAYS = (
     f"{STAC}/core",
@@ -14,6 +15,11 @@ ALWAYS = (
     f"{STAC}/ogcapi-features",
     f"{STAC}/item-search",
     f"{STAC}/download",
+    f"{STAC_1_1}/item-search#sortables",
+    f"{STAC_1_1}/collection-search#sortables",
+    f"{FILTER}/queryables",
+    f"{OGC}/ogcapi-features-5/1.0/conf/sortables",
+    f"{OGC}/ogcapi-features-8/1.0/conf/sortables",
     f"{FEATURES}/core",
     f"{FEATURES}/geojson",
     f"{FEATURES}/oas30",

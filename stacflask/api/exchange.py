@@ -17,7 +17,7 @@ from flask_cors import CORS
 from stacflask import current
 from stacflask.api import address
 from stacflask.api.landing import HTML, OPENAPI
-from stacflask.api.render import GEOJSON, JSON
+from stacflask.api.render import GEOJSON, JSON, SCHEMA
 
 if TYPE_CHECKING:
     from stacflask.settings import Settings
@@ -39,7 +39,7 @@ def surround(app: Flask, settings: Settings, *, cookies: bool) -> None:
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body,
         COMPRESS_REGISTER=False,
-        COMPRESS_MIMETYPES=[JSON, GEOJSON, OPENAPI.partition(";")[0], HTML],
+        COMPRESS_MIMETYPES=[JSON, GEOJSON, SCHEMA, OPENAPI.partition(";")[0], HTML],
         COMPRESS_ALGORITHM=["gzip"],
         COMPRESS_LEVEL=4,
         # Weighed already, and without compressing first.

@@ -147,6 +147,14 @@ SCHEMAS: dict[str, Schema] = {
         conformsTo=array(TEXT),
         links=array(ref("Link")),
     ),
+    "Names": obj(
+        ["$schema", "$id", "type", "properties", "additionalProperties"],
+        **{"$schema": TEXT, "$id": TEXT},
+        type=_constant("object"),
+        title=TEXT,
+        properties={"type": "object", "additionalProperties": OBJECT},
+        additionalProperties={"type": "boolean", "description": "false: other names are an error."},
+    ),
     "Conformance": obj(["conformsTo"], conformsTo=array(TEXT)),
     "Cql2": {
         "anyOf": [{"type": "boolean"}, ref("Cql2Operation")],

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
+SCHEMA = "application/schema+json"
+OGC_REL = "http://www.opengis.net/def/rel/ogc/1.0"
 CODED = ":gzip"
 """What Flask-Compress adds to the ETag of what it compresses."""
 ALTERNATE_ASSETS = "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json"
@@ -60,8 +62,22 @@ def collection(record: Record) -> bytes:
         link("parent", base),
         link("self", url),
         link("items", f"{url}/items", GEOJSON),
+        *describing(url),
     ]
     return _finished(record.body, url, orjson.dumps(links)[1:-1])
+
+
+def describing(url: str) -> list[Link]:
+    """Link to what describes the items below an address: those of a collection, or of all."""
+    return names_links(f"{url}/")
+
+
+def names_links(start: str) -> list[Link]:
+    """Link to the names by which things can be filtered and sorted; ``start`` is how their addresses begin."""
+    return [
+        link(f"{OGC_REL}/queryables", f"{start}queryables", SCHEMA, title="Names to filter by"),
+        link(f"{OGC_REL}/sortables", f"{start}sortables", SCHEMA, title="Names to sort by"),
+    ]
 
 
 def _finished(body: bytes, url: str, links: bytes) -> bytes:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
-from stacflask.catalog import extents
+from stacflask.catalog import extents, statistics
 from stacflask.catalog.dictionaries import Dictionaries
 from stacflask.catalog.intake import Problem
 from stacflask.catalog.rows import heights
@@ -207,7 +207,7 @@ class _Batch:
             return self._without_unfit(table, rows[:half]) + self._without_unfit(table, rows[half:])
         return list(rows)
 
-    # --- Extents
+    # --- Extents and statistics
 
     def _widen(self, rows: Sequence[Prepared]) -> None:
         # Last, and in the order of their names, like every lock here.
@@ -219,6 +219,7 @@ class _Batch:
                 max(row.span.end for row in members),
             )
             extents.widen(self._connection, self._codec, collection, reach)
+            statistics.widen(self._connection, collection, statistics.observed([row.properties for row in members]))
 
 
 _UNFIT = (pg.DataError, pg.ProgramLimitExceeded)

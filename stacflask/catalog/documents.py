@@ -32,7 +32,10 @@ HERE = b"\x01"
 """Stands for the address below which the record's assets are downloaded, slash included."""
 SEPARATOR = b"\x00"
 
-STRUCTURE = frozenset({"self", "root", "parent", "collection", "items", "item", "child"})
+_OGC = "http://www.opengis.net/def/rel/ogc/1.0/"
+STRUCTURE = frozenset(
+    {"self", "root", "parent", "collection", "items", "item", "child", f"{_OGC}queryables", f"{_OGC}sortables"}
+)
 """Relations that the server makes itself; those of a given document are dropped."""
 
 # Found many times faster than the same with its quotes, which every second word has.

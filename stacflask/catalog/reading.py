@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from stacflask.catalog import paging
+from stacflask.catalog import names, paging
 from stacflask.catalog.codec import Codec
+from stacflask.catalog.cql2 import ITEM_FIELDS
 from stacflask.catalog.documents import asset_of
 from stacflask.catalog.search import collection_order, item_order, select_collections, select_items, visible
 from stacflask.catalog.search import visible_collections as seen_collections
@@ -17,9 +18,13 @@ from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.values import Asset, ItemQuery, Page, Record, Restriction
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.sql import Select
 
+    from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.database import Database
+    from stacflask.catalog.observing import Observations
 
 _ITEM = sa.select(items.c.body).where(
     items.c.collection == sa.bindparam("collection"), items.c.id == sa.bindparam("item")
@@ -62,6 +67,18 @@ class Catalog:
         statement = sa.select(collections.c.id, collections.c.document["title"].astext).order_by(collections.c.id)
         seen = statement.where(*seen_collections(restriction))
         return [(row[0], row[1]) for row in self.database.read(lambda connection: connection.execute(seen).all())]
+
+    def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
+        """Give what the items of these collections hold, by name; None: of all. See ``catalog/names.py``."""
+        return self.database.read(lambda connection: names.of_items(connection, self.codec, asked, restriction, sample))
+
+    def collection_names(self, restriction: Restriction) -> Observations:
+        """Give what the documents of collections hold, by name."""
+        return self.database.read(lambda connection: names.of_collections(connection, restriction))
+
+    def fields_for(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
+        """Give what names mean in a search of these collections where only those that are listed are right."""
+        return ITEM_FIELDS.only(self.item_names(asked, restriction, sample))
 
     def check(self) -> None:
         """See that the database answers and has the tables and columns that this release needs. Raises Unavailable."""

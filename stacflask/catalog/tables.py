@@ -62,3 +62,11 @@ dictionaries = Table(
         "data", LargeBinary, nullable=False, comment="never delete: items compressed with it cannot be read without"
     ),
 )
+
+statistics = Table(
+    "statistics",
+    metadata,
+    Column("collection", _name(), primary_key=True),
+    Column("properties", JSONB, nullable=False, comment="what its items' properties hold, see catalog/observing.py"),
+    Column("anew", JSONB, comment="what was written since a refresh began; null: none is under way"),
+)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from geoalchemy2 import WKBElement
 from sqlalchemy.dialects.postgresql import insert
 
-from stacflask.catalog import documents, extents
+from stacflask.catalog import documents, extents, observing, statistics
 from stacflask.catalog.reading import Catalog, etag_of
 from stacflask.catalog.rows import Span, heights, span_of
 from stacflask.catalog.tables import collections, dictionaries, items
@@ -117,6 +117,7 @@ class Writer:
                 )
             connection.execute(sa.delete(items).where(belonging))
             connection.execute(sa.delete(collections).where(collections.c.id == collection))
+            statistics.forget(connection, collection)
 
     # --- Their parts
 
@@ -195,6 +196,7 @@ class Writer:
             start = min(row.values["start_datetime"] for row in rows)
             end = max(row.values["end_datetime"] for row in rows)
             extents.widen(connection, self._codec, collection, extents.Reach(boxes, start, end))
+            statistics.widen(connection, collection, observing.observe([row.values["properties"] for row in rows]))
 
 
 def _checked_span(parts: documents.Parts) -> Span:

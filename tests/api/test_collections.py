@@ -8,6 +8,8 @@ from stacflask.testing import a_collection, an_item
 Publish = Callable[..., None]
 Client = Any
 
+OGC = "http://www.opengis.net/def/rel/ogc/1.0"
+
 
 def rels(document: dict[str, Any]) -> dict[str, str]:
     return {link["rel"]: link["href"] for link in document["links"]}
@@ -21,14 +23,19 @@ def test_list_has_its_members(client: Client, publish: Publish) -> None:
     assert answer.json.keys() == {"collections", "links", "numberReturned"}
     assert [collection["id"] for collection in answer.json["collections"]] == ["a", "b"]
     assert answer.json["numberReturned"] == 2
-    assert rels(answer.json) == {"root": "http://localhost", "self": "http://localhost/collections"}
+    assert rels(answer.json) == {
+        "root": "http://localhost",
+        "self": "http://localhost/collections",
+        f"{OGC}/queryables": "http://localhost/collections-queryables",
+        f"{OGC}/sortables": "http://localhost/collections-sortables",
+    }
 
 
 def test_empty_list(client: Client, publish: Publish) -> None:
     """A catalogue without collections has an empty list, and no page beside it."""
     answer = client.get("/collections")
     assert answer.json["collections"] == []
-    assert rels(answer.json).keys() == {"root", "self"}
+    assert rels(answer.json).keys() == {"root", "self", f"{OGC}/queryables", f"{OGC}/sortables"}
 
 
 def test_alone_is_as_in_the_list(client: Client, publish: Publish) -> None:
@@ -52,8 +59,10 @@ def test_links(client: Client, publish: Publish) -> None:
         "parent": "http://localhost",
         "self": "http://localhost/collections/one",
         "items": "http://localhost/collections/one/items",
+        f"{OGC}/queryables": "http://localhost/collections/one/queryables",
+        f"{OGC}/sortables": "http://localhost/collections/one/sortables",
     }
-    assert len(collection["links"]) == 5
+    assert len(collection["links"]) == 7
     assert all("type" in link for link in collection["links"] if link["rel"] != "license")
 
 

@@ -1,0 +1,106 @@
+"""Which names a filter may use, and what stands under them, as far as who asks may know.
+
+What items hold comes from the statistics, or for who may not see all items from a sample of those they may see. What a
+collection's document says (summaries, item_assets) stands for names of which no item is seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from stacflask.catalog import documents, observing, statistics
+from stacflask.catalog.observing import Seen
+from stacflask.catalog.search import visible, visible_collections
+from stacflask.catalog.tables import collections, items
+from stacflask.stac import known
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.codec import Codec
+    from stacflask.catalog.observing import Observations
+    from stacflask.values import Document, Restriction
+
+MOST_COLLECTIONS = 2000
+"""Collections whose documents are looked at, for a list of all names."""
+_NO_FIELDS = frozenset({"links", "assets", "item_assets", "stac_extensions", "type", "stac_version"})
+
+
+def of_items(
+    connection: Connection, codec: Codec, asked: Sequence[str] | None, restriction: Restriction, sample: int
+) -> Observations:
+    """Give what the items of these collections hold; None: of all. Of hidden ones nothing is told."""
+    chosen = _chosen(asked, restriction)
+    said = [declared(_opened(codec, body)) for body in connection.execute(_first(collections.c.body, chosen)).scalars()]
+    found = _held(connection, chosen, restriction, sample)
+    return found | {name: seen for name, seen in observing.merged(said).items() if name not in found}
+
+
+def _held(
+    connection: Connection, chosen: list[sa.ColumnElement[bool]], restriction: Restriction, sample: int
+) -> Observations:
+    names = sa.select(collections.c.id).where(*chosen)
+    if restriction.items is None:
+        return observing.merged(statistics.kept(connection, names).values())
+    seen = sa.select(sa.cast(items.c.properties, sa.Text)).where(items.c.collection.in_(names), *visible(restriction))
+    newest = seen.order_by(items.c.datetime.desc(), items.c.collection.desc(), items.c.id.desc()).limit(sample)
+    return statistics.observed(connection.execute(newest).scalars().all()) if sample else {}
+
+
+def of_collections(connection: Connection, restriction: Restriction) -> Observations:
+    """Give what the documents of the collections hold that may be seen."""
+    rows = connection.execute(_first(collections.c.document, list(visible_collections(restriction)))).scalars()
+    told = [{name: value for name, value in document.items() if name not in _NO_FIELDS} for document in rows]
+    return observing.observe(told)
+
+
+def _chosen(asked: Sequence[str] | None, restriction: Restriction) -> list[sa.ColumnElement[bool]]:
+    named = [] if asked is None else [collections.c.id.in_(asked)]
+    return [*named, *visible_collections(restriction)]
+
+
+def _first(column: sa.Column[Any], conditions: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    return sa.select(column).where(*conditions).order_by(collections.c.id).limit(MOST_COLLECTIONS)
+
+
+def _opened(codec: Codec, frame: bytes) -> Document:
+    return documents.original(codec.decompress(frame))
+
+
+# --- What a collection says of its items ------------------------------------------------------------------------------
+
+
+def declared(collection: Document) -> Observations:
+    """Give what a collection's document says about its items."""
+    told = {name: _summarized(name, summary) for name, summary in (collection.get("summaries") or {}).items()}
+    in_assets = [_fields(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)]
+    # What assets are like says which types to expect, and nothing about ranges.
+    expected = {name: Seen(seen.kinds, words=None) for name, seen in observing.observe(in_assets).items()}
+    return expected | {name: seen for name, seen in told.items() if seen.kinds and "." not in name}
+
+
+def _summarized(name: str, summary: Any) -> Seen:
+    """Read a summary: values, a range, or a JSON Schema."""
+    match summary:
+        case {"minimum": low, "maximum": high}:
+            return observing.of_values([low, high])
+        case {"type": str(kind)}:
+            return Seen(frozenset({kind}), words=None)
+        case list(values) if known.fields().get(name, {}).get("type") == "array":
+            return Seen(frozenset({"array"}), members=observing.of_values(values))
+        case list(values):
+            return observing.of_values(values)
+    return Seen()
+
+
+def _fields(asset: Document) -> Document:
+    """Give the members of an asset that an item's properties might have, too."""
+    return {
+        name: value
+        for name, value in asset.items()
+        if (":" in name or name == "gsd") and isinstance(value, str | int | float)
+    }

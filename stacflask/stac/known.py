@@ -1,0 +1,74 @@
+"""Fields that STAC's common metadata and its published extensions define: what type, title and bounds each has.
+
+Taken from the schemas bundled in ``stacflask/schemas``; the newest version of an extension has the last word.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stacflask.values import Document
+
+_EXTENSIONS = "https://stac-extensions.github.io/"
+_COMMON = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/"
+_SAID = ("title", "description", "type", "format", "enum", "minimum", "maximum")
+_REFERENCES = 5
+
+
+@cache
+def fields() -> Mapping[str, Document]:
+    """Give, by name, what is known of a field: a JSON Schema that always has a type."""
+    folder = files("stacflask") / "schemas"
+    index = orjson.loads((folder / "index.json").read_bytes())
+    known: dict[str, Document] = {}
+    for address in sorted(address for address in index if address.startswith((_EXTENSIONS, _COMMON))):
+        schema = orjson.loads((folder / index[address]["file"]).read_bytes())
+        for name, found in _defined(schema, prefixed=address.startswith(_EXTENSIONS)):
+            described = _described(found, schema)
+            if described:
+                known[name] = described
+    return MappingProxyType(known)
+
+
+def _defined(schema: Document, *, prefixed: bool) -> Iterator[tuple[str, Any]]:
+    """Give the fields that a schema defines: those with an extension's prefix, or what an item itself may have."""
+    places = schema.get("definitions", {}).values() if prefixed else [schema]
+    for place in places:
+        for name, found in place.get("properties", {}).items() if isinstance(place, dict) else ():
+            if not prefixed or ":" in name:
+                yield name, found
+
+
+def _described(found: Any, schema: Document) -> Document:
+    for _ in range(_REFERENCES):
+        if not isinstance(found, dict) or not str(found.get("$ref", "")).startswith("#/"):
+            break
+        found = _at(schema, found["$ref"])
+    if not isinstance(found, dict):
+        return {}
+    said = {name: found[name] for name in _SAID if name in found}
+    types = [kind for kind in _listed(said.get("type")) if kind != "null"]
+    if len(types) != 1:
+        return {}
+    said["type"] = types[0]
+    items = _described(found.get("items"), schema) if types == ["array"] else {}
+    return {**said, "items": items} if items else said
+
+
+def _at(schema: Document, reference: str) -> Any:
+    found: Any = schema
+    for step in reference.removeprefix("#/").split("/"):
+        found = found.get(step, {}) if isinstance(found, dict) else {}
+    return found
+
+
+def _listed(types: Any) -> list[str]:
+    return types if isinstance(types, list) else [types] if types else []

@@ -1,0 +1,240 @@
+"""Queryables and sortables: they say what is stored, as far as who asks may know."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from flask.testing import FlaskClient as Client
+
+from stacflask import Principal, Request, hookimpl
+from stacflask.testing import a_collection, an_item
+
+Publish = Callable[..., None]
+Plug = Callable[..., Client]
+SCHEMA = "application/schema+json"
+REL = "http://www.opengis.net/def/rel/ogc/1.0/"
+
+
+def named(client: Client, path: str = "/queryables", **headers: str) -> dict[str, Any]:
+    """Ask for names."""
+    answer = client.get(path, headers=headers)
+    assert (answer.status_code, answer.content_type) == (200, SCHEMA), answer.text
+    members: dict[str, Any] = answer.json["properties"]
+    return members
+
+
+def with_properties(item: str, collection: Any = "collection", **properties: Any) -> dict[str, Any]:
+    """Make an item with these properties beside its time."""
+    return an_item(item, collection, properties={"datetime": "2024-06-01T12:00:00Z", **properties})
+
+
+@pytest.fixture
+def client(plug: Plug) -> Client:
+    """Give a client of an application without plugins."""
+    return plug()
+
+
+@pytest.fixture
+def _scenes(publish: Publish) -> None:
+    publish(
+        with_properties("a", "one", **{"eo:cloud_cover": 3, "platform": "s2a", "instruments": ["msi"], "gsd": 10}),
+        with_properties("b", "one", **{"eo:cloud_cover": 71.5, "platform": "s2b", "own": {"deep": {"flag": True}}}),
+        with_properties("c", "two", platform="l8", created="2024-01-01T00:00:00Z", mixed=1),
+        with_properties("d", "two", platform="l9", mixed="one", nothing=None),
+    )
+
+
+@pytest.mark.usefixtures("_scenes")
+def test_names_tell_what_is_stored(client: Client) -> None:
+    """Types, ranges and enumerations are those of the collection's items; titles are those of the extensions."""
+    one = named(client, "/collections/one/queryables")
+    assert one["eo:cloud_cover"] == {"title": "Cloud Cover", "type": "number", "minimum": 3, "maximum": 71.5}
+    assert one["platform"] == {"title": "Platform", "type": "string", "enum": ["s2a", "s2b"]}
+    assert one["instruments"]["items"] == {"type": "string", "enum": ["msi"]}
+    assert one["gsd"] == {"title": "Ground Sample Distance", "type": "number", "minimum": 10, "maximum": 10}
+    assert one["own.deep.flag"] == {"title": "own.deep.flag", "type": "boolean"}
+    assert one["own"]["type"] == one["own.deep"]["type"] == "object"
+
+
+@pytest.mark.usefixtures("_scenes")
+def test_all_names_are_those_of_all_collections(client: Client) -> None:
+    """The names of the whole catalogue are every collection's, what stands under them put together."""
+    everywhere = named(client)
+    assert everywhere["platform"]["enum"] == ["l8", "l9", "s2a", "s2b"]
+    assert everywhere["created"] == {"title": "Creation Time", "type": "string", "format": "date-time"}
+    assert everywhere["mixed"]["type"] == ["integer", "string"]
+    assert "nothing" not in everywhere
+    assert "created" not in named(client, "/collections/one/queryables")
+
+
+@pytest.mark.usefixtures("_scenes")
+def test_columns_are_named_too(client: Client) -> None:
+    """What every item has can be asked for: its id, collection, footprint and times; a footprint has a format alone."""
+    names = named(client)
+    assert {"id", "collection", "datetime", "start_datetime", "end_datetime"} <= names.keys()
+    assert names["datetime"] == {"title": "Date and Time", "type": "string", "format": "date-time"}
+    assert names["geometry"] == {"title": "Footprint", "format": "geometry-any"}
+
+
+@pytest.mark.usefixtures("_scenes")
+def test_only_single_values_are_sorted_by(client: Client) -> None:
+    """Sortables are the queryables with one string, number or boolean in each: no arrays, objects or geometries."""
+    sortables = named(client, "/collections/one/sortables")
+    assert {"id", "datetime", "eo:cloud_cover", "platform", "own.deep.flag"} <= sortables.keys()
+    assert not {"geometry", "instruments", "own"} & sortables.keys()
+    assert sortables.keys() < named(client, "/sortables").keys()
+
+
+@pytest.mark.usefixtures("_scenes")
+@pytest.mark.parametrize("path", ["/queryables", "/sortables", "/collections/one/queryables", "/collections-sortables"])
+def test_they_are_schemas(client: Client, path: str) -> None:
+    """Each answer is a JSON Schema that its own dialect accepts, and is called what was asked for."""
+    body: Any = client.get(f"{path}?a=b").json
+    assert body["$schema"] == "https://json-schema.org/draft/2019-09/schema"
+    assert body["$id"] == f"http://localhost{path}?a=b"
+    assert body["additionalProperties"] is True
+    assert jsonschema_rs.meta.is_valid(body)
+
+
+@pytest.mark.usefixtures("_scenes")
+def test_items_are_valid_against_their_queryables(client: Client) -> None:
+    """What is stored is what the schema says: each item's own properties are valid against it."""
+    schema: Any = client.get("/queryables").json
+    for item in client.get("/search").json["features"]:
+        assert jsonschema_rs.is_valid(schema, item["properties"])
+
+
+def test_collections_have_names_too(client: Client, publish: Publish) -> None:
+    """What collections can be filtered by has an address of its own, told by the list of collections."""
+    publish(a_collection("one", title="One", keywords=["sea"]))
+    names = named(client, "/collections-queryables")
+    assert (names["title"]["type"], names["keywords"]["items"]["enum"]) == ("string", ["sea"])
+    assert "keywords" not in named(client, "/collections-sortables")
+
+
+def test_links_lead_to_them(client: Client, publish: Publish) -> None:
+    """Landing page, collections and their list each link to their own, with type, and the links are answered."""
+    publish(a_collection("ä/b".replace("/", " ")))
+    collection = client.get("/collections").json["collections"][0]
+    for document, start in [
+        (client.get("/").json, "http://localhost/"),
+        (client.get("/collections").json, "http://localhost/collections-"),
+        (collection, "http://localhost/collections/%C3%A4%20b/"),
+    ]:
+        for name in ("queryables", "sortables"):
+            [link] = [link for link in document["links"] if link["rel"] == REL + name]
+            assert (link["href"], link["type"]) == (start + name, SCHEMA)
+            assert client.get(link["href"].removeprefix("http://localhost")).json["$id"] == link["href"]
+
+
+def test_unknown_collection_has_none(client: Client) -> None:
+    """Of a collection that is not there, nothing is listed."""
+    assert client.get("/collections/nosuch/queryables").status_code == 404
+    assert client.get("/collections/nosuch/sortables").status_code == 404
+
+
+def test_what_a_collection_says_stands_in_for_items(client: Client, publish: Publish) -> None:
+    """Before there are items, summaries and item_assets tell what to expect; with items, what they hold counts."""
+    publish(
+        a_collection(
+            summaries={
+                "platform": ["s2a", "s2b"],
+                "instruments": ["msi"],
+                "eo:cloud_cover": {"minimum": 0, "maximum": 80},
+                "updated": {"minimum": "2020-01-01T00:00:00Z", "maximum": "2021-01-01T00:00:00Z"},
+                "grid:code": {"type": "string", "pattern": "MGRS"},
+            },
+            item_assets={"B01": {"type": "image/tiff", "proj:epsg": 32632, "roles": ["data"]}},
+        )
+    )
+    names = named(client, "/collections/collection/queryables")
+    assert names["platform"]["enum"] == ["s2a", "s2b"]
+    assert (names["instruments"]["type"], names["instruments"]["items"]["enum"]) == ("array", ["msi"])
+    assert (names["eo:cloud_cover"]["minimum"], names["eo:cloud_cover"]["maximum"]) == (0, 80)
+    assert names["updated"]["format"] == "date-time"
+    assert names["grid:code"]["type"] == "string"
+    assert names["proj:epsg"] == {"title": "EPSG code", "type": "integer"}
+    assert not {"type", "roles"} & names.keys()
+    publish(with_properties("a", platform="s2c"))
+    assert named(client)["platform"]["enum"] == ["s2c"]
+
+
+def test_writes_widen_and_deleting_a_collection_forgets(plug: Plug) -> None:
+    """What is written over HTTP is accounted for at once; a collection made again begins without the former's names."""
+
+    class Writable:
+        @hookimpl
+        def authorize_change(self) -> Any:
+            from stacflask import Decision
+
+            return Decision.allow("test")
+
+    client = plug(Writable())
+    client.post("/collections", json=a_collection())
+    path = "/collections/collection/items"
+    client.post(path, json=with_properties("a", **{"eo:cloud_cover": 5}))
+    assert named(client)["eo:cloud_cover"]["maximum"] == 5
+    client.put(f"{path}/a", json=with_properties("a", **{"eo:cloud_cover": 7, "new": 1}))
+    assert (named(client)["eo:cloud_cover"]["maximum"], named(client)["new"]["type"]) == (7, "integer")
+    client.delete("/collections/collection?force=true")
+    client.post("/collections", json=a_collection())
+    assert "new" not in named(client)
+
+
+def test_many_words_are_no_enumeration(client: Client, publish: Publish) -> None:
+    """A property with a word of its own in every item has a type and no list of all of them."""
+    publish(*(with_properties(f"i{number}", code=f"word {number}", text="x" * 101) for number in range(51)))
+    assert named(client)["code"] == {"title": "code", "type": "string"}
+    assert named(client)["text"] == {"title": "text", "type": "string"}
+
+
+# --- Who may see what -------------------------------------------------------------------------------------------------
+
+
+class Rights:
+    """Shows somebody what the header X-Sees says, as a CQL2 condition on items."""
+
+    @hookimpl
+    def authenticate(self, request: Request) -> Principal:
+        """Know everybody by what they see."""
+        return Principal(request.headers.get("X-Sees", ""), scheme="test")
+
+    @hookimpl
+    def restrict(self, principal: Principal, of: str) -> Any:
+        """Hide collection ``two``, or items that are not green."""
+        if principal.id == "one" and of == "collections":
+            return {"op": "=", "args": [{"property": "id"}, "one"]}
+        if principal.id == "green" and of == "items":
+            return {"op": "=", "args": [{"property": "colour"}, "green"]}
+        return None
+
+
+@pytest.fixture
+def _coloured(publish: Publish) -> None:
+    publish(
+        with_properties("a", "one", colour="green", n=1),
+        with_properties("b", "one", colour="red", n=2),
+        with_properties("c", "two", colour="blue", n=3, secret=1),
+    )
+
+
+@pytest.mark.usefixtures("_coloured")
+def test_hidden_collections_tell_nothing(plug: Plug) -> None:
+    """Neither names nor words nor numbers of a hidden collection are told, and it is not there."""
+    client = plug(Rights())
+    names = named(client, **{"X-Sees": "one"})
+    assert (names["colour"]["enum"], names["n"]["maximum"]) == (["green", "red"], 2)
+    assert "secret" not in names
+    assert named(client)["n"]["maximum"] == 3
+    assert client.get("/collections/two/queryables", headers={"X-Sees": "one"}).status_code == 404
+
+
+@pytest.mark.usefixtures("_coloured")
+def test_hidden_items_tell_nothing(plug: Plug) -> None:
+    """For who may not see every item, names tell what those hold that may be seen; or, where so set, nothing."""
+    names = named(plug(Rights()), **{"X-Sees": "green"})
+    assert (names["colour"]["enum"], names["n"]["maximum"]) == (["green"], 1)
+    assert "secret" not in names
+    withheld = plug(Rights(), environ={"STACFLASK_QUERYABLES_SAMPLE": "0"})
+    assert not {"colour", "n"} & named(withheld, **{"X-Sees": "green"}).keys()
