@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 CHUNK = 512 * 1024  # bytes
 CONNECTIONS = 32  # kept open per store and process; more are made when needed, and closed after use
 REMEMBERED = 4096  # objects
+GRANT = "x-stacflask-grant"  # stores ignore parameters that begin with x-, and log them
 QUERY = re.compile(r"\?[^\s'\")]+")
 
 log = logging.getLogger(__name__)
@@ -55,14 +56,17 @@ class Store:
         self._payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
         self._seen = Recent(settings.verify_ttl)
 
-    def redirect(self, bucket: str, key: str, headers: dict[str, str]) -> Redirect:
-        """Sign an address for GET that answers with these header fields. Raises Missing, Unavailable."""
+    def redirect(self, bucket: str, key: str, headers: dict[str, str], grant_id: str) -> Redirect:
+        """Sign an address for GET that answers with these header fields and names its grant to the store's log.
+
+        Raises Missing, Unavailable.
+        """
         if self.settings.verify and (bucket, key) not in self._seen:
             self._stat(bucket, key)
         with self._told():
             lifetime = self._lifetime()
             fields = {f"response-{name}": value for name, value in headers.items()}
-            url = self._signer.presigned_get_object(bucket, key, lifetime, {**fields, **self._payer})
+            url = self._signer.presigned_get_object(bucket, key, lifetime, {**fields, **self._payer, GRANT: grant_id})
         return Redirect(url, lifetime)
 
     def stream(self, bucket: str, key: str) -> Stream:

@@ -49,7 +49,7 @@ class S3:
         return Location(NAME, f"{bucket}/{key}") if self._store(bucket, key) else None
 
     @hookimpl
-    def deliver(self, asset: Asset, location: Location, streamed: bool) -> Redirect | Stream | None:
+    def deliver(self, asset: Asset, location: Location, streamed: bool, grant_id: str) -> Redirect | Stream | None:
         """Hand over an object of a configured store."""
         bucket, _, key = location.path.partition("/")
         store = self._store(bucket, key) if location.store == NAME else None
@@ -57,7 +57,7 @@ class S3:
             return None
         if streamed or store.settings.stream:
             return store.stream(bucket, key)
-        return store.redirect(bucket, key, _headers(asset))
+        return store.redirect(bucket, key, _headers(asset), grant_id)
 
     def _store(self, bucket: str, key: str) -> Store | None:
         if not _is_key(key):

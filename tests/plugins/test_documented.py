@@ -1,4 +1,4 @@
-"""docs/plugins.md tells all that the policy plugins can be told."""
+"""docs/plugins.md and docs/audit.md tell all that the policy plugins can be told."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,15 @@ import pytest
 
 from plugins._oidc_settings import VARIABLE, Introspection, Issuer
 from plugins.api_keys import ApiKeys
+from plugins.audit import Audit
 from plugins.collection_groups import CollectionGroups
 from plugins.licence import Licences
 from plugins.links import Links, create_plugin
 from plugins.quota import Quota
 
 ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "plugins.md").read_text()
-PLUGINS = ("api_keys", "collection_groups", "licence", "links", "quota")
+DOCS = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("plugins", "audit"))
+PLUGINS = ("api_keys", "audit", "collection_groups", "licence", "links", "quota")
 LINKS: Links = create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
 IDENTITY = (ROOT / "docs" / "identity.md").read_text()
 VARIABLES = [
@@ -26,7 +27,7 @@ VARIABLES = [
 VARIABLES.append(VARIABLE)
 COMMANDS = [
     f"{group.name} {command}"
-    for plugin in (ApiKeys(), CollectionGroups(), Licences(), LINKS, Quota())
+    for plugin in (ApiKeys(), Audit(), CollectionGroups(), Licences(), LINKS, Quota())
     for group in plugin.extend_cli()
     if isinstance(group, click.Group)
     for command in group.commands

@@ -1,0 +1,98 @@
+"""The audit in a server whose workers are killed: what was answered is recorded, once."""
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import requests
+
+from dev.demo import FIRST_DOWNLOAD
+from dev.run import environ_for
+from dev.stack import Stack
+from tests.walk.conftest import Server, serving
+
+
+@contextmanager
+def traffic(url: str) -> Iterator[set[str]]:
+    """Ask from several threads until the block ends; give the request ids that were answered by a redirect."""
+    granted: set[str] = set()
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            name = uuid.uuid4().hex
+            try:
+                answer = requests.get(url, headers={"X-Request-ID": name}, allow_redirects=False, timeout=30)
+            except requests.RequestException:
+                continue
+            if answer.status_code == 307:
+                granted.add(name)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield granted
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def recorded(stack: Stack) -> Counter[str]:
+    with psycopg.connect(stack.database_url) as connection:
+        return Counter(request for (request,) in connection.execute("SELECT request FROM plugin_audit"))
+
+
+def auditing(stack: Stack, **more: str) -> dict[str, str]:
+    environ = environ_for(stack, 8000)
+    return {**environ, "STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},plugins.audit", **more}
+
+
+def kill(server: Server) -> None:
+    """Kill a worker, and let the others go on for a moment."""
+    time.sleep(0.5)
+    os.kill(server.workers()[0], signal.SIGKILL)
+    time.sleep(1)
+
+
+def test_killed_workers_lose_no_record_where_there_is_a_spool(demo_stack: Stack, tmp_path: Path) -> None:
+    """However often workers are killed in the midst of traffic, each download that was answered is recorded once."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    environ = auditing(demo_stack, STACFLASK_AUDIT_SPOOL=str(spool))
+    with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
+        for _ in range(4):
+            kill(server)
+    counted = recorded(demo_stack)
+    assert granted
+    assert granted - counted.keys() == set()
+    assert {counted[name] for name in granted} == {1}
+    assert list(spool.iterdir()) == []
+
+
+def test_stopped_workers_lose_no_record(demo_stack: Stack, tmp_path: Path) -> None:
+    """A server that is told to stop or to reload writes what waits, with nothing but memory to keep it."""
+    environ = auditing(demo_stack, STACFLASK_AUDIT_INTERVAL="30")
+    with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
+        time.sleep(1)
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+    assert granted
+    assert granted - recorded(demo_stack).keys() == set()
+
+
+def test_sync_records_are_there_whoever_is_killed(demo_stack: Stack, tmp_path: Path) -> None:
+    """Where each record is written before its bytes leave, nothing needs to be left to come back for."""
+    environ = auditing(demo_stack, STACFLASK_AUDIT_WRITE="sync")
+    with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
+        kill(server)
+    assert granted
+    assert granted - recorded(demo_stack).keys() == set()
