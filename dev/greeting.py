@@ -17,8 +17,11 @@ class Trial(NamedTuple):
     command: str
 
 
-def greeting(base: str, environment: str) -> str:
-    """Return the text for the API at ``base`` (no slash at its end); ``environment`` is the file for commands."""
+def greeting(base: str, environment: str, reset: str) -> str:
+    """Return the text for the API at ``base`` (no slash at its end).
+
+    ``environment`` is the file for commands, ``reset`` the command that forgets it all.
+    """
     addresses = {"The API": f"{base}/", "For people": f"{base}/api.html"}
     parts = [
         "\nstacflask runs.",
@@ -28,7 +31,7 @@ def greeting(base: str, environment: str) -> str:
         "\nTo try, in another terminal:",
         *(f"\n  # {number}. {trial.shows}\n  {trial.command}" for number, trial in enumerate(trials(base), 1)),
         f"\nTo look after it: . {environment}; .venv/bin/stacflask --help",
-        "\nCtrl-C stops it all and keeps the data; `make reset` forgets them.",
+        f"\nCtrl-C stops it all and keeps the data; `{reset}` forgets it.",
     ]
     return "\n".join(parts)
 

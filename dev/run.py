@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dev.stack import Stack
 
+DEFAULT_PORT = 8000
 CLONE = Path(__file__).resolve().parent.parent
 PLUGINS = ("api_keys", "links", "collection_groups", "licence", "quota", "s3")
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
 def serve(folder: Path, port: int) -> None:
     """Run all there is until the process is told to end, or gunicorn ends by itself (StackError)."""
     if not is_free(port):
-        other = max(port, 8000) + 1
+        other = max(port, DEFAULT_PORT) + 1
         raise StackError(f"Port {port} of 127.0.0.1 is taken, or not yours to take. Another one: PORT={other} make run")
     _say("Starting PostgreSQL and the object store ...")
     with running(folder, keep=True) as stack:
@@ -62,12 +63,16 @@ def serve(folder: Path, port: int) -> None:
         try:
             _say("Starting gunicorn ...")
             web.start()
-            _say(greeting(f"http://127.0.0.1:{port}", f".run/{port}/env"))
-            while (code := web.ended()) is None:
+            _say(greeting(f"http://127.0.0.1:{port}", f".run/{port}/env", _reset(port)))
+            while not (ended := [*web.deaths(), *stack.deaths()]):
                 time.sleep(0.3)
         finally:
             web.stop()
-        raise StackError(f"gunicorn ended by itself, with code {code}.")
+        raise StackError(" ".join(ended))
+
+
+def _reset(port: int) -> str:
+    return "make reset" if port == DEFAULT_PORT else f"PORT={port} make reset"
 
 
 def _write_environment(path: Path, environ: Mapping[str, str]) -> None:
@@ -104,7 +109,7 @@ def environ_for(stack: Stack, port: int) -> dict[str, str]:
 
 
 def _port(environ: Mapping[str, str]) -> int:
-    text = environ.get("PORT", "").strip() or "8000"
+    text = environ.get("PORT", "").strip() or str(DEFAULT_PORT)
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise StackError(f"PORT: expected a number from 1 to 65535, not {text!r}.")
     return int(text)

@@ -75,6 +75,13 @@ class Server:
         """Return the exit code, or None while it runs."""
         return self._process.poll() if self._process else 0
 
+    def deaths(self) -> list[str]:
+        """Say, in a line, that it ended without being told to; nothing while it runs or is stopped."""
+        if self._process is None or self._process.poll() is None:
+            return []
+        log = f"; the last it said is in {self.program.log}" if self.program.log else ""
+        return [f"{self.program.name} ended by itself, with code {self._process.poll()}{log}."]
+
     def stop(self, patience: float = 30) -> None:
         """End it in good order, by force after ``patience`` seconds. Stopping what does not run does nothing."""
         if self._process is None:

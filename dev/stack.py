@@ -58,6 +58,10 @@ class Stack:
         """Start PostgreSQL again and wait until it answers."""
         self._database.start()
 
+    def deaths(self) -> list[str]:
+        """Say which servers ended without being told to, in a line each."""
+        return [*self._database.deaths(), *self._store.deaths()]
+
     def stop_store(self) -> None:
         """Stop the S3 store."""
         self._store.stop()

@@ -1,6 +1,7 @@
 """From the demo catalogue to a running house: objects into the bucket, documents through the command line."""
 
 import json
+import sys
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO
@@ -37,8 +38,10 @@ def upload(made: Catalogue, client: Minio, bucket: str) -> None:
     """Put every object into the bucket, with its media type; prints how far it is."""
     for number, (key, stored) in enumerate(made.objects.items(), 1):
         client.put_object(bucket, key, BytesIO(stored.data), len(stored.data), stored.media_type)
-        print(f"\rUploading demo objects: {number} of {len(made.objects)}", end="", flush=True)
-    print()
+        # On a terminal the line is written over; in a file, each would stand there.
+        if sys.stdout.isatty() or number % 50 == 0 or number == len(made.objects):
+            end = "\r" if sys.stdout.isatty() and number < len(made.objects) else "\n"
+            print(f"Uploading demo objects: {number} of {len(made.objects)}", end=end, flush=True)
 
 
 def write(made: Catalogue, folder: Path) -> None:
