@@ -217,9 +217,19 @@ class Licences:
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
         """Deny until all licences are accepted; then it is for others to say who may download."""
-        if is_free(asset, self.free_roles):
-            return None
-        for demand in self.table.demands(asset.collection):
+        return None if is_free(asset, self.free_roles) else self._missing(principal, asset.collection)
+
+    @hookimpl
+    def authorize_many(self, principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:
+        """Say the same of many, looking at each collection once."""
+        bound = [not is_free(asset, self.free_roles) for asset in assets]
+        collections = {asset.collection for asset, is_bound in zip(assets, bound, strict=True) if is_bound}
+        missing = {collection: self._missing(principal, collection) for collection in collections}
+        return [missing[asset.collection] if is_bound else None for asset, is_bound in zip(assets, bound, strict=True)]
+
+    def _missing(self, principal: Principal, collection: str) -> Decision | None:
+        """Deny for the first licence of a collection that was not accepted."""
+        for demand in self.table.demands(collection):
             if principal.anonymous or not self.table.has_accepted(principal.id, demand):
                 return refusal(demand)
         return None

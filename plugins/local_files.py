@@ -51,6 +51,11 @@ class LocalFiles:
         if path is None or not _below(path, self.roots + self.names):
             return None
         real = os.path.realpath(path)
+        if asset.path:
+            # A link in the directory may lead about in it, and not out of it.
+            directory, real = Path(real), os.path.realpath(f"{real}/{asset.path}")
+            if not _below(real, (directory,)):
+                raise Missing("The store does not have this file.")
         return Location(NAME, real) if _below(real, self.roots) else None
 
     @hookimpl

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -202,6 +202,11 @@ FROM (
 ) AS taken
 """
 
+OPENED = """
+SELECT collection, item, asset FROM plugin_quota_openings
+WHERE principal = :principal AND opened > statement_timestamp() - make_interval(secs => :downloads)
+"""
+
 TAKEN = """
 SELECT CAST(extract(epoch FROM statement_timestamp() - since) AS float) AS age, downloads, bytes
 FROM plugin_quota_usage
@@ -252,6 +257,11 @@ class Table:
     def usage(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
         """Look at what a principal has taken."""
         return _usage(self._storage, principal, limits, asset)
+
+    def opened(self, principal: str, limits: Limits) -> set[tuple[str, str, str]]:
+        """Give collection, item and key of what a principal opened within the window."""
+        rows = self._storage.rows(OPENED, principal=principal, downloads=horizons(limits)[DOWNLOADS])
+        return {(row["collection"], row["item"], row["asset"]) for row in rows}
 
     def seconds(self, principal: str, limits: Limits, over: str, cost: int) -> int | None:
         """Say in how many seconds the cost will fit; None: never."""
@@ -352,8 +362,26 @@ class Quota:
         limits = self.table.limits(names(principal))
         if not limits:
             return None
-        usage = self.table.usage(principal.id, limits, asset)
-        least = {DOWNLOADS: 0 if usage.opened else 1, BYTES: 0 if asset.size == 0 else 1}
+        return self._judge(principal, limits, self.table.usage(principal.id, limits, asset), empty=asset.size == 0)
+
+    @hookimpl
+    def authorize_many(self, principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:
+        """Say the same of many, looking at the usage once; what was opened matters only when little is left."""
+        limits = self.table.limits(names(principal))
+        if not limits:
+            return [None] * len(assets)
+        usage = self.table.usage(principal.id, limits)
+        if not shortage(limits, usage, {DOWNLOADS: 1, BYTES: 1}):
+            return [self._judge(principal, limits, usage, empty=False)] * len(assets)
+        opened = self.table.opened(principal.id, limits)
+        kinds = [((asset.collection, asset.item or "", asset.key) in opened, asset.size == 0) for asset in assets]
+        judged = {
+            kind: self._judge(principal, limits, replace(usage, opened=kind[0]), empty=kind[1]) for kind in set(kinds)
+        }
+        return [judged[kind] for kind in kinds]
+
+    def _judge(self, principal: Principal, limits: Limits, usage: Usage, *, empty: bool) -> Decision:
+        least = {DOWNLOADS: 0 if usage.opened else 1, BYTES: 0 if empty else 1}
         short = shortage(limits, usage, least)
         if short:
             return self._refusal(principal, limits, short)

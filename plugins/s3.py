@@ -46,6 +46,8 @@ class S3:
     def resolve(self, asset: Asset) -> Location | None:
         """Know ``s3://bucket/key`` and the web addresses of configured buckets."""
         bucket, key = self._parse(asset.href)
+        if asset.path:
+            key = f"{key.rstrip('/')}/{asset.path}" if key else asset.path
         return Location(NAME, f"{bucket}/{key}") if self._store(bucket, key) else None
 
     @hookimpl

@@ -27,7 +27,7 @@ from stacflask.api import (
 )
 from stacflask.api.blueprints import Api
 from stacflask.catalog.database import Database, create_engine
-from stacflask.catalog.documents import Managed
+from stacflask.catalog.documents import Directories, Managed
 from stacflask.catalog.reading import Catalog
 from stacflask.catalog.storage import PluginStorage
 from stacflask.catalog.writing import Writer
@@ -54,7 +54,9 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
         settings.database_url, pool_size=settings.pool_size, statement_timeout=settings.statement_timeout
     )
     gate = Gate(manager, current.visit)
-    catalog = Catalog(Database(engine, partial(gate.observe, "database_seconds")))
+    catalog = Catalog(
+        Database(engine, partial(gate.observe, "database_seconds")), Directories(settings.directory_types)
+    )
     storage = PluginStorage(catalog.database)
     manager.hook.startup(services=Services(storage, recall=gate.recall, observe=gate.observe))
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")

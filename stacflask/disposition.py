@@ -27,7 +27,12 @@ def content_disposition(filename: str) -> str:
 
 
 def filename_of(asset: Asset) -> str:
-    """Give the name to save an asset under: of its ``file:local_path``, else of its href, else its key."""
+    """Give the name to save an asset under: of its ``file:local_path``, else of its href, else its key.
+
+    A file in a directory keeps its own name.
+    """
+    if asset.path:
+        return _clean(asset.path.rpartition("/")[2]) or NAMELESS
     local = asset.properties.get("file:local_path")
     path = local if isinstance(local, str) else _path(asset.href)
     return _clean(path.rpartition("/")[2]) or _clean(asset.key) or NAMELESS

@@ -119,6 +119,22 @@ class Gate:
         grant = Grant(principal, asset, decision, os.urandom(8).hex())
         return grant if decision.allowed else self._refuse(grant, decision, others)
 
+    def weigh(self, principal: Principal, assets: Sequence[Asset]) -> list[Grant | Decision]:
+        """Hear every plugin on many assets: a grant for each, or the denial.
+
+        Nobody who keeps records is told: nothing leaves yet, and what does is charged first.
+        """
+        covered = _covered(principal, "download")
+        at_once = self.plugins.hook.authorize_many(principal=principal, assets=assets) if not covered else []
+        batches = [implementation.plugin for implementation in self.plugins.hook.authorize_many.get_hookimpls()]
+        ask = self.plugins.subset_hook_caller("authorize", batches)
+        weighed: list[Grant | Decision] = []
+        for asset, *answers in zip(assets, *at_once, strict=True):
+            heard = [*covered, *(answer for answer in answers if answer is not None)]
+            decision = settle(heard + ask(principal=principal, asset=asset))
+            weighed.append(Grant(principal, asset, decision, os.urandom(8).hex()) if decision.allowed else decision)
+        return weighed
+
     def _refuse(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> NoReturn:
         self._tell(Verdict(grant.id, grant.principal, grant.asset, denial, others, self.visit()))
         raise Refused(denial, anonymous=grant.principal.anonymous)
@@ -197,7 +213,8 @@ def _covered(principal: Principal, scope: str) -> list[Decision]:
 
 
 def _about(asset: Asset) -> dict[str, str | None]:
-    return {"collection": asset.collection, "item": asset.item, "asset": asset.key}
+    key = f"{asset.key}/{asset.path}" if asset.path else asset.key
+    return {"collection": asset.collection, "item": asset.item, "asset": key}
 
 
 def _others(answers: Sequence[Decision], settled: Decision) -> tuple[Decision, ...]:

@@ -134,6 +134,20 @@ def authorize(principal: Principal, asset: Asset) -> Decision | None:
     """
 
 
+@hookspec
+def authorize_many(principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:  # type: ignore[empty-body]
+    """Say of many assets at once what ``authorize`` says of each, where asking one by one would be slow.
+
+    Asked for manifests, archives and signed pages. A plugin that implements it is not asked one by one there; it must
+    implement ``authorize``, too. Every answer counts; one denial outweighs any number of consents.
+
+    :param principal: who asks.
+    :param assets: what for.
+    :return: one answer for each asset, in their order.
+    :raises Unavailable: you cannot tell right now.
+    """
+
+
 @hookspec(firstresult=True)
 def resolve(asset: Asset) -> Location | None:
     """Say where the asset's bytes are.

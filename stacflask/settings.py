@@ -152,6 +152,12 @@ class Settings:
         "Beginnings of http(s) hrefs that are downloaded through this server; other schemes than http(s) always are.",
         (),
     )
+    directory_types: tuple[str, ...] = variable(
+        "STACFLASK_DIRECTORY_TYPES",
+        _words,
+        "Media types of assets that are directories, whose files are downloaded by path; so are hrefs that end in /.",
+        ("application/vnd+zarr", "application/vnd.zarr", "application/x-zarr", "application/zarr"),
+    )
     stream_collections: tuple[str, ...] = variable(
         "STACFLASK_STREAM_COLLECTIONS", _words, "Collections whose bytes are streamed, never redirected.", ()
     )

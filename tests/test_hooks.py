@@ -14,6 +14,7 @@ import pytest
 from stacflask import (
     ANONYMOUS,
     Answer,
+    Asset,
     BadCredentials,
     Challenge,
     Cookie,
@@ -23,6 +24,7 @@ from stacflask import (
     Portion,
     Principal,
     Redirect,
+    Services,
     SettingError,
     Stream,
     Transfer,
@@ -35,6 +37,7 @@ from stacflask import (
 )
 from stacflask.gate import Gate, settle
 from stacflask.testing import Plug, Publish, a_collection, an_item
+from stacflask.values import Grant
 
 ROOT = Path(__file__).parent.parent
 DOWNLOAD = "/collections/collection/items/item/download/data"
@@ -373,6 +376,64 @@ def test_authorize_settles_denials_over_consents(decisions: list[Decision], allo
     """One denial outweighs any number of consents, and silence refuses."""
     settled = settle(decisions)
     assert (settled.allowed, settled.reason) == (allowed, reason)
+
+
+def test_authorize_many_stands_for_authorize() -> None:
+    """Of many assets, a plugin that answers at once is not asked one by one, and each asset has its own outcome."""
+    asked = []
+
+    class Slow:
+        @hookimpl
+        def authorize(self) -> None:
+            asked.append("slow")
+
+        @hookimpl
+        def authorize_many(self, assets: Any) -> list[Decision | None]:
+            return [Decision.deny("even") if int(asset.key) % 2 == 0 else None for asset in assets]
+
+    class Quick:
+        @hookimpl
+        def authorize(self, asset: Any) -> Decision | None:
+            asked.append(asset.key)
+            return None if asset.key == "3" else Decision.allow("odd")
+
+    assets = [Asset("c", "i", key, "s3://b/k") for key in "0123"]
+    manager = loader.manage({"slow": Slow(), "quick": Quick()})
+    weighed = Gate(manager).weigh(ME, assets)
+    outcomes = [(one.decision if isinstance(one, Grant) else one).reason for one in weighed]
+    assert outcomes == ["even", "odd", "even", "no plugin vouched"]
+    assert asked == ["0", "1", "2", "3"]
+    unfit = replace(ME, scopes=frozenset({"read"}))
+    assert not any(isinstance(one, Grant) for one in Gate(manager).weigh(unfit, assets))
+    assert Gate(manager).weigh(ME, []) == []
+
+
+def test_authorize_many_of_shipped_plugins_says_the_same(storage: Any, database: Any) -> None:
+    """A quota with little left, and licences, say of many assets at once what they say of each."""
+    from plugins.licence import Licences
+    from plugins.quota import Quota
+
+    quota, licences = Quota(cache=0), Licences(frozenset({"thumbnail"}), cache=0)
+    for plugin in (quota, licences):
+        plugin.startup(Services(storage))
+    assets = [
+        Asset(collection, "i", key, "s3://b/k", size=size, roles=roles)
+        for collection in ("free", "bound")
+        for key, size, roles in (("a", 1, ("data",)), ("b", 0, ("thumbnail",)), ("c", None, ()))
+    ]
+    licences.table.add(id="l", version="1", title="L", text="text", url=None)
+    licences.table.require("bound", "l")
+    me = replace(ME, groups=frozenset({"members"}))
+    for downloads in (None, 5, 1):
+        quota.table.set("members", downloads, None if downloads is None else 10**9, 3600)
+        if downloads == 1:
+            quota.charge(me, assets[0], Portion(0, 1))
+        for plugin in (quota, licences):
+            one_by_one = [plugin.authorize(me, asset) for asset in assets]
+            at_once = plugin.authorize_many(me, assets)
+            assert [one and (one.allowed, one.reason) for one in at_once] == [
+                one and (one.allowed, one.reason) for one in one_by_one
+            ]
 
 
 def test_authorize_settled_consent_keeps_all_headers() -> None:

@@ -22,7 +22,7 @@ from stacflask.api import ranges
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
 from stacflask.disposition import content_disposition, filename_of
-from stacflask.errors import BadQuery, NoAnswer, Unavailable
+from stacflask.errors import BadQuery, NoAnswer, NotFound, Unavailable
 from stacflask.values import Portion, Redirect, Transfer
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ MARGIN = 60
 """Seconds by which a cached redirect ends before the address in it does."""
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(\s*;\s*[\w.+-]+=(\"[^\"\\\r\n]*\"|[\w.+/:-]+))*")
 _URL = re.compile(r"https?://[!-~]+")
+LONGEST_PATH = 1024
+_NO_PATH = re.compile(r"[\x00-\x1f\x7f\\]")
 _SHA256 = re.compile(r"1220([0-9a-f]{64})")
 
 BYTES = {
@@ -60,7 +62,7 @@ FAILURES = (403, 404, 412, 416, 429)
 
 
 class Key(BaseConverter):
-    """An asset's key in a path: whatever is left of it, slashes at either end included."""
+    """An asset's key in a path, and what follows it: all that is left, slashes at either end included."""
 
     part_isolating = False
     regex = ".+"
@@ -85,10 +87,20 @@ def _download(collection: str, item: str | None, key: str) -> Response:
     """Hand over the bytes of one asset, or say where they are."""
     streamed = _wants_stream(collection)
     asset = current.catalog().asset(collection, item, key, current.restriction())
+    _check_path(asset, key)
     grant = current.gate().authorize(current.principal(), asset)
+    if not asset.path and current.catalog().directories(asset.href, asset.media_type):
+        raise NotFound("This asset is a directory: ask for a file below it.", code="DirectoryAsset")
     location = current.gate().resolve(grant)
     delivery = current.gate().deliver(grant, location, streamed=streamed)
     return _answer(grant, delivery)
+
+
+def _check_path(asset: Asset, key: str) -> None:
+    """See that a path leads down into its directory, step by step. Raises NotFound, as for any file that is not."""
+    steps = asset.path.split("/") if asset.path else []
+    if len(asset.path) > LONGEST_PATH or _NO_PATH.search(asset.path) or {"", ".", ".."}.intersection(steps):
+        raise NotFound(f"There is no asset {key!r} to be downloaded.")
 
 
 def _wants_stream(collection: str) -> bool:

@@ -60,7 +60,7 @@ PATH: dict[str, Schema] = {
     for name, text in {
         "collection_id": "The collection's id.",
         "item_id": "The item's id.",
-        "asset_id": "The asset's key; its slashes percent-encoded.",
+        "asset_id": "The asset's key, its slashes percent-encoded; of a directory, followed by / and a path in it.",
         "name": "The file's name.",
     }.items()
 }

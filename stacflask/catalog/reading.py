@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from stacflask.catalog import names, paging
 from stacflask.catalog.codec import Codec
 from stacflask.catalog.cql2 import ITEM_FIELDS
-from stacflask.catalog.documents import asset_of
+from stacflask.catalog.documents import Directories, asset_of, assets_of
 from stacflask.catalog.search import collection_order, item_order, select_collections, select_items, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
@@ -42,8 +42,9 @@ def etag_of(frame: bytes) -> str:
 class Catalog:
     """The catalogue as seen under a restriction, which every call takes."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, directories: Directories = Directories()) -> None:  # noqa: B008 - frozen
         self.database = database
+        self.directories = directories
         self.codec = Codec(self._dictionary)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
@@ -108,13 +109,18 @@ class Catalog:
     def asset(self, collection: str, item: str | None, key: str, restriction: Restriction) -> Asset:
         """Give one asset that is downloaded through the server, of an item or, with None, of the collection itself.
 
+        A key that goes on below a directory asset's is a file in it, see ``Asset.path``.
         Raises NotFound: collection, item or asset are absent or hidden, or the asset's href is an ordinary one.
         """
         record = self.collection(collection, restriction) if item is None else self.item(collection, item, restriction)
-        asset = asset_of(record.body, collection, item, key)
+        asset = asset_of(record.body, collection, item, key, self.directories)
         if asset is None:
             raise NotFound(f"There is no asset {key!r} to be downloaded.")
         return asset
+
+    def assets(self, record: Record, *, of_item: bool = True) -> list[Asset]:
+        """Give all assets of an item, or of a collection, that are downloaded through the server."""
+        return assets_of(record.body, record.collection, record.id if of_item else None)
 
     def _one(self, statement: Select[Any], values: dict[str, str]) -> bytes | None:
         return self.database.read(lambda connection: connection.execute(statement, values).scalar_one_or_none())
