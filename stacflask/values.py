@@ -294,6 +294,9 @@ class Transfer:
     seconds: float
 
 
+FreeText: TypeAlias = "str | tuple[Any, ...]"
+"""A text to be found; or ``and``, ``or`` or ``not``, and what it joins: ``("or", "ice", ("not", "snow"))``."""
+
 # --- What the catalogue is asked, and what it answers ---------------------------------------------------------------
 
 
@@ -327,6 +330,23 @@ class ItemQuery:
     intersects: Document | None = None
     interval: Interval | None = None
     filter: Cql2 | None = None
+    text: FreeText | None = None
+    sort: tuple[SortKey, ...] = ()
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionQuery:
+    """Which collections, in which order, and which page of them. All conditions hold together.
+
+    ``bbox`` and ``interval`` must meet any of those in a collection's extent; ``sort`` is empty for the order of ids.
+    """
+
+    limit: int
+    bbox: tuple[float, ...] | None = None
+    interval: Interval | None = None
+    filter: Cql2 | None = None
+    text: FreeText | None = None
     sort: tuple[SortKey, ...] = ()
     token: str | None = None
 

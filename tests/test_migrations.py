@@ -112,3 +112,40 @@ def test_readiness_knows_what_this_release_needs(fresh: str) -> None:
     with engine(fresh).begin() as connection:
         connection.execute(sa.text("ALTER TABLE items RENAME COLUMN lowest TO former"))
     assert client.get("/health/ready").status_code == 503
+
+
+def test_collections_are_filled_in(fresh: str) -> None:
+    """Collections that were there before are searched like those that come after."""
+    from stacflask.catalog.database import Database
+    from stacflask.catalog.documents import Managed
+    from stacflask.catalog.reading import Catalog
+    from stacflask.catalog.writing import Writer
+    from stacflask.testing import a_collection
+
+    done(alembic(fresh, "upgrade", "heads"))
+    writer = Writer(Catalog(Database(engine(fresh))), Managed())
+    open_end = [["2024-01-01T00:00:00Z", None], ["2020-01-01T00:00:00+02:00", "2020-02-01T00:00:00Z"]]
+    for number, boxes in enumerate(BOXES):
+        spans = {"spatial": {"bbox": boxes}, "temporal": {"interval": open_end[: 1 + number % 2]}}
+        writer.create_collection(a_collection(f"c{number}", title="Große  Ä", keywords=["A", "b c"], extent=spans))
+    columns = "id, ST_AsText(ST_Normalize(footprint)) AS footprint, lowest, highest, periods::text, words"
+    statement = sa.text(f"SELECT {columns} FROM collections ORDER BY id")
+    with engine(fresh).connect() as connection:
+        written = connection.execute(statement).all()
+    done(alembic(fresh, "downgrade", "0008"))
+    done(alembic(fresh, "upgrade", "heads"))
+    with engine(fresh).connect() as connection:
+        assert connection.execute(statement).all() == written
+
+
+BOXES = [
+    [[-180, -90, 180, 90]],
+    [[5, 44, 12, 48]],
+    [[177, -20, -178, -16]],
+    [[170, -20, 190, -16]],
+    [[-190, -20, -170, -16]],
+    [[-180, -20, 180, -16], [1, 1, 1, 1]],
+    [[20, 60, 5000, 21, 61, 9000], [0, 0, 1, 1]],
+    [[0, 0, 10, 10], [5, 5, 15, 15], [30, 5, 30, 6]],
+    [[-200, 0, 200, 10]],
+]

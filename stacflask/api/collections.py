@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stacflask import current
 from stacflask.api import address, paging, render
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
 from stacflask.api.render import JSON
-from stacflask.api.schemas import PageQuery
+from stacflask.api.schemas import CollectionSearch, CollectionsQuery
 
 if TYPE_CHECKING:
     from flask import Response
@@ -18,21 +18,20 @@ bp = Blueprint("collections", __name__, description="Collections of items")
 
 
 @bp.route("/collections")
-@bp.takes(PageQuery)
+@bp.takes(CollectionsQuery)
 @bp.describes(
     412, parameters=[IF_NONE_MATCH], _200=answer("A page of collections.", "Collections", ETag=STATE), _304=KNOWN
 )
-def list_collections(query: dict[str, Any]) -> Response:
-    """List the collections, in the order of their ids."""
-    limit = query.get("limit", current.settings().max_limit)
-    page = current.catalog().collections(limit, query.get("token"), current.restriction())
+def list_collections(query: CollectionSearch) -> Response:
+    """Find collections; in the order of their ids unless they are sorted."""
+    page = current.catalog().collections(query, current.restriction())
     links = [
         render.root_link(),
         render.link("self", address.asked_url()),
         *render.names_links(f"{address.base_url()}/collections-"),
         *paging.links(page, JSON),
     ]
-    return render.collection_list(page, links)
+    return render.collection_list(page, links, query.fields)
 
 
 @bp.route("/collections/<collection_id>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 STAC = "https://api.stacspec.org/v1.0.0"
+STAC_RC_1 = "https://api.stacspec.org/v1.0.0-rc.1"
 STAC_1_1 = "https://api.stacspec.org/v1.1.0"
 OGC = "http://www.opengis.net/spec"
 FILTER = f"{OGC}/ogcapi-features-3/1.0/conf"
@@ -24,7 +25,13 @@ ALWAYS = (
     f"{FEATURES}/geojson",
     f"{FEATURES}/oas30",
 )
+FREE_TEXT = ("free-text", "advanced-free-text")
 SEARCHES = (
+    *(f"{STAC_RC_1}/{where}#{what}" for where in ("item-search", "ogcapi-features") for what in FREE_TEXT),
+    f"{STAC_RC_1}/collection-search",
+    *(f"{STAC_RC_1}/collection-search#{what}" for what in ("fields", "filter", "query", "sort", *FREE_TEXT)),
+    f"{STAC_1_1}/collection-search#sort",
+    "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/simple-query",
     *(f"{STAC}/{where}#{what}" for where in ("item-search", "ogcapi-features") for what in ("fields", "query", "sort")),
     *(f"{STAC_1_1}/{where}#sort" for where in ("item-search", "ogcapi-features")),
 )

@@ -168,8 +168,9 @@ def item_collection(page: Page, links: Sequence[Link], fields: Fields | None = N
     return reply(body, GEOJSON)
 
 
-def collection_list(page: Page, links: Sequence[Link]) -> Response:
-    """Answer with a page of collections."""
-    listed = b",".join(map(collection, page.records))
+def collection_list(page: Page, links: Sequence[Link], fields: Fields | None = None) -> Response:
+    """Answer with a page of collections, or with those fields of them."""
+    rendered = map(collection, page.records)
+    listed = b",".join(rendered if fields is None else map(fields.of, rendered))
     body = b'{"collections":[%b],"links":%b,"numberReturned":%d}' % (listed, orjson.dumps(links), len(page.records))
     return tagged(reply(body))

@@ -10,11 +10,11 @@ from marshmallow.fields import Field
 from webargs.flaskparser import FlaskParser
 
 from stacflask import current
-from stacflask.api import bodies, comparisons, fields, filters, readers, sorting
+from stacflask.api import bodies, comparisons, fields, filters, freetext, readers, sorting
 from stacflask.api.models import BBOX
 from stacflask.api.openapi import TEXT, array, maybe, obj, query, ref
 from stacflask.errors import BadQuery
-from stacflask.values import ItemQuery
+from stacflask.values import CollectionQuery, ItemQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,12 +72,17 @@ CRS = "The reference system of the geometries in filter, of which there is one."
 QUERY = "Comparisons by property: eq, neq, lt, lte, gt, gte, startsWith, endsWith, contains, in. All must hold."
 SORT = "Names to sort by, each with - in front for descending; what has no value comes last."
 FIELDS = "Members to show, by their paths, or with - in front to leave out; with none, the usual ones of an item."
+WORDS = (
+    "Texts to be found, without regard to case: alternatives with commas between them; or words, of which any will do, "
+    'with AND, OR, brackets, "quotes", and + or - in front of what must be there or must not.'
+)
 ONE_OR_MORE = {"type": "integer", "minimum": 1}
 MOMENTS = {**TEXT, "minLength": 1, "example": "2024-01-01T00:00:00Z/.."}
 NAMES = array(TEXT)
 FILTER_TEXT = {**TEXT, "example": "eo:cloud_cover < 10 AND platform = 'fenlark-2a'"}
 SORT_TEXT = array(TEXT, minItems=1, example=["-properties.eo:cloud_cover", "id"])
 FIELDS_TEXT = array(TEXT, example=["id", "properties.eo:cloud_cover", "-geometry"])
+WORDS_TEXT = {**TEXT, "maxLength": freetext.LONGEST, "example": '"sea ice",glacier'}
 LANGUAGES = {**TEXT, "enum": list(filters.LANGUAGES)}
 SYSTEMS = {**TEXT, "enum": [filters.CRS84]}
 
@@ -96,31 +101,59 @@ class PageQuery(Schema):
 
 @dataclass(frozen=True, slots=True)
 class ItemSearch(ItemQuery):
-    """What is asked of the catalogue, and what of it is to be shown."""
+    """Which items, and what of them is to be shown."""
 
     fields: fields.Fields | None = None
 
 
-class ItemsQuery(PageQuery):
-    """GET of a collection's items."""
+@dataclass(frozen=True, slots=True)
+class CollectionSearch(CollectionQuery):
+    """Which collections, and what of them is to be shown."""
+
+    fields: fields.Fields | None = None
+
+
+class FindingQuery(PageQuery):
+    """What lists of items and of collections have in common."""
 
     language = filters.TEXT
 
     bbox = Read(readers.bbox_text, AREA, BBOX)
     datetime = Read(readers.interval, TIMES, MOMENTS)
+    q = Read(freetext.text, WORDS, WORDS_TEXT)
     filter = Read(filters.given, FILTER, FILTER_TEXT)
     filter_lang = Read(filters.language, LANGUAGE, LANGUAGES, data_key="filter-lang")
     filter_crs = Read(filters.crs, CRS, SYSTEMS, data_key="filter-crs")
     query = Read(comparisons.comparisons_text, QUERY, ref("Query"))
     sortby = Read(sorting.sort_text, SORT, SORT_TEXT)
+
+    def given(self, data: dict[str, Any], limit: int) -> dict[str, Any]:
+        """Give what was sent under the names of the catalogue's query, with this limit unless one was sent."""
+        named = {"datetime": "interval", "sortby": "sort", "shown": "fields", "q": "text"}
+        said = _with_condition(data, self.language)
+        return {"limit": limit, **{named.get(name, name): value for name, value in said.items()}}
+
+
+class ItemsQuery(FindingQuery):
+    """GET of a collection's items."""
+
     shown = Read(fields.item_fields_text, FIELDS, FIELDS_TEXT, data_key="fields")
 
     @post_load
     def search(self, data: dict[str, Any], **_: Any) -> ItemSearch:
         """Make the catalogue's query."""
-        named = {"datetime": "interval", "sortby": "sort", "shown": "fields"}
-        given = {named.get(name, name): value for name, value in _with_condition(data, self.language).items()}
-        return ItemSearch(**{"limit": current.settings().default_limit, **given})
+        return ItemSearch(**self.given(data, current.settings().default_limit))
+
+
+class CollectionsQuery(FindingQuery):
+    """GET of the collections."""
+
+    shown = Read(fields.collection_fields_text, FIELDS, FIELDS_TEXT, data_key="fields")
+
+    @post_load
+    def search(self, data: dict[str, Any], **_: Any) -> CollectionSearch:
+        """Make the catalogue's query."""
+        return CollectionSearch(**self.given(data, current.settings().max_limit))
 
 
 def _with_condition(data: dict[str, Any], language: str) -> dict[str, Any]:
@@ -157,6 +190,7 @@ class SearchBody(SearchQuery):
     intersects = Read(readers.geometry, SHAPE, ref("Geometry"))
     ids = Read(readers.names, IDS, NAMES)
     collections = Read(readers.names, COLLECTIONS, NAMES)
+    q = Read(freetext.texts, WORDS, {"anyOf": [WORDS_TEXT, array(TEXT)]})
     query = Read(comparisons.comparisons, QUERY, ref("Query"))
     sortby = Read(sorting.sort, SORT, ref("SortBy"))
     shown = Read(fields.item_fields, FIELDS, ref("Fields"), data_key="fields")
@@ -168,7 +202,7 @@ class SearchBody(SearchQuery):
         return super().load(data, **kwargs)
 
     @pre_load
-    def given(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def nulls(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Take a null as not said, as many clients mean it; of fields, it means the usual ones."""
         said = {name: value for name, value in data.items() if value is not None}
         return {**said, "fields": {}} if "fields" in data and data["fields"] is None else said

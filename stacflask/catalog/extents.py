@@ -13,6 +13,7 @@ import orjson
 import sqlalchemy as sa
 
 from stacflask.catalog import documents
+from stacflask.catalog.collection_rows import searched
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import NotFound
 from stacflask.stac.bbox import HALF, around, covers
@@ -96,7 +97,7 @@ def _found(value: Any, collection: str) -> Any:
 def _write(connection: Connection, codec: Codec, collection: str, frame: bytes, document: Document) -> None:
     body = documents.with_member(codec.decompress(frame), "extent", orjson.dumps(document["extent"]))
     change = sa.update(collections).where(collections.c.id == collection)
-    connection.execute(change.values(body=codec.compress(body), document=document))
+    connection.execute(change.values(body=codec.compress(body), **searched(document)))
 
 
 # --- Widening ---------------------------------------------------------------------------------------------------------

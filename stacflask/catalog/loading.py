@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from stacflask.catalog import documents
 from stacflask.catalog.batches import Batches, Method, Written
+from stacflask.catalog.collection_rows import searched
 from stacflask.catalog.crew import Crew
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.intake import Intake
@@ -213,7 +214,7 @@ class _Collections:
 
     def _statement(self, document: Document) -> sa.Executable:
         body = self._codec.compress(documents.collection_body(document, self._plan.managed))
-        row = {"id": document["id"], "body": body, "document": documents.searchable(document)}
+        row = {"id": document["id"], "body": body, **searched(document)}
         statement = insert(collections).values(row)
         if self._plan.method == "upsert":
             statement = statement.on_conflict_do_update(index_elements=[collections.c.id], set_=row)

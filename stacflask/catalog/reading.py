@@ -9,13 +9,14 @@ import sqlalchemy as sa
 
 from stacflask.catalog import names, paging
 from stacflask.catalog.codec import Codec
+from stacflask.catalog.collection_search import select_collections
 from stacflask.catalog.cql2 import ITEM_FIELDS
 from stacflask.catalog.documents import Directories, asset_of, assets_of
-from stacflask.catalog.search import collection_order, item_order, select_collections, select_items, visible
+from stacflask.catalog.search import collection_order, item_order, select_items, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
-from stacflask.values import Asset, ItemQuery, Page, Record, Restriction
+from stacflask.values import Asset, CollectionQuery, ItemQuery, Page, Record, Restriction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,12 +56,12 @@ class Catalog:
             raise NotFound(f"There is no collection {collection!r}.")
         return self._record(collection, collection, frame)
 
-    def collections(self, limit: int, token: str | None, restriction: Restriction) -> Page:
-        """Give a page of collections, in the order of their ids."""
-        statement = select_collections(limit, token, restriction)
+    def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
+        """Give a page of collections."""
+        statement = select_collections(query, restriction)
         rows = self.database.read(lambda connection: connection.execute(statement).all())
-        order = collection_order(())
-        part = paging.cut(rows, limit, order.position(token), order.values)
+        order = collection_order(query.sort)
+        part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         return Page(tuple(self._record(row.id, row.id, row.body) for row in part.rows), part.next, part.prev)
 
     def titles(self, restriction: Restriction) -> list[tuple[str, str | None]]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from geoalchemy2 import WKBElement
 from geoalchemy2.functions import ST_Intersects
 
+from stacflask.catalog import freetext
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, Order
 from stacflask.catalog.tables import collections, items
@@ -95,6 +96,11 @@ def matching(query: ItemQuery) -> Condition | None:
     return None if query.filter is None else condition(query.filter, ITEM_FIELDS)
 
 
+def with_text(query: ItemQuery) -> Condition | None:
+    """``q``: free text."""
+    return None if query.text is None else freetext.in_items(query.text)
+
+
 FOLD: tuple[Callable[[ItemQuery], Condition | None], ...] = (
     in_collections,
     with_ids,
@@ -102,6 +108,7 @@ FOLD: tuple[Callable[[ItemQuery], Condition | None], ...] = (
     intersecting,
     during,
     matching,
+    with_text,
 )
 
 
@@ -154,10 +161,3 @@ def select_items(query: ItemQuery, restriction: Restriction) -> Select[Any]:
     statement = sa.select(items.c.collection, items.c.id, items.c.body, *order.columns)
     statement = statement.where(*conditions, *visible(restriction))
     return order.page(statement, order.position(query.token), query.limit)
-
-
-def select_collections(limit: int, token: str | None, restriction: Restriction) -> Select[Any]:
-    """Select the collections of one page in the order of their ids, and one more if there is one."""
-    order = collection_order(())
-    statement = sa.select(collections.c.id, collections.c.body, *order.columns)
-    return order.page(statement.where(*visible_collections(restriction)), order.position(token), limit)

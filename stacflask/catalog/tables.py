@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from geoalchemy2 import Geometry
 from sqlalchemy import BigInteger, Column, DateTime, Double, Index, LargeBinary, MetaData, Table, Text, func
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSTZMULTIRANGE
 
 PLUGIN_PREFIX = "plugin_"
 """Tables that begin so belong to plugins; the catalogue's own migrations leave them alone."""
@@ -32,6 +32,11 @@ collections = Table(
     Column("id", _name(), primary_key=True),
     Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
     Column("document", JSONB, nullable=False, comment="the same for searching, without links and assets"),
+    Column("footprint", Geometry(srid=4326, spatial_index=False), comment="the boxes of its spatial extent"),
+    Column("lowest", Double, comment="height of its 6-number boxes' lowest side; null is 0"),
+    Column("highest", Double, comment="height of its 6-number boxes' highest side; null is 0"),
+    Column("periods", TSTZMULTIRANGE, comment="the intervals of its temporal extent"),
+    Column("words", Text, comment="what free text is looked for in, in one case; see catalog/freetext.py"),
 )
 
 items = Table(

@@ -15,6 +15,7 @@ from geoalchemy2 import WKBElement
 from sqlalchemy.dialects.postgresql import insert
 
 from stacflask.catalog import documents, extents, observing, statistics
+from stacflask.catalog.collection_rows import searched
 from stacflask.catalog.reading import Catalog, etag_of
 from stacflask.catalog.rows import Span, heights, span_of
 from stacflask.catalog.tables import collections, dictionaries, items
@@ -181,7 +182,7 @@ class Writer:
         return {
             "id": document["id"],
             "body": self._codec.compress(body),
-            "document": documents.searchable(document),
+            **searched(document),
         }
 
     def _record(self, row: dict[str, Any]) -> Record:

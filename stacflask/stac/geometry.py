@@ -12,9 +12,9 @@ import orjson
 import shapely
 
 from stacflask.errors import BadDocument
-from stacflask.stac.bbox import HALF, POLE, around, latitude, longitude
+from stacflask.stac.bbox import HALF, POLE, around, latitude, longitude, spans
 from stacflask.stac.grammar import Check, array_of, check_at, check_each, kind, members, number, unlike
-from stacflask.stac.shapes import mended, parts, simplified
+from stacflask.stac.shapes import assembled, mended, parts, simplified
 from stacflask.stac.wrapping import cut_at_antimeridian
 
 if TYPE_CHECKING:
@@ -149,6 +149,22 @@ def _plain(shapes: Any, values: Sequence[bytes], maximum_positions: int) -> Any:
     within = (west >= -HALF) & (east <= HALF) & (east - west <= HALF) & (south >= -POLE) & (north <= POLE)
     flat = ~shapely.has_z(shapes) & (2 * counts == commas) & (counts <= maximum_positions)
     return within & flat & shapely.is_valid(shapes)
+
+
+def boxes_to_wkb(boxes: Sequence[Sequence[float]]) -> bytes:
+    """Give the search geometry of what lies in any of these checked bounding boxes. Heights do not count."""
+    pieces = [_box(west, box[1], east, box[len(box) // 2 + 1]) for box in boxes for west, east in spans(box)]
+    wkb: bytes = _ewkb(assembled(pieces) if len(boxes) == 1 else shapely.union_all(pieces))
+    return wkb
+
+
+def _box(west: float, south: float, east: float, north: float) -> Any:
+    """Make a rectangle, or the line or point that it shrinks to."""
+    if west < east and south < north:
+        return shapely.box(west, south, east, north)
+    if west == east and south == north:
+        return shapely.Point(west, south)
+    return shapely.LineString([(west, south), (east, north)])
 
 
 def _ewkb(shapes: Any) -> Any:

@@ -17,7 +17,7 @@ from stacflask.testing import an_item
 Client = Any
 Operation = tuple[str, str, dict[str, Any]]
 PLAIN = {"Accept-Encoding": "identity"}
-EXTENSIONS = {"filter", "filter-lang", "filter-crs", "query", "sortby", "fields"}
+EXTENSIONS = {"filter", "filter-lang", "filter-crs", "query", "sortby", "fields", "q"}
 METHODS = {"get", "put", "post", "delete", "patch"}
 
 

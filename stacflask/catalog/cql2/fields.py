@@ -90,5 +90,7 @@ def _item_columns() -> dict[str, Value]:
 ITEM_FIELDS = Fields(_item_columns(), items.c.properties)
 """Items: the members of their properties, with or without ``properties.`` in front, and what has a column."""
 
-COLLECTION_FIELDS = Fields({"id": Text(collections.c.id)}, collections.c.document)
-"""Collections: the members of their documents."""
+COLLECTION_FIELDS = Fields(
+    {"id": Text(collections.c.id), "geometry": Shape(collections.c.footprint)}, collections.c.document
+)
+"""Collections: the members of their documents; ``geometry`` is the boxes of the extent."""

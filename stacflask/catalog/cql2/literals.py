@@ -17,9 +17,8 @@ from stacflask.catalog.cql2.sql import TIMESTAMP, Sql
 from stacflask.catalog.cql2.times import parse_date, parse_timestamp
 from stacflask.catalog.cql2.values import Moment, Number, Shape, Text, Truth
 from stacflask.errors import BadDocument
-from stacflask.stac.bbox import check_bbox, spans
-from stacflask.stac.geometry import SRID, check_geometry, to_wkb
-from stacflask.stac.shapes import assembled
+from stacflask.stac.bbox import check_bbox
+from stacflask.stac.geometry import boxes_to_wkb, check_geometry, to_wkb
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -149,18 +148,7 @@ def bbox(value: Any) -> Shape:
         check_bbox(value)
     except BadDocument as error:
         raise _within(error) from None
-    south, north = value[1], value[len(value) // 2 + 1]
-    boxes = [_box(west, south, east, north) for west, east in spans(value)]
-    return _shape(shapely.to_wkb(shapely.set_srid(assembled(boxes), SRID), include_srid=True))
-
-
-def _box(west: float, south: float, east: float, north: float) -> Any:
-    """Make a rectangle, or the line or point that it shrinks to."""
-    if west < east and south < north:
-        return shapely.box(west, south, east, north)
-    if west == east and south == north:
-        return shapely.Point(west, south)
-    return shapely.LineString([(west, south), (east, north)])
+    return _shape(boxes_to_wkb([value]))
 
 
 def _within(error: BadDocument) -> Problem:

@@ -1,0 +1,67 @@
+"""Searching collections: as for items, small functions from one parameter to one condition or none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSTZRANGE, Range
+
+from stacflask.catalog import freetext
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, condition, literals
+from stacflask.catalog.rows import LONG_BBOX
+from stacflask.catalog.search import collection_order, visible_collections
+from stacflask.catalog.tables import collections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.sql import Select
+
+    from stacflask.values import CollectionQuery, Restriction
+
+Condition = sa.ColumnElement[bool]
+
+
+def within_bbox(query: CollectionQuery) -> Condition | None:
+    """``bbox``: any box of the extent meets it, across the antimeridian too. Those without heights lie at 0."""
+    if query.bbox is None:
+        return None
+    box = literals.bbox(list(query.bbox)).sql
+    met: Condition = sa.func.ST_Intersects(collections.c.footprint, box, type_=sa.Boolean())
+    if len(query.bbox) != LONG_BBOX:
+        return met
+    low, high = query.bbox[2], query.bbox[5]
+    lowest, highest = (sa.func.coalesce(collections.c[name], 0) for name in ("lowest", "highest"))
+    return sa.and_(met, lowest <= high, highest >= low)
+
+
+def during(query: CollectionQuery) -> Condition | None:
+    """``datetime``: any interval of the extent meets it."""
+    if query.interval is None:
+        return None
+    asked: Range[Any] = Range(query.interval.start, query.interval.end, bounds="[]")
+    met: Condition = collections.c.periods.overlaps(sa.literal(asked, TSTZRANGE()))
+    return met
+
+
+def matching(query: CollectionQuery) -> Condition | None:
+    """``filter``: CQL2."""
+    return None if query.filter is None else condition(query.filter, COLLECTION_FIELDS)
+
+
+def with_text(query: CollectionQuery) -> Condition | None:
+    """``q``: free text."""
+    return None if query.text is None else freetext.in_collections(query.text)
+
+
+FOLD: tuple[Callable[[CollectionQuery], Condition | None], ...] = (within_bbox, during, matching, with_text)
+
+
+def select_collections(query: CollectionQuery, restriction: Restriction) -> Select[Any]:
+    """Select the records of one page, and one more if there is one, in the direction of the query's position."""
+    order = collection_order(query.sort)
+    conditions = [made for build in FOLD if (made := build(query)) is not None]
+    statement = sa.select(collections.c.id, collections.c.body, *order.columns)
+    statement = statement.where(*conditions, *visible_collections(restriction))
+    return order.page(statement, order.position(query.token), query.limit)

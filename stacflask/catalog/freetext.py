@@ -1,0 +1,73 @@
+"""Free text: plain texts that must stand, or not, in what people read of an item or a collection. Case does not count.
+
+Everything is LIKE with one text between two ``%``: nothing that is asked can make it slow but the number of rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import Grouping
+
+from stacflask.catalog.cql2 import strings
+from stacflask.catalog.cql2.sql import Sql, constant
+from stacflask.catalog.cql2.values import Text
+from stacflask.catalog.tables import collections, items
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from stacflask.values import Document, FreeText
+
+ITEM_MEMBERS = ("title", "description", "keywords", "constellation", "platform", "instruments", "mission")
+"""Properties in which free text is looked for, beside the id."""
+COLLECTION_MEMBERS = ("id", "title", "description", "keywords")
+
+
+def in_items(text: FreeText) -> sa.ColumnElement[bool]:
+    """Give the condition that an item has these texts."""
+    return _condition(text, lambda term: item_words().like(strings.casei(Text(literal=_pattern(term))).sql))
+
+
+def item_words() -> Sql:
+    """Give an item's texts as one, in one case. An index on trigrams of just this expression serves the search."""
+    texts = [sa.func.coalesce(items.c.properties[constant(name)].astext, constant("")) for name in ITEM_MEMBERS]
+    whole: Sql = items.c.id
+    for text in texts:
+        whole = whole.op("||", return_type=sa.Text())(constant("\n")).op("||", return_type=sa.Text())(text)
+    return strings.casei(Text(Grouping(whole))).sql
+
+
+def in_collections(text: FreeText) -> sa.ColumnElement[bool]:
+    """Give the condition that a collection has these texts."""
+    return _condition(text, lambda term: collections.c.words.like(sa.literal(_pattern(term.casefold()))))
+
+
+def words_of(collection: Document) -> str:
+    """Give a collection's texts as one, in one case, any white space as one space."""
+    values = (collection.get(name) for name in COLLECTION_MEMBERS)
+    return "\n".join(" ".join(text.split()) for text in _strings(values)).casefold()
+
+
+def _strings(values: Iterable[object]) -> Iterable[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from _strings(value)
+
+
+def _condition(text: FreeText, has: Callable[[str], Sql]) -> sa.ColumnElement[bool]:
+    if isinstance(text, str):
+        return has(text)
+    joint, *inner = text
+    conditions = [_condition(one, has) for one in inner]
+    if joint == "not":
+        return sa.not_(conditions[0])
+    return sa.and_(*conditions) if joint == "and" else sa.or_(*conditions)
+
+
+def _pattern(term: str) -> str:
+    escaped = term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
