@@ -146,6 +146,12 @@ class Settings:
         "Whether a managed asset's storage address is shown under alternate.",
         False,
     )
+    show_authentication: bool = variable(
+        "STACFLASK_SHOW_AUTHENTICATION",
+        _yes_no,
+        "Whether documents tell how to authenticate for downloads (STAC authentication extension).",
+        False,
+    )
     managed_hrefs: tuple[str, ...] = variable(
         "STACFLASK_MANAGED_HREFS",
         _words,

@@ -77,12 +77,15 @@ ANONYMOUS = Principal("anonymous")
 class Challenge:
     """How a plugin wants to be asked: a WWW-Authenticate value, and the same thing as an OpenAPI security scheme.
 
-    ``header`` is empty where there is no such value: for a cookie, or a parameter of the query.
+    ``header`` is empty where there is no such value: for a cookie, or a parameter of the query. ``stac`` is the scheme
+    of the STAC authentication extension, where that is another; empty: it is not told there. In it, ``{base_url}``
+    stands for the address of this API.
     """
 
     header: str
     name: str
     scheme: Mapping[str, Any]
+    stac: Mapping[str, Any] | None = None
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------------

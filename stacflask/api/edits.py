@@ -14,7 +14,7 @@ import jsonpointer
 import orjson
 
 from stacflask import current
-from stacflask.api import address
+from stacflask.api import address, authentication
 from stacflask.catalog import documents
 from stacflask.errors import BadDocument, Conflict
 from stacflask.stac.storable import check_storable
@@ -35,6 +35,9 @@ def edited(edit: Edit, present: Record, rendered: bytes, url: str) -> Document:
     path = url.removeprefix(address.base_url())
     _put_assets_back(document.get("assets"), kept.get("assets") or {}, shown.get("assets") or {}, f"{path}/download/")
     _put_links_back(document.get("links"), kept["links"], shown["links"], path)
+    told = authentication.told()
+    if told is not None:
+        told.out_of(document, kept)
     return document
 
 

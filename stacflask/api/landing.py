@@ -12,7 +12,7 @@ from flask import Response, current_app, render_template, send_from_directory
 from flask_smorest import current_api
 
 from stacflask import current
-from stacflask.api import address, conformance, render
+from stacflask.api import address, authentication, conformance, render
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
 from stacflask.api.render import GEOJSON, link
@@ -36,17 +36,17 @@ def landing() -> Response:
     """Show what there is."""
     settings = current.settings()
     children = current.catalog().titles(current.restriction())
-    return render.document(
-        {
-            "type": "Catalog",
-            "stac_version": "1.1.0",
-            "id": settings.id,
-            "title": settings.title,
-            "description": settings.description,
-            "conformsTo": _classes(),
-            "links": [*_links(), *(_child(collection, title) for collection, title in children)],
-        }
-    )
+    told = authentication.told()
+    page = {
+        "type": "Catalog",
+        "stac_version": "1.1.0",
+        "id": settings.id,
+        "title": settings.title,
+        "description": settings.description,
+        "conformsTo": _classes(),
+        "links": [*_links(), *(_child(collection, title) for collection, title in children)],
+    }
+    return render.document(page if told is None else told.in_catalog(page))
 
 
 def _classes() -> list[str]:

@@ -9,7 +9,7 @@ import orjson
 from flask import Response, request
 
 from stacflask import current
-from stacflask.api import address
+from stacflask.api import address, authentication
 from stacflask.api.conditions import State, not_modified
 from stacflask.catalog import documents
 
@@ -51,7 +51,9 @@ def item(record: Record) -> bytes:
         f'{{"rel":"root","href":"{base}","type":"{JSON}"}},{{"rel":"parent","href":"{of}","type":"{JSON}"}},'
         f'{{"rel":"collection","href":"{of}","type":"{JSON}"}},{{"rel":"self","href":"{url}","type":"{GEOJSON}"}}'
     )
-    return _finished(record.body, url, links.encode())
+    text = _opened(record.body, links.encode())
+    told = authentication.told()
+    return _finished(text if told is None else told.in_item(text), url)
 
 
 def collection(record: Record) -> bytes:
@@ -64,7 +66,9 @@ def collection(record: Record) -> bytes:
         link("items", f"{url}/items", GEOJSON),
         *describing(url),
     ]
-    return _finished(record.body, url, orjson.dumps(links)[1:-1])
+    text = _opened(record.body, orjson.dumps(links)[1:-1])
+    told = authentication.told()
+    return _finished(text if told is None else told.in_collection(text), url)
 
 
 def describing(url: str) -> list[Link]:
@@ -80,10 +84,14 @@ def names_links(start: str) -> list[Link]:
     ]
 
 
-def _finished(body: bytes, url: str, links: bytes) -> bytes:
+def _opened(body: bytes, links: bytes) -> bytes:
     text = documents.closed(documents.public(body), links)
     if current.settings().show_storage:
         text = _with_storage(text, documents.storage_hrefs(body))
+    return text
+
+
+def _finished(text: bytes, url: str) -> bytes:
     return text.replace(documents.HERE, f"{url}/download/".encode())
 
 
@@ -127,8 +135,10 @@ def record(rendered: bytes, kept: Record, media_type: str, status: int = 200) ->
 
 
 def tag_of(kept: Record) -> str:
-    """Give a record's ETag: its state, and the address that its links begin with."""
-    return f"{kept.etag}-{zlib.crc32(address.base_url().encode()):08x}"
+    """Give a record's ETag: its state, and what is put into it: the address that its links begin with, the schemes."""
+    told = authentication.told()
+    around = address.base_url().encode() + (b"" if told is None else told.schemes_text)
+    return f"{kept.etag}-{zlib.crc32(around):08x}"
 
 
 def state_of(tag: str) -> str:

@@ -1,0 +1,145 @@
+"""The STAC authentication extension: documents tell how their downloads want to be asked for.
+
+What they tell are the plugins' own challenges. It is put into an item's text where that is as items usually are, and
+what is not is taken apart; on the way back, in a change, it is taken out again, for it is not the publisher's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+from msgspec import Raw
+
+from stacflask import current
+from stacflask.api import address
+from stacflask.catalog.documents import HERE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stacflask.gate import Gate
+    from stacflask.values import Document
+
+EXTENSION = "https://stac-extensions.github.io/authentication/v1.1.0/schema.json"
+SCHEMES, REFS = "auth:schemes", "auth:refs"
+
+_MANAGED = b'"href":"' + HERE
+_PROPERTIES, _EXTENSIONS = b'"properties":{"', b'"stac_extensions":["'
+_STAND_IN = "\ufdd0".encode()
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """The schemes of a deployment, by name, and what of them is put into texts."""
+
+    schemes: Mapping[str, Any]
+    schemes_text: bytes
+    refs_text: bytes
+
+    def in_item(self, text: bytes) -> bytes:
+        """Tell it in an item whose assets are managed, which their marks show."""
+        return text if HERE not in text else self._spliced(text) or self._apart(text, inside="properties")
+
+    def in_collection(self, text: bytes) -> bytes:
+        """Tell it in a collection."""
+        return self._apart(text, inside=None)
+
+    def in_catalog(self, document: Document) -> Document:
+        """Tell it in the landing page."""
+        return {**document, "stac_extensions": [EXTENSION], SCHEMES: self.schemes}
+
+    def _spliced(self, text: bytes) -> bytes | None:
+        """Put it into a usual item's text; None if it is not clear where things stand in it."""
+        head, *rest = text.split(_MANAGED)
+        # Where as many objects have ended as have begun, but for the item itself, a member is the item's own.
+        properties = head.find(_PROPERTIES)
+        extensions = head.find(_EXTENSIONS, 0, max(properties, 0))
+        if extensions < 0 or _depth(head[:extensions]) != 1 or _depth(head[:properties]) != 1 or b'"auth:' in text:
+            return None
+        after_properties, after_extensions = properties + len(_PROPERTIES) - 1, extensions + len(_EXTENSIONS) - 1
+        told = b'%b"%b",%b"auth:schemes":%b,%b' % (
+            head[:after_extensions],
+            EXTENSION.encode(),
+            head[after_extensions:after_properties],
+            self.schemes_text,
+            head[after_properties:],
+        )
+        return (b'"auth:refs":%b,%b' % (self.refs_text, _MANAGED)).join((told, *rest))
+
+    def _apart(self, text: bytes, inside: str | None) -> bytes:
+        """Take a document apart and put it in, beside what its publisher tells; the rest stays, to the digit."""
+        members: dict[str, Any] = dict(_members(text.replace(HERE, _STAND_IN)))
+        extensions = _list(members.get("stac_extensions"))
+        members["stac_extensions"] = extensions if EXTENSION in extensions else [*extensions, EXTENSION]
+        place: dict[str, Any] = dict(_members(members[inside])) if inside else members
+        theirs = msgspec.json.decode(place.get(SCHEMES, b"{}"))
+        place[SCHEMES] = {**(theirs if isinstance(theirs, dict) else {}), **self.schemes}
+        if inside:
+            members[inside] = place
+        if "assets" in members:
+            members["assets"] = {key: self._asset(asset) for key, asset in _members(members["assets"]).items()}
+        return _encode(members).replace(_STAND_IN, HERE)
+
+    def _asset(self, asset: Raw) -> Any:
+        members: dict[str, Any] = dict(_members(asset))
+        if not bytes(members["href"]).startswith(b'"' + _STAND_IN):
+            return asset
+        refs = _list(members.get(REFS))
+        members[REFS] = [*refs, *(name for name in self.schemes if name not in refs)]
+        return members
+
+    def out_of(self, document: Document, kept: Document) -> None:
+        """Take out of a changed document what only we told in it, so that it is not kept as the publisher's."""
+        inside = "properties" if document.get("type") == "Feature" else None
+        theirs = (kept.get(inside, {}) if inside else kept).get(SCHEMES) or {}
+        _leave(document.get(inside) if inside else document, SCHEMES, lambda name: name in self.schemes.keys() - theirs)
+        assets = document.get("assets")
+        for key, asset in assets.items() if isinstance(assets, dict) else ():
+            said = kept.get("assets", {}).get(key, {}).get(REFS) or []
+            _leave(asset, REFS, lambda name, said=said: name in self.schemes and name not in said)
+        if EXTENSION not in kept.get("stac_extensions", []) and b'"auth:' not in orjson.dumps(document):
+            _leave(document, "stac_extensions", lambda name: name == EXTENSION, empty="stac_extensions" in kept)
+
+
+def _list(raw: Raw | None) -> list[Any]:
+    value = None if raw is None else msgspec.json.decode(raw)
+    return value if isinstance(value, list) else []
+
+
+def _leave(holder: Any, member: str, unwanted: Any, *, empty: bool = False) -> None:
+    """Take what is unwanted out of a member, and the member out of its holder if nothing else was in it."""
+    value = holder.get(member) if isinstance(holder, dict) else None
+    if isinstance(value, list):
+        value[:] = [one for one in value if not unwanted(one)]
+    elif isinstance(value, dict):
+        for name in [name for name in value if unwanted(name)]:
+            del value[name]
+    if isinstance(value, list | dict) and not value and not empty:
+        del holder[member]
+
+
+def _depth(text: bytes) -> int:
+    return text.count(b"{") - text.count(b"}")
+
+
+def told() -> Authentication | None:
+    """Give what this deployment tells; None if it tells nothing, or nobody is ever asked."""
+    if not current.settings().show_authentication:
+        return None
+    return _told(current.gate(), address.base_url())
+
+
+@lru_cache(maxsize=64)
+def _told(gate: Gate, base_url: str) -> Authentication | None:
+    schemes = {one.name: dict(one.scheme if one.stac is None else one.stac) for one in gate.challenges()}
+    schemes = {name: scheme for name, scheme in schemes.items() if scheme}
+    if not schemes:
+        return None
+    text = orjson.dumps(schemes).replace(b"{base_url}", base_url.encode())
+    return Authentication(orjson.loads(text), text, orjson.dumps(list(schemes)))
