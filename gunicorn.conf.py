@@ -1,10 +1,14 @@
 """How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 PORT = os.environ.get("PORT")
+SHARED, OWN = "PROMETHEUS_MULTIPROC_DIR", "STACFLASK_METRICS_FOLDER_IS_OURS"
 
 
 def number(name: str, default: int) -> int:
@@ -42,7 +46,32 @@ def on_starting(server: object) -> None:  # noqa: ARG001 - gunicorn calls it so
     from stacflask.loader import load_plugins
     from stacflask.settings import Settings
 
+    _share_metrics()
     try:
         load_plugins(Settings.from_environ(os.environ).plugins, os.environ)
     except SettingError as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def child_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
+    """Take a worker that has ended out of what is counted of those that live."""
+    if SHARED in os.environ:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: object) -> None:  # noqa: ARG001 - gunicorn calls it so
+    """Remove the folder of the metrics."""
+    if os.environ.get(OWN) == "1":
+        shutil.rmtree(os.environ[SHARED], ignore_errors=True)
+
+
+def _share_metrics() -> None:
+    """Give the workers a folder in which to count together, if they count; what an earlier server left goes."""
+    if "plugins.metrics" not in os.environ.get("STACFLASK_PLUGINS", ""):
+        return
+    if SHARED not in os.environ:
+        os.environ[SHARED], os.environ[OWN] = tempfile.mkdtemp(prefix="stacflask-metrics-"), "1"
+    for left in Path(os.environ[SHARED]).glob("*.db"):
+        left.unlink()

@@ -26,7 +26,7 @@ from plugins._s3_settings import SHORTEST, VARIABLE
 from stacflask import Missing, Redirect, SettingError, Stream, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from minio.datatypes import Object
     from urllib3.response import BaseHTTPResponse
@@ -55,6 +55,7 @@ class Store:
         self._signer = self._client("public_endpoint", quick)
         self._payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
         self._seen = Recent(settings.verify_ttl)
+        self.observe: Callable[[str, float], None] = lambda _name, _value: None
 
     def redirect(self, bucket: str, key: str, headers: dict[str, str], grant_id: str) -> Redirect:
         """Sign an address for GET that answers with these header fields and names its grant to the store's log.
@@ -104,7 +105,7 @@ class Store:
         return min(self.settings.lifetime, timedelta(seconds=rest))
 
     def _stat(self, bucket: str, key: str) -> Object:
-        with self._told():
+        with self._told(), self._timed():
             found = self._asker.stat_object(bucket, key, extra_headers=dict(self._payer))
             # The library would take a length that is not told for zero.
             if "Content-Length" not in (found.metadata or {}):
@@ -117,13 +118,22 @@ class Store:
         if not length:
             return iter(())
         headers: dict[str, Any] = {**self._payer, **({"If-Match": etag} if etag else {})}
-        with self._told():
+        with self._told(), self._timed():
             answer = self._reader.get_object(bucket, key, first, length, request_headers=headers)
         expected = (206, str(length), etag)
         if (answer.status, answer.headers.get("Content-Length"), _etag(answer.headers)) != expected:
             answer.close()
             raise self._unavailable(ValueError("the answer is not the part that was asked for"))
         return Body(answer, length, f"store {self.settings.name}, {bucket}/{key}")
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Tell how long the store took to answer."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.observe("store_seconds", time.perf_counter() - began)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plugins._s3_settings import StoreSettings
-    from stacflask import Asset, Redirect, Stream
+    from stacflask import Asset, Redirect, Services, Stream
 
 NAME = "s3"
 LONGEST_KEY = 1024  # bytes, by S3's own rule
@@ -41,6 +41,13 @@ class S3:
 
     prefixes: Mapping[str, Sequence[tuple[str, Store]]]
     addresses: Mapping[Address, Sequence[Store]]
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Let the stores tell how long they take."""
+        for stores in self.prefixes.values():
+            for _, store in stores:
+                store.observe = services.observe
 
     @hookimpl
     def resolve(self, asset: Asset) -> Location | None:

@@ -1,0 +1,46 @@
+"""Metrics in a server of several processes."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import requests
+
+from dev.demo import FIRST_DOWNLOAD
+from dev.run import environ_for
+from dev.stack import Stack
+from tests.walk.conftest import Server, serving
+
+GRANTED = r'^stacflask_download_decisions_total\{.*decision="granted".*\} (\S+)$'
+CALLS = 20
+
+
+def figure(server: Server, pattern: str) -> float:
+    text = requests.get(f"{server.url}/metrics", timeout=30).text
+    return sum(float(value) for value in re.findall(pattern, text, re.MULTILINE))
+
+
+def download(server: Server) -> None:
+    # Without a kept connection, both processes get their share.
+    for _ in range(CALLS):
+        answer = requests.get(server.address(FIRST_DOWNLOAD), allow_redirects=False, timeout=30)
+        assert answer.status_code == 307
+
+
+def test_whoever_is_asked_answers_for_all(demo_stack: Stack, tmp_path: Path) -> None:
+    """Every process gives the sum of all, those that have ended included; the folder goes with the server."""
+    environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8", "TMPDIR": str(tmp_path)}
+    environ["STACFLASK_PLUGINS"] += ",plugins.metrics"
+    with serving(environ, tmp_path / "log") as server:
+        download(server)
+        assert {figure(server, GRANTED) for _ in range(10)} == {CALLS}
+        os.kill(server.workers()[0], signal.SIGKILL)
+        time.sleep(1)
+        download(server)
+        assert {figure(server, GRANTED) for _ in range(10)} == {2 * CALLS}
+        assert figure(server, r"^stacflask_streams_in_flight (\S+)$") == 0
+        assert figure(server, r"^stacflask_store_seconds_count (\S+)$") > 0
+        assert len(list(tmp_path.glob("stacflask-metrics-*"))) == 1
+    assert list(tmp_path.glob("stacflask-metrics-*")) == []
