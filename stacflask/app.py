@@ -51,7 +51,10 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     logs.configure(settings)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins
     engine = create_engine(
-        settings.database_url, pool_size=settings.pool_size, statement_timeout=settings.statement_timeout
+        settings.database_url,
+        pool_size=settings.pool_size,
+        statement_timeout=settings.statement_timeout,
+        prepare=settings.prepare,
     )
     gate = Gate(manager, current.visit)
     catalog = Catalog(

@@ -64,16 +64,18 @@ def asked() -> Request:
 
 def principal() -> Principal:
     """Say who asks, once per request. Raises BadCredentials."""
-    if "principal" not in g:
-        g.principal = gate().authenticate(asked())
-    return cast("Principal", g.principal)
+    known: Principal | None = g.get("principal")
+    if known is None:
+        known = g.principal = gate().authenticate(asked())
+    return known
 
 
 def restriction() -> Restriction:
     """Say what may be seen by who asks, once per request."""
-    if "restriction" not in g:
-        g.restriction = gate().restrict(principal())
-    return cast("Restriction", g.restriction)
+    known: Restriction | None = g.get("restriction")
+    if known is None:
+        known = g.restriction = gate().restrict(principal())
+    return known
 
 
 def visit() -> Visit:

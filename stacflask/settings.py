@@ -189,6 +189,12 @@ class Settings:
         "STACFLASK_STATEMENT_TIMEOUT", _seconds, "Seconds that one statement of a request may take; then 503.", 20.0
     )
     pool_size: int = variable("STACFLASK_POOL_SIZE", _positive, "Database connections per process, at most.", 8)
+    prepare: bool = variable(
+        "STACFLASK_PREPARE",
+        _yes_no,
+        "Whether lookups by id are prepared in the database; no behind a pooler that cannot keep them.",
+        True,
+    )
     cors_origins: tuple[str, ...] = variable(
         "STACFLASK_CORS_ORIGINS", _origins, "Origins that browsers may call from, comma separated.", ("*",)
     )

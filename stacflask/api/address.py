@@ -35,9 +35,10 @@ _USUAL_PORTS = {"http": "80", "https": "443"}
 
 def base_url() -> str:
     """Give the public address of the landing page, without a slash at its end."""
-    if "base_url" not in g:
-        g.base_url = current.settings().public_url or _asked()
-    return str(g.base_url)
+    known: str | None = g.get("base_url")
+    if known is None:
+        known = g.base_url = current.settings().public_url or _asked()
+    return known
 
 
 def _asked() -> str:

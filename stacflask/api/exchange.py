@@ -46,52 +46,67 @@ def surround(app: Flask, settings: Settings, *, cookies: bool) -> None:
         COMPRESS_EVALUATE_CONDITIONAL_REQUEST=False,
     )
     app.before_request(_begin)
-    compress = Compress(app)
-    dependent = _dependent(settings, cookies=cookies)
-    app.after_request(lambda response: _finish(response, compress, dependent))
+    anybody = ANYBODY in settings.cors_origins
     CORS(
         app,
         origins=list(settings.cors_origins),
-        send_wildcard=ANYBODY in settings.cors_origins,
+        send_wildcard=anybody,
         allow_headers=ALLOWED,
         expose_headers=EXPOSED,
         methods=METHODS,
         max_age=3600,
     )
+    # After CORS, and so before it on the way out, where the last comes first.
+    app.after_request(_Finish(Compress(app), anybody=anybody, cookies=cookies))
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-ID", "")
+    environ = request.environ
+    given = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     g.began = time.perf_counter()
     g.client = address.client()
     # PostgreSQL's text cannot hold a NUL, so nothing is called so.
-    if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
+    if "\0" in environ["PATH_INFO"] or "%00" in environ.get("QUERY_STRING", ""):
         abort(400, "NUL is not a character of any name here.")
     if not request.host:
         abort(400, "Host: expected a name or address, and perhaps a port.")
     address.base_url()  # said now, because plugins that ask for it stand on a floor below
 
 
-def _finish(response: Response, compress: Compress, dependent: list[str]) -> Response:
+class _Finish:
+    """Compresses an answer, adds what all answers say, and logs it."""
+
+    def __init__(self, compress: Compress, *, anybody: bool, cookies: bool) -> None:
+        self._compress = compress
+        # What is seen depends on who asks: no cache may hand one's answer to another.
+        sometimes = {"Cookie": cookies, "Origin": not anybody}
+        self._vary = ["Accept-Encoding", "Authorization", *(name for name, depends in sometimes.items() if depends)]
+        # The same for every origin, so flask-cors need not weigh it; it leaves alone what says this already.
+        allowed = [("Access-Control-Allow-Origin", ANYBODY), ("Access-Control-Expose-Headers", ", ".join(EXPOSED))]
+        self._allowed = allowed if anybody else []
+
+    def __call__(self, response: Response) -> Response:
+        if not response.direct_passthrough and _takes_gzip():
+            response = self._compress.after_request(response)
+        headers = response.headers
+        if "Vary" in headers:
+            response.vary.update(self._vary)
+        else:
+            headers["Vary"] = ", ".join(self._vary)
+        headers["X-Request-ID"] = g.request_id
+        headers.setdefault("Cache-Control", "private, no-cache")
+        if request.method != "OPTIONS":
+            headers.extend(self._allowed)
+        rule, seconds = request.url_rule, time.perf_counter() - g.began
+        current.gate().answered(rule.rule if rule else "", request.method, response.status_code, seconds)
+        _log(response, seconds)
+        return response
+
+
+def _takes_gzip() -> bool:
     # Flask-Compress would compress for who says "gzip;q=0", too.
-    if not response.direct_passthrough and request.accept_encodings.quality("gzip"):
-        response = compress.after_request(response)
-    response.vary.update(dependent)
-    response.headers["X-Request-ID"] = g.request_id
-    response.headers.setdefault("Cache-Control", "private, no-cache")
-    seconds = time.perf_counter() - g.began
-    current.gate().answered(
-        request.url_rule.rule if request.url_rule else "", request.method, response.status_code, seconds
-    )
-    _log(response, seconds)
-    return response
-
-
-def _dependent(settings: Settings, *, cookies: bool) -> list[str]:
-    """Say what answers depend on. What is seen does on who asks: no cache may hand one's answer to another."""
-    origins = [] if ANYBODY in settings.cors_origins else ["Origin"]
-    return ["Accept-Encoding", "Authorization", *(["Cookie"] if cookies else []), *origins]
+    return "HTTP_ACCEPT_ENCODING" in request.environ and bool(request.accept_encodings.quality("gzip"))
 
 
 def _log(response: Response, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -45,15 +46,22 @@ def root_link() -> Link:
 
 def item(record: Record) -> bytes:
     """Render an item."""
-    base, of = address.base_url(), address.collection_url(record.collection)
-    url = f"{of}/items/{address.segment(record.id)}"
+    url, links = _item_links(address.base_url(), record.collection)
+    name = address.segment(record.id)
+    text = _opened(record.body, b'%b%b","type":"%b"}' % (links, name.encode(), GEOJSON.encode()))
+    told = authentication.told()
+    return _finished(text if told is None else told.in_item(text), url + name)
+
+
+@lru_cache(maxsize=4096)
+def _item_links(base: str, collection: str) -> tuple[str, bytes]:
+    """Give the beginnings of an item's own address and of its links, the last of which is to itself."""
+    of = f"{base}/collections/{address.segment(collection)}"
     links = (
         f'{{"rel":"root","href":"{base}","type":"{JSON}"}},{{"rel":"parent","href":"{of}","type":"{JSON}"}},'
-        f'{{"rel":"collection","href":"{of}","type":"{JSON}"}},{{"rel":"self","href":"{url}","type":"{GEOJSON}"}}'
+        f'{{"rel":"collection","href":"{of}","type":"{JSON}"}},{{"rel":"self","href":"{of}/items/'
     )
-    text = _opened(record.body, links.encode())
-    told = authentication.told()
-    return _finished(text if told is None else told.in_item(text), url)
+    return f"{of}/items/", links.encode()
 
 
 def collection(record: Record) -> bytes:
@@ -118,7 +126,8 @@ _STAND_IN = "\ufdd0".encode()
 def reply(body: bytes, media_type: str = JSON, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON text."""
     response = Response(body, status, content_type=media_type)
-    response.headers.update(headers or {})
+    if headers:
+        response.headers.update(headers)
     return response
 
 

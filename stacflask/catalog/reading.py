@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
+import orjson
 import sqlalchemy as sa
 
 from stacflask.catalog import names, paging
@@ -16,15 +18,13 @@ from stacflask.catalog.search import collection_order, item_order, select_items,
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
-from stacflask.values import Asset, CollectionQuery, ItemQuery, Page, Record, Restriction
+from stacflask.values import UNRESTRICTED, Asset, CollectionQuery, ItemQuery, Page, Record, Restriction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.sql import Select
-
     from stacflask.catalog.cql2 import Fields
-    from stacflask.catalog.database import Database
+    from stacflask.catalog.database import Database, Lookup
     from stacflask.catalog.observing import Observations
 
 _ITEM = sa.select(items.c.body).where(
@@ -33,6 +33,9 @@ _ITEM = sa.select(items.c.body).where(
 # What a later release adds does no harm to this one.
 _NEEDED = [sa.select(table).limit(0) for table in metadata.sorted_tables]
 _COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindparam("collection"))
+
+REMEMBERED = 128
+"""Restrictions whose lookups are kept; with thousands of collections one takes a megabyte."""
 
 
 def etag_of(frame: bytes) -> str:
@@ -47,11 +50,12 @@ class Catalog:
         self.database = database
         self.directories = directories
         self.codec = Codec(self._dictionary)
+        self._items = lru_cache(maxsize=REMEMBERED)(self._item_lookup)
+        self._collections = lru_cache(maxsize=REMEMBERED)(self._collection_lookup)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Give one collection. Raises NotFound, for a hidden one too."""
-        statement = _COLLECTION.where(*seen_collections(restriction))
-        frame = self._one(statement, {"collection": collection})
+        frame = self.database.value(self._collections(_told(restriction)), {"collection": collection})
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
         return self._record(collection, collection, frame)
@@ -93,7 +97,7 @@ class Catalog:
 
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
         """Give one item. Raises NotFound, whether item or collection are absent or hidden."""
-        frame = self._one(_ITEM.where(*visible(restriction)), {"collection": collection, "item": item})
+        frame = self.database.value(self._items(_told(restriction)), {"collection": collection, "item": item})
         if frame is None:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
         return self._record(collection, item, frame)
@@ -123,8 +127,11 @@ class Catalog:
         """Give all assets of an item, or of a collection, that are downloaded through the server."""
         return assets_of(record.body, record.collection, record.id if of_item else None)
 
-    def _one(self, statement: Select[Any], values: dict[str, str]) -> bytes | None:
-        return self.database.read(lambda connection: connection.execute(statement, values).scalar_one_or_none())
+    def _item_lookup(self, told: bytes) -> Lookup:
+        return self.database.lookup(_ITEM.where(*visible(_restriction(told))))
+
+    def _collection_lookup(self, told: bytes) -> Lookup:
+        return self.database.lookup(_COLLECTION.where(*seen_collections(_restriction(told))))
 
     def _record(self, collection: str, identifier: str, frame: bytes) -> Record:
         return Record(collection, identifier, self.codec.decompress(frame), etag_of(frame))
@@ -133,3 +140,12 @@ class Catalog:
         statement = sa.select(dictionaries.c.data).where(dictionaries.c.id == identifier)
         data: bytes = self.database.read(lambda connection: connection.execute(statement).scalar_one())
         return data
+
+
+def _told(restriction: Restriction) -> bytes:
+    """Give a restriction as text, by which what was made of it is remembered: the same text is the same restriction."""
+    return b"" if restriction is UNRESTRICTED else orjson.dumps([restriction.items, restriction.collections])
+
+
+def _restriction(told: bytes) -> Restriction:
+    return Restriction(*orjson.loads(told)) if told else UNRESTRICTED
