@@ -10,6 +10,9 @@ from flask import Flask
 
 from stacflask import __version__, current, logs
 from stacflask.api import (
+    aggregation,
+    buckets,
+    children,
     collections,
     download,
     errors,
@@ -76,7 +79,8 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
     app.url_map.merge_slashes = False
     app.url_map.converters["key"] = download.Key
     api = _description(app, house.settings)
-    blueprints = [landing.bp, collections.bp, items.bp, search.bp, functions.bp, queryables.bp, download.bp]
+    describing = [functions.bp, queryables.bp, aggregation.bp]
+    blueprints = [landing.bp, children.bp, collections.bp, items.bp, search.bp, *describing, download.bp]
     for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
         api.register_blueprint(blueprint)
     endpoints = [endpoint for several in manager.hook.extend_api() for endpoint in several]
@@ -90,6 +94,6 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
 def _description(app: Flask, settings: Settings) -> Api:
     app.config.update(API_TITLE=settings.title, API_VERSION=__version__, OPENAPI_VERSION="3.0.3")
     api = Api(app, spec_kwargs={"info": {"description": DESCRIPTION}})
-    for name, schema in {**models.SCHEMAS, **schemas.BODIES}.items():
+    for name, schema in {**models.SCHEMAS, **schemas.BODIES, **buckets.BODIES}.items():
         api.spec.components.schema(name, schema)
     return api

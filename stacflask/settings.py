@@ -128,6 +128,12 @@ class Settings:
     strict_parameters: bool = variable(
         "STACFLASK_STRICT_PARAMETERS", _yes_no, "Whether an unknown query parameter is an error (400).", False
     )
+    count: bool = variable(
+        "STACFLASK_COUNT", _yes_no, "Whether searches tell how many items they match, unless asked.", False
+    )
+    count_limit: int = variable(
+        "STACFLASK_COUNT_LIMIT", _count, "Items counted for numberMatched at most; more are estimated.", 10_000
+    )
     strict_names: bool = variable(
         "STACFLASK_STRICT_NAMES",
         _yes_no,

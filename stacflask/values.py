@@ -355,6 +355,52 @@ class CollectionQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How many items there are on all pages: ``matched`` is exact, ``estimate`` is not; None: not known."""
+
+    matched: int | None = None
+    estimate: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationQuery:
+    """Which aggregations, by name.
+
+    ``interval`` is the length of buckets of time, ``precision`` the size of a grid's cells by its name, ``ranges`` the
+    width of ranges of numbers or the sides of them all, by property; each is chosen where nothing is said.
+    """
+
+    names: tuple[str, ...]
+    interval: str | None = None
+    precision: Mapping[str, int] = field(default_factory=dict)
+    ranges: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A part of a distribution: how many items have this key, or a number from ``low`` to below ``high``."""
+
+    key: str
+    data_type: str
+    frequency: int
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """What came of an aggregation: a ``value``, or ``buckets``. ``overflow`` counts the items in none of them."""
+
+    name: str
+    data_type: str = "frequency_distribution"
+    value: str | int | None = None
+    buckets: tuple[Bucket, ...] | None = None
+    overflow: int = 0
+    distributed: str | None = None
+    interval: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A collection or an item as it is kept: see ``catalog/documents.py`` for the form of ``body``."""
 

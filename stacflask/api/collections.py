@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, paging, render
+from stacflask.api import address, names, paging, render
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
 from stacflask.api.render import JSON
@@ -24,6 +24,7 @@ bp = Blueprint("collections", __name__, description="Collections of items")
 )
 def list_collections(query: CollectionSearch) -> Response:
     """Find collections; in the order of their ids unless they are sorted."""
+    names.check_of_collections(query)
     page = current.catalog().collections(query, current.restriction())
     links = [
         render.root_link(),

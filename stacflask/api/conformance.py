@@ -5,6 +5,8 @@ from __future__ import annotations
 STAC = "https://api.stacspec.org/v1.0.0"
 STAC_RC_1 = "https://api.stacspec.org/v1.0.0-rc.1"
 STAC_1_1 = "https://api.stacspec.org/v1.1.0"
+AGGREGATION = "https://api.stacspec.org/v0.3.0"
+CHILDREN = "https://api.stacspec.org/v1.0.0-rc.2"
 OGC = "http://www.opengis.net/spec"
 FILTER = f"{OGC}/ogcapi-features-3/1.0/conf"
 CQL2 = f"{OGC}/cql2/1.0/conf"
@@ -16,6 +18,13 @@ ALWAYS = (
     f"{STAC}/ogcapi-features",
     f"{STAC}/item-search",
     f"{STAC}/download",
+    f"{AGGREGATION}/aggregation",
+    f"{AGGREGATION}/aggregation#query",
+    f"{AGGREGATION}/aggregation#filter",
+    f"{CHILDREN}/children",
+    f"{CHILDREN}/children#type-filter",
+    f"{STAC}/children",
+    f"{STAC}/children#type-filter",
     f"{STAC_1_1}/item-search#sortables",
     f"{STAC_1_1}/collection-search#sortables",
     f"{FILTER}/queryables",

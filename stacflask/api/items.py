@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, paging, render
+from stacflask.api import address, names, paging, render
 from stacflask.api.blueprints import Blueprint
+from stacflask.api.counting import counted
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
 from stacflask.api.render import GEOJSON
 from stacflask.api.schemas import ItemSearch, ItemsQuery
@@ -24,7 +25,9 @@ bp = Blueprint("items", __name__, description="Items of a collection")
 @bp.describes(404, _200=answer("A page of items.", "ItemCollection", GEOJSON))
 def list_items(query: ItemSearch, collection_id: str) -> Response:
     """List a collection's items, newest first."""
-    page = current.catalog().search(replace(query, collections=(collection_id,)), current.restriction())
+    query = replace(query, collections=(collection_id,))
+    names.check(query)
+    page = current.catalog().search(query, current.restriction())
     if not page.records:
         # Whoever sees an item has seen that there is its collection; for an empty page it must be asked.
         current.catalog().collection(collection_id, current.restriction())
@@ -34,7 +37,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
         render.link("collection", address.collection_url(collection_id)),
         *paging.links(page),
     ]
-    return render.item_collection(page, links, query.fields)
+    return render.item_collection(page, links, query.fields, counted(query, page))
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>")

@@ -62,6 +62,7 @@ def _links() -> list[render.Link]:
         link("data", f"{base}/collections", title="Collections"),
         link("search", f"{base}/search", GEOJSON, method="GET", title="Search for items"),
         link("search", f"{base}/search", GEOJSON, method="POST", title="Search for items"),
+        link("children", f"{base}/children", title="Collections as children"),
         *render.describing(base),
         link(FUNCTIONS, f"{base}/functions", title="Functions of filters"),
         link("service-desc", f"{base}/api", OPENAPI, title="OpenAPI document"),

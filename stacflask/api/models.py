@@ -122,6 +122,8 @@ SCHEMAS: dict[str, Schema] = {
         features=array(ref("Item")),
         links=array(ref("Link")),
         numberReturned=COUNT,
+        numberMatched={**COUNT, "description": "Items on all pages: exact, where it is told."},
+        numberMatchedEstimate={**COUNT, "description": "Roughly how many, where they are too many to be counted."},
     ),
     "NewItems": obj(["type", "features"], type=_FEATURES, features=array(ref("NewItem"))),
     "Extent": obj(
@@ -154,6 +156,48 @@ SCHEMAS: dict[str, Schema] = {
         title=TEXT,
         properties={"type": "object", "additionalProperties": OBJECT},
         additionalProperties={"type": "boolean", "description": "false: other names are an error."},
+    ),
+    "Children": obj(["children", "links"], children=array(ref("Collection")), links=array(ref("Link"))),
+    "Ranges": {
+        "type": "object",
+        "additionalProperties": {
+            "oneOf": [
+                {**NUMBER, "minimum": 0, "exclusiveMinimum": True},
+                array(NUMBER, minItems=1, maxItems=1000),
+            ]
+        },
+        "example": {"eo:cloud_cover": [10, 50, 90]},
+    },
+    "Aggregations": obj(
+        ["aggregations", "links"],
+        aggregations=array(
+            obj(["name", "data_type"], name=TEXT, data_type=TEXT, frequency_distribution_data_type=TEXT)
+        ),
+        links=array(ref("Link")),
+    ),
+    "AggregationCollection": obj(
+        ["type", "aggregations", "links"],
+        type=_constant("AggregationCollection"),
+        aggregations=array(
+            obj(
+                ["name", "data_type"],
+                name=TEXT,
+                data_type=TEXT,
+                frequency_distribution_data_type=TEXT,
+                value={"description": "A number or a time; null, where there is none."},
+                interval=TEXT,
+                overflow={**COUNT, "description": "Items in none of the buckets."},
+                buckets=array(ref("Bucket")),
+            )
+        ),
+        links=array(ref("Link")),
+    ),
+    "Bucket": obj(
+        ["key", "data_type", "frequency"],
+        key=TEXT,
+        data_type=TEXT,
+        frequency=COUNT,
+        **{"from": {**NUMBER, "description": "Included."}, "to": {**NUMBER, "description": "Not included."}},
     ),
     "Conformance": obj(["conformsTo"], conformsTo=array(TEXT)),
     "Cql2": {

@@ -49,6 +49,18 @@ def token(value: Any) -> str:
     return value
 
 
+def flag(value: Any) -> bool:
+    """Read a boolean."""
+    if not isinstance(value, bool):
+        raise expected("true or false")
+    return value
+
+
+def flag_text(text: str) -> bool:
+    """Read a boolean from its name."""
+    return flag({"true": True, "false": False}.get(text))
+
+
 def bbox(value: Any) -> tuple[float, ...]:
     """Read an array of 4 or 6 numbers."""
     if not isinstance(value, list) or not all(map(_is_number, value)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stacflask.api.fields import Fields
-    from stacflask.values import Page, Record
+    from stacflask.values import Count, Page, Record
 
 JSON = "application/json"
 GEOJSON = "application/geo+json"
@@ -81,7 +81,7 @@ def collection(record: Record) -> bytes:
 
 def describing(url: str) -> list[Link]:
     """Link to what describes the items below an address: those of a collection, or of all."""
-    return names_links(f"{url}/")
+    return [*names_links(f"{url}/"), *aggregation_links(f"{url}/")]
 
 
 def names_links(start: str) -> list[Link]:
@@ -89,6 +89,15 @@ def names_links(start: str) -> list[Link]:
     return [
         link(f"{OGC_REL}/queryables", f"{start}queryables", SCHEMA, title="Names to filter by"),
         link(f"{OGC_REL}/sortables", f"{start}sortables", SCHEMA, title="Names to sort by"),
+    ]
+
+
+def aggregation_links(start: str) -> list[Link]:
+    """Link to the aggregations there are, and to where they are made."""
+    return [
+        link("aggregations", f"{start}aggregations", title="Aggregations there are"),
+        link("aggregate", f"{start}aggregate", method="GET", title="Aggregate items"),
+        link("aggregate", f"{start}aggregate", method="POST", title="Aggregate items"),
     ]
 
 
@@ -131,9 +140,14 @@ def reply(body: bytes, media_type: str = JSON, status: int = 200, headers: Mappi
     return response
 
 
+def encoded(value: Any) -> bytes:
+    """Give JSON text."""
+    return orjson.dumps(value)
+
+
 def document(value: Any, media_type: str = JSON, status: int = 200) -> Response:
     """Answer with a JSON document."""
-    return tagged(reply(orjson.dumps(value), media_type, status))
+    return tagged(reply(encoded(value), media_type, status))
 
 
 def record(rendered: bytes, kept: Record, media_type: str, status: int = 200) -> Response:
@@ -175,16 +189,28 @@ def _uncoded(tag: str) -> str:
     return tag.removesuffix(CODED)
 
 
-def item_collection(page: Page, links: Sequence[Link], fields: Fields | None = None) -> Response:
+def item_collection(
+    page: Page, links: Sequence[Link], fields: Fields | None = None, count: Count | None = None
+) -> Response:
     """Answer with a page of items (a GeoJSON FeatureCollection), or with those fields of them."""
     rendered = map(item, page.records)
     features = b",".join(rendered if fields is None else map(fields.of, rendered))
-    body = b'{"type":"FeatureCollection","features":[%b],"links":%b,"numberReturned":%d}' % (
+    body = b'{"type":"FeatureCollection","features":[%b],"links":%b,%b"numberReturned":%d}' % (
         features,
         orjson.dumps(links),
+        _counted(count),
         len(page.records),
     )
     return reply(body, GEOJSON)
+
+
+def _counted(count: Count | None) -> bytes:
+    """Tell a number as what it is: OGC wants numberMatched exact or not at all."""
+    if count is None:
+        return b""
+    if count.matched is not None:
+        return b'"numberMatched":%d,' % count.matched
+    return b'"numberMatchedEstimate":%d,' % count.estimate if count.estimate is not None else b""
 
 
 def collection_list(page: Page, links: Sequence[Link], fields: Fields | None = None) -> Response:
@@ -193,3 +219,9 @@ def collection_list(page: Page, links: Sequence[Link], fields: Fields | None = N
     listed = b",".join(rendered if fields is None else map(fields.of, rendered))
     body = b'{"collections":[%b],"links":%b,"numberReturned":%d}' % (listed, orjson.dumps(links), len(page.records))
     return tagged(reply(body))
+
+
+def child_list(page: Page, links: Sequence[Link]) -> Response:
+    """Answer with a page of collections, as children."""
+    listed = b",".join(map(collection, page.records))
+    return tagged(reply(b'{"children":[%b],"links":%b}' % (listed, orjson.dumps(links))))

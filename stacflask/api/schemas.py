@@ -71,6 +71,7 @@ LANGUAGE = "The language of filter: by GET cql2-text unless said, by POST cql2-j
 CRS = "The reference system of the geometries in filter, of which there is one."
 QUERY = "Comparisons by property: eq, neq, lt, lte, gt, gte, startsWith, endsWith, contains, in. All must hold."
 SORT = "Names to sort by, each with - in front for descending; what has no value comes last."
+COUNT = "Whether to tell how many items there are on all pages together."
 FIELDS = "Members to show, by their paths, or with - in front to leave out; with none, the usual ones of an item."
 WORDS = (
     "Texts to be found, without regard to case: alternatives with commas between them; or words, of which any will do, "
@@ -79,6 +80,7 @@ WORDS = (
 ONE_OR_MORE = {"type": "integer", "minimum": 1}
 MOMENTS = {**TEXT, "minLength": 1, "example": "2024-01-01T00:00:00Z/.."}
 NAMES = array(TEXT)
+YES_OR_NO = {"type": "boolean"}
 FILTER_TEXT = {**TEXT, "example": "eo:cloud_cover < 10 AND platform = 'fenlark-2a'"}
 SORT_TEXT = array(TEXT, minItems=1, example=["-properties.eo:cloud_cover", "id"])
 FIELDS_TEXT = array(TEXT, example=["id", "properties.eo:cloud_cover", "-geometry"])
@@ -104,6 +106,7 @@ class ItemSearch(ItemQuery):
     """Which items, and what of them is to be shown."""
 
     fields: fields.Fields | None = None
+    count: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class ItemsQuery(FindingQuery):
     """GET of a collection's items."""
 
     shown = Read(fields.item_fields_text, FIELDS, FIELDS_TEXT, data_key="fields")
+    count = Read(readers.flag_text, COUNT, YES_OR_NO)
 
     @post_load
     def search(self, data: dict[str, Any], **_: Any) -> ItemSearch:
@@ -194,6 +198,7 @@ class SearchBody(SearchQuery):
     query = Read(comparisons.comparisons, QUERY, ref("Query"))
     sortby = Read(sorting.sort, SORT, ref("SortBy"))
     shown = Read(fields.item_fields, FIELDS, ref("Fields"), data_key="fields")
+    count = Read(readers.flag, COUNT, YES_OR_NO)
     filter = Read(filters.given, FILTER, {"anyOf": [ref("Cql2"), FILTER_TEXT]})
 
     def load(self, data: Any, **kwargs: Any) -> Any:
@@ -226,4 +231,9 @@ def _described(field: Read) -> Description:
     return maybe({**field.schema, "description": field.text})
 
 
-BODIES = {"SearchBody": obj([], **{name: _described(field) for name, field in _fields(SearchBody)})}
+def body(schema: type[Schema]) -> Description:
+    """Describe what a body may hold."""
+    return obj([], **{name: _described(field) for name, field in _fields(schema)})
+
+
+BODIES = {"SearchBody": body(SearchBody)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, paging, render
+from stacflask.api import address, names, paging, render
 from stacflask.api.blueprints import Blueprint
+from stacflask.api.counting import counted
 from stacflask.api.openapi import answer
 from stacflask.api.render import GEOJSON
 from stacflask.api.schemas import ItemSearch, SearchBody, SearchQuery
@@ -37,6 +38,7 @@ def search_by_post(query: ItemSearch) -> Response:
 
 
 def _search(query: ItemSearch) -> Response:
+    names.check(query)
     page = current.catalog().search(query, current.restriction())
     links = [render.root_link(), render.link("self", address.asked_url(), GEOJSON), *paging.links(page)]
-    return render.item_collection(page, links, query.fields)
+    return render.item_collection(page, links, query.fields, counted(query, page))

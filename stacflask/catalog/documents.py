@@ -35,7 +35,8 @@ SEPARATOR = b"\x00"
 
 _OGC = "http://www.opengis.net/def/rel/ogc/1.0/"
 STRUCTURE = frozenset(
-    {"self", "root", "parent", "collection", "items", "item", "child", f"{_OGC}queryables", f"{_OGC}sortables"}
+    {"self", "root", "parent", "collection", "items", "item", "child", "children"}
+    | {"aggregate", "aggregations", f"{_OGC}queryables", f"{_OGC}sortables"}
 )
 """Relations that the server makes itself; those of a given document are dropped."""
 

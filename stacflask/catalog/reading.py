@@ -9,20 +9,33 @@ from typing import TYPE_CHECKING
 import orjson
 import sqlalchemy as sa
 
-from stacflask.catalog import names, paging
+from stacflask.catalog import aggregating, counting, names, paging
 from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import select_collections
-from stacflask.catalog.cql2 import ITEM_FIELDS
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.documents import Directories, asset_of, assets_of
+from stacflask.catalog.ordering import Order
 from stacflask.catalog.search import collection_order, item_order, select_items, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
-from stacflask.values import UNRESTRICTED, Asset, CollectionQuery, ItemQuery, Page, Record, Restriction
+from stacflask.values import (
+    UNRESTRICTED,
+    Aggregation,
+    AggregationQuery,
+    Asset,
+    CollectionQuery,
+    Count,
+    ItemQuery,
+    Page,
+    Record,
+    Restriction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stacflask.catalog.aggregating import Kind
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.database import Database, Lookup
     from stacflask.catalog.observing import Observations
@@ -85,6 +98,33 @@ class Catalog:
     def fields_for(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
         """Give what names mean in a search of these collections where only those that are listed are right."""
         return ITEM_FIELDS.only(self.item_names(asked, restriction, sample))
+
+    def check_names(self, query: ItemQuery, restriction: Restriction, sample: int) -> None:
+        """Raise BadQuery where a query filters or sorts by a name that is not listed."""
+        if query.filter is not None or query.sort:
+            _check(query, self.fields_for(query.collections, restriction, sample))
+
+    def check_collection_names(self, query: CollectionQuery, restriction: Restriction) -> None:
+        """Do the same for a query of collections."""
+        if query.filter is not None or query.sort:
+            _check(query, COLLECTION_FIELDS.only(self.collection_names(restriction)))
+
+    def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
+        """Say how many items a search finds on all its pages. See ``catalog/counting.py``."""
+        return self.database.read(lambda connection: counting.count(connection, query, restriction, bound))
+
+    def aggregations(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> dict[str, Kind]:
+        """Give the aggregations there are of the items of these collections; None: of all."""
+        return aggregating.offered(self.item_names(asked, restriction, sample))
+
+    def aggregate(
+        self, query: ItemQuery, restriction: Restriction, asked: AggregationQuery, sample: int
+    ) -> list[Aggregation]:
+        """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
+        seen = self.item_names(query.collections, restriction, sample)
+        return self.database.read(
+            lambda connection: aggregating.aggregated(connection, query, restriction, asked, seen)
+        )
 
     def check(self) -> None:
         """See that the database answers and has the tables and columns that this release needs. Raises Unavailable."""
@@ -149,3 +189,11 @@ def _told(restriction: Restriction) -> bytes:
 
 def _restriction(told: bytes) -> Restriction:
     return Restriction(*orjson.loads(told)) if told else UNRESTRICTED
+
+
+def _check(query: ItemQuery | CollectionQuery, fields: Fields) -> None:
+    """See whether all names are among these fields. Raises BadQuery."""
+    if query.filter is not None:
+        condition(query.filter, fields)
+    if query.sort:
+        Order(query.sort, fields, ())

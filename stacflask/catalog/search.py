@@ -154,10 +154,14 @@ def collection_order(sort: tuple[SortKey, ...]) -> Order:
     return Order(sort or BY_ID, COLLECTION_FIELDS, COLLECTION_TIES)
 
 
+def found(query: ItemQuery, restriction: Restriction) -> list[Condition]:
+    """Give the conditions under which an item is found, on whatever page."""
+    return [*(made for build in FOLD if (made := build(query)) is not None), *visible(restriction)]
+
+
 def select_items(query: ItemQuery, restriction: Restriction) -> Select[Any]:
     """Select the records of one page, and one more if there is one, in the direction of the query's position."""
     order = item_order(query.sort)
-    conditions = [made for build in FOLD if (made := build(query)) is not None]
     statement = sa.select(items.c.collection, items.c.id, items.c.body, *order.columns)
-    statement = statement.where(*conditions, *visible(restriction))
+    statement = statement.where(*found(query, restriction))
     return order.page(statement, order.position(query.token), query.limit)

@@ -61,8 +61,10 @@ def test_links(client: Client, publish: Publish) -> None:
         "items": "http://localhost/collections/one/items",
         f"{OGC}/queryables": "http://localhost/collections/one/queryables",
         f"{OGC}/sortables": "http://localhost/collections/one/sortables",
+        "aggregations": "http://localhost/collections/one/aggregations",
+        "aggregate": "http://localhost/collections/one/aggregate",
     }
-    assert len(collection["links"]) == 7
+    assert len(collection["links"]) == 10
     assert all("type" in link for link in collection["links"] if link["rel"] != "license")
 
 

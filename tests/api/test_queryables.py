@@ -238,3 +238,47 @@ def test_hidden_items_tell_nothing(plug: Plug) -> None:
     assert "secret" not in names
     withheld = plug(Rights(), environ={"STACFLASK_QUERYABLES_SAMPLE": "0"})
     assert not {"colour", "n"} & named(withheld, **{"X-Sees": "green"}).keys()
+
+
+# --- Strict names -----------------------------------------------------------------------------------------------------
+
+STRICT = {"STACFLASK_STRICT_NAMES": "true"}
+
+
+@pytest.mark.usefixtures("_scenes")
+def test_unknown_names_can_be_an_error(plug: Plug) -> None:
+    """Where a deployment says so, names that are not listed are refused, wherever they are used, with a guess."""
+    client = plug(environ=STRICT)
+    assert client.get("/queryables").json["additionalProperties"] is False
+    wrong: list[dict[str, Any]] = [
+        {"filter": {"op": "=", "args": [{"property": "platfrom"}, "s2a"]}},
+        {"query": {"platfrom": {"eq": "s2a"}}},
+        {"sortby": [{"field": "platfrom"}]},
+    ]
+    for words in wrong:
+        for path in ("/search", "/aggregate") if "sortby" not in words else ("/search",):
+            answer: Any = client.post(path, json=words)
+            assert (answer.status_code, "is 'platform' meant?" in answer.json["description"]) == (400, True), words
+    assert client.get("/collections/two/items?filter=gsd=1").status_code == 400
+    assert client.get("/collections/one/items?filter=gsd=10&sortby=-properties.platform,id").status_code == 200
+    assert client.get("/search?filter=own.deep.flag=true").status_code == 200
+    assert client.get("/collections?filter=titel='One'").status_code == 400
+    assert client.get("/collections?filter=description LIKE 'The%25'&sortby=license").status_code == 200
+
+
+@pytest.mark.usefixtures("_scenes")
+def test_unknown_names_are_null_unless_said(client: Client) -> None:
+    """Otherwise an unknown name is one of which no item has a value."""
+    answer: Any = client.get("/search?filter=platfrom='s2a'")
+    assert (answer.status_code, answer.json["features"]) == (200, [])
+
+
+@pytest.mark.usefixtures("_coloured")
+def test_hidden_names_are_unknown(plug: Plug) -> None:
+    """A name that only hidden items have is refused as one that nobody has."""
+    client = plug(Rights(), environ=STRICT)
+    asked = [client.get(f"/search?filter={name}=1", headers={"X-Sees": "one"}) for name in ("secret", "nosuch")]
+    hidden, absent = ((answer.status_code, answer.text.replace("secret", "nosuch")) for answer in asked)
+    assert hidden == absent
+    assert hidden[0] == 400
+    assert client.get("/search?filter=secret=1").status_code == 200

@@ -1,0 +1,57 @@
+"""The children of the landing page: every collection whole, as its child link leads to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stacflask import current
+from stacflask.api import address, paging, render
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
+from stacflask.api.readers import expected
+from stacflask.api.render import JSON
+from stacflask.api.schemas import PageQuery, Read
+from stacflask.values import CollectionQuery, Page
+
+if TYPE_CHECKING:
+    from flask import Response
+
+TYPES = ("Catalog", "Collection")
+
+bp = Blueprint("children", __name__, description="What is below the landing page")
+
+
+def type_of(text: str) -> str:
+    """Read the name of a type."""
+    if text not in TYPES:
+        raise expected(" or ".join(TYPES))
+    return text
+
+
+class ChildrenQuery(PageQuery):
+    """GET of children."""
+
+    type = Read(type_of, "Only children of this type.", {**TEXT, "enum": list(TYPES)})
+
+
+@bp.route("/children")
+@bp.takes(ChildrenQuery)
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("A page of children.", "Children"), _304=KNOWN)
+def children(query: dict[str, Any]) -> Response:
+    """List the collections as children of the landing page; below it there are no catalogs."""
+    page = _page(query)
+    links = [
+        render.root_link(),
+        render.link("parent", address.base_url()),
+        render.link("self", address.asked_url()),
+        *paging.links(page, JSON),
+    ]
+    return render.child_list(page, links)
+
+
+def _page(query: dict[str, Any]) -> Page:
+    if query.get("type") == "Catalog":
+        return Page(())
+    limit = query.get("limit", current.settings().max_limit)
+    asked = CollectionQuery(limit, token=query.get("token"))
+    return current.catalog().collections(asked, current.restriction())

@@ -1,0 +1,64 @@
+"""The children of the landing page: its collections, each as its child link leads to it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stacflask import hookimpl
+from stacflask.testing import a_collection
+
+Publish = Callable[..., None]
+Plug = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _collections(publish: Publish) -> None:
+    publish(a_collection("b", title="B"), a_collection("ä a"))
+
+
+def test_children_are_what_child_links_lead_to(plug: Plug) -> None:
+    """Each child is the very document that the landing page links to as a child, in the same order."""
+    client = plug()
+    links = [link["href"] for link in client.get("/").json["links"] if link["rel"] == "child"]
+    answer = client.get("/children")
+    assert answer.content_type == "application/json"
+    assert answer.json["children"] == [client.get(link).json for link in links]
+    rels = {link["rel"]: link["href"] for link in answer.json["links"]}
+    base = "http://localhost"
+    assert rels == {"root": base, "parent": base, "self": f"{base}/children"}
+
+
+def test_landing_page_links_to_them(plug: Plug) -> None:
+    """The landing page says where its children are."""
+    [link] = [link for link in plug().get("/").json["links"] if link["rel"] == "children"]
+    assert (link["href"], link["type"]) == ("http://localhost/children", "application/json")
+
+
+def test_type_filter(plug: Plug) -> None:
+    """Children can be had by type: all are collections, none is a catalog, and there is nothing else."""
+    client = plug()
+    assert len(client.get("/children?type=Collection").json["children"]) == 2
+    assert client.get("/children?type=Catalog").json["children"] == []
+    wrong = client.get("/children?type=Item")
+    assert (wrong.status_code, wrong.json["description"]) == (400, "type: expected Catalog or Collection")
+
+
+def test_pages(plug: Plug) -> None:
+    """Many children come in pages that keep the type."""
+    client = plug()
+    page = client.get("/children?limit=1&type=Collection").json
+    [following] = [link["href"] for link in page["links"] if link["rel"] == "next"]
+    assert "type=Collection" in following
+    assert [one["id"] for one in page["children"] + client.get(following).json["children"]] == ["b", "ä a"]
+
+
+def test_hidden_ones_are_none(plug: Plug) -> None:
+    """A collection that may not be seen is nobody's child."""
+
+    class Hides:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "=", "args": [{"property": "id"}, "b"]} if of == "collections" else None
+
+    assert [one["id"] for one in plug(Hides()).get("/children").json["children"]] == ["b"]

@@ -1,0 +1,83 @@
+"""numberMatched is exact or not there, and is counted for nobody who does not ask."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stacflask import hookimpl
+from stacflask.catalog import counting
+from stacflask.testing import an_item
+
+Publish = Callable[..., None]
+Plug = Callable[..., Any]
+PATHS = ["/search", "/collections/collection/items"]
+
+
+@pytest.fixture(autouse=True)
+def _items(publish: Publish) -> None:
+    publish(*(an_item(f"i{number}") for number in range(5)), an_item("other", "other"))
+
+
+def test_nobody_counts_unasked(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless asked, no search is counted, and none says how many items match."""
+    monkeypatch.setattr(counting, "count", None)
+    for path in PATHS:
+        assert not [name for name in plug().get(f"{path}?limit=2").json if name.startswith("numberMatched")]
+
+
+def test_counted_by_request(plug: Plug) -> None:
+    """Who asks is told the number of all pages, on each of them, by GET and POST alike."""
+    client = plug()
+    for path in PATHS:
+        query = {"limit": 2, "count": "true", "collections": "collection"}
+        page = client.get(path, query_string=query).json
+        assert (page["numberMatched"], page["numberReturned"]) == (5, 2)
+        [following] = [link["href"] for link in page["links"] if link["rel"] == "next"]
+        assert client.get(following).json["numberMatched"] == 5
+    body = {"limit": 2, "count": True, "filter": {"op": "like", "args": [{"property": "id"}, "i%"]}}
+    assert client.post("/search", json=body).json["numberMatched"] == 5
+
+
+def test_counted_by_setting(plug: Plug) -> None:
+    """A deployment may count always; who does not want it, says so."""
+    client = plug(environ={"STACFLASK_COUNT": "true"})
+    assert client.get("/search?limit=1").json["numberMatched"] == 6
+    assert "numberMatched" not in client.get("/search?limit=1&count=false").json
+
+
+def test_what_is_on_one_page_is_not_counted_again(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first page is the only one, its own number is the answer."""
+    monkeypatch.setattr(counting, "count", None)
+    client = plug()
+    assert client.get("/search?count=true").json["numberMatched"] == 6
+    assert client.get("/search?count=true&ids=nosuch").json["numberMatched"] == 0
+
+
+def test_beyond_the_bound_it_is_an_estimate(plug: Plug) -> None:
+    """More items than are counted are estimated, under another name; the bound itself is still exact."""
+    client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
+    answer = client.get("/search?limit=1&count=true").json
+    assert "numberMatched" not in answer
+    assert answer["numberMatchedEstimate"] >= 6
+    assert client.get("/search?limit=1&count=true&collections=collection").json["numberMatched"] == 5
+
+
+def test_only_what_may_be_seen_is_counted(plug: Plug) -> None:
+    """Hidden items are in no number; and no estimate is told, which would be made of them."""
+
+    class Hides:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "in", "args": [{"property": "id"}, ["i1", "i2", "i3"]]} if of == "items" else None
+
+    assert plug(Hides()).get("/search?limit=1&count=true").json["numberMatched"] == 3
+    bounded = plug(Hides(), environ={"STACFLASK_COUNT_LIMIT": "2"}).get("/search?limit=1&count=true").json
+    assert not [name for name in bounded if name.startswith("numberMatched")]
+
+
+def test_wrong_wish(plug: Plug) -> None:
+    """It is true or false."""
+    client = plug()
+    assert client.get("/search?count=maybe").json["description"] == "count: expected true or false"
+    assert client.post("/search", json={"count": "true"}).status_code == 400
