@@ -22,11 +22,7 @@ def ours(thing: object, name: str | None, kind: str, reflected: bool, compared: 
 
 
 def run(connection: sa.Connection) -> None:
-    """Migrate under a lock: several releases may start at once, and the second then finds nothing to do."""
-    connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-    # A migration waiting for a table makes everyone behind it wait too: better to fail and be run again.
-    connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-    connection.commit()
+    """Migrate. Called under a lock: several releases may start at once, and the second then finds nothing to do."""
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -37,10 +33,22 @@ def run(connection: sa.Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
-    connection.execute(sa.text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
-    connection.commit()
 
 
-engine = sa.create_engine(Settings.from_environ(os.environ).database_url, poolclass=sa.pool.NullPool)
-with engine.connect() as open_connection:
-    run(open_connection)
+def be_impatient(connection: sa.Connection) -> None:
+    """A migration waiting for a table makes everyone behind it wait too: better to fail and be run again."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+
+
+# A pooler may stand in between: nothing is kept in a session, the lock is a transaction's, beside those of the work.
+engine = sa.create_engine(
+    Settings.from_environ(os.environ).database_url,
+    poolclass=sa.pool.NullPool,
+    connect_args={"prepare_threshold": None},
+)
+with engine.begin() as guard:
+    guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+    guard.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    with engine.connect() as working:
+        sa.event.listen(working, "begin", be_impatient)
+        run(working)

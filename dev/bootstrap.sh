@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 log=.run/bootstrap.log
 hold=/etc/postgresql-common/createcluster.d/stacflask.conf
+policy=/usr/sbin/policy-rc.d
 as_root=
 
 die() {
@@ -61,6 +62,8 @@ has_postgis() {
     return 1
 }
 
+has_pooler() { [ -x /usr/sbin/pgbouncer ]; }
+
 # The PostGIS of a server that is already here, where Debian has it; else the distribution's own pair.
 postgis_package() {
     for postgres in $(ls -rv /usr/lib/postgresql/*/bin/postgres 2>/dev/null); do
@@ -76,6 +79,7 @@ missing() {
     has_postgis || echo "$(postgis_package)  PostgreSQL with PostGIS, where the catalogue is kept"
     command -v curl >/dev/null || echo "curl  for the commands to try"
     command -v wget >/dev/null || echo "wget  a client the tests download with"
+    has_pooler || echo "pgbouncer  a pooler that the tests put before PostgreSQL"
     [ -x .venv/bin/python ] || can_make_venv || ! is_debians ||
         echo "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv  makes .venv"
 }
@@ -102,13 +106,18 @@ apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -o DPkg::Lock::Timeout=300 "$@"
 }
 
-# Debian would start a system-wide PostgreSQL along with the package: ours is private, so nothing is to start.
-hold_system_cluster() {
+# Debian would start system-wide servers along with the packages: ours are private, so nothing is to start.
+hold_system_servers() {
     $as_root sh -c "mkdir -p '${hold%/*}' && echo 'create_main_cluster = false' >'$hold'"
+    [ -e "$policy" ] || {
+        $as_root sh -c "printf '#!/bin/sh\nexit 101\n' >'$policy' && chmod 755 '$policy'"
+        held=yes
+    }
 }
 
 clean_up() {
     [ -z "${job:-}" ] || kill "$job" 2>/dev/null || true
+    [ -z "${held:-}" ] || $as_root rm -f "$policy"
     [ ! -e "$hold" ] || $as_root sh -c "rm -f '$hold'; rmdir --ignore-fail-on-non-empty '${hold%/*}'"
 }
 
@@ -121,7 +130,7 @@ install_packages() {
     may_install || die "Only root may install them. Please type:" "" \
         "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends $(names "$list")" ""
     step "Reading Debian's package lists" apt update
-    hold_system_cluster
+    hold_system_servers
     # The lists just read may name another package than the ones before.
     # shellcheck disable=SC2046
     step "Installing Debian packages" apt install --yes --no-install-recommends $(names "$(missing)")
@@ -165,7 +174,7 @@ mkdir -p .run
 # Two commands of one clone may start together: the second waits here.
 exec 9>.run/bootstrap.lock
 flock -n 9 || { echo "Waiting for another bootstrap of this clone ..."; flock 9; }
-if has_postgis && [ "$(fingerprint)" = "$(cat .venv/fingerprint 2>/dev/null)" ]; then exit 0; fi
+if has_postgis && has_pooler && [ "$(fingerprint)" = "$(cat .venv/fingerprint 2>/dev/null)" ]; then exit 0; fi
 find_python
 install_packages
 venv_is_whole || make_venv

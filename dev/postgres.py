@@ -47,7 +47,7 @@ def home_for(folder: Path) -> Path:
     PostgreSQL refuses to run as root, and user postgres can seldom reach root's folders: for root it lies elsewhere.
     Not in /var/tmp, which some systems empty of what was not used for a month.
     """
-    if _user() is None:
+    if user() is None:
         return folder.resolve() / "postgres"
     return Path("/var/lib") / f"stacflask-{sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
 
@@ -61,7 +61,7 @@ def remove(home: Path) -> None:
 
 def create(home: Path, admin_password: str, log: Path) -> None:
     """Make an empty cluster, unless there is one. Raises StackError when it cannot be made."""
-    _make_home(home, made_for=log.parent)
+    make_home(home, made_for=log.parent)
     data = home / "data"
     if data.exists():
         return
@@ -71,7 +71,7 @@ def create(home: Path, admin_password: str, log: Path) -> None:
     password = home / "password"
     password.touch(mode=0o600)
     password.write_text(admin_password)
-    _give(password)
+    give(password)
     _initdb(unfinished, password, log)
     password.unlink()
     unfinished.rename(data)
@@ -85,7 +85,7 @@ def server(home: Path, port: int, secrets: Secrets, *, log: Path, durable: bool)
 
     def ready() -> bool:
         try:
-            _connect(port, secrets, "postgres").close()
+            connect(port, secrets, "postgres").close()
         except psycopg.OperationalError:
             return False
         return True
@@ -93,12 +93,12 @@ def server(home: Path, port: int, secrets: Secrets, *, log: Path, durable: bool)
     return Server(
         Program(
             name="PostgreSQL",
-            command=(str(_binaries(data) / "postgres"), "-D", str(data), *flags),
+            command=(str(binaries(data) / "postgres"), "-D", str(data), *flags),
             folder=data,
             log=log,
             environ=plain_environ(home),
             ready=ready,
-            user=_user(),
+            user=user(),
             farewell=signal.SIGINT,  # "fast": ends the sessions and writes everything down
             stray="postgres",
             # Its owner was ended; left there, the number in it may by now be another process's.
@@ -109,7 +109,7 @@ def server(home: Path, port: int, secrets: Secrets, *, log: Path, durable: bool)
 
 def furnish(port: int, secrets: Secrets) -> None:
     """Make the role, and the database with its extensions; new databases get the extensions too."""
-    with _connect(port, secrets, "postgres") as admin:
+    with connect(port, secrets, "postgres") as admin:
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (OWNER,)).fetchone():
             return
         admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(OWNER)))
@@ -118,13 +118,14 @@ def furnish(port: int, secrets: Secrets) -> None:
                 sql.Identifier(OWNER), secrets.database_password
             )
         )
-        with _connect(port, secrets, "template1") as template:
+        with connect(port, secrets, "template1") as template:
             for name in EXTENSIONS:
                 template.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
         admin.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(OWNER)))
 
 
-def _connect(port: int, secrets: Secrets, database: str) -> psycopg.Connection:
+def connect(port: int, secrets: Secrets, database: str) -> psycopg.Connection:
+    """Connect as the cluster's administrator."""
     return psycopg.connect(
         host="127.0.0.1",
         port=port,
@@ -137,27 +138,30 @@ def _connect(port: int, secrets: Secrets, database: str) -> psycopg.Connection:
     )
 
 
-def _user() -> str | None:
+def user() -> str | None:
+    """Return as whom PostgreSQL runs; None: as ourselves."""
     return ADMIN if os.geteuid() == 0 else None
 
 
-def _give(path: Path) -> None:
-    user = _user()
-    if user:
-        shutil.chown(path, user, user)
+def give(path: Path) -> None:
+    """Make a file or folder of ours PostgreSQL's."""
+    owner = user()
+    if owner:
+        shutil.chown(path, owner, owner)
 
 
-def _make_home(home: Path, made_for: Path) -> None:
+def make_home(home: Path, made_for: Path) -> None:
+    """Make a folder of PostgreSQL's, with a note of what it is for."""
     if not home.exists():
         home.mkdir(mode=0o700)
-        _give(home)
+        give(home)
         (home / "made-for").write_text(f"{made_for}\n")
 
 
 def _initdb(data: Path, password: Path, log: Path) -> None:
     command = (
-        *run_as(_user()),
-        str(_binaries(data) / "initdb"),
+        *run_as(user()),
+        str(binaries(data) / "initdb"),
         f"--pgdata={data}",
         f"--username={ADMIN}",
         f"--pwfile={password}",
@@ -172,7 +176,7 @@ def _initdb(data: Path, password: Path, log: Path) -> None:
         raise StackError(f"PostgreSQL could not make a cluster in {data}:\n{made.stderr.strip()}")
 
 
-def _binaries(data: Path) -> Path:
+def binaries(data: Path) -> Path:
     """Return the folder of PostgreSQL's programs: of the version that made ``data``, else the newest with PostGIS."""
     majors = _majors_with_postgis()
     if not majors:

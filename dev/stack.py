@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from dev import credentials, ports, postgres, store
+from dev import credentials, ports, postgres, scaling, store
 from dev.server import Server, StackError, end_strays
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from dev.credentials import Secrets
     from dev.ports import Ports
+    from dev.scaling import Replica
 
 __all__ = ["InUse", "Stack", "StackError", "forget", "running", "scratch_folder"]
 
@@ -47,6 +48,8 @@ class Stack:
     s3_secret_key: str = field(repr=False)
     s3_region: str
     bucket: str
+    _cluster: Path = field(repr=False, compare=False)
+    _secrets: Secrets = field(repr=False, compare=False)
     _database: Server = field(repr=False, compare=False)
     _store: Server = field(repr=False, compare=False)
 
@@ -57,6 +60,25 @@ class Stack:
     def start_database(self) -> None:
         """Start PostgreSQL again and wait until it answers."""
         self._database.start()
+
+    @contextmanager
+    def replica(self) -> Iterator[tuple[str, Replica]]:
+        """Run a streaming replica until the block ends; give the address of our database there, and the replica."""
+        with scaling.replica(self._cluster, self._port, self._secrets) as running_replica:
+            yield self._address(running_replica.port), running_replica
+
+    @contextmanager
+    def pooler(self) -> Iterator[str]:
+        """Run pgbouncer in transaction mode until the block ends; give the address of our database there."""
+        with scaling.pooler(self._cluster, self._port, self._secrets) as port:
+            yield self._address(port)
+
+    @property
+    def _port(self) -> int:
+        return int(self.database_url.rpartition(":")[2].partition("/")[0])
+
+    def _address(self, port: int) -> str:
+        return self.database_url.replace(f":{self._port}/", f":{port}/")
 
     def deaths(self) -> list[str]:
         """Say which servers ended without being told to, in a line each."""
@@ -128,6 +150,8 @@ def _start(folder: Path, own: Ports, ends: ExitStack, *, durable: bool) -> Stack
         s3_secret_key=keys.s3_secret_key,
         s3_region=store.REGION,
         bucket=store.BUCKET,
+        _cluster=postgres.home_for(folder),
+        _secrets=keys,
         _database=database,
         _store=objects,
     )

@@ -32,6 +32,7 @@ from stacflask.api.blueprints import Api
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.documents import Directories, Managed
 from stacflask.catalog.reading import Catalog
+from stacflask.catalog.replica import Replicated
 from stacflask.catalog.storage import PluginStorage
 from stacflask.catalog.writing import Writer
 from stacflask.gate import Gate
@@ -53,17 +54,20 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     """
     logs.configure(settings)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins
-    engine = create_engine(
-        settings.database_url,
+    gate = Gate(manager, current.visit)
+    observe = partial(gate.observe, "database_seconds")
+    engines = partial(
+        create_engine,
         pool_size=settings.pool_size,
         statement_timeout=settings.statement_timeout,
-        prepare=settings.prepare,
+        pooled=settings.transaction_pooler,
     )
-    gate = Gate(manager, current.visit)
-    catalog = Catalog(
-        Database(engine, partial(gate.observe, "database_seconds")), Directories(settings.directory_types)
-    )
-    storage = PluginStorage(catalog.database)
+    primary = engines(settings.database_url)
+    # What plugins count and decide by is never read from a replica.
+    storage = PluginStorage(Database(primary, observe))
+    replica = settings.replica_url and engines(settings.replica_url)
+    database = Replicated(primary, replica, observe) if replica else Database(primary, observe)
+    catalog = Catalog(database, Directories(settings.directory_types))
     manager.hook.startup(services=Services(storage, recall=gate.recall, observe=gate.observe))
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     house = current.House(settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs)))

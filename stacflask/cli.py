@@ -112,7 +112,8 @@ class Session:
         """The database; a command's statements may take as long as they need."""
         from stacflask.catalog.database import Database, create_engine
 
-        return Database(create_engine(self.settings.database_url, pool_size=2, statement_timeout=0))
+        url, pooled = self.settings.database_url, self.settings.transaction_pooler
+        return Database(create_engine(url, pool_size=2, statement_timeout=0, pooled=pooled))
 
     @cached_property
     def plugins(self) -> Any:
@@ -376,6 +377,7 @@ def load(
         most_problems=0 if stop else max_errors,
         validate=session.settings.validate_schemas if validate is None else validate,
         workers=_workers(size) if workers is None else workers,
+        pooled=session.settings.transaction_pooler,
     )
     began = time.monotonic()
     with _progress(size, quiet=quiet) as (tell, progress):

@@ -104,6 +104,18 @@ class Settings:
     """What a deployment may set. The order is that of the table in docs/settings.md."""
 
     database_url: str = variable("DATABASE_URL", _database_url, "The PostGIS database, in Heroku's spelling too.")
+    replica_url: str | None = variable(
+        "STACFLASK_REPLICA_URL",
+        _database_url,
+        "A streaming replica of it to read from; whoever writes still sees what was written.",
+        None,
+    )
+    transaction_pooler: bool = variable(
+        "STACFLASK_TRANSACTION_POOLER",
+        _yes_no,
+        "Whether a pooler in transaction mode, such as pgbouncer, stands before the database and its replica.",
+        False,
+    )
     plugins: tuple[str, ...] = variable(
         "STACFLASK_PLUGINS", _words, "Plugins by name, comma separated; the leftmost is asked first.", ()
     )
@@ -195,12 +207,6 @@ class Settings:
         "STACFLASK_STATEMENT_TIMEOUT", _seconds, "Seconds that one statement of a request may take; then 503.", 20.0
     )
     pool_size: int = variable("STACFLASK_POOL_SIZE", _positive, "Database connections per process, at most.", 8)
-    prepare: bool = variable(
-        "STACFLASK_PREPARE",
-        _yes_no,
-        "Whether lookups by id are prepared in the database; no behind a pooler that cannot keep them.",
-        True,
-    )
     cors_origins: tuple[str, ...] = variable(
         "STACFLASK_CORS_ORIGINS", _origins, "Origins that browsers may call from, comma separated.", ("*",)
     )
@@ -228,5 +234,5 @@ def _read(declared: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
         return declared["parse"](environ[declared["name"]].strip())
     except ValueError as error:
         # A database address holds a password: the message names the form, never the value.
-        shown = "" if declared["name"] == "DATABASE_URL" else f", not {environ[declared['name']]!r}"
+        shown = "" if declared["parse"] is _database_url else f", not {environ[declared['name']]!r}"
         raise SettingError(declared["name"], f"{error}{shown}") from error

@@ -38,11 +38,13 @@ SELDOM = 2**31
 all boxes is planned well for none."""
 
 
-def create_engine(url: str, *, pool_size: int, statement_timeout: float, prepare: bool = True) -> Engine:
+def create_engine(url: str, *, pool_size: int, statement_timeout: float, pooled: bool = False) -> Engine:
     """Make the engine of one process. ``statement_timeout`` is in seconds; 0 is none.
 
-    Without ``prepare`` no statement is prepared in the server, as a pooler in between may need.
+    ``pooled``: a pooler in transaction mode stands in between. Then sessions are not ours: nothing is prepared in them,
+    and what is set is set for each transaction.
     """
+    session = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "timezone": "UTC", "jit": "off"}
     engine = sa.create_engine(
         url,
         # Reads are single statements: without BEGIN and ROLLBACK each saves two round trips. Writing asks for more.
@@ -57,15 +59,22 @@ def create_engine(url: str, *, pool_size: int, statement_timeout: float, prepare
         connect_args={
             "connect_timeout": PATIENCE,
             "application_name": "stacflask",
-            "prepare_threshold": SELDOM if prepare else None,
-            "options": f"-c statement_timeout={int(statement_timeout * 1000)} -c timezone=UTC -c jit=off",
+            "prepare_threshold": None if pooled else SELDOM,
+            **({} if pooled else {"options": _words("-c {}={}", session)}),
             # A peer that vanished must not hold a worker for the kernel's quarter of an hour.
             "tcp_user_timeout": 10_000,
         },
     )
     sa.event.listen(engine, "checkin", _rested)
     sa.event.listen(engine, "checkout", _still_alive)
-    return engine
+    if pooled:
+        settings = _words("SET LOCAL {} = '{}';", session)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(settings))
+    return engine.execution_options(pooled=pooled)
+
+
+def _words(form: str, session: Mapping[str, str]) -> str:
+    return " ".join(form.format(name, value) for name, value in session.items())
 
 
 def _rested(_: Any, record: Any) -> None:
@@ -109,6 +118,8 @@ class Database:
         self.engine = engine
         self._observe = observe
         self._writer = engine.execution_options(isolation_level="READ COMMITTED")
+        # Through a pooler, what holds for a statement is set in its transaction.
+        self._reader = self._writer if engine.get_execution_options().get("pooled") else engine
 
     @staticmethod
     def lookup(statement: Select[Any]) -> Lookup:
@@ -154,7 +165,7 @@ class Database:
                 return self._work(work)
 
     def _work(self, work: Callable[[Connection], T]) -> T:
-        with self._observed(), self.engine.connect() as connection:
+        with self._observed(), self._reader.connect() as connection:
             return work(connection)
 
     @contextmanager

@@ -40,6 +40,7 @@ class Plan:
     ``method`` says what becomes of what exists already: it is refused, replaced or left. ``collection`` is for items
     that name none. With more than ``most_problems`` documents refused, the load stops; None: it never does.
     ``validate``: documents must be valid against the JSON Schemas, too. ``workers``: processes; 0: this one does all.
+    ``pooled``: see ``create_engine``.
     """
 
     database_url: str
@@ -49,6 +50,7 @@ class Plan:
     most_problems: int | None = 0
     validate: bool = False
     workers: int = 0
+    pooled: bool = False
 
     @property
     def strict(self) -> bool:
@@ -88,7 +90,7 @@ def load(
         crew: Crew[Block, Written] | None = None
         if plan.workers:
             crew = ends.enter_context(Crew(plan.workers, CAPACITY, lambda: _Work(plan)))
-        engine = create_engine(plan.database_url, pool_size=2, statement_timeout=0)
+        engine = create_engine(plan.database_url, pool_size=2, statement_timeout=0, pooled=plan.pooled)
         ends.callback(engine.dispose)
         return _Load(Database(engine), plan, tell, progress).run(names, crew)
 
@@ -101,7 +103,8 @@ class _Work:
 
     def __init__(self, plan: Plan, database: Database | None = None) -> None:
         if database is None:
-            database = Database(create_engine(plan.database_url, pool_size=1, statement_timeout=0))
+            engine = create_engine(plan.database_url, pool_size=1, statement_timeout=0, pooled=plan.pooled)
+            database = Database(engine)
         self._strict = plan.strict
         self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
         schemas = SchemaChecker() if plan.validate else None

@@ -1,0 +1,157 @@
+"""Reading from a streaming replica, so that whoever has written sees what was written, by whatever process.
+
+A process reads from the replica while it holds a lease: proof that the replica has everything that was committed up to
+``BEHIND`` seconds ago. A write answers once the replica has it, or after these seconds, when no lease is left that was
+given before it. So there is nothing that a client must send along, and nothing that processes must tell each other.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+from stacflask.catalog.database import Database
+from stacflask.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sqlalchemy.engine import Connection, Engine
+
+    from stacflask.catalog.database import Lookup
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+BEHIND = 3.0
+"""Seconds that the replica may be behind and still be read from; and that a write waits at most."""
+
+LOOK = 1.0
+"""Seconds between two looks at how far the replica is."""
+
+ABSENT = 10.0
+"""Seconds until the next look at a replica that could not be reached."""
+
+_WRITTEN = sa.text("SELECT pg_current_wal_insert_lsn()::text")
+_REPLAYED = sa.text("SELECT pg_wal_lsn_diff(pg_last_wal_replay_lsn(), CAST(:position AS pg_lsn)) >= 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A position in the primary's log: what was committed before ``when`` lies before it."""
+
+    position: str
+    when: float
+
+
+class Lease:
+    """One process's proof of how far the replica is."""
+
+    def __init__(self, primary: Database, replica: Database) -> None:
+        self._primary = primary
+        self._replica = replica
+        self._mark: Mark | None = None
+        self._until = self._next = 0.0
+        self._looking = threading.Lock()
+
+    def holds(self) -> bool:
+        """Whether the replica may be read from now."""
+        if time.monotonic() >= self._next and self._looking.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._looking.release()
+        return time.monotonic() < self._until
+
+    def give_up(self) -> None:
+        """Read from the primary for a while: the replica does not answer."""
+        self._mark, self._until, self._next = None, 0.0, time.monotonic() + ABSENT
+
+    def outlast(self) -> None:
+        """Return once what was committed before this call is seen by all who read."""
+        mark = self._now()
+        while time.monotonic() < mark.when + BEHIND and not self._has(mark):
+            time.sleep(0.01)
+
+    def _look(self) -> None:
+        self._next = time.monotonic() + LOOK
+        try:
+            now = self._now()
+            reached = self._mark is None or self._replica.read(_replayed(self._mark))
+        except Unavailable:
+            self.give_up()
+            return
+        if not reached:
+            return
+        if self._mark is not None:
+            self._until = self._mark.when + BEHIND
+        self._mark = now
+
+    def _now(self) -> Mark:
+        when = time.monotonic()
+        return Mark(self._primary.read(lambda connection: str(connection.execute(_WRITTEN).scalar_one())), when)
+
+    def _has(self, mark: Mark) -> bool:
+        try:
+            return self._replica.read(_replayed(mark))
+        except Unavailable:  # it may still answer others
+            return False
+
+
+def _replayed(mark: Mark) -> Callable[[Connection], bool]:
+    return lambda connection: bool(connection.execute(_REPLAYED, {"position": mark.position}).scalar_one())
+
+
+class Replicated(Database):
+    """The database and its replica as one: reads go to the replica where that cannot be told from the primary."""
+
+    def __init__(self, primary: Engine, replica: Engine, observe: Callable[[float], None] = lambda _: None) -> None:
+        super().__init__(primary, observe)
+        self._primary = Database(primary, observe)
+        self._replica = Database(replica, observe)
+        self.lease = Lease(Database(primary), Database(replica))
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Do reading work on either."""
+        return self._either(lambda database: database.read(work))
+
+    def value(self, lookup: Lookup, values: Mapping[str, str]) -> Any:
+        """Give the one value that a lookup finds on either, or None."""
+        return self._either(lambda database: database.value(lookup, values))
+
+    def _either(self, ask: Callable[[Database], T]) -> T:
+        """Ask the replica where that is right, and the primary if it fails; and the other way round."""
+        if not self.lease.holds():
+            return self._ask_primary(ask)
+        try:
+            return ask(self._replica)
+        except Unavailable as error:
+            if error.code not in ("DatabaseUnavailable", "Busy"):
+                raise
+            if error.code == "DatabaseUnavailable":
+                log.warning("the replica cannot be reached; reading from the primary")
+                self.lease.give_up()
+        return ask(self._primary)
+
+    def _ask_primary(self, ask: Callable[[Database], T]) -> T:
+        try:
+            return ask(self._primary)
+        except Unavailable as error:
+            if error.code != "DatabaseUnavailable":
+                raise
+            # Nobody can write now: what the replica has is all there is.
+            log.warning("the primary cannot be reached; reading from the replica")
+            return ask(self._replica)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Lend a connection with one transaction around the block; return once all who read can see what it did."""
+        with super().write() as connection:
+            yield connection
+        self.lease.outlast()
