@@ -114,12 +114,19 @@ SCHEMAS: dict[str, Schema] = {
     **GEOMETRIES,
     "Geometry": {"oneOf": [ref(kind) for kind in GEOMETRIES]},
     "Item": obj(["type", "stac_version", "id", "collection", "geometry", "properties", "links", "assets"], **_ITEM),
+    "PartOfItem": {
+        **obj(
+            ["type", "id", "collection", "links"],
+            **{name: _ITEM[name] for name in ("type", "id", "collection", "links")},
+        ),
+        "description": "What is left of an item where fields says so.",
+    },
     # What comes in may lack what the server knows or adds itself.
     "NewItem": obj(["type", "stac_version", "id", "geometry", "properties", "assets"], **_ITEM),
     "ItemCollection": obj(
         ["type", "features", "links"],
         type=_FEATURES,
-        features=array(ref("Item")),
+        features=array({"anyOf": [ref("Item"), ref("PartOfItem")]}),
         links=array(ref("Link")),
         numberReturned=COUNT,
         numberMatched={**COUNT, "description": "Items on all pages: exact, where it is told."},
@@ -132,10 +139,14 @@ SCHEMAS: dict[str, Schema] = {
         temporal=obj(["interval"], interval=array(array(maybe(INSTANT), minItems=2, maxItems=2), minItems=1)),
     ),
     "Collection": obj(["type", "stac_version", "id", "description", "license", "extent", "links"], **_COLLECTION),
+    "PartOfCollection": {
+        **obj(["type", "id", "links"], **{name: _COLLECTION[name] for name in ("type", "id", "links")}),
+        "description": "What is left of a collection where fields says so.",
+    },
     "NewCollection": obj(["type", "stac_version", "id", "description", "license", "extent"], **_COLLECTION),
     "Collections": obj(
         ["collections", "links"],
-        collections=array(ref("Collection")),
+        collections=array({"anyOf": [ref("Collection"), ref("PartOfCollection")]}),
         links=array(ref("Link")),
         numberReturned=COUNT,
     ),
