@@ -22,6 +22,7 @@ from minio.credentials.providers import IamAwsProvider, Provider
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, not Python's
 
+from plugins._s3_presign import Bucket, presigned
 from plugins._s3_settings import SHORTEST, VARIABLE
 from stacflask import Missing, Redirect, SettingError, Stream, Unavailable
 
@@ -56,6 +57,7 @@ class Store:
         self._payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
         self._seen = Recent(settings.verify_ttl)
         self.observe: Callable[[str, float], None] = lambda _name, _value: None
+        self._places: dict[str, Bucket] = {}
 
     def redirect(self, bucket: str, key: str, headers: dict[str, str], grant_id: str) -> Redirect:
         """Sign an address for GET that answers with these header fields and names its grant to the store's log.
@@ -69,6 +71,22 @@ class Store:
             fields = {f"response-{name}": value for name, value in headers.items()}
             url = self._signer.presigned_get_object(bucket, key, lifetime, {**fields, **self._payer, GRANT: grant_id})
         return Redirect(url, lifetime)
+
+    def presign(self, bucket: str, key: str, headers: dict[str, str], grant_id: str) -> Redirect:
+        """Do the same as ``redirect`` without asking whether the object is there. Raises Unavailable."""
+        with self._told():
+            lifetime = self._lifetime()
+            fields = {f"response-{name}": value for name, value in headers.items()} | self._payer | {GRANT: grant_id}
+            stamp, seconds = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), int(lifetime.total_seconds())
+            url = presigned(self._place(bucket), key, fields, self._credentials.retrieve(), stamp, seconds)
+        return Redirect(url, lifetime)
+
+    def _place(self, bucket: str) -> Bucket:
+        """Say where a bucket is, as the library has it, which knows each kind of endpoint."""
+        if bucket not in self._places:
+            url = urlsplit(self._signer.presigned_get_object(bucket, "x"))
+            self._places[bucket] = Bucket(url.scheme, url.netloc, url.path[:-1], self.settings.region)
+        return self._places[bucket]
 
     def stream(self, bucket: str, key: str) -> Stream:
         """Find an object, ready to be read. Raises Missing, Unavailable."""

@@ -19,6 +19,7 @@ import click
 from plugins._link_tokens import (
     Keys,
     Limits,
+    Link,
     Network,
     Place,
     caveats,
@@ -39,6 +40,7 @@ from stacflask import (
     Challenge,
     Decision,
     Endpoint,
+    Loan,
     NotFound,
     Principal,
     Refused,
@@ -59,6 +61,8 @@ SCHEME = "link"
 PARAMETER = "link"
 USUAL = timedelta(days=1)
 """How long a link is good unless its maker says."""
+LENT, SPARE = timedelta(hours=1), timedelta(hours=1)
+"""How long lent addresses are good, and for how long the same link is lent again."""
 AGAIN = 3600
 """Seconds for which a counted link may ask for further ranges of what it opened."""
 KEPT = 30
@@ -322,6 +326,7 @@ class Links:
     cache: float = 5.0
     table: Table = field(init=False, repr=False)
     recall: Callable[[Principal, datetime], Principal | None] = field(init=False, repr=False)
+    _loans: dict[Any, tuple[Link, datetime]] = field(init=False, repr=False, default_factory=dict)
 
     @hookimpl
     def startup(self, services: Services) -> None:
@@ -384,6 +389,36 @@ class Links:
         if principal.scheme != SCHEME or not principal.claims["counted"]:
             return None
         return None if self.table.book(_use(principal, asset), opening=portion.opening) else _used_up()
+
+    @hookimpl
+    def lend(self, principal: Principal, assets: Sequence[Asset]) -> Loan | None:
+        """Lend a link for each asset: one is kept for each collection, and narrowed to the asset."""
+        if not _can_make(principal):
+            return None
+        lifetime, now = min(LENT, self.longest), datetime.now(UTC)
+        ends = now + lifetime
+        keys = {asset.collection for asset in assets}
+        lent = {collection: self._lent(principal, collection, now, lifetime) for collection in keys}
+        expires = caveats(None, [], ends)
+        queries = []
+        for asset in assets:
+            place = Place(asset.collection, asset.item, asset.key)
+            link = lent[asset.collection].narrowed([*caveats(place, [], None), *expires])
+            queries.append(f"{PARAMETER}={link}")
+        return Loan(queries, lifetime)
+
+    def _lent(self, principal: Principal, collection: str, now: datetime, lifetime: timedelta) -> Link:
+        """Give a link for all of a collection that outlives ``lifetime``: the last one, or a new one."""
+        known = (principal.id, principal.scheme, principal.reference, principal.groups, principal.scopes, collection)
+        last = self._loans.get(known)
+        if last is not None and last[1] >= now + lifetime:
+            return last[0]
+        row = self.table.add(principal, Wish(Place(collection), "", (), lifetime + SPARE, None, "lent"), now)
+        link = self.keys.issue(row["id"])
+        if len(self._loans) >= REMEMBERED:
+            self._loans.clear()
+        self._loans[known] = link, row["expires"]
+        return link
 
     # --- Addresses ---------------------------------------------------------------------------------------------------
 
@@ -480,12 +515,18 @@ def _known(principal: Principal) -> Principal:
     return principal
 
 
+def _can_make(principal: Principal) -> bool:
+    """Whether who asks can be recalled later, and may download now."""
+    recallable = not principal.anonymous and principal.scheme != SCHEME and principal.reference
+    return bool(recallable) and principal.may("read") and principal.may("download")
+
+
 def _check_maker(principal: Principal) -> None:
     """Raise Refused for who cannot make links."""
     _known(principal)
     if not principal.reference:
         _refuse("credentials that cannot be recalled", "With credentials of this kind no links can be made.")
-    if not (principal.may("read") and principal.may("download")):
+    if not _can_make(principal):
         _refuse("the credential lacks scope download", "Your credential is not meant for downloads.")
 
 

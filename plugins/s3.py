@@ -68,6 +68,15 @@ class S3:
             return store.stream(bucket, key)
         return store.redirect(bucket, key, _headers(asset), grant_id)
 
+    @hookimpl
+    def presign(self, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
+        """Sign an address without a look at the object; not where the store is only streamed from."""
+        bucket, _, key = location.path.partition("/")
+        store = self._store(bucket, key) if location.store == NAME else None
+        if store is None or store.settings.stream:
+            return None
+        return store.presign(bucket, key, _headers(asset), grant_id)
+
     def _store(self, bucket: str, key: str) -> Store | None:
         if not _is_key(key):
             return None

@@ -82,4 +82,6 @@ def visit() -> Visit:
     """Tell the request at hand for the record; nothing, where there is none."""
     if not has_request_context():
         return Visit()
-    return Visit(g.request_id, request.method, g.client, request.headers.get("User-Agent", ""))
+    if "visit" not in g:
+        g.visit = Visit(g.request_id, request.method, g.client, request.headers.get("User-Agent", ""))
+    return cast("Visit", g.visit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from stacflask.errors import BadCredentials, NoAnswer, Refused
 from stacflask.values import (
@@ -22,6 +22,7 @@ from stacflask.values import (
     Decision,
     Delivery,
     Grant,
+    Loan,
     Location,
     Portion,
     Principal,
@@ -56,6 +57,8 @@ def settle(decisions: Sequence[Decision]) -> Decision:
     consent = next((decision for decision in decisions if decision.allowed), None)
     if consent is None:
         return SILENCE
+    if len(decisions) == 1:
+        return consent
     headers = {name: value for decision in reversed(decisions) for name, value in decision.headers.items()}
     return replace(consent, headers=headers, counted=any(decision.counted for decision in decisions))
 
@@ -112,7 +115,7 @@ class Gate:
 
     def authorize(self, principal: Principal, asset: Asset) -> Grant:
         """Hear every plugin and grant or refuse. Raises Refused."""
-        answers = _covered(principal, "download") + self.plugins.hook.authorize(principal=principal, asset=asset)
+        answers = _covered(principal, "download") + self._heard(principal, asset)
         decision = settle(answers)
         others = _others(answers, decision)
         _record("download", principal, decision, **_about(asset), others=_reasons(others))
@@ -125,15 +128,35 @@ class Gate:
         Nobody who keeps records is told: nothing leaves yet, and what does is charged first.
         """
         covered = _covered(principal, "download")
-        at_once = self.plugins.hook.authorize_many(principal=principal, assets=assets) if not covered else []
-        batches = [implementation.plugin for implementation in self.plugins.hook.authorize_many.get_hookimpls()]
-        ask = self.plugins.subset_hook_caller("authorize", batches)
+        at_once = self.plugins.hook.authorize_many(principal=principal, assets=assets)
+        ask = self._one_by_one(principal)
         weighed: list[Grant | Decision] = []
         for asset, *answers in zip(assets, *at_once, strict=True):
-            heard = [*covered, *(answer for answer in answers if answer is not None)]
-            decision = settle(heard + ask(principal=principal, asset=asset))
+            heard = [answer for answer in (*answers, *ask(asset)) if answer is not None]
+            decision = settle(covered + heard)
             weighed.append(Grant(principal, asset, decision, os.urandom(8).hex()) if decision.allowed else decision)
         return weighed
+
+    def _one_by_one(self, principal: Principal) -> Callable[[Asset], Sequence[Decision | None]]:
+        """Ask about one of many assets those who have not answered about all of them."""
+        answered = {one.plugin_name for one in self.plugins.hook.authorize_many.get_hookimpls()}
+        others = [
+            one for one in reversed(self.plugins.hook.authorize.get_hookimpls()) if one.plugin_name not in answered
+        ]
+        if any(one.wrapper or one.hookwrapper for one in others):
+            return lambda asset: self._heard(principal, asset)
+        asked = [(one.function, one.argnames) for one in others]
+
+        def ask(asset: Asset) -> list[Decision | None]:
+            known: dict[str, Any] = {"principal": principal, "asset": asset}
+            heard: list[Any] = [answer(*(known[name] for name in names)) for answer, names in asked]
+            return heard
+
+        return ask
+
+    def _heard(self, principal: Principal, asset: Asset) -> list[Decision]:
+        answers: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
+        return answers
 
     def _refuse(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> NoReturn:
         self._tell(Verdict(grant.id, grant.principal, grant.asset, denial, others, self.visit()))
@@ -145,10 +168,14 @@ class Gate:
 
     def resolve(self, grant: Grant) -> Location:
         """Find the bytes. Raises NoAnswer, Missing, Offline."""
-        location: Location | None = self.plugins.hook.resolve(asset=grant.asset)
+        location = self._located(grant.asset)
         if location is None:
             log.error("no plugin resolves this href", extra={"href": grant.asset.href})
             raise NoAnswer("No store is configured for this asset.")
+        return location
+
+    def _located(self, asset: Asset) -> Location | None:
+        location: Location | None = self.plugins.hook.resolve(asset=asset)
         return location
 
     def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
@@ -160,6 +187,21 @@ class Gate:
             log.error("no plugin delivers from this store", extra={"store": location.store, "streamed": streamed})
             raise NoAnswer("No plugin delivers this asset.")
         return delivery
+
+    def presign(self, grant: Grant) -> Redirect | None:
+        """Give a temporary address without a look at the object, where its store does. Raises Missing, Offline."""
+        location = self._located(grant.asset)
+        if location is None:
+            return None
+        redirect: Redirect | None = self.plugins.hook.presign(
+            principal=grant.principal, asset=grant.asset, location=location, grant_id=grant.id
+        )
+        return redirect
+
+    def lend(self, principal: Principal, grants: Sequence[Grant]) -> Loan | None:
+        """Give what makes the download addresses of what was granted work without headers; None: nothing does."""
+        loan: Loan | None = self.plugins.hook.lend(principal=principal, assets=[grant.asset for grant in grants])
+        return loan
 
     def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
         """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""

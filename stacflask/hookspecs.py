@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Cql2,
         Decision,
         Endpoint,
+        Loan,
         Location,
         Portion,
         Principal,
@@ -177,6 +178,34 @@ def deliver(
     :return: a ``Redirect`` (never when ``streamed``), a ``Stream``, or None if this is not your store.
     :raises Missing: the object is not there.
     :raises Unavailable: the store cannot be reached.
+    """
+
+
+@hookspec(firstresult=True)
+def presign(principal: Principal, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
+    """Give a temporary address at once, without asking the store whether the object is there.
+
+    Called for the many assets of a page or manifest whose hrefs are asked for ready to use. The first answer that is
+    not None is taken. If all are silent, the asset keeps an address of this server.
+
+    :param principal: to whom.
+    :param asset: what; its media type and key make the download's name and type.
+    :param location: where ``resolve`` found it.
+    :param grant_id: the grant, for who wants to tell it to the store's log.
+    :return: a ``Redirect``, or None if this is not your store, or nothing is to leave it by address.
+    """
+
+
+@hookspec(firstresult=True)
+def lend(principal: Principal, assets: Sequence[Asset]) -> Loan | None:
+    """Give what makes the download addresses of these assets work without headers, for a while.
+
+    Called for those of a page or manifest that must come by here: each download is charged when it is made. The first
+    answer that is not None is taken. If all are silent, the addresses need credentials.
+
+    :param principal: who asks, and in whose name the addresses are to be used.
+    :param assets: what for.
+    :return: a query for each address, in their order, and how long they are good.
     """
 
 

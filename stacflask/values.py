@@ -220,6 +220,14 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
+class Loan:
+    """What makes download addresses work without headers: a query for each (``name=value``), good for ``lifetime``."""
+
+    queries: Sequence[str]
+    lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """Bytes to be sent through this server.
 

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from stacflask import (
     Cookie,
     Decision,
     Endpoint,
+    Loan,
     Location,
     Portion,
     Principal,
@@ -434,6 +435,56 @@ def test_authorize_many_of_shipped_plugins_says_the_same(storage: Any, database:
             assert [one and (one.allowed, one.reason) for one in at_once] == [
                 one and (one.allowed, one.reason) for one in one_by_one
             ]
+
+
+def test_presign_makes_hrefs_that_need_nobody(plug: Plug, publish: Publish) -> None:
+    """Where hrefs are asked for ready to use, a store gives addresses at once, and each is charged."""
+    publish(an_item())
+    charged = []
+
+    class Signs(Store):
+        @hookimpl
+        def presign(self, asset: Any, location: Location, grant_id: str) -> Redirect:
+            return Redirect(f"https://store.example.org/{asset.key}?{location.path}", timedelta(minutes=15))
+
+        @hookimpl
+        def charge(self, asset: Any) -> None:
+            charged.append(asset.key)
+
+    asset = plug(Signs(), Consents()).get("/search?hrefs=signed").json["features"][0]["assets"]["data"]
+    assert asset["href"].startswith("https://store.example.org/data?s3://")
+    assert datetime.fromisoformat(asset["href:expires"]) > datetime.now(UTC)
+    assert charged == ["data"]
+
+
+def test_lend_makes_download_addresses_that_need_no_headers(plug: Plug, publish: Publish) -> None:
+    """What somebody counts is not presigned: it keeps its download address, with what a plugin lends for it."""
+    publish(an_item())
+
+    class Counts(Store):
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.remark("counted", counted=True)
+
+        @hookimpl
+        def presign(self) -> Redirect:
+            raise AssertionError
+
+        @hookimpl
+        def charge(self) -> None:
+            raise AssertionError
+
+    class Lends:
+        @hookimpl
+        def lend(self, assets: Any) -> Loan:
+            return Loan([f"ticket={asset.key}" for asset in assets], timedelta(minutes=15))
+
+    counts = Counts()
+    asset = plug(counts, Consents(), Lends()).get("/search?hrefs=signed").json["features"][0]["assets"]["data"]
+    assert asset["href"] == f"http://localhost{DOWNLOAD}?ticket=data"
+    assert datetime.fromisoformat(asset["href:expires"]) > datetime.now(UTC)
+    plain = plug(counts, Consents()).get("/search?hrefs=signed").json["features"][0]["assets"]["data"]
+    assert (plain["href"], plain.get("href:expires")) == (f"http://localhost{DOWNLOAD}", None)
 
 
 def test_authorize_settled_consent_keeps_all_headers() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, names, paging, render
+from stacflask.api import address, names, paging, render, signing
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.counting import counted
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
@@ -22,7 +22,7 @@ bp = Blueprint("items", __name__, description="Items of a collection")
 
 @bp.route("/collections/<collection_id>/items")
 @bp.takes(ItemsQuery)
-@bp.describes(404, _200=answer("A page of items.", "ItemCollection", GEOJSON))
+@bp.describes(404, parameters=signing.DESCRIPTION, _200=answer("A page of items.", "ItemCollection", GEOJSON))
 def list_items(query: ItemSearch, collection_id: str) -> Response:
     """List a collection's items, newest first."""
     query = replace(query, collections=(collection_id,))
@@ -41,8 +41,16 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>")
-@bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The item.", "Item", GEOJSON, ETag=STATE), _304=KNOWN)
+@bp.describes(
+    404,
+    412,
+    parameters=[IF_NONE_MATCH, *signing.DESCRIPTION],
+    _200=answer("The item.", "Item", GEOJSON, ETag=STATE),
+    _304=KNOWN,
+)
 def get_item(collection_id: str, item_id: str) -> Response:
     """Show one item."""
     record = current.catalog().item(collection_id, item_id, current.restriction())
+    if signing.wanted():
+        return render.private(render.reply(render.item(record, render.signed_of([record])), GEOJSON))
     return render.record(render.item(record), record, GEOJSON)

@@ -10,12 +10,12 @@ import orjson
 from flask import Response, request
 
 from stacflask import current
-from stacflask.api import address, authentication
+from stacflask.api import address, authentication, signing
 from stacflask.api.conditions import State, not_modified
 from stacflask.catalog import documents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from stacflask.api.fields import Fields
     from stacflask.values import Count, Page, Record
@@ -44,11 +44,13 @@ def root_link() -> Link:
 # --- Records ---------------------------------------------------------------------------------------------------------
 
 
-def item(record: Record) -> bytes:
-    """Render an item."""
+def item(record: Record, signed: Mapping[signing.Place, signing.Signed] = signing.NONE) -> bytes:
+    """Render an item, with these hrefs for those of its assets that have one."""
     url, links = _item_links(address.base_url(), record.collection)
     name = address.segment(record.id)
     text = _opened(record.body, b'%b%b","type":"%b"}' % (links, name.encode(), GEOJSON.encode()))
+    if signed:
+        text = documents.with_hrefs(text, lambda key: signed.get((record.collection, record.id, key)))
     told = authentication.told()
     return _finished(text if told is None else told.in_item(text), url + name)
 
@@ -62,6 +64,19 @@ def _item_links(base: str, collection: str) -> tuple[str, bytes]:
         f'{{"rel":"collection","href":"{of}","type":"{JSON}"}},{{"rel":"self","href":"{of}/items/'
     )
     return f"{of}/items/", links.encode()
+
+
+def signed_of(records: Iterable[Record]) -> Mapping[signing.Place, signing.Signed]:
+    """Sign the hrefs of items' assets, if the request at hand asks for it. Raises BadQuery."""
+    if not signing.wanted():
+        return signing.NONE
+    return signing.signed([asset for record in records for asset in current.catalog().assets(record)])
+
+
+def private(response: Response) -> Response:
+    """Keep an answer with signed hrefs out of every cache: it is worth something, and not for long."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def collection(record: Record) -> bytes:
@@ -193,7 +208,8 @@ def item_collection(
     page: Page, links: Sequence[Link], fields: Fields | None = None, count: Count | None = None
 ) -> Response:
     """Answer with a page of items (a GeoJSON FeatureCollection), or with those fields of them."""
-    rendered = map(item, page.records)
+    signed = signed_of(page.records)
+    rendered = (item(record, signed) for record in page.records)
     features = b",".join(rendered if fields is None else map(fields.of, rendered))
     body = b'{"type":"FeatureCollection","features":[%b],"links":%b,%b"numberReturned":%d}' % (
         features,
@@ -201,7 +217,7 @@ def item_collection(
         _counted(count),
         len(page.records),
     )
-    return reply(body, GEOJSON)
+    return private(reply(body, GEOJSON)) if signing.wanted() else reply(body, GEOJSON)
 
 
 def _counted(count: Count | None) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, names, paging, render
+from stacflask.api import address, names, paging, render, signing
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.counting import counted
 from stacflask.api.openapi import answer
@@ -23,7 +23,7 @@ FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
 
 @bp.route("/search", methods=["GET"])
 @bp.takes(SearchQuery)
-@bp.describes(_200=FOUND)
+@bp.describes(parameters=signing.DESCRIPTION, _200=FOUND)
 def search_by_get(query: ItemSearch) -> Response:
     """Find items."""
     return _search(query)
@@ -31,7 +31,7 @@ def search_by_get(query: ItemSearch) -> Response:
 
 @bp.route("/search", methods=["POST"])
 @bp.takes_posted(SearchBody)
-@bp.describes(413, 415, _200=FOUND)
+@bp.describes(413, 415, parameters=signing.DESCRIPTION, _200=FOUND)
 def search_by_post(query: ItemSearch) -> Response:
     """Find items; as GET does, with the parameters as JSON."""
     return _search(query)

@@ -252,6 +252,19 @@ def original_text(body: bytes) -> bytes:
     return closed(_MARK.sub(lambda mark: _encode(kept.hrefs[unquote(mark[1].decode())])[1:-1], text))
 
 
+def with_hrefs(text: bytes, hrefs: Callable[[str], tuple[str, str] | None]) -> bytes:
+    """Put in an href, and when it ends, for the marks of those asset keys that have one; the other marks stay."""
+
+    def put(mark: re.Match[bytes]) -> bytes:
+        found = hrefs(unquote(mark[1].decode()))
+        if found is None:
+            return mark[0]
+        href, expires = found
+        return b'%b","href:expires":"%b' % (_encode(href)[1:-1], expires.encode())
+
+    return _MARK.sub(put, text)
+
+
 def storage_hrefs(body: bytes) -> dict[str, str]:
     """Give the storage addresses of the managed assets, by key."""
     private = body.partition(SEPARATOR)[2]
