@@ -73,12 +73,20 @@ def _success(endpoint: Endpoint) -> dict[str, Any]:
     return answer("Done.", dict(endpoint.response), endpoint.media_type)
 
 
+def _failures(endpoint: Endpoint) -> dict[str, Any]:
+    described = failures(*endpoint.statuses)
+    if endpoint.media_type != render.JSON:
+        for failure in described.values():
+            failure["content"][endpoint.media_type] = {"schema": TEXT}
+    return described
+
+
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     success = {str(endpoint.status): _success(endpoint)}
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{endpoint.method.lower()} {endpoint.path}").strip("_"),
         "summary": endpoint.summary,
-        "responses": {**success, **failures(*endpoint.statuses)},
+        "responses": {**success, **_failures(endpoint)},
         "tags": ["plugins"],
         "parameters": [query(name, text, TEXT) for name, text in endpoint.query.items()],
     }

@@ -1,22 +1,25 @@
-"""docs/plugins.md and docs/audit.md tell all that the policy plugins can be told."""
+"""docs/plugins.md, docs/audit.md and docs/identity.md tell all that the policy plugins can be told."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import click
 import pytest
 
-from plugins._oidc_settings import VARIABLE, Introspection, Issuer
+from plugins._oidc_settings import VARIABLE, Introspection, Issuer, Login
 from plugins.api_keys import ApiKeys
 from plugins.audit import Audit
 from plugins.collection_groups import CollectionGroups
 from plugins.licence import Licences
 from plugins.links import Links, create_plugin
+from plugins.login import Logins
 from plugins.quota import Quota
 
 ROOT = Path(__file__).parents[2]
-DOCS = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("plugins", "audit"))
-PLUGINS = ("api_keys", "audit", "collection_groups", "licence", "links", "quota")
+DOCS = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("plugins", "audit", "identity"))
+PLUGINS = ("api_keys", "audit", "collection_groups", "licence", "links", "login", "quota")
+LOGINS = Logins({}, timedelta(hours=1))
 LINKS: Links = create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
 IDENTITY = (ROOT / "docs" / "identity.md").read_text()
 VARIABLES = [
@@ -27,12 +30,12 @@ VARIABLES = [
 VARIABLES.append(VARIABLE)
 COMMANDS = [
     f"{group.name} {command}"
-    for plugin in (ApiKeys(), Audit(), CollectionGroups(), Licences(), LINKS, Quota())
+    for plugin in (ApiKeys(), Audit(), CollectionGroups(), Licences(), LINKS, LOGINS, Quota())
     for group in plugin.extend_cli()
     if isinstance(group, click.Group)
     for command in group.commands
 ]
-ENDPOINTS = [f"{e.method} {e.path}" for plugin in (Licences(), LINKS, Quota()) for e in plugin.extend_api()]
+ENDPOINTS = [f"{e.method} {e.path}" for plugin in (Licences(), LINKS, LOGINS, Quota()) for e in plugin.extend_api()]
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
@@ -53,7 +56,7 @@ def test_each_address_is_documented(endpoint: str) -> None:
     assert f"`{endpoint}`" in DOCS
 
 
-@pytest.mark.parametrize("member", [*Issuer.__struct_fields__, *Introspection.__struct_fields__])
+@pytest.mark.parametrize("member", [name for kind in (Issuer, Introspection, Login) for name in kind.__struct_fields__])
 def test_each_word_on_providers_is_documented(member: str) -> None:
     """Every member of the setting that describes OpenID providers is told."""
     assert f"| `{member}` |" in IDENTITY
