@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from geoalchemy2 import alembic_helpers
 
 from alembic import context
-from stacflask.catalog.tables import PLUGIN_PREFIX, metadata
+from stacflask.catalog.tables import PLUGIN_PREFIX, PROPERTY_INDEX_PREFIX, metadata
 from stacflask.settings import Settings
 
 LOCK = 0x57AC  # any number will do, as long as all releases use the same
@@ -15,7 +15,9 @@ POSTGIS = {"spatial_ref_sys"}
 
 
 def ours(thing: object, name: str | None, kind: str, reflected: bool, compared: object) -> bool:
-    """Leave PostGIS's tables and the plugins' alone when comparing models and database."""
+    """Leave PostGIS's tables, the plugins', and operators' indexes alone when comparing models and database."""
+    if kind == "index" and name is not None and name.startswith(PROPERTY_INDEX_PREFIX):
+        return False
     if kind == "table" and name is not None and (name in POSTGIS or name.startswith(PLUGIN_PREFIX)):
         return False
     return alembic_helpers.include_object(thing, name, kind, reflected, compared)

@@ -274,6 +274,74 @@ def refresh_queryables(session: Session, collections: tuple[str, ...]) -> None:
         click.echo(f"{name}: {refresh(session.database, name):,} items")
 
 
+@program.group()
+def index() -> None:
+    """Index properties of items, so that filters on them and lists sorted by them stay fast.
+
+    Indexes are made and dropped while everything else goes on; searches use them at once.
+    """
+
+
+_FORMS = click.option(
+    "--as",
+    "forms",
+    type=click.Choice(["number", "string", "boolean"]),
+    multiple=True,
+    help="Only values of this type; can be repeated. [default: the types that the items hold]",
+)
+
+
+@index.command("add")
+@click.argument("names", nargs=-1, metavar="[PROPERTY]...")
+@_FORMS
+@pass_session
+def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...]) -> None:
+    """Index properties.
+
+    PROPERTY is a name such as eo:cloud_cover; without any, those that STACFLASK_INDEXES names are indexed. What there
+    is already is left. An index that an interrupted run left unfinished is made anew.
+    """
+    from stacflask.catalog import indexing
+
+    for name in indexing.checked(names or session.settings.indexes):
+        made = None
+        for made in indexing.add(session.database, name, forms):
+            click.echo(f"{made.name}: indexed {made.rows:,} items by {made.form}, {_megabytes(made.size)}")
+        if made is None:
+            click.echo(f"{name}: indexed already")
+
+
+@index.command("list")
+@pass_session
+def index_list(session: Session) -> None:
+    """List the indexes on properties: type, items, size, and how often each was used."""
+    from stacflask.catalog import indexing
+
+    for found in session.database.read(indexing.listed):
+        state = f"{found.rows:,} items, {_megabytes(found.size)}, used {found.scans:,} times"
+        click.echo(f"{found.name} by {found.form}: {state if found.valid else 'unfinished: add it again'}")
+
+
+@index.command("drop")
+@click.argument("names", nargs=-1, required=True, metavar="PROPERTY...")
+@_FORMS
+@pass_session
+def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...]) -> None:
+    """Drop indexes on properties."""
+    from stacflask.catalog import indexing
+
+    for name in indexing.checked(names):
+        gone = indexing.drop(session.database, name, forms)
+        for dropped in gone:
+            click.echo(f"{name}: dropped the index by {dropped.form}")
+        if not gone:
+            click.echo(f"{name}: there was no index")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
 # --- The set-up -------------------------------------------------------------------------------------------------------
 
 

@@ -203,6 +203,9 @@ class Settings:
     require_if_match: bool = variable(
         "STACFLASK_REQUIRE_IF_MATCH", _yes_no, "Whether replacing, patching and deleting need If-Match (428).", False
     )
+    indexes: tuple[str, ...] = variable(
+        "STACFLASK_INDEXES", _words, "Properties that `stacflask index add` indexes if none are named.", ()
+    )
     statement_timeout: float = variable(
         "STACFLASK_STATEMENT_TIMEOUT", _seconds, "Seconds that one statement of a request may take; then 503.", 20.0
     )

@@ -217,6 +217,7 @@ class _Batch:
                 [box for box in map(_box, members) if box],
                 min(row.span.start for row in members),
                 max(row.span.end for row in members),
+                max(row.span.seconds for row in members),
             )
             extents.widen(self._connection, self._codec, collection, reach)
             statistics.widen(self._connection, collection, statistics.observed([row.properties for row in members]))

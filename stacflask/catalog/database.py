@@ -38,13 +38,18 @@ SELDOM = 2**31
 all boxes is planned well for none."""
 
 
+PLANNING = {"max_parallel_workers_per_gather": "0", "enable_bitmapscan": "off"}
+"""Requests come many at a time: one that takes several processes for itself keeps the others waiting. And searches are
+for a page: a bitmap is made of everything that meets a condition before there is a first row."""
+
+
 def create_engine(url: str, *, pool_size: int, statement_timeout: float, pooled: bool = False) -> Engine:
     """Make the engine of one process. ``statement_timeout`` is in seconds; 0 is none.
 
     ``pooled``: a pooler in transaction mode stands in between. Then sessions are not ours: nothing is prepared in them,
     and what is set is set for each transaction.
     """
-    session = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "timezone": "UTC", "jit": "off"}
+    session = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "timezone": "UTC", "jit": "off", **PLANNING}
     engine = sa.create_engine(
         url,
         # Reads are single statements: without BEGIN and ROLLBACK each saves two round trips. Writing asks for more.

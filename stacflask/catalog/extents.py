@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from stacflask.catalog import documents
 from stacflask.catalog.collection_rows import searched
+from stacflask.catalog.lasting import raise_longest
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import NotFound
 from stacflask.stac.bbox import HALF, around, covers
@@ -32,11 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where and when some items are: ``boxes`` in degrees, each of 4 or 6 numbers, and first and last moment."""
+    """Where and when some items are: ``boxes`` in degrees, each of 4 or 6 numbers, and first and last moment.
+
+    ``longest`` is how long the longest of them lasts, in seconds.
+    """
 
     boxes: Sequence[Sequence[float]]
     start: datetime
     end: datetime
+    longest: float
 
 
 def widen(connection: Connection, codec: Codec, collection: str, reach: Reach) -> None:
@@ -44,7 +49,10 @@ def widen(connection: Connection, codec: Codec, collection: str, reach: Reach) -
 
     Call it last in a transaction: the lock on the collection's row is then held for a moment only.
     """
-    if _widened(_extent(connection, collection), reach) is None:
+    given, longest = _extent(connection, collection)
+    if reach.longest > longest:
+        raise_longest(connection, collection, reach.longest)
+    if _widened(given, reach) is None:
         return
     frame, document = _locked(connection, collection)
     extent = _widened(document["extent"], reach)
@@ -74,10 +82,10 @@ def all_collections(connection: Connection) -> list[str]:
 # --- Rows -------------------------------------------------------------------------------------------------------------
 
 
-def _extent(connection: Connection, collection: str) -> Document:
-    statement = sa.select(collections.c.document["extent"]).where(collections.c.id == collection)
-    extent: Document = _found(connection.execute(statement).scalar(), collection)
-    return extent
+def _extent(connection: Connection, collection: str) -> tuple[Document, float]:
+    statement = sa.select(collections.c.document["extent"], collections.c.longest).where(collections.c.id == collection)
+    extent, longest = _found(connection.execute(statement).one_or_none(), collection)
+    return extent, longest
 
 
 def _locked(connection: Connection, collection: str) -> tuple[bytes, Document]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from stacflask.stac.times import format_instant, parse_instant
 from stacflask.values import SortKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.sql import Select
 
@@ -42,6 +43,17 @@ KNOWN = ("collection", "id")
 
 NEWEST_FIRST = (SortKey("datetime", descending=True),)
 BY_ID = (SortKey("id"),)
+
+FORMS: Mapping[str, Callable[[Stored], Sql]] = {
+    "number": attrgetter("number"),
+    "string": attrgetter("text"),
+    "boolean": attrgetter("truth"),
+}
+"""What stored values are ordered by: the names of their types, in the order in which they come."""
+TAKES = {"number": Decimal, "string": str, "boolean": bool}
+
+TIES = ("datetime", "collection", "id")
+"""What decides among items that are alike in all sort keys."""
 
 Condition: TypeAlias = sa.ColumnElement[bool]
 
@@ -143,10 +155,41 @@ class Order:
 
     def page(self, statement: Select[Any], position: Position | None, limit: int) -> Select[Any]:
         """Give the statement for one page, and one row more if there is one, in the position's direction."""
+        return _page(statement, self.forms, position, limit)
+
+    def strands(self, indexed: int) -> tuple[Strand, ...]:
+        """Give the order in parts, each of which an index serves alone: ``indexed`` forms of the first key have one.
+
+        Rows where that key is of an indexed type come first, type by type; the last part is the rest.
+        """
+        first = self.keys[0].forms
+        if not self.keys[0].stored:
+            return (Strand((), self.forms, tuple(range(len(self.forms)))),)
+        after = tuple(range(len(first), len(self.forms)))
+        strands = [
+            Strand(
+                (form.sql.is_not(None),), (replace(form, nullable=False), *self.forms[len(first) :]), (number, *after)
+            )
+            for number, form in enumerate(first[:indexed])
+        ]
+        rest = tuple(form.sql.is_(None) for form in first[:indexed])
+        return (*strands, Strand(rest, self.forms[indexed:], (*range(indexed, len(first)), *after)))
+
+    def pages(
+        self, statement: Select[Any], position: Position | None, limit: int, strands: tuple[Strand, ...]
+    ) -> Iterator[Select[Any]]:
+        """Give statements which, one after the other, have the rows of a page, and one more if there is one.
+
+        Once there are enough rows, the statements left need not be asked.
+        """
         backward = position is not None and position.backward
+        here = None if position is None else next((s for s in strands if s.holds(position)), None)
         if position is not None:
-            statement = statement.where(_beyond(self.forms, position.values, backward=backward))
-        return statement.order_by(*(form.arranged(backward=backward) for form in self.forms)).limit(limit + 1)
+            past = strands.index(here) if here is not None else len(strands)
+            strands = strands[: past + 1] if backward else strands[past:]
+        for strand in reversed(strands) if backward else strands:
+            within = strand.within(position) if position is not None and strand is here else None
+            yield _page(statement.where(*strand.conditions), strand.forms, within, limit, backward=backward)
 
     def position(self, token: str | None) -> Position | None:
         """Read a token of this order. Raises BadQuery: it is not one."""
@@ -179,6 +222,35 @@ def _label(form: Form, number: int) -> str:
     return form.sql.name if isinstance(form.sql, sa.Column) and form.sql.name in KNOWN else f"sort{number}"
 
 
+@dataclass(frozen=True)
+class Strand:
+    """A part of an order: rows that fulfil ``conditions``, and by what they are ordered among each other.
+
+    ``places`` are those of its forms among the order's.
+    """
+
+    conditions: tuple[Condition, ...]
+    forms: tuple[Form, ...]
+    places: tuple[int, ...]
+
+    def holds(self, position: Position) -> bool:
+        """Whether a position lies in this part, and in none before it."""
+        return self.forms[0].nullable or position.values[self.places[0]] is not None
+
+    def within(self, position: Position) -> Position:
+        """Give the same position among its own forms."""
+        return replace(position, values=tuple(position.values[place] for place in self.places))
+
+
+def _page(
+    statement: Select[Any], forms: Sequence[Form], position: Position | None, limit: int, *, backward: bool = False
+) -> Select[Any]:
+    if position is not None:
+        backward = position.backward
+        statement = statement.where(_beyond(forms, position.values, backward=backward))
+    return statement.order_by(*(form.arranged(backward=backward) for form in forms)).limit(limit + 1)
+
+
 def _same(name: str, fields: Fields) -> str:
     """Give one name for those that mean the same."""
     return name if name in fields.columns and not name.startswith("properties.") else name.removeprefix("properties.")
@@ -187,7 +259,7 @@ def _same(name: str, fields: Fields) -> str:
 def _key(key: SortKey, fields: Fields) -> Key:
     try:
         value = fields.value(key.name)
-        return Key(key.name, tuple(_forms(value, descending=key.descending)))
+        return Key(_same(key.name, fields), tuple(_forms(value, descending=key.descending)))
     except Problem as problem:
         raise BadQuery("sortby", problem.message) from problem
 
@@ -195,9 +267,8 @@ def _key(key: SortKey, fields: Fields) -> Key:
 def _forms(value: Value, *, descending: bool) -> Iterator[Form]:
     match value:
         case Stored():
-            yield Form(value.number, descending, nullable=True, takes=Decimal)
-            yield Form(value.text, descending, nullable=True, takes=str)
-            yield Form(value.truth, descending, nullable=True, takes=bool)
+            for name, form in FORMS.items():
+                yield Form(form(value), descending, nullable=True, takes=TAKES[name])
         case Text(computed=sql) if sql is not None:
             yield Form(sql, descending, nullable=False, takes=str)
         case Moment(sql=sql):
@@ -209,13 +280,17 @@ def _forms(value: Value, *, descending: bool) -> Iterator[Form]:
 def _beyond(forms: Sequence[Form], values: Sequence[Any], *, backward: bool) -> Condition:
     """Rows that come after a position, or before it when going ``backward``."""
     if _alike(forms):
-        here = sa.tuple_(*(form.literal(value) for form, value in zip(forms, values, strict=True)))
+        there = sa.tuple_(*(form.literal(value) for form, value in zip(forms, values, strict=True)))
         order = sa.tuple_(*(form.sql for form in forms))
-        return order < here if forms[0].descending != backward else order > here
+        return order < there if forms[0].descending != backward else order > there
     first, value = forms[0], values[0]
     further = first.beyond(value, backward=backward)
     level = sa.and_(first.equal(value), _beyond(forms[1:], values[1:], backward=backward))
-    return sa.or_(further, level)
+    if first.nullable:
+        return sa.or_(further, level)
+    here = first.literal(value)
+    bound: Sql = first.sql <= here if first.descending != backward else first.sql >= here
+    return sa.and_(bound, sa.or_(further, level))  # an index can begin at the bound, but not at an OR
 
 
 def _alike(forms: Sequence[Form]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
@@ -14,8 +14,10 @@ from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.documents import Directories, asset_of, assets_of
+from stacflask.catalog.indexing import Known
+from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order
-from stacflask.catalog.search import collection_order, item_order, select_items, visible
+from stacflask.catalog.search import collection_order, item_order, statements, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
@@ -34,6 +36,8 @@ from stacflask.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy.sql import Select
 
     from stacflask.catalog.aggregating import Kind
     from stacflask.catalog.cql2 import Fields
@@ -65,6 +69,8 @@ class Catalog:
         self.codec = Codec(self._dictionary)
         self._items = lru_cache(maxsize=REMEMBERED)(self._item_lookup)
         self._collections = lru_cache(maxsize=REMEMBERED)(self._collection_lookup)
+        self._lasting = Lasting(database)
+        self._indexes = Known(database)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Give one collection. Raises NotFound, for a hidden one too."""
@@ -144,12 +150,26 @@ class Catalog:
 
     def search(self, query: ItemQuery, restriction: Restriction) -> Page:
         """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list."""
-        statement = select_items(query, restriction)
-        rows = self.database.read(lambda connection: connection.execute(statement).all())
+        rows = self._rows(query, restriction)
         order = item_order(query.sort)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         return Page(records, part.next, part.prev)
+
+    def _rows(self, query: ItemQuery, restriction: Restriction) -> Sequence[Any]:
+        """Read one page. Should an item have come that lasts longer than any before, nothing is found: read again."""
+        longest = None if query.interval is None else self._lasting.of(query.collections)
+        rows: list[Any] = []
+        for statement in statements(query, restriction, longest, self._indexes.forms):
+            rows += self._read(statement)
+            if len(rows) > query.limit:
+                return rows[: query.limit + 1]
+        if rows or longest is None or self._lasting.still(longest):
+            return rows
+        return self._rows(query, restriction)
+
+    def _read(self, statement: Select[Any]) -> Sequence[Any]:
+        return self.database.read(lambda connection: connection.execute(statement).all())
 
     def asset(self, collection: str, item: str | None, key: str, restriction: Restriction) -> Asset:
         """Give one asset that is downloaded through the server, of an item or, with None, of the collection itself.

@@ -21,6 +21,11 @@ class Span:
     start: datetime
     end: datetime
 
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return (self.end - self.start).total_seconds()
+
 
 def span_of(moment: str | None, start: str | None, end: str | None) -> Span:
     """Read an item's times: its ``datetime``, and its range, which covers the instant too where both are given.

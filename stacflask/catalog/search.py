@@ -11,7 +11,7 @@ from geoalchemy2.functions import ST_Intersects
 
 from stacflask.catalog import freetext
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
-from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, Order
+from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import BadDocument, BadQuery
 from stacflask.stac.geometry import to_wkb
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import ColumnElement, Select
 
-    from stacflask.values import Document, ItemQuery, Restriction, SortKey
+    from stacflask.catalog.lasting import Longest
+    from stacflask.values import Cql2, Document, ItemQuery, Restriction, SortKey
 
 Condition = sa.ColumnElement[bool]
 
@@ -136,9 +137,6 @@ def visible_collections(restriction: Restriction) -> Iterator[Condition]:
 
 # --- The statement ---------------------------------------------------------------------------------------------------
 
-TIES = ("datetime", "collection", "id")
-"""What decides among items that are alike in all sort keys."""
-
 COLLECTION_TIES = ("id",)
 
 
@@ -159,9 +157,47 @@ def found(query: ItemQuery, restriction: Restriction) -> list[Condition]:
     return [*(made for build in FOLD if (made := build(query)) is not None), *visible(restriction)]
 
 
-def select_items(query: ItemQuery, restriction: Restriction) -> Select[Any]:
+def select_items(query: ItemQuery, restriction: Restriction, longest: Longest | None = None) -> Select[Any]:
     """Select the records of one page, and one more if there is one, in the direction of the query's position."""
     order = item_order(query.sort)
-    statement = sa.select(items.c.collection, items.c.id, items.c.body, *order.columns)
-    statement = statement.where(*found(query, restriction))
-    return order.page(statement, order.position(query.token), query.limit)
+    return order.page(_select(query, restriction, longest), order.position(query.token), query.limit)
+
+
+def statements(
+    query: ItemQuery, restriction: Restriction, longest: Longest | None, indexed: Callable[[str], tuple[str, ...]]
+) -> Iterator[Select[Any]]:
+    """Give statements which, one after the other, select what ``select_items`` does, each served by an index.
+
+    Once there are enough rows, those left need not be asked. ``indexed(name)`` names the types of a property's values
+    that an index can give in order.
+    """
+    order = item_order(query.sort)
+    first = order.keys[0]
+    forms = indexed(first.name) if first.stored else ()
+    strands = order.strands(len(forms))
+    if forms and _compares_number(query.filter, first.name):
+        strands = strands[:1]
+    yield from order.pages(_select(query, restriction, longest), order.position(query.token), query.limit, strands)
+
+
+def _select(query: ItemQuery, restriction: Restriction, longest: Longest | None) -> Select[Any]:
+    """Select all that a query finds, in no order."""
+    statement = sa.select(items.c.collection, items.c.id, items.c.body, *item_order(query.sort).columns)
+    return statement.where(*_around(query, longest), *found(query, restriction))
+
+
+def _compares_number(expression: Cql2 | None, name: str) -> bool:
+    """Whether a filter holds only where a property is a number, because it is compared with one."""
+    match expression:
+        case {"op": "and", "args": [*parts]}:
+            return any(_compares_number(part, name) for part in parts)
+        case {"op": "=" | "<" | "<=" | ">" | ">=", "args": [{"property": str(own)}, value]}:
+            return own.removeprefix("properties.") == name and type(value) in (int, float)
+    return False
+
+
+def _around(query: ItemQuery, longest: Longest | None) -> Iterator[Condition]:
+    """``datetime`` once more: what the index on time can begin and end with."""
+    if query.interval is not None and longest is not None:
+        yield longest.holds
+        yield from longest.around(query.interval)

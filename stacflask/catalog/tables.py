@@ -12,6 +12,9 @@ from sqlalchemy.dialects.postgresql import JSONB, TSTZMULTIRANGE
 PLUGIN_PREFIX = "plugin_"
 """Tables that begin so belong to plugins; the catalogue's own migrations leave them alone."""
 
+PROPERTY_INDEX_PREFIX = "items_property_"
+"""Indexes that begin so are the operator's, see catalog/indexing.py; migrations leave them alone."""
+
 metadata = MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
@@ -37,6 +40,14 @@ collections = Table(
     Column("highest", Double, comment="height of its 6-number boxes' highest side; null is 0"),
     Column("periods", TSTZMULTIRANGE, comment="the intervals of its temporal extent"),
     Column("words", Text, comment="what free text is looked for in, in one case; see catalog/freetext.py"),
+    Column(
+        "longest",
+        Double,
+        nullable=False,
+        server_default="0",
+        comment="seconds: no item lasts longer",
+    ),
+    Index("collections_longest_idx", "longest"),
 )
 
 items = Table(

@@ -196,7 +196,8 @@ class Writer:
             boxes = [row.box for row in rows if row.box is not None]
             start = min(row.values["start_datetime"] for row in rows)
             end = max(row.values["end_datetime"] for row in rows)
-            extents.widen(connection, self._codec, collection, extents.Reach(boxes, start, end))
+            longest = max(row.values["end_datetime"] - row.values["start_datetime"] for row in rows).total_seconds()
+            extents.widen(connection, self._codec, collection, extents.Reach(boxes, start, end, longest))
             statistics.widen(connection, collection, observing.observe([row.values["properties"] for row in rows]))
 
 

@@ -71,7 +71,7 @@ def put_cut_item(database: Database, identifier: str, west: float, east: float) 
 
 def widen(database: Database, *boxes: Sequence[float], start: datetime = IN_2021, end: datetime = IN_2021) -> None:
     with database.write() as connection:
-        extents.widen(connection, CODEC, "c", extents.Reach(boxes, start, end))
+        extents.widen(connection, CODEC, "c", extents.Reach(boxes, start, end, 0))
 
 
 def recompute(database: Database) -> bool:

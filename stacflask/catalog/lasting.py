@@ -1,0 +1,88 @@
+"""How long items last at most: what tells a search for an interval how far from it an item's datetime can lie.
+
+Kept for each collection and raised with the items that need it, in their transaction. A reader remembers what it has
+read; since that may have been raised meanwhile, every statement that relies on it asks whether it still holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from stacflask.catalog.tables import collections, items
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.database import Database
+    from stacflask.values import Interval
+
+
+def raise_longest(connection: Connection, collection: str, seconds: float) -> None:
+    """Note that an item lasts so long. Rounded up to a power of two: a collection's row is then seldom written."""
+    bound = 2.0 ** max(0, (int(seconds) + 1).bit_length())
+    change = sa.update(collections).where(collections.c.id == collection, collections.c.longest < bound)
+    connection.execute(change.values(longest=bound))
+
+
+@dataclass(frozen=True, slots=True)
+class Longest:
+    """A bound in seconds on how long the items of some collections last; None: of all."""
+
+    seconds: float
+    collections: tuple[str, ...] | None = None
+
+    @property
+    def holds(self) -> sa.ColumnElement[bool]:
+        """The bound holds for the rows that the statement at hand sees. If it does not, the statement has no rows."""
+        return self.kept.scalar_subquery() <= self.seconds
+
+    @property
+    def kept(self) -> sa.Select[Any]:
+        """Select the bound that is kept."""
+        found = sa.select(sa.func.coalesce(sa.func.max(collections.c.longest), 0.0))
+        return found if self.collections is None else found.where(collections.c.id.in_(self.collections))
+
+    def around(self, interval: Interval) -> Iterator[sa.ColumnElement[bool]]:
+        """Give the conditions on ``datetime`` that items which meet the interval fulfil."""
+        reach = timedelta(seconds=self.seconds)
+        try:
+            if interval.start is not None:
+                yield items.c.datetime >= interval.start - reach
+            if interval.end is not None:
+                yield items.c.datetime <= interval.end + reach
+        except OverflowError:
+            return
+
+
+@dataclass
+class Lasting:
+    """What one reader remembers of all collections."""
+
+    database: Database
+    _known: dict[str, float] = field(default_factory=dict)
+
+    def of(self, names: tuple[str, ...] | None) -> Longest:
+        """Give the bound for some collections, or for all, as it was when last read."""
+        if not self._known:
+            self._read()
+        known = self._known
+        chosen = known.values() if names is None else (known.get(name, 0.0) for name in names)
+        return Longest(max(chosen, default=0.0), names)
+
+    def still(self, longest: Longest) -> bool:
+        """Whether a bound holds still. If not, what is remembered is read anew."""
+        kept: float = self.database.read(lambda connection: connection.execute(longest.kept).scalar_one())
+        if kept > longest.seconds:
+            self._read()
+        return kept <= longest.seconds
+
+    def _read(self) -> None:
+        statement = sa.select(collections.c.id, collections.c.longest)
+        rows = self.database.read(lambda connection: connection.execute(statement).all())
+        self._known = {row.id: row.longest for row in rows}

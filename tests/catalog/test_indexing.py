@@ -1,0 +1,139 @@
+"""Indexes on properties: made by command while all else goes on, and used at once; what is found stays the same."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from stacflask import cli
+from stacflask.catalog import indexing
+from stacflask.catalog.database import Database
+from stacflask.catalog.reading import Catalog
+from stacflask.catalog.search import statements
+from stacflask.testing import an_item
+from stacflask.values import UNRESTRICTED, ItemQuery, SortKey
+from tests.catalog.test_ordering import SORTS, TIMES, go_and_return, in_order, items
+
+Publish = Callable[..., None]
+Index = Callable[..., list[str]]
+FALLING = (SortKey("x", True),)
+
+
+@pytest.fixture
+def index(database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Index]:
+    """Run ``stacflask index`` with these words and give the lines it says; whatever is made goes at the end."""
+
+    def run(*words: str, code: int = 0, **environ: str) -> list[str]:
+        assert cli.run(["index", *words], {**os.environ, "DATABASE_URL": database_url, **environ}) == code
+        said = capsys.readouterr()
+        return (said.out + said.err).splitlines()
+
+    yield run
+    for made in database.read(indexing.listed):
+        indexing.drop(database, made.name)
+
+
+def plan(database: Database, query: ItemQuery, part: int = 0) -> str:
+    """Say how PostgreSQL answers a query where reading the whole table is no way out."""
+    known = indexing.Known(database)
+    statement = list(statements(query, UNRESTRICTED, None, known.forms))[part]
+    with database.write() as connection:
+        for off in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
+            connection.execute(sa.text(f"SET LOCAL {off} = off"))
+        text = statement.compile(connection, compile_kwargs={"literal_binds": True})
+        return "\n".join(connection.exec_driver_sql(f"EXPLAIN {text}".replace("%", "%%"), ()).scalars())
+
+
+@pytest.mark.parametrize("sort", [sort for sort in SORTS if sort and sort[0].name in ("x", "never")], ids=str)
+def test_lists_are_the_same(database: Database, publish: Publish, index: Index, sort: tuple[SortKey, ...]) -> None:
+    """With indexes on any of its types, a list sorted by a property holds the same, forward and back."""
+    found = items()
+    publish(*found)
+    for forms in (("--as", "number"), ("--as", "string"), ()):
+        index("add", "x", *forms)
+        go_and_return(Catalog(database), in_order(found, sort), sort, (5,))
+
+
+def test_sorts_and_filters_use_it(database: Database, publish: Publish, index: Index) -> None:
+    """A sorted list, its later pages, and a filter with the newest first are all read from the index, in its order."""
+    publish(*items())
+    index("add", "x")
+    first = Catalog(database).search(ItemQuery(2, sort=FALLING), UNRESTRICTED)
+    equal = {"op": "=", "args": [{"property": "x"}, "a"]}
+    less = {"op": "<", "args": [{"property": "x"}, 1]}
+    for query, form in (
+        (ItemQuery(2, sort=FALLING), "number"),
+        (ItemQuery(2, sort=FALLING, token=first.next), "number"),
+        (ItemQuery(2, sort=FALLING, filter=less), "number"),
+        (ItemQuery(2, filter=equal), "string"),
+    ):
+        told = plan(database, query)
+        assert f"items_property_{form}_x" in told, told
+        assert "Sort" not in told
+
+
+def test_where_only_numbers_can_be(database: Database, publish: Publish, index: Index) -> None:
+    """A filter that holds for numbers alone leaves one statement, whatever the property holds besides."""
+    publish(*items())
+    index("add", "x")
+    less = {"op": "and", "args": [{"op": "<", "args": [{"property": "properties.x"}, 1]}, True]}
+    forms = indexing.Known(database).forms
+    assert len(list(statements(ItemQuery(1, sort=FALLING, filter=less), UNRESTRICTED, None, forms))) == 1
+    assert len(list(statements(ItemQuery(1, sort=FALLING), UNRESTRICTED, None, forms))) == 4
+
+
+def test_types_are_those_that_the_items_hold(publish: Publish, index: Index) -> None:
+    """Without a word about types, an index is made for each that is there, and an empty one for those before them."""
+    publish(
+        an_item("a", properties={"datetime": TIMES[0], "n": 1, "s": "x"}),
+        an_item("b", properties={"datetime": TIMES[0], "s": "y"}),
+    )
+    assert [line.partition(" by ")[2].split(",")[0] for line in index("add", "n")] == ["number"]
+    assert len(index("add", "s")) == 2
+    assert index("add", "n") == ["n: indexed already"]
+    assert [line.split(":")[0] for line in index("list")] == ["n by number", "s by number", "s by string"]
+    assert index("drop", "s") == ["s: dropped the index by number", "s: dropped the index by string"]
+    assert index("drop", "s") == ["s: there was no index"]
+
+
+def test_those_of_the_settings(publish: Publish, index: Index) -> None:
+    """Without names, the properties are indexed that STACFLASK_INDEXES names."""
+    publish(an_item("a", properties={"datetime": TIMES[0], "n": 1, "b": True}))
+    said = index("add", STACFLASK_INDEXES="n, properties.b")
+    assert [line.split(":")[0] for line in said] == ["n", "b", "b", "b"]
+
+
+def test_what_cannot_be_indexed(index: Index) -> None:
+    """A property that no item has, or that cannot be a name, is refused in one line."""
+    assert index("add", "nix", code=2) == [
+        "error: property: no item has a 'nix' that is a number, a string or a boolean"
+    ]
+    assert index("add", "a\ud800", code=2)[0].startswith("error: property: ")
+
+
+def test_an_interrupted_run_is_made_good(database: Database, publish: Publish, index: Index) -> None:
+    """What a run left that was cut short is no index for anybody; the next run replaces it."""
+    publish(an_item("a", properties={"datetime": TIMES[0], "n": 1}))
+    left = indexing.PropertyIndex("n", "number").label
+    with database.write() as connection:
+        connection.execute(sa.text(f"CREATE INDEX {left} ON items (id)"))
+    assert indexing.Known(database).forms("n") == ()
+    assert index("add", "n")[0].startswith("n: indexed")
+    assert indexing.Known(database).forms("n") == ("number",)
+
+
+def test_two_at_once(database: Database, index: Index) -> None:
+    """While one command makes indexes, another says so and does nothing."""
+    with database.write() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(indexing.LOCK)))
+        assert "Another command" in index("add", "n", code=2)[0]
+
+
+def test_migrations_leave_them_alone(publish: Publish, index: Index, database_url: str) -> None:
+    """Alembic does not take an operator's index for one that the code has forgotten."""
+    from tests.test_migrations import alembic, done
+
+    publish(an_item("a", properties={"datetime": TIMES[0], "n": 1}))
+    index("add", "n")
+    assert "No new upgrade operations detected" in done(alembic(database_url, "check"))
