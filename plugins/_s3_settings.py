@@ -21,6 +21,10 @@ VARIABLE = "STACFLASK_S3_STORES"
 SHORTEST = 10  # seconds: below it, a client may find a fresh link already ended
 LONGEST = 7 * 86400  # seconds: what signature version 4 allows
 
+WAITS = {"Expedited": 60, "Standard": 1800, "Bulk": 3600}
+"""Tiers of a restore, with the seconds after which it is worth to ask again how it stands."""
+MOST_DAYS = 365
+
 AWS_NAMES = {
     "access_key": "AWS_ACCESS_KEY_ID",
     "secret_key": "AWS_SECRET_ACCESS_KEY",
@@ -39,6 +43,14 @@ class Keys:
     secret_key: str = field(repr=False)
     session_token: str | None = field(repr=False)
     expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """How archived objects are brought back: in which tier, and for how many days."""
+
+    tier: str
+    days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class StoreSettings:
     timeout: float
     stall_timeout: float
     ca_file: str | None
+    restore: Restore | None
 
 
 def read_stores(environ: Mapping[str, str]) -> list[StoreSettings]:
@@ -167,6 +180,7 @@ def _store(name: str, place: Place) -> StoreSettings:
         timeout=place.take("timeout", _seconds(0.1, 60), 4.0),
         stall_timeout=place.take("stall_timeout", _seconds(0.1, 3600), 30.0),
         ca_file=place.take("ca_file", _file, None),
+        restore=place.take("restore", _restore, None),
     )
     place.finish()
     return store
@@ -232,6 +246,15 @@ def _file(value: Any) -> str:
     if not Path(_word(value)).is_file():
         raise ValueError("there is no such file")
     return str(value)
+
+
+def _restore(value: Any) -> Restore:
+    if not isinstance(value, dict) or value.keys() - {"tier", "days"}:
+        raise ValueError("expected an object with tier and days")
+    days = value.get("days", 7)
+    if isinstance(days, bool) or not isinstance(days, int) or not 0 < days <= MOST_DAYS:
+        raise ValueError(f"days: expected a whole number from 1 to {MOST_DAYS}")
+    return Restore(_choice(*WAITS)(value.get("tier", "Standard")), days)
 
 
 def _time(value: Any) -> datetime:

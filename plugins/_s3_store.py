@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 import re
 import time
@@ -23,8 +25,8 @@ from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, not Python's
 
 from plugins._s3_presign import Bucket, presigned
-from plugins._s3_settings import SHORTEST, VARIABLE
-from stacflask import Missing, Redirect, SettingError, Stream, Unavailable
+from plugins._s3_settings import SHORTEST, VARIABLE, WAITS
+from stacflask import Missing, Offline, Order, Redirect, SettingError, Stream, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +40,12 @@ CHUNK = 512 * 1024  # bytes
 CONNECTIONS = 32  # kept open per store and process; more are made when needed, and closed after use
 REMEMBERED = 4096  # objects
 GRANT = "x-stacflask-grant"  # stores ignore parameters that begin with x-, and log them
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes whose objects must be brought back first; of GLACIER_IR they need not."""
+RESTORE = (
+    '<RestoreRequest xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Days>{0.days}</Days>'
+    "<GlacierJobParameters><Tier>{0.tier}</Tier></GlacierJobParameters></RestoreRequest>"
+)
 QUERY = re.compile(r"\?[^\s'\")]+")
 
 log = logging.getLogger(__name__)
@@ -55,6 +63,7 @@ class Store:
         self._reader = self._client("endpoint", steady)
         self._signer = self._client("public_endpoint", quick)
         self._payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
+        self._http = _pool(quick, settings.ca_file)
         self._seen = Recent(settings.verify_ttl)
         self.observe: Callable[[str, float], None] = lambda _name, _value: None
         self._places: dict[str, Bucket] = {}
@@ -128,8 +137,38 @@ class Store:
             # The library would take a length that is not told for zero.
             if "Content-Length" not in (found.metadata or {}):
                 raise ValueError("the answer does not tell the object's length")
+        self._look(found.metadata or {})
         self._seen.add((bucket, key))
         return found
+
+    def _look(self, headers: Mapping[str, str]) -> None:
+        """See whether an object can be read. Raises Offline."""
+        restore = headers.get("x-amz-restore", "")
+        if 'ongoing-request="true"' in restore:
+            raise Offline(order=self._shipping())
+        if headers.get("x-amz-storage-class") in ARCHIVES and not restore:
+            raise Offline(order=Order("orderable", self._shipping().retry_after))
+
+    def restore(self, bucket: str, key: str) -> Order | None:
+        """Have an archived object brought back, unless that goes on already; None: not by us. Raises Unavailable."""
+        if self.settings.restore is None:
+            return None
+        body = RESTORE.format(self.settings.restore).encode()
+        with self._told(), self._timed():
+            # The library has no call of its own for this one, but signs it.
+            query: dict[str, Any] = {"restore": "", **self._payer}
+            url = self._asker.get_presigned_url("POST", bucket, key, timedelta(minutes=1), extra_query_params=query)
+            md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+            headers = {"Content-Type": "application/xml", "Content-MD5": md5}
+            answer = self._http.request("POST", url, body=body, headers=headers)
+            # Where it goes on already, others asked a moment before.
+            if answer.status not in (200, 202) and b"RestoreAlreadyInProgress" not in answer.data:
+                raise ValueError(f"restore: {answer.status} {answer.data[:500]!r}")
+        return self._shipping()
+
+    def _shipping(self) -> Order:
+        tier = self.settings.restore.tier if self.settings.restore else "Standard"
+        return Order("shipping", WAITS[tier])
 
     def _open(self, bucket: str, key: str, etag: str | None, first: int, length: int) -> Iterator[bytes]:
         """Ask for a part of the very object that was found. What is wrong from the start is told at once."""
@@ -161,6 +200,10 @@ class Store:
         except S3Error as error:
             if error.code in ("NoSuchKey", "NoSuchBucket"):
                 raise Missing("The store does not have this object.") from error
+            if error.code == "InvalidObjectState":
+                raise Unavailable(
+                    "The object has just gone back into its archive. Ask again.", retry_after=1
+                ) from error
             if error.code == "PreconditionFailed":
                 raise Unavailable("The object has just been replaced. Ask again.", retry_after=1) from error
             raise self._unavailable(error) from error

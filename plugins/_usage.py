@@ -56,8 +56,8 @@ FROM = (
     "AS t ON event = 'granted' AND t.id = a.id"
 )
 LISTED = (
-    'at, event, principal, address, method, collection, item, asset, "by", reason, others, delivery, length, sent, '
-    "complete, request, id"
+    'at, event, principal, address, method, collection, item, asset, path, "by", reason, others, delivery, length, '
+    "sent, complete, request, id"
 )
 TAKE = (
     "INSERT INTO plugin_audit_taken (log_entry, at, id, bucket, key, status, sent) "

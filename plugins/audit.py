@@ -151,8 +151,8 @@ def _storable(value: Any) -> Any:
 
 
 COLUMNS = (
-    "at, event, id, request, method, principal, groups, address, agent, collection, item, asset, by, reason, code, "
-    "others, delivery, declared, first, length, sent, complete, seconds"
+    "at, event, id, request, method, principal, groups, address, agent, collection, item, asset, path, by, reason, "
+    "code, others, delivery, declared, first, length, sent, complete, seconds"
 )
 INSERT = (
     f"INSERT INTO plugin_audit ({COLUMNS}) "
@@ -333,6 +333,7 @@ class Audit:
             "collection": asset.collection,
             "item": asset.item,
             "asset": asset.key,
+            "path": asset.path,
             "delivery": verdict.delivery,
             "declared": asset.size,
         }

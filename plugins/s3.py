@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plugins._s3_settings import StoreSettings
-    from stacflask import Asset, Redirect, Services, Stream
+    from stacflask import Asset, Order, Redirect, Services, Stream
 
 NAME = "s3"
 LONGEST_KEY = 1024  # bytes, by S3's own rule
@@ -52,9 +52,7 @@ class S3:
     @hookimpl
     def resolve(self, asset: Asset) -> Location | None:
         """Know ``s3://bucket/key`` and the web addresses of configured buckets."""
-        bucket, key = self._parse(asset.href)
-        if asset.path:
-            key = f"{key.rstrip('/')}/{asset.path}" if key else asset.path
+        bucket, key = self._place(asset)
         return Location(NAME, f"{bucket}/{key}") if self._store(bucket, key) else None
 
     @hookimpl
@@ -76,6 +74,20 @@ class S3:
         if store is None or store.settings.stream:
             return None
         return store.presign(bucket, key, _headers(asset), grant_id)
+
+    @hookimpl
+    def order(self, asset: Asset) -> Order | None:
+        """Have an archived object of a configured store brought back."""
+        bucket, key = self._place(asset)
+        store = self._store(bucket, key)
+        return store.restore(bucket, key) if store else None
+
+    def _place(self, asset: Asset) -> tuple[str, str]:
+        """Give bucket and key of an asset, or of a file in one; both are empty if it is of another kind."""
+        bucket, key = self._parse(asset.href)
+        if asset.path:
+            key = f"{key.rstrip('/')}/{asset.path}" if key else asset.path
+        return bucket, key
 
     def _store(self, bucket: str, key: str) -> Store | None:
         if not _is_key(key):

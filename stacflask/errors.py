@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stacflask.values import Order
+
 if TYPE_CHECKING:
     from stacflask.values import Decision
 
@@ -116,7 +118,11 @@ class Unavailable(StacflaskError):
         self.retry_after = retry_after
 
 
-class Offline(Unavailable):
-    """The data must be brought online first."""
+class Offline(StacflaskError):
+    """The data must be brought online first. ``order`` says how that stands."""
 
     code = "Offline"
+
+    def __init__(self, description: str = "The data must be brought online first.", order: Order | None = None) -> None:
+        super().__init__(description)
+        self.order = order or Order("ordered")

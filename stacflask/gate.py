@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stacflask.errors import BadCredentials, NoAnswer, Refused
+from stacflask.errors import BadCredentials, NoAnswer, Refused, Unavailable
 from stacflask.values import (
     ANONYMOUS,
     UNRESTRICTED,
@@ -24,6 +24,7 @@ from stacflask.values import (
     Grant,
     Loan,
     Location,
+    Order,
     Portion,
     Principal,
     Redirect,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pluggy
+
+    from stacflask.errors import Offline
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +182,7 @@ class Gate:
         return location
 
     def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
-        """Get the bytes ready. Raises NoAnswer, Missing, Unavailable."""
+        """Get the bytes ready. Raises NoAnswer, Missing, Offline, Unavailable."""
         delivery: Delivery | None = self.plugins.hook.deliver(
             principal=grant.principal, asset=grant.asset, location=location, streamed=streamed, grant_id=grant.id
         )
@@ -202,6 +205,19 @@ class Gate:
         """Give what makes the download addresses of what was granted work without headers; None: nothing does."""
         loan: Loan | None = self.plugins.hook.lend(principal=principal, assets=[grant.asset for grant in grants])
         return loan
+
+    def order(self, grant: Grant, offline: Offline) -> Order:
+        """Have an asset brought online that nobody has ordered yet; say how it stands. Raises Unavailable."""
+        found: Order | None = offline.order
+        if offline.order.status == "orderable":
+            found = self.plugins.hook.order(principal=grant.principal, asset=grant.asset)
+        if found is None:
+            raise Unavailable(f"{offline.description} Nobody here does that.", code=offline.code, retry_after=86400)
+        return found
+
+    def track(self, grant: Grant, order: Order) -> None:
+        """Tell how it stands with an asset that is not online, or was not."""
+        self.plugins.hook.tracked(principal=grant.principal, asset=grant.asset, order=order)
 
     def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
         """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Endpoint,
         Loan,
         Location,
+        Order,
         Portion,
         Principal,
         Redirect,
@@ -158,7 +159,7 @@ def resolve(asset: Asset) -> Location | None:
     :param asset: an asset that has been granted.
     :return: its location, or None if this is not your kind of href.
     :raises Missing: it is yours, and there is no such object.
-    :raises Offline: it is yours, and must be brought online first.
+    :raises Offline: it is yours, and must be brought online first; see ``order``.
     """
 
 
@@ -177,6 +178,7 @@ def deliver(
     :param grant_id: what may stand in a temporary address, so that a store's log can be read beside our records.
     :return: a ``Redirect`` (never when ``streamed``), a ``Stream``, or None if this is not your store.
     :raises Missing: the object is not there.
+    :raises Offline: it must be brought online first; see ``order``. Nothing may be ordered here.
     :raises Unavailable: the store cannot be reached.
     """
 
@@ -206,6 +208,32 @@ def lend(principal: Principal, assets: Sequence[Asset]) -> Loan | None:
     :param principal: who asks, and in whose name the addresses are to be used.
     :param assets: what for.
     :return: a query for each address, in their order, and how long they are good.
+    """
+
+
+@hookspec(firstresult=True)
+def order(principal: Principal, asset: Asset) -> Order | None:
+    """Bring an asset online. Called for GET, when ``resolve`` or ``deliver`` raised Offline and it is ``orderable``.
+
+    The first answer that is not None is taken. If all are silent, the answer is 503. Many may ask for the same asset at
+    once, in many processes: it must be brought online once.
+
+    :param principal: who asks; she may take the asset.
+    :param asset: what.
+    :return: how it stands now, or None if the asset is not yours to bring online.
+    :raises Unavailable: it cannot be ordered just now.
+    """
+
+
+@hookspec
+def tracked(principal: Principal, asset: Asset, order: Order) -> None:
+    """Hear how it stands with an asset that somebody asks for: after each 202, and each look at an order.
+
+    Every plugin hears it. ``succeeded`` is told to whoever looks at an order, also where there never was one.
+
+    :param principal: who asks.
+    :param asset: what.
+    :param order: how it stands.
     """
 
 

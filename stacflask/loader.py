@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "STACFLASK_PLUGINS"
 GROUP = "stacflask"
-DECIDING = ("authorize", "charge", "authorize_change")
+DECIDING = ("authorize", "authorize_many", "charge", "authorize_change")
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +63,12 @@ def _sign(manager: pluggy.PluginManager) -> None:
 
 
 def _signed(answer: Callable[..., Any], name: str) -> Callable[..., Any]:
-    def answer_by_name(*args: Any) -> Any:
-        decision = answer(*args)
-        return replace(decision, by=name) if isinstance(decision, Decision) else decision
+    def by_name(given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            return [by_name(one) for one in given]
+        return replace(given, by=name) if isinstance(given, Decision) else given
 
-    return answer_by_name
+    return lambda *args: by_name(answer(*args))
 
 
 def _distinct(names: Sequence[str]) -> Sequence[str]:

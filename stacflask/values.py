@@ -258,6 +258,18 @@ class Portion:
         return self.first == 0
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How it stands with data that are not online, in the words of STAC's order extension.
+
+    ``orderable``: nobody has asked for them yet. ``ordered`` and ``shipping``: they are coming. ``succeeded``: they are
+    there. ``retry_after``: seconds after which it is worth to ask again.
+    """
+
+    status: Literal["orderable", "ordered", "shipping", "succeeded", "failed"]
+    retry_after: int = 300
+
+
 # --- What is told afterwards ----------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,8 @@ from stacflask import (
     Endpoint,
     Loan,
     Location,
+    Offline,
+    Order,
     Portion,
     Principal,
     Redirect,
@@ -552,6 +554,64 @@ def test_deliver_may_not_redirect_elsewhere_than_to_the_web(plug: Plug, publish:
     answer = plug(Consents(), Strange()).get(DOWNLOAD)
     assert answer.status_code == 500
     assert "Location" not in answer.headers
+
+
+class Tape(Store):
+    """Has everything on tape: nobody has asked for it yet."""
+
+    @hookimpl
+    def deliver(self, streamed: bool) -> Redirect | Stream:
+        raise Offline(order=Order("orderable"))
+
+
+class Archivist:
+    """Brings data online, and hears how it stands."""
+
+    def __init__(self) -> None:
+        self.ordered: list[str] = []
+        self.told: list[str] = []
+
+    @hookimpl
+    def order(self, asset: Any) -> Order:
+        self.ordered.append(asset.key)
+        return Order("ordered", 60)
+
+    @hookimpl
+    def tracked(self, principal: Principal, asset: Any, order: Order) -> None:
+        self.told.append(f"{principal.id} {asset.key} {order.status}")
+
+
+def test_order_brings_data_online_for_get_alone(plug: Plug, publish: Publish) -> None:
+    """Who asks for data on tape orders them, and is told where to look; looking orders nothing."""
+    publish(an_item())
+    archivist = Archivist()
+    client = plug(Somebody(), Consents(), Tape(), archivist)
+    status = DOWNLOAD.replace("/download/", "/orders/")
+    assert client.head(DOWNLOAD).status_code == 202
+    assert client.get(status).json["order:status"] == "orderable"
+    assert archivist.ordered == []
+    answer = client.get(DOWNLOAD)
+    assert (answer.status_code, answer.json["order:status"], answer.headers["Retry-After"]) == (202, "ordered", "60")
+    assert answer.headers["Location"] == f"http://localhost{status}"
+    assert archivist.ordered == ["data"]
+
+
+def test_order_by_nobody_is_503(plug: Plug, publish: Publish) -> None:
+    """Where no plugin brings the data online, coming again soon would be in vain."""
+    publish(an_item())
+    answer = plug(Consents(), Tape()).get(DOWNLOAD)
+    assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (503, "Offline", "86400")
+
+
+def test_tracked_hears_how_it_stands(plug: Plug, publish: Publish) -> None:
+    """After each 202 and each look, until the data are there."""
+    publish(an_item())
+    archivist = Archivist()
+    client = plug(Somebody(), Consents(), Tape(), archivist)
+    client.head(DOWNLOAD)
+    client.get(DOWNLOAD)
+    plug(Somebody(), Consents(), Store(), archivist).get(DOWNLOAD.replace("/download/", "/orders/"))
+    assert archivist.told == ["me data orderable", "me data ordered", "me data succeeded"]
 
 
 def test_charge_comes_last_and_may_refuse(plug: Plug, publish: Publish) -> None:

@@ -33,6 +33,7 @@ def upgrade() -> None:
         text("collection", nullable=False),
         text("item", comment="null for an asset of the collection itself"),
         text("asset", nullable=False),
+        text("path", comment="of a file in a directory asset; else empty"),
         text("by", comment="the plugin that decided; empty for the house itself"),
         text("reason"),
         text("code", comment="of a refusal, as the client was told"),

@@ -18,11 +18,11 @@ from werkzeug.http import http_date
 from werkzeug.routing import BaseConverter
 
 from stacflask import current
-from stacflask.api import ranges
+from stacflask.api import orders, ranges, wanted
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
 from stacflask.disposition import content_disposition, filename_of
-from stacflask.errors import BadQuery, NoAnswer, NotFound, Unavailable
+from stacflask.errors import BadQuery, NoAnswer, Offline, Unavailable
 from stacflask.values import Portion, Redirect, Transfer
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ MARGIN = 60
 """Seconds by which a cached redirect ends before the address in it does."""
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(\s*;\s*[\w.+-]+=(\"[^\"\\\r\n]*\"|[\w.+/:-]+))*")
 _URL = re.compile(r"https?://[!-~]+")
-LONGEST_PATH = 1024
-_NO_PATH = re.compile(r"[\x00-\x1f\x7f\\]")
 _SHA256 = re.compile(r"1220([0-9a-f]{64})")
 
 BYTES = {
@@ -48,6 +46,7 @@ BYTES = {
 ANSWERS = {
     "_200": BYTES,
     "_206": BYTES,
+    "_202": orders.COMING,
     "_304": KNOWN,
     "_307": answer("The bytes are at Location, for a while.", None, Location="A temporary address, good for GET."),
 }
@@ -86,21 +85,13 @@ def download_collection_asset(collection_id: str, asset_id: str) -> Response:
 def _download(collection: str, item: str | None, key: str) -> Response:
     """Hand over the bytes of one asset, or say where they are."""
     streamed = _wants_stream(collection)
-    asset = current.catalog().asset(collection, item, key, current.restriction())
-    _check_path(asset, key)
-    grant = current.gate().authorize(current.principal(), asset)
-    if not asset.path and current.catalog().directories(asset.href, asset.media_type):
-        raise NotFound("This asset is a directory: ask for a file below it.", code="DirectoryAsset")
-    location = current.gate().resolve(grant)
-    delivery = current.gate().deliver(grant, location, streamed=streamed)
+    grant = wanted.granted(collection, item, key)
+    try:
+        location = current.gate().resolve(grant)
+        delivery = current.gate().deliver(grant, location, streamed=streamed)
+    except Offline as offline:
+        return orders.accepted(grant, offline)
     return _answer(grant, delivery)
-
-
-def _check_path(asset: Asset, key: str) -> None:
-    """See that a path leads down into its directory, step by step. Raises NotFound, as for any file that is not."""
-    steps = asset.path.split("/") if asset.path else []
-    if len(asset.path) > LONGEST_PATH or _NO_PATH.search(asset.path) or {"", ".", ".."}.intersection(steps):
-        raise NotFound(f"There is no asset {key!r} to be downloaded.")
 
 
 def _wants_stream(collection: str) -> bool:

@@ -29,7 +29,7 @@ STATUS: dict[type[errors.StacflaskError], int] = {
     errors.PreconditionRequired: 428,
     errors.NoAnswer: 500,
     errors.Unavailable: 503,
-    errors.Offline: 503,
+    errors.Offline: 202,
     errors.SettingError: 500,
     errors.StacflaskError: 500,
 }
@@ -62,6 +62,8 @@ def answer(error: errors.StacflaskError) -> Response:
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.Offline):
+        headers["Retry-After"] = str(error.order.retry_after)
     response = respond(status, error.code, error.description, headers)
     if isinstance(error, errors.BadCredentials):
         _challenge(response, error="invalid_token", error_description=error.description)

@@ -1,0 +1,99 @@
+"""Data that must be brought online first: 202 for who asks for them, and an address that tells how it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import orjson
+from flask import Response, request
+
+from stacflask import current
+from stacflask.api import address, render, wanted
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.openapi import TEXT, answer, array, obj
+from stacflask.errors import Offline
+from stacflask.values import Order
+
+if TYPE_CHECKING:
+    from stacflask.values import Asset, Grant
+
+bp = Blueprint("orders", __name__, description="Data that are not online yet")
+
+ACCEPTED = 202
+STATUS = {**TEXT, "enum": ["orderable", "ordered", "shipping", "succeeded", "failed"]}
+ORDER = obj(
+    ["order:status", "code", "description", "links"],
+    **{"order:status": STATUS, "code": TEXT, "description": TEXT, "links": array({"type": "object"})},
+)
+COMING = answer(
+    "The data must be brought online first, and are being so. It is the same whoever asks, and how often.",
+    ORDER,
+    Location="Where to see how it stands.",
+    Retry_After="Seconds.",
+)
+SEEN = answer("How it stands.", ORDER, Retry_After="Seconds, while it is not there.")
+SAID = {
+    "orderable": "The data are offline. Whoever asks for them by GET orders them.",
+    "ordered": "The data are offline and have been ordered. Ask again later.",
+    "shipping": "The data are offline and are being brought online. Ask again later.",
+    "succeeded": "The data are online.",
+    "failed": "The data could not be brought online.",
+}
+
+
+def accepted(grant: Grant, offline: Offline) -> Response:
+    """Answer 202, and have the data brought online; a HEAD only says how it stands. Raises Unavailable."""
+    order = offline.order if request.method == "HEAD" else current.gate().order(grant, offline)
+    current.gate().track(grant, order)
+    response = _answer(grant.asset, order, ACCEPTED)
+    response.headers["Location"] = _address(grant.asset)
+    return response
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>/orders/<key:asset_id>")
+@bp.describes(403, 404, _200=SEEN)
+def show_item_order(collection_id: str, item_id: str, asset_id: str) -> Response:
+    """Say whether an asset of an item is online, or how it stands with bringing it there. Orders nothing."""
+    return _show(collection_id, item_id, asset_id)
+
+
+@bp.route("/collections/<collection_id>/orders/<key:asset_id>")
+@bp.describes(403, 404, _200=SEEN)
+def show_collection_order(collection_id: str, asset_id: str) -> Response:
+    """Say whether an asset of a collection is online, or how it stands with bringing it there. Orders nothing."""
+    return _show(collection_id, None, asset_id)
+
+
+def _show(collection: str, item: str | None, key: str) -> Response:
+    """Go the way of a download as far as its bytes are seen, and say what was found there."""
+    grant = wanted.granted(collection, item, key)
+    try:
+        current.gate().deliver(grant, current.gate().resolve(grant), streamed=True)
+        order = Order("succeeded")
+    except Offline as offline:
+        order = offline.order
+    current.gate().track(grant, order)
+    return _answer(grant.asset, order, 200)
+
+
+def _answer(asset: Asset, order: Order, status: int) -> Response:
+    here = "status" if status == ACCEPTED else "self"
+    body: dict[str, Any] = {
+        "code": "Online" if order.status == "succeeded" else Offline.code,
+        "description": SAID[order.status],
+        "order:status": order.status,
+        "links": [render.link(here, _address(asset)), {"rel": "data", "href": _address(asset, "download")}],
+    }
+    response = render.reply(orjson.dumps(body), status=status, headers={"Cache-Control": "no-store"})
+    if order.status != "succeeded":
+        response.headers["Retry-After"] = str(order.retry_after)
+    return response
+
+
+def _address(asset: Asset, what: str = "orders") -> str:
+    place = address.collection_url(asset.collection)
+    if asset.item is not None:
+        place = address.item_url(asset.collection, asset.item)
+    path = f"/{quote(asset.path)}" if asset.path else ""
+    return f"{place}/{what}/{address.segment(asset.key)}{path}"
