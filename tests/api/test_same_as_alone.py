@@ -1,0 +1,121 @@
+"""Whoever sees a part of the catalogue gets the answers of a catalogue that holds that part and nothing else."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from stacflask import Principal, Request, hookimpl
+from stacflask.testing import a_collection, an_item
+from stacflask.values import Document
+
+Publish = Callable[..., None]
+Plug = Callable[..., Any]
+Asked = tuple[str, str, Any]
+
+COLLECTIONS = [
+    a_collection("red", summaries={"platform": ["r1"]}, keywords=["warm"]),
+    a_collection("blue", summaries={"depth": {"minimum": 0, "maximum": 9}}, keywords=["cold"]),
+]
+
+
+def some_items() -> Iterator[Document]:
+    """Give items of two collections and of three owners, with properties that only some of them have."""
+    for number in range(12):
+        collection, owner = ("red", "blue")[number % 2], "abc"[number % 3]
+        longitude = -170.0 + 25 * number
+        own = {f"of_{owner}": number, f"in_{collection}": f"word {number}"}
+        yield an_item(
+            f"i{number}",
+            collection,
+            geometry={"type": "Point", "coordinates": [longitude, 10]},
+            bbox=[longitude, 10, longitude, 10],
+            properties={"datetime": f"2024-01-{number + 1:02}T00:00:00Z", "owner": owner, "n": number * 1.5, **own},
+        )
+
+
+ITEMS = list(some_items())
+
+
+class Rights:
+    """Everybody sees what they are called: all, one collection, one owner's items, or of both what is in both."""
+
+    @hookimpl
+    def authenticate(self, request: Request) -> Principal:
+        """Know everybody by name."""
+        return Principal(request.headers.get("X-Name", ""), scheme="test")
+
+    @hookimpl
+    def restrict(self, principal: Principal, of: str) -> Any:
+        """Hide the rest."""
+        collection, _, owner = principal.id.partition("/")
+        if of == "collections":
+            return {"op": "=", "args": [{"property": "id"}, collection]} if collection else None
+        return {"op": "=", "args": [{"property": "owner"}, owner]} if owner else None
+
+
+def part_of(name: str) -> list[Document]:
+    """Give the documents that somebody of this name sees."""
+    collection, _, owner = name.partition("/")
+    return [
+        *(one for one in COLLECTIONS if collection in ("", one["id"])),
+        *(one for one in ITEMS if collection in ("", one["collection"]) and owner in ("", one["properties"]["owner"])),
+    ]
+
+
+def below(path: str) -> list[str]:
+    return [f"{start}{path}" for start in ("", "/collections/red", "/collections/blue")]
+
+
+NAMES = [
+    *("total_count", "datetime_min", "datetime_max", "datetime_frequency", "collection_frequency", "n_frequency"),
+    *("owner_frequency", "grid_geohash_frequency", "centroid_geotile_grid_frequency"),
+]
+QUESTIONS: list[Asked] = [
+    *(("GET", path, None) for path in [*below("/queryables"), *below("/sortables"), *below("/aggregations")]),
+    *(("GET", path, None) for path in ("/collections-queryables", "/collections-sortables", "/children", "/")),
+    *(("GET", f"{path}?aggregations={','.join(NAMES)}", None) for path in below("/aggregate")),
+    *(
+        ("POST", path, {"aggregations": NAMES, "filter": {"op": ">", "args": [{"property": "n"}, 3]}})
+        for path in below("/aggregate")
+    ),
+    *(("GET", f"/aggregate?aggregations={name}_frequency", None) for name in ("of_a", "of_b", "in_red", "in_blue")),
+    *(("GET", f"{path}?limit=1&count=true", None) for path in ("/search", "/collections/red/items")),
+    ("POST", "/search", {"limit": 2, "count": True, "sortby": [{"field": "n", "direction": "desc"}]}),
+    *(("GET", f"/search?filter={name}=1", None) for name in ("of_a", "of_b", "in_red", "nosuch")),
+]
+
+
+def answers(client: Any, name: str) -> list[tuple[Asked, int, Any]]:
+    """Ask every question as somebody."""
+    told = []
+    for method, path, body in QUESTIONS:
+        given = {"json": body} if body else {}
+        answer = client.open(path, method=method, headers={"X-Name": name}, **given)
+        told.append(((method, path, body), answer.status_code, answer.json))
+    return told
+
+
+@pytest.mark.parametrize("strict", ["false", "true"])
+@pytest.mark.parametrize("name", ["", "red", "blue", "/a", "red/b", "blue/c"])
+def test_a_part_answers_as_a_whole(plug: Plug, publish: Publish, database: Any, name: str, strict: str) -> None:
+    """Names, ranges, aggregations, counts, children and errors are those of a catalogue with that part alone."""
+    import sqlalchemy as sa
+
+    environ = {"STACFLASK_STRICT_NAMES": strict}
+    client = plug(Rights(), environ=environ)
+    publish(*COLLECTIONS, *ITEMS)
+    of_a_part = answers(client, name)
+    with database.write() as connection:
+        connection.execute(sa.text("TRUNCATE items, collections, statistics"))
+    publish(*part_of(name))
+    for part, whole in zip(of_a_part, answers(plug(environ=environ), name), strict=True):
+        assert _plain(part) == _plain(whole)
+
+
+def _plain(answer: tuple[Asked, int, Any]) -> Any:
+    """Leave out of a collection's document what the catalogue widens by all that it holds: its extent."""
+    asked, status, body = answer
+    for child in body.get("children", ()):
+        del child["extent"]
+    return asked, status, body
