@@ -15,6 +15,7 @@ from stacflask.api import (
     children,
     collections,
     download,
+    downloads,
     errors,
     exchange,
     extensions,
@@ -85,7 +86,8 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
     app.url_map.converters["key"] = download.Key
     api = _description(app, house.settings)
     describing = [functions.bp, queryables.bp, aggregation.bp]
-    blueprints = [landing.bp, children.bp, collections.bp, items.bp, search.bp, *describing, download.bp, orders.bp]
+    taking = [download.bp, downloads.bp, orders.bp]
+    blueprints = [landing.bp, children.bp, collections.bp, items.bp, search.bp, *describing, *taking]
     for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
         api.register_blueprint(blueprint)
     endpoints = [endpoint for several in manager.hook.extend_api() for endpoint in several]

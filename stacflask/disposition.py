@@ -38,6 +38,14 @@ def filename_of(asset: Asset) -> str:
     return _clean(path.rpartition("/")[2]) or _clean(asset.key) or NAMELESS
 
 
+def local_path(asset: Asset) -> str:
+    """Give the relative path to save an asset under: collection, item, and ``file:local_path`` or the file's name."""
+    local = asset.properties.get("file:local_path")
+    steps = local.split("/") if isinstance(local, str) and not asset.path else []
+    below = [step for step in map(_clean, steps) if step] or [filename_of(asset)]
+    return "/".join([_clean(name) or NAMELESS for name in (asset.collection, asset.item) if name] + below)
+
+
 def _path(href: str) -> str:
     """Give an href's path. Only addresses of the web are percent-encoded; a key in a store is taken literally."""
     try:

@@ -17,7 +17,7 @@ from stacflask.testing import an_item
 Client = Any
 Operation = tuple[str, str, dict[str, Any]]
 PLAIN = {"Accept-Encoding": "identity"}
-READ_BY_POST = ("/search", "/aggregate")
+READ_BY_POST = ("/search", "/aggregate", "/downloads")
 EXTENSIONS = {"count", "filter", "filter-lang", "filter-crs", "query", "sortby", "fields", "q"}
 SIGNING = {"hrefs", "X-Signed-Asset-Urls"}
 METHODS = {"get", "put", "post", "delete", "patch"}

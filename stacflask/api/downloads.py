@@ -1,0 +1,246 @@
+"""Many downloads at once: what may be taken of items or of a search, with addresses, sizes, names and checksums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Response, request
+from marshmallow import ValidationError
+
+from stacflask import current
+from stacflask.api import address, bodies, manifests, names, render, signing
+from stacflask.api.blueprints import Blueprint
+from stacflask.api.manifests import JSON, METALINK, PLAIN, Entry, Manifest, Missing
+from stacflask.api.openapi import TEXT, answer, array, content, maybe, obj, query, ref
+from stacflask.api.schemas import SearchBody
+from stacflask.errors import BadDocument, BadQuery
+from stacflask.values import Grant, ItemQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stacflask.values import Asset, Decision, Document, Record
+
+bp = Blueprint("downloads", __name__, description="Many downloads at once")
+
+FORM = "f"
+_KEYS = array(TEXT, description="Only assets with these keys.")
+_ROLES = array(TEXT, description="Only assets with one of these roles.")
+_ITEM = {**obj(["collection", "id"], collection=TEXT, id=TEXT, assets=maybe(_KEYS)), "additionalProperties": False}
+WISH = {
+    **obj(
+        [],
+        items=maybe(array(_ITEM, minItems=1)),
+        search={"allOf": [ref("SearchBody")], "nullable": True, "description": "A search; a page of it is listed."},
+        assets=maybe(_KEYS),
+        roles=maybe(_ROLES),
+    ),
+    "additionalProperties": False,
+    "description": "Either items or a search.",
+}
+_PLACE = {"collection": TEXT, "item": TEXT, "asset": TEXT}
+_COUNT = {"type": "integer", "minimum": 0}
+ANSWER = obj(
+    ["downloads", "refused", "numberReturned", "size", "links"],
+    downloads=array(
+        obj(
+            ["collection", "asset", "href", "name"],
+            **_PLACE,
+            href=TEXT,
+            expires={**TEXT, "format": "date-time", "description": "When the address ends, if it does."},
+            name={**TEXT, "description": "A relative path to save it under; no two are alike."},
+            type=TEXT,
+            size=_COUNT,
+            checksum={**TEXT, "description": "A multihash, as `file:checksum`."},
+        )
+    ),
+    refused=array(obj(["collection", "code", "description"], **_PLACE, code=TEXT, description=TEXT)),
+    numberReturned=_COUNT,
+    size={**_COUNT, "description": "Bytes, as far as the assets say."},
+    links=array(ref("Link")),
+)
+LISTED = answer("What may be taken, and what may not.", None)
+LISTED["content"] = content(ANSWER, JSON) | content(TEXT, METALINK, PLAIN)
+FORMS = query(
+    FORM,
+    "metalink, list (addresses alone) or aria2 (its input file): instead of JSON. Only JSON tells what is refused; the "
+    "others tell how many in X-Refused-Assets.",
+    {**TEXT, "enum": ["json", *manifests.FORMS]},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which assets of which items: ``keys`` of an item come before those of all."""
+
+    items: dict[tuple[str, str], frozenset[str] | None]
+    search: Document | None
+    keys: frozenset[str] | None
+    roles: frozenset[str] | None
+
+    def wants(self, asset: Asset) -> bool:
+        """Whether an asset is asked for."""
+        keys = self.items.get((asset.collection, asset.item or "")) or self.keys
+        if keys is not None and asset.key not in keys:
+            return False
+        return self.roles is None or not self.roles.isdisjoint(asset.roles)
+
+
+@bp.route("/downloads", methods=["POST"])
+@bp.takes_body(content(WISH))
+@bp.describes(413, 415, parameters=[FORMS, *signing.DESCRIPTION], _200=LISTED)
+def list_downloads() -> Response:
+    """List what may be taken of items, or of a search."""
+    form = _form()
+    body = _body()
+    wish = _wish(body)
+    records, next_token = _found(wish)
+    shown = {(record.collection, record.id) for record in records}
+    absent = [_absent(*place) for place in wish.items if place not in shown]
+    assets = [asset for record in records for asset in current.catalog().assets(record) if wish.wants(asset)]
+    manifest = _manifest(assets, absent, _links(body, next_token))
+    return _answer(manifest, form)
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+def _form() -> str:
+    """Say in which form: by parameter, else by Accept."""
+    form = request.args.get(FORM)
+    if form is None:
+        best = request.accept_mimetypes.best_match([JSON, METALINK, PLAIN], JSON)
+        return {METALINK: "metalink", PLAIN: "list"}.get(best, "json")
+    if form != "json" and form not in manifests.FORMS:
+        raise BadQuery(FORM, f"expected json, {', '.join(manifests.FORMS)}, not {form!r}")
+    return form
+
+
+def _body() -> Document:
+    bodies.expect(JSON)
+    return {name: value for name, value in bodies.an_object().items() if value is not None}
+
+
+def _wish(body: Document) -> Wish:
+    """Read what is asked for. Raises BadDocument."""
+    for name in body.keys() - {"items", "search", "assets", "roles"}:
+        raise BadDocument(f"/{name}", "unknown here; there are items, search, assets, roles")
+    if ("items" in body) == ("search" in body):
+        raise BadDocument("", "expected either items or search")
+    search = body.get("search")
+    if search is not None and not isinstance(search, dict):
+        raise BadDocument("/search", "expected an object: the body of a search")
+    return Wish(_items(body.get("items", [])), search, _words(body, "assets"), _words(body, "roles"))
+
+
+def _items(given: Any) -> dict[tuple[str, str], frozenset[str] | None]:
+    most = current.settings().max_limit
+    if not isinstance(given, list) or len(given) > most:
+        raise BadDocument("/items", f"expected an array of up to {most} items")
+    found = {}
+    for number, item in enumerate(given):
+        place = item if isinstance(item, dict) else {}
+        collection, identifier = place.get("collection"), place.get("id")
+        if place.keys() - {"collection", "id", "assets"} or not (_is_word(collection) and _is_word(identifier)):
+            raise BadDocument(f"/items/{number}", "expected an object with collection and id, and perhaps assets")
+        found[str(collection), str(identifier)] = _words(place, "assets", f"/items/{number}")
+    return found
+
+
+def _words(members: Document, name: str, pointer: str = "") -> frozenset[str] | None:
+    words = members.get(name)
+    if words is None:
+        return None
+    if not isinstance(words, list) or not all(_is_word(word) for word in words):
+        raise BadDocument(f"{pointer}/{name}", "expected an array of texts")
+    return frozenset(words)
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+# --- Finding ---------------------------------------------------------------------------------------------------------
+
+
+def _found(wish: Wish) -> tuple[list[Record], str | None]:
+    """Find the items, in the order in which they are asked for, and the token of a search's next page."""
+    catalog, restriction = current.catalog(), current.restriction()
+    if wish.search is not None:
+        page = catalog.search(_search(wish.search), restriction)
+        return list(page.records), page.next
+    by_collection: dict[str, list[str]] = {}
+    for collection, item in wish.items:
+        by_collection.setdefault(collection, []).append(item)
+    found = {}
+    for collection, ids in by_collection.items():
+        asked = ItemQuery(len(ids), collections=(collection,), ids=tuple(ids))
+        found.update({(record.collection, record.id): record for record in catalog.search(asked, restriction).records})
+    return [found[place] for place in wish.items if place in found], None
+
+
+def _search(body: Document) -> ItemQuery:
+    """Read a search as its own address does. Raises BadDocument, BadQuery."""
+    try:
+        asked: ItemQuery = SearchBody().load(body)
+    except ValidationError as error:
+        name, problem = next(iter(dict(error.messages_dict).items()))
+        raise BadDocument(f"/search/{name}", str(problem[0] if isinstance(problem, list) else problem)) from error
+    names.check(asked)
+    return asked
+
+
+def _absent(collection: str, item: str) -> Missing:
+    return Missing(collection, item, None, "NotFound", f"There is no item {item!r} in collection {collection!r}.")
+
+
+def _links(body: Document, token: str | None) -> list[render.Link]:
+    if token is None:
+        return []
+    following = {**body, "search": {**body["search"], "token": token}}
+    return [render.link("next", address.asked_url(), method="POST", body=following)]
+
+
+# --- Weighing and telling --------------------------------------------------------------------------------------------
+
+
+def _manifest(assets: Sequence[Asset], absent: Sequence[Missing], links: Sequence[render.Link]) -> Manifest:
+    is_directory = current.catalog().directories
+    files = [asset for asset in assets if not is_directory(asset.href, asset.media_type)]
+    principal = current.principal()
+    weighed = current.gate().weigh(principal, files)
+    refusals = [
+        manifests.refused(asset, one, anonymous=principal.anonymous)
+        for asset, one in zip(files, weighed, strict=True)
+        if not isinstance(one, Grant)
+    ]
+    directories = [_directory(asset) for asset in assets if is_directory(asset.href, asset.media_type)]
+    return Manifest(list(_entries(weighed)), [*absent, *refusals, *directories], links)
+
+
+def _entries(weighed: Sequence[Grant | Decision]) -> Iterator[Entry]:
+    grants = [one for one in weighed if isinstance(one, Grant)]
+    signed = signing.signed_grants(grants) if signing.wanted() else signing.NONE
+    for grant, name in zip(grants, manifests.names(grant.asset for grant in grants), strict=True):
+        ready = signed.get(signing.place(grant.asset))
+        href, expires = ready or (signing.download_url(grant.asset), None)
+        yield Entry(grant.asset, href, expires, name)
+
+
+def _directory(asset: Asset) -> Missing:
+    told = f"This asset is a directory: its files are below {signing.download_url(asset)}/."
+    return Missing(asset.collection, asset.item, asset.key, "DirectoryAsset", told)
+
+
+def _answer(manifest: Manifest, form: str) -> Response:
+    if form == "json":
+        response = render.reply(orjson.dumps(manifests.as_json(manifest)))
+    else:
+        media_type, write = manifests.FORMS[form]
+        text = media_type if media_type == METALINK else f"{media_type}; charset=utf-8"
+        response = render.reply(write(manifest).encode(), text)
+    response.headers["X-Refused-Assets"] = str(len(manifest.missing))
+    response.vary.add("Accept")
+    return render.private(response)

@@ -1,0 +1,276 @@
+"""Many downloads at once: what may be taken is listed, what may not is told, and real clients take the lists."""
+
+import io
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from minio import Minio
+from werkzeug.serving import make_server
+
+from dev.stack import Stack
+from plugins import s3 as s3_plugin
+from stacflask import Decision, hookimpl
+from stacflask.testing import a_collection, an_item
+
+Client = Any
+NAMESPACE = "{urn:ietf:params:xml:ns:metalink}"
+DIGEST = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"  # of 0123456789
+
+
+class Door:
+    """Lets everybody take what is not kept, and see what is not hidden."""
+
+    @hookimpl
+    def restrict(self, of: str) -> Any:
+        """Hide a collection."""
+        return {"op": "<>", "args": [{"property": "id"}, "hidden"]} if of == "collections" else None
+
+    @hookimpl
+    def authorize(self, asset: Any) -> Decision:
+        """Keep an asset."""
+        if asset.key == "kept":
+            return Decision.deny(
+                "secret reason", detail="Accept it first.", code="LicenceNotAccepted", link="/licences/l"
+            )
+        return Decision.allow("test")
+
+
+class Known:
+    """Knows everybody."""
+
+    @hookimpl
+    def authenticate(self) -> Any:
+        """Know everybody."""
+        from stacflask import Principal
+
+        return Principal("me", scheme="test")
+
+
+@pytest.fixture
+def assets(stack: Stack, s3: Minio) -> dict[str, Any]:
+    """Give assets whose bytes are in the store, and put them there."""
+    s3.put_object(stack.bucket, "many/x.tif", io.BytesIO(b"0123456789"), 10)
+    href = f"s3://{stack.bucket}/many/x.tif"
+    return {
+        "data": {
+            "href": href,
+            "type": "image/tiff",
+            "file:size": 10,
+            "file:checksum": f"1220{DIGEST}",
+            "roles": ["data"],
+        },
+        "twin": {"href": href, "file:local_path": "X.TIF", "roles": ["overview"]},
+        "deep": {"href": href, "file:local_path": "../../a/./b c.tif"},
+        "kept": {"href": href},
+        "cube": {"href": f"s3://{stack.bucket}/many/"},
+        "elsewhere": {"href": "https://example.org/x.tif"},
+    }
+
+
+@pytest.fixture
+def client(plug: Callable[..., Client], publish: Callable[..., None], stack: Stack, assets: dict[str, Any]) -> Client:
+    """Give a house with three items, one of them hidden."""
+    publish(
+        *(
+            an_item(item, collection, assets=assets)
+            for item, collection in (("a", "one"), ("b", "one"), ("a", "hidden"))
+        )
+    )
+    store = {
+        "endpoint": f"http://{stack.s3_endpoint}",
+        "region": stack.s3_region,
+        "access_key": stack.s3_access_key,
+        "secret_key": stack.s3_secret_key,
+        "buckets": [stack.bucket],
+    }
+    return plug(Door(), Known(), s3_plugin.create_plugin({"STACFLASK_S3_STORES": json.dumps({"real": store})}))
+
+
+def ask(client: Client, path: str = "/downloads", **body: Any) -> Any:
+    answer = client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+ONE = [{"collection": "one", "id": "a"}]
+
+
+def test_a_manifest_tells_what_may_be_taken(client: Client) -> None:
+    """Each asset comes with its address, size, checksum and a name of its own; nothing leads out of a folder."""
+    answer = ask(client, items=ONE)
+    listed = {entry["asset"]: entry for entry in answer.json["downloads"]}
+    assert listed.keys() == {"data", "twin", "deep"}
+    assert listed["data"] == {
+        "collection": "one",
+        "item": "a",
+        "asset": "data",
+        "href": "http://localhost/collections/one/items/a/download/data",
+        "name": "one/a/x.tif",
+        "type": "image/tiff",
+        "size": 10,
+        "checksum": f"1220{DIGEST}",
+    }
+    assert listed["twin"]["name"] == "one/a/X-twin.TIF"
+    assert listed["deep"]["name"] == "one/a/a/b c.tif"
+    assert (answer.json["numberReturned"], answer.json["size"]) == (3, 10)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert client.get(listed["data"]["href"].removeprefix("http://localhost")).status_code == 307
+
+
+def test_a_manifest_tells_what_may_not(client: Client) -> None:
+    """What is refused, a directory, hidden or absent is told with the reason a download would give, and no other."""
+    items = [*ONE, {"collection": "hidden", "id": "a"}, {"collection": "one", "id": "nosuch"}]
+    answer = ask(client, items=items)
+    told = {(one["collection"], one["item"], one.get("asset")): one for one in answer.json["refused"]}
+    kept = told["one", "a", "kept"]
+    assert (kept["code"], kept["description"]) == ("LicenceNotAccepted", "Accept it first.")
+    assert kept["links"][0]["href"] == "http://localhost/licences/l"
+    assert told["one", "a", "cube"]["code"] == "DirectoryAsset"
+    hidden, absent = told["hidden", "a", None], told["one", "nosuch", None]
+    assert hidden["code"] == absent["code"] == "NotFound"
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("more", "keys"),
+    [
+        ({"assets": ["data", "kept"]}, {"data"}),
+        ({"roles": ["overview", "x"]}, {"twin"}),
+        ({"assets": ["data"], "roles": ["overview"]}, set()),
+        ({"items": [{"collection": "one", "id": "a", "assets": ["deep"]}], "assets": ["data"]}, {"deep"}),
+    ],
+)
+def test_assets_are_chosen(client: Client, more: dict[str, Any], keys: set[str]) -> None:
+    """By key, for all items or for one, and by role."""
+    answer = ask(client, **{"items": ONE, **more})
+    assert {entry["asset"] for entry in answer.json["downloads"]} == keys
+
+
+def test_a_search_is_listed_page_by_page(client: Client) -> None:
+    """A search's items are listed like named ones, hidden ones never, and the next page as the last one was."""
+    seen, body, path = (
+        [],
+        {"search": {"limit": 1, "collections": ["one", "hidden"]}, "assets": ["data"]},
+        "/downloads?f=json",
+    )
+    for _ in range(2):
+        answer = ask(client, path, **body)
+        seen += [(entry["collection"], entry["item"]) for entry in answer.json["downloads"]]
+        for link in answer.json["links"]:
+            body, path = link["body"], link["href"].removeprefix("http://localhost")
+    assert sorted(seen) == [("one", "a"), ("one", "b")]
+    assert answer.json["links"] == []
+
+
+def test_hrefs_can_be_signed(client: Client) -> None:
+    """On request the addresses are ready to use, and say when they end."""
+    import requests
+
+    answer = ask(client, "/downloads?hrefs=signed", items=ONE, assets=["data"])
+    (entry,) = answer.json["downloads"]
+    assert requests.get(entry["href"], timeout=30).content == b"0123456789"
+    assert "expires" in entry
+
+
+def test_metalink(client: Client) -> None:
+    """Metalink has name, size, checksum and address of each file, whatever is in its names."""
+    for how in (
+        {"path": "/downloads?f=metalink"},
+        {"path": "/downloads", "headers": {"Accept": "application/metalink4+xml"}},
+    ):
+        answer = client.post(json={"items": ONE}, **how)
+        assert answer.content_type == "application/metalink4+xml"
+        assert answer.headers["X-Refused-Assets"] == "2"
+        files = ET.fromstring(answer.data).findall(f"{NAMESPACE}file")
+        assert [file.get("name") for file in files] == ["one/a/x.tif", "one/a/X-twin.TIF", "one/a/a/b c.tif"]
+        digest = files[0].find(f"{NAMESPACE}hash")
+        assert (files[0].findtext(f"{NAMESPACE}size"), digest.get("type"), digest.text) == ("10", "sha-256", DIGEST)
+        assert files[0].findtext(f"{NAMESPACE}url").endswith("/download/data")
+
+
+def test_names_are_harmless(client: Client, publish: Callable[..., None], assets: dict[str, Any]) -> None:
+    """Marks of XML, line breaks and dots in names and keys break no list and lead nowhere."""
+    evil = {"href": assets["data"]["href"]}
+    keys = {
+        'a"&<b>': {**evil, "file:local_path": '<x y="&">\n  out=/etc/passwd'},
+        "..": {**evil, "file:local_path": "../.."},
+        "b/../c": {**evil, "file:local_path": "/etc/passwd"},
+    }
+    publish(a_collection("c&<"), an_item("i", "c&<", assets=keys))
+    items = [{"collection": "c&<", "id": "i"}]
+    names = [entry["name"] for entry in ask(client, items=items).json["downloads"]]
+    files = ET.fromstring(ask(client, "/downloads?f=metalink", items=items).data).findall(f"{NAMESPACE}file")
+    assert [file.get("name") for file in files] == names
+    assert len(ask(client, "/downloads?f=aria2", items=items).text.splitlines()) == 2 * len(names)
+    for name in names:
+        assert name.startswith("c&</i/")
+        assert not {"", ".", ".."} & set(name.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({}, ""),
+        ({"items": [], "search": {}}, ""),
+        ({"items": {}}, "/items"),
+        ({"items": ["x"]}, "/items/0"),
+        ({"items": [{"collection": "one"}]}, "/items/0"),
+        ({"items": [{"collection": "one", "id": "a", "x": 1}]}, "/items/0"),
+        ({"items": [{"collection": "one", "id": "a\0"}]}, "/items/0"),
+        ({"items": [{"collection": "one", "id": "a", "assets": "x"}]}, "/items/0/assets"),
+        ({"items": [{"collection": "one", "id": "a"}] * 1001}, "/items"),
+        ({"items": ONE, "assets": "data"}, "/assets"),
+        ({"items": ONE, "roles": [1]}, "/roles"),
+        ({"items": ONE, "what": 1}, "/what"),
+        ({"search": []}, "/search"),
+        ({"search": {"bbox": [1]}}, "/search/bbox"),
+    ],
+)
+def test_what_is_wrong_is_told(client: Client, body: dict[str, Any], place: str) -> None:
+    """A wrong wish is told by its place."""
+    answer = client.post("/downloads", json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json["description"].startswith(place or "document")
+    assert client.post("/downloads?f=x", json={"items": ONE}).status_code == 400
+    assert client.post("/downloads?hrefs=x", json={"items": ONE}).status_code == 400
+    assert client.post("/downloads", data="x").status_code in (400, 415)
+
+
+@pytest.fixture
+def address(client: Client) -> Iterator[str]:
+    """Serve the house to real clients."""
+    server = make_server("127.0.0.1", 0, client.application, threaded=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def test_wget_takes_the_list(client: Client, address: str, tmp_path: Path) -> None:
+    """Wget downloads what a plain list names."""
+    listed = client.post("/downloads?f=list", json={"items": ONE}, base_url=address)
+    assert listed.content_type.startswith("text/plain")
+    subprocess.run(
+        ["wget", "-q", "--content-disposition", "-i", "-"], input=listed.data, cwd=tmp_path, check=True, timeout=60
+    )
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"0123456789"] * 3
+
+
+@pytest.mark.skipif(shutil.which("aria2c") is None, reason="aria2 is not installed")
+@pytest.mark.parametrize(("form", "flags"), [("aria2", ["-i"]), ("metalink", ["-M"])])
+def test_aria2_takes_its_lists(client: Client, address: str, tmp_path: Path, form: str, flags: list[str]) -> None:
+    """aria2 downloads what they name, under those names, and checks the checksums."""
+    listed = client.post(f"/downloads?f={form}", json={"items": ONE}, base_url=address)
+    (tmp_path / "list").write_bytes(listed.data)
+    subprocess.run(["aria2c", "-q", *flags, "list"], cwd=tmp_path, check=True, timeout=60)
+    for name in ("x.tif", "X-twin.TIF", "a/b c.tif"):
+        assert (tmp_path / "one/a" / name).read_bytes() == b"0123456789"
