@@ -241,8 +241,16 @@ class Licences:
         return [
             Endpoint("GET", "/licences", self.list_licences, "List the licences.", LIST),
             Endpoint("GET", one, self.show_licence, "Read a licence.", LICENCE, statuses=(404,)),
+            # A key that may only read takes nothing, and binds its holder to nothing.
             Endpoint(
-                "POST", accept, self.accept_licence, "Accept a licence.", LICENCE, ACCEPTANCE, statuses=(400, 404)
+                "POST",
+                accept,
+                self.accept_licence,
+                "Accept a licence.",
+                LICENCE,
+                ACCEPTANCE,
+                statuses=(400, 404),
+                scope="download",
             ),
         ]
 

@@ -427,11 +427,15 @@ class Links:
         """Add the addresses where links are made, narrowed, listed and revoked."""
         one, few = "/links/{linkId}", (400, 403)
         return [
-            Endpoint("POST", "/links", self.make, "Make a download link.", LINK, WISH, 201, few),
-            Endpoint("POST", "/links/narrowed", self.narrow, "Narrow a download link.", NARROWED, NARROWING),
+            Endpoint("POST", "/links", self.make, "Make a download link.", LINK, WISH, 201, few, scope="download"),
+            Endpoint(
+                "POST", "/links/narrowed", self.narrow, "Narrow a download link.", NARROWED, NARROWING, scope="read"
+            ),
             Endpoint("GET", "/links", self.show, "List the download links that you made.", LINKS),
-            Endpoint("DELETE", "/links", self.end_all, "Revoke all download links that you made.", REVOKED),
-            Endpoint("DELETE", one, self.end, "Revoke a download link.", REVOKED, statuses=(404,)),
+            Endpoint(
+                "DELETE", "/links", self.end_all, "Revoke all download links that you made.", REVOKED, scope="download"
+            ),
+            Endpoint("DELETE", one, self.end, "Revoke a download link.", REVOKED, statuses=(404,), scope="download"),
         ]
 
     def make(self, call: Call) -> Answer:

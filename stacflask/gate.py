@@ -246,6 +246,11 @@ class Gate:
         """Tell a figure to the plugins that keep them."""
         self.plugins.hook.observed(name=name, value=value)
 
+    def admit(self, principal: Principal, scope: str) -> None:
+        """See that the credential at hand is meant for what has this scope. Raises Refused."""
+        for denial in _covered(principal, scope):
+            raise Refused(denial, anonymous=principal.anonymous)
+
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Hear every plugin on a change to the catalogue. Raises Refused."""
         answers = _covered(principal, "write") + self.plugins.hook.authorize_change(principal=principal, change=change)

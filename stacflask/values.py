@@ -525,6 +525,7 @@ class Endpoint:
     ``path`` has OpenAPI's form (``/licences/{licenceId}``); ``request`` and ``response`` are JSON Schemas; ``statuses``
     are the codes it may answer besides those every address has; ``query`` has the parameters it takes, by name and
     meaning. An endpoint ``for_anybody`` is served without asking who it is: the way in, and the way out.
+    ``scope`` is the right that a limited credential must have for it; unless said, ``read`` for GET, else ``write``.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -538,3 +539,9 @@ class Endpoint:
     media_type: str = "application/json"
     query: Mapping[str, str] = field(default_factory=dict)
     for_anybody: bool = False
+    scope: Literal["read", "write", "download"] | None = None
+
+    @property
+    def needed(self) -> str:
+        """The scope that a limited credential must have."""
+        return self.scope or ("read" if self.method == "GET" else "write")

@@ -27,6 +27,7 @@ from stacflask import (
     Portion,
     Principal,
     Redirect,
+    Request,
     Services,
     SettingError,
     Stream,
@@ -156,6 +157,39 @@ def test_extend_api_adds_a_documented_address(plug: Plug) -> None:
     assert (answer.status_code, answer.json) == (201, {"who": "me", "name": "x", "body": {"a": 1}})
     assert "/echo/{name}" in client.get("/api").json["paths"]
     assert client.post("/echo/x", data="{").status_code == 400
+
+
+def test_extend_api_holds_credentials_to_their_scopes(plug: Plug) -> None:
+    """A limited credential opens only endpoints whose scope it has; unless said, GET needs read and all else write."""
+
+    class Three:
+        @hookimpl
+        def authenticate(self, request: Request) -> Principal:
+            return Principal("me", scheme="test", scopes=frozenset(request.headers["Scopes"].split()))
+
+        @hookimpl
+        def extend_api(self) -> list[Endpoint]:
+            def handler(_: Any) -> Answer:
+                return Answer({})
+
+            return [
+                Endpoint("GET", "/one", handler, "One.", {}),
+                Endpoint("POST", "/two", handler, "Two.", {}),
+                Endpoint("POST", "/three", handler, "Three.", {}, scope="download"),
+            ]
+
+    client = plug(Three())
+    asked = [("GET", "/one"), ("POST", "/two"), ("POST", "/three")]
+    for scope, statuses in {
+        "read": [200, 403, 403],
+        "write": [403, 200, 403],
+        "download": [403, 403, 200],
+        "read write download": [200, 200, 200],
+    }.items():
+        answers = [client.open(path, method=method, headers={"Scopes": scope}) for method, path in asked]
+        assert [answer.status_code for answer in answers] == statuses
+        assert {answer.json.get("code") for answer in answers} <= {None, "InsufficientScope"}
+    assert "403" in client.get("/api", headers={"Scopes": "read"}).json["paths"]["/one"]["get"]["responses"]
 
 
 def test_extend_api_answers_as_a_page_with_cookies(plug: Plug) -> None:

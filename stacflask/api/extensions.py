@@ -43,7 +43,10 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
 
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
     def view(**values: str) -> Response:
-        principal = ANONYMOUS if endpoint.for_anybody else current.principal()
+        principal = ANONYMOUS
+        if not endpoint.for_anybody:
+            principal = current.principal()
+            current.gate().admit(principal, endpoint.needed)
         body = _body() if endpoint.request is not None else None
         return _reply(endpoint.handler(Call(principal, values, body, address.base_url(), current.asked())))
 
@@ -67,6 +70,10 @@ def _body() -> Any:
     return bodies.parsed()
 
 
+def _statuses(endpoint: Endpoint) -> list[int]:
+    return sorted({*endpoint.statuses} if endpoint.for_anybody else {HTTPStatus.FORBIDDEN.value, *endpoint.statuses})
+
+
 def _success(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.status == HTTPStatus.SEE_OTHER:
         return answer("Go on there.", Location="Where.")
@@ -74,7 +81,7 @@ def _success(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _failures(endpoint: Endpoint) -> dict[str, Any]:
-    described = failures(*endpoint.statuses)
+    described = failures(*_statuses(endpoint))
     if endpoint.media_type != render.JSON:
         for failure in described.values():
             failure["content"][endpoint.media_type] = {"schema": TEXT}
