@@ -5,16 +5,13 @@ A record's text is taken apart only where it is cut; what is kept of it stays as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from stacflask.api.readers import expected
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Paths = frozenset[str]
 
@@ -38,10 +35,50 @@ class Fields:
     include: Paths = frozenset()
     exclude: Paths = frozenset()
     others: bool = False
+    _known: dict[Rule, dict[str, tuple[bytes, Rule]]] = field(default_factory=dict, compare=False)
+    """What has been decided for names: the records of a page have the same ones."""
 
     def of(self, text: bytes) -> bytes:
         """Give what these leave of an object's text."""
-        return _projected(text, self.include | ALWAYS, self.exclude - ALWAYS, self.others) or b"{}"
+        return self._cut(text, Rule(self.include | ALWAYS, self.exclude - ALWAYS, self.others)) or b"{}"
+
+    def _cut(self, text: bytes | Raw, rule: Rule) -> bytes | None:
+        """Cut an object; None if nothing is left of it that was not asked for as a whole."""
+        known = self._known.setdefault(rule, {})
+        shown = []
+        for name, raw in _members(text).items():
+            if name not in known:
+                known[name] = (_encode(name) + b":", rule.below(name))
+            start, (include, exclude, kept) = known[name]
+            if not include and not exclude:
+                if kept:
+                    shown.append(start + bytes(raw))
+            elif (part := self._part(raw, known[name][1])) is not None:
+                shown.append(start + part)
+        return b"{%b}" % b",".join(shown) if shown or rule.kept else None
+
+    def _part(self, raw: Raw, rule: Rule) -> bytes | None:
+        """Cut a member that paths lead into, if it is an object."""
+        text = bytes(raw)
+        if text.startswith(b"{"):
+            return self._cut(raw, rule)
+        return text if rule.kept else None
+
+
+class Rule(NamedTuple):
+    """How to cut an object: paths below it to show and to leave out, and whether its other members are kept."""
+
+    include: Paths
+    exclude: Paths
+    kept: bool
+
+    def below(self, name: str) -> Rule:
+        """Give the rule for a member. Names may have dots in them."""
+        wanted, unwanted = (
+            frozenset(path[len(name) + 1 :] for path in paths if _leads(name, path))
+            for paths in (self.include, self.exclude)
+        )
+        return Rule(wanted - {""}, unwanted - {""}, "" in wanted or (self.kept and "" not in unwanted))
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -106,30 +143,3 @@ def _chosen(include: Paths, exclude: Paths, usual: Paths) -> Fields:
 def _leads(above: str, path: str) -> bool:
     """Whether a path is this one or goes on from it."""
     return path == above or path.startswith(f"{above}.")
-
-
-# --- Cutting ----------------------------------------------------------------------------------------------------------
-
-
-def _projected(text: bytes | Raw, include: Iterable[str], exclude: Iterable[str], kept: bool) -> bytes | None:
-    """Cut an object; None if nothing is left of it that was not asked for as a whole."""
-    shown = []
-    for name, raw in _members(text).items():
-        wanted, unwanted = _below(name, include), _below(name, exclude)
-        whole = "" in wanted or (kept and "" not in unwanted)
-        part = _cut(raw, wanted - {""}, unwanted - {""}, whole)
-        if part is not None:
-            shown.append(b"%b:%b" % (_encode(name), part))
-    return b"{%b}" % b",".join(shown) if shown or kept else None
-
-
-def _cut(raw: Raw, include: Paths, exclude: Paths, kept: bool) -> bytes | None:
-    text = bytes(raw)
-    if (include or exclude) and text.startswith(b"{"):
-        return _projected(raw, include, exclude, kept)
-    return text if kept else None
-
-
-def _below(name: str, paths: Iterable[str]) -> Paths:
-    """Give the rest of those paths that lead to a member or further; names may have dots in them."""
-    return frozenset(path[len(name) + 1 :] for path in paths if _leads(name, path))
