@@ -11,6 +11,7 @@ from flask import Flask
 from stacflask import __version__, current, logs
 from stacflask.api import (
     aggregation,
+    archives,
     buckets,
     children,
     collections,
@@ -86,7 +87,7 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
     app.url_map.converters["key"] = download.Key
     api = _description(app, house.settings)
     describing = [functions.bp, queryables.bp, aggregation.bp]
-    taking = [download.bp, downloads.bp, orders.bp]
+    taking = [download.bp, downloads.bp, archives.bp, orders.bp]
     blueprints = [landing.bp, children.bp, collections.bp, items.bp, search.bp, *describing, *taking]
     for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
         api.register_blueprint(blueprint)

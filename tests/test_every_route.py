@@ -119,7 +119,9 @@ def ask(app: Flask, method: str, path: str) -> Any:
 def tells(answer: Any) -> bool:
     """Whether anything of the secret is in an answer: what was asked for does not count."""
     asked = {quote(SECRET), SECRET}
-    text = answer.text + "".join(f"{name}: {value}\n" for name, value in answer.headers.items())
+    text = answer.data.decode(errors="replace") + "".join(
+        f"{name}: {value}\n" for name, value in answer.headers.items()
+    )
     path = answer.request.path
     for name in asked:
         text = text.replace(f"http://localhost{quote(path)}", "").replace(path, "").replace(repr(name), "")
@@ -170,7 +172,7 @@ def test_what_is_refused_is_delivered_by_no_route(build: Build) -> None:
     for method, path in routes(app):
         for modifier in MODIFIERS:
             answer = ask(app, method, path + modifier)
-            if "/download/" in path and method != "OPTIONS":
+            if "download" in path and path != "/downloads" and method != "OPTIONS":
                 assert answer.status_code == 403, (method, path)
             if method in ("POST", "PUT", "PATCH", "DELETE") and not path.endswith(READ_BY_POST):
                 assert answer.status_code == 403, (method, path)
