@@ -112,7 +112,9 @@ def _description(spec: APISpec, base: str) -> bytes:
 @bp.describes(_200=answer("The page.", TEXT, HTML))
 def service_doc() -> Response:
     """Show the description as a page, all of which comes from this server."""
-    page = render_template("api.html", title=current.settings().title)
+    # Where a plugin tells who somebody is, the page shows it, and the way in or out.
+    tells_who = "GET /whoami" in current_app.view_functions
+    page = render_template("api.html", title=current.settings().title, tells_who=tells_who)
     response = render.reply(page.encode(), f"{HTML}; charset=utf-8")
     response.headers["Content-Security-Policy"] = CONTENT_POLICY
     return response

@@ -1,0 +1,88 @@
+"""A real browser for tests: headless Chromium, led by its own debugging protocol over two pipes."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+class Browser:
+    """One page of it."""
+
+    def __init__(self, commands: int, answers: int) -> None:
+        self._commands, self._answers = os.fdopen(commands, "wb", 0), os.fdopen(answers, "rb", 0)
+        self._rest = b""
+        self._number = 0
+        self._session: str | None = None
+        self.complaints: list[str] = []
+        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self._ask(f"{domain}.enable")
+
+    def go(self, address: str) -> None:
+        """Open an address."""
+        self._ask("Page.navigate", url=address)
+
+    def run(self, script: str) -> Any:
+        """Run a script in the page; give its value."""
+        answer = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        return answer["result"].get("value")
+
+    def until(self, script: str, seconds: float = 60) -> Any:
+        """Wait until a script's value is true; give it if it is text (an element would be sent with all behind it)."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            value = self.run(f"((value) => typeof value === 'string' ? value : Boolean(value))({script})")
+            if value:
+                return value
+            time.sleep(0.1)
+        raise AssertionError(f"never so: {script}\n{self.run('location.href + document.body.innerText')}")
+
+    def _ask(self, method: str, **parameters: Any) -> Any:
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._commands.write(json.dumps(message).encode() + b"\0")
+        while True:
+            told = self._next()
+            if told.get("id") == self._number:
+                return told.get("result", {"result": {}})
+            if told.get("method") == "Log.entryAdded" and told["params"]["entry"]["level"] == "error":
+                self.complaints.append(told["params"]["entry"]["text"])
+
+    def _next(self) -> Any:
+        while b"\0" not in self._rest:
+            part = self._answers.read(1 << 16)
+            assert part, "the browser has gone"
+            self._rest += part
+        message, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(message)
+
+
+@contextmanager
+def browsing(profile: Path) -> Iterator[Browser]:
+    """Run the browser, with a profile of its own, until the block ends."""
+    (read_commands, commands), (answers, write_answers) = os.pipe(), os.pipe()
+    shell = f'exec "$@" 3<&{read_commands} 4>&{write_answers} 2>/dev/null'
+    command = ["bash", "-c", shell, "bash", str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}"]
+    process = subprocess.Popen(command, pass_fds=(read_commands, write_answers))
+    os.close(read_commands)
+    os.close(write_answers)
+    try:
+        yield Browser(commands, answers)
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,155 @@
+"""Logging in at a real provider, as people do: by their browser."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+import requests
+from flask import Flask
+from werkzeug.serving import make_server
+
+from dev import openid
+from dev.ports import free_port
+from plugins import login, oidc
+from plugins.api_keys import ApiKeys
+from plugins.collection_groups import CollectionGroups
+from stacflask import Location, Stream, hookimpl
+from stacflask.testing import Publish, an_item
+from tests.browser import CHROMIUM, browsing
+from tests.conftest import ROOT
+
+DOWNLOAD = "/collections/radar/items/scene/download/data"
+
+
+class Shelf:
+    """Has everything, as three bytes."""
+
+    @hookimpl
+    def resolve(self) -> Location:
+        """Find it."""
+        return Location("shelf", "data")
+
+    @hookimpl
+    def deliver(self) -> Stream:
+        """Have it."""
+        return Stream(lambda first, length: iter([b"abc"[first : first + length]]), 3)
+
+
+@dataclass
+class Site:
+    """A running server, and the provider that it trusts."""
+
+    url: str
+    issuer: str
+
+
+@pytest.fixture
+def site(build: Callable[..., Flask], publish: Publish) -> Iterator[Site]:
+    """Serve a catalogue to members of the provider, and to holders of keys."""
+    publish(an_item("scene", "radar"))
+    port, own = free_port(), free_port()
+    issuer, url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{own}"
+    way = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
+    said = {"eo": {"issuer": issuer, "audience": "stacflask", "login": way}}
+    environ = {"STACFLASK_OIDC_ISSUERS": json.dumps(said)}
+    groups = CollectionGroups(cache=0)
+    app = build(ApiKeys(0), oidc.create_plugin(environ), login.create_plugin(environ), groups, Shelf())
+    groups.table.grant("radar", "see", ["members"])
+    groups.table.grant("radar", "download", ["members"])
+    server = make_server("127.0.0.1", own, app, threaded=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        with openid.running(
+            ROOT / ".run", port, openid.made_keys("k"), redirect=f"{url}/login/callback", home=f"{url}/api.html"
+        ):
+            yield Site(url, issuer)
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def submit(session: requests.Session, page: requests.Response, **fields: str) -> requests.Response:
+    """Fill in a page's form and send it, as a browser does."""
+    action = re.search(r'<form[^>]* action="([^"]+)"', page.text)
+    assert action, page.text
+    hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
+    form = {**{name: unescape(value) for name, value in hidden}, **fields}
+    return session.post(urljoin(page.url, unescape(action[1])), data=form, timeout=10)
+
+
+def test_a_person_logs_in_downloads_and_logs_out(site: Site) -> None:
+    """At a certified provider: in, then what members may see and take, and out again, here and there."""
+    session = requests.Session()
+    assert session.get(site.url + DOWNLOAD, timeout=10).status_code == 404
+    page = session.get(f"{site.url}/login?next=/whoami", timeout=10)
+    assert page.url.startswith(site.issuer)
+    page = submit(session, page, login="jane", password="x")
+    who = submit(session, page)
+    assert who.url == f"{site.url}/whoami"
+    assert (who.json()["id"], who.json()["groups"]) == ("eo:jane", ["members"])
+    assert session.get(site.url + DOWNLOAD, timeout=10).content == b"abc"
+    out = session.post(f"{site.url}/logout", headers={"Origin": site.url}, timeout=10)
+    assert out.url.startswith(site.issuer)
+    back = submit(session, out, logout="yes")
+    assert back.url == f"{site.url}/api.html"
+    assert session.get(f"{site.url}/whoami", timeout=10).json()["anonymous"]
+    assert session.get(site.url + DOWNLOAD, timeout=10).status_code == 404
+
+
+def test_who_is_in_no_group_gets_nothing(site: Site) -> None:
+    """To be known is not to be let in."""
+    session = requests.Session()
+    page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=10), login="joe", password="x")
+    assert submit(session, page).json()["id"] == "eo:joe"
+    assert session.get(site.url + DOWNLOAD, timeout=10).status_code == 404
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_real_browser_logs_in(site: Site, tmp_path: Path) -> None:
+    """In the page of the API: log in, try an operation out as oneself, download, and log out."""
+    with browsing(tmp_path) as browser:
+        browser.go(f"{site.url}/api.html")
+        browser.until("document.querySelector('#who a')")
+        assert "Tests' ID" in browser.run("document.querySelector('#who a').textContent")
+        browser.run("document.querySelector('#who a').click()")
+        browser.until("document.querySelector('input[name=login]')")
+        browser.run("document.querySelector('input[name=login]').value = 'jane'")
+        browser.run("document.querySelector('input[name=password]').value = 'x'")
+        browser.run("document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))")
+        browser.until("location.href.includes('/interaction/') && !document.querySelector('input[name=login]')")
+        browser.run("document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))")
+        browser.until("document.querySelector('#who-name')")
+        assert browser.run("location.href") == f"{site.url}/api.html"
+        assert browser.run("document.querySelector('#who-name').textContent").strip() == "You are eo:jane (members)"
+        assert not browser.run("document.cookie.includes('session')")
+        assert _tried_out(browser) == "eo:jane"
+        assert browser.run(f"fetch('{DOWNLOAD}').then(answer => answer.text())") == "abc"
+        browser.run("document.querySelector('#log-out').click()")
+        browser.until("document.querySelector('button[name=logout]')")
+        browser.run("document.querySelector('button[name=logout]').click()")
+        browser.until("document.querySelector('#who a')")
+        assert browser.run(f"fetch('{DOWNLOAD}').then(answer => answer.status)") == 404
+
+
+def _tried_out(browser: Any) -> str:
+    """Press "Try it out" and "Execute" of /whoami; give the id in the answer."""
+    place = "document.querySelector('#operations-plugins-get_whoami')"
+    browser.until(place)
+    browser.run(f"{place}.querySelector('.opblock-summary-control').click()")
+    browser.until(f"{place}.querySelector('.try-out__btn')")
+    browser.run(f"{place}.querySelector('.try-out__btn').click()")
+    browser.until(f"{place}.querySelector('.execute')")
+    browser.run(f"{place}.querySelector('.execute').click()")
+    shown = browser.until(
+        f"({place}.querySelector('.live-responses-table .response-col_description code') || {{}}).textContent"
+    )
+    return str(json.loads(shown)["id"])
