@@ -40,12 +40,15 @@ from stacflask.catalog.storage import PluginStorage
 from stacflask.catalog.writing import Writer
 from stacflask.gate import Gate
 from stacflask.loader import load_plugins
-from stacflask.values import Services
+from stacflask.values import UNRESTRICTED, Services
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pluggy
 
     from stacflask.settings import Settings
+    from stacflask.values import Order
 
 DESCRIPTION = "Search a catalogue of assets (STAC API 1.0.0), and download them (STAC API Download 1.0.0)."
 
@@ -71,13 +74,19 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     replica = settings.replica_url and engines(settings.replica_url)
     database = Replicated(primary, replica, observe) if replica else Database(primary, observe)
     catalog = Catalog(database, Directories(settings.directory_types))
-    manager.hook.startup(services=Services(storage, recall=gate.recall, observe=gate.observe))
+    manager.hook.startup(
+        services=Services(storage, recall=gate.recall, observe=gate.observe, look=_looking(catalog, gate))
+    )
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     house = current.House(settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs)))
     app.extensions[current.EXTENSION] = house
     exchange.surround(app, settings, cookies=house.gate.knows_cookies)
     _add_routes(app, house, manager)
     return app
+
+
+def _looking(catalog: Catalog, gate: Gate) -> Callable[[str, str | None, str], Order]:
+    return lambda collection, item, key: gate.look(catalog.asset(collection, item, key, UNRESTRICTED))
 
 
 def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager) -> None:

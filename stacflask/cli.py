@@ -24,7 +24,7 @@ from stacflask import __version__
 from stacflask.errors import SettingError, StacflaskError
 from stacflask.loader import VARIABLE, answerers, load_plugins
 from stacflask.settings import Settings
-from stacflask.values import Services
+from stacflask.values import UNRESTRICTED, Services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.batches import Method
     from stacflask.catalog.database import Database
     from stacflask.catalog.loading import Tally
+    from stacflask.values import Order
 
 REFUSED, FAILED, INTERRUPTED = 1, 2, 130
 """Exit codes: some documents were refused; the command could not do its work; Ctrl-C."""
@@ -126,8 +127,16 @@ class Session:
         """The plugin manager, its plugins started as in a server."""
         from stacflask.catalog.storage import PluginStorage
 
-        self.plugins.hook.startup(services=Services(storage=PluginStorage(self.database)))
+        self.plugins.hook.startup(services=Services(PluginStorage(self.database), look=self._look))
         return self.plugins
+
+    def _look(self, collection: str, item: str | None, key: str) -> Order:
+        from stacflask.catalog.documents import Directories
+        from stacflask.catalog.reading import Catalog
+        from stacflask.gate import Gate
+
+        catalog = Catalog(self.database, Directories(self.settings.directory_types))
+        return Gate(self.plugins).look(catalog.asset(collection, item, key, UNRESTRICTED))
 
     @cached_property
     def commands(self) -> dict[str, click.Command]:

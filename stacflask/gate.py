@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stacflask.errors import BadCredentials, NoAnswer, Refused, Unavailable
+from stacflask.errors import BadCredentials, NoAnswer, Offline, Refused, Unavailable
 from stacflask.values import (
     ANONYMOUS,
     UNRESTRICTED,
@@ -36,12 +36,10 @@ from stacflask.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     import pluggy
-
-    from stacflask.errors import Offline
 
 log = logging.getLogger(__name__)
 
@@ -215,9 +213,24 @@ class Gate:
             raise Unavailable(f"{offline.description} Nobody here does that.", code=offline.code, retry_after=86400)
         return found
 
-    def track(self, grant: Grant, order: Order) -> None:
+    def track(self, principal: Principal, asset: Asset, order: Order) -> Order:
         """Tell how it stands with an asset that is not online, or was not."""
-        self.plugins.hook.tracked(principal=grant.principal, asset=grant.asset, order=order)
+        self.plugins.hook.tracked(principal=principal, asset=asset, order=order)
+        return order
+
+    def look(self, asset: Asset, principal: Principal = ANONYMOUS) -> Order:
+        """See how it stands with an asset, and tell. Nothing is handed out. Raises NoAnswer, Missing, Unavailable."""
+        grant = Grant(principal, asset, Decision.remark("a look at its order"), "")
+        try:
+            self.deliver(grant, self.resolve(grant), streamed=True)
+        except Offline as offline:
+            return self.track(principal, asset, offline.order)
+        return self.track(principal, asset, Order("succeeded"))
+
+    def order_states(self, collection: str, item: str) -> Mapping[str, str]:
+        """Give what is known of the orders of an item's assets, by key."""
+        answers = self.plugins.hook.order_states(collection=collection, item=item)
+        return {key: status for states in reversed(answers) for key, status in states.items()}
 
     def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
         """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import click
@@ -231,9 +231,21 @@ def tracked(principal: Principal, asset: Asset, order: Order) -> None:
 
     Every plugin hears it. ``succeeded`` is told to whoever looks at an order, also where there never was one.
 
-    :param principal: who asks.
+    :param principal: who asks; ``ANONYMOUS`` where a plugin had the house look.
     :param asset: what.
     :param order: how it stands.
+    """
+
+
+@hookspec
+def order_states(collection: str, item: str) -> Mapping[str, str] | None:
+    """Say what is known of the orders of an item's assets. Called when an item is shown alone; be quick.
+
+    The answers of all plugins are put together; of two on one asset, the leftmost plugin's stands.
+
+    :param collection: the collection's id.
+    :param item: the item's id; whoever asks sees it.
+    :return: ``order:status`` by asset key, for those of which anything is known, or None.
     """
 
 

@@ -465,12 +465,15 @@ class Services:
 
     ``recall(principal, since)`` says who somebody is now whom a plugin recognised at that time (hook ``recall``); None:
     no plugin vouches for them any more. It raises BadCredentials for a credential that has ended.
+    ``look(collection, item, key)`` says how it stands with an asset, as its order's address does, whoever may see it;
+    ``item`` is None for an asset of a collection.
     ``observe(name, value)`` tells a figure to whoever keeps them (hook ``observed``).
     """
 
     storage: Storage
     recall: Callable[[Principal, datetime], Principal | None] = lambda _principal, _since: None
     observe: Callable[[str, float], None] = lambda _name, _value: None
+    look: Callable[[str, str | None, str], Order] = lambda _collection, _item, _key: Order("succeeded")
 
 
 @dataclass(frozen=True, slots=True)

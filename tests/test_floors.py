@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "current": {"gate", "catalog", "settings", "values"},
     "api": GROUND | {"api", "current", "stac", "catalog", "gate"},
     "logs": {"settings"},
-    "cli": GROUND | {"catalog", "stac", "loader", "hookspecs", "__main__", "logs"},
+    "cli": GROUND | {"catalog", "gate", "stac", "loader", "hookspecs", "__main__", "logs"},
     "__main__": {"cli"},
     "app": GROUND | {"api", "catalog", "current", "gate", "loader", "logs"},
     "testing": GROUND | {"app", "catalog", "current", "loader"},

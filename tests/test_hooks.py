@@ -716,6 +716,29 @@ def test_unavailable_says_when_to_come_again(plug: Plug, publish: Publish) -> No
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
 
 
+def test_order_states_are_put_into_the_item(plug: Plug, publish: Publish) -> None:
+    """What plugins know of orders stands at the assets; an item of which nothing is known is as it was."""
+    publish(an_item(), an_item("plain"))
+
+    class Knows:
+        def __init__(self, status: str) -> None:
+            self.status = status
+
+        @hookimpl
+        def order_states(self, collection: str, item: str) -> dict[str, str] | None:
+            return {"data": self.status, "gone": "shipping"} if item == "item" else None
+
+    client = plug(Knows("shipping"), type("Second", (Knows,), {})("succeeded"))
+    known = client.get("/collections/collection/items/item")
+    assert known.json["assets"]["data"]["order:status"] == "shipping"
+    assert "gone" not in known.json["assets"]
+    assert (
+        client.get("/collections/collection/items/item", headers={"If-None-Match": known.headers["ETag"]}).status_code
+        == 304
+    )
+    assert "order:status" not in client.get("/collections/collection/items/plain").text
+
+
 class Hears:
     """Keeps what it is told."""
 

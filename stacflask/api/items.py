@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, names, paging, render, signing
+from stacflask.api import address, names, orders, paging, render, signing
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.counting import counted
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
@@ -53,4 +53,7 @@ def get_item(collection_id: str, item_id: str) -> Response:
     record = current.catalog().item(collection_id, item_id, current.restriction())
     if signing.wanted():
         return render.private(render.reply(render.item(record, render.signed_of([record])), GEOJSON))
-    return render.record(render.item(record), record, GEOJSON)
+    states = current.gate().order_states(collection_id, item_id)
+    if not states:
+        return render.record(render.item(record), record, GEOJSON)
+    return render.record(orders.shown(render.item(record), states), record, GEOJSON, more=repr(sorted(states.items())))

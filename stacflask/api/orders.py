@@ -13,10 +13,11 @@ from stacflask.api import address, render, wanted
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import TEXT, answer, array, obj
 from stacflask.errors import Offline
-from stacflask.values import Order
 
 if TYPE_CHECKING:
-    from stacflask.values import Asset, Grant
+    from collections.abc import Mapping
+
+    from stacflask.values import Asset, Grant, Order
 
 bp = Blueprint("orders", __name__, description="Data that are not online yet")
 
@@ -45,7 +46,7 @@ SAID = {
 def accepted(grant: Grant, offline: Offline) -> Response:
     """Answer 202, and have the data brought online; a HEAD only says how it stands. Raises Unavailable."""
     order = offline.order if request.method == "HEAD" else current.gate().order(grant, offline)
-    current.gate().track(grant, order)
+    current.gate().track(grant.principal, grant.asset, order)
     response = _answer(grant.asset, order, ACCEPTED)
     response.headers["Location"] = _address(grant.asset)
     return response
@@ -68,13 +69,7 @@ def show_collection_order(collection_id: str, asset_id: str) -> Response:
 def _show(collection: str, item: str | None, key: str) -> Response:
     """Go the way of a download as far as its bytes are seen, and say what was found there."""
     grant = wanted.granted(collection, item, key)
-    try:
-        current.gate().deliver(grant, current.gate().resolve(grant), streamed=True)
-        order = Order("succeeded")
-    except Offline as offline:
-        order = offline.order
-    current.gate().track(grant, order)
-    return _answer(grant.asset, order, 200)
+    return _answer(grant.asset, current.gate().look(grant.asset, grant.principal), 200)
 
 
 def _answer(asset: Asset, order: Order, status: int) -> Response:
@@ -97,3 +92,24 @@ def _address(asset: Asset, what: str = "orders") -> str:
         place = address.item_url(asset.collection, asset.item)
     path = f"/{quote(asset.path)}" if asset.path else ""
     return f"{place}/{what}/{address.segment(asset.key)}{path}"
+
+
+# --- In items --------------------------------------------------------------------------------------------------------
+
+EXTENSION = "https://stac-extensions.github.io/order/v1.1.0/schema.json"
+
+
+def shown(item: bytes, states: Mapping[str, str]) -> bytes:
+    """Put ``order:status`` into an item: of its assets, and of the whole, which waits for the last of them."""
+    document = orjson.loads(item)
+    known = {key: status for key, status in states.items() if key in document["assets"]}
+    if not known:
+        return item
+    for key, status in known.items():
+        document["assets"][key]["order:status"] = status
+    waiting = [status for status in known.values() if status != "succeeded"]
+    document["properties"]["order:status"] = waiting[0] if waiting else "succeeded"
+    extensions = document.setdefault("stac_extensions", [])
+    if not any("/order/" in extension for extension in extensions):
+        extensions.append(EXTENSION)
+    return orjson.dumps(document)

@@ -165,17 +165,17 @@ def document(value: Any, media_type: str = JSON, status: int = 200) -> Response:
     return tagged(reply(encoded(value), media_type, status))
 
 
-def record(rendered: bytes, kept: Record, media_type: str, status: int = 200) -> Response:
-    """Answer with one record, its state as ETag. The address it is asked under is part of what is answered."""
+def record(rendered: bytes, kept: Record, media_type: str, status: int = 200, more: str = "") -> Response:
+    """Answer with one record, its state as ETag. The address it is asked under is part of it, and ``more``."""
     response = reply(rendered, media_type, status)
-    response.set_etag(tag_of(kept))
+    response.set_etag(tag_of(kept, more))
     return conditional(response)
 
 
-def tag_of(kept: Record) -> str:
+def tag_of(kept: Record, more: str = "") -> str:
     """Give a record's ETag: its state, and what is put into it: the address that its links begin with, the schemes."""
     told = authentication.told()
-    around = address.base_url().encode() + (b"" if told is None else told.schemes_text)
+    around = address.base_url().encode() + more.encode() + (b"" if told is None else told.schemes_text)
     return f"{kept.etag}-{zlib.crc32(around):08x}"
 
 

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from click.testing import CliRunner, Result
 
 from plugins import s3
-from stacflask import Decision, Offline, Order, SettingError, hookimpl
+from plugins.orders import create_plugin
+from stacflask import Decision, Offline, Order, Principal, SettingError, Storage, hookimpl
+from stacflask.api.orders import EXTENSION
 from stacflask.testing import Plug, Publish, a_collection, an_item
 
 if TYPE_CHECKING:
@@ -63,6 +66,9 @@ class Tape(BaseHTTPRequestHandler):
                 self._error(409, "RestoreAlreadyInProgress")
 
     def _found(self, body: bytes, status: int = 200, more: dict[str, str] | None = None) -> None:
+        if Tape.state == "away":
+            self._answer(500)
+            return
         restore = {
             "archived": {},
             "restoring": {"x-amz-restore": 'ongoing-request="true"'},
@@ -289,6 +295,78 @@ def test_a_plugin_that_has_ordered_already_is_believed(plug: Plug, publish: Publ
 
     answer = plug(Consents(), Silo()).get(HERE)
     assert (answer.status_code, answer.json["order:status"]) == (202, "ordered")
+
+
+# --- Those who wait --------------------------------------------------------------------------------------------------
+
+
+class Somebody:
+    """Knows who asks by a header."""
+
+    @hookimpl
+    def authenticate(self, request: Any) -> Principal | None:
+        name = request.credentials("Bearer")
+        return Principal(name, scheme="test") if name else None
+
+
+@pytest.fixture
+def waiting(plug: Plug, publish: Publish, tape: str, policy: Consents) -> Any:
+    """Have two people ask for one asset."""
+    publish(an_item(assets={"data": {"href": "s3://archive/a.tif"}, "other": {"href": "s3://archive/b.tif"}}))
+    client = plug(Somebody(), policy, store(tape, restore={}), orders := create_plugin({}))
+    client.orders = orders  # type: ignore[attr-defined]
+    for name in ("ann", "bob", "ann"):
+        client.get(HERE, headers={"Authorization": f"Bearer {name}"})
+    return client
+
+
+def run(client: Any, *arguments: str) -> Result:
+    return CliRunner().invoke(client.orders.extend_cli()[0], arguments)
+
+
+def item(client: Any) -> Any:
+    answer = client.get("/collections/collection/items/item")
+    assert answer.status_code == 200
+    return answer
+
+
+def test_an_item_tells_how_it_stands(waiting: Any, policy: Consents) -> None:
+    """``order:status`` stands at the asset that is waited for and changes with it, and so does the item's ETag."""
+    coming = item(waiting)
+    assert coming.json["assets"]["data"]["order:status"] == coming.json["properties"]["order:status"] == "shipping"
+    assert "order:status" not in coming.json["assets"]["other"]
+    assert EXTENSION in coming.json["stac_extensions"]
+    Tape.state = "there"
+    waiting.get(STATUS)
+    there = item(waiting)
+    assert there.json["assets"]["data"]["order:status"] == there.json["properties"]["order:status"] == "succeeded"
+    assert there.headers["ETag"] != coming.headers["ETag"]
+
+
+def test_a_check_names_what_is_there_and_tells_all_plugins(waiting: Any, policy: Consents) -> None:
+    """Nobody need ask again and again: a command looks, and whoever wants to be notified is."""
+    listed = run(waiting, "list").output
+    assert listed.rstrip().endswith("collection/item/data  ann, bob")
+    assert run(waiting, "check").output == ""
+    Tape.state = "there"
+    assert run(waiting, "check").output == "ready: collection/item/data  ann, bob\n"
+    assert policy.told[-1] == "data succeeded"
+    assert run(waiting, "list").output == run(waiting, "check").output == ""
+
+
+def test_an_order_of_what_has_gone_is_forgotten(waiting: Any, storage: Storage) -> None:
+    """What is not in the catalogue any more is waited for no more."""
+    with storage.transaction() as statements:
+        statements.rows("DELETE FROM items")
+    assert run(waiting, "check").stderr == "gone: collection/item/data\n"
+    assert run(waiting, "list").output == ""
+
+
+def test_a_store_that_is_away_is_asked_again(waiting: Any) -> None:
+    """What cannot be seen now is looked at by the next check."""
+    Tape.state = "away"
+    assert run(waiting, "check").stderr.startswith("not known: collection/item/data: ")
+    assert "data" in run(waiting, "list").output
 
 
 @pytest.mark.parametrize(
