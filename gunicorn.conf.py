@@ -2,10 +2,15 @@
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
 
 PORT = os.environ.get("PORT")
 SHARED, OWN = "PROMETHEUS_MULTIPROC_DIR", "STACFLASK_METRICS_FOLDER_IS_OURS"
@@ -19,10 +24,60 @@ def number(name: str, default: int) -> int:
     return int(text)
 
 
+HEAD = 10
+"""Seconds in which a request's head must be here."""
+SLOWEST = 16 << 10
+"""Bytes a second that a body must come with; one of unknown length has ten minutes."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """Hangs up on clients that send too slowly: each holds a thread, and with a few dozen of them nobody is served."""
+
+    def init_process(self) -> None:
+        """Begin to watch, and work."""
+        self.reading: dict[Any, float] = {}
+        threading.Thread(target=self._watch, name="patience", daemon=True).start()
+        super().init_process()
+
+    def handle(self, conn: Any) -> Any:
+        """Read a request and answer it; until the head is here, the clock runs."""
+        self.reading[conn] = time.monotonic() + HEAD
+        try:
+            return super().handle(conn)
+        finally:
+            self.reading.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request; the clock runs on for its body, if it has one."""
+        fields = dict(req.headers)
+        length = int(fields.get("CONTENT-LENGTH", 0))
+        if length or "TRANSFER-ENCODING" in fields:
+            self.reading[conn] = time.monotonic() + HEAD + (length / SLOWEST or 600)
+        else:
+            self.reading.pop(conn, None)
+        return super().handle_request(req, conn)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1)
+            now = time.monotonic()
+            for conn, until in list(self.reading.items()):
+                if until < now and self.reading.pop(conn, 0.0):
+                    _stop_reading(conn.sock)
+
+
+def _stop_reading(sock: socket.socket) -> None:
+    try:
+        # What is being sent to the client goes on.
+        sock.shutdown(socket.SHUT_RD)
+    except OSError:
+        return
+
+
 # A platform that gives a PORT routes to it from outside; without one, this is somebody's own machine.
 bind = f"0.0.0.0:{PORT}" if PORT else "127.0.0.1:8000"
 workers = number("WEB_CONCURRENCY", 2)
-worker_class = "gthread"
+worker_class = Worker
 # A stream holds its thread for as long as its client reads: the rest is for those who ask something short.
 threads = number("STACFLASK_THREADS", number("STACFLASK_MAX_STREAMS", 8) + 8)
 # Seconds that requests under way are given when the server is told to stop or to reload.

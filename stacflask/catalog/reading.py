@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from stacflask.catalog.observing import Observations
 
 _ITEM = sa.select(items.c.body).where(
-    items.c.collection == sa.bindparam("collection"), items.c.id == sa.bindparam("item")
+    items.c.collection == sa.bindparam("collection", ""), items.c.id == sa.bindparam("item", "")
 )
 # What a later release adds does no harm to this one.
 _NEEDED = [sa.select(table).limit(0) for table in metadata.sorted_tables]
-_COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindparam("collection"))
+_COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindparam("collection", ""))
 
 REMEMBERED = 128
 """Restrictions whose lookups are kept; with thousands of collections one takes a megabyte."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from stacflask.testing import a_collection, an_item
+from stacflask import hookimpl
+from stacflask.testing import Plug, a_collection, an_item
 
 Publish = Callable[..., None]
 Client = Any
@@ -182,3 +183,21 @@ def test_storage_is_shown_where_a_setting_says_so(edit: Callable[..., Client], p
     hidden = edit().get("/collections/one/items/it")
     assert "s3://" not in hidden.text
     assert "alternate" not in hidden.json["assets"]["data"]
+
+
+def test_lists_in_a_restriction(plug: Plug, publish: Publish) -> None:
+    """A policy that names what may be seen in a list holds for single records, too."""
+
+    class Listed:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            if of == "items":
+                return {"op": "in", "args": [{"property": "id"}, ["seen", "other"]]}
+            return {"op": "in", "args": [{"property": "id"}, ["collection"]]}
+
+    publish(an_item("seen"), an_item("hidden"))
+    client = plug(Listed())
+    statuses = [
+        client.get(f"/collections/collection{path}").status_code for path in ("", "/items/seen", "/items/hidden")
+    ]
+    assert statuses == [200, 200, 404]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,8 @@ from dev.run import environ_for
 from dev.stack import Stack
 from tests.waiting import waiting_for
 from tests.walk.conftest import Server, serving
+
+SLOW_BODY = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
 
 
 class Traffic:
@@ -123,6 +126,31 @@ def test_streams_are_bounded_and_the_rest_answers(demo_stack: Stack, tmp_path: P
         for stream in held:
             stream.close()
         waiting_for(lambda: requests.get(url, timeout=30).status_code == 200)
+
+
+def test_slow_clients_are_hung_up_on(server: Server) -> None:
+    """Clients that begin requests and never end them hold every thread for some seconds only; then all are served."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    begun = [socket.create_connection((host, int(port))) for _ in range(80)]
+    for number, client in enumerate(begun):
+        client.sendall(b"GET /search HTTP/1.1\r\nX-Slow: " if number % 2 else SLOW_BODY)
+    waiting_for(lambda: all(hung_up(client) for client in begun[1::2]))
+    assert requests.get(f"{server.url}/search", timeout=60).status_code == 200
+    for client in begun:
+        client.close()
+
+
+def hung_up(client: socket.socket) -> bool:
+    """Whether the server has closed this connection."""
+    client.settimeout(0.01)
+    try:
+        while client.recv(65536):
+            continue
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
 
 
 @pytest.mark.parametrize(
