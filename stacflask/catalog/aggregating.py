@@ -85,6 +85,11 @@ class Found:
         """Give one value of all of them."""
         return self._connection.execute(self.select(column)).scalar_one()
 
+    def ends(self, column: Any) -> tuple[Any, Any]:
+        """Give the least and the greatest value, in one look."""
+        least, greatest = self._connection.execute(self.select(sa.func.min(column), sa.func.max(column))).one()
+        return least, greatest
+
     def counted(self, key: Any, *more: Any) -> tuple[list[tuple[Any, int]], int]:
         """Count them by a key, the most frequent first, and those left over: without a key, or of one too many."""
         groups = self.select(key.label("key"), sa.func.count().label("frequency"))
@@ -141,7 +146,7 @@ def _moments(moment: Any, name: str, items_found: Found) -> Aggregation:
 
 
 def _comfortable(moment: Any, items_found: Found) -> str:
-    first, last = items_found.one(sa.func.min(moment)), items_found.one(sa.func.max(moment))
+    first, last = items_found.ends(moment)
     span: timedelta = last - first if first is not None else timedelta()
     return next((name for name, length in INTERVALS.items() if span <= COMFORTABLE * length), "year")
 
@@ -159,7 +164,7 @@ def _numbers(name: str, property_name: str, number: Any, items_found: Found) -> 
 
 def _edges(number: Any, width: float | None, items_found: Found) -> tuple[float, ...]:
     """Give the sides of ranges of this width, or of a round one, that hold all numbers there are."""
-    low, high = items_found.one(sa.func.min(number)), items_found.one(sa.func.max(number))
+    low, high = items_found.ends(number)
     if low is None:
         return ()
     step = Decimal(repr(width)) if width is not None else _round(high - low)

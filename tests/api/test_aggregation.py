@@ -128,7 +128,7 @@ def test_grids(client: Client) -> None:
     """Items are counted by the cell that their centre lies in, of a size that may be asked for."""
     geohash = "centroid_geohash_grid_frequency"
     assert frequencies(client, geohash, **{f"{geohash}_precision": 1}) == {"u": 2, "6": 1, "z": 1}
-    assert frequencies(client, "grid_geohash_frequency") == {"u0x": 2, "66n": 1, "zzz": 1}
+    assert frequencies(client, "grid_geohash_frequency") == {"u0": 2, "66": 1, "zz": 1}
     geotile = "grid_geotile_frequency"
     assert frequencies(client, geotile, **{f"{geotile}_precision": 2}) == {"2/2/1": 2, "2/1/2": 1, "2/3/0": 1}
 
