@@ -12,6 +12,7 @@ from stacflask import __version__, current, logs
 from stacflask.api import (
     aggregation,
     archives,
+    browse,
     buckets,
     children,
     collections,
@@ -97,7 +98,8 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
     api = _description(app, house.settings)
     describing = [functions.bp, queryables.bp, aggregation.bp]
     taking = [download.bp, downloads.bp, archives.bp, orders.bp]
-    blueprints = [landing.bp, children.bp, collections.bp, items.bp, search.bp, *describing, *taking]
+    listing = [landing.bp, children.bp, browse.bp, collections.bp, items.bp, search.bp]
+    blueprints = [*listing, *describing, *taking]
     for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
         api.register_blueprint(blueprint)
     endpoints = [endpoint for several in manager.hook.extend_api() for endpoint in several]

@@ -383,6 +383,15 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """What a span of time holds: the names of its parts, or ids of items, and after which of these there are more."""
+
+    periods: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    more: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AggregationQuery:
     """Which aggregations, by name.
 

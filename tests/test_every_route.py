@@ -14,7 +14,13 @@ from stacflask.testing import a_collection, an_item
 Publish = Callable[..., None]
 Build = Callable[..., Flask]
 SECRET = "s3cret-ä"
-VALUES = {"collection_id": SECRET, "item_id": SECRET, "asset_id": SECRET, "name": "swagger-ui.css"}
+VALUES = {
+    "collection_id": SECRET,
+    "item_id": SECRET,
+    "asset_id": SECRET,
+    "name": "swagger-ui.css",
+    "period_name": "2024",
+}
 BODIES: dict[str, Any] = {"POST": {}, "PUT": {}, "PATCH": {}}
 READ_BY_POST = ("/search", "/aggregate", "/downloads")
 MODIFIERS = ["", "?delivery=stream", "?limit=1000", "?force=true"]

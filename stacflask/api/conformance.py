@@ -21,6 +21,7 @@ ALWAYS = (
     f"{AGGREGATION}/aggregation",
     f"{AGGREGATION}/aggregation#query",
     f"{AGGREGATION}/aggregation#filter",
+    "https://api.stacspec.org/v1.0.0-rc.3/browseable",
     f"{CHILDREN}/children",
     f"{CHILDREN}/children#type-filter",
     f"{STAC}/children",

@@ -210,6 +210,15 @@ SCHEMAS: dict[str, Schema] = {
         frequency=COUNT,
         **{"from": {**NUMBER, "description": "Included."}, "to": {**NUMBER, "description": "Not included."}},
     ),
+    "Catalog": obj(
+        ["type", "stac_version", "id", "description", "links"],
+        type=_constant("Catalog"),
+        stac_version=TEXT,
+        id=TEXT,
+        title=TEXT,
+        description=TEXT,
+        links=array(ref("Link")),
+    ),
     "Conformance": obj(["conformsTo"], conformsTo=array(TEXT)),
     "Cql2": {
         "anyOf": [{"type": "boolean"}, ref("Cql2Operation")],

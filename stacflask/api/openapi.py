@@ -60,6 +60,7 @@ PATH: dict[str, Schema] = {
     for name, text in {
         "collection_id": "The collection's id.",
         "item_id": "The item's id.",
+        "period_name": "A year, month, day or less, as ISO 8601 writes it: 2024, 2024-06, 2024-06-15, 2024-06-15T12.",
         "asset_id": "The asset's key, its slashes percent-encoded; of a directory, followed by / and a path in it.",
         "name": "The file's name.",
     }.items()

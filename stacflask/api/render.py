@@ -87,6 +87,7 @@ def collection(record: Record) -> bytes:
         link("parent", base),
         link("self", url),
         link("items", f"{url}/items", GEOJSON),
+        link("child", f"{url}/by-time", title="Items by time"),
         *describing(url),
     ]
     text = _opened(record.body, orjson.dumps(links)[1:-1])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from stacflask.catalog import aggregating, counting, names, paging
+from stacflask.catalog import aggregating, browsing, counting, names, paging
 from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
@@ -27,6 +27,7 @@ from stacflask.values import (
     AggregationQuery,
     Asset,
     CollectionQuery,
+    Contents,
     Count,
     ItemQuery,
     Page,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Select
 
     from stacflask.catalog.aggregating import Kind
+    from stacflask.catalog.browsing import Period
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.database import Database, Lookup
     from stacflask.catalog.observing import Observations
@@ -118,6 +120,14 @@ class Catalog:
     def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
         """Say how many items a search finds on all its pages. See ``catalog/counting.py``."""
         return self.database.read(lambda connection: counting.count(connection, query, restriction, bound))
+
+    def browse(
+        self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None
+    ) -> Contents:
+        """Give what a span of time holds of a collection's items. See ``catalog/browsing.py``."""
+        return self.database.read(
+            lambda connection: browsing.contents(connection, collection, within, after, restriction)
+        )
 
     def aggregations(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> dict[str, Kind]:
         """Give the aggregations there are of the items of these collections; None: of all."""

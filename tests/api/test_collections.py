@@ -59,12 +59,13 @@ def test_links(client: Client, publish: Publish) -> None:
         "parent": "http://localhost",
         "self": "http://localhost/collections/one",
         "items": "http://localhost/collections/one/items",
+        "child": "http://localhost/collections/one/by-time",
         f"{OGC}/queryables": "http://localhost/collections/one/queryables",
         f"{OGC}/sortables": "http://localhost/collections/one/sortables",
         "aggregations": "http://localhost/collections/one/aggregations",
         "aggregate": "http://localhost/collections/one/aggregate",
     }
-    assert len(collection["links"]) == 10
+    assert len(collection["links"]) == 11
     assert all("type" in link for link in collection["links"] if link["rel"] != "license")
 
 

@@ -227,6 +227,7 @@ def test_answers_are_as_described(app: Flask, publish: Callable[..., None]) -> N
     publish(an_item())
     description = schemathesis.openapi.from_wsgi("/api", app)
     paths = {"collection_id": "collection", "item_id": "item", "asset_id": "data", "name": "start.js", "ownId": "1"}
+    paths["period_name"] = "2024"
     for operation in description.get_all_operations():
         case = operation.ok().Case(
             path_parameters={name: paths[name] for name in re.findall(r"{(\w+)}", operation.ok().path)}

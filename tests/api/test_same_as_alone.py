@@ -82,6 +82,10 @@ QUESTIONS: list[Asked] = [
     *(("GET", f"/aggregate?aggregations={name}_frequency", None) for name in ("of_a", "of_b", "in_red", "in_blue")),
     *(("GET", f"{path}?limit=1&count=true", None) for path in ("/search", "/collections/red/items")),
     ("POST", "/search", {"limit": 2, "count": True, "sortby": [{"field": "n", "direction": "desc"}]}),
+    *(
+        ("GET", f"/collections/red/by-time{part}", None)
+        for part in ("", "/2024", "/2024-01", "/2024-01-01", "/2024-01-07")
+    ),
     *(("GET", f"/search?filter={name}=1", None) for name in ("of_a", "of_b", "in_red", "nosuch")),
 ]
 

@@ -1,0 +1,126 @@
+"""A collection's items by time, for those who follow links: years, months, days, and finer where a day is full.
+
+Periods are found by steps through the index, from the end of one to the first item after it, however many lie within.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from stacflask.catalog.search import visible
+from stacflask.catalog.tables import items
+from stacflask.values import Contents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.values import Restriction
+
+MOST = 1000
+"""Items that one period lists; if it holds more, and can be divided, it lists its parts."""
+
+YEAR, MONTH, DAY, HOUR, MINUTE, SECOND = range(6)
+_WRITTEN = (4, 7, 10, 13, 16, 19)
+"""How much of a moment names the period of each length that it is in."""
+_FIRST = "0001-01-01T00:00:00"
+_NAME = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d)?)?)?)?)?", re.ASCII).fullmatch
+_LENGTHS = {
+    DAY: timedelta(days=1),
+    HOUR: timedelta(hours=1),
+    MINUTE: timedelta(minutes=1),
+    SECOND: timedelta(seconds=1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A year, or a part of one. ``name`` is as much of ISO 8601 as says it: ``2024``, ``2024-06-15T12``."""
+
+    name: str
+
+    @property
+    def level(self) -> int:
+        """How fine it is."""
+        return _WRITTEN.index(len(self.name))
+
+    @property
+    def start(self) -> datetime:
+        """Give its first moment. Raises ValueError: it is no period."""
+        return datetime.fromisoformat(self.name + _FIRST[len(self.name) :]).replace(tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime | None:
+        """Give the moment after it; None: after the last year there is."""
+        try:
+            if self.level == YEAR:
+                return self.start.replace(year=self.start.year + 1)
+            if self.level == MONTH:
+                return (self.start + timedelta(days=32)).replace(day=1)
+            return self.start + _LENGTHS[self.level]
+        except (OverflowError, ValueError):
+            return None
+
+    @property
+    def above(self) -> Period | None:
+        """Give the longer one that it is a part of; None: there is none longer than a year."""
+        return None if self.level == YEAR else Period(self.name[: _WRITTEN[self.level - 1]])
+
+
+def period(name: str) -> Period | None:
+    """Read the name of a period; None: it is none."""
+    found = Period(name) if _NAME(name) else None
+    try:
+        return found if found is not None and found.start else None
+    except ValueError:
+        return None
+
+
+def contents(
+    connection: Connection, collection: str, within: Period | None, after: str | None, restriction: Restriction
+) -> Contents:
+    """Give what a period holds of a collection's items that may be seen: its parts, or items; None: of all time.
+
+    A second is not divided: where it holds too many items, it lists some, ``after`` one of them.
+    """
+    seen = [items.c.collection == collection, *visible(restriction)]
+    if within is None or within.level < DAY:
+        return Contents(periods=tuple(_parts(connection, seen, within)))
+    listed = sa.select(items.c.id).where(*seen, *_in(within), *_beyond(seen, after))
+    found = tuple(connection.execute(listed.order_by(items.c.datetime, items.c.id).limit(MOST + 1)).scalars())
+    if len(found) <= MOST:
+        return Contents(items=found)
+    if within.level == SECOND:
+        return Contents(items=found[:MOST], more=found[MOST - 1])
+    return Contents(periods=tuple(_parts(connection, seen, within)))
+
+
+def _beyond(seen: list[sa.ColumnElement[bool]], after: str | None) -> Iterator[sa.ColumnElement[bool]]:
+    # An item that may not be seen marks no place: its time would be told by what comes after it.
+    if after is not None:
+        there = sa.select(items.c.datetime, items.c.id).where(*seen, items.c.id == after).subquery()
+        yield sa.tuple_(items.c.datetime, items.c.id) > sa.select(there).scalar_subquery()
+
+
+def _in(period: Period) -> Iterator[sa.ColumnElement[bool]]:
+    yield items.c.datetime >= period.start
+    if period.end is not None:
+        yield items.c.datetime < period.end
+
+
+def _parts(connection: Connection, seen: list[sa.ColumnElement[bool]], within: Period | None) -> Iterator[str]:
+    """Name the periods within another that hold anything, in order."""
+    level = YEAR if within is None else within.level + 1
+    bounds = [] if within is None else list(_in(within))
+    first = sa.select(sa.func.min(items.c.datetime)).where(*seen, *bounds)
+    moment = connection.execute(first).scalar()
+    while moment is not None:
+        part = Period(moment.astimezone(UTC).isoformat()[: _WRITTEN[level]])
+        yield part.name
+        moment = None if part.end is None else connection.execute(first.where(items.c.datetime >= part.end)).scalar()
