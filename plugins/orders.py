@@ -65,7 +65,8 @@ class Table:
         """Give the assets that are waited for, with those who wait, the oldest order first."""
         return self._storage.rows(
             "SELECT collection, item, asset, path, min(ordered) AS ordered, "
-            "array_agg(principal ORDER BY ordered) AS who FROM plugin_orders WHERE ready IS NULL GROUP BY 1, 2, 3, 4 ORDER BY min(ordered)"
+            "array_agg(principal ORDER BY ordered) AS who FROM plugin_orders WHERE ready IS NULL "
+            "GROUP BY 1, 2, 3, 4 ORDER BY min(ordered)"
         )
 
     def drop(self, row: Mapping[str, Any]) -> None:
