@@ -300,19 +300,25 @@ _FORMS = click.option(
 )
 
 
+_TEXT = click.option("--text", is_flag=True, help="What free text (q) is looked for in, by trigrams.")
+
+
 @index.command("add")
 @click.argument("names", nargs=-1, metavar="[PROPERTY]...")
 @_FORMS
+@_TEXT
 @pass_session
-def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...]) -> None:
+def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], *, text: bool) -> None:
     """Index properties.
 
     PROPERTY is a name such as eo:cloud_cover; without any, those that STACFLASK_INDEXES names are indexed. What there
     is already is left. An index that an interrupted run left unfinished is made anew.
     """
-    from stacflask.catalog import indexing
+    from stacflask.catalog import indexing, text_index
 
-    for name in indexing.checked(names or session.settings.indexes):
+    if text:
+        click.echo(f"free text: {'indexed' if text_index.add(session.database) else 'indexed already'}")
+    for name in indexing.checked(names or (() if text else session.settings.indexes)):
         made = None
         for made in indexing.add(session.database, name, forms):
             click.echo(f"{made.name}: indexed {made.rows:,} items by {made.form}, {_megabytes(made.size)}")
@@ -324,21 +330,30 @@ def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...]) 
 @pass_session
 def index_list(session: Session) -> None:
     """List the indexes on properties: type, items, size, and how often each was used."""
-    from stacflask.catalog import indexing
+    from stacflask.catalog import indexing, text_index
 
     for found in session.database.read(indexing.listed):
         state = f"{found.rows:,} items, {_megabytes(found.size)}, used {found.scans:,} times"
         click.echo(f"{found.name} by {found.form}: {state if found.valid else 'unfinished: add it again'}")
+    size = session.database.read(text_index.size)
+    if size is not None:
+        click.echo(f"free text: {_megabytes(size)}")
 
 
 @index.command("drop")
-@click.argument("names", nargs=-1, required=True, metavar="PROPERTY...")
+@click.argument("names", nargs=-1, metavar="PROPERTY...")
 @_FORMS
+@_TEXT
 @pass_session
-def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...]) -> None:
+def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...], *, text: bool) -> None:
     """Drop indexes on properties."""
-    from stacflask.catalog import indexing
+    from stacflask.catalog import indexing, text_index
 
+    if text:
+        text_index.drop(session.database)
+        click.echo("free text: dropped the index")
+    elif not names:
+        raise click.UsageError("name a property, or say --text")
     for name in indexing.checked(names):
         gone = indexing.drop(session.database, name, forms)
         for dropped in gone:

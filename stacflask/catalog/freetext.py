@@ -5,7 +5,7 @@ Everything is LIKE with one text between two ``%``: nothing that is asked can ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import Grouping
@@ -30,10 +30,10 @@ def in_items(text: FreeText) -> sa.ColumnElement[bool]:
     return _condition(text, lambda term: item_words().like(strings.casei(Text(literal=_pattern(term))).sql))
 
 
-def item_words() -> Sql:
+def item_words(table: Any = items) -> Sql:
     """Give an item's texts as one, in one case. An index on trigrams of just this expression serves the search."""
-    texts = [sa.func.coalesce(items.c.properties[constant(name)].astext, constant("")) for name in ITEM_MEMBERS]
-    whole: Sql = items.c.id
+    texts = [sa.func.coalesce(table.c.properties[constant(name)].astext, constant("")) for name in ITEM_MEMBERS]
+    whole: Sql = table.c.id
     for text in texts:
         whole = whole.op("||", return_type=sa.Text())(constant("\n")).op("||", return_type=sa.Text())(text)
     return strings.casei(Text(Grouping(whole))).sql

@@ -113,7 +113,7 @@ def add(database: Database, name: str, forms: Sequence[str] = ()) -> Iterator[Pr
 
     What is there already is left, unless an interrupted run left it unfinished. Raises BadQuery: no item has it.
     """
-    with _alone(database) as connection:
+    with alone(database) as connection:
         wanted = forms or _held(connection, name)
         there = {(index.name, index.form): index.valid for index in listed(connection)}
         for form in wanted:
@@ -123,7 +123,7 @@ def add(database: Database, name: str, forms: Sequence[str] = ()) -> Iterator[Pr
 
 def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[PropertyIndex]:
     """Drop a property's indexes, of these types or all; give those that were there."""
-    with _alone(database) as connection:
+    with alone(database) as connection:
         gone = [index for index in listed(connection) if index.name == name and (not forms or index.form in forms)]
         for index in gone:
             _drop(connection, index)
@@ -131,7 +131,7 @@ def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[Prope
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[Connection]:
+def alone(database: Database) -> Iterator[Connection]:
     """Lend a connection without a transaction, as building an index beside all else asks for."""
     with translated(), database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
