@@ -1,7 +1,8 @@
 """Downloads and bytes per principal in a rolling window of time, with limits by group.
 
-``authorize`` only looks; ``charge`` books, just before bytes or address leave. It holds a lock on the principal while
-it looks once more, so that many processes on one database together grant exactly what the limit says.
+``authorize`` only looks; ``charge`` books, just before bytes or address leave. A function in the database
+(``plugin_quota_book``) holds a lock on the principal while it looks once more, so that many processes together grant
+exactly what the limit says.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from stacflask import Answer, Decision, Endpoint, Principal, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacflask import Asset, Call, Portion, Services, Statements, Storage
+    from stacflask import Asset, Call, Portion, Services, Storage
 
 CACHE = "STACFLASK_QUOTA_CACHE"
 REMEMBERED = 1024  # sets of groups
 
-DOWNLOADS, BYTES = "downloads", "bytes"
+DOWNLOADS, BYTES = COUNTED = ("downloads", "bytes")
 GRAINS = 288
 """Into how many stretches a window is divided, a day into those of five minutes. Usage is summed up by stretch."""
 LARGEST = 10**15 - 1
@@ -215,26 +216,14 @@ ORDER BY since
 """
 
 BOOK = """
-WITH opened AS (
-    INSERT INTO plugin_quota_openings (principal, collection, item, asset, opened)
-    SELECT :principal, :collection, :item, :asset, statement_timestamp() WHERE :opening
-    ON CONFLICT (principal, collection, item, asset) DO UPDATE SET opened = excluded.opened
+SELECT * FROM plugin_quota_book(
+    :principal, :collection, :item, :asset, :opening, :size, :grain, :downloads, :bytes, :most_downloads, :most_bytes
 )
-INSERT INTO plugin_quota_usage AS usage (principal, since, downloads, bytes)
-VALUES (
-    :principal,
-    to_timestamp(floor(extract(epoch FROM statement_timestamp()) / :grain) * :grain),
-    :downloads,
-    :bytes
-)
-ON CONFLICT (principal, since)
-DO UPDATE SET downloads = usage.downloads + excluded.downloads, bytes = usage.bytes + excluded.bytes
-RETURNING xmax = 0 AS fresh
 """
 
 FORGET = (
-    "DELETE FROM plugin_quota_usage WHERE {} since < now() - make_interval(secs => :seconds) RETURNING 1",
-    "DELETE FROM plugin_quota_openings WHERE {} opened < now() - make_interval(secs => :seconds) RETURNING 1",
+    "DELETE FROM plugin_quota_usage WHERE since < now() - make_interval(secs => :seconds) RETURNING 1",
+    "DELETE FROM plugin_quota_openings WHERE opened < now() - make_interval(secs => :seconds) RETURNING 1",
 )
 
 
@@ -271,22 +260,23 @@ class Table:
 
     def book(self, principal: str, limits: Limits, asset: Asset, portion: Portion) -> Shortage | None:
         """Book a portion if it fits; if not, say what is short."""
-        with self._storage.transaction() as statements:
-            # A lock of its own statement: what the next one sees must be newer than the lock.
-            key = f"stacflask.quota/{principal}"
-            statements.rows("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))", key=key)
-            usage = _usage(statements, principal, limits, asset)
-            further = usage.opened and not portion.opening
-            cost = {DOWNLOADS: 0 if further else 1, BYTES: portion.length or 0}
-            short = shortage(limits, usage, cost)
-            if short:
-                return short
-            opening = not further and DOWNLOADS in limits
-            known = {"principal": principal, "opening": opening, "grain": grain(limits)}
-            if statements.rows(BOOK, **known, **cost, **_place(asset))[0]["fresh"]:
-                # Once in a stretch: the other bookings pay nothing for it.
-                _forget(statements, max(horizons(limits).values()), "principal = :principal AND", principal=principal)
-        return None
+        most = {f"most_{dimension}": limits[dimension].amount if dimension in limits else None for dimension in COUNTED}
+        asked = {
+            "principal": principal,
+            "opening": portion.opening,
+            "size": portion.length or 0,
+            "grain": grain(limits),
+        }
+        (row,) = self._storage.write(BOOK, **asked, **horizons(limits), **most, **_place(asset))
+        if row["booked"]:
+            return None
+        usage = Usage(
+            {dimension: row[f"used_{dimension}"] for dimension in COUNTED},
+            {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED},
+            row["was_opened"],
+        )
+        further = usage.opened and not portion.opening
+        return shortage(limits, usage, {DOWNLOADS: 0 if further else 1, BYTES: portion.length or 0})
 
     def set(self, group: str, downloads: int | None, size: int | None, window: int) -> None:
         """Limit a group, or change its limits. ``window`` is in seconds."""
@@ -320,12 +310,13 @@ class Table:
         """Delete the usage that no limit looks back to, and give the number of rows."""
         longest = max((row["window_seconds"] for row in self.all()), default=0)
         with self._storage.transaction() as statements:
-            return _forget(statements, longest + longest // GRAINS + 1)
+            older = longest + longest // GRAINS + 1
+            return sum(len(statements.rows(sql, seconds=older)) for sql in FORGET)
 
 
-def _usage(statements: Statements | Storage, principal: str, limits: Limits, asset: Asset | None) -> Usage:
+def _usage(storage: Storage, principal: str, limits: Limits, asset: Asset | None) -> Usage:
     counted = horizons(limits)
-    row = statements.rows(USAGE, principal=principal, longest=max(counted.values()), **counted, **_place(asset))[0]
+    row = storage.rows(USAGE, principal=principal, longest=max(counted.values()), **counted, **_place(asset))[0]
     oldest = {dimension: row[f"{dimension}_oldest"] for dimension in (DOWNLOADS, BYTES)}
     return Usage({dimension: row[dimension] for dimension in (DOWNLOADS, BYTES)}, oldest, row["opened"])
 
@@ -334,11 +325,6 @@ def _place(asset: Asset | None) -> dict[str, str | None]:
     if asset is None:
         return {"collection": None, "item": None, "asset": None}
     return {"collection": asset.collection, "item": asset.item or "", "asset": asset.key}
-
-
-def _forget(statements: Statements, seconds: int, whose: str = "", **values: str) -> int:
-    """Delete what is older, of all or where ``whose`` holds, and give the number of rows."""
-    return sum(len(statements.rows(sql.format(whose), seconds=seconds, **values)) for sql in FORGET)
 
 
 # --- Hooks -----------------------------------------------------------------------------------------------------------

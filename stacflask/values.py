@@ -464,6 +464,9 @@ class Storage(Protocol):
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
         """Read with one statement; cheaper than a transaction, and tried again if the connection was lost."""
 
+    def write(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Write with one statement, committed at once; cheaper than a transaction, and never tried again."""
+
     def transaction(self) -> AbstractContextManager[Statements]:
         """Open a transaction: committed when the block ends, undone when it raises."""
 

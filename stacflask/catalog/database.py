@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import psycopg.errors as pg
 import sqlalchemy as sa
+from psycopg.pq import ExecStatus
+from psycopg.rows import dict_row, tuple_row
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.engine import Connection, Engine
-    from sqlalchemy.sql import Select
+    from sqlalchemy.sql import ClauseElement
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -98,15 +100,37 @@ def _still_alive(connection: Any, record: Any, _: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A statement compiled once, with the values it has in itself. ``order``: its parameters as they stand in it."""
+    """A statement compiled once, with the values it has in itself. ``order``: its parameters as they stand in it.
+
+    The driver runs it, prepared in the server: SQLAlchemy's way costs three times as much, see docs/decisions/0003.
+    """
 
     sql: str
     order: tuple[str, ...]
     values: Mapping[str, Any]
 
+    def run(self, driver: Any, values: Mapping[str, Any], shape: Any) -> Any:
+        """Run it on a connection of the driver's, with these further values; give the cursor."""
+        given = {**self.values, **values}
+        cursor = driver.cursor(row_factory=shape)
+        return cursor.execute(self.sql, [given[name] for name in self.order], prepare=True, binary=True)
+
+    def rows(self, driver: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Run it and give its rows, if it has any."""
+        cursor = self.run(driver, values, dict_row)
+        return list(cursor.fetchall()) if cursor.pgresult.status == ExecStatus.TUPLES_OK else []
+
 
 # By position, which the driver likes better than by name.
 _DIALECT = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+
+
+def lookup(statement: ClauseElement) -> Lookup:
+    """Compile a statement that is asked again and again."""
+    compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    order = tuple(compiled.positiontup or ())
+    own = {name: _bound(compiled, name) for name in order if not compiled.binds[name].required}
+    return Lookup(compiled.string, order, own)
 
 
 def _bound(compiled: Any, name: str) -> Any:
@@ -126,34 +150,35 @@ class Database:
         # Through a pooler, what holds for a statement is set in its transaction.
         self._reader = self._writer if engine.get_execution_options().get("pooled") else engine
 
-    @staticmethod
-    def lookup(statement: Select[Any]) -> Lookup:
-        """Compile a statement that is asked again and again, for ``value``."""
-        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
-        order = tuple(compiled.positiontup or ())
-        return Lookup(compiled.string, order, {name: _bound(compiled, name) for name in order})
+    def value(self, lookup: Lookup, **values: Any) -> Any:
+        """Give the one value that a lookup finds, or None."""
+        row = self._asked(lambda driver: lookup.run(driver, values, tuple_row).fetchone())
+        return None if row is None else row[0]
 
-    def value(self, lookup: Lookup, values: Mapping[str, str]) -> Any:
-        """Give the one value that a lookup finds, or None.
+    def rows(self, lookup: Lookup, values: Mapping[str, Any], *, again: bool = True) -> list[Mapping[str, Any]]:
+        """Give the rows that a lookup finds. What is not to be done twice is not tried ``again``."""
+        return self._asked(lambda driver: lookup.rows(driver, values), again=again)
 
-        The driver runs it, prepared in the server: SQLAlchemy's way costs three times as much, see docs/decisions.
-        """
-        given = {**lookup.values, **values}
-        parameters = tuple([given[name] for name in lookup.order])
+    def _asked(self, ask: Callable[[Any], T], *, again: bool = True) -> T:
+        """Ask the driver itself; if its connection turns out to be dead, once more on a fresh one."""
         with translated(), self._observed():
-            connection = self.engine.raw_connection()
-            driver: Any = connection.driver_connection
-            try:
-                row = driver.execute(lookup.sql, parameters, prepare=True, binary=True).fetchone()
-            except pg.OperationalError as error:
-                if not driver.closed:
-                    raise
-                connection.invalidate(error)
-            else:
-                return None if row is None else row[0]
-            finally:
-                connection.close()
-        return self.read(lambda connection: connection.exec_driver_sql(lookup.sql, parameters).scalar())
+            while True:
+                connection = self.engine.raw_connection()
+                driver = connection.driver_connection
+                try:
+                    return ask(driver)
+                except pg.OperationalError as error:
+                    if driver is None or not driver.closed:
+                        raise
+                    connection.invalidate(error)
+                    if not again:
+                        raise
+                    log.warning("the database connection was lost; trying once more")
+                    # After a restart of the database all of them are dead.
+                    self.engine.dispose()
+                    again = False
+                finally:
+                    connection.close()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Do reading work; if its connection turns out to be dead, once more on a fresh one.

@@ -13,6 +13,7 @@ from stacflask.catalog import aggregating, browsing, counting, names, paging
 from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
+from stacflask.catalog.database import lookup
 from stacflask.catalog.documents import Directories, asset_of, assets_of
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
@@ -69,14 +70,14 @@ class Catalog:
         self.database = database
         self.directories = directories
         self.codec = Codec(self._dictionary)
-        self._items = lru_cache(maxsize=REMEMBERED)(self._item_lookup)
-        self._collections = lru_cache(maxsize=REMEMBERED)(self._collection_lookup)
+        self._items = lru_cache(maxsize=REMEMBERED)(_item_lookup)
+        self._collections = lru_cache(maxsize=REMEMBERED)(_collection_lookup)
         self._lasting = Lasting(database)
         self._indexes = Known(database)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Give one collection. Raises NotFound, for a hidden one too."""
-        frame = self.database.value(self._collections(_told(restriction)), {"collection": collection})
+        frame = self.database.value(self._collections(_told(restriction)), collection=collection)
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
         return self._record(collection, collection, frame)
@@ -153,7 +154,7 @@ class Catalog:
 
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
         """Give one item. Raises NotFound, whether item or collection are absent or hidden."""
-        frame = self.database.value(self._items(_told(restriction)), {"collection": collection, "item": item})
+        frame = self.database.value(self._items(_told(restriction)), collection=collection, item=item)
         if frame is None:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
         return self._record(collection, item, frame)
@@ -197,12 +198,6 @@ class Catalog:
         """Give all assets of an item, or of a collection, that are downloaded through the server."""
         return assets_of(record.body, record.collection, record.id if of_item else None)
 
-    def _item_lookup(self, told: bytes) -> Lookup:
-        return self.database.lookup(_ITEM.where(*visible(_restriction(told))))
-
-    def _collection_lookup(self, told: bytes) -> Lookup:
-        return self.database.lookup(_COLLECTION.where(*seen_collections(_restriction(told))))
-
     def _record(self, collection: str, identifier: str, frame: bytes) -> Record:
         return Record(collection, identifier, self.codec.decompress(frame), etag_of(frame))
 
@@ -210,6 +205,14 @@ class Catalog:
         statement = sa.select(dictionaries.c.data).where(dictionaries.c.id == identifier)
         data: bytes = self.database.read(lambda connection: connection.execute(statement).scalar_one())
         return data
+
+
+def _item_lookup(told: bytes) -> Lookup:
+    return lookup(_ITEM.where(*visible(_restriction(told))))
+
+
+def _collection_lookup(told: bytes) -> Lookup:
+    return lookup(_COLLECTION.where(*seen_collections(_restriction(told))))
 
 
 def _told(restriction: Restriction) -> bytes:

@@ -20,7 +20,7 @@ from stacflask.catalog.database import Database
 from stacflask.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy.engine import Connection, Engine
 
@@ -121,9 +121,9 @@ class Replicated(Database):
         """Do reading work on either."""
         return self._either(lambda database: database.read(work))
 
-    def value(self, lookup: Lookup, values: Mapping[str, str]) -> Any:
+    def value(self, lookup: Lookup, **values: Any) -> Any:
         """Give the one value that a lookup finds on either, or None."""
-        return self._either(lambda database: database.value(lookup, values))
+        return self._either(lambda database: database.value(lookup, **values))
 
     def _either(self, ask: Callable[[Database], T]) -> T:
         """Ask the replica where that is right, and the primary if it fails; and the other way round."""

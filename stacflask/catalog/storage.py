@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+
+from stacflask.catalog.database import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy.engine import Connection
 
-    from stacflask.catalog.database import Database
+    from stacflask.catalog.database import Database, Lookup
 
 
 class _Statements:
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._driver = connection.connection.driver_connection
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
         """Run one SQL statement with ``:name`` parameters; give its rows, if it has any."""
-        result = self._connection.execute(sa.text(sql), values)
-        return [dict(row) for row in result.mappings()] if result.returns_rows else []
+        return _lookup(sql).rows(self._driver, values)
+
+
+@lru_cache(maxsize=512)
+def _lookup(sql: str) -> Lookup:
+    return lookup(sa.text(sql))
 
 
 class PluginStorage:
@@ -33,7 +40,11 @@ class PluginStorage:
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
         """Read with one statement of its own: no transaction is opened for it."""
-        return self._database.read(lambda connection: _Statements(connection).rows(sql, **values))
+        return self._database.rows(_lookup(sql), values)
+
+    def write(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Write with one statement, which is its own transaction."""
+        return self._database.rows(_lookup(sql), values, again=False)
 
     @contextmanager
     def transaction(self) -> Iterator[_Statements]:

@@ -191,6 +191,10 @@ class Counting:
         self.reads += 1
         return self.inner.rows(sql, **values)
 
+    def write(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Do as the storage does."""
+        return self.inner.write(sql, **values)
+
     def transaction(self) -> AbstractContextManager[Statements]:
         """Do as the storage does."""
         return self.inner.transaction()
