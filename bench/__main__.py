@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from bench import catalogue, hooks, house, machine, report
 from bench.client import BenchError
-from bench.measures import Site, check, get, measures, take
+from bench.measures import Site, check, costs, get, measures, mixed, take
 from dev.stack import StackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-HOOKS = "hooks"
+HOOKS, MIX, PLUGINS = "hooks", "mix", "plugins"
 NAMES = (
     *("row", "constant", "item", "item-gzip", "search", "redirect", "redirect-first", "redirect-trusting"),
-    *("redirect-governed", "store", "stream", HOOKS),
+    *("redirect-governed", "store", "stream", HOOKS, MIX, PLUGINS),
 )
 
 
@@ -61,38 +61,49 @@ def measure(options: argparse.Namespace) -> None:
     """Do all there is to do, and print. Raises BenchError, StackError."""
     wanted = options.only or NAMES
     _say("starting PostgreSQL and the object store ...")
-    with site(options) as place:
+    with site(options, plugins=PLUGINS in wanted) as place:
         check(place)
         chosen = [measure for measure in measures(place) if measure.name in wanted]
+        kinds = mixed(place) if MIX in wanted else []
+        pairs = costs(place) if PLUGINS in wanted else {}
         began, busy, own = time.perf_counter(), machine.busy(), machine.own_cpu()
-        samples = take(chosen, options.rounds)
+        samples = take([*chosen, *kinds, *(measure for pair in pairs.values() for measure in pair)], options.rounds)
         others = (machine.busy() - busy - machine.own_cpu() + own) / (time.perf_counter() - began)
         facts = machine.facts(place.stack.database_url)
         print("\n".join(f"- {name}: {value}" for name, value in facts.items()))
-        print(f"- {options.items} items, {options.rounds} rounds of {options.seconds:g} s\n")
+        print(f"- {options.items} items, {options.rounds} rounds of {options.seconds:g} s")
+        if chosen:
+            print("", report.requests(chosen, samples), "", report.targets(samples, options.big), sep="\n")
+        if kinds:
+            print("", report.requests(kinds, samples, "search mix"), sep="\n")
+        if pairs:
+            print("", report.plugins(pairs, samples), sep="\n")
         if samples:
-            print(report.requests(chosen, samples), report.targets(samples, options.big), sep="\n\n")
-            print(f"\n{report.noise(samples, others)}")
+            print("", report.noise(samples, others), sep="\n")
         if HOOKS in wanted:
             environs = {name: house.environ_for(place.stack, plugins) for name, plugins in hooks.SETTINGS.items()}
-            print(f"\n{report.hooks({name: hooks.costs(environ) for name, environ in environs.items()})}")
+            print("", report.hooks({name: hooks.costs(environ) for name, environ in environs.items()}), sep="\n")
 
 
 @contextmanager
-def site(options: argparse.Namespace) -> Iterator[Site]:
-    """Start and fill all that is measured, and remove it afterwards."""
+def site(options: argparse.Namespace, *, plugins: bool) -> Iterator[Site]:
+    """Start and fill all that is measured, and remove it afterwards; ``plugins``: a server for each setup of them."""
     with ExitStack() as ends:
         stack, folder = ends.enter_context(house.stack())
         _say(f"loading {options.items} items and {options.big / 1e6:.0f} MB of objects ...")
         house.furnish(stack, folder, options.items, options.big)
-        _say("starting gunicorn, three times ...")
+        _say("starting gunicorn ...")
         opened = ends.enter_context(house.served("open", house.environ_for(stack, house.OPEN), folder))
         governed = ends.enter_context(house.served("governed", house.environ_for(stack, house.GOVERNED), folder))
         house.accept_licence(governed.port)
         size = len(get(opened.port, catalogue.Scene(0).path))
         plain = {**house.environ_for(stack, house.OPEN), "BENCH_BYTES": str(size)}
         constant = ends.enter_context(house.served("constant", plain, folder, "bench.constant:application"))
-        yield Site(stack, constant, opened, governed, options.items, options.big, options.seconds)
+        setups = {
+            name: ends.enter_context(house.served(name, house.environ_for(stack, names), folder))
+            for name, names in (house.SETUPS if plugins else {}).items()
+        }
+        yield Site(stack, constant, opened, governed, options.items, options.big, options.seconds, setups)
 
 
 def _say(text: str) -> None:

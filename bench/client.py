@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 LENGTH = b"\r\ncontent-length:"
 HEAD = 8192  # bytes that an answer's head has at most
+LARGEST = 1 << 22  # bytes that an answer has at most
 KEPT = 100
 """Questions on one connection. Processes share connections unevenly; new ones now and then even that out."""
 
@@ -37,7 +38,7 @@ class BenchError(Exception):
 class Plan:
     """What to ask: paths in turn, over so many connections, for so many seconds, each answered with this status.
 
-    ``keys`` are sent in turn, too.
+    ``keys`` are sent in turn, too. Where ``bodies`` has a text for a path, it is posted there.
     """
 
     port: int
@@ -47,6 +48,7 @@ class Plan:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     keys: Sequence[str] = ()
+    bodies: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Connection:
     def __init__(self, plan: Plan, poll: select.epoll, crowd: dict[int, Connection]) -> None:
         self._plan, self._poll, self._crowd = plan, poll, crowd
         self._expected = f"HTTP/1.1 {plan.status} ".encode()
-        self._buffer = memoryview(bytearray(1 << 18))
+        self._buffer = memoryview(bytearray(LARGEST))
         self._asked = self._size = self._whole = 0
         self._socket: socket.socket
         self.began = 0.0
@@ -178,8 +180,15 @@ def _requests(plan: Plan) -> list[bytes]:
     headers = {"Host": f"127.0.0.1:{plan.port}", "Accept": "*/*", **plan.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     keys = [f"Authorization: Bearer {key}\r\n" for key in plan.keys] or [""]
-    turns = zip(plan.paths, cycle(keys), strict=False)
-    return [f"GET {path} HTTP/1.1\r\n{lines}{key}\r\n".encode() for path, key in turns]
+    turns = zip(plan.paths, cycle(keys), plan.bodies or cycle([""]), strict=False)
+    return [_request(path, f"{lines}{key}", body) for path, key, body in turns]
+
+
+def _request(path: str, lines: str, body: str) -> bytes:
+    if not body:
+        return f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode()
+    lines += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n{body}".encode()
 
 
 def _cpu() -> float:

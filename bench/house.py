@@ -38,6 +38,18 @@ LICENCE = "merlin-terms"
 OPEN = ("open_access", "s3")
 GOVERNED = ("api_keys", "collection_groups", "licence", "quota", "s3")
 """All that is shipped for policy, as `make run` has it."""
+SETUPS = {
+    "none": OPEN,
+    "api_keys": ("api_keys", *OPEN),
+    "api_keys, collection_groups": ("api_keys", "collection_groups", "s3"),
+    "api_keys, licence": ("api_keys", "licence", *OPEN),
+    "api_keys, quota": ("api_keys", "quota", *OPEN),
+    "audit": ("audit", *OPEN),
+    "metrics": ("metrics", *OPEN),
+    "all policy": GOVERNED,
+    "all": ("api_keys", "links", "collection_groups", "licence", "quota", "audit", "metrics", "s3"),
+}
+"""What is set beside each other to see what each plugin costs."""
 
 
 @contextmanager
@@ -164,6 +176,7 @@ def environ_for(servers: Stack, plugins: tuple[str, ...]) -> dict[str, str]:
         DATABASE_URL=servers.database_url,
         STACFLASK_PLUGINS=",".join(f"plugins.{name}" for name in plugins),
         STACFLASK_S3_STORES=json.dumps(_stores(servers)),
+        STACFLASK_METRICS_NETWORKS="127.0.0.0/8",
     )
 
 

@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from bench import catalogue, machine, rows
+from bench import catalogue, machine, mix, rows
 from bench.client import BenchError, Plan, load
-from bench.house import KEYS, bearer, store_client
+from bench.house import KEYS, SETUPS, bearer, store_client
 from bench.streams import Source, fetch
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Site:
     items: int
     big: int
     seconds: float
+    setups: Mapping[str, Served]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,33 @@ def measures(site: Site) -> list[Measure]:
         Measure("store", "limit: the big object from the store", lambda n: _direct(site, n), unit="MB/s"),
         Measure("stream", "the big object, streamed", lambda n: _streamed(site, n), unit="MB/s"),
     ]
+
+
+def mixed(site: Site) -> list[Measure]:
+    """Give the measures of the search mix."""
+    asked = mix.questions(site.items)
+    asked |= {kind: mix.deep(kind, lambda path: get(site.open.port, path)) for kind in mix.DEEP}
+    return [_kind(site, kind, *mix.shown(questions)) for kind, questions in asked.items()]
+
+
+def _kind(site: Site, kind: str, paths: Sequence[str], bodies: Sequence[str]) -> Measure:
+    plan = Plan(site.open.port, paths, 0, site.seconds, bodies=bodies)
+    return Measure(f"mix: {kind}", kind, lambda connections: _asked(replace(plan, connections=connections)))
+
+
+def costs(site: Site) -> dict[str, tuple[Measure, Measure]]:
+    """Give a redirect and a search as measures, by the plugins at work."""
+    stored = [f"{catalogue.Scene(number).path}/download/visual" for number in range(catalogue.STORED)]
+    return {
+        name: (_cost(site, name, "redirect", stored, 307), _cost(site, name, "search", _searches(), 200))
+        for name in site.setups
+    }
+
+
+def _cost(site: Site, name: str, act: str, paths: Sequence[str], status: int) -> Measure:
+    keys = KEYS if "api_keys" in SETUPS[name] else ()
+    plan = Plan(site.setups[name].port, paths, MANY, site.seconds, status, keys=keys)
+    return Measure(f"{act}: {name}", name, lambda _: _asked(plan), connections=(MANY,))
 
 
 def _searches() -> list[str]:

@@ -30,16 +30,17 @@ class Target:
 TARGETS = (
     Target("item", "constant", MANY, 0.40, "an item by id, of Flask's constant answer"),
     Target("redirect", "item", MANY, 0.60, "a redirect, of an item by id"),
+    Target("redirect-governed", "redirect", MANY, 0.60, "a redirect by all policy plugins, of one by open_access"),
     Target("stream", "store", 1, 0.60, "the big object streamed, of the store itself"),
 )
 FLAT = 0.05
 """Memory is flat if it grows by no more than this share of the object that is streamed."""
 
 
-def requests(chosen: Sequence[Measure], samples: Samples) -> str:
+def requests(chosen: Sequence[Measure], samples: Samples, title: str = "") -> str:
     """Tell what was measured, with how far the rounds lay apart."""
     lines = [
-        f"| | 1 connection | p50 ms | {MANY} connections | p50 ms | p99 ms | CPU µs an answer |",
+        f"| {title} | 1 connection | p50 ms | {MANY} connections | p50 ms | p99 ms | CPU µs an answer |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     return "\n".join([*lines, *(_row(measure, samples) for measure in chosen)])
@@ -90,9 +91,8 @@ def _share(target: Target, samples: Samples) -> str | None:
     shares = [our.rate / limit.rate for our, limit in zip(ours, limits, strict=False)]
     if not shares:
         return None
-    reached = statistics.median(shares)
-    shown = f"{reached:.0%} ({min(shares):.0%} to {max(shares):.0%})"
-    return f"| {target.title} | {target.share:.0%} | {shown} | {_verdict(reached >= target.share)} |"
+    met = statistics.median(shares) >= target.share
+    return f"| {target.title} | {target.share:.0%} | {_spread(shares)} | {_verdict(met)} |"
 
 
 def _memory(samples: Samples, big: int) -> list[str]:
@@ -112,6 +112,26 @@ def _verdict(met: bool) -> str:
 
 def _mb(number: float) -> str:
     return f"{number / 1e6:.0f} MB"
+
+
+def plugins(pairs: Mapping[str, tuple[Measure, Measure]], samples: Samples) -> str:
+    """Tell what plugins leave of a redirect and of a search: shares of those with none, as medians of the rounds."""
+    lines = ["| plugins | redirects/s | of none | CPU µs | searches/s | of none | CPU µs |", f"|---|{'--:|' * 6}"]
+    none = pairs["none"]
+    for name, pair in pairs.items():
+        cells = [cell for ours, bare in zip(pair, none, strict=True) for cell in _left(ours, bare, samples)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _left(ours: Measure, bare: Measure, samples: Samples) -> list[str]:
+    runs, limits = (samples[measure.name, MANY] for measure in (ours, bare))
+    shares = [run.rate / limit.rate for run, limit in zip(runs, limits, strict=True)]
+    return [f"{statistics.median(run.rate for run in runs):.0f}", _spread(shares), _middle(runs, _cpu, 0)]
+
+
+def _spread(shares: Sequence[float]) -> str:
+    return f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"
 
 
 def hooks(costs: Mapping[str, Costs]) -> str:
