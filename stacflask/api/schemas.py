@@ -36,9 +36,8 @@ class Parser(FlaskParser):
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         """Read the query; of a parameter given twice, none could be taken without passing over the other."""
-        known = dict(_fields(type(schema)))
         for name, values in req.args.lists():
-            if len(values) > 1 and name in known:
+            if len(values) > 1 and name in dict(_fields(schema)):
                 raise BadQuery(name, "is given more than once")
         return super().load_querystring(req, schema)
 
@@ -218,11 +217,11 @@ class SearchBody(SearchQuery):
 
 def parameters(schema: type[Schema]) -> list[Description]:
     """Describe what a query may hold."""
-    return [query(name, field.text, field.schema) for name, field in _fields(schema)]
+    return [query(name, field.text, field.schema) for name, field in _fields(schema())]
 
 
-def _fields(schema: type[Schema]) -> list[tuple[str, Read]]:
-    return [(field.data_key or name, field) for name, field in schema().fields.items() if isinstance(field, Read)]
+def _fields(schema: Schema) -> list[tuple[str, Read]]:
+    return [(field.data_key or name, field) for name, field in schema.fields.items() if isinstance(field, Read)]
 
 
 def _described(field: Read) -> Description:
@@ -233,7 +232,7 @@ def _described(field: Read) -> Description:
 
 def body(schema: type[Schema]) -> Description:
     """Describe what a body may hold."""
-    return obj([], **{name: _described(field) for name, field in _fields(schema)})
+    return obj([], **{name: _described(field) for name, field in _fields(schema())})
 
 
 BODIES = {"SearchBody": body(SearchBody)}
