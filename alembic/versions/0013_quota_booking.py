@@ -6,8 +6,8 @@ they are one question to the database instead of five, and the lock is held for 
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
