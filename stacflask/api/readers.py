@@ -20,6 +20,11 @@ _WHOLE = re.compile(r"-?[0-9]{1,1000}")
 _FLAT, _TALL = 4, 6
 _LONGITUDE, _LATITUDE = 180, 90
 
+MOST_POSITIONS = 10_000
+"""In a geometry that is searched with: each item in its reach is compared with all of it."""
+MOST_NAMES = 10_000
+"""Ids in one list."""
+
 
 def expected(what: str) -> ValueError:
     """Give the complaint that something else was expected."""
@@ -111,7 +116,7 @@ def interval(value: Any) -> Interval:
 def geometry(value: Any) -> Document:
     """Read a GeoJSON geometry."""
     try:
-        check_geometry(value)
+        check_geometry(value, maximum_positions=MOST_POSITIONS)
     except BadDocument as error:
         raise ValueError(f"{error.pointer}: {error.problem}".removeprefix(": ")) from error
     return dict(value)
@@ -132,9 +137,15 @@ def names(value: Any) -> tuple[str, ...]:
         raise expected("an array of ids")
     if any("\0" in name for name in value):
         raise ValueError("an id holds no NUL")
-    return tuple(value)
+    return _few(tuple(value))
 
 
 def names_text(text: str) -> tuple[str, ...]:
     """Read ids with commas between them."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    return _few(tuple(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _few(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) > MOST_NAMES:
+        raise ValueError(f"expected {MOST_NAMES} ids at most, got {len(names)}")
+    return names

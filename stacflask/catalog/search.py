@@ -37,7 +37,13 @@ def in_collections(query: ItemQuery) -> Condition | None:
 
 def with_ids(query: ItemQuery) -> Condition | None:
     """``ids``: any of these."""
-    return None if query.ids is None else _any_of(items.c.id, query.ids)
+    if query.ids is None:
+        return None
+    named = _any_of(items.c.id, query.ids)
+    if query.collections is not None:
+        return named
+    # The key begins with the collection: looked up in each of them, ids are found without an index of their own.
+    return sa.and_(items.c.collection.in_(sa.select(collections.c.id)), named)
 
 
 def within_bbox(query: ItemQuery) -> Condition | None:
@@ -157,19 +163,13 @@ def found(query: ItemQuery, restriction: Restriction) -> list[Condition]:
     return [*(made for build in FOLD if (made := build(query)) is not None), *visible(restriction)]
 
 
-def select_items(query: ItemQuery, restriction: Restriction, longest: Longest | None = None) -> Select[Any]:
-    """Select the records of one page, and one more if there is one, in the direction of the query's position."""
-    order = item_order(query.sort)
-    return order.page(_select(query, restriction, longest), order.position(query.token), query.limit)
-
-
 def statements(
     query: ItemQuery, restriction: Restriction, longest: Longest | None, indexed: Callable[[str], tuple[str, ...]]
 ) -> Iterator[Select[Any]]:
-    """Give statements which, one after the other, select what ``select_items`` does, each served by an index.
+    """Give statements which, one after the other, select the records of one page, and one more if there is one.
 
-    Once there are enough rows, those left need not be asked. ``indexed(name)`` names the types of a property's values
-    that an index can give in order.
+    Each is served by an index; once there are enough rows, those left need not be asked. ``indexed(name)`` names the
+    types of a property's values that an index can give in order.
     """
     order = item_order(query.sort)
     first = order.keys[0]

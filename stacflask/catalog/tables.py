@@ -6,7 +6,7 @@ No sequence, trigger or foreign key: a distributed PostgreSQL can spread the ite
 from __future__ import annotations
 
 from geoalchemy2 import Geometry
-from sqlalchemy import BigInteger, Column, DateTime, Double, Index, LargeBinary, MetaData, Table, Text, func
+from sqlalchemy import BigInteger, Column, DateTime, Double, Index, LargeBinary, MetaData, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB, TSTZMULTIRANGE
 
 PLUGIN_PREFIX = "plugin_"
@@ -65,7 +65,14 @@ items = Table(
     Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
     Index("items_datetime_idx", "datetime", "collection", "id"),
     Index("items_collection_datetime_idx", "collection", "datetime", "id"),
-    Index("items_geometry_idx", "geometry", postgresql_using="gist"),
+    # Not those without geometry, so that PostgreSQL does not take it for an index on datetime alone.
+    Index(
+        "items_geometry_datetime_idx",
+        "geometry",
+        "datetime",
+        postgresql_using="gist",
+        postgresql_where=text("geometry IS NOT NULL"),
+    ),
 )
 
 dictionaries = Table(

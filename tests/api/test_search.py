@@ -518,3 +518,14 @@ def test_hidden_things_are_not_found(plug: Callable[..., Client], publish: Publi
     client = plug(Hides())
     for words in ({}, {"ids": ["b"]}, {"collections": ["hidden"]}, {"bbox": [-180, -90, 180, 90]}):
         assert "b" not in found(post(client, **words))
+
+
+def test_geometries_and_lists_are_bounded(client: Client) -> None:
+    """A geometry of too many positions, and too many ids, are refused before anything is searched with them."""
+    line = {"type": "LineString", "coordinates": [[n / 1000, n % 7] for n in range(10_001)]}
+    many = [str(n) for n in range(10_001)]
+    for body in ({"intersects": line}, {"ids": many}, {"collections": many}):
+        answer = client.post("/search", json=body)
+        assert answer.status_code == 400
+        assert answer.json["description"].startswith(f"{next(iter(body))}: ")
+    assert client.post("/search", json={"ids": many[:-1]}).status_code == 200
