@@ -40,9 +40,8 @@ SELDOM = 2**31
 all boxes is planned well for none."""
 
 
-PLANNING = {"max_parallel_workers_per_gather": "0", "enable_bitmapscan": "off"}
-"""Requests come many at a time: one that takes several processes for itself keeps the others waiting. And searches are
-for a page: a bitmap is made of everything that meets a condition before there is a first row."""
+PLANNING = {"max_parallel_workers_per_gather": "0"}
+"""Requests come many at a time: one that takes several processes for itself keeps the others waiting."""
 
 
 def create_engine(url: str, *, pool_size: int, statement_timeout: float, pooled: bool = False) -> Engine:
