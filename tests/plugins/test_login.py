@@ -449,6 +449,17 @@ def test_answers_depend_on_the_cookie(browser: Any, web: rm.Mocker) -> None:
     assert browser.get("/api").json["components"]["securitySchemes"]["session"]["in"] == "cookie"
 
 
+def test_the_description_is_valid(browser: Any, web: rm.Mocker) -> None:
+    """What the plugin adds is described as OpenAPI asks, redirects and pages too."""
+    import schemathesis
+
+    description = browser.get("/api").json
+    schemathesis.openapi.from_dict(description).validate()
+    answers = description["paths"]["/login/callback"]["get"]["responses"]
+    assert answers.keys() >= {"303", "400", "403"}
+    assert "text/html" in answers["403"]["content"]
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [

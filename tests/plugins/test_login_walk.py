@@ -12,12 +12,13 @@ from urllib.parse import urljoin
 
 import pytest
 import requests
+from click.testing import CliRunner
 from flask import Flask
 from werkzeug.serving import make_server
 
 from dev import openid
 from dev.ports import free_port
-from plugins import login, oidc
+from plugins import links, login, oidc
 from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
 from stacflask import Location, Stream, hookimpl
@@ -25,6 +26,7 @@ from stacflask.testing import Publish, an_item
 from tests.browser import CHROMIUM, browsing
 from tests.conftest import ROOT
 
+KEY = "sfk_00000001_member-of-the-test"
 DOWNLOAD = "/collections/radar/items/scene/download/data"
 
 
@@ -59,8 +61,12 @@ def site(build: Callable[..., Flask], publish: Publish) -> Iterator[Site]:
     way = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
     said = {"eo": {"issuer": issuer, "audience": "stacflask", "login": way}}
     environ = {"STACFLASK_OIDC_ISSUERS": json.dumps(said)}
-    groups = CollectionGroups(cache=0)
-    app = build(ApiKeys(0), oidc.create_plugin(environ), login.create_plugin(environ), groups, Shelf())
+    keys, groups = ApiKeys(0), CollectionGroups(cache=0)
+    environ |= {"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}", "STACFLASK_LOGIN_CACHE": "0"}
+    ways = [module.create_plugin(environ) for module in (links, oidc, login)]
+    app = build(keys, *ways, groups, Shelf())
+    made = CliRunner().invoke(keys.extend_cli()[0], ["create", "kim", "--group", "members", "--key", KEY])
+    assert made.exit_code == 0
     groups.table.grant("radar", "see", ["members"])
     groups.table.grant("radar", "download", ["members"])
     server = make_server("127.0.0.1", own, app, threaded=True)
@@ -103,6 +109,37 @@ def test_a_person_logs_in_downloads_and_logs_out(site: Site) -> None:
     assert back.url == f"{site.url}/api.html"
     assert session.get(f"{site.url}/whoami", timeout=10).json()["anonymous"]
     assert session.get(site.url + DOWNLOAD, timeout=10).status_code == 404
+
+
+def test_keys_tokens_links_and_sessions_side_by_side(site: Site) -> None:
+    """Each is known by its own plugin; a wrong one is refused by its own, and the next is not tried."""
+
+    def get(address: str = DOWNLOAD, **more: Any) -> requests.Response:
+        return requests.get(urljoin(site.url, address), timeout=10, **more)
+
+    def bearer(token: str) -> dict[str, Any]:
+        return {"headers": {"Authorization": f"Bearer {token}"}}
+
+    session = requests.Session()
+    page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=10), login="jane", password="x")
+    assert submit(session, page).json()["scheme"] == "session"
+    wish: Any = {"json": {"href": site.url + DOWNLOAD}, "headers": {"Origin": site.url}}
+    link = session.post(f"{site.url}/links", timeout=10, **wish).json()["href"]
+    form = {"grant_type": "client_credentials", "resource": "urn:eo:RS256", "scope": "read download"}
+    token = requests.post(f"{site.issuer}/token", data=form, auth=("robot", "robot-secret"), timeout=10).json()
+    assert get("/whoami", **bearer(KEY)).json()["scheme"] == "api_key"
+    assert get("/whoami", **bearer(token["access_token"])).json()["id"] == "eo:robot"
+    assert get(**bearer(KEY)).content == b"abc"
+    assert get(**bearer(token["access_token"])).status_code == 404  # not a member
+    assert get(link).content == b"abc"
+    cookies: Any = {"cookies": session.cookies.get_dict()}
+    assert get(**cookies).content == b"abc"
+    for wrong in (f"{KEY}x", f"{token['access_token']}x", "opaque-and-nobodys"):
+        refused = get(**bearer(wrong), **cookies)
+        assert (refused.status_code, refused.json()["code"]) == (401, "InvalidCredentials")
+        assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+    session.post(f"{site.url}/logout", headers={"Origin": site.url}, timeout=10)
+    assert get(link).status_code in (401, 403)
 
 
 def test_who_is_in_no_group_gets_nothing(site: Site) -> None:
