@@ -122,6 +122,12 @@ def check_terms(claims: Mapping[str, Any], provider: Provider) -> None:
         raise BadCredentials("The token was given to a client that may not be used here.")
 
 
+def check_end(claims: Mapping[str, Any], provider: Provider) -> None:
+    """Refuse a token that was proven a while ago and has expired since. Raises BadCredentials."""
+    if int(claims["exp"]) + provider.said.leeway <= time.time():
+        raise BadCredentials("The token has expired.")
+
+
 def client_of(claims: Mapping[str, Any]) -> object:
     """Say to which client a token was given."""
     return claims.get("azp", claims.get("client_id"))

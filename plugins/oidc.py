@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING
 from plugins._oidc_introspection import Introspector
 from plugins._oidc_keys import Keys
 from plugins._oidc_settings import read_providers
-from plugins._oidc_tokens import SCHEME, check_access, head_of, principal_of, proven, still
+from plugins._oidc_tokens import SCHEME, check_access, check_end, head_of, principal_of, proven, still
 from plugins._oidc_web import DISCOVERY, Web
+from plugins._spans import cache_seconds, remembered
 from stacflask import Challenge, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plugins._oidc_settings import Provider
+    from plugins._oidc_tokens import Head
     from stacflask import Principal, Request
 
+CACHE = "STACFLASK_OIDC_CACHE"
+REMEMBERED = 4096  # tokens
 OPAQUE = re.compile(r"(?!sfk_)[A-Za-z0-9._~+/-]{8,4096}=*")
 """A bearer token (RFC 6750, 2.1) that is no API key of ours: those are nobody else's business."""
 REALM = 'Bearer realm="stacflask"'
@@ -30,7 +34,7 @@ REALM = 'Bearer realm="stacflask"'
 
 def create_plugin(environ: Mapping[str, str]) -> OpenId:
     """Make the plugin. Raises SettingError."""
-    return OpenId(read_providers(environ))
+    return OpenId(read_providers(environ), cache_seconds(environ, CACHE))
 
 
 @dataclass
@@ -50,10 +54,11 @@ class Trusted:
 
 
 class OpenId:
-    """The plugin."""
+    """The plugin. ``cache``: seconds for which a token that was proven is not proven again; its end always holds."""
 
-    def __init__(self, providers: Sequence[Provider]) -> None:
+    def __init__(self, providers: Sequence[Provider], cache: float = 5.0) -> None:
         self.trusted = {provider.said.issuer: Trusted(provider) for provider in providers}
+        self._holder = remembered(self._proven, cache, REMEMBERED)
 
     @hookimpl(trylast=True)
     def authenticate(self, request: Request) -> Principal | None:
@@ -64,9 +69,14 @@ class OpenId:
         head = head_of(token)
         if head is None:
             return self._asked_about(token)
-        trusted = self.trusted.get(head.issuer)
-        if trusted is None:
+        if head.issuer not in self.trusted:
             return None
+        principal = self._holder(token, head)
+        check_end(principal.claims, self.trusted[head.issuer].provider)
+        return principal
+
+    def _proven(self, token: str, head: Head) -> Principal:
+        trusted = self.trusted[head.issuer]
         claims = proven(token, head, trusted.provider, trusted.keys, trusted.provider.audiences)
         check_access(head, claims, trusted.provider)
         return principal_of(claims, trusted.provider)

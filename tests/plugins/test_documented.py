@@ -18,7 +18,7 @@ from plugins.quota import Quota
 
 ROOT = Path(__file__).parents[2]
 DOCS = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("plugins", "audit", "identity"))
-PLUGINS = ("api_keys", "audit", "collection_groups", "licence", "links", "login", "quota")
+PLUGINS = ("api_keys", "audit", "collection_groups", "licence", "links", "login", "oidc", "quota")
 LOGINS = Logins({}, timedelta(hours=1))
 LINKS: Links = create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
 IDENTITY = (ROOT / "docs" / "identity.md").read_text()

@@ -87,9 +87,10 @@ def web() -> Iterator[rm.Mocker]:
         yield mocker
 
 
-def plugin(**members: Any) -> OpenId:
+def plugin(environ: Any = None, **members: Any) -> OpenId:
     said = {"issuer": ISSUER, "audience": "stacflask", **members}
-    return create_plugin({"STACFLASK_OIDC_ISSUERS": json.dumps({"eo": said}), "SECRET": "hush"})
+    environ = {"STACFLASK_OIDC_CACHE": "0", "SECRET": "hush", **(environ or {})}
+    return create_plugin({"STACFLASK_OIDC_ISSUERS": json.dumps({"eo": said}), **environ})
 
 
 def asking(made: OpenId) -> Ask:
@@ -303,6 +304,30 @@ def test_claims_of_a_wrong_form_are_refused(ask: Ask, claims: Any) -> None:
     """Even a signed token may hold nonsense: it is refused, and breaks nothing."""
     with pytest.raises(BadCredentials):
         ask(token(**claims))
+
+
+def test_what_was_proven_is_not_proven_again(web: rm.Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For some seconds a token is known by its whole text; its end holds at once, and no refusal is remembered."""
+    ask, good = asking(plugin({"STACFLASK_OIDC_CACHE": "3600"}, leeway=0)), token()
+    decoded: list[str] = []
+    decode = jwt.decode
+
+    def counted(text: str, *rest: Any, **more: Any) -> Any:
+        decoded.append(text)
+        return decode(text, *rest, **more)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    for _ in range(10):
+        assert ask(good).id == "eo:jane"
+    assert len(decoded) <= 2  # twice if the clock just ticked
+    for wrong in (good[:-4] + "AAAA", token(aud="another")):
+        for _ in range(2):
+            with pytest.raises(BadCredentials):
+                ask(wrong)
+    later = time.time() + 301
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(BadCredentials, match="expired"):
+        ask(good)
 
 
 # --- Keys ------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def provider(port: int) -> Iterator[str]:
 def plugin(issuer: str, **members: Any) -> OpenId:
     asking = {"client_id": "stacflask", "client_secret": "stacflask-secret", "cache": 0}
     said = {"issuer": issuer, "audience": "stacflask", "scopes_claim": "scope", "introspection": asking, **members}
-    return create_plugin({"STACFLASK_OIDC_ISSUERS": json.dumps({"eo": said})})
+    return create_plugin({"STACFLASK_OIDC_ISSUERS": json.dumps({"eo": said}), "STACFLASK_OIDC_CACHE": "0"})
 
 
 def robots_token(issuer: str, resource: str) -> str:
