@@ -21,7 +21,7 @@ def _key(value: Any) -> SortKey:
     if not isinstance(value, dict) or not isinstance(value.get("field"), str) or not value["field"]:
         raise expected("an object with a field, which is a name")
     direction = value.get("direction", "asc")
-    if direction not in DIRECTIONS:
+    if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise ValueError(f"expected direction asc or desc, got {str(direction)[:40]!r}")
     return SortKey(value["field"], DIRECTIONS[direction])
 

@@ -81,7 +81,12 @@ WRONG: list[Any] = ["id", [], [1], ["id"], [{}], [{"field": 1}], [{"field": "id"
 
 def test_what_is_no_sorting(client: Client) -> None:
     """By POST, what is not an array of fields with directions is 400."""
-    for value in [*WRONG, [{"field": "geometry"}], [{"field": ""}], [{"field": "id", "direction": None}]]:
+    for value in [
+        *WRONG,
+        [{"field": "geometry"}],
+        [{"field": ""}],
+        *[[{"field": "id", "direction": other}] for other in (None, {}, [])],
+    ]:
         answer = client.post("/search", json={"sortby": value})
         assert (answer.status_code, answer.json["description"][:8]) == (400, "sortby: "), value
 
