@@ -95,6 +95,7 @@ class _Finish:
         else:
             headers["Vary"] = ", ".join(self._vary)
         headers["X-Request-ID"] = g.request_id
+        headers["X-Content-Type-Options"] = "nosniff"
         headers.setdefault("Cache-Control", "private, no-cache")
         if request.method != "OPTIONS":
             headers.extend(self._allowed)
