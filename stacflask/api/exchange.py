@@ -27,8 +27,12 @@ log = logging.getLogger(__name__)
 EXPOSED = [
     *("ETag", "Location", "Link", "Content-Range", "Accept-Ranges", "Content-Disposition", "Content-Length"),
     *("Repr-Digest", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "X-Request-ID"),
+    "X-Refused-Assets",
 ]
-ALLOWED = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "Prefer", "X-Request-ID"]
+ALLOWED = [
+    *("Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "Prefer", "X-Request-ID"),
+    "X-Signed-Asset-Urls",
+]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ANYBODY = "*"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -18,6 +18,7 @@ from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
 from plugins.links import Links
 from plugins.quota import Quota
+from stacflask import hookimpl
 from stacflask.testing import an_item
 
 Client = Any
@@ -171,6 +172,22 @@ def test_what_is_counted_is_lent(house: Callable[..., Client], run: Callable[...
     assert client.get(local).status_code == 429
     assert hrefs(client.get("/search?hrefs=signed", headers=JANE))["unknown"] == f"{ADDRESS}/unknown"
     assert len(client.get("/links", headers=JANE).json["links"]) == 1
+
+
+def test_head_hands_nothing_out(house: Callable[..., Client]) -> None:
+    """HEAD of a signed page charges nothing, since no address leaves with it."""
+    charged = []
+
+    class Books:
+        @hookimpl
+        def charge(self, asset: Any) -> None:
+            charged.append(asset.key)
+
+    client = house(Books())
+    assert client.head("/search?hrefs=signed", headers=JANE).status_code == 200
+    assert charged == []
+    client.get("/search?hrefs=signed", headers=JANE)
+    assert sorted(charged) == ["data", "ä/ü"]
 
 
 def test_streamed_collections_are_not_presigned(house: Callable[..., Client]) -> None:
