@@ -14,6 +14,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,7 @@ def keep_personal(environ: Mapping[str, str]) -> timedelta | None:
 # --- Records ---------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def network(address: str) -> str | None:
     """Give the network that an address is in, a /24 or a /48; None for what is no address."""
     try:
