@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from stacflask.catalog.observing import Observations, Seen
     from stacflask.values import AggregationQuery, ItemQuery, Restriction
 
-    Ranges = float | Sequence[float] | None
-
 MOST_BUCKETS = 10_000
 """More of them are an error where their size can be chosen; else the rest is told as overflow."""
 COMFORTABLE = 100
@@ -151,22 +149,25 @@ def _comfortable(moment: Any, items_found: Found) -> str:
     return next((name for name, length in INTERVALS.items() if span <= COMFORTABLE * length), "year")
 
 
-def _numbers(name: str, property_name: str, number: Any, items_found: Found) -> Aggregation:
+def _numbers(property_name: str, seen: Seen, number: Any, name: str, items_found: Found) -> Aggregation:
     given = items_found.asked.ranges.get(property_name)
-    edges = given if isinstance(given, tuple) else _edges(number, given, items_found)
+    edges = given if isinstance(given, tuple) else _edges(seen, given)
     if not edges:
         return Aggregation(name, buckets=(), overflow=items_found.one(sa.func.count()), distributed="numeric")
     sides = sa.cast(sa.literal([Decimal(repr(edge)) for edge in edges], ARRAY(sa.Numeric)), ARRAY(sa.Numeric))
     counts, overflow = items_found.counted(sa.func.width_bucket(number, sides, type_=sa.Integer))
-    buckets = tuple(_ranged(edges, dict(counts), beyond=isinstance(given, tuple)))
+    buckets = tuple(_ranged(edges, dict(counts), open_ends=isinstance(given, tuple)))
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed="numeric")
 
 
-def _edges(number: Any, width: float | None, items_found: Found) -> tuple[float, ...]:
-    """Give the sides of ranges of this width, or of a round one, that hold all numbers there are."""
-    low, high = items_found.ends(number)
-    if low is None:
+def _edges(seen: Seen, width: float | None) -> tuple[float, ...]:
+    """Give the sides of ranges of this width, or of a round one, that hold all numbers that are known of.
+
+    They are the same whichever items are found, and nobody need look at these twice.
+    """
+    if seen.low is None or seen.high is None:
         return ()
+    low, high = Decimal(repr(seen.low)), Decimal(repr(seen.high))
     step = Decimal(repr(width)) if width is not None else _round(high - low)
     first, last = floor(low / step), floor(high / step) + 1
     if last - first > MOST_BUCKETS:
@@ -182,10 +183,11 @@ def _round(span: Decimal) -> Decimal:
     return next(step for factor in (1, 2, 5, 10) if (step := magnitude * factor) * MOST_RANGES >= span)
 
 
-def _ranged(edges: Sequence[float], counts: Mapping[int, int], *, beyond: bool) -> Iterator[Bucket]:
+def _ranged(edges: Sequence[float], counts: Mapping[int, int], *, open_ends: bool) -> Iterator[Bucket]:
     sides = [None, *edges, None]
     for number, (low, high) in enumerate(pairwise(sides)):
-        if beyond or (low is not None and high is not None):
+        # What lies further out than was known of is not passed over.
+        if open_ends or number in counts or (low is not None and high is not None):
             key = f"{'*' if low is None else low}-{'*' if high is None else high}"
             yield Bucket(key, "numeric", counts.get(number, 0), low, high)
 
@@ -232,7 +234,7 @@ def _of_property(name: str, seen: Seen) -> Kind | None:
         case ["time"]:
             return Kind(FREQUENCY, partial(_moments, stored.moment), "datetime")
         case ["integer"] | ["number"] | ["integer", "number"]:
-            return Kind(FREQUENCY, partial(_numbers_of, name, stored.number), "numeric")
+            return Kind(FREQUENCY, partial(_numbers, name, seen, stored.number), "numeric")
         case ["array"] if seen.members is not None and seen.members.kinds <= _SCALARS:
             return Kind(FREQUENCY, partial(_members, stored), "string")
         case kinds if _SCALARS.issuperset(kinds):
@@ -242,10 +244,6 @@ def _of_property(name: str, seen: Seen) -> Kind | None:
 
 
 _SCALARS = frozenset({"string", "time", "integer", "number", "boolean"})
-
-
-def _numbers_of(property_name: str, number: Any, name: str, items_found: Found) -> Aggregation:
-    return _numbers(name, property_name, number, items_found)
 
 
 def _members(stored: Stored, name: str, items_found: Found) -> Aggregation:
