@@ -231,7 +231,7 @@ def _translation(error: BaseException | None) -> StacflaskError:
             return Unavailable("The query took too long.", code="QueryTimeout")
         case pg.DeadlockDetected() | pg.SerializationFailure() | pg.LockNotAvailable():
             return Unavailable("Others were changing the same things. Try again.", code="Busy", retry_after=1)
-        case pg.DataError():
+        case pg.DataError() | pg.ProgramLimitExceeded():  # the latter: too long for an index
             return BadDocument("", "holds a value that the database cannot keep")
         case pg.OperationalError() | pg.InterfaceError():
             return Unavailable("The database cannot be reached.", code="DatabaseUnavailable")

@@ -1,6 +1,8 @@
 """Indexes on properties: made by command while all else goes on, and used at once; what is found stays the same."""
 
 import os
+import random
+import string
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +13,7 @@ from stacflask.catalog import indexing
 from stacflask.catalog.database import Database
 from stacflask.catalog.reading import Catalog
 from stacflask.catalog.search import statements
+from stacflask.errors import BadDocument
 from stacflask.testing import an_item
 from stacflask.values import UNRESTRICTED, ItemQuery, SortKey
 from tests.catalog.test_ordering import SORTS, TIMES, go_and_return, in_order, items
@@ -137,3 +140,12 @@ def test_migrations_leave_them_alone(publish: Publish, index: Index, database_ur
     publish(an_item("a", properties={"datetime": TIMES[0], "n": 1}))
     index("add", "n")
     assert "No new upgrade operations detected" in done(alembic(database_url, "check"))
+
+
+def test_what_is_too_long_for_an_index(publish: Publish, index: Index) -> None:
+    """A string that an index cannot hold is the document's fault, and nothing of it is kept."""
+    publish(an_item("a", properties={"datetime": TIMES[0], "s": "x"}))
+    index("add", "s")
+    noise = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
+    with pytest.raises(BadDocument):
+        publish(an_item("b", properties={"datetime": TIMES[0], "s": noise}))
