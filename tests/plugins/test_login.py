@@ -14,6 +14,7 @@ import requests
 import requests_mock as rm
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
+from flask import Flask
 
 from plugins.login import Logins, create_plugin
 from stacflask import BadCredentials, Change, Decision, Principal, SettingError, hookimpl
@@ -345,6 +346,24 @@ def test_a_cookie_changes_nothing_for_other_sites(browser: Any, web: rm.Mocker, 
     assert browser.get("/collections/mine").status_code == 404
     assert browser.post("/collections", json=document, headers=OURS).status_code == 201
     assert browser.delete("/collections/mine", headers={"Origin": "http://localhost"}).status_code == 204
+
+
+def test_no_route_takes_what_another_site_sends(build: Callable[..., Flask], web: rm.Mocker) -> None:
+    """Every route there is, walked and not listed: with a cookie, what another site sends is refused."""
+    app = build(plugin(), MembersWrite())
+    browser = app.test_client()
+    log_in(browser, web)
+    adapter = app.url_map.bind("localhost")
+    walked = 0
+    for rule in app.url_map.iter_rules():
+        for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}:
+            path = adapter.build(rule.endpoint, dict.fromkeys(rule.arguments, "x"), method=method)
+            answer = browser.open(path, method=method, json={}, headers={"Sec-Fetch-Site": "cross-site"})
+            # A body that is none at all may be refused before anybody asks whose it is.
+            assert answer.json["code"] in ("CrossSite", "InvalidDocument"), (method, path)
+            assert answer.status_code in (400, 403)
+            walked += 1
+    assert walked > 8
 
 
 def test_a_key_comes_before_a_cookie(browser: Any, web: rm.Mocker) -> None:
