@@ -19,6 +19,9 @@ def _scenes(publish: Publish) -> None:
         publish(an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", "title": name.upper(), **more}))
 
 
+NO_TEXT: list[Any] = [None, {}, []]
+
+
 def get(client: Client, sortby: str, path: str = "/search") -> list[str]:
     answer = client.get(f"{path}?sortby={sortby}")
     assert answer.status_code == 200, answer.text
@@ -85,7 +88,7 @@ def test_what_is_no_sorting(client: Client) -> None:
         *WRONG,
         [{"field": "geometry"}],
         [{"field": ""}],
-        *[[{"field": "id", "direction": other}] for other in (None, {}, [])],
+        *[[{"field": "id", "direction": other}] for other in NO_TEXT],
     ]:
         answer = client.post("/search", json={"sortby": value})
         assert (answer.status_code, answer.json["description"][:8]) == (400, "sortby: "), value
