@@ -47,7 +47,7 @@ SETUPS = {
     "audit": ("audit", *OPEN),
     "metrics": ("metrics", *OPEN),
     "all policy": GOVERNED,
-    "all": ("api_keys", "links", "collection_groups", "licence", "quota", "audit", "metrics", "s3"),
+    "all policy, audit, metrics": ("api_keys", "collection_groups", "licence", "quota", "audit", "metrics", "s3"),
 }
 """What is set beside each other to see what each plugin costs."""
 
