@@ -103,7 +103,6 @@ def environ_for(stack: Stack, port: int) -> dict[str, str]:
         "STACFLASK_LICENCE_FREE_ROLES": "thumbnail,overview,metadata",
         # Different for each clone, and the same at its next start.
         "STACFLASK_LINKS_KEYS": f"demo:{hashlib.sha256(stack.s3_secret_key.encode()).hexdigest()}",
-        "STACFLASK_SHOW_AUTHENTICATION": "yes",
         "STACFLASK_LOG_FORMAT": "text",
     }
     return {**defaults, **os.environ, **own}
