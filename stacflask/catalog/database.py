@@ -13,7 +13,7 @@ import orjson
 import psycopg.errors as pg
 import sqlalchemy as sa
 from psycopg.pq import ExecStatus
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import dict_row, namedtuple_row, tuple_row
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -101,18 +101,20 @@ def _still_alive(connection: Any, record: Any, _: Any) -> None:
 class Lookup:
     """A statement compiled once, with the values it has in itself. ``order``: its parameters as they stand in it.
 
-    The driver runs it, prepared in the server: SQLAlchemy's way costs three times as much, see docs/decisions/0003.
+    The driver runs it: SQLAlchemy's way costs three times as much, see docs/decisions/0003.
     """
 
     sql: str
     order: tuple[str, ...]
     values: Mapping[str, Any]
+    prepared: bool = True
+    """Whether the server plans it once for all values, which is right where all are found by the same key."""
 
     def run(self, driver: Any, values: Mapping[str, Any], shape: Any) -> Any:
         """Run it on a connection of the driver's, with these further values; give the cursor."""
         given = {**self.values, **values}
         cursor = driver.cursor(row_factory=shape)
-        return cursor.execute(self.sql, [given[name] for name in self.order], prepare=True, binary=True)
+        return cursor.execute(self.sql, [given[name] for name in self.order], prepare=self.prepared, binary=True)
 
     def rows(self, driver: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Run it and give its rows, if it has any."""
@@ -124,12 +126,12 @@ class Lookup:
 _DIALECT = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
-def lookup(statement: ClauseElement) -> Lookup:
+def lookup(statement: ClauseElement, *, prepared: bool = True) -> Lookup:
     """Compile a statement that is asked again and again."""
     compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     order = tuple(compiled.positiontup or ())
     own = {name: _bound(compiled, name) for name in order if not compiled.binds[name].required}
-    return Lookup(compiled.string, order, own)
+    return Lookup(compiled.string, order, own, prepared)
 
 
 def _bound(compiled: Any, name: str) -> Any:
@@ -147,7 +149,7 @@ class Database:
         self._observe = observe
         self._writer = engine.execution_options(isolation_level="READ COMMITTED")
         # Through a pooler, what holds for a statement is set in its transaction.
-        self._reader = self._writer if engine.get_execution_options().get("pooled") else engine
+        self._reader = self._writer if self.pooled else engine
 
     def value(self, lookup: Lookup, **values: Any) -> Any:
         """Give the one value that a lookup finds, or None."""
@@ -158,9 +160,21 @@ class Database:
         """Give the rows that a lookup finds. What is not to be done twice is not tried ``again``."""
         return self._asked(lambda driver: lookup.rows(driver, values), again=again)
 
+    def records(self, lookup: Lookup, values: Mapping[str, Any]) -> list[Any]:
+        """Give the rows that a lookup finds, their columns by name."""
+        return self._asked(lambda driver: lookup.run(driver, values, namedtuple_row).fetchall())
+
+    @property
+    def pooled(self) -> bool:
+        """Whether what holds for a statement, as its timeout does, has to be said in its transaction."""
+        return bool(self.engine.get_execution_options().get("pooled"))
+
     def _asked(self, ask: Callable[[Any], T], *, again: bool = True) -> T:
         """Ask the driver itself; if its connection turns out to be dead, once more on a fresh one."""
         with translated(), self._observed():
+            if self.pooled:
+                with self._writer.begin() as transaction:
+                    return ask(transaction.connection.driver_connection)
             while True:
                 connection = self.engine.raw_connection()
                 driver = connection.driver_connection

@@ -6,16 +6,20 @@ read; since that may have been raised meanwhile, every statement that relies on 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from stacflask.catalog.cql2.sql import TIMESTAMP
 from stacflask.catalog.tables import collections, items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection
 
@@ -40,24 +44,42 @@ class Longest:
     @property
     def holds(self) -> sa.ColumnElement[bool]:
         """The bound holds for the rows that the statement at hand sees. If it does not, the statement has no rows."""
-        return self.kept.scalar_subquery() <= self.seconds
+        return self.kept.scalar_subquery() <= sa.bindparam("seconds", self.seconds, sa.Double())
 
     @property
     def kept(self) -> sa.Select[Any]:
         """Select the bound that is kept."""
         found = sa.select(sa.func.coalesce(sa.func.max(collections.c.longest), 0.0))
-        return found if self.collections is None else found.where(collections.c.id.in_(self.collections))
+        if self.collections is None:
+            return found
+        return found.where(collections.c.id == sa.any_(sa.bindparam("lasting", self._names, ARRAY(sa.Text()))))
+
+    @property
+    def _names(self) -> list[str]:
+        return list(self.collections or ())
 
     def around(self, interval: Interval) -> Iterator[sa.ColumnElement[bool]]:
         """Give the conditions on ``datetime`` that items which meet the interval fulfil."""
+        bounds = self._bounds(interval)
+        if "after" in bounds:
+            yield items.c.datetime >= sa.bindparam("after", bounds["after"], TIMESTAMP)
+        if "before" in bounds:
+            yield items.c.datetime <= sa.bindparam("before", bounds["before"], TIMESTAMP)
+
+    def given(self, interval: Interval) -> dict[str, Any]:
+        """Give what those conditions compare with, by name."""
+        named = {} if self.collections is None else {"lasting": self._names}
+        return {"seconds": self.seconds, **named, **self._bounds(interval)}
+
+    def _bounds(self, interval: Interval) -> dict[str, datetime]:
         reach = timedelta(seconds=self.seconds)
-        try:
+        bounds = {}
+        with suppress(OverflowError):
             if interval.start is not None:
-                yield items.c.datetime >= interval.start - reach
+                bounds["after"] = interval.start - reach
             if interval.end is not None:
-                yield items.c.datetime <= interval.end + reach
-        except OverflowError:
-            return
+                bounds["before"] = interval.end + reach
+        return bounds
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -67,6 +68,13 @@ class Form:
     nullable: bool
     takes: type
     """What it is compared with."""
+    number: int = 0
+    """Its place in its order."""
+
+    @property
+    def place(self) -> str:
+        """What its value in a position is called."""
+        return f"at{self.number}"
 
     def arranged(self, *, backward: bool) -> Sql:
         """Give what stands in ORDER BY."""
@@ -89,7 +97,7 @@ class Form:
 
     def literal(self, value: Any) -> Sql:
         """Give a value as this is compared with it."""
-        return sa.literal(value, self.sql.type)
+        return sa.bindparam(self.place, value, self.sql.type)
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,8 @@ class Order:
             raise BadQuery("sortby", f"expected {MOST_KEYS} names at most, got {len(wanted)}")
         ties_too = (*wanted, *(SortKey(name, descending=wanted[-1].descending) for name in ties))
         keys = {_same(key.name, fields): _key(key, fields) for key in reversed(ties_too)}
-        self.keys = tuple(keys[name] for name in dict.fromkeys(_same(key.name, fields) for key in ties_too))
+        names = dict.fromkeys(_same(key.name, fields) for key in ties_too)
+        self.keys = tuple(_numbered(keys[name] for name in names))
         self.forms = tuple(form for key in self.keys for form in key.forms)
         """All that is ordered by."""
         self._labels = tuple(_label(form, number) for number, form in enumerate(self.forms))
@@ -203,6 +212,11 @@ class Order:
             raise BadQuery("token", "not a token of this list") from error
         return replace(position, values=values)
 
+    def given(self, position: Position | None) -> dict[str, Any]:
+        """Give what a position's conditions compare with, by name."""
+        values = () if position is None else position.values
+        return {form.place: value for form, value in zip(self.forms, values, strict=False) if value is not None}
+
     def values(self, row: Any) -> tuple[Json, ...]:
         """Give a row's place in the order, as it stands in a token."""
         return tuple(self._values(row))
@@ -215,6 +229,12 @@ class Order:
             value = next((value for value in found if value is not None), None)
             yield format_instant(value) if isinstance(value, datetime) else value
             start = end
+
+
+def _numbered(keys: Iterable[Key]) -> Iterator[Key]:
+    numbers = count()
+    for key in keys:
+        yield replace(key, forms=tuple(replace(form, number=next(numbers)) for form in key.forms))
 
 
 def _label(form: Form, number: int) -> str:
@@ -242,13 +262,18 @@ class Strand:
         return replace(position, values=tuple(position.values[place] for place in self.places))
 
 
+def rows(limit: int) -> Sql:
+    """Give how many rows are read for a page: one more than it shows, to see whether there is one."""
+    return sa.bindparam("rows", limit + 1, sa.Integer())
+
+
 def _page(
     statement: Select[Any], forms: Sequence[Form], position: Position | None, limit: int, *, backward: bool = False
 ) -> Select[Any]:
     if position is not None:
         backward = position.backward
         statement = statement.where(_beyond(forms, position.values, backward=backward))
-    return statement.order_by(*(form.arranged(backward=backward) for form in forms)).limit(limit + 1)
+    return statement.order_by(*(form.arranged(backward=backward) for form in forms)).limit(rows(limit))
 
 
 def _same(name: str, fields: Fields) -> str:

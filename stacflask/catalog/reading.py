@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,8 +18,9 @@ from stacflask.catalog.documents import Directories, asset_of, assets_of
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order
-from stacflask.catalog.search import collection_order, item_order, statements, visible
+from stacflask.catalog.search import collection_order, item_order, ordered_types, statements, visible
 from stacflask.catalog.search import visible_collections as seen_collections
+from stacflask.catalog.shapes import Shapes, is_plain, values_of
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.values import (
@@ -37,7 +38,7 @@ from stacflask.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy.sql import Select
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.browsing import Period
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.database import Database, Lookup
+    from stacflask.catalog.lasting import Longest
     from stacflask.catalog.observing import Observations
 
 _ITEM = sa.select(items.c.body).where(
@@ -73,6 +75,7 @@ class Catalog:
         self._items = lru_cache(maxsize=REMEMBERED)(_item_lookup)
         self._collections = lru_cache(maxsize=REMEMBERED)(_collection_lookup)
         self._lasting = Lasting(database)
+        self._shapes = Shapes()
         self._indexes = Known(database)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
@@ -171,13 +174,27 @@ class Catalog:
         """Read one page. Should an item have come that lasts longer than any before, nothing is found: read again."""
         longest = None if query.interval is None else self._lasting.of(query.collections)
         rows: list[Any] = []
-        for statement in statements(query, restriction, longest, self._indexes.forms):
-            rows += self._read(statement)
+        for read in self._steps(query, restriction, longest):
+            rows += read()
             if len(rows) > query.limit:
                 return rows[: query.limit + 1]
         if rows or longest is None or self._lasting.still(longest):
             return rows
         return self._rows(query, restriction)
+
+    def _steps(
+        self, query: ItemQuery, restriction: Restriction, longest: Longest | None
+    ) -> Iterator[Callable[[], Sequence[Any]]]:
+        """Give what reads the rows of one page, one part after the other."""
+        types = ordered_types(query, self._indexes.forms)
+        build = partial(statements, query, restriction, longest, types)
+        if not is_plain(query) or self.database.pooled:
+            for statement in build():
+                yield partial(self._read, statement)
+            return
+        values = values_of(query, longest)
+        for found in self._shapes.lookups(query, values, (_told(restriction), types), build):
+            yield partial(self.database.records, found, values)
 
     def _read(self, statement: Select[Any]) -> Sequence[Any]:
         return self.database.read(lambda connection: connection.execute(statement).all())

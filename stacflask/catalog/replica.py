@@ -20,7 +20,7 @@ from stacflask.catalog.database import Database
 from stacflask.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.engine import Connection, Engine
 
@@ -124,6 +124,10 @@ class Replicated(Database):
     def value(self, lookup: Lookup, **values: Any) -> Any:
         """Give the one value that a lookup finds on either, or None."""
         return self._either(lambda database: database.value(lookup, **values))
+
+    def records(self, lookup: Lookup, values: Mapping[str, Any]) -> list[Any]:
+        """Give the rows that a lookup finds on either."""
+        return self._either(lambda database: database.records(lookup, values))
 
     def _either(self, ask: Callable[[Database], T]) -> T:
         """Ask the replica where that is right, and the primary if it fails; and the other way round."""

@@ -1,26 +1,32 @@
-"""From a query to SQL: small functions from one parameter to one condition or none, and a fold over them."""
+"""From a query to SQL: small functions from one parameter to one condition or none, and a fold over them.
+
+What conditions compare with has a name in the statement: a statement that was compiled once serves all queries of its
+shape, see ``catalog/shapes.py``.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
-from geoalchemy2 import WKBElement
 from geoalchemy2.functions import ST_Intersects
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from stacflask.catalog import freetext
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
+from stacflask.catalog.cql2.sql import TIMESTAMP
 from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import BadDocument, BadQuery
 from stacflask.stac.geometry import to_wkb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.sql import ColumnElement, Select
 
+    from stacflask.catalog.cql2.sql import Sql
     from stacflask.catalog.lasting import Longest
     from stacflask.values import Cql2, Document, ItemQuery, Restriction, SortKey
 
@@ -30,72 +36,106 @@ LONG_BBOX = 6
 """Numbers in a bbox with heights."""
 
 
-def in_collections(query: ItemQuery) -> Condition | None:
+TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "collection": sa.Text(),
+    "collections": ARRAY(sa.Text()),
+    "id": sa.Text(),
+    "ids": ARRAY(sa.Text()),
+    "area": sa.LargeBinary(),
+    "further_area": sa.LargeBinary(),
+    "lowest": sa.Double(),
+    "highest": sa.Double(),
+    "start": TIMESTAMP,
+    "end": TIMESTAMP,
+}
+"""What conditions compare with, by name."""
+
+
+def given(query: ItemQuery) -> dict[str, Any]:
+    """Give what a query's conditions compare with, by name; those of a filter and of free text have none."""
+    values: dict[str, Any] = {}
+    for one, several, names in (("collection", "collections", query.collections), ("id", "ids", query.ids)):
+        if names is not None:
+            values |= {one: names[0]} if len(names) == 1 else {several: list(names)}
+    try:
+        values |= zip(("area", "further_area"), map(to_wkb, _areas(query)), strict=False)
+    except BadDocument as error:
+        raise BadQuery("intersects", error.problem) from error
+    if query.bbox is not None and len(query.bbox) == LONG_BBOX:
+        values |= {"lowest": query.bbox[2], "highest": query.bbox[5]}
+    if query.interval is not None:
+        ends = {"start": query.interval.start, "end": query.interval.end}
+        values |= {name: end for name, end in ends.items() if end is not None}
+    return values
+
+
+def _areas(query: ItemQuery) -> list[Document]:
+    """Give the geometries to meet: two for a box that crosses the antimeridian."""
+    if query.intersects is not None:
+        return [query.intersects]
+    if query.bbox is None:
+        return []
+    half = len(query.bbox) // 2
+    (west, south), (east, north) = query.bbox[:2], query.bbox[half : half + 2]
+    if west <= east:
+        return [_box(west, south, east, north)]
+    return [_box(west, south, 180, north), _box(-180, south, east, north)]
+
+
+def _box(west: float, south: float, east: float, north: float) -> Document:
+    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    # A box without width or height becomes the line or point that it is; as a polygon it would meet nothing.
+    return {"type": "Polygon", "coordinates": [corners]}
+
+
+Values: TypeAlias = "Mapping[str, Any]"
+
+
+def in_collections(values: Values) -> Condition | None:
     """``collections``: any of these."""
-    return None if query.collections is None else _any_of(items.c.collection, query.collections)
+    return _any_of(items.c.collection, values, "collection", "collections")
 
 
-def with_ids(query: ItemQuery) -> Condition | None:
+def with_ids(values: Values) -> Condition | None:
     """``ids``: any of these."""
-    if query.ids is None:
-        return None
-    named = _any_of(items.c.id, query.ids)
-    if query.collections is not None:
+    named = _any_of(items.c.id, values, "id", "ids")
+    if named is None or "collection" in values or "collections" in values:
         return named
     # The key begins with the collection: looked up in each of them, ids are found without an index of their own.
     return sa.and_(items.c.collection.in_(sa.select(collections.c.id)), named)
 
 
-def within_bbox(query: ItemQuery) -> Condition | None:
-    """``bbox``: the footprint meets the box, which crosses the antimeridian where west is greater than east.
+def within_area(values: Values) -> Condition | None:
+    """``bbox`` and ``intersects``: the footprint meets the box or geometry.
 
-    Items without geometry match no box. Heights are those of the item's own bbox; without any, it lies at 0.
+    A box crosses the antimeridian where west is greater than east. Items without geometry match none.
     """
-    if query.bbox is None:
+    met = [_meets(_named(values, name)) for name in ("area", "further_area") if name in values]
+    return sa.or_(*met) if met else None
+
+
+def _meets(wkb: Sql) -> Condition:
+    return ST_Intersects(items.c.geometry, sa.func.ST_GeomFromEWKB(wkb))
+
+
+def within_heights(values: Values) -> Condition | None:
+    """``bbox`` of six numbers: heights are those of the item's own bbox; without any, it lies at 0."""
+    if "lowest" not in values:
         return None
-    if len(query.bbox) != LONG_BBOX:
-        west, south, east, north = query.bbox
-        return _meets_box(west, south, east, north)
-    west, south, low, east, north, high = query.bbox
     return sa.and_(
-        _meets_box(west, south, east, north),
-        sa.func.coalesce(items.c.lowest, 0) <= high,
-        sa.func.coalesce(items.c.highest, 0) >= low,
+        sa.func.coalesce(items.c.lowest, 0) <= _named(values, "highest"),
+        sa.func.coalesce(items.c.highest, 0) >= _named(values, "lowest"),
     )
 
 
-def _meets_box(west: float, south: float, east: float, north: float) -> Condition:
-    if west > east:
-        return sa.or_(_meets_box(west, south, 180, north), _meets_box(-180, south, east, north))
-    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    # A box without width or height becomes the line or point that it is; as a polygon it would meet nothing.
-    return _meets({"type": "Polygon", "coordinates": [corners]})
-
-
-def _meets(geometry: Document) -> Condition:
-    return ST_Intersects(items.c.geometry, WKBElement(to_wkb(geometry), srid=4326, extended=True))
-
-
-def intersecting(query: ItemQuery) -> Condition | None:
-    """``intersects``: the footprint meets the geometry."""
-    if query.intersects is None:
-        return None
-    try:
-        return _meets(query.intersects)
-    except BadDocument as error:
-        raise BadQuery("intersects", error.problem) from error
-
-
-def during(query: ItemQuery) -> Condition | None:
+def during(values: Values) -> Condition | None:
     """``datetime``: the item's instant or range meets the interval."""
-    if query.interval is None:
-        return None
     bounds = []
-    if query.interval.end is not None:
-        bounds.append(items.c.start_datetime <= query.interval.end)
-    if query.interval.start is not None:
-        bounds.append(items.c.end_datetime >= query.interval.start)
-    return sa.and_(*bounds)
+    if "end" in values:
+        bounds.append(items.c.start_datetime <= _named(values, "end"))
+    if "start" in values:
+        bounds.append(items.c.end_datetime >= _named(values, "start"))
+    return sa.and_(*bounds) if bounds else None
 
 
 def matching(query: ItemQuery) -> Condition | None:
@@ -108,19 +148,24 @@ def with_text(query: ItemQuery) -> Condition | None:
     return None if query.text is None else freetext.in_items(query.text)
 
 
-FOLD: tuple[Callable[[ItemQuery], Condition | None], ...] = (
+FOLD: tuple[Callable[[Values], Condition | None], ...] = (
     in_collections,
     with_ids,
-    within_bbox,
-    intersecting,
+    within_area,
+    within_heights,
     during,
-    matching,
-    with_text,
 )
 
 
-def _any_of(column: ColumnElement[Any], values: tuple[str, ...]) -> Condition:
-    return column == values[0] if len(values) == 1 else column.in_(values)
+def _any_of(column: ColumnElement[Any], values: Values, one: str, several: str) -> Condition | None:
+    if one not in values and several not in values:
+        return None
+    wanted: Sql = _named(values, one) if one in values else sa.any_(_named(values, several))
+    return column == wanted
+
+
+def _named(values: Values, name: str) -> Sql:
+    return sa.bindparam(name, values[name], TYPES[name])
 
 
 # --- What may be seen ------------------------------------------------------------------------------------------------
@@ -160,22 +205,28 @@ def collection_order(sort: tuple[SortKey, ...]) -> Order:
 
 def found(query: ItemQuery, restriction: Restriction) -> list[Condition]:
     """Give the conditions under which an item is found, on whatever page."""
-    return [*(made for build in FOLD if (made := build(query)) is not None), *visible(restriction)]
+    values = given(query)
+    wanted = [*(build(values) for build in FOLD), matching(query), with_text(query)]
+    return [*(condition for condition in wanted if condition is not None), *visible(restriction)]
+
+
+def ordered_types(query: ItemQuery, indexed: Callable[[str], tuple[str, ...]]) -> tuple[str, ...]:
+    """Name the types of the first sort key's values that an index can give in order; ``indexed`` knows by its name."""
+    first = item_order(query.sort).keys[0]
+    return indexed(first.name) if first.stored else ()
 
 
 def statements(
-    query: ItemQuery, restriction: Restriction, longest: Longest | None, indexed: Callable[[str], tuple[str, ...]]
+    query: ItemQuery, restriction: Restriction, longest: Longest | None, types: tuple[str, ...]
 ) -> Iterator[Select[Any]]:
     """Give statements which, one after the other, select the records of one page, and one more if there is one.
 
-    Each is served by an index; once there are enough rows, those left need not be asked. ``indexed(name)`` names the
-    types of a property's values that an index can give in order.
+    Each is served by an index; once there are enough rows, those left need not be asked. For ``types``, see
+    ``ordered_types``.
     """
     order = item_order(query.sort)
-    first = order.keys[0]
-    forms = indexed(first.name) if first.stored else ()
-    strands = order.strands(len(forms))
-    if forms and _compares_number(query.filter, first.name):
+    strands = order.strands(len(types))
+    if types and _compares_number(query.filter, order.keys[0].name):
         strands = strands[:1]
     yield from order.pages(_select(query, restriction, longest), order.position(query.token), query.limit, strands)
 

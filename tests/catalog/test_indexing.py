@@ -12,7 +12,7 @@ from stacflask import cli
 from stacflask.catalog import indexing
 from stacflask.catalog.database import Database
 from stacflask.catalog.reading import Catalog
-from stacflask.catalog.search import statements
+from stacflask.catalog.search import ordered_types, statements
 from stacflask.errors import BadDocument
 from stacflask.testing import an_item
 from stacflask.values import UNRESTRICTED, ItemQuery, SortKey
@@ -39,8 +39,8 @@ def index(database: Database, database_url: str, capsys: pytest.CaptureFixture[s
 
 def plan(database: Database, query: ItemQuery, part: int = 0) -> str:
     """Say how PostgreSQL answers a query where reading the whole table is no way out."""
-    known = indexing.Known(database)
-    statement = list(statements(query, UNRESTRICTED, None, known.forms))[part]
+    types = ordered_types(query, indexing.Known(database).forms)
+    statement = list(statements(query, UNRESTRICTED, None, types))[part]
     with database.write() as connection:
         for off in ("enable_seqscan", "enable_sort", "enable_bitmapscan"):
             connection.execute(sa.text(f"SET LOCAL {off} = off"))
@@ -81,9 +81,9 @@ def test_where_only_numbers_can_be(database: Database, publish: Publish, index: 
     publish(*items())
     index("add", "x")
     less = {"op": "and", "args": [{"op": "<", "args": [{"property": "properties.x"}, 1]}, True]}
-    forms = indexing.Known(database).forms
-    assert len(list(statements(ItemQuery(1, sort=FALLING, filter=less), UNRESTRICTED, None, forms))) == 1
-    assert len(list(statements(ItemQuery(1, sort=FALLING), UNRESTRICTED, None, forms))) == 4
+    types = ordered_types(ItemQuery(1, sort=FALLING), indexing.Known(database).forms)
+    assert len(list(statements(ItemQuery(1, sort=FALLING, filter=less), UNRESTRICTED, None, types))) == 1
+    assert len(list(statements(ItemQuery(1, sort=FALLING), UNRESTRICTED, None, types))) == 4
 
 
 def test_types_are_those_that_the_items_hold(publish: Publish, index: Index) -> None:

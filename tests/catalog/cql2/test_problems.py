@@ -127,10 +127,11 @@ def test_names_can_be_limited_to_those_listed() -> None:
 
 
 def test_collections_are_asked_about_their_documents() -> None:
-    """A collection's members are its properties; it has no column of an item's."""
+    """A collection's members are its properties, and its geometry is that of its extent; no member is one."""
     condition(parse("id = 'a' AND title LIKE 'b%' AND a_contains(keywords, ('c'))"), COLLECTION_FIELDS)
+    condition(parse("S_INTERSECTS(geometry, POINT(0 0))"), COLLECTION_FIELDS)
     with pytest.raises(BadQuery, match="expected a geometry"):
-        condition(parse("S_INTERSECTS(geometry, POINT(0 0))"), COLLECTION_FIELDS)
+        condition(parse("S_INTERSECTS(extent, POINT(0 0))"), COLLECTION_FIELDS)
 
 
 def test_a_geometry_has_so_many_positions() -> None:

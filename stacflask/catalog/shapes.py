@@ -1,0 +1,62 @@
+"""Searches of one shape differ only in what they compare with: their statements are built and compiled once.
+
+The database still plans each of them for its own values: a plan made once for all boxes is good for none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stacflask.catalog.database import lookup
+from stacflask.catalog.search import given, item_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy.sql import Select
+
+    from stacflask.catalog.database import Lookup
+    from stacflask.catalog.lasting import Longest
+    from stacflask.values import ItemQuery
+
+MOST = 256
+"""Shapes that one process remembers. Few deployments see more: those that do begin anew."""
+
+Shape = tuple[Any, ...]
+
+
+def is_plain(query: ItemQuery) -> bool:
+    """Whether all that a query compares with has a name; a filter's values and words of free text have none."""
+    return query.filter is None and query.text is None
+
+
+def values_of(query: ItemQuery, longest: Longest | None) -> dict[str, Any]:
+    """Give all that the statements of a query compare with, by name. Raises BadQuery."""
+    order = item_order(query.sort)
+    bounds = {} if longest is None or query.interval is None else longest.given(query.interval)
+    return {**given(query), **bounds, **order.given(order.position(query.token)), "rows": query.limit + 1}
+
+
+class Shapes:
+    """The statements of the shapes that were asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[Shape, tuple[Lookup, ...]] = {}
+
+    def lookups(
+        self,
+        query: ItemQuery,
+        values: dict[str, Any],
+        policy: tuple[Any, ...],
+        build: Callable[[], Iterable[Select[Any]]],
+    ) -> tuple[Lookup, ...]:
+        """Give the statements of a plain query; ``policy`` is what else they depend on. ``build`` makes new ones."""
+        position = item_order(query.sort).position(query.token)
+        shape = (frozenset(values), query.sort, position is not None and (position.backward, True), policy)
+        known = self._known.get(shape)
+        if known is None:
+            known = tuple(lookup(statement, prepared=False) for statement in build())
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[shape] = known
+        return known
