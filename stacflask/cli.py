@@ -285,7 +285,7 @@ def refresh_queryables(session: Session, collections: tuple[str, ...]) -> None:
 
 @program.group()
 def index() -> None:
-    """Index properties of items, so that filters on them and lists sorted by them stay fast.
+    """Index properties that are filtered and sorted by.
 
     Indexes are made and dropped while everything else goes on; searches use them at once.
     """

@@ -97,7 +97,9 @@ def test_help_names_every_command(stacflask: Run) -> None:
     code, out, _ = stacflask("--help", DATABASE_URL="")
     assert code == 0
     commands = dict(line.split(maxsplit=1) for line in out.partition("Commands:\n")[2].splitlines())
-    assert commands.keys() == {"check", "export", "extents", "hooks", "load", "migrate", "queryables", "settings"}
+    assert commands.keys() == {
+        *("check", "export", "extents", "hooks", "index", "load", "migrate", "queryables", "settings")
+    }
     assert all(text.endswith(".") and not text.endswith("...") for text in commands.values())
 
 

@@ -49,13 +49,14 @@ def test_an_index_answers_the_condition(promoted: Database, text: str, index: st
     """Conditions on columns are plain, and those on promoted properties have the very form of their index."""
     with promoted.write() as connection:
         connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
-        statement = sa.select(items.c.id).where(condition(parse(text), ITEM_FIELDS))
+        # More than any index holds: then the best is the one that finds the rows best.
+        statement = sa.select(items.c.body).where(condition(parse(text), ITEM_FIELDS))
         plan = "\n".join(connection.execute(explained(statement)).scalars())
     assert index in plan
     assert any("Cond:" in line and bound in line for line in plan.splitlines()), plan
 
 
-def explained(statement: sa.Select[tuple[str]]) -> sa.TextClause:
+def explained(statement: sa.Select[tuple[bytes]]) -> sa.TextClause:
     """Ask for the plan of a statement with its values in place, as a plan made for these values has them."""
     dialect = sa.make_url("postgresql+psycopg://").get_dialect()()
     return sa.text(
