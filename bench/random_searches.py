@@ -22,6 +22,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from psycopg.rows import namedtuple_row
 
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.reading import Catalog
@@ -31,8 +32,10 @@ from stacflask.settings import Settings
 from stacflask.values import UNRESTRICTED, Interval, ItemQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
+
+    from stacflask.catalog.database import Lookup
 
 LIMITS = (1, 10, 100)
 SAMPLE = 2000
@@ -136,14 +139,27 @@ def _condition(chance: random.Random, world: World) -> Any:
 # --- Measuring --------------------------------------------------------------------------------------------------------
 
 
-class Watch:
-    """Notes what each statement takes."""
+class Watch(Database):
+    """A database that notes what each statement takes, whether SQLAlchemy runs it or the driver."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine)
         self.statements: list[Statement] = []
         self._began = self._computed = 0.0
-        sa.event.listen(database.engine, "before_cursor_execute", self._before)
-        sa.event.listen(database.engine, "after_cursor_execute", self._after)
+        sa.event.listen(engine, "before_cursor_execute", self._before)
+        sa.event.listen(engine, "after_cursor_execute", self._after)
+
+    def records(self, lookup: Lookup, values: Mapping[str, Any]) -> list[Any]:
+        """Give the rows that a lookup finds, and note what it took."""
+
+        def ask(driver: Any) -> list[Any]:
+            with driver.cursor() as cursor:
+                self._before(None, cursor)
+                found: list[Any] = lookup.run(driver, values, namedtuple_row).fetchall()
+                self._after(None, cursor, lookup.sql, lookup.arguments(values))
+            return found
+
+        return self._asked(ask)
 
     def _before(self, _: Any, cursor: Any, *_rest: Any) -> None:
         self._computed = computed(cursor)
@@ -237,9 +253,9 @@ def main() -> None:
     parser.add_argument("--explain", type=int, default=1, help="of how many of the slowest the plans are shown")
     asked = parser.parse_args()
     url = Settings.from_environ(os.environ).database_url
-    database = Database(create_engine(url, pool_size=1, statement_timeout=60))
-    world, watch = learn(database, asked.property), Watch(database)
-    done = measure(Catalog(database), searches(world, asked.searches, asked.seed), watch)
+    database = Watch(create_engine(url, pool_size=1, statement_timeout=60))
+    world = learn(database, asked.property)
+    done = measure(Catalog(database), searches(world, asked.searches, asked.seed), database)
     kinds = (("shape", lambda search: (search.where, search.where)), ("size", size_of), ("length", length_of))
     for title, name in (*kinds, ("", lambda _: (0, "all"))):
         print("\n".join(table(title, grouped(done, name))), end="\n\n")

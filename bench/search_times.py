@@ -45,7 +45,8 @@ def measure(mix: list[Asked]) -> Iterator[tuple[str, list[list[Statement]]]]:
     """Replay a mix, kind by kind; give each kind's name and the statements of each of its answers."""
     settings = Settings.from_environ({**os.environ, "STACFLASK_LOG_LEVEL": "error"})
     app = create_app(settings, manage({}))
-    watch, client = Watch(app.extensions[EXTENSION].catalog.database), app.test_client()
+    catalog, client = app.extensions[EXTENSION].catalog, app.test_client()
+    watch = catalog.database = Watch(catalog.database.engine)
     kinds: dict[str, list[Asked]] = defaultdict(list)
     for asked in mix:
         kinds[asked["name"]].append(asked)

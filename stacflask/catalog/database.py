@@ -112,9 +112,13 @@ class Lookup:
 
     def run(self, driver: Any, values: Mapping[str, Any], shape: Any) -> Any:
         """Run it on a connection of the driver's, with these further values; give the cursor."""
-        given = {**self.values, **values}
         cursor = driver.cursor(row_factory=shape)
-        return cursor.execute(self.sql, [given[name] for name in self.order], prepare=self.prepared, binary=True)
+        return cursor.execute(self.sql, self.arguments(values), prepare=self.prepared, binary=True)
+
+    def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Give its arguments in their order."""
+        given = {**self.values, **values}
+        return tuple(given[name] for name in self.order)
 
     def rows(self, driver: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Run it and give its rows, if it has any."""
