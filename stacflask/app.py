@@ -74,7 +74,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     storage = PluginStorage(Database(primary, observe))
     replica = settings.replica_url and engines(settings.replica_url)
     database = Replicated(primary, replica, observe) if replica else Database(primary, observe)
-    catalog = Catalog(database, Directories(settings.directory_types))
+    catalog = Catalog(database, Directories(settings.directory_types), settings.aggregate_timeout)
     manager.hook.startup(
         services=Services(storage, recall=gate.recall, observe=gate.observe, look=_looking(catalog, gate))
     )

@@ -209,6 +209,12 @@ class Settings:
     statement_timeout: float = variable(
         "STACFLASK_STATEMENT_TIMEOUT", _seconds, "Seconds that one statement of a request may take; then 503.", 20.0
     )
+    aggregate_timeout: float = variable(
+        "STACFLASK_AGGREGATE_TIMEOUT",
+        _seconds,
+        "Seconds that one statement of a count or an aggregation may take, which look at all that is found; then 503.",
+        10.0,
+    )
     pool_size: int = variable("STACFLASK_POOL_SIZE", _positive, "Database connections per process, at most.", 8)
     cors_origins: tuple[str, ...] = variable(
         "STACFLASK_CORS_ORIGINS", _origins, "Origins that browsers may call from, comma separated.", ("*",)

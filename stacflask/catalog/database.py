@@ -215,6 +215,10 @@ class Database:
         with self._observed(), self._reader.connect() as connection:
             return work(connection)
 
+    def within(self, seconds: float, work: Callable[[Connection], T]) -> T:
+        """Do reading work each statement of which may take so long, instead of what holds for all others."""
+        return self.read(lambda connection: _limited(connection, seconds, work, pooled=self.pooled))
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Lend a connection with one transaction around the block."""
@@ -229,6 +233,17 @@ class Database:
             yield
         finally:
             self._observe(time.perf_counter() - began)
+
+
+def _limited(connection: Connection, seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> T:
+    # Through a pooler, what is set for the transaction is gone with it.
+    limit = sa.func.set_config("statement_timeout", f"{seconds * 1000:.0f}", pooled)
+    connection.execute(sa.select(limit))
+    try:
+        return work(connection)
+    finally:
+        if not pooled and not connection.invalidated:
+            connection.execute(sa.text("RESET statement_timeout"))
 
 
 @contextmanager

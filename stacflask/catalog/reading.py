@@ -68,8 +68,14 @@ def etag_of(frame: bytes) -> str:
 class Catalog:
     """The catalogue as seen under a restriction, which every call takes."""
 
-    def __init__(self, database: Database, directories: Directories = Directories()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        database: Database,
+        directories: Directories = Directories(),  # noqa: B008 - frozen
+        aggregate_timeout: float = 10.0,
+    ) -> None:
         self.database = database
+        self._aggregate_timeout = aggregate_timeout
         self.directories = directories
         self.codec = Codec(self._dictionary)
         self._items = lru_cache(maxsize=REMEMBERED)(_item_lookup)
@@ -123,7 +129,8 @@ class Catalog:
 
     def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
         """Say how many items a search finds on all its pages. See ``catalog/counting.py``."""
-        return self.database.read(lambda connection: counting.count(connection, query, restriction, bound))
+        work = partial(counting.count, query=query, restriction=restriction, bound=bound)
+        return self.database.within(self._aggregate_timeout, work)
 
     def browse(
         self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None
@@ -142,9 +149,8 @@ class Catalog:
     ) -> list[Aggregation]:
         """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
         seen = self.item_names(query.collections, restriction, sample)
-        return self.database.read(
-            lambda connection: aggregating.aggregated(connection, query, restriction, asked, seen)
-        )
+        work = partial(aggregating.aggregated, query=query, restriction=restriction, asked=asked, seen=seen)
+        return self.database.within(self._aggregate_timeout, work)
 
     def check(self) -> None:
         """See that the database answers and has the tables and columns that this release needs. Raises Unavailable."""

@@ -1,0 +1,43 @@
+"""Requests that take too long are given up, each class of them after its own time."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+
+from stacflask.catalog.database import Database
+from stacflask.testing import an_item
+
+SHORT = {"STACFLASK_AGGREGATE_TIMEOUT": "0.2"}
+
+
+@contextmanager
+def held(database: Database) -> Iterator[None]:
+    """Keep everybody from reading items."""
+    with database.write() as connection:
+        connection.execute(sa.text("LOCK TABLE items IN ACCESS EXCLUSIVE MODE"))
+        yield
+
+
+def test_each_class_has_its_time(
+    plug: Callable[..., FlaskClient], publish: Callable[..., None], database: Database
+) -> None:
+    """A count or an aggregation is given up with 503 after its time; on the same connection a search has more of it."""
+    publish(an_item("a"))
+    client = plug(environ={**SHORT, "STACFLASK_POOL_SIZE": "1"})
+    paths = ("/aggregate?aggregations=total_count", "/search?count=true")
+    assert [client.get(path).status_code for path in paths] == [200, 200]
+    with held(database):
+        answer = client.get(paths[0])
+    assert (answer.status_code, answer.json["code"]) == (503, "QueryTimeout")
+    assert answer.headers["Retry-After"]
+    with held(database):
+        found: list[int] = []
+        search = threading.Thread(target=lambda: found.append(client.get("/search").status_code))
+        search.start()
+        search.join(0.6)
+        assert search.is_alive()
+    search.join()
+    assert found == [200]
