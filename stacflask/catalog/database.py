@@ -14,6 +14,7 @@ import psycopg.errors as pg
 import sqlalchemy as sa
 from psycopg.pq import ExecStatus
 from psycopg.rows import dict_row, namedtuple_row, tuple_row
+from psycopg.types.array import ListDumper
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -138,9 +139,16 @@ def lookup(statement: ClauseElement, *, prepared: bool = True) -> Lookup:
     return Lookup(compiled.string, order, own, prepared)
 
 
+FEW = 20
+"""Names in a list that the driver may look at each time."""
+
+
 def _bound(compiled: Any, name: str) -> Any:
     """Give the value that stands in a compiled statement, as the driver wants it."""
     value = compiled.params[name]
+    if isinstance(value, list) and len(value) > FEW and all(isinstance(part, str) for part in value):
+        # As text at once: the driver would look at each of thousands of names, again for each request.
+        return bytes(ListDumper(list).dump(value) or b"").decode()
     to_driver = compiled.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
     return value if to_driver is None or value is None else to_driver(value)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import sqlalchemy as sa
 
-from stacflask.catalog import aggregating, browsing, counting, names, paging
+from stacflask.catalog import aggregating, browsing, counting, names, narrowing, paging
 from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
@@ -81,12 +81,13 @@ class Catalog:
         self._items = lru_cache(maxsize=REMEMBERED)(_item_lookup)
         self._collections = lru_cache(maxsize=REMEMBERED)(_collection_lookup)
         self._lasting = Lasting(database)
-        self._shapes = Shapes()
+        self._shapes, self._filtered = Shapes(), Shapes()
         self._indexes = Known(database)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Give one collection. Raises NotFound, for a hidden one too."""
-        frame = self.database.value(self._collections(_told(restriction)), collection=collection)
+        name, left = narrowing.one(collection, restriction)
+        frame = self.database.value(self._collections(_told(left)), collection=name)
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
         return self._record(collection, collection, frame)
@@ -163,14 +164,15 @@ class Catalog:
 
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
         """Give one item. Raises NotFound, whether item or collection are absent or hidden."""
-        frame = self.database.value(self._items(_told(restriction)), collection=collection, item=item)
+        name, left = narrowing.one(collection, restriction)
+        frame = self.database.value(self._items(_told(left)), collection=name, item=item)
         if frame is None:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
         return self._record(collection, item, frame)
 
     def search(self, query: ItemQuery, restriction: Restriction) -> Page:
         """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list."""
-        rows = self._rows(query, restriction)
+        rows = self._rows(*narrowing.several(query, restriction))
         order = item_order(query.sort)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
@@ -199,7 +201,10 @@ class Catalog:
                 yield partial(self._read, statement)
             return
         values = values_of(query, longest)
-        for found in self._shapes.lookups(query, values, (_told(restriction), types), build):
+        # Filters are many: those that come once must not push out what is asked for all the time.
+        shapes = self._shapes if query.filter is None else self._filtered
+        policy = (_told(restriction), types, orjson.dumps(query.filter))
+        for found in shapes.lookups(query, values, policy, build):
             yield partial(self.database.records, found, values)
 
     def _read(self, statement: Select[Any]) -> Sequence[Any]:

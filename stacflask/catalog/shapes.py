@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from stacflask.catalog.database import lookup
 from stacflask.catalog.search import given, item_order
 
@@ -25,9 +27,13 @@ MOST = 256
 Shape = tuple[Any, ...]
 
 
+LONGEST = 2_000
+"""Characters of a filter that is remembered; what a filter compares with is part of its statement."""
+
+
 def is_plain(query: ItemQuery) -> bool:
-    """Whether all that a query compares with has a name; a filter's values and words of free text have none."""
-    return query.filter is None and query.text is None
+    """Whether what a query compares with has a name, or is short. Free text and long filters seldom come again."""
+    return query.text is None and (query.filter is None or len(orjson.dumps(query.filter)) <= LONGEST)
 
 
 def values_of(query: ItemQuery, longest: Longest | None) -> dict[str, Any]:
