@@ -28,8 +28,8 @@ def promoted(catalogue: Database) -> Iterator[Database]:
 @pytest.mark.parametrize(
     ("text", "index", "bound"),
     [
-        ("collection = 'a' AND id = 'b'", "items_pkey", "(collection ="),
-        ("collection IN ('a', 'b') AND id = 'c'", "items_pkey", "ANY"),
+        ("collection = 'a' AND id = 'b'", "Index", "(collection ="),
+        ("collection IN ('a', 'b') AND id = 'c'", "Index", "(collection = ANY"),
         ("datetime >= TIMESTAMP('2024-01-01T00:00:00Z')", "items_datetime_idx", "datetime >="),
         ("datetime = DATE('2024-01-01')", "items_datetime_idx", "datetime <="),
         ("DATE('2024-01-01') > datetime", "items_datetime_idx", "datetime <"),
