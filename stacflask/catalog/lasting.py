@@ -60,7 +60,7 @@ class Longest:
 
     def around(self, interval: Interval) -> Iterator[sa.ColumnElement[bool]]:
         """Give the conditions on ``datetime`` that items which meet the interval fulfil."""
-        bounds = self._bounds(interval)
+        bounds = self.bounds(interval)
         if "after" in bounds:
             yield items.c.datetime >= sa.bindparam("after", bounds["after"], TIMESTAMP)
         if "before" in bounds:
@@ -69,9 +69,10 @@ class Longest:
     def given(self, interval: Interval) -> dict[str, Any]:
         """Give what those conditions compare with, by name."""
         named = {} if self.collections is None else {"lasting": self._names}
-        return {"seconds": self.seconds, **named, **self._bounds(interval)}
+        return {"seconds": self.seconds, **named, **self.bounds(interval)}
 
-    def _bounds(self, interval: Interval) -> dict[str, datetime]:
+    def bounds(self, interval: Interval) -> dict[str, datetime]:
+        """Give the times ``after`` and ``before`` which an item that meets the interval lies, where there are such."""
         reach = timedelta(seconds=self.seconds)
         bounds = {}
         with suppress(OverflowError):

@@ -21,6 +21,7 @@ from stacflask.catalog.ordering import Order
 from stacflask.catalog.search import collection_order, item_order, ordered_types, statements, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.shapes import Shapes, is_plain, values_of
+from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.values import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.database import Database, Lookup
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.observing import Observations
+    from stacflask.catalog.stretches import Stretch
 
 _ITEM = sa.select(items.c.body).where(
     items.c.collection == sa.bindparam("collection", ""), items.c.id == sa.bindparam("item", "")
@@ -82,6 +84,7 @@ class Catalog:
         self._collections = lru_cache(maxsize=REMEMBERED)(_collection_lookup)
         self._lasting = Lasting(database)
         self._shapes, self._filtered = Shapes(), Shapes()
+        self._stretches = Stretches(database)
         self._indexes = Known(database)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
@@ -182,25 +185,27 @@ class Catalog:
         """Read one page. Should an item have come that lasts longer than any before, nothing is found: read again."""
         longest = None if query.interval is None else self._lasting.of(query.collections)
         rows: list[Any] = []
-        for read in self._steps(query, restriction, longest):
-            rows += read()
-            if len(rows) > query.limit:
-                return rows[: query.limit + 1]
+        position = item_order(query.sort).position(query.token)
+        for stretch in self._stretches.of(query, longest, position, rows):
+            for read in self._steps(query, restriction, longest, stretch):
+                rows += read()
+                if len(rows) > query.limit:
+                    return rows[: query.limit + 1]
         if rows or longest is None or self._lasting.still(longest):
             return rows
         return self._rows(query, restriction)
 
     def _steps(
-        self, query: ItemQuery, restriction: Restriction, longest: Longest | None
+        self, query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch
     ) -> Iterator[Callable[[], Sequence[Any]]]:
         """Give what reads the rows of one page, one part after the other."""
         types = ordered_types(query, self._indexes.forms)
-        build = partial(statements, query, restriction, longest, types)
+        build = partial(statements, query, restriction, longest, types, stretch)
         if not is_plain(query) or self.database.pooled:
             for statement in build():
                 yield partial(self._read, statement)
             return
-        values = values_of(query, longest)
+        values = values_of(query, longest, stretch)
         # Filters are many: those that come once must not push out what is asked for all the time.
         shapes = self._shapes if query.filter is None else self._filtered
         policy = (_told(restriction), types, orjson.dumps(query.filter))

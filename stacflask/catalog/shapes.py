@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.database import Lookup
     from stacflask.catalog.lasting import Longest
+    from stacflask.catalog.stretches import Stretch
     from stacflask.values import ItemQuery
 
 MOST = 256
@@ -36,11 +37,12 @@ def is_plain(query: ItemQuery) -> bool:
     return query.text is None and (query.filter is None or len(orjson.dumps(query.filter)) <= LONGEST)
 
 
-def values_of(query: ItemQuery, longest: Longest | None) -> dict[str, Any]:
+def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch) -> dict[str, Any]:
     """Give all that the statements of a query compare with, by name. Raises BadQuery."""
     order = item_order(query.sort)
     bounds = {} if longest is None or query.interval is None else longest.given(query.interval)
-    return {**given(query), **bounds, **order.given(order.position(query.token)), "rows": query.limit + 1}
+    place = order.given(order.position(query.token))
+    return {**given(query), **bounds, **stretch.given(), **place, "rows": query.limit + 1}
 
 
 class Shapes:
