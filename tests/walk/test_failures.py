@@ -89,7 +89,8 @@ def test_store_stopped_and_started(server: Server, stack: Stack) -> None:
         finally:
             stack.start_store()
     assert searches.answers.keys() == {200}
-    assert requests.get(fresh, timeout=30).ok
+    # The store listens before it has found its own volumes again, and answers 500 until then.
+    waiting_for(lambda: requests.get(fresh, timeout=30).ok)
     assert requests.get(f"{fresh}?delivery=stream", timeout=30).ok
 
 
