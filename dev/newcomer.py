@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -63,7 +63,8 @@ def _make_run() -> Iterator[str]:
             _say(f"It runs, after {time.monotonic() - began:.0f} s.")
             yield said
         finally:
-            os.killpg(process.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):  # where it has ended by itself, why it did is the news
+                os.killpg(process.pid, signal.SIGINT)
             process.wait(timeout=120)
         said = Path(log.name).read_text("utf-8")
     _expect("\nStopped.\n" in said, "Ctrl-C stops it, and says so", said)
