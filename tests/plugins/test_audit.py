@@ -3,9 +3,8 @@
 import gzip
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from plugins._audit_writer import Segment
 from plugins.audit import Audit, create_plugin, network
 from stacflask import Decision, Location, Principal, Redirect, SettingError, Storage, Stream, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
+from tests.waiting import waiting_for
 
 HERE = "/collections/collection/items/item/download/data"
 STREAM = f"{HERE}?delivery=stream"
@@ -98,6 +98,24 @@ def rows(storage: Storage) -> Callable[[], list[ROW]]:
 
 
 Rows = Callable[[], list[ROW]]
+
+NOW = datetime.now(UTC)
+NOON = datetime.combine(NOW - timedelta(days=1), time(12), UTC)
+
+
+class SinceNoon(datetime):
+    """A clock that began at noon yesterday: whatever is done by it is done on one day, however late it is by ours."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        """Give the time."""
+        return datetime.now(tz) - NOW + NOON
+
+
+@pytest.fixture
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no day end while something is recorded."""
+    monkeypatch.setattr(audit, "datetime", SinceNoon)
 
 
 @pytest.fixture
@@ -231,6 +249,7 @@ def test_addresses_are_kept_as_configured(door: Door, rows: Rows, setting: str, 
     assert [(row["address"], row["agent"]) for row in rows()] == [(kept, None)]
 
 
+@pytest.mark.usefixtures("one_day")
 def test_a_hashed_address_is_the_same_for_a_day(door: Door, rows: Rows, storage: Storage) -> None:
     """Processes agree on a salt a day, so that visitors can be counted; with yesterday's the way back is gone."""
     one, other = door(address="hashed"), door(address="hashed")
@@ -240,7 +259,7 @@ def test_a_hashed_address_is_the_same_for_a_day(door: Door, rows: Rows, storage:
     hashed = {row["address"] for row in rows()}
     assert len(hashed) == 1
     assert re.fullmatch("[0-9a-f]{16}", hashed.pop())
-    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    tomorrow = NOON.date() + timedelta(days=1)
     assert one.audit.table.salt(tomorrow) == other.audit.table.salt(tomorrow)
     assert [row["day"] for row in storage.rows("SELECT day FROM plugin_audit_salts")] == [tomorrow]
 
@@ -334,13 +353,6 @@ def test_the_end_of_a_process_writes_what_waits(door: Door, rows: Rows) -> None:
 # --- The spool -------------------------------------------------------------------------------------------------------
 
 
-def wait_until(so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def die(client: Any) -> None:
     """Let go of what a process holds, as its end does, and leave the rest as it lies."""
     writer = client.audit.writer
@@ -359,7 +371,7 @@ def test_a_spool_outlives_its_process(door: Door, rows: Rows, tmp_path: Path) ->
     assert rows() == []
     die(client)
     door(spool=str(tmp_path), interval="60")
-    wait_until(lambda: list(tmp_path.iterdir()) == [])
+    waiting_for(lambda: list(tmp_path.iterdir()) == [])
     assert len(rows()) == 3
 
 
@@ -384,7 +396,7 @@ def test_a_spool_is_not_written_twice(door: Door, rows: Rows, tmp_path: Path) ->
     client.audit.writer.flush()
     path.write_bytes(content + b'{"half a li')
     door(spool=str(tmp_path), interval="60")
-    wait_until(lambda: list(tmp_path.iterdir()) == [])
+    waiting_for(lambda: list(tmp_path.iterdir()) == [])
     assert len(rows()) == 1
 
 
@@ -433,7 +445,7 @@ def test_wrong_settings_stop_the_start(name: str, value: str) -> None:
 
 
 @pytest.fixture
-def client(door: Door) -> Any:
+def client(door: Door, one_day: None) -> Any:
     """Have jane take one asset by redirect and half of it by stream, and eve be refused."""
     client = door(write="sync", address="full", agent="on")
     get(client)
@@ -470,7 +482,7 @@ def test_usage_sums_up(client: Any) -> None:
     by_group = shown(client, "--by", "group", "--by", "collection")
     assert [(row["group"], row["downloads"], row["refused"]) for row in by_group] == [("alps", 2, 1), ("members", 2, 1)]
     (day,) = shown(client)
-    assert (day["day"], day["downloads"]) == (f"{datetime.now(UTC):%F}", 2)
+    assert (day["day"], day["downloads"]) == (f"{NOON:%F}", 2)
     assert [row["reason"] for row in shown(client, "--by", "reason")] == ["", "Policy: anybody", "Policy: not eve"]
     assert shown(client, "--until", "2020-01-01", "--since", "2019-01-01") == []
     assert shown(client, "--collection", "other") == []
