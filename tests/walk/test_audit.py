@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import requests
 from dev.demo import FIRST_DOWNLOAD
 from dev.run import environ_for
 from dev.stack import Stack
+from tests.waiting import waiting_for
 from tests.walk.conftest import Server, serving
 
 
@@ -56,11 +56,17 @@ def auditing(stack: Stack, **more: str) -> dict[str, str]:
     return {**environ, "STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},plugins.audit", **more}
 
 
-def kill(server: Server) -> None:
-    """Kill a worker, and let the others go on for a moment."""
-    time.sleep(0.5)
+def go_on(granted: set[str], answers: int = 50) -> None:
+    """Let traffic run until so many more downloads are answered."""
+    before = len(granted)
+    waiting_for(lambda: len(granted) >= before + answers)
+
+
+def kill(server: Server, granted: set[str]) -> None:
+    """Kill a worker in the midst of traffic, and let the others go on for a while."""
+    go_on(granted)
     os.kill(server.workers()[0], signal.SIGKILL)
-    time.sleep(1)
+    go_on(granted)
 
 
 def test_killed_workers_lose_no_record_where_there_is_a_spool(demo_stack: Stack, tmp_path: Path) -> None:
@@ -73,11 +79,10 @@ def test_killed_workers_lose_no_record_where_there_is_a_spool(demo_stack: Stack,
     environ = auditing(demo_stack, STACFLASK_AUDIT_SPOOL=str(spool))
     with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
         for _ in range(4):
-            kill(server)
+            kill(server, granted)
     with serving(environ, tmp_path / "log"):
         pass
     counted = recorded(demo_stack)
-    assert granted
     assert granted - counted.keys() == set()
     assert {counted[name] for name in granted} == {1}
     assert list(spool.iterdir()) == []
@@ -87,10 +92,11 @@ def test_stopped_workers_lose_no_record(demo_stack: Stack, tmp_path: Path) -> No
     """A server that is told to stop or to reload writes what waits, with nothing but memory to keep it."""
     environ = auditing(demo_stack, STACFLASK_AUDIT_INTERVAL="30")
     with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
-        time.sleep(1)
+        go_on(granted)
+        before = set(server.workers())
         server.process.send_signal(signal.SIGHUP)
-        time.sleep(2)
-    assert granted
+        waiting_for(lambda: not before & set(server.workers()))
+        go_on(granted)
     assert granted - recorded(demo_stack).keys() == set()
 
 
@@ -98,6 +104,5 @@ def test_sync_records_are_there_whoever_is_killed(demo_stack: Stack, tmp_path: P
     """Where each record is written before its bytes leave, nothing needs to be left to come back for."""
     environ = auditing(demo_stack, STACFLASK_AUDIT_WRITE="sync")
     with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
-        kill(server)
-    assert granted
+        kill(server, granted)
     assert granted - recorded(demo_stack).keys() == set()

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ class Traffic:
     """Clients that go on asking, and what they were answered."""
 
     def __init__(self, *urls: str, clients: int = 4) -> None:
-        self.answers: Counter[int | str] = Counter()
+        self._answers: list[int | str] = []
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(urls[n % len(urls)],)) for n in range(clients)]
 
@@ -38,12 +37,28 @@ class Traffic:
                 answer: int | str = requests.get(url, allow_redirects=False, timeout=30).status_code
             except requests.RequestException as error:
                 answer = type(error).__name__
-            self.answers[answer] += 1
+            self._answers.append(answer)
+
+    @property
+    def answers(self) -> Counter[int | str]:
+        """How often each answer was given."""
+        return Counter(self._answers)
 
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
+
+    @contextmanager
+    def around(self, answers: int = 100) -> Iterator[Self]:
+        """Let so many answers come before the block, and so many after it."""
+        self._go_on(answers)
+        yield self
+        self._go_on(answers)
+
+    def _go_on(self, answers: int) -> None:
+        enough = len(self._answers) + answers
+        waiting_for(lambda: len(self._answers) >= enough)
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
@@ -51,18 +66,10 @@ class Traffic:
             thread.join()
 
 
-@contextmanager
-def after(seconds: float) -> Iterator[None]:
-    """Let traffic run for a while before the block and after it."""
-    time.sleep(seconds)
-    yield
-    time.sleep(seconds)
-
-
 def test_database_stopped_and_started(server: Server, stack: Stack) -> None:
     """While the database is away every answer is a 503 with Retry-After, in bounded time; then all is as before."""
     urls = [f"{server.url}/search", f"{server.url}/collections/{OPEN}", server.address(FIRST_DOWNLOAD)]
-    with Traffic(*urls, clients=6) as traffic, after(1):
+    with Traffic(*urls, clients=6) as traffic, traffic.around():
         stack.stop_database()
         try:
             down = requests.get(urls[0], timeout=30)
@@ -74,13 +81,17 @@ def test_database_stopped_and_started(server: Server, stack: Stack) -> None:
     assert int(down.headers["Retry-After"]) > 0
     assert (ready.status_code, live.status_code) == (503, 200)
     assert traffic.answers.keys() <= {200, 307, 503}
-    assert [requests.get(url, allow_redirects=False, timeout=30).status_code for url in urls * 4] == [200, 200, 307] * 4
+    waiting_for(lambda: statuses(urls * 4) == [200, 200, 307] * 4)
+
+
+def statuses(urls: list[str]) -> list[int]:
+    return [requests.get(url, allow_redirects=False, timeout=30).status_code for url in urls]
 
 
 def test_store_stopped_and_started(server: Server, stack: Stack) -> None:
     """While the store is away a download is a 503 within seconds, and search does not notice; then all is well."""
     fresh = server.address(LARGE_DOWNLOAD)
-    with Traffic(f"{server.url}/search", clients=2) as searches, after(0.5):
+    with Traffic(f"{server.url}/search", clients=2) as searches, searches.around():
         stack.stop_store()
         try:
             for url in (f"{fresh}?delivery=stream", fresh):
@@ -97,7 +108,7 @@ def test_store_stopped_and_started(server: Server, stack: Stack) -> None:
 def test_worker_killed(server: Server) -> None:
     """A worker that dies takes its own connections with it and nothing else; another takes its place."""
     before = server.workers()
-    with Traffic(f"{server.url}/search", clients=4) as traffic, after(1):
+    with Traffic(f"{server.url}/search", clients=4) as traffic, traffic.around():
         os.kill(before[0], signal.SIGKILL)
         waiting_for(lambda: len(set(server.workers()) - {before[0]}) == len(before))
     assert set(traffic.answers) - {"ConnectionError", "ChunkedEncodingError"} == {200}
@@ -107,7 +118,7 @@ def test_worker_killed(server: Server) -> None:
 def test_restart_loses_no_request(server: Server) -> None:
     """A reload (SIGHUP) replaces every worker while requests run, and each of them is answered."""
     before = set(server.workers())
-    with Traffic(f"{server.url}/search", server.address(FIRST_DOWNLOAD), clients=4) as traffic, after(1):
+    with Traffic(f"{server.url}/search", server.address(FIRST_DOWNLOAD), clients=4) as traffic, traffic.around():
         server.process.send_signal(signal.SIGHUP)
         waiting_for(lambda: not before & set(server.workers()))
     assert traffic.answers.keys() == {200, 307}

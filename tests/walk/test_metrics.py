@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import requests
@@ -11,6 +10,7 @@ import requests
 from dev.demo import FIRST_DOWNLOAD
 from dev.run import environ_for
 from dev.stack import Stack
+from tests.waiting import waiting_for
 from tests.walk.conftest import Server, serving
 
 GRANTED = r'^stacflask_download_decisions_total\{.*decision="granted".*\} (\S+)$'
@@ -36,8 +36,9 @@ def test_whoever_is_asked_answers_for_all(demo_stack: Stack, tmp_path: Path) -> 
     with serving(environ, tmp_path / "log") as server:
         download(server)
         assert {figure(server, GRANTED) for _ in range(10)} == {CALLS}
-        os.kill(server.workers()[0], signal.SIGKILL)
-        time.sleep(1)
+        before = server.workers()
+        os.kill(before[0], signal.SIGKILL)
+        waiting_for(lambda: len(set(server.workers()) - {before[0]}) == len(before))
         download(server)
         assert {figure(server, GRANTED) for _ in range(10)} == {2 * CALLS}
         assert figure(server, r"^stacflask_streams_in_flight (\S+)$") == 0
