@@ -15,7 +15,8 @@ run: ready ## Start everything on 127.0.0.1:8000 with a demo catalogue; PORT=800
 reset: ready ## Forget the data of `make run` (of that PORT)
 	@$(python) -m dev.run --forget
 
-test: ready ## Run the tests against servers of their own; ARGS="-k download" for some of them
+test: ## Run the tests against servers of their own; ARGS="-k download" for some of them
+	@sh dev/bootstrap.sh tests
 	@$(with_make) $(python) -m pytest $(ARGS)
 
 lint: ready ## Check style, format and types

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes this clone ready: first the Debian packages it needs, then .venv from the pinned requirements.
 # `make run`, `make test` and `make lint` call it every time; with nothing to do it only compares a stamp.
-# PYTHON names another interpreter than python3.
+# PYTHON names another interpreter than python3. With the word "tests" it brings a browser, too, unless BROWSER=no.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -138,6 +138,22 @@ install_packages() {
     [ -z "$list" ] || die "Still missing after the installation:" "$list"
 }
 
+has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+
+# Some tests need a real browser. It is big, so only tests bring it, and where it cannot be had they go on without.
+want_browser() {
+    ! has_browser && [ "${BROWSER:-}" != no ] || return 0
+    if command -v apt-get >/dev/null && may_install && (install_browser) && has_browser; then return 0; fi
+    printf '%s\n' "" "There is no Chromium here: the tests that need a browser will be skipped. To have them, please type:" "" \
+        "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends chromium" ""
+}
+
+install_browser() {
+    echo "Missing, and for tests only: Debian's package chromium, a browser that some tests lead (BROWSER=no: without it)."
+    step "Reading Debian's package lists" apt -o Acquire::http::Timeout=10 -o Acquire::Retries=0 update
+    step "Installing Chromium" apt -o Acquire::http::Timeout=30 install --yes --no-install-recommends chromium
+}
+
 # What .venv was made from: any change of it means another look by pip.
 fingerprint() {
     { pwd && .venv/bin/python -V && cat requirements.txt requirements-dev.txt && packaging; } 2>&1 | sha256sum
@@ -174,8 +190,10 @@ mkdir -p .run
 # Two commands of one clone may start together: the second waits here.
 exec 9>.run/bootstrap.lock
 flock -n 9 || { echo "Waiting for another bootstrap of this clone ..."; flock 9; }
-if has_postgis && has_pooler && [ "$(fingerprint)" = "$(cat .venv/fingerprint 2>/dev/null)" ]; then exit 0; fi
-find_python
-install_packages
-venv_is_whole || make_venv
-fill_venv
+if ! { has_postgis && has_pooler && [ "$(fingerprint)" = "$(cat .venv/fingerprint 2>/dev/null)" ]; }; then
+    find_python
+    install_packages
+    venv_is_whole || make_venv
+    fill_venv
+fi
+[ "${1:-}" != tests ] || want_browser

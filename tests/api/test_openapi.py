@@ -1,7 +1,6 @@
 """The description of the API, and its page."""
 
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from werkzeug.serving import make_server
 
 from stacflask import Answer, Challenge, Endpoint, hookimpl
 from stacflask.testing import an_item
+from tests.browser import CHROMIUM
 
 Client = Any
 Operation = tuple[str, str, dict[str, Any]]
@@ -234,9 +234,6 @@ def test_answers_are_as_described(app: Flask, publish: Callable[..., None]) -> N
         )
         if case.method == "GET":
             case.call_and_validate(headers=PLAIN)
-
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
