@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from plugins._json_setting import json_text
 from stacflask import SettingError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Provider:
 def read_providers(environ: Mapping[str, str]) -> list[Provider]:
     """Read ``STACFLASK_OIDC_ISSUERS``: the JSON itself, or the path of a file that holds it. Raises SettingError."""
     try:
-        said = msgspec.json.decode(_text(environ.get(VARIABLE, "").strip()), type=dict[str, Issuer])
+        said = msgspec.json.decode(json_text(environ, VARIABLE, "OpenID providers"), type=dict[str, Issuer])
     except msgspec.MsgspecError as error:
         raise SettingError(VARIABLE, str(error)) from error
     providers = [_provider(name, issuer, environ) for name, issuer in said.items()]
@@ -130,17 +131,6 @@ def is_safe(url: str, *, local: bool) -> bool:
     if not parts.hostname or parts.username is not None or parts.fragment or not url.isprintable() or " " in url:
         return False
     return parts.scheme == "https" or (local and parts.scheme == "http" and parts.hostname in LOOPBACK)
-
-
-def _text(value: str) -> str:
-    if not value:
-        raise SettingError(VARIABLE, "missing. It describes OpenID providers, as JSON or as the path of a JSON file.")
-    if value.startswith("{"):
-        return value
-    try:
-        return Path(value).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise SettingError(VARIABLE, f"neither a JSON object nor a readable file: {error}") from error
 
 
 def _provider(name: str, said: Issuer, environ: Mapping[str, str]) -> Provider:

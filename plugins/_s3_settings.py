@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from minio.helpers import check_bucket_name
 
+from plugins._json_setting import json_text
 from stacflask import SettingError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class StoreSettings:
 
 def read_stores(environ: Mapping[str, str]) -> list[StoreSettings]:
     """Read ``STACFLASK_S3_STORES``: the JSON itself, or the path of a file that holds it. Raises SettingError."""
-    stores = _object(_text(environ.get(VARIABLE, "").strip()))
+    stores = _object(json_text(environ, VARIABLE, "the stores"))
     if not stores:
         raise SettingError(VARIABLE, "names no store")
     return [_store(name, Place(f"/{name}", _members(f"/{name}", members), environ)) for name, members in stores.items()]
@@ -126,17 +127,6 @@ class Place:
         """Complain if any member has not been taken: it is misspelt, or of no use beside the others."""
         for name in self.members:
             self.complain(name, "unknown here")
-
-
-def _text(value: str) -> str:
-    if not value:
-        raise SettingError(VARIABLE, "missing. It describes the stores, as JSON or as the path of a JSON file.")
-    if value.startswith("{"):
-        return value
-    try:
-        return Path(value).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise SettingError(VARIABLE, f"neither a JSON object nor a readable file: {error}") from error
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import click
 
 from plugins._groups import SPECIAL, is_plain
 from plugins._spans import UNITS, cache_seconds, remembered, span
-from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, hookimpl
+from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, Setting, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +35,8 @@ SCHEME = "api_key"
 PREFIX = "sfk_"
 KEY = re.compile(r"sfk_([0-9a-f]{8})_[A-Za-z0-9_-]{8,200}")
 SCOPES = ("read", "download", "write")
+
+SETTINGS = (Setting(CACHE, "Seconds for which a key that was looked up is trusted.", "5"),)
 RESERVED = SPECIAL | {ANONYMOUS.id}
 """Words that mean many or nobody where rights are granted, so no key may be called so."""
 

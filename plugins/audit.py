@@ -23,7 +23,7 @@ import orjson
 from plugins import _usage
 from plugins._audit_writer import Full, Writer
 from plugins._spans import span
-from stacflask import SettingError, StacflaskError, Unavailable, hookimpl
+from stacflask import Setting, SettingError, StacflaskError, Unavailable, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +41,22 @@ INTERVAL = "STACFLASK_AUDIT_INTERVAL"
 QUEUE = "STACFLASK_AUDIT_QUEUE"
 PATIENCE = "STACFLASK_AUDIT_PATIENCE"
 KEEP = "STACFLASK_AUDIT_KEEP_PERSONAL"
+
+SETTINGS = (
+    Setting(ADDRESS, "What is kept of an address: `network`, `full`, `hashed` with a salt a day, or `off`.", "network"),
+    Setting(AGENT, "`on`: the User-Agent is kept too.", "off"),
+    Setting(KEEP, "A span (`90d`) after which it is forgotten whose a record is."),
+    Setting(
+        WRITE,
+        "`batched`: a thread writes what waits. `sync`: each record is committed before its bytes leave.",
+        "batched",
+    ),
+    Setting(INTERVAL, "Seconds between two batches.", "0.5"),
+    Setting(QUEUE, "Records that may wait in each process.", "10000"),
+    Setting(PATIENCE, "Seconds that a record may wait before no more is granted; with `refuse` only.", "10"),
+    Setting(SPOOL, "An absolute folder, on this machine's disk, where waiting records lie too."),
+    Setting(FAILURE, "What becomes of a download that cannot be recorded: `refuse` or `deliver`.", "refuse"),
+)
 
 LONGEST_AGENT = 300  # characters
 TIDYING = 3600.0  # seconds between two looks for what is to be forgotten

@@ -13,7 +13,7 @@ import click
 
 from plugins._groups import NOBODY, SPECIAL, is_plain, names
 from plugins._spans import cache_seconds, remembered
-from stacflask import Decision, SettingError, hookimpl
+from stacflask import Decision, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 DEFAULT = "STACFLASK_COLLECTION_GROUPS_DEFAULT"
 ADMINS = "STACFLASK_COLLECTION_GROUPS_ADMINS"
 CACHE = "STACFLASK_COLLECTION_GROUPS_CACHE"
+
+SETTINGS = (
+    Setting(
+        DEFAULT,
+        "What holds for an action that no grant speaks of: `closed`, nobody may; `open`, all may see and download.",
+        "closed",
+    ),
+    Setting(ADMINS, "Groups, comma separated, that may see, download and change everything."),
+    Setting(CACHE, "Seconds for which the rights of a set of groups are trusted.", "5"),
+)
 REMEMBERED = 64  # sets of groups; with thousands of collections each takes a megabyte
 
 ACTIONS = ("see", "preview", "download", "write")

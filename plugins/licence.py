@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from plugins._spans import cache_seconds, remembered
-from stacflask import Answer, BadDocument, Decision, Endpoint, NotFound, Refused, hookimpl
+from stacflask import Answer, BadDocument, Decision, Endpoint, NotFound, Refused, Setting, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 FREE_ROLES = "STACFLASK_LICENCE_FREE_ROLES"
 CACHE = "STACFLASK_LICENCE_CACHE"
+
+SETTINGS = (
+    Setting(FREE_ROLES, "Roles, comma separated: an asset that has only such roles needs no licence."),
+    Setting(CACHE, "Seconds for which it is trusted what a collection asks for, and that somebody accepted.", "5"),
+)
 REMEMBERED = 8192  # collections, and acceptances
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -43,6 +43,7 @@ from stacflask import (
     NotFound,
     Principal,
     Refused,
+    Setting,
     SettingError,
     hookimpl,
 )
@@ -55,6 +56,17 @@ if TYPE_CHECKING:
 KEYS = "STACFLASK_LINKS_KEYS"
 LONGEST = "STACFLASK_LINKS_LONGEST"
 CACHE = "STACFLASK_LINKS_CACHE"
+
+SETTINGS = (
+    Setting(
+        KEYS,
+        "Keys that sign links, `name:secret,name:secret`; the first signs, all verify.",
+        required=True,
+        secret=True,
+    ),
+    Setting(LONGEST, "How long a link may be good, at most; more is clamped.", "7d"),
+    Setting(CACHE, "Seconds for which it is trusted that a link was not revoked.", "5"),
+)
 REMEMBERED = 4096  # links
 SCHEME = "link"
 PARAMETER = "link"

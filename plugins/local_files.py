@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from stacflask import Location, Missing, SettingError, Stream, Unavailable, hookimpl
+from stacflask import Location, Missing, Setting, SettingError, Stream, Unavailable, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from stacflask import Asset
 
 VARIABLE = "STACFLASK_LOCAL_FILES_ROOTS"
+
+SETTINGS = (Setting(VARIABLE, "Folders, comma separated, whose files are delivered.", required=True),)
 NAME = "file"
 CHUNK = 512 * 1024  # bytes
 STEP = os.O_NOFOLLOW | os.O_CLOEXEC

@@ -27,6 +27,7 @@ from stacflask import (
     NotFound,
     Principal,
     Refused,
+    Setting,
     SettingError,
     hookimpl,
 )
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
 LIFETIME = "STACFLASK_LOGIN_LIFETIME"
 CACHE = "STACFLASK_LOGIN_CACHE"
 USUAL = "12h"
+
+SETTINGS = (
+    Setting(
+        VARIABLE, "The providers, as JSON or a file; those with `login` log people in.", required=True, secret=True
+    ),
+    Setting(LIFETIME, "How long a session lasts, from `1m` to `30d`.", USUAL),
+    Setting(CACHE, "Seconds for which a session is trusted once it was looked up.", "5"),
+)
 LONGEST = timedelta(days=30)
 AWAY = 600  # seconds that somebody may take at the provider
 HOME = "/api.html"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from stacflask import Answer, Decision, Endpoint, Refused, SettingError, hookimpl
+from stacflask import Answer, Decision, Endpoint, Refused, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 TOKEN = "STACFLASK_METRICS_TOKEN"  # noqa: S105 - the name of a variable
 NETWORKS = "STACFLASK_METRICS_NETWORKS"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+SETTINGS = (
+    Setting(TOKEN, "A bearer token, of 16 characters or more, that reads the metrics.", secret=True),
+    Setting(NETWORKS, "Networks, comma separated, that read the metrics without it."),
+)
 LEAST = 16  # characters of a token
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

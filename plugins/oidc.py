@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from plugins._oidc_introspection import Introspector
 from plugins._oidc_keys import Keys
-from plugins._oidc_settings import read_providers
+from plugins._oidc_settings import VARIABLE, read_providers
 from plugins._oidc_tokens import SCHEME, check_access, check_end, head_of, principal_of, proven, still
 from plugins._oidc_web import DISCOVERY, Web
 from plugins._spans import cache_seconds, remembered
-from stacflask import Challenge, hookimpl
+from stacflask import Challenge, Setting, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from stacflask import Principal, Request
 
 CACHE = "STACFLASK_OIDC_CACHE"
+
+SETTINGS = (
+    Setting(VARIABLE, "The providers, as JSON or a file.", required=True, secret=True),
+    Setting(CACHE, "Seconds for which a signed token that was proven is not proven again.", "5"),
+)
 REMEMBERED = 4096  # tokens
 OPAQUE = re.compile(r"(?!sfk_)[A-Za-z0-9._~+/-]{8,4096}=*")
 """A bearer token (RFC 6750, 2.1) that is no API key of ours: those are nobody else's business."""

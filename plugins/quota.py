@@ -16,7 +16,7 @@ import click
 
 from plugins._groups import is_plain, names
 from plugins._spans import cache_seconds, remembered, span, written
-from stacflask import Answer, Decision, Endpoint, Principal, hookimpl
+from stacflask import Answer, Decision, Endpoint, Principal, Setting, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from stacflask import Asset, Call, Portion, Services, Storage
 
 CACHE = "STACFLASK_QUOTA_CACHE"
+
+SETTINGS = (Setting(CACHE, "Seconds for which limits are trusted. Usage never is.", "5"),)
 REMEMBERED = 1024  # sets of groups
 
 DOWNLOADS, BYTES = COUNTED = ("downloads", "bytes")

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from plugins._s3_settings import VARIABLE, read_stores
 from plugins._s3_store import Store
-from stacflask import Location, SettingError, content_disposition, filename_of, hookimpl
+from stacflask import Location, Setting, SettingError, content_disposition, filename_of, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from stacflask import Asset, Order, Redirect, Services, Stream
 
 NAME = "s3"
+
+SETTINGS = (
+    Setting(
+        VARIABLE, "The stores, as JSON or a file: endpoint, region, credentials, buckets.", required=True, secret=True
+    ),
+)
 LONGEST_KEY = 1024  # bytes, by S3's own rule
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w .+/:-]*\"|[\w.+-]+))*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

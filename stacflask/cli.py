@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
+from difflib import get_close_matches
 from functools import cached_property, wraps
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,7 +23,7 @@ import click
 
 from stacflask import __version__
 from stacflask.errors import SettingError, StacflaskError
-from stacflask.loader import VARIABLE, answerers, load_plugins
+from stacflask.loader import VARIABLE, answerers, load_plugins, problems, settings_of
 from stacflask.settings import Settings
 from stacflask.values import UNRESTRICTED, Services
 
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from stacflask.catalog.batches import Method
     from stacflask.catalog.database import Database
     from stacflask.catalog.loading import Tally
-    from stacflask.values import Order
+    from stacflask.values import Order, Setting
 
 REFUSED, FAILED, INTERRUPTED = 1, 2, 130
 """Exit codes: some documents were refused; the command could not do its work; Ctrl-C."""
+
+ELSEWHERE = ("STACFLASK_THREADS", "STACFLASK_TEST_DATABASE_URL")
+"""Variables that are read by gunicorn.conf.py, and by the fixtures for tests."""
 
 
 def main() -> NoReturn:
@@ -117,10 +121,16 @@ class Session:
         return Database(create_engine(url, pool_size=2, statement_timeout=0, pooled=pooled))
 
     @cached_property
+    def plugin_names(self) -> Sequence[str]:
+        """The names of the plugins, read whatever is wrong with other settings."""
+        declared = next(field.metadata for field in fields(Settings) if field.name == "plugins")
+        names: Sequence[str] = declared["parse"](self.environ.get(VARIABLE, ""))
+        return names
+
+    @cached_property
     def plugins(self) -> Any:
         """The plugin manager, plugins not yet started. Raises SettingError, but not for settings they do not need."""
-        declared = next(field.metadata for field in fields(Settings) if field.name == "plugins")
-        return load_plugins(declared["parse"](self.environ.get(VARIABLE, "")), self.environ)
+        return load_plugins(self.plugin_names, self.environ)
 
     @cached_property
     def started(self) -> Any:
@@ -227,9 +237,13 @@ def migrate(session: Session) -> None:
 @program.command()
 @pass_session
 def check(session: Session) -> None:
-    """See whether database and plugins are ready to serve."""
+    """See whether settings, database and plugins are ready to serve.
+
+    A variable STACFLASK_* that nobody reads is probably misspelt: a warning names it.
+    """
     from stacflask.catalog import migrating
 
+    _check_settings(session)
     condition = migrating.condition(session.database)
     click.echo(f"database: PostgreSQL {condition.postgresql}, PostGIS {condition.postgis or 'missing'}")
     if not condition.migrated:
@@ -240,6 +254,27 @@ def check(session: Session) -> None:
     click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
     names = [name for name, _ in session.started.list_name_plugin()]
     click.echo(f"plugins: {', '.join(reversed(names)) or 'none'}")
+
+
+def _check_settings(session: Session) -> None:
+    """Tell all that is wrong with the settings. Raises the last of it."""
+    wrong = [*Settings.problems(session.environ), *problems(session.plugin_names, session.environ)]
+    if wrong:
+        for problem in wrong[:-1]:
+            _failed(str(problem))
+        raise wrong[-1]
+    known = {*ELSEWHERE, *(field.metadata["name"] for field in fields(Settings))}
+    known |= {setting.name for _, told in settings_of(session.plugin_names) for setting in told}
+    for name in _unread(session.environ, known):
+        meant = "".join(f"; is {near} meant?" for near in get_close_matches(name, sorted(known), 1, 0.85))
+        click.echo(f"warning: {name}: neither the program nor a plugin named in {VARIABLE} reads it{meant}", err=True)
+
+
+def _unread(environ: Mapping[str, str], known: set[str]) -> list[str]:
+    """Find the variables of ours that are not known. Settings may name others, as those of stores do for secrets."""
+    pointed_to = " ".join(environ[name] for name in known & environ.keys())
+    ours = [name for name in sorted(environ) if name.startswith("STACFLASK_")]
+    return [name for name in ours if name not in known and name not in pointed_to]
 
 
 @program.command()
@@ -382,14 +417,27 @@ def hooks(session: Session) -> None:
 @program.command()
 @pass_session
 def settings(session: Session) -> None:
-    """List the settings with their values.
+    """List the settings with their values, those of the plugins too.
 
-    Passwords are left out.
+    Passwords and other secrets are left out.
     """
     for field in fields(Settings):
         name = field.metadata["name"]
         given = "" if session.environ.get(name, "").strip() else "  (default)"
         click.echo(f"{name}={_shown(getattr(session.settings, field.name))}{given}\n    {field.metadata['help']}")
+    listed: set[str] = set()
+    for plugin, told in settings_of(session.plugin_names):
+        for setting in told:
+            if setting.name not in listed:
+                listed.add(setting.name)
+                click.echo(f"{_line(setting, session.environ)}\n    {setting.help} ({plugin})")
+
+
+def _line(setting: Setting, environ: Mapping[str, str]) -> str:
+    value = environ.get(setting.name, "").strip()
+    if not value:
+        return f"{setting.name}={setting.default}  ({'missing' if setting.required else 'default'})"
+    return f"{setting.name}={'***' if setting.secret else value}"
 
 
 def _shown(value: Any) -> str:

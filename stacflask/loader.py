@@ -17,6 +17,8 @@ from stacflask.values import Decision
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from stacflask.values import Setting
+
 VARIABLE = "STACFLASK_PLUGINS"
 GROUP = "stacflask"
 DECIDING = ("authorize", "authorize_many", "charge", "authorize_change")
@@ -45,6 +47,21 @@ def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
     log.info("plugins: %s", ", ".join(plugins) or "none")
     _sign(manager)
     return manager
+
+
+def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]:
+    """Give each plugin's name with the settings that its module tells of. Raises SettingError for an unknown name."""
+    for name in names:
+        yield name, getattr(_find(name), "SETTINGS", ())
+
+
+def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[SettingError]:
+    """Find what is wrong with each plugin's settings, or with its name."""
+    for name in names:
+        try:
+            _create(name, environ)
+        except SettingError as error:
+            yield error
 
 
 def answerers(manager: pluggy.PluginManager) -> Iterator[tuple[str, list[str]]]:

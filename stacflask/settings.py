@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from stacflask.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -228,6 +228,16 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings. Raises SettingError for the first that is missing or wrong."""
         return cls(**{f.name: _read(f.metadata, environ) for f in fields(cls) if _given(f.metadata, environ)})
+
+    @classmethod
+    def problems(cls, environ: Mapping[str, str]) -> Iterator[SettingError]:
+        """Find all that are missing or wrong."""
+        for declared in (f.metadata for f in fields(cls)):
+            try:
+                if _given(declared, environ):
+                    _read(declared, environ)
+            except SettingError as error:
+                yield error
 
 
 def _given(declared: Mapping[str, Any], environ: Mapping[str, str]) -> bool:

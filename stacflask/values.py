@@ -489,6 +489,20 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable that a plugin reads. Its module tells them in ``SETTINGS``, for operators; it reads them itself.
+
+    ``default`` is what holds unless it is set, as one would write it. The value of a ``secret`` one is never shown.
+    """
+
+    name: str
+    help: str
+    default: str = ""
+    required: bool = False
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One request to an endpoint that a plugin added.
 

@@ -212,6 +212,49 @@ def test_check(stacflask: Run, plugin: types.ModuleType) -> None:
     assert lines["plugins"] == f"{PLUGIN}, plugins.open_access"
 
 
+def test_settings_of_plugins(stacflask: Run) -> None:
+    """Those of the plugins named stand behind the program's own, with their defaults; what is secret stays so."""
+    environ = {"STACFLASK_PLUGINS": "plugins.links,plugins.quota", "STACFLASK_LINKS_KEYS": f"one:{'x' * 32}"}
+    code, out, _ = stacflask("settings", **environ, STACFLASK_QUOTA_CACHE="7")
+    lines = out.splitlines()
+    assert code == 0
+    assert {"STACFLASK_LINKS_KEYS=***", "STACFLASK_LINKS_LONGEST=7d  (default)", "STACFLASK_QUOTA_CACHE=7"} <= set(
+        lines
+    )
+    assert "STACFLASK_AUDIT_WRITE" not in out
+    assert "STACFLASK_LINKS_KEYS=  (missing)" in stacflask("settings", **{**environ, "STACFLASK_LINKS_KEYS": ""})[1]
+
+
+def test_check_tells_all_that_is_wrong(stacflask: Run) -> None:
+    """Each setting that is wrong or missing, of the program or of a plugin, is told in a line of its own."""
+    plugins = "plugins.links,plugins.absent,plugins.quota"
+    code, out, err = stacflask(
+        "check", STACFLASK_PLUGINS=plugins, STACFLASK_MAX_LIMIT="many", STACFLASK_ID="a/b", STACFLASK_QUOTA_CACHE="soon"
+    )
+    told = [line.split(": ")[:2] for line in err.splitlines()]
+    assert (code, out) == (2, "")
+    names = [
+        "STACFLASK_ID",
+        "STACFLASK_MAX_LIMIT",
+        "STACFLASK_LINKS_KEYS",
+        "STACFLASK_PLUGINS",
+        "STACFLASK_QUOTA_CACHE",
+    ]
+    assert told == [["error", name] for name in names]
+
+
+def test_check_warns_of_what_nobody_reads(stacflask: Run, tmp_path: Path) -> None:
+    """A misspelt variable would be silently nothing; one that a setting points to is read by that."""
+    code, _, err = stacflask("check", STACFLASK_MAX_LIMITS="5", STACFLASK_QUOTA_CACHE="5", STACFLASK_THREADS="4")
+    first, second = err.splitlines()
+    assert code == 0
+    assert first.startswith("warning: STACFLASK_MAX_LIMITS: ")
+    assert first.endswith("is STACFLASK_MAX_LIMIT meant?")
+    assert second.startswith("warning: STACFLASK_QUOTA_CACHE: ")
+    environ = {"STACFLASK_PLUGINS": "plugins.local_files", "STACFLASK_LOCAL_FILES_ROOTS": str(tmp_path)}
+    assert stacflask("check", **environ)[::2] == (0, "")
+
+
 def test_migrate_brings_the_tables(stacflask: Run, database: Database, database_url: str) -> None:
     """An empty database is told apart from a migrated one, and migrated from whatever folder; twice does no harm."""
     name = "test_migrate"

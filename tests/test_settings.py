@@ -1,21 +1,48 @@
 """Settings: documented, and complained about by name."""
 
-from dataclasses import fields
+import re
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stacflask.errors import SettingError
+from stacflask.loader import settings_of
 from stacflask.settings import Settings
 
-DOCS = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
+ROOT = Path(__file__).parent.parent
+DOCS = (ROOT / "docs" / "settings.md").read_text()
 URL = {"DATABASE_URL": "postgres://user:secret@host/name"}
 
 
-@pytest.mark.parametrize("name", [f.metadata["name"] for f in fields(Settings)])
-def test_each_variable_is_documented(name: str) -> None:
-    """Every variable stands in docs/settings.md, in the table's form."""
-    assert f"| `{name}` |" in DOCS
+def written(default: Any) -> str:
+    """Write a default as a table has it."""
+    text = str(default).lower() if isinstance(default, bool) else str("" if default is None else default)
+    text = ",".join(default) if isinstance(default, tuple) else text
+    return f" `{text}` " if text else " "
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+def test_each_is_documented_as_it_is(field: Field[Any]) -> None:
+    """The table says of each what the command line says, and the default that holds."""
+    said = field.metadata
+    default = " (needed) " if said["required"] else written(field.default)
+    assert f"| `{said['name']}` | {said['help']} |{default}|" in DOCS
+
+
+SHIPPED = sorted(f"plugins.{path.stem}" for path in (ROOT / "plugins").glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("plugin", SHIPPED)
+def test_what_plugins_read_is_told_and_documented(plugin: str) -> None:
+    """Each variable that the code of a plugin names is among its settings, and each of those in the table."""
+    ((_, told),) = settings_of([plugin])
+    source = (ROOT / f"{plugin.replace('.', '/')}.py").read_text()
+    assert set(re.findall(r'"(STACFLASK_[A-Z0-9_]+)"', source)) <= {setting.name for setting in told}
+    for setting in told:
+        default = " (needed) " if setting.required else written(setting.default)
+        assert f"| `{setting.name}` | `{plugin.partition('.')[2]}` | {setting.help} |{default}|" in DOCS
 
 
 @pytest.mark.parametrize(
