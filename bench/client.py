@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LENGTH = b"\r\ncontent-length:"
 HEAD = 8192  # bytes that an answer's head has at most
 LARGEST = 1 << 22  # bytes that an answer has at most
+SHOWN = 300  # bytes of an answer that was not expected
 KEPT = 100
 """Questions on one connection. Processes share connections unevenly; new ones now and then even that out."""
 
@@ -124,11 +125,13 @@ class Connection:
 
     def _begin(self) -> int:
         """Say how long the answer will be, or 0 while its head is not complete."""
-        head, end, _ = bytes(self._buffer[: min(self._size, HEAD)]).partition(b"\r\n\r\n")
+        head, end, body = bytes(self._buffer[: min(self._size, HEAD)]).partition(b"\r\n\r\n")
         if not end:
             return 0
         if not head.startswith(self._expected):
-            raise BenchError(head.decode("latin-1"))
+            # The last line of what this process says is passed on, and the status stands in the first of an answer.
+            status = head.splitlines()[0].decode("latin-1")
+            raise BenchError(f"{status} {body[:SHOWN]!r}")
         return len(head) + len(end) + _length(head)
 
 

@@ -25,7 +25,8 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "cluster_name": "stacflask",
-    "max_connections": "100",
+    # For a dozen servers side by side, as the benchmark has them, each process with a pool of its own.
+    "max_connections": "300",
     "shared_buffers": "256MB",
     "effective_cache_size": "2GB",
     "work_mem": "16MB",

@@ -1,14 +1,15 @@
 """Downloads and bytes per principal in a rolling window of time, with limits by group.
 
-``authorize`` only looks; ``charge`` books, just before bytes or address leave. A function in the database
-(``plugin_quota_book``) holds a lock on the principal while it looks once more, so that many processes together grant
-exactly what the limit says.
+``authorize`` only looks, and not again within a second while plenty is left; ``charge`` books, just before bytes or
+address leave. A function in the database (``plugin_quota_book``) holds a lock on the principal while it looks, so that
+many processes together grant exactly what the limit says.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ CACHE = "STACFLASK_QUOTA_CACHE"
 
 SETTINGS = (Setting(CACHE, "Seconds for which limits are trusted. Usage never is.", "5"),)
 REMEMBERED = 1024  # sets of groups
+PEOPLE = 4096
+"""Of so many it is remembered that they have plenty left."""
+FRESH = 1.0
+"""Seconds for which a look is good for the next. What is granted is exact all the same: ``charge`` always looks."""
 
 DOWNLOADS, BYTES = COUNTED = ("downloads", "bytes")
 GRAINS = 288
@@ -65,6 +70,12 @@ class Usage:
     oldest: Mapping[str, float | None]
     opened: bool
 
+    def after(self, cost: Mapping[str, int]) -> Usage | None:
+        """Give what it is with this cost, too; None where only a look tells how old the oldest is then."""
+        if any(amount and self.oldest[name] is None for name, amount in cost.items()):
+            return None
+        return Usage({name: self.used[name] + amount for name, amount in cost.items()}, self.oldest, opened=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
@@ -97,8 +108,8 @@ def grain(limits: Limits) -> int:
 def horizons(limits: Limits) -> dict[str, int]:
     """Say for how many seconds usage counts in each dimension; 0 where there is no limit."""
     # A stretch counts as long as any of it may lie in the window: never too much is granted, at times a little less.
-    counted = {dimension: limit.window + grain(limits) for dimension, limit in limits.items()}
-    return {DOWNLOADS: 0, BYTES: 0} | counted
+    stretch = grain(limits) if limits else 0
+    return {name: limits[name].window + stretch if name in limits else 0 for name in COUNTED}
 
 
 def wait(limit: Limit, horizon: int, taken: Sequence[tuple[float, int]], cost: int) -> int | None:
@@ -118,7 +129,7 @@ def wait(limit: Limit, horizon: int, taken: Sequence[tuple[float, int]], cost: i
 
 def state(limits: Limits, usage: Usage) -> dict[str, dict[str, int]]:
     """Describe limits and what is left of them, for people and programs."""
-    described = {}
+    described, counted = {}, horizons(limits)
     for dimension, limit in limits.items():
         used, oldest = usage.used[dimension], usage.oldest[dimension]
         described[dimension] = {
@@ -128,7 +139,7 @@ def state(limits: Limits, usage: Usage) -> dict[str, dict[str, int]]:
             "window": limit.window,
         }
         if oldest is not None:
-            described[dimension]["resets"] = max(1, math.ceil(horizons(limits)[dimension] - oldest))
+            described[dimension]["resets"] = max(1, math.ceil(counted[dimension] - oldest))
     return described
 
 
@@ -141,6 +152,11 @@ def fields(limits: Limits, usage: Usage) -> dict[str, str]:
         resets = f";t={now['resets']}" if "resets" in now else ""
         items.append(f'"{dimension}";r={min(now["left"], LARGEST)}{resets}')
     return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(items)}
+
+
+def is_plenty(limits: Limits, usage: Usage) -> bool:
+    """Whether at least half of each limit is left, and something of it."""
+    return all(usage.used[name] + max(1, limit.amount // 2) <= limit.amount for name, limit in limits.items())
 
 
 def shortage(limits: Limits, usage: Usage, cost: Mapping[str, int]) -> Shortage | None:
@@ -190,17 +206,22 @@ def spelled(number: int) -> str:
 
 USAGE = """
 SELECT
-    CAST(coalesce(sum(downloads) FILTER (WHERE age < :downloads), 0) AS bigint) AS downloads,
-    CAST(coalesce(sum(bytes) FILTER (WHERE age < :bytes), 0) AS bigint) AS bytes,
-    CAST(max(age) FILTER (WHERE age < :downloads AND downloads > 0) AS float) AS downloads_oldest,
-    CAST(max(age) FILTER (WHERE age < :bytes AND bytes > 0) AS float) AS bytes_oldest,
+    CAST(coalesce(sum(downloads) FILTER (WHERE in_downloads), 0) AS bigint) AS downloads,
+    CAST(coalesce(sum(bytes) FILTER (WHERE in_bytes), 0) AS bigint) AS bytes,
+    CAST(extract(epoch FROM statement_timestamp() - min(since) FILTER (WHERE in_downloads AND downloads > 0)) AS float)
+    AS downloads_oldest,
+    CAST(extract(epoch FROM statement_timestamp() - min(since) FILTER (WHERE in_bytes AND bytes > 0)) AS float)
+    AS bytes_oldest,
     EXISTS (
         SELECT FROM plugin_quota_openings
         WHERE principal = :principal AND collection = :collection AND item = :item AND asset = :asset
         AND opened > statement_timestamp() - make_interval(secs => :downloads)
     ) AS opened
 FROM (
-    SELECT downloads, bytes, extract(epoch FROM statement_timestamp() - since) AS age FROM plugin_quota_usage
+    SELECT downloads, bytes, since,
+        since > statement_timestamp() - make_interval(secs => :downloads) AS in_downloads,
+        since > statement_timestamp() - make_interval(secs => :bytes) AS in_bytes
+    FROM plugin_quota_usage
     WHERE principal = :principal AND since > statement_timestamp() - make_interval(secs => :longest)
 ) AS taken
 """
@@ -229,12 +250,39 @@ FORGET = (
 )
 
 
+class Plenty:
+    """What was seen a moment ago of those who have plenty left: they need not be looked at again for ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: dict[str, tuple[float, Limits, Usage]] = {}
+
+    def of(self, principal: str, limits: Limits) -> Usage | None:
+        """Give what a principal had taken a moment ago; None if that is not known, or not plenty is left."""
+        seen, known, usage = self._seen.get(principal, (-math.inf, limits, None))
+        return usage if time.monotonic() - seen < self._seconds and known == limits else None
+
+    def see(self, principal: str, limits: Limits, usage: Usage | None) -> None:
+        """Remember what a principal has taken, or that this is not known."""
+        if usage is None or not self._seconds or not is_plenty(limits, usage):
+            self._seen.pop(principal, None)
+            return
+        if len(self._seen) >= PEOPLE:
+            self._seen.clear()
+        self._seen[principal] = time.monotonic(), limits, usage
+
+
 class Table:
-    """Limits and usage in the database. Limits are trusted for ``cache`` seconds, usage never."""
+    """Limits and usage in the database.
+
+    Limits are trusted for ``cache`` seconds. Usage is trusted for a second of that at most, while plenty is left, and
+    never where it is booked.
+    """
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
         self.limits = remembered(self._limits, cache, REMEMBERED)
+        self._plenty = Plenty(min(cache, FRESH))
 
     def _limits(self, groups: frozenset[str]) -> Limits:
         """Give the limits of somebody in these groups."""
@@ -248,6 +296,14 @@ class Table:
     def usage(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
         """Look at what a principal has taken."""
         return _usage(self._storage, principal, limits, asset)
+
+    def lately(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
+        """Do the same, or give what was seen a moment ago if plenty was left then; what was opened is not told then."""
+        usage = self._plenty.of(principal, limits)
+        if usage is None:
+            usage = self.usage(principal, limits, asset)
+            self._plenty.see(principal, limits, usage)
+        return usage
 
     def opened(self, principal: str, limits: Limits) -> set[tuple[str, str, str]]:
         """Give collection, item and key of what a principal opened within the window."""
@@ -270,15 +326,15 @@ class Table:
             "grain": grain(limits),
         }
         (row,) = self._storage.write(BOOK, **asked, **horizons(limits), **most, **_place(asset))
-        if row["booked"]:
-            return None
-        usage = Usage(
+        before = Usage(
             {dimension: row[f"used_{dimension}"] for dimension in COUNTED},
             {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED},
             row["was_opened"],
         )
-        further = usage.opened and not portion.opening
-        return shortage(limits, usage, {DOWNLOADS: 0 if further else 1, BYTES: portion.length or 0})
+        costs = {DOWNLOADS: 0 if before.opened and not portion.opening else 1, BYTES: portion.length or 0}
+        cost = {dimension: costs[dimension] for dimension in limits}
+        self._plenty.see(principal, limits, before.after(cost) if row["booked"] else None)
+        return None if row["booked"] else shortage(limits, before, cost)
 
     def set(self, group: str, downloads: int | None, size: int | None, window: int) -> None:
         """Limit a group, or change its limits. ``window`` is in seconds."""
@@ -350,7 +406,7 @@ class Quota:
         limits = self.table.limits(names(principal))
         if not limits:
             return None
-        return self._judge(principal, limits, self.table.usage(principal.id, limits, asset), empty=asset.size == 0)
+        return self._judge(principal, limits, self.table.lately(principal.id, limits, asset), empty=asset.size == 0)
 
     @hookimpl
     def authorize_many(self, principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:
@@ -358,7 +414,7 @@ class Quota:
         limits = self.table.limits(names(principal))
         if not limits:
             return [None] * len(assets)
-        usage = self.table.usage(principal.id, limits)
+        usage = self.table.lately(principal.id, limits)
         if not shortage(limits, usage, {DOWNLOADS: 1, BYTES: 1}):
             return [self._judge(principal, limits, usage, empty=False)] * len(assets)
         opened = self.table.opened(principal.id, limits)

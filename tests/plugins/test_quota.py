@@ -310,6 +310,37 @@ def test_changed_limits_hold_after_the_cache(storage: Storage, monkeypatch: pyte
     assert not decision.allowed
 
 
+def test_a_look_at_plenty_is_good_for_a_second_and_books_nothing(
+    plugin: Quota, run: Run, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While half is left, authorize does not look again within a second; charge does, and grants none too many."""
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    run("set", "members", "--downloads", "4", "--window", "1h")
+    here = Quota(cache=5)
+    here.startup(Services(storage))
+    gate = Gate(manage({"quota": here, "willing": Willing()}))
+    download(gate, JANE, asset("a"))
+    grant = gate.authorize(JANE, asset("b"))
+    for item in "cde":
+        assert plugin.charge(JANE, asset(item), Portion(0, 100)) is None  # in another process
+
+    unseen = gate.authorize(JANE, asset("b"))
+    assert unseen.decision.headers["RateLimit"] == grant.decision.headers["RateLimit"]
+    assert unseen.decision.headers["RateLimit"].startswith('"downloads";r=3;')
+    with pytest.raises(Refused):
+        gate.charge(unseen, Portion(0, 100), "stream")
+    assert used(plugin) == {"downloads": 4}
+    with pytest.raises(Refused):  # what is not plenty is looked at each time
+        gate.authorize(JANE, asset("b"))
+    later(storage, 4000)
+    gate.authorize(JANE, asset("b"))
+    for item in "cde":
+        assert plugin.charge(JANE, asset(item), Portion(0, 100)) is None
+    clock[0] += 1
+    assert gate.authorize(JANE, asset("b")).decision.headers["RateLimit"].startswith('"downloads";r=1;')
+
+
 # --- Many at once ----------------------------------------------------------------------------------------------------
 
 
