@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import TSTZRANGE, Range
 from stacflask.catalog import freetext
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, condition, literals
 from stacflask.catalog.rows import LONG_BBOX
-from stacflask.catalog.search import collection_order, visible_collections
+from stacflask.catalog.search import collection_order
 from stacflask.catalog.tables import collections
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import Select
 
-    from stacflask.values import CollectionQuery, Restriction
+    from stacflask.values import CollectionQuery
 
 Condition = sa.ColumnElement[bool]
 
@@ -58,10 +58,13 @@ def with_text(query: CollectionQuery) -> Condition | None:
 FOLD: tuple[Callable[[CollectionQuery], Condition | None], ...] = (within_bbox, during, matching, with_text)
 
 
-def select_collections(query: CollectionQuery, restriction: Restriction) -> Select[Any]:
-    """Select the records of one page, and one more if there is one, in the direction of the query's position."""
+def select_collections(query: CollectionQuery, seen: list[Condition]) -> Select[Any]:
+    """Select the records of one page, and one more if there is one, in the direction of the query's position.
+
+    ``seen`` are the conditions under which a collection may be seen.
+    """
     order = collection_order(query.sort)
     conditions = [made for build in FOLD if (made := build(query)) is not None]
     statement = sa.select(collections.c.id, collections.c.body, *order.columns)
-    statement = statement.where(*conditions, *visible_collections(restriction))
+    statement = statement.where(*conditions, *seen)
     return order.page(statement, order.position(query.token), query.limit)

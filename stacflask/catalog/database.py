@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import psycopg.errors as pg
 import sqlalchemy as sa
-from psycopg.pq import ExecStatus
+from psycopg import adapters, postgres
+from psycopg.adapt import Dumper
+from psycopg.pq import ExecStatus, Format
 from psycopg.rows import dict_row, namedtuple_row, tuple_row
 from psycopg.types.array import ListDumper
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -151,6 +153,24 @@ def _bound(compiled: Any, name: str) -> Any:
         return bytes(ListDumper(list).dump(value) or b"").decode()
     to_driver = compiled.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
     return value if to_driver is None or value is None else to_driver(value)
+
+
+class Numbers(bytes):
+    """An array of bigint as the database itself packs it: sent as it is, and read without being parsed."""
+
+    __slots__ = ()
+
+
+class _NumbersDumper(Dumper):
+    format = Format.BINARY
+    oid = postgres.types["int8"].array_oid
+
+    def dump(self, obj: Numbers) -> bytes:
+        """Give it as it is."""
+        return obj
+
+
+adapters.register_dumper(Numbers, _NumbersDumper)
 
 
 class Database:

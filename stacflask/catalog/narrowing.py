@@ -1,14 +1,14 @@
-"""What a restriction leaves of collections that are asked for by name.
+"""What a restriction leaves of collections, where it looks at nothing but ids, as a list of what somebody may see does.
 
-Where it looks at nothing but ids, as a list of what somebody may see does, no database is needed to tell: with
-thousands of names in it, it would cost more than the search itself. A collection that is hidden is then asked for under
-a name that none has, so that it takes as long as one that does not exist.
+Collections that are asked for by name are then weighed without the database: with thousands of names in it, the
+restriction would cost more than the search itself. A collection that is hidden is asked for under a name that none has,
+so that it takes as long as one that does not exist. For searches of all collections see ``catalog/seeing.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stacflask.values import Cql2, ItemQuery, Restriction
@@ -16,41 +16,102 @@ if TYPE_CHECKING:
 NOWHERE = ""
 """The name of no collection."""
 
+REMEMBERED = 128
+"""Lists that are remembered as sets; with thousands of names one takes half a megabyte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """A set of ids: these, or all ``but`` these."""
+
+    names: frozenset[str]
+    but: bool = False
+
+    def __contains__(self, name: str) -> bool:
+        """Whether an id is among them."""
+        return (name in self.names) != self.but
+
+    def __invert__(self) -> Ids:
+        """Give all others."""
+        return Ids(self.names, not self.but)
+
+    def __and__(self, other: Ids) -> Ids:
+        """Give those that are in both."""
+        if self.but and other.but:
+            return Ids(self.names | other.names, but=True)
+        if self.but:
+            return Ids(other.names - self.names)
+        return Ids(self.names - other.names if other.but else self.names & other.names)
+
+
+ALL = Ids(frozenset(), but=True)
+
 
 def one(collection: str, restriction: Restriction) -> tuple[str, Restriction]:
     """Give the collection to ask for, and the restriction that is left to look at."""
-    seen = None if restriction.collections is None else _holds(restriction.collections, collection)
-    if seen is None:
+    seen = ids(restriction.collections)
+    if seen is None or seen is ALL:
         return collection, restriction
-    return collection if seen else NOWHERE, replace(restriction, collections=None)
+    return collection if collection in seen else NOWHERE, replace(restriction, collections=None)
 
 
-def several(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Restriction]:
-    """Do the same for a search that names its collections."""
-    if query.collections is None or restriction.collections is None:
-        return query, restriction
-    seen = {name: _holds(restriction.collections, name) for name in query.collections}
-    if None in seen.values():
-        return query, restriction
-    left = tuple(name for name, holds in seen.items() if holds)
-    return replace(query, collections=left or (NOWHERE,)), replace(restriction, collections=None)
+def several(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Restriction, Ids]:
+    """Do the same for a search. The collections that are left to look at are none if it names those it asks for."""
+    seen = ids(restriction.collections)
+    if seen is None or seen is ALL:
+        return query, restriction, ALL
+    restriction = replace(restriction, collections=None)
+    if query.collections is None:
+        return query, restriction, seen
+    left = tuple(name for name in query.collections if name in seen)
+    return replace(query, collections=left or (NOWHERE,)), restriction, ALL
 
 
-def _holds(condition: Cql2, collection: str) -> bool | None:
-    """Whether a condition on collections holds for the one of this id; None if that takes more than the id to tell."""
-    held: bool | None = None
+def ids(condition: Cql2 | None) -> Ids | None:
+    """Give the collections for which a condition holds; None if that takes more than their ids to tell."""
+    return ALL if condition is None else _ids(condition)
+
+
+def _ids(condition: Cql2) -> Ids | None:
+    found: Ids | None = None
     match condition:
         case bool():
-            held = condition
-        case {"op": "in", "args": [{"property": "id"}, list(names)]} if all(type(name) is str for name in names):
-            held = collection in names
+            found = ALL if condition else ~ALL
+        case {"op": "in", "args": [{"property": "id"}, list(names)]}:
+            found = _named(names)
         case {"op": "=", "args": [{"property": "id"}, str(name)]}:
-            held = collection == name
+            found = Ids(frozenset({name}))
         case {"op": "not", "args": [part]}:
-            inner = _holds(part, collection)
-            held = None if inner is None else not inner
-        case {"op": "and" | "or" as op, "args": [*parts]}:
-            each = [_holds(part, collection) for part in parts]
-            if None not in each:
-                held = all(each) if op == "and" else any(each)
-    return held
+            inner = _ids(part)
+            found = None if inner is None else ~inner
+        case {"op": "and" | "or" as op, "args": [_, *_] as parts}:
+            found = _joined(op, [_ids(part) for part in parts])
+    return found
+
+
+def _joined(op: str, parts: list[Ids | None]) -> Ids | None:
+    # Either of two is what not neither is.
+    whole = ALL
+    for part in parts:
+        if part is None:
+            return None
+        whole &= part if op == "and" else ~part
+    return whole if op == "and" else ~whole
+
+
+_known: dict[int, tuple[list[str], Ids]] = {}
+
+
+def _named(names: list[Any]) -> Ids | None:
+    """Give these names as a set. The same list makes the same set, unless somebody has changed it since."""
+    known = _known.get(id(names))
+    # Names that are the same objects still are compared in no time.
+    if known is not None and known[0] == names:
+        return known[1]
+    if not all(type(name) is str for name in names):
+        return None
+    if len(_known) >= REMEMBERED:
+        _known.clear()
+    made = Ids(frozenset(names))
+    _known[id(names)] = names.copy(), made
+    return made

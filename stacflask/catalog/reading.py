@@ -20,6 +20,7 @@ from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order
 from stacflask.catalog.search import collection_order, item_order, ordered_types, statements, visible
 from stacflask.catalog.search import visible_collections as seen_collections
+from stacflask.catalog.seeing import EVERYTHING, Seeing
 from stacflask.catalog.shapes import Shapes, is_plain, values_of
 from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.database import Database, Lookup
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.observing import Observations
+    from stacflask.catalog.seeing import Seen
     from stacflask.catalog.stretches import Stretch
 
 _ITEM = sa.select(items.c.body).where(
@@ -85,6 +87,7 @@ class Catalog:
         self._lasting = Lasting(database)
         self._shapes, self._filtered = Shapes(), Shapes()
         self._stretches = Stretches(database)
+        self._seeing = Seeing(database)
         self._indexes = Known(database)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
@@ -97,17 +100,28 @@ class Catalog:
 
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
         """Give a page of collections."""
-        statement = select_collections(query, restriction)
-        rows = self.database.read(lambda connection: connection.execute(statement).all())
+        rows = self._listed(partial(select_collections, query), restriction)
         order = collection_order(query.sort)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         return Page(tuple(self._record(row.id, row.id, row.body) for row in part.rows), part.next, part.prev)
 
     def titles(self, restriction: Restriction) -> list[tuple[str, str | None]]:
         """Give id and title of every collection, in the order of their ids."""
-        statement = sa.select(collections.c.id, collections.c.document["title"].astext).order_by(collections.c.id)
-        seen = statement.where(*seen_collections(restriction))
-        return [(row[0], row[1]) for row in self.database.read(lambda connection: connection.execute(seen).all())]
+        title = collections.c.document["title"].astext.label("title")
+        statement = sa.select(collections.c.id, title).order_by(collections.c.id)
+        return [(row.id, row.title) for row in self._listed(lambda seen: statement.where(*seen), restriction)]
+
+    def _listed(
+        self, select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], restriction: Restriction
+    ) -> Sequence[Any]:
+        """Read rows of collections that may be seen, with the conditions for that put into a statement."""
+        ids = narrowing.ids(restriction.collections)
+        if ids is not None:
+            seen = self._seeing.of(ids)
+            rows = self._read(select(list(seen.conditions(collections.c.id))))
+            if seen.holds(row.id for row in rows):
+                return rows
+        return self._read(select(list(seen_collections(restriction))))
 
     def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
         """Give what the items of these collections hold, by name; None: of all. See ``catalog/names.py``."""
@@ -175,37 +189,44 @@ class Catalog:
 
     def search(self, query: ItemQuery, restriction: Restriction) -> Page:
         """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list."""
-        rows = self._rows(*narrowing.several(query, restriction))
+        rows = self._found(query, restriction)
         order = item_order(query.sort)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         return Page(records, part.next, part.prev)
 
-    def _rows(self, query: ItemQuery, restriction: Restriction) -> Sequence[Any]:
+    def _found(self, query: ItemQuery, restriction: Restriction) -> Sequence[Any]:
+        """Read one page. Of collections the statement tells in short what may be seen, if ids are all it takes."""
+        narrowed, left, ids = narrowing.several(query, restriction)
+        seen = self._seeing.of(ids)
+        rows = self._rows(narrowed, left, seen)
+        return rows if seen.holds(row.collection for row in rows) else self._rows(query, restriction)
+
+    def _rows(self, query: ItemQuery, restriction: Restriction, seen: Seen = EVERYTHING) -> Sequence[Any]:
         """Read one page. Should an item have come that lasts longer than any before, nothing is found: read again."""
         longest = None if query.interval is None else self._lasting.of(query.collections)
         rows: list[Any] = []
         position = item_order(query.sort).position(query.token)
         for stretch in self._stretches.of(query, longest, position, rows):
-            for read in self._steps(query, restriction, longest, stretch):
+            for read in self._steps(query, restriction, seen, longest, stretch):
                 rows += read()
                 if len(rows) > query.limit:
                     return rows[: query.limit + 1]
         if rows or longest is None or self._lasting.still(longest):
             return rows
-        return self._rows(query, restriction)
+        return self._rows(query, restriction, seen)
 
     def _steps(
-        self, query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch
+        self, query: ItemQuery, restriction: Restriction, seen: Seen, longest: Longest | None, stretch: Stretch
     ) -> Iterator[Callable[[], Sequence[Any]]]:
         """Give what reads the rows of one page, one part after the other."""
         types = ordered_types(query, self._indexes.forms)
-        build = partial(statements, query, restriction, longest, types, stretch)
+        build = partial(statements, query, restriction, longest, types, stretch, seen)
         if not is_plain(query) or self.database.pooled:
             for statement in build():
                 yield partial(self._read, statement)
             return
-        values = values_of(query, longest, stretch)
+        values = {**values_of(query, longest, stretch), **seen.given()}
         # Filters are many: those that come once must not push out what is asked for all the time.
         shapes = self._shapes if query.filter is None else self._filtered
         policy = (_told(restriction), types, orjson.dumps(query.filter))

@@ -17,6 +17,7 @@ from stacflask.catalog import freetext
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.cql2.sql import TIMESTAMP
 from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order
+from stacflask.catalog.seeing import EVERYTHING, Seen
 from stacflask.catalog.stretches import WHOLE, Stretch
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import BadDocument, BadQuery
@@ -223,17 +224,18 @@ def statements(
     longest: Longest | None,
     types: tuple[str, ...],
     stretch: Stretch = WHOLE,
+    seen: Seen = EVERYTHING,
 ) -> Iterator[Select[Any]]:
     """Give statements which, one after the other, select the records of one page, and one more if there is one.
 
     Each is served by an index; once there are enough rows, those left need not be asked. For ``types``, see
-    ``ordered_types``; only items of the ``stretch`` are looked at.
+    ``ordered_types``; only items of the ``stretch`` are looked at, and of collections that are ``seen``.
     """
     order = item_order(query.sort)
     strands = order.strands(len(types))
     if types and _compares_number(query.filter, order.keys[0].name):
         strands = strands[:1]
-    found = _select(query, restriction, longest).where(*stretch.conditions())
+    found = _select(query, restriction, longest).where(*stretch.conditions(), *seen.conditions(items.c.collection))
     yield from order.pages(found, order.position(query.token), query.limit, strands)
 
 
