@@ -53,13 +53,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     def takes(self, schema: type[Schema]) -> Decorator:
         """Read the words of a search from the query, and describe them. The view gets them first."""
-        # One for all requests: webargs would make one for each, which costs more than reading with it.
-        read = PARSER.use_args(schema(), location="query")
+        read = PARSER.use_args(schemas.reader(schema), location="query")
         described = self._has(schemas.parameters(schema))
         return lambda view: described(cast("View", read(view)))
 
     def takes_posted(self, schema: type[Schema]) -> Decorator:
         """Read the words of a search from the body, and describe them. The view gets them first."""
+        # One for all requests: webargs would make one for each, which costs more than reading with it.
         read = PARSER.use_args(schema(), location="json")
         described = self.takes_body(content(schema.__name__))
         return lambda view: described(cast("View", read(view)))

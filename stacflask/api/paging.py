@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import unquote
 
 from flask import request
 
@@ -22,9 +22,9 @@ def links(page: Page, media_type: str = GEOJSON) -> list[Link]:
 
 
 def _got(rel: str, token: str, media_type: str) -> Link:
-    kept = [(name, value) for name, value in request.args.items(multi=True) if name != "token"]
-    path = address.asked_url().partition("?")[0]
-    return link(rel, f"{path}?{urlencode([*kept, ('token', token)])}", media_type, method="GET")
+    path, _, query = address.asked_url().partition("?")
+    kept = [part for part in query.split("&") if part and unquote(part.partition("=")[0]) != "token"]
+    return link(rel, f"{path}?{'&'.join([*kept, f'token={token}'])}", media_type, method="GET")
 
 
 def _posted(rel: str, token: str, media_type: str) -> Link:

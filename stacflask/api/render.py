@@ -46,12 +46,28 @@ def root_link() -> Link:
 
 def item(record: Record, signed: Mapping[signing.Place, signing.Signed] = signing.NONE) -> bytes:
     """Render an item, with these hrefs for those of its assets that have one."""
-    url, links = _item_links(address.base_url(), record.collection)
+    return items([record], signed)[0]
+
+
+def items(records: Iterable[Record], signed: Mapping[signing.Place, signing.Signed] = signing.NONE) -> list[bytes]:
+    """Render items. What the request at hand and the settings say of all of them is asked for once."""
+    base, told, with_storage = address.base_url(), authentication.told(), current.settings().show_storage
+    return [_item(record, signed, base, told, with_storage=with_storage) for record in records]
+
+
+def _item(
+    record: Record,
+    signed: Mapping[signing.Place, signing.Signed],
+    base: str,
+    told: authentication.Authentication | None,
+    *,
+    with_storage: bool,
+) -> bytes:
+    url, links = _item_links(base, record.collection)
     name = address.segment(record.id)
-    text = _opened(record.body, b'%b%b","type":"%b"}' % (links, name.encode(), GEOJSON.encode()))
+    text = _opened(record.body, b'%b%b","type":"%b"}' % (links, name.encode(), GEOJSON.encode()), with_storage)
     if signed:
         text = documents.with_hrefs(text, lambda key: signed.get((record.collection, record.id, key)))
-    told = authentication.told()
     return _finished(text if told is None else told.in_item(text), url + name)
 
 
@@ -90,7 +106,7 @@ def collection(record: Record) -> bytes:
         link("child", f"{url}/by-time", title="Items by time"),
         *describing(url),
     ]
-    text = _opened(record.body, orjson.dumps(links)[1:-1])
+    text = _opened(record.body, orjson.dumps(links)[1:-1], current.settings().show_storage)
     told = authentication.told()
     return _finished(text if told is None else told.in_collection(text), url)
 
@@ -117,11 +133,9 @@ def aggregation_links(start: str) -> list[Link]:
     ]
 
 
-def _opened(body: bytes, links: bytes) -> bytes:
+def _opened(body: bytes, links: bytes, with_storage: bool) -> bytes:
     text = documents.closed(documents.public(body), links)
-    if current.settings().show_storage:
-        text = _with_storage(text, documents.storage_hrefs(body))
-    return text
+    return _with_storage(text, documents.storage_hrefs(body)) if with_storage else text
 
 
 def _finished(text: bytes, url: str) -> bytes:
@@ -209,8 +223,7 @@ def item_collection(
     page: Page, links: Sequence[Link], fields: Fields | None = None, count: Count | None = None
 ) -> Response:
     """Answer with a page of items (a GeoJSON FeatureCollection), or with those fields of them."""
-    signed = signed_of(page.records)
-    rendered = (item(record, signed) for record in page.records)
+    rendered = items(page.records, signed_of(page.records))
     features = b",".join(rendered if fields is None else map(fields.of, rendered))
     body = b'{"type":"FeatureCollection","features":[%b],"links":%b,%b"numberReturned":%d}' % (
         features,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, post_load, pre_load, validates_schema
@@ -39,7 +40,21 @@ class Parser(FlaskParser):
         for name, values in req.args.lists():
             if len(values) > 1 and name in dict(_fields(schema)):
                 raise BadQuery(name, "is given more than once")
-        return super().load_querystring(req, schema)
+        return req.args.to_dict()
+
+
+def reader(schema: type[Schema]) -> Callable[[Request], Schema]:
+    """Give what reads the parameters of a query: a schema of those alone that it has, made once for all queries alike.
+
+    A schema of all that there may be would look for each of them in each query.
+    """
+    attributes = {field.data_key or name: name for name, field in schema().fields.items()}
+
+    @lru_cache(maxsize=256)
+    def made(given: frozenset[str]) -> Schema:
+        return schema(only=given)
+
+    return lambda req: made(frozenset(attributes[name] for name in attributes.keys() & req.args.keys()))
 
 
 class Read(Field[Any]):
