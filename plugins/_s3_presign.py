@@ -36,7 +36,7 @@ def presigned(
     The names of fields sort after those that begin with a capital X, and are plain.
     """
     scope, head = _head(bucket.region, credentials.access_key, credentials.session_token, stamp, seconds)
-    query = head + "".join(f"&{name}={_quoted(fields[name])}" for name in sorted(fields))
+    query = "&".join([head, *[f"{name}={_quoted(value)}" for name, value in sorted(fields.items())]])
     path = bucket.path + quote(key)
     asked = f"GET\n{path}\n{query}\nhost:{bucket.host}\n\nhost\nUNSIGNED-PAYLOAD"
     text = f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
@@ -59,8 +59,13 @@ def _head(region: str, access_key: str, token: str | None, stamp: str, seconds: 
     return scope, "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
 
 
-@lru_cache(maxsize=4096)
 def _quoted(value: str) -> str:
+    # The name of a grant is another each time, and plain.
+    return value if value.isascii() and value.isalnum() else _remembered(value)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(value: str) -> str:
     return quote(value, safe="")
 
 

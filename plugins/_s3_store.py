@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
@@ -86,7 +86,7 @@ class Store:
         with self._told():
             lifetime = self._lifetime()
             fields = {f"response-{name}": value for name, value in headers.items()} | self._payer | {GRANT: grant_id}
-            stamp, seconds = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), int(lifetime.total_seconds())
+            stamp, seconds = _stamp(int(time.time())), int(lifetime.total_seconds())
             url = presigned(self._place(bucket), key, fields, self._credentials.retrieve(), stamp, seconds)
         return Redirect(url, lifetime)
 
@@ -288,6 +288,11 @@ class OnceMore(urllib3.Retry):
         if isinstance(error, TimeoutError):
             raise error
         return super().increment(method, url, *args, **kwargs)
+
+
+@lru_cache(maxsize=4)
+def _stamp(second: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
 
 
 def _etag(headers: Mapping[str, str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -172,17 +173,25 @@ def _split(host: str, path: str, endpoint: str) -> tuple[str, str]:
 
 def _is_key(key: str) -> bool:
     """Whether this can be an object's key, and is one that no client or store rewrites on the way."""
+    if not key:
+        return False
     try:
         length = len(key.encode())
     except UnicodeEncodeError:
         return False
-    steps = {".", ".."}.intersection(key.split("/"))
+    # Few keys have a step that begins with a dot; only those are taken apart.
+    steps = {".", ".."}.intersection(key.split("/")) if key[0] == "." or "/." in key else ()
     return bool(key.strip()) and length <= LONGEST_KEY and not steps and not CONTROL.search(key)
 
 
 def _headers(asset: Asset) -> dict[str, str]:
     """Give the fields that the store is to answer with, in the place of its own."""
     headers = {"content-disposition": content_disposition(filename_of(asset))}
-    if asset.media_type and MEDIA_TYPE.fullmatch(asset.media_type):
+    if asset.media_type and _is_media_type(asset.media_type):
         headers["content-type"] = asset.media_type
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _is_media_type(text: str) -> bool:
+    return MEDIA_TYPE.fullmatch(text) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -14,6 +15,8 @@ LONGEST = 255  # bytes, as in most file systems
 BREAKS = str.maketrans(dict.fromkeys('/\\"\u2028\u2029', "_"))
 MISLEADING = {ord("%"): "_"}  # old browsers decode it
 ENCODED = ("http", "https", "ftp", "file")
+PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+"""Names that are saved as they are. Almost all are so, and pages ask for thousands."""
 
 
 def content_disposition(filename: str) -> str:
@@ -22,6 +25,8 @@ def content_disposition(filename: str) -> str:
     Always ``attachment``: what a catalogue's author wrote (HTML, SVG) must not run in a page of this server, while
     images in pages, scripts and GIS programs take no notice of it.
     """
+    if PLAIN.fullmatch(filename):
+        return f"attachment; filename=\"{filename}\"; filename*=UTF-8''{filename}"
     name = _clean(filename) or NAMELESS
     return f"attachment; filename=\"{_ascii(name) or NAMELESS}\"; filename*=UTF-8''{quote(name, safe='')}"
 
@@ -61,6 +66,8 @@ def _path(href: str) -> str:
 
 def _clean(name: str) -> str:
     """Leave out what is invisible or steers a terminal, replace what separates paths or ends a quotation."""
+    if PLAIN.fullmatch(name):
+        return name
     if not name.isprintable():
         name = "".join(letter for letter in name if unicodedata.category(letter)[0] != "C")
     return _fit(name.translate(BREAKS))

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stacflask.errors import BadCredentials, NoAnswer, Offline, Refused, Unavailable
+from stacflask.errors import BadCredentials, Missing, NoAnswer, Offline, Refused, Unavailable
 from stacflask.values import (
     ANONYMOUS,
     UNRESTRICTED,
@@ -169,15 +169,15 @@ class Gate:
 
     def resolve(self, grant: Grant) -> Location:
         """Find the bytes. Raises NoAnswer, Missing, Offline."""
-        location = self._located(grant.asset)
+        location: Location | None = self._resolving(asset=grant.asset)
         if location is None:
             log.error("no plugin resolves this href", extra={"href": grant.asset.href})
             raise NoAnswer("No store is configured for this asset.")
         return location
 
-    def _located(self, asset: Asset) -> Location | None:
-        location: Location | None = self.plugins.hook.resolve(asset=asset)
-        return location
+    @property
+    def _resolving(self) -> Callable[..., Any]:
+        return _first(self.plugins.hook.resolve)
 
     def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
         """Get the bytes ready. Raises NoAnswer, Missing, Offline, Unavailable."""
@@ -189,15 +189,20 @@ class Gate:
             raise NoAnswer("No plugin delivers this asset.")
         return delivery
 
-    def presign(self, grant: Grant) -> Redirect | None:
-        """Give a temporary address without a look at the object, where its store does. Raises Missing, Offline."""
-        location = self._located(grant.asset)
-        if location is None:
-            return None
-        redirect: Redirect | None = self.plugins.hook.presign(
-            principal=grant.principal, asset=grant.asset, location=location, grant_id=grant.id
-        )
-        return redirect
+    def presign(self, grants: Sequence[Grant]) -> list[Redirect | None]:
+        """Give temporary addresses without a look at the objects, where their store does and knows them online."""
+        resolve, presign = self._resolving, _first(self.plugins.hook.presign)
+
+        def signed(grant: Grant) -> Redirect | None:
+            try:
+                location = resolve(asset=grant.asset)
+                known = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
+                redirect: Redirect | None = None if location is None else presign(location=location, **known)
+            except (Missing, Offline):
+                return None
+            return redirect
+
+        return [signed(grant) for grant in grants]
 
     def lend(self, principal: Principal, grants: Sequence[Grant]) -> Loan | None:
         """Give what makes the download addresses of what was granted work without headers; None: nothing does."""
@@ -231,6 +236,11 @@ class Gate:
         """Give what is known of the orders of an item's assets, by key."""
         answers = self.plugins.hook.order_states(collection=collection, item=item)
         return {key: status for states in reversed(answers) for key, status in states.items()}
+
+    @property
+    def keeps_account(self) -> bool:
+        """Whether anybody books what leaves, or keeps records of it; else there is nothing to charge, nor to tell."""
+        return bool(self.plugins.hook.charge.get_hookimpls() or self.plugins.hook.decided.get_hookimpls())
 
     def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
         """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""
@@ -272,6 +282,23 @@ class Gate:
         _record(change.action, principal, decision, **about, others=_reasons(_others(answers, decision)))
         if not decision.allowed:
             raise Refused(decision, anonymous=principal.anonymous)
+
+
+def _first(hook: Any) -> Callable[..., Any]:
+    """Give what asks a hook whose first answer is taken as pluggy does, for who asks it for each of thousands."""
+    impls = hook.get_hookimpls()
+    if any(one.wrapper or one.hookwrapper for one in impls):
+        asked: Callable[..., Any] = hook
+        return asked
+
+    def ask(**known: Any) -> Any:
+        for one in reversed(impls):
+            answer = one.function(*[known[name] for name in one.argnames])
+            if answer is not None:
+                return answer
+        return None
+
+    return ask
 
 
 def _both(conditions: Sequence[Cql2]) -> Cql2 | None:

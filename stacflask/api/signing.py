@@ -15,14 +15,14 @@ from flask import request
 from stacflask import current
 from stacflask.api import address
 from stacflask.api.openapi import TEXT, header, query
-from stacflask.errors import BadQuery, Missing, Offline, Refused
+from stacflask.errors import BadQuery, Refused
 from stacflask.values import Grant, Portion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from stacflask.gate import Gate
-    from stacflask.values import Asset, Redirect
+    from stacflask.values import Asset
 
 PARAMETER, FIELD = "hrefs", "X-Signed-Asset-Urls"
 CHOICES = ("download", "signed")
@@ -80,27 +80,24 @@ def signed(assets: Sequence[Asset]) -> dict[Place, Signed]:
 def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
     """Sign what was granted: by its store where that can be, else by what a plugin lends."""
     gate, streamed = current.gate(), current.settings().stream_collections
-    found, others, ends = {}, [], _Ends()
+    others: list[Grant] = []
+    own: list[Grant] = []
     for grant in grants:
         passing = grant.decision.counted or grant.asset.collection in streamed
-        redirect = None if passing else _presigned(gate, grant)
+        (others if passing else own).append(grant)
+    found: dict[Place, Signed] = {}
+    ends = _Ends()
+    # HEAD hands nothing out.
+    charged = request.method != "HEAD" and gate.keeps_account
+    for grant, redirect in zip(own, gate.presign(own), strict=True):
         if redirect is None:
             others.append(grant)
-        elif _charged(gate, grant):
+        elif not charged or _charged(gate, grant):
             found[place(grant.asset)] = Signed(redirect.url, ends[redirect.lifetime])
     return found | _lent(gate, others, ends)
 
 
-def _presigned(gate: Gate, grant: Grant) -> Redirect | None:
-    try:
-        return gate.presign(grant)
-    except (Missing, Offline):
-        return None
-
-
 def _charged(gate: Gate, grant: Grant) -> bool:
-    if request.method == "HEAD":  # nothing is handed out
-        return True
     try:
         gate.charge(grant, Portion(0, grant.asset.size), "redirect")
     except Refused:

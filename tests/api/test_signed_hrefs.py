@@ -209,7 +209,7 @@ def test_presigned_addresses_are_the_librarys(
     from plugins._s3_store import Store
 
     moment = datetime(2026, 6, 1, 12, 30, 15, tzinfo=UTC)
-    monkeypatch.setattr("plugins._s3_store.time.gmtime", moment.timetuple)
+    monkeypatch.setattr("plugins._s3_store.time.time", moment.timestamp)
     monkeypatch.setattr("minio.time.utcnow", lambda: moment)
     (described,) = read_stores({"STACFLASK_S3_STORES": json.dumps({"real": {**stores["real"], **settings}})})
     store = Store(described)
