@@ -158,6 +158,13 @@ class Settings:
         "Newest items looked at for queryables where not all items may be seen; 0 withholds what items hold.",
         2000,
     )
+    hidden_extents: str = variable(
+        "STACFLASK_HIDDEN_EXTENTS",
+        _one_of("withheld", "computed", "stored"),
+        "What is shown of a collection's extent to who may not see all items: withheld (the whole world at any time), "
+        "computed of what may be seen, or stored. Summaries are shown with stored alone.",
+        "withheld",
+    )
     show_storage: bool = variable(
         "STACFLASK_SHOW_STORAGE",
         _yes_no,

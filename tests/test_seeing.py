@@ -10,12 +10,14 @@ from flask import Flask
 
 from stacflask import Principal, Request, hookimpl
 from stacflask.catalog.database import Database
+from stacflask.catalog.extents import all_collections, recompute
+from stacflask.current import EXTENSION, House
 from stacflask.testing import Publish, a_collection, an_item
 from stacflask.values import Document
 from tests.test_every_route import Build, Everything
 
 LEVELS = {"anonymous": 0, "member": 1, "officer": 2}
-COLLECTIONS = {"open": 0, "mixed": 0, "closed": 1, "secret": 2}
+COLLECTIONS = {"open": 0, "mixed": 0, "closed": 1, "empty": 1, "secret": 2}
 WORDS = [
     "",
     "limit=1",
@@ -33,6 +35,9 @@ WORDS = [
     "type=Collection",
     "aggregations=total_count,collection_frequency,datetime_max,datetime_min",
     "limit=0",
+    "bbox=4.5,4.5,60,60",
+    "datetime=2024-01-06T00:00:00Z/2024-12-01T00:00:00Z",
+    "filter=extent.spatial.bbox IS NOT NULL AND summaries IS NULL",
 ]
 
 
@@ -61,14 +66,22 @@ class Plain(Levels):
         """Hide nothing."""
 
 
-def documents(most: int) -> Iterator[Document]:
-    """Give what somebody of this level may see."""
-    world: dict[str, Any] = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
+WORLD: Document = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
+STATED: Document = {
+    "spatial": {"bbox": [[0, 0, 50, 50], [49, 49, 50, 50]]},
+    "temporal": {"interval": [["2024-01-01T00:00:00Z", "2024-11-11T00:00:00Z"]]},
+    "told": "by the author",
+}
+SUMMED_UP = {"level": {"minimum": 0, "maximum": 2}, "a_secret_name": [2, 5], "nobody_knows": ["but her"]}
+
+
+def documents(most: int, extent: Document, **stated: Document) -> Iterator[Document]:
+    """Give what somebody of this level may see, of collections of which this is stated."""
     for name, level in COLLECTIONS.items():
         if level > most:
             continue
-        yield a_collection(name, extent=world, title=f"The {name} one")
-        for number in range(6):
+        yield a_collection(name, extent=extent, **stated, title=f"The {name} one")
+        for number in range(6 if name != "empty" else 0):
             when = f"2024-01-0{number + 1}T00:00:00Z"
             properties = {"datetime": when, "level": number % 3, "title": f"Scene {number}"}
             if number % 3 == 2:
@@ -108,15 +121,24 @@ def answers(app: Flask, who: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("who", LEVELS)
-def test_everybody_sees_a_catalogue_of_their_own(build: Build, publish: Publish, database: Database, who: str) -> None:
+@pytest.mark.parametrize("extents", ["withheld", "computed"])
+def test_everybody_sees_a_catalogue_of_their_own(
+    build: Build, publish: Publish, database: Database, who: str, extents: str
+) -> None:
     """Every address, with every parameter, answers byte for byte as where nothing but what one may see exists."""
-    publish(*documents(most=2))
-    limited = answers(build(Levels()), who)
+    publish(*documents(most=2, extent=STATED, summaries=SUMMED_UP))
+    limited = answers(build(Levels(), environ={"STACFLASK_HIDDEN_EXTENTS": extents}), who)
+    app = build(Plain())
     with database.write() as connection:
         for table in ("items", "collections", "statistics"):
             connection.execute(sa.text(f"TRUNCATE {table}"))
-    publish(*documents(most=LEVELS[who]))
-    whole = answers(build(Plain()), who)
+    publish(*documents(most=LEVELS[who], extent=WORLD))
+    if extents == "computed":
+        house: House = app.extensions[EXTENSION]
+        with database.write() as connection:
+            for name in all_collections(connection):
+                recompute(connection, house.catalog.codec, name)
+    whole = answers(app, who)
     assert limited.keys() == whole.keys()
     assert sum(status == 200 and b'"item-0"' in body for status, body, _ in limited.values()) > 30
     for address, answer in limited.items():

@@ -42,7 +42,7 @@ def aggregations() -> Response:
 @bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=LISTED, _304=KNOWN)
 def collection_aggregations(collection_id: str) -> Response:
     """List the aggregations there are of a collection's items."""
-    current.catalog().collection(collection_id, current.restriction())
+    current.catalog().kept(collection_id, current.restriction())
     return _list((collection_id,), address.collection_url(collection_id))
 
 
@@ -79,7 +79,7 @@ def aggregate_collection_by_post(asked: Asked, collection_id: str) -> Response:
 
 
 def _aggregate_collection(asked: Asked, collection: str) -> Response:
-    current.catalog().collection(collection, current.restriction())
+    current.catalog().kept(collection, current.restriction())
     of_it = replace(asked.items, collections=(collection,))
     return _aggregate(asked._replace(items=of_it), address.collection_url(collection))
 

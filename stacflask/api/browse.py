@@ -29,7 +29,7 @@ shows = bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The cata
 @shows
 def browse(collection_id: str) -> Response:
     """Show the years of which a collection has items."""
-    current.catalog().collection(collection_id, current.restriction())
+    current.catalog().kept(collection_id, current.restriction())
     contents = current.catalog().browse(collection_id, None, current.restriction())
     return _catalog(collection_id, None, contents)
 

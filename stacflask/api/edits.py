@@ -35,10 +35,18 @@ def edited(edit: Edit, present: Record, rendered: bytes, url: str) -> Document:
     path = url.removeprefix(address.base_url())
     _put_assets_back(document.get("assets"), kept.get("assets") or {}, shown.get("assets") or {}, f"{path}/download/")
     _put_links_back(document.get("links"), kept["links"], shown["links"], path)
+    _put_members_back(document, kept, shown)
     told = authentication.told()
     if told is not None:
         told.out_of(document, kept)
     return document
+
+
+def _put_members_back(document: Document, kept: Document, shown: Document) -> None:
+    """Put back what is shown in another form, or not at all, to who may not see all items, and was left so."""
+    for name in ("extent", "summaries"):
+        if name in kept and kept[name] != shown.get(name) and document.get(name) == shown.get(name):
+            document[name] = kept[name]
 
 
 def _put_links_back(links: Any, kept: list[Document], shown: list[Document], path: str) -> None:

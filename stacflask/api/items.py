@@ -30,7 +30,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
     page = current.catalog().search(query, current.restriction())
     if not page.records:
         # Whoever sees an item has seen that there is its collection; for an empty page it must be asked.
-        current.catalog().collection(collection_id, current.restriction())
+        current.catalog().kept(collection_id, current.restriction())
     links = [
         render.root_link(),
         render.link("self", address.asked_url(), GEOJSON),

@@ -79,7 +79,7 @@ def collections_sortables() -> Response:
 
 
 def _of_collection(collection: str) -> dict[str, Document]:
-    current.catalog().collection(collection, current.restriction())
+    current.catalog().kept(collection, current.restriction())
     return _of_items((collection,))
 
 

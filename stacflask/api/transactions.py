@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stacflask.api.edits import Edit
+    from stacflask.catalog.shown import Shown
 
 bp = Blueprint("transactions", __name__, description="Changes to items and collections")
 
@@ -51,7 +52,7 @@ PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch",
 )
 def create_items(collection_id: str) -> Response:
     """Create one item, or all items of a FeatureCollection or none."""
-    current.catalog().collection(collection_id, current.restriction())
+    current.catalog().kept(collection_id, current.restriction())
     _allow("create", collection_id)
     document = _document(JSON, GEOJSON)
     if document.get("type") == "FeatureCollection":
@@ -133,6 +134,7 @@ def create_collection() -> Response:
     _check_collection(document)
     _allow("create", document["id"])
     record = current.writer().create_collection(document)
+    record = current.catalog().as_shown(record, _shown(record.id))
     response = render.record(render.collection(record), record, JSON, 201)
     response.headers["Location"] = address.collection_url(record.id)
     return response
@@ -169,23 +171,30 @@ def delete_collection(collection_id: str) -> Response:
     force = request.args.get("force", "false").lower()
     if force not in ("true", "false"):
         raise BadQuery("force", "expected true or false")
-    current.writer().delete_collection(collection_id, _if_match(), force=force == "true")
+    current.writer().delete_collection(collection_id, _if_match(), _shown(collection_id), force=force == "true")
     return _no_content()
 
 
 def _allow_collection(action: Literal["replace", "update", "delete"], collection: str) -> None:
-    current.catalog().collection(collection, current.restriction())
+    current.catalog().kept(collection, current.restriction())
     _allow(action, collection)
 
 
 def _changed_collection(collection: str, edit: Edit) -> Response:
+    catalog, shown = current.catalog(), _shown(collection)
+
     def checked(present: Record) -> Document:
-        document = edits.edited(edit, present, render.collection(present), address.collection_url(collection))
+        rendered = render.collection(catalog.as_shown(present, shown))
+        document = edits.edited(edit, present, rendered, address.collection_url(collection))
         _check_collection(document, collection)
         return document
 
-    record = current.writer().change_collection(collection, checked, _if_match())
-    return _changed(record, render.collection, JSON)
+    record = current.writer().change_collection(collection, checked, _if_match(), shown)
+    return _changed(catalog.as_shown(record, shown), render.collection, JSON)
+
+
+def _shown(collection: str) -> Shown | None:
+    return current.catalog().shown(current.restriction(), [collection])
 
 
 # --- What both share -------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import Select
 
+    from stacflask.catalog.shown import Shown
     from stacflask.values import CollectionQuery
 
 Condition = sa.ColumnElement[bool]
@@ -58,13 +59,19 @@ def with_text(query: CollectionQuery) -> Condition | None:
 FOLD: tuple[Callable[[CollectionQuery], Condition | None], ...] = (within_bbox, during, matching, with_text)
 
 
-def select_collections(query: CollectionQuery, seen: list[Condition]) -> Select[Any]:
+def looks_inside(query: CollectionQuery) -> bool:
+    """Whether a query looks at more of a collection than its id and its texts."""
+    return any((query.bbox, query.interval, query.filter is not None, query.sort))
+
+
+def select_collections(query: CollectionQuery, shown: Shown | None, seen: list[Condition]) -> Select[Any]:
     """Select the records of one page, and one more if there is one, in the direction of the query's position.
 
-    ``seen`` are the conditions under which a collection may be seen.
+    ``seen`` are the conditions under which a collection may be seen; ``shown`` is what it is found by then.
     """
     order = collection_order(query.sort)
     conditions = [made for build in FOLD if (made := build(query)) is not None]
     statement = sa.select(collections.c.id, collections.c.body, *order.columns)
     statement = statement.where(*conditions, *seen)
-    return order.page(statement, order.position(query.token), query.limit)
+    page = order.page(statement, order.position(query.token), query.limit)
+    return page if shown is None else shown.through(page)

@@ -27,7 +27,7 @@ from stacflask.errors import BadDocument
 from stacflask.values import Asset, Document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 HERE = b"\x01"
 """Stands for the address below which the record's assets are downloaded, slash included."""
@@ -499,14 +499,29 @@ def collection_body(document: Document, managed: Callable[[str], bool]) -> bytes
 def with_member(body: bytes, name: str, value: bytes) -> bytes:
     """Give the body with one public member of the document replaced; the rest stays as it is, to the byte."""
     text, separator, private = body.partition(SEPARATOR)
-    start = end = 0
-    # Where a member stands follows from how ``body_of`` writes them. HERE would not be JSON.
-    for member, raw in _members(closed(text.replace(HERE, b"."))).items():
-        start = end + 1 + len(_encode(member)) + 1
-        end = start + len(bytes(raw))
+    for member, start, end in _places(text):
         if member == name:
             return text[:start] + value + text[end:] + separator + private
     raise KeyError(name)
+
+
+def without_member(body: bytes, name: str) -> bytes:
+    """Give the body without one public member, if it has it; the rest stays as it is, to the byte. Never its last."""
+    text, separator, private = body.partition(SEPARATOR)
+    for member, start, end in _places(text):
+        if member == name:
+            return text[: start - len(_named(name))] + text[end + 1 :] + separator + private
+    return body
+
+
+def _places(text: bytes) -> Iterator[tuple[str, int, int]]:
+    """Give the members of a public part, and where their values stand."""
+    end = 0
+    # It follows from how ``body_of`` writes them. HERE would not be JSON.
+    for member, raw in _members(closed(text.replace(HERE, b"."))).items():
+        start = end + 1 + len(_named(member))
+        end = start + len(bytes(raw))
+        yield member, start, end
 
 
 def searchable(document: Document) -> Document:

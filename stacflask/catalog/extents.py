@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from stacflask.catalog import documents
 from stacflask.catalog.collection_rows import searched
 from stacflask.catalog.lasting import raise_longest
+from stacflask.catalog.shown import Shown, extent_of
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import NotFound
 from stacflask.stac.bbox import HALF, around, covers
@@ -22,7 +23,7 @@ from stacflask.stac.bbox import widen as widened_box
 from stacflask.stac.times import format_instant, parse_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
@@ -42,6 +43,14 @@ class Reach:
     start: datetime
     end: datetime
     longest: float
+
+
+class Reached(NamedTuple):
+    """Where and when all of some items are; without a ``box`` none of them is anywhere."""
+
+    box: list[float] | None
+    start: datetime
+    end: datetime
 
 
 def widen(connection: Connection, codec: Codec, collection: str, reach: Reach) -> None:
@@ -67,11 +76,18 @@ def recompute(connection: Connection, codec: Codec, collection: str) -> bool:
     """
     frame, document = _locked(connection, collection)
     given = document["extent"]
-    extent = {**given, **_temporal(connection, collection, given), **_spatial(connection, collection, given)}
+    extent = _anew(given, reached(connection, [items.c.collection == collection]).get(collection))
     if extent == given:
         return False
     _write(connection, codec, collection, frame, {**document, "extent": extent})
     return True
+
+
+def _anew(given: Document, found: Reached | None) -> Document:
+    if found is None:
+        return given
+    box = {} if found.box is None else _with_box(given, found.box)
+    return {**given, **box, **_with_interval(given, [format_instant(found.start), format_instant(found.end)])}
 
 
 def all_collections(connection: Connection) -> list[str]:
@@ -144,38 +160,46 @@ def _widened_interval(interval: list[str | None], reach: Reach) -> list[str | No
 
 # Boxes that begin and end in the same degree of longitude are joined, so that millions of items become thousands of
 # rows. An item that was cut at the antimeridian lies on both sides of it: its box is taken from its parts.
-_BOXES = sa.text(f"""
-    WITH placed AS (
-        SELECT geometry, ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(lowest, 0) AS low,
-               coalesce(highest, 0) AS high, lowest IS NOT NULL AS tall,
-               ST_XMin(geometry) = -{HALF} AND ST_XMax(geometry) = {HALF} AND ST_NumGeometries(geometry) > 1 AS cut
-        FROM items WHERE collection = :collection AND geometry IS NOT NULL
-    ), parted AS (
-        SELECT geometry, low, high, tall,
-               CASE WHEN cut THEN (SELECT min(ST_XMin(part.geom)) FILTER (WHERE ST_XMin(part.geom) >= 0)
-                                   FROM ST_Dump(geometry) AS part) ELSE west END AS west,
-               CASE WHEN cut THEN (SELECT max(ST_XMax(part.geom)) FILTER (WHERE ST_XMax(part.geom) <= 0)
-                                   FROM ST_Dump(geometry) AS part) ELSE east END AS east
-        FROM placed
-    )
-    SELECT min(coalesce(west, -{HALF})), min(ST_YMin(geometry)), min(low),
-           max(coalesce(east, {HALF})), max(ST_YMax(geometry)), max(high), bool_or(tall)
-    FROM parted GROUP BY floor(west), floor(east)
+_PLACED = sa.text(f"""
+    ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(lowest, 0) AS low,
+    coalesce(highest, 0) AS high, lowest IS NOT NULL AS tall,
+    ST_XMin(geometry) = -{HALF} AND ST_XMax(geometry) = {HALF} AND ST_NumGeometries(geometry) > 1 AS cut
 """)
+_JOINED = sa.text(f"""
+    SELECT collection, min(west), min(ST_YMin(geometry)), min(low), max(east), max(ST_YMax(geometry)), max(high),
+           bool_or(tall) AS tall, min(start_datetime) AS start, max(end_datetime) AS end
+    FROM (
+        SELECT collection, geometry, low, high, tall, start_datetime, end_datetime,
+               CASE WHEN cut THEN coalesce((SELECT min(ST_XMin(part.geom)) FILTER (WHERE ST_XMin(part.geom) >= 0)
+                                            FROM ST_Dump(geometry) AS part), -{HALF}) ELSE west END AS west,
+               CASE WHEN cut THEN coalesce((SELECT max(ST_XMax(part.geom)) FILTER (WHERE ST_XMax(part.geom) <= 0)
+                                            FROM ST_Dump(geometry) AS part), {HALF}) ELSE east END AS east
+        FROM placed
+    ) AS parted GROUP BY collection, floor(west), floor(east)
+""").columns()
 
 
-def _spatial(connection: Connection, collection: str, extent: Document) -> Document:
-    rows = connection.execute(_BOXES, {"collection": collection}).all()
-    if not rows:
-        return {}
-    tall = any(row[-1] for row in rows)
-    return _with_box(extent, around([row[:6] if tall else (*row[:2], *row[3:5]) for row in rows]))
+def reached(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> dict[str, Reached]:
+    """Give what the items that fulfil some conditions reach, by their collections."""
+    columns = (items.c.collection, items.c.geometry, items.c.start_datetime, items.c.end_datetime)
+    placed = sa.select(*columns, _PLACED).where(*conditions).cte("placed")
+    groups: dict[str, list[Any]] = {}
+    for row in connection.execute(_JOINED.add_cte(placed)):
+        groups.setdefault(row[0], []).append(row)
+    return {collection: _reached(rows) for collection, rows in groups.items()}
 
 
-def _temporal(connection: Connection, collection: str, extent: Document) -> Document:
-    ends = sa.select(sa.func.min(items.c.start_datetime), sa.func.max(items.c.end_datetime))
-    start, end = connection.execute(ends.where(items.c.collection == collection)).one()
-    return {} if start is None else _with_interval(extent, [format_instant(start), format_instant(end)])
+def shown(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> Shown:
+    """Give what is shown of collections to who sees the items that fulfil these conditions."""
+    found = reached(connection, conditions)
+    return Shown({collection: extent_of(*one) for collection, one in found.items()})
+
+
+def _reached(rows: Sequence[Any]) -> Reached:
+    tall = any(row.tall for row in rows)
+    boxes = [row[1:7] if tall else (*row[1:3], *row[4:6]) for row in rows if row[1] is not None]
+    start, end = min(row.start for row in rows), max(row.end for row in rows)
+    return Reached(around(boxes) if boxes else None, start, end)
 
 
 # --- The form of an extent --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from stacflask.catalog import documents, observing, statistics
 from stacflask.catalog.observing import Seen
 from stacflask.catalog.search import visible, visible_collections
+from stacflask.catalog.shown import SUMMARIES
 from stacflask.catalog.tables import collections, items
 from stacflask.stac import known
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.codec import Codec
     from stacflask.catalog.observing import Observations
+    from stacflask.catalog.shown import Shown
     from stacflask.values import Document, Restriction
 
 MOST_COLLECTIONS = 2000
@@ -31,11 +33,21 @@ _NO_FIELDS = frozenset({"links", "assets", "item_assets", "stac_extensions", "ty
 
 
 def of_items(
-    connection: Connection, codec: Codec, asked: Sequence[str] | None, restriction: Restriction, sample: int
+    connection: Connection,
+    asked: Sequence[str] | None,
+    restriction: Restriction,
+    sample: int,
+    codec: Codec,
+    *,
+    summaries: bool,
 ) -> Observations:
-    """Give what the items of these collections hold; None: of all. Of hidden ones nothing is told."""
+    """Give what the items of these collections hold; None: of all. Of hidden ones nothing is told.
+
+    ``summaries``: whether those of the collections say what no item does.
+    """
     chosen = _chosen(asked, restriction)
-    said = [declared(_opened(codec, body)) for body in connection.execute(_first(collections.c.body, chosen)).scalars()]
+    told = connection.execute(_first(collections.c.body, chosen)).scalars()
+    said = [declared(_opened(codec, body), summaries=summaries) for body in told]
     found = _held(connection, chosen, restriction, sample)
     return found | {name: seen for name, seen in observing.merged(said).items() if name not in found}
 
@@ -51,9 +63,10 @@ def _held(
     return statistics.observed(connection.execute(newest).scalars().all()) if sample else {}
 
 
-def of_collections(connection: Connection, restriction: Restriction) -> Observations:
-    """Give what the documents of the collections hold that may be seen."""
-    rows = connection.execute(_first(collections.c.document, list(visible_collections(restriction)))).scalars()
+def of_collections(connection: Connection, restriction: Restriction, shown: Shown | None = None) -> Observations:
+    """Give what the documents of the collections hold that may be seen; ``shown`` is shown of them."""
+    chosen = _first(collections.c.document, list(visible_collections(restriction)))
+    rows = connection.execute(chosen if shown is None else shown.through(chosen)).scalars()
     told = [{name: value for name, value in document.items() if name not in _NO_FIELDS} for document in rows]
     return observing.observe(told)
 
@@ -74,9 +87,10 @@ def _opened(codec: Codec, frame: bytes) -> Document:
 # --- What a collection says of its items ------------------------------------------------------------------------------
 
 
-def declared(collection: Document) -> Observations:
-    """Give what a collection's document says about its items."""
-    told = {name: _summarized(name, summary) for name, summary in (collection.get("summaries") or {}).items()}
+def declared(collection: Document, *, summaries: bool = True) -> Observations:
+    """Give what a collection's document says about its items, with or without its summaries."""
+    summed_up = (collection.get(SUMMARIES) or {}) if summaries else {}
+    told = {name: _summarized(name, summary) for name, summary in summed_up.items()}
     in_assets = [_fields(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)]
     # What assets are like says which types to expect, and nothing about ranges.
     expected = {name: Seen(seen.kinds, words=None) for name, seen in observing.observe(in_assets).items()}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from stacflask.catalog import aggregating, browsing, counting, names, narrowing, paging
+from stacflask.catalog import aggregating, browsing, counting, extents, names, narrowing, paging
 from stacflask.catalog.codec import Codec
-from stacflask.catalog.collection_search import select_collections
+from stacflask.catalog.collection_search import looks_inside, select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.database import lookup
 from stacflask.catalog.documents import Directories, asset_of, assets_of
@@ -22,6 +23,7 @@ from stacflask.catalog.search import collection_order, item_order, ordered_types
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.seeing import EVERYTHING, Seeing
 from stacflask.catalog.shapes import Shapes, is_plain, values_of
+from stacflask.catalog.shown import WITHHELD
 from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.errors import NotFound, StacflaskError, Unavailable
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.observing import Observations
     from stacflask.catalog.seeing import Seen
+    from stacflask.catalog.shown import Shown
     from stacflask.catalog.stretches import Stretch
 
 _ITEM = sa.select(items.c.body).where(
@@ -77,9 +80,11 @@ class Catalog:
         database: Database,
         directories: Directories = Directories(),  # noqa: B008 - frozen
         aggregate_timeout: float = 10.0,
+        hidden_extents: str = "withheld",
     ) -> None:
         self.database = database
         self._aggregate_timeout = aggregate_timeout
+        self._hidden_extents = hidden_extents
         self.directories = directories
         self.codec = Codec(self._dictionary)
         self._items = lru_cache(maxsize=REMEMBERED)(_item_lookup)
@@ -91,7 +96,12 @@ class Catalog:
         self._indexes = Known(database)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
-        """Give one collection. Raises NotFound, for a hidden one too."""
+        """Give one collection as it is shown. Raises NotFound, for a hidden one too."""
+        kept = self.kept(collection, restriction)
+        return self.as_shown(kept, self.shown(restriction, [collection]))
+
+    def kept(self, collection: str, restriction: Restriction) -> Record:
+        """Give one collection as it is kept. Raises NotFound, for a hidden one too."""
         name, left = narrowing.one(collection, restriction)
         frame = self.database.value(self._collections(_told(left)), collection=name)
         if frame is None:
@@ -99,11 +109,32 @@ class Catalog:
         return self._record(collection, collection, frame)
 
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
-        """Give a page of collections."""
-        rows = self._listed(partial(select_collections, query), restriction)
+        """Give a page of collections, as they are shown."""
+        shown = self.shown(restriction) if looks_inside(query) else None
+        rows = self._listed(partial(select_collections, query, shown), restriction)
         order = collection_order(query.sort)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
-        return Page(tuple(self._record(row.id, row.id, row.body) for row in part.rows), part.next, part.prev)
+        if shown is None:
+            shown = self.shown(restriction, [row.id for row in part.rows])
+        records = (self._record(row.id, row.id, row.body) for row in part.rows)
+        return Page(tuple(self.as_shown(record, shown) for record in records), part.next, part.prev)
+
+    def shown(self, restriction: Restriction, asked: Sequence[str] | None = None) -> Shown | None:
+        """Give what is shown of collections to who may not see all items, or of all of them; None: what is kept."""
+        if restriction.items is None or self._hidden_extents == "stored":
+            return None
+        if self._hidden_extents == "withheld":
+            return WITHHELD
+        named = [] if asked is None else [items.c.collection == sa.any_(sa.literal(list(asked), ARRAY(sa.Text())))]
+        work = partial(extents.shown, conditions=[*named, *visible(restriction)])
+        return self.database.within(self._aggregate_timeout, work)
+
+    def as_shown(self, record: Record, shown: Shown | None) -> Record:
+        """Give a collection as it is shown. Its state is that of what is shown, too."""
+        if shown is None:
+            return record
+        body = shown.body(record.id, record.body)
+        return Record(record.collection, record.id, body, etag_of(self.codec.compress(body)))
 
     def titles(self, restriction: Restriction) -> list[tuple[str, str | None]]:
         """Give id and title of every collection, in the order of their ids."""
@@ -125,11 +156,15 @@ class Catalog:
 
     def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
         """Give what the items of these collections hold, by name; None: of all. See ``catalog/names.py``."""
-        return self.database.read(lambda connection: names.of_items(connection, self.codec, asked, restriction, sample))
+        # Whatever is shown of extents, no summaries are.
+        withheld = self._hidden_extents != "stored" and restriction.items is not None
+        work = partial(names.of_items, codec=self.codec, summaries=not withheld)
+        return self.database.read(lambda connection: work(connection, asked, restriction, sample))
 
     def collection_names(self, restriction: Restriction) -> Observations:
         """Give what the documents of collections hold, by name."""
-        return self.database.read(lambda connection: names.of_collections(connection, restriction))
+        shown = self.shown(restriction)
+        return self.database.read(lambda connection: names.of_collections(connection, restriction, shown))
 
     def fields_for(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
         """Give what names mean in a search of these collections where only those that are listed are right."""
@@ -242,7 +277,7 @@ class Catalog:
         A key that goes on below a directory asset's is a file in it, see ``Asset.path``.
         Raises NotFound: collection, item or asset are absent or hidden, or the asset's href is an ordinary one.
         """
-        record = self.collection(collection, restriction) if item is None else self.item(collection, item, restriction)
+        record = self.kept(collection, restriction) if item is None else self.item(collection, item, restriction)
         asset = asset_of(record.body, collection, item, key, self.directories)
         if asset is None:
             raise NotFound(f"There is no asset {key!r} to be downloaded.")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+    from stacflask.catalog.shown import Shown
+
     Change = Callable[[Record], Document]
 
 
@@ -43,6 +45,7 @@ class Writer:
     """Writes documents that have been checked. ``managed`` tells storage hrefs from ordinary ones."""
 
     def __init__(self, catalog: Catalog, managed: documents.Managed) -> None:
+        self._catalog = catalog
         self._database = catalog.database
         self._codec = catalog.codec
         self._managed = managed
@@ -98,18 +101,25 @@ class Writer:
                 raise Conflict(f"Collection {document['id']!r} exists already.")
         return self._collection_record(row)
 
-    def change_collection(self, collection: str, change: Change, if_match: Sequence[str] | None) -> Record:
-        """Replace a collection's document, keeping its items. Raises NotFound, PreconditionFailed."""
+    def change_collection(
+        self, collection: str, change: Change, if_match: Sequence[str] | None, shown: Shown | None = None
+    ) -> Record:
+        """Replace a collection's document, keeping its items. ``if_match`` are states of what is ``shown`` of it.
+
+        Raises NotFound, PreconditionFailed.
+        """
         with self._database.write() as connection:
-            row = self._collection_row(change(self._locked_collection(connection, collection, if_match)))
+            row = self._collection_row(change(self._locked_collection(connection, collection, if_match, shown)))
             connection.execute(sa.update(collections).where(collections.c.id == collection).values(row))
         return self._collection_record(row)
 
-    def delete_collection(self, collection: str, if_match: Sequence[str] | None, *, force: bool) -> None:
+    def delete_collection(
+        self, collection: str, if_match: Sequence[str] | None, shown: Shown | None = None, *, force: bool
+    ) -> None:
         """Delete a collection; with ``force`` its items too. Raises NotFound, PreconditionFailed, Conflict."""
         belonging = items.c.collection == collection
         with self._database.write() as connection:
-            self._locked_collection(connection, collection, if_match)
+            self._locked_collection(connection, collection, if_match, shown)
             count = connection.execute(sa.select(sa.func.count()).select_from(items).where(belonging)).scalar_one()
             if count and not force:
                 raise Conflict(
@@ -125,24 +135,25 @@ class Writer:
     def _locked_item(
         self, connection: Connection, collection: str, item: str, if_match: Sequence[str] | None
     ) -> Record:
-        frame = self._locked(connection, sa.select(items.c.body).where(_key(collection, item)), if_match)
+        frame = self._locked(connection, sa.select(items.c.body).where(_key(collection, item)))
         if frame is None:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
-        return Record(collection, item, self._codec.decompress(frame), etag_of(frame))
+        record = Record(collection, item, self._codec.decompress(frame), etag_of(frame))
+        _check_state(record, if_match)
+        return record
 
-    def _locked_collection(self, connection: Connection, collection: str, if_match: Sequence[str] | None) -> Record:
-        statement = sa.select(collections.c.body).where(collections.c.id == collection)
-        frame = self._locked(connection, statement, if_match)
+    def _locked_collection(
+        self, connection: Connection, collection: str, if_match: Sequence[str] | None, shown: Shown | None
+    ) -> Record:
+        frame = self._locked(connection, sa.select(collections.c.body).where(collections.c.id == collection))
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
-        return Record(collection, collection, self._codec.decompress(frame), etag_of(frame))
+        record = Record(collection, collection, self._codec.decompress(frame), etag_of(frame))
+        _check_state(self._catalog.as_shown(record, shown), if_match)
+        return record
 
-    def _locked(
-        self, connection: Connection, statement: sa.Select[bytes], if_match: Sequence[str] | None
-    ) -> bytes | None:
-        frame = connection.execute(statement.with_for_update()).scalar()
-        if frame is not None and if_match is not None and "*" not in if_match and etag_of(frame) not in if_match:
-            raise PreconditionFailed("It has changed since it was read.")
+    def _locked(self, connection: Connection, statement: sa.Select[bytes]) -> bytes | None:
+        frame: bytes | None = connection.execute(statement.with_for_update()).scalar()
         return frame
 
     def _share(self, connection: Connection, collection: str) -> None:
@@ -206,6 +217,11 @@ def _checked_span(parts: documents.Parts) -> Span:
         return span_of(*parts.times)
     except ValueError as error:
         raise BadDocument("/properties/datetime", str(error)) from error
+
+
+def _check_state(record: Record, if_match: Sequence[str] | None) -> None:
+    if if_match is not None and "*" not in if_match and record.etag not in if_match:
+        raise PreconditionFailed("It has changed since it was read.")
 
 
 def _key(collection: str, item: str) -> sa.ColumnElement[bool]:
