@@ -279,6 +279,7 @@ def show(plugin: CollectionGroups, /, collection: str | None) -> None:
 def grant(plugin: CollectionGroups, /, collection: str, action: str, groups: tuple[str, ...]) -> None:
     """Let each GROUP do ACTION in COLLECTION. Special: * is everybody, @ everybody with credentials, - nobody."""
     plugin.table.grant(collection, action, groups)
+    click.echo(f"{', '.join(groups)} may {action} {collection}", err=True)
 
 
 @click.command("revoke")
@@ -298,3 +299,4 @@ def revoke(plugin: CollectionGroups, /, collection: str, action: str, groups: tu
         ) from None
     if not taken:
         raise click.ClickException("no such grant")
+    click.echo(f"took {action} {collection} from {', '.join(groups)}", err=True)

@@ -368,6 +368,7 @@ def add(plugin: Licences, /, text_file: IO[str] | None, **values: str | None) ->
         raise click.UsageError("a licence needs its text (--text-file) or an address where it can be read (--url)")
     if not plugin.table.add(text=text, **values):
         raise click.ClickException(f"licence {values['id']} has a version {values['version']} already")
+    click.echo(f"licence {values['id']} is at version {values['version']} from now on", err=True)
 
 
 @click.command("require")
@@ -378,6 +379,7 @@ def require(plugin: Licences, /, collection: str, licence: str) -> None:
     """Let COLLECTION ask for licence ID before downloads."""
     if not plugin.table.require(collection, licence):
         raise click.ClickException(f"there is no licence {licence!r}")
+    click.echo(f"{collection} asks for licence {licence}", err=True)
 
 
 @click.command("unrequire")
@@ -388,6 +390,7 @@ def unrequire(plugin: Licences, /, collection: str, licence: str) -> None:
     """Let COLLECTION ask for licence ID no more."""
     if not plugin.table.unrequire(collection, licence):
         raise click.ClickException(f"collection {collection!r} does not ask for licence {licence!r}")
+    click.echo(f"{collection} asks for licence {licence} no more", err=True)
 
 
 @click.command("list")

@@ -540,6 +540,11 @@ def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int 
     if downloads is None and volume is None:
         raise click.UsageError("say --downloads or --bytes, or both; unset takes limits away")
     plugin.table.set(group, downloads, volume, window)
+    amounts = ((DOWNLOADS, downloads), (BYTES, volume))
+    limits = " and ".join(
+        f"{dimension} {_shown(dimension, amount)}" for dimension, amount in amounts if amount is not None
+    )
+    click.echo(f"{group}: {limits} in {written(window)}", err=True)
 
 
 @click.command("unset")
@@ -549,6 +554,7 @@ def unset_limits(plugin: Quota, /, group: str) -> None:
     """Limit GROUP no more."""
     if not plugin.table.unset(group):
         raise click.ClickException(f"group {group!r} has no limits")
+    click.echo(f"{group}: no limits", err=True)
 
 
 @click.command("list")

@@ -581,9 +581,12 @@ def export(session: Session, collections: tuple[str, ...], collections_only: boo
 
     texts = exported(session.database, collections, items_too=not collections_only)
     first = next(texts, None)  # what is wrong is told before a file is begun
+    written = 0
     with ExitStack() as ends:
         file: Any = ends.enter_context(click.open_file(output, "wb", atomic=output != "-"))
         if compress:
             file = ends.enter_context(gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6))
         for text in chain([first] if first is not None else [], texts):
             file.write(text + b"\n")
+            written += 1
+    click.echo(f"{written:,} documents exported", err=True)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import waiting_for
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"),
@@ -50,6 +52,15 @@ class Browser:
             time.sleep(0.1)
         raise AssertionError(f"never so: {script}\n{self.run('location.href + document.body.innerText')}")
 
+    def save(self, address: str, folder: Path) -> Path:
+        """Open an address that is saved and not shown; give the file once it is whole."""
+        folder.mkdir()
+        self._ask("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.go(address)
+        waiting_for(lambda: [path.suffix == ".crdownload" for path in folder.iterdir()] == [False])
+        (saved,) = folder.iterdir()
+        return saved
+
     def _ask(self, method: str, **parameters: Any) -> Any:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
@@ -86,3 +97,21 @@ def browsing(profile: Path) -> Iterator[Browser]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def log_in(browser: Browser, address: str, name: str) -> None:
+    """Log in at the tests' provider, which this address leads to, and go where it leads back to."""
+    browser.go(address)
+    fill_in(browser, name)
+
+
+def fill_in(browser: Browser, name: str) -> None:
+    """Say who one is and consent, in the provider's own pages, until back at a page that says so."""
+    send = "document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))"
+    browser.until("document.querySelector('input[name=login]')")
+    browser.run(f"document.querySelector('input[name=login]').value = {json.dumps(name)}")
+    browser.run("document.querySelector('input[name=password]').value = 'x'")
+    browser.run(send)
+    browser.until("location.href.includes('/interaction/') && !document.querySelector('input[name=login]')")
+    browser.run(send)
+    browser.until("document.querySelector('#who-name')")

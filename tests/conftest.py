@@ -25,6 +25,11 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let schemathesis go on for longer: make test ARGS="-k schemathesis --examples 50"."""
+    parser.addoption("--examples", type=int, help="random examples of each operation, right ones and wrong ones")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end what was not tested, and why: among so many dots, a skipped test looks like one that passed."""
     reports = terminalreporter.getreports("skipped")

@@ -332,7 +332,8 @@ def test_export_to_a_file(stacflask: Run, tmp_path: Path, *, compress: bool) -> 
     documents = [a_collection(), an_item("a"), an_item("b")]
     stacflask("load", write(tmp_path / "input", *documents))
     target = tmp_path / "out"
-    assert stacflask("export", "-o", str(target), *(["--gzip"] if compress else [])) == (0, "", "")
+    said = stacflask("export", "-o", str(target), *(["--gzip"] if compress else []))
+    assert said == (0, "", "3 documents exported\n")
     text = gzip.decompress(target.read_bytes()) if compress else target.read_bytes()
     assert [orjson.loads(line) for line in text.splitlines()] == documents
     assert stacflask("export")[1].encode() == text

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
-from stacflask import Decision, Location, Redirect, Stream, hookimpl
+from stacflask import Decision, hookimpl
 from stacflask.testing import a_collection, an_item
+from tests.shelf import Shelf
 
 # What is right in form may be wrong in sense (an interval that ends before it begins, another id than the address's),
 # and a condition on a state that is made up does not hold: OpenAPI cannot say so.
@@ -27,7 +28,7 @@ EXAMPLES = 8
 PLAIN = {"Accept-Encoding": "identity"}
 
 
-class Everything:
+class Everything(Shelf):
     """Lets everybody do everything, and has every object."""
 
     @hookimpl
@@ -40,20 +41,6 @@ class Everything:
         """Consent."""
         return Decision.allow("test")
 
-    @hookimpl
-    def resolve(self, asset: Any) -> Location:
-        """Find everything."""
-        return Location("test", asset.href)
-
-    @hookimpl
-    def deliver(self, streamed: bool) -> Redirect | Stream:
-        """Have ten bytes."""
-        from datetime import timedelta
-
-        if streamed:
-            return Stream(lambda first, length: iter([b"0123456789"[first : first + length]]), 10, '"tag"')
-        return Redirect("https://store.example.org/signed", timedelta(minutes=15))
-
 
 @pytest.fixture
 def description(build: Callable[..., Any], publish: Callable[..., None]) -> Any:
@@ -62,11 +49,22 @@ def description(build: Callable[..., Any], publish: Callable[..., None]) -> Any:
     return schemathesis.openapi.from_wsgi("/api", build(Everything()), config=CONFIG)
 
 
-def hold(cases: Any) -> None:
+@pytest.fixture
+def examples(request: pytest.FixtureRequest) -> int | None:
+    """Give how many examples of each operation are asked for; unless asked, a few, and always the same."""
+    asked: int | None = request.config.getoption("examples")
+    return asked
+
+
+def hold(cases: Any, examples: int | None) -> None:
     """Send such cases, and hold the answers to the description."""
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples or EXAMPLES,
+        deadline=None,
+        derandomize=examples is None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(cases)
     def check(case: Any) -> None:
@@ -76,9 +74,9 @@ def hold(cases: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_answers_are_as_described(description: Any, mode: GenerationMode) -> None:
+def test_answers_are_as_described(description: Any, mode: GenerationMode, examples: int | None) -> None:
     """Whatever is asked, right or wrong, the answer's status, type, fields and body are among those described."""
     # Names in a path, and header fields, are any text: none would be wrong.
     for operation in (result.ok() for result in description.get_all_operations()):
         if mode == GenerationMode.POSITIVE or operation.body or operation.query:
-            hold(operation.as_strategy(generation_mode=mode))
+            hold(operation.as_strategy(generation_mode=mode), examples)

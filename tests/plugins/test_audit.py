@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from plugins import audit
 from plugins._audit_writer import Segment
 from plugins.audit import Audit, create_plugin, network
-from stacflask import Decision, Location, Principal, Redirect, SettingError, Storage, Stream, Unavailable, hookimpl
+from stacflask import Decision, Principal, SettingError, Storage, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
+from tests.shelf import Shelf
 from tests.waiting import waiting_for
 
 HERE = "/collections/collection/items/item/download/data"
@@ -24,7 +25,7 @@ STREAM = f"{HERE}?delivery=stream"
 ROW = dict[str, Any]
 
 
-class Policy:
+class Policy(Shelf):
     """Knows who asks by a header, refuses who is called eve, and delivers from nowhere."""
 
     @hookimpl
@@ -35,16 +36,6 @@ class Policy:
     @hookimpl
     def authorize(self, principal: Principal) -> Decision:
         return Decision.deny("not eve", code="NotEve") if principal.id == "eve" else Decision.allow("anybody")
-
-    @hookimpl
-    def resolve(self, asset: Any) -> Location:
-        return Location("test", asset.href)
-
-    @hookimpl
-    def deliver(self, streamed: bool) -> Redirect | Stream:
-        if streamed:
-            return Stream(lambda first, length: iter([b"0123456789"[first : first + length]]), 10, '"tag"')
-        return Redirect("https://store.example.org/signed", timedelta(minutes=15))
 
 
 class Strict:

@@ -19,14 +19,12 @@ from stacflask import (
     Asset,
     BadCredentials,
     Decision,
-    Location,
     Principal,
-    Redirect,
     SettingError,
-    Stream,
     hookimpl,
 )
 from stacflask.testing import Plug, Publish, an_item
+from tests.shelf import Shelf
 
 SECRET = "a-secret-of-more-than-thirty-two-characters"
 KEY = "sfk_00000001_jane-of-the-tests"
@@ -35,22 +33,6 @@ JANE = {"Authorization": f"Bearer {KEY}"}
 JOHN = {"Authorization": f"Bearer {OTHER}"}
 ITEM = "/collections/radar/items/scene"
 DATA = f"{ITEM}/download/data"
-
-
-class Shelf:
-    """Has every object, ten bytes long."""
-
-    @hookimpl
-    def resolve(self, asset: Asset) -> Location:
-        """Find everything."""
-        return Location("shelf", asset.href)
-
-    @hookimpl
-    def deliver(self, streamed: bool) -> Redirect | Stream:
-        """Give an address, or the bytes."""
-        if streamed:
-            return Stream(lambda first, length: iter([b"0123456789"[first : first + length]]), 10, '"tag"')
-        return Redirect("https://store.example.org/signed", timedelta(minutes=15))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
 from stacflask import Location, Stream, hookimpl
 from stacflask.testing import Publish, an_item
-from tests.browser import CHROMIUM, browsing
+from tests.browser import CHROMIUM, browsing, fill_in
 from tests.conftest import ROOT
 
 KEY = "sfk_00000001_member-of-the-test"
@@ -158,13 +158,7 @@ def test_a_real_browser_logs_in(site: Site, tmp_path: Path) -> None:
         browser.until("document.querySelector('#who a')")
         assert "Tests' ID" in browser.run("document.querySelector('#who a').textContent")
         browser.run("document.querySelector('#who a').click()")
-        browser.until("document.querySelector('input[name=login]')")
-        browser.run("document.querySelector('input[name=login]').value = 'jane'")
-        browser.run("document.querySelector('input[name=password]').value = 'x'")
-        browser.run("document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))")
-        browser.until("location.href.includes('/interaction/') && !document.querySelector('input[name=login]')")
-        browser.run("document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))")
-        browser.until("document.querySelector('#who-name')")
+        fill_in(browser, "jane")
         assert browser.run("location.href") == f"{site.url}/api.html"
         assert browser.run("document.querySelector('#who-name').textContent").strip() == "You are eo:jane (members)"
         assert not browser.run("document.cookie.includes('session')")

@@ -1,22 +1,22 @@
 """Metrics: what is counted, under which names, and who may read it."""
 
 import re
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from plugins import metrics
 from plugins.metrics import create_plugin
-from stacflask import Decision, Location, Redirect, Services, SettingError, Stream, hookimpl
+from stacflask import Decision, Services, SettingError, hookimpl
 from stacflask.testing import Plug, Publish, an_item
+from tests.shelf import Shelf
 
 HERE = "/collections/collection/items/item/download/data"
 OPEN = {metrics.NETWORKS: "127.0.0.0/8"}
 TOKEN = "a-token-for-prometheus"
 
 
-class Policy:
+class Policy(Shelf):
     """Lets everybody in until it is told not to, and delivers from nowhere."""
 
     denial: Decision | None = None
@@ -28,16 +28,6 @@ class Policy:
     @hookimpl
     def authorize(self) -> Decision:
         return self.denial or Decision.allow("anybody")
-
-    @hookimpl
-    def resolve(self, asset: Any) -> Location:
-        return Location("test", asset.href)
-
-    @hookimpl
-    def deliver(self, streamed: bool) -> Redirect | Stream:
-        if streamed:
-            return Stream(lambda first, length: iter([b"0123456789"[first : first + length]]), 10, '"tag"')
-        return Redirect("https://store.example.org/signed", timedelta(minutes=15))
 
 
 def figures(client: Any) -> dict[str, float]:

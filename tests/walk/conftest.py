@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import requests
 
 from dev import demo
-from dev.demo import Download
+from dev.demo import MEMBERS_DOWNLOAD, Download
 from dev.ports import free_port
 from dev.run import environ_for
 from dev.stack import Stack
@@ -115,12 +116,33 @@ def server(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def forget_usage(stack: Stack) -> None:
     """Let every principal begin anew: nothing used, nothing accepted."""
+    forget_downloads(stack)
+    administer(stack, "TRUNCATE plugin_licence_acceptances")
+
+
+def forget_downloads(stack: Stack) -> None:
+    """Let nothing be used of anybody's quota."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'plugin_quota%'").fetchall()
         for (table,) in tables:
             if "limit" not in table:
                 connection.execute(f"TRUNCATE {table}")
-        connection.execute("TRUNCATE plugin_licence_acceptances")
+
+
+def accept_licence(server: Server) -> None:
+    """Let the member accept the licence of the scene, as its refusal says how."""
+    member = bearer("member")
+    refused = requests.get(server.address(MEMBERS_DOWNLOAD), headers=member, timeout=30).json()
+    address = refused["links"][0]["href"]
+    version = requests.get(address, headers=member, timeout=30).json()["version"]
+    assert requests.post(f"{address}/acceptance", json={"version": version}, headers=member, timeout=30).ok
+
+
+def link(server: Server, href: str, **more: Any) -> str:
+    """Make a link, as the member does, and give the address."""
+    made = requests.post(f"{server.url}/links", json={"href": href, **more}, headers=bearer("member"), timeout=30)
+    assert made.status_code == 201, made.text
+    return str(made.json()["href"])
 
 
 def bearer(name: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import requests
 from pystac_client import Client
 
 from dev.demo import MEMBERS_DOWNLOAD
-from tests.walk.conftest import Server, bearer
+from tests.walk.conftest import Server, accept_licence, bearer, link
 
 MEMBER = bearer("member")
 READ = "import rasterio, sys; print(rasterio.open(sys.argv[1]).read(1, window=((0, 64), (0, 64))).shape)"
@@ -22,22 +22,12 @@ READ = "import rasterio, sys; print(rasterio.open(sys.argv[1]).read(1, window=((
 @pytest.fixture(scope="module", autouse=True)
 def accepted(server: Server) -> None:
     """Let the member accept the licence of the scene."""
-    refused = requests.get(server.address(MEMBERS_DOWNLOAD), headers=MEMBER, timeout=30).json()
-    address = refused["links"][0]["href"]
-    version = requests.get(address, headers=MEMBER, timeout=30).json()["version"]
-    assert requests.post(f"{address}/acceptance", json={"version": version}, headers=MEMBER, timeout=30).ok
+    accept_licence(server)
 
 
 @pytest.fixture(scope="module")
 def checksum(server: Server) -> str:
     return str(server.item(MEMBERS_DOWNLOAD)["assets"][MEMBERS_DOWNLOAD.asset]["file:checksum"]).removeprefix("1220")
-
-
-def link(server: Server, href: str, **more: Any) -> str:
-    """Make a link, as its maker does, and give the address."""
-    made = requests.post(f"{server.url}/links", json={"href": href, **more}, headers=MEMBER, timeout=30)
-    assert made.status_code == 201, made.text
-    return str(made.json()["href"])
 
 
 def sha256(path: Path) -> str:
