@@ -42,7 +42,7 @@ class Browser:
         answer = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         return answer["result"].get("value")
 
-    def until(self, script: str, seconds: float = 60) -> Any:
+    def until(self, script: str, seconds: float = 120) -> Any:
         """Wait until a script's value is true; give it if it is text (an element would be sent with all behind it)."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -89,44 +89,44 @@ def submit(session: requests.Session, page: requests.Response, **fields: str) ->
     assert action, page.text
     hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
     form = {**{name: unescape(value) for name, value in hidden}, **fields}
-    return session.post(urljoin(page.url, unescape(action[1])), data=form, timeout=10)
+    return session.post(urljoin(page.url, unescape(action[1])), data=form, timeout=60)
 
 
 def test_a_person_logs_in_downloads_and_logs_out(site: Site) -> None:
     """At a certified provider: in, then what members may see and take, and out again, here and there."""
     session = requests.Session()
-    assert session.get(site.url + DOWNLOAD, timeout=10).status_code == 404
-    page = session.get(f"{site.url}/login?next=/whoami", timeout=10)
+    assert session.get(site.url + DOWNLOAD, timeout=60).status_code == 404
+    page = session.get(f"{site.url}/login?next=/whoami", timeout=60)
     assert page.url.startswith(site.issuer)
     page = submit(session, page, login="jane", password="x")
     who = submit(session, page)
     assert who.url == f"{site.url}/whoami"
     assert (who.json()["id"], who.json()["groups"]) == ("eo:jane", ["members"])
-    assert session.get(site.url + DOWNLOAD, timeout=10).content == b"abc"
-    out = session.post(f"{site.url}/logout", headers={"Origin": site.url}, timeout=10)
+    assert session.get(site.url + DOWNLOAD, timeout=60).content == b"abc"
+    out = session.post(f"{site.url}/logout", headers={"Origin": site.url}, timeout=60)
     assert out.url.startswith(site.issuer)
     back = submit(session, out, logout="yes")
     assert back.url == f"{site.url}/api.html"
-    assert session.get(f"{site.url}/whoami", timeout=10).json()["anonymous"]
-    assert session.get(site.url + DOWNLOAD, timeout=10).status_code == 404
+    assert session.get(f"{site.url}/whoami", timeout=60).json()["anonymous"]
+    assert session.get(site.url + DOWNLOAD, timeout=60).status_code == 404
 
 
 def test_keys_tokens_links_and_sessions_side_by_side(site: Site) -> None:
     """Each is known by its own plugin; a wrong one is refused by its own, and the next is not tried."""
 
     def get(address: str = DOWNLOAD, **more: Any) -> requests.Response:
-        return requests.get(urljoin(site.url, address), timeout=10, **more)
+        return requests.get(urljoin(site.url, address), timeout=60, **more)
 
     def bearer(token: str) -> dict[str, Any]:
         return {"headers": {"Authorization": f"Bearer {token}"}}
 
     session = requests.Session()
-    page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=10), login="jane", password="x")
+    page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=60), login="jane", password="x")
     assert submit(session, page).json()["scheme"] == "session"
     wish: Any = {"json": {"href": site.url + DOWNLOAD}, "headers": {"Origin": site.url}}
-    link = session.post(f"{site.url}/links", timeout=10, **wish).json()["href"]
+    link = session.post(f"{site.url}/links", timeout=60, **wish).json()["href"]
     form = {"grant_type": "client_credentials", "resource": "urn:eo:RS256", "scope": "read download"}
-    token = requests.post(f"{site.issuer}/token", data=form, auth=("robot", "robot-secret"), timeout=10).json()
+    token = requests.post(f"{site.issuer}/token", data=form, auth=("robot", "robot-secret"), timeout=60).json()
     assert get("/whoami", **bearer(KEY)).json()["scheme"] == "api_key"
     assert get("/whoami", **bearer(token["access_token"])).json()["id"] == "eo:robot"
     assert get(**bearer(KEY)).content == b"abc"
@@ -138,16 +138,16 @@ def test_keys_tokens_links_and_sessions_side_by_side(site: Site) -> None:
         refused = get(**bearer(wrong), **cookies)
         assert (refused.status_code, refused.json()["code"]) == (401, "InvalidCredentials")
         assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
-    session.post(f"{site.url}/logout", headers={"Origin": site.url}, timeout=10)
+    session.post(f"{site.url}/logout", headers={"Origin": site.url}, timeout=60)
     assert get(link).status_code in (401, 403)
 
 
 def test_who_is_in_no_group_gets_nothing(site: Site) -> None:
     """To be known is not to be let in."""
     session = requests.Session()
-    page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=10), login="joe", password="x")
+    page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=60), login="joe", password="x")
     assert submit(session, page).json()["id"] == "eo:joe"
-    assert session.get(site.url + DOWNLOAD, timeout=10).status_code == 404
+    assert session.get(site.url + DOWNLOAD, timeout=60).status_code == 404
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

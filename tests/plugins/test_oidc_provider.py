@@ -39,7 +39,7 @@ def plugin(issuer: str, **members: Any) -> OpenId:
 def robots_token(issuer: str, resource: str) -> str:
     """Get an access token as a program does: by client credentials."""
     form = {"grant_type": "client_credentials", "resource": resource, "scope": "read download"}
-    answer = requests.post(f"{issuer}/token", data=form, auth=("robot", "robot-secret"), timeout=10)
+    answer = requests.post(f"{issuer}/token", data=form, auth=("robot", "robot-secret"), timeout=60)
     assert answer.ok, answer.text
     return str(answer.json()["access_token"])
 
@@ -64,7 +64,7 @@ def test_an_ended_token_is_refused(provider: str) -> None:
     made, token = plugin(provider, id_claim="client_id"), robots_token(provider, "urn:eo:opaque")
     assert who(made, token) is not None
     ended = requests.post(
-        f"{provider}/token/revocation", data={"token": token}, auth=("robot", "robot-secret"), timeout=10
+        f"{provider}/token/revocation", data={"token": token}, auth=("robot", "robot-secret"), timeout=60
     )
     assert ended.ok
     with pytest.raises(BadCredentials, match="not active"):

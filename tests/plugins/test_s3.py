@@ -363,11 +363,11 @@ def test_locations_of_others(location: Location) -> None:
 def test_a_signed_address(door: Door, put: Callable[..., str]) -> None:
     """The address needs nothing but itself, and answers with the asset's name and type, ranges included."""
     url = door.url(put("test_s3/müll 1+1=2.tif"), media_type="image/tiff; application=geotiff")
-    answer = requests.get(url, timeout=10)
+    answer = requests.get(url, timeout=60)
     assert (answer.status_code, answer.content) == (200, DATA)
     assert answer.headers["Content-Type"] == "image/tiff; application=geotiff"
     assert answer.headers["Content-Disposition"].endswith("filename*=UTF-8''" + quote("müll 1+1=2.tif"))
-    part = requests.get(url, headers={"Range": "bytes=100-199"}, timeout=10)
+    part = requests.get(url, headers={"Range": "bytes=100-199"}, timeout=60)
     assert (part.status_code, part.content) == (206, DATA[100:200])
 
 
@@ -383,9 +383,9 @@ def test_an_address_is_good_for_nothing_else(door: Door, put: Callable[..., str]
         url.partition("?")[0],
     ]
     assert url not in tampered
-    assert requests.head(url, timeout=10).status_code == 403
-    assert requests.put(url, data=b"x", timeout=10).status_code == 403
-    assert {requests.get(other, timeout=10).status_code for other in tampered} == {403}
+    assert requests.head(url, timeout=60).status_code == 403
+    assert requests.put(url, data=b"x", timeout=60).status_code == 403
+    assert {requests.get(other, timeout=60).status_code for other in tampered} == {403}
 
 
 def test_an_address_ends(real: dict[str, Any], put: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +394,7 @@ def test_an_address_ends(real: dict[str, Any], put: Callable[..., str], monkeypa
     past = datetime.now(UTC) - timedelta(seconds=11)
     monkeypatch.setattr("minio.time.utcnow", lambda: past)
     url = Door(real={**real, "lifetime": 10, "verify": False}).url(href)
-    assert requests.get(url, timeout=10).status_code == 403
+    assert requests.get(url, timeout=60).status_code == 403
 
 
 def test_a_wrong_media_type_is_left_out() -> None:
@@ -418,9 +418,9 @@ def test_public_endpoint(real: dict[str, Any], put: Callable[..., str]) -> None:
     url = Door(real={**real, "public_endpoint": "https://s3.example.org"}).url(put())
     assert url.startswith("https://s3.example.org/")
     swapped = real["endpoint"] + url.removeprefix("https://s3.example.org")
-    assert requests.get(swapped, timeout=10).status_code == 403
+    assert requests.get(swapped, timeout=60).status_code == 403
     host = {"Host": "s3.example.org"}
-    assert requests.get(swapped, headers=host, timeout=10).content == DATA
+    assert requests.get(swapped, headers=host, timeout=60).content == DATA
 
 
 @pytest.mark.parametrize(
@@ -548,7 +548,7 @@ def test_a_missing_object_that_arrives(door: Door, put: Callable[..., str], stac
     """That an object was missing is not remembered."""
     with pytest.raises(Missing):
         door.deliver(f"s3://{stack.bucket}/test_s3/late.bin")
-    assert requests.get(door.url(put("test_s3/late.bin")), timeout=10).status_code == 200
+    assert requests.get(door.url(put("test_s3/late.bin")), timeout=60).status_code == 200
 
 
 def test_a_missing_bucket(real: dict[str, Any]) -> None:

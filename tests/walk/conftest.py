@@ -72,7 +72,7 @@ def wait_until_ready(server: Server, seconds: float = 120) -> None:
     while time.monotonic() < deadline:
         assert server.process.poll() is None, server.log.read_text()
         try:
-            if requests.get(f"{server.url}/health/ready", timeout=5).status_code == 200:
+            if requests.get(f"{server.url}/health/ready", timeout=30).status_code == 200:
                 return
         except requests.RequestException:
             pass

@@ -25,7 +25,7 @@ Ask = Callable[[Cql2], Answers]
 def catalogue(database_url: str) -> Iterator[Database]:
     """Give the database, empty, for the tests of one module together."""
     url = Settings.from_environ({"DATABASE_URL": database_url}).database_url
-    engine = create_engine(url, pool_size=2, statement_timeout=10)
+    engine = create_engine(url, pool_size=2, statement_timeout=60)
     with engine.begin() as connection:
         connection.execute(sa.delete(items))
         connection.execute(sa.delete(collections))
