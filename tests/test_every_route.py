@@ -222,11 +222,17 @@ def test_wrong_credentials_open_no_door(build: Build) -> None:
 
 
 def test_every_route_answers_head_and_options(build: Build) -> None:
-    """Where GET is answered so is HEAD, with the same status but for redirects, no body, and the same header fields."""
+    """OPTIONS tells the methods, to browsers of other origins too; where GET is answered so is HEAD.
+
+    HEAD has the same status but for redirects, no body, and the same header fields.
+    """
     app = build(Everything())
     for method, path in routes(app):
-        options = ask(app, "OPTIONS", path)
+        preflight = {"Origin": "https://browser.example.org", "Access-Control-Request-Method": method}
+        options = app.test_client().options(path, headers=preflight)
         assert (options.status_code, method in options.headers["Allow"]) == (200, True), path
+        assert options.headers["Access-Control-Allow-Origin"] == "*", path
+        assert method in options.headers["Access-Control-Allow-Methods"], path
         if method == "GET":
             get, head = ask(app, "GET", path), ask(app, "HEAD", path)
             assert (head.status_code, head.data) == (200, b""), path
