@@ -1,6 +1,7 @@
 """How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
 
 import os
+import select
 import shutil
 import socket
 import sys
@@ -30,16 +31,42 @@ SLOWEST = 16 << 10
 """Bytes a second that a body must come with; one of unknown length has ten minutes."""
 
 
+PAUSE = 10
+"""Milliseconds for which a thread waits for its client's next request."""
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Hangs up on clients that send too slowly: each holds a thread, and with a few dozen of them nobody is served."""
+    """Hangs up on clients that send too slowly: each holds a thread, and with a few dozen of them nobody is served.
+
+    Who asks again at once is answered by the same thread: handing a connection back to the main thread, and to another
+    thread from there, costs as much as a good part of an answer.
+    """
 
     def init_process(self) -> None:
         """Begin to watch, and work."""
         self.reading: dict[Any, float] = {}
+        self.engaged = 0
         threading.Thread(target=self._watch, name="patience", daemon=True).start()
         super().init_process()
 
+    def enqueue_req(self, conn: Any) -> None:
+        """Give a connection to a thread, or let it wait for one. The main thread alone does this, and the next."""
+        self.engaged += 1
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Take a connection back."""
+        self.engaged -= 1
+        super().finish_request(conn, fs)
+
     def handle(self, conn: Any) -> Any:
+        """Answer a request, and those that follow at once: as long as half of the threads are free for others."""
+        kept = self._answer(conn)
+        while kept is True and self.alive and 2 * self.engaged <= self.cfg.threads and _asks_again(conn):
+            kept = self._answer(conn)
+        return kept
+
+    def _answer(self, conn: Any) -> Any:
         """Read a request and answer it; until the head is here, the clock runs."""
         self.reading[conn] = time.monotonic() + HEAD
         try:
@@ -64,6 +91,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for conn, until in list(self.reading.items()):
                 if until < now and self.reading.pop(conn, 0.0):
                     _stop_reading(conn.sock)
+
+
+def _asks_again(conn: Any) -> bool:
+    if conn.parser.unreader.buf.getvalue():  # read already, and nothing to wait for: the main thread knows what to do
+        return False
+    poll = select.poll()
+    poll.register(conn.sock, select.POLLIN)
+    return bool(poll.poll(PAUSE))
 
 
 def _stop_reading(sock: socket.socket) -> None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 HOOKS, MIX, PLUGINS = "hooks", "mix", "plugins"
 NAMES = (
-    *("row", "constant", "item", "item-gzip", "search", "redirect", "redirect-first", "redirect-trusting"),
-    *("redirect-governed", "store", "stream", HOOKS, MIX, PLUGINS),
+    *("row", "constant", "constant-ours", "item", "item-gzip", "search"),
+    *("redirect", "redirect-first", "redirect-trusting", "redirect-governed", "store", "stream"),
+    *(HOOKS, MIX, PLUGINS),
 )
 
 
@@ -98,12 +99,16 @@ def site(options: argparse.Namespace, *, plugins: bool) -> Iterator[Site]:
         house.accept_licence(governed.port)
         size = len(get(opened.port, catalogue.Scene(0).path))
         plain = {**house.environ_for(stack, house.OPEN), "BENCH_BYTES": str(size)}
-        constant = ends.enter_context(house.served("constant", plain, folder, "bench.constant:application"))
+        application = "bench.constant:application"
+        constant = ends.enter_context(house.served("constant", plain, folder, application, "--worker-class=gthread"))
+        constant_ours = ends.enter_context(house.served("constant-ours", plain, folder, application))
         setups = {
             name: ends.enter_context(house.served(name, house.environ_for(stack, names), folder))
             for name, names in (house.SETUPS if plugins else {}).items()
         }
-        yield Site(stack, constant, opened, governed, options.items, options.big, options.seconds, setups)
+        yield Site(
+            stack, constant, constant_ours, opened, governed, options.items, options.big, options.seconds, setups
+        )
 
 
 def _say(text: str) -> None:

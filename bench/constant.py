@@ -1,4 +1,7 @@
-"""What Flask alone can do: a constant answer of the size given in BENCH_BYTES, under the server's own settings."""
+"""What Flask alone can do: a constant answer of the size given in BENCH_BYTES, under the server's own settings.
+
+It is asked twice: as gunicorn's own worker serves it, which is the limit, and as the server's worker does.
+"""
 
 from __future__ import annotations
 

@@ -149,13 +149,13 @@ class Served:
 
 @contextmanager
 def served(
-    name: str, environ: Mapping[str, str], folder: Path, application: str = "wsgi:application"
+    name: str, environ: Mapping[str, str], folder: Path, application: str = "wsgi:application", *more: str
 ) -> Iterator[Served]:
-    """Run gunicorn as gunicorn.conf.py has it, its log in the folder, until the block ends."""
+    """Run gunicorn as gunicorn.conf.py and ``more`` arguments have it, its log in the folder, until the block ends."""
     port = _free_port()
     program = Program(
         name=f"gunicorn ({name})",
-        command=(sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", application),
+        command=(sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", *more, application),
         folder=ROOT,
         log=folder / f"{name}.log",
         environ={**environ, "WEB_CONCURRENCY": str(WORKERS)},

@@ -36,6 +36,7 @@ class Site:
 
     stack: Stack
     constant: Served
+    constant_ours: Served
     open: Served
     governed: Served
     items: int
@@ -88,7 +89,8 @@ def measures(site: Site) -> list[Measure]:
 
     return [
         Measure("row", "limit: a row by its key, prepared", lambda _: _rows(site), connections=(rows.CLIENTS,)),
-        asked("constant", "limit: a constant answer of Flask's", ["/"], site.constant),
+        asked("constant", "limit: a constant answer of Flask's, gunicorn as it comes", ["/"], site.constant),
+        asked("constant-ours", "limit: the same, by the server's own worker", ["/"], site.constant_ours),
         asked("item", "an item by id", items),
         asked("item-gzip", "an item by id, gzipped", items, headers={"Accept-Encoding": "gzip"}),
         asked("search", "a search for ten items in a box", searches),

@@ -24,17 +24,19 @@ SLOW_BODY = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json
 
 
 class Traffic:
-    """Clients that go on asking, and what they were answered."""
+    """Clients that go on asking, and what they were answered. ``kept``: each over a connection that it keeps."""
 
-    def __init__(self, *urls: str, clients: int = 4) -> None:
+    def __init__(self, *urls: str, clients: int = 4, kept: bool = False) -> None:
         self._answers: list[int | str] = []
+        self._kept = kept
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(urls[n % len(urls)],)) for n in range(clients)]
 
     def _ask(self, url: str) -> None:
+        get = requests.Session().get if self._kept else requests.get
         while not self._over.is_set():
             try:
-                answer: int | str = requests.get(url, allow_redirects=False, timeout=30).status_code
+                answer: int | str = get(url, allow_redirects=False, timeout=30).status_code
             except requests.RequestException as error:
                 answer = type(error).__name__
             self._answers.append(answer)
@@ -115,10 +117,12 @@ def test_worker_killed(server: Server) -> None:
     assert sum(count for answer, count in traffic.answers.items() if answer != 200) <= 4
 
 
-def test_restart_loses_no_request(server: Server) -> None:
-    """A reload (SIGHUP) replaces every worker while requests run, and each of them is answered."""
+@pytest.mark.parametrize("kept", [False, True])
+def test_restart_loses_no_request(server: Server, *, kept: bool) -> None:
+    """A reload (SIGHUP) replaces every worker while requests run, and each is answered, on a connection kept or new."""
     before = set(server.workers())
-    with Traffic(f"{server.url}/search", server.address(FIRST_DOWNLOAD), clients=4) as traffic, traffic.around():
+    urls = f"{server.url}/search", server.address(FIRST_DOWNLOAD)
+    with Traffic(*urls, clients=4, kept=kept) as traffic, traffic.around():
         server.process.send_signal(signal.SIGHUP)
         waiting_for(lambda: not before & set(server.workers()))
     assert traffic.answers.keys() == {200, 307}
@@ -138,6 +142,28 @@ def test_streams_are_bounded_and_the_rest_answers(demo_stack: Stack, tmp_path: P
         for stream in held:
             stream.close()
         waiting_for(lambda: requests.get(url, timeout=30).status_code == 200)
+
+
+def test_busy_connections_keep_nobody_waiting(demo_stack: Stack, tmp_path: Path) -> None:
+    """Clients that ask again as soon as they are answered hold no thread for good: who comes beside them is served."""
+    environ = {**environ_for(demo_stack, 8000), "WEB_CONCURRENCY": "1", "STACFLASK_THREADS": "2"}
+    with serving(environ, tmp_path / "log") as server:
+        url = f"{server.url}/search"
+        with Traffic(url, clients=6, kept=True) as traffic, traffic.around():
+            assert [requests.get(url, timeout=30).status_code for _ in range(5)] == [200] * 5
+    assert traffic.answers.keys() == {200}
+
+
+def test_requests_that_come_together_are_answered_in_turn(server: Server) -> None:
+    """Requests that a client sends without waiting for an answer are each answered, on the same connection."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    asked = (
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 3 + b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(asked)
+        answers = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 200 OK") == 4
 
 
 def test_slow_clients_are_hung_up_on(server: Server) -> None:
