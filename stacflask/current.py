@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app, g, has_request_context, request
 
-from stacflask.values import Principal, Request, Restriction, Visit
+from stacflask.values import ANONYMOUS, Principal, Request, Restriction, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,8 @@ def principal() -> Principal:
     """Say who asks, once per request. Raises BadCredentials."""
     known: Principal | None = g.get("principal")
     if known is None:
-        known = g.principal = gate().authenticate(asked())
+        door = gate()
+        known = g.principal = door.authenticate(asked()) if door.recognises else ANONYMOUS
     return known
 
 

@@ -79,9 +79,14 @@ class Gate:
         principal: Principal | None = self.plugins.hook.authenticate(request=request)
         if principal is not None:
             return principal
-        if "Authorization" in request.headers and self.plugins.hook.authenticate.get_hookimpls():
+        if "Authorization" in request.headers and self.recognises:
             raise BadCredentials("These credentials are not of a kind that is understood here.")
         return ANONYMOUS
+
+    @property
+    def recognises(self) -> bool:
+        """Whether any plugin recognises people; else nobody needs to be shown a request."""
+        return bool(self.plugins.hook.authenticate.get_hookimpls())
 
     def recall(self, principal: Principal, since: datetime) -> Principal | None:
         """Say who somebody is now who was recognised at that time; None: nobody vouches. Raises BadCredentials."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -67,7 +67,7 @@ def surround(app: Flask, settings: Settings, *, cookies: bool) -> None:
 def _begin() -> None:
     environ = request.environ
     given = environ.get("HTTP_X_REQUEST_ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
     g.began = time.perf_counter()
     g.client = address.client()
     # PostgreSQL's text cannot hold a NUL, so nothing is called so.
