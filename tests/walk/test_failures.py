@@ -36,7 +36,8 @@ class Traffic:
         get = requests.Session().get if self._kept else requests.get
         while not self._over.is_set():
             try:
-                answer: int | str = get(url, allow_redirects=False, timeout=30).status_code
+                # Patient: after a reload, workers that take long to start answer late, which is no loss.
+                answer: int | str = get(url, allow_redirects=False, timeout=120).status_code
             except requests.RequestException as error:
                 answer = type(error).__name__
             self._answers.append(answer)
