@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from mimetypes import guess_type
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, unquote
@@ -27,7 +28,7 @@ from stacflask.errors import BadDocument
 from stacflask.values import Asset, Document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 HERE = b"\x01"
 """Stands for the address below which the record's assets are downloaded, slash included."""
@@ -40,9 +41,9 @@ STRUCTURE = frozenset(
 )
 """Relations that the server makes itself; those of a given document are dropped."""
 
-# Found many times faster than the same with its quotes, which every second word has.
-_HREF = b"href"
-_OPENING = b'":"'
+_HREF = b'"href":"'
+_LINKS = b'"links":['
+
 
 _Line = Annotated[str, Meta(min_length=1)]
 
@@ -66,6 +67,12 @@ class _AssetHead(msgspec.Struct, gc=False):
     type: _Line | None = None
     roles: list[str] | None = None
     size: Annotated[int, Meta(ge=0, le=2**63 - 1)] = msgspec.field(name="file:size", default=0)
+
+
+class _PlainAssetHead(_AssetHead, gc=False):
+    """The same of an asset that stands in one place only."""
+
+    alternate: None = None  # type: ignore[assignment]
 
 
 class _AlternateHead(msgspec.Struct, gc=False):
@@ -102,13 +109,15 @@ class Managed:
 
     def __call__(self, href: str) -> bool:
         """Whether ``href`` is a storage address, to be kept private."""
-        if href.startswith("s3://"):  # the usual ones without the pattern: this is asked for every asset
+        # The usual ones without the patterns: this is asked for every link and asset.
+        if href.startswith(_S3):
             return True
-        if _WEB.match(href):
+        if href.startswith(("https://", "http://")) or _WEB.match(href):
             return bool(self.prefixes) and href.startswith(self.prefixes)
         return _STORAGE.match(href) is not None
 
 
+_S3 = "s3://"
 _WEB = re.compile(r"https?:", re.IGNORECASE)
 # Every other scheme, and GDAL's own way to write a storage address. People are no stores.
 _STORAGE = re.compile(r"(?!mailto:|tel:)[a-z][a-z0-9+.-]*:|/vsi", re.IGNORECASE)
@@ -120,14 +129,14 @@ def body_of(members: dict[str, Raw], managed: Callable[[str], bool]) -> bytes:
     parts = [_named(name) + bytes(raw) for name, raw in members.items() if name not in ("links", "assets")]
     if "assets" in members:
         parts.append(b'"assets":' + _public_assets(bytes(members["assets"]), managed, private))
-    parts.append(b'"links":[' + _public_links(members.get("links"), managed, private))
-    return _with_private(b"{" + b",".join(parts), private)
+    parts.append(_LINKS + _public_links(members.get("links"), managed, private))
+    return _with_private((b"{", b",".join(parts)), private)
 
 
-def _with_private(public: bytes, private: _Private) -> bytes:
+def _with_private(public: Iterable[bytes], private: _Private) -> bytes:
     if private.hrefs or private.alternates or private.links:
-        return public + SEPARATOR + _encode(private)
-    return public
+        return b"".join((*public, SEPARATOR, _encode(private)))
+    return b"".join(public)
 
 
 @lru_cache(maxsize=4096)
@@ -136,33 +145,38 @@ def _named(name: str) -> bytes:
 
 
 def _public_assets(text: bytes, managed: Callable[[str], bool], private: _Private) -> bytes:
-    public = _marked_assets(text, _heads(text), managed, private)
-    return _careful_assets(text, managed, private) if public is None else public
+    heads = _heads(text)
+    plain = all(head.alternate is _ABSENT for head in heads.values())
+    public = _marked_assets((text,), heads, managed, private) if plain else None
+    return _careful_assets(text, managed, private) if public is None else b"".join(public)
 
 
 def _marked_assets(
-    text: bytes, heads: dict[str, _AssetHead], managed: Callable[[str], bool], private: _Private
-) -> bytes | None:
-    """Mark the hrefs of managed assets in a text that holds them; None if it is not clear which they are."""
-    pieces = text.split(_HREF)
-    # With no escapes, and with as many words "href" as assets, each of which has one, every such word is the name of an
-    # asset's own member. Almost every item is so, and then its assets need not be taken apart.
-    if len(pieces) != len(heads) + 1 or b"\\" in text:
-        return None
-    hrefs = {}
-    number = 0
-    for key, head in heads.items():
-        number += 1  # noqa: SIM113 - this is done for every asset of a load, and enumerate is slower
-        href, piece = head.href, pieces[number]
-        if piece[:3] != _OPENING or head.alternate is not _ABSENT:
+    texts: tuple[bytes, ...], heads: Mapping[str, _AssetHead], managed: Callable[[str], bool], private: _Private
+) -> Iterable[bytes] | None:
+    """Mark the hrefs of managed assets in texts that hold them one behind the other; give the pieces to be joined.
+
+    None: it is not clear which hrefs they are.
+    """
+    # A JSON text without escapes has no quotes within its texts. With as many hrefs as assets, each of which has one,
+    # every href is an asset's own member. Almost every item is so, and then its assets need not be taken apart.
+    pieces = [b""]
+    for text in texts:
+        if b"\\" in text:
             return None
-        if managed(href):
-            hrefs[key] = href
-            pieces[number] = (
-                _OPENING + _marked(key) + piece[3 + (len(href) if href.isascii() else len(href.encode())) :]
-            )
-    private.hrefs = hrefs
-    return _HREF.join(pieces)
+        first, *others = text.split(_HREF)
+        pieces[-1] += first
+        pieces += others
+    if len(pieces) != len(heads) + 1:
+        return None
+    # This is done for every asset of a load, so it is done in few steps.
+    hrefs = {key: head.href for key, head in heads.items()}
+    private.hrefs = {key: href for key, href in hrefs.items() if href.startswith(_S3) or managed(href)}
+    marks = [_marked(key) if key in private.hrefs else _HREF + href.encode() for key, href in hrefs.items()]
+    ascii_only = "".join(hrefs.values()).isascii()
+    sizes = map(len, hrefs.values() if ascii_only else map(str.encode, hrefs.values()))
+    tails = [piece[size:] for piece, size in zip(pieces[1:], sizes, strict=True)]
+    return chain(pieces[:1], chain.from_iterable(zip(marks, tails, strict=True)))
 
 
 def _careful_assets(text: bytes, managed: Callable[[str], bool], private: _Private) -> bytes:
@@ -175,14 +189,15 @@ def _careful_assets(text: bytes, managed: Callable[[str], bool], private: _Priva
             asset = _replaced(asset, "alternate", _public_alternate(head.alternate, managed))
         if managed(head.href):
             private.hrefs[key] = head.href
-            asset = _replaced(asset, "href", b'"%b"' % _marked(key))
+            asset = _replaced(asset, "href", _marked(key).removeprefix(_HREF[:-1]) + b'"')
         shown.append(b"%b:%b" % (_encode(key), asset))
     return b"{%b}" % b",".join(shown)
 
 
 @lru_cache(maxsize=4096)
 def _marked(key: str) -> bytes:
-    return HERE + quote(key, safe="").encode()
+    """Give an asset's href as it is kept, but for the quotation mark at its end."""
+    return _HREF + HERE + quote(key, safe="").encode()
 
 
 _MARK = re.compile(HERE + rb"([^\"]*)")
@@ -396,7 +411,7 @@ class _ItemHead(msgspec.Struct, gc=False):
     geometry: Raw
     properties: Raw
     links: Raw
-    assets: dict[_Line, _AssetHead]
+    assets: dict[_Line, _PlainAssetHead]
     bbox: list[float] | msgspec.UnsetType = msgspec.UNSET
     stac_extensions: Raw = _ABSENT
 
@@ -439,23 +454,23 @@ def _split_plain(raw: bytes, managed: Callable[[str], bool]) -> Parts | None:
         None if head.bbox is msgspec.UNSET else head.bbox,
         bytes(head.geometry),
         properties,
-        _with_private(b'%b,"links":[%b' % (public, shown), private),
+        _with_private((*public, b",", _LINKS, shown), private),
     )
 
 
-def _without_links(raw: bytes, links: bytes) -> bytes | None:
-    """Cut the links out of a compact document, and its closing brace off; None if it is not clear where they stand."""
+def _without_links(raw: bytes, links: bytes) -> tuple[bytes, bytes] | None:
+    """Give what stands before the links in a compact document, and what behind them but for its closing brace.
+
+    None: it is not clear where they stand.
+    """
     start = raw.find(_LINKS)
     end = start + len(_LINKS) - 1 + len(links)
-    # Others that begin like these would bring the word "href" along, which is counted; but others may be as empty.
+    # Others that begin like these would bring an href along, which is counted; but others may be as empty.
     if start < 0 or raw[end - len(links) : end] != links or (links == b"[]" and raw.find(_LINKS, end) >= 0):
         return None
     if raw[end : end + 1] == b",":
-        return raw[:start] + raw[end + 1 : -1]
-    return raw[: start - 1] + raw[end:-1] if raw[start - 1 : start] == b"," else None
-
-
-_LINKS = b'"links":['
+        return raw[:start], raw[end + 1 : -1]
+    return (raw[: start - 1], raw[end:-1]) if raw[start - 1 : start] == b"," else None
 
 
 def _split(raw: bytes, collection: str | None, managed: Callable[[str], bool]) -> Parts:
