@@ -6,8 +6,11 @@ The document keeps the geometry as it was given.
 
 from __future__ import annotations
 
+import struct
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 import shapely
 
@@ -131,9 +134,58 @@ def to_wkb_many(values: Sequence[bytes], *, maximum_positions: int = MAXIMUM_POS
     That is: what ``check_geometry`` refuses, whatever is invalid, spans more than half the Earth or runs past 180
     degrees, has heights, is a collection, or has members of its own. All others are as ``to_wkb`` makes them.
     """
-    shapes = shapely.from_geojson(list(values), on_invalid="ignore")
-    shapes[~_plain(shapes, values, maximum_positions)] = None
-    return list(_ewkb(shapes))
+    wkbs = _quadrangles(values if maximum_positions >= _POSITIONS else [b""] * len(values))
+    others = [index for index, wkb in enumerate(wkbs) if wkb is None]
+    shapes = shapely.from_geojson([values[index] for index in others], on_invalid="ignore")
+    shapes[~_plain(shapes, [values[index] for index in others], maximum_positions)] = None
+    for index, wkb in zip(others, _ewkb(shapes), strict=True):
+        wkbs[index] = wkb
+    return wkbs
+
+
+def _quadrangles(values: Sequence[bytes]) -> list[bytes | None]:
+    """Give the search geometries of convex quadrangles, as most footprints are, with None for all else.
+
+    No shapes are made of them: what is convex needs no proof that it is valid.
+    """
+    wkbs: list[bytes | None] = [None] * len(values)
+    found = [index for index, value in enumerate(values) if _is_quadrangle(value)]
+    inner = b",".join([values[index][len(_BEFORE) : -len(_BEHIND)] for index in found])
+    try:
+        numbers = orjson.loads(b"[%b]" % inner.translate(None, b"[]"))
+    except orjson.JSONDecodeError:  # one of them is no number, or too large for one
+        return wkbs
+    corners = np.array(numbers, "<f8").reshape(-1, _POSITIONS, 2)
+    sound = _convex(corners)
+    for index, ring in zip(compress(found, sound), corners[sound], strict=True):
+        wkbs[index] = _QUADRANGLE + ring.tobytes()
+    return wkbs
+
+
+def _is_quadrangle(value: bytes) -> bool:
+    """Whether a GeoJSON text is a polygon with one ring of five flat positions, from how it looks without digits."""
+    if not value.startswith(_BEFORE) or not value.endswith(_BEHIND):
+        return False
+    return value[len(_BEFORE) : -len(_BEHIND)].translate(None, b"0123456789.+-eE") == b",],[,],[,],[,],[,"
+
+
+def _convex(corners: Any) -> Any:
+    """Tell which rings are closed, within 180 degrees, and turn the same way at each of their four corners."""
+    sides = np.diff(corners, axis=1)
+    others = np.roll(sides, -1, axis=1)
+    turns = sides[..., 0] * others[..., 1] - sides[..., 1] * others[..., 0]
+    # What turns by less than the error of this reckoning is left to a closer look.
+    one_way = (turns > _STRAIGHT).all(1) | (turns < -_STRAIGHT).all(1)
+    (west, south), (east, north) = corners.min(1).T, corners.max(1).T
+    within = (west >= -HALF) & (east <= HALF) & (east - west <= HALF) & (south >= -POLE) & (north <= POLE)
+    return one_way & within & (corners[:, 0] == corners[:, -1]).all(1)
+
+
+_BEFORE, _BEHIND = b'{"type":"Polygon","coordinates":[[[', b"]]]}"
+_POSITIONS = 5
+_STRAIGHT = 1e-9
+# As EWKB begins: byte order, type with SRID, SRID, number of rings, number of positions.
+_QUADRANGLE = struct.pack("<BIIII", 1, 0x20000003, SRID, 1, _POSITIONS)
 
 
 def _plain(shapes: Any, values: Sequence[bytes], maximum_positions: int) -> Any:

@@ -283,6 +283,28 @@ def test_the_quick_way_keeps_the_bound_on_positions() -> None:
     assert to_wkb_many(texts, maximum_positions=5) != [None]
 
 
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [[0, 0], [2, 0], [2, 2], [0, 2]],
+        [[0, 2], [2, 2], [2.5, 0], [0.25, -1e-3]],
+        [[0, 0], [2, 0], [0.5, 0.5], [0, 2]],
+        [[0, 0], [2, 2], [2, 0], [0, 2]],
+        [[0, 0], [1, 0], [2, 0], [0, 2]],
+        [[0, 0], [2, 0], [2, 0], [0, 2]],
+        [[0, 0], [2, 0], [2, 1e-12], [0, 1e-12]],
+        [[-180, 0], [180, 0], [180, 2], [-180, 2]],
+        [[178, 0], [182, 0], [182, 2], [178, 2]],
+    ],
+)
+def test_quadrangles_become_the_same_in_a_crowd(ring: list[list[float]]) -> None:
+    """Footprints of four corners take a way of their own: convex or not, crossing themselves, flat or too far out."""
+    geometry = polygon([*ring, ring[0]])
+    quick = to_wkb_many([orjson.dumps(geometry), orjson.dumps(polygon(SQUARE))])
+    assert quick[0] in (None, to_wkb(geometry))
+    assert quick[1] == to_wkb(polygon(SQUARE))
+
+
 def test_many_bounds_are_those_of_each() -> None:
     """Boxes come in the order of the geometries, and over the antimeridian west is past east."""
     wkbs = [to_wkb(polygon(SQUARE)), to_wkb(polygon(box(175, 0, 185, 1))), to_wkb(point(3, 4))]
