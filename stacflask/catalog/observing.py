@@ -99,10 +99,7 @@ def merged(several: Iterable[Mapping[str, Seen]]) -> Observations:
 
 def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int = 1) -> Observations:
     """Look at the members of these documents. A name with a dot in it cannot be asked for, and a null says nothing."""
-    columns: dict[str, list[Any]] = defaultdict(list)
-    for document in documents:
-        for name, value in document.items():
-            columns[name].append(value)
+    columns = _columns(documents)
     seen = {f"{prefix}{name}": of_values(column) for name, column in columns.items() if "." not in name}
     inner = [
         observe([value for value in column if type(value) is dict], f"{prefix}{name}.", depth + 1)
@@ -110,6 +107,19 @@ def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int
         if depth < DEEP and f"{prefix}{name}" in seen and "object" in seen[f"{prefix}{name}"].kinds
     ]
     return merged([{name: one for name, one in seen.items() if one.kinds}, *inner])
+
+
+def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Give all values of each name."""
+    makes: dict[tuple[str, ...], list[Iterable[Any]]] = defaultdict(list)
+    for document in documents:
+        makes[tuple(document)].append(document.values())
+    columns: dict[str, list[Any]] = defaultdict(list)
+    # Documents with the same names in the same order, as most are, are turned into columns in one step.
+    for names, rows in makes.items():
+        for name, column in zip(names, zip(*rows, strict=True), strict=True):
+            columns[name] += column
+    return columns
 
 
 def of_values(column: Sequence[Any]) -> Seen:
