@@ -329,7 +329,7 @@ def index() -> None:
 _FORMS = click.option(
     "--as",
     "forms",
-    type=click.Choice(["number", "string", "boolean"]),
+    type=click.Choice(["number", "string", "boolean", "time"]),
     multiple=True,
     help="Only values of this type; can be repeated. [default: the types that the items hold]",
 )

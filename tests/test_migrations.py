@@ -15,6 +15,11 @@ from stacflask.settings import Settings
 ROOT = Path(__file__).parent.parent
 
 
+OURS_END = sa.text(
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'migrations' AND usename = current_user"
+)
+
+
 def alembic(url: str, *arguments: str) -> subprocess.Popen[str]:
     """Run alembic in a process of its own."""
     return subprocess.Popen(
@@ -47,7 +52,9 @@ def fresh(database_url: str) -> Iterator[str]:
         connection.execute(sa.text("CREATE DATABASE migrations"))
     yield url
     with engine(database_url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("DROP DATABASE migrations WITH (FORCE)"))
+        # Not WITH (FORCE): that would refuse where PostgreSQL's own vacuum is at work, which only its owner may end.
+        connection.execute(OURS_END)
+        connection.execute(sa.text("DROP DATABASE migrations"))
 
 
 def shape(url: str) -> dict[str, Any]:

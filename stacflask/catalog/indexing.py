@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -30,12 +31,16 @@ from stacflask.catalog.tables import PROPERTY_INDEX_PREFIX, items
 from stacflask.errors import BadQuery, Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
 
     from stacflask.catalog.cql2.sql import Sql
+    from stacflask.catalog.cql2.values import Stored
     from stacflask.catalog.database import Database
+
+INDEXED: Mapping[str, Callable[[Stored], Sql]] = {**FORMS, "time": attrgetter("moment")}
+"""What an index can hold of a property. Nothing is sorted by times: strings that spell them are in their own order."""
 
 LOCK = 0x57AD
 """Whoever makes or drops indexes holds this: two at once would wait for each other."""
@@ -186,7 +191,7 @@ def _forget(element: _Statistics, compiler: Any, **_: Any) -> str:
 
 
 def _value(table: Any, index: PropertyIndex) -> Sql:
-    return FORMS[index.form](Fields({}, table.c.properties).stored(index.name))
+    return INDEXED[index.form](Fields({}, table.c.properties).stored(index.name))
 
 
 def _definition(index: PropertyIndex) -> sa.Index:
@@ -211,16 +216,18 @@ def _held(connection: Connection, name: str) -> tuple[str, ...]:
     found = _types(connection, some, name) or _types(connection, items, name)
     if not found:
         raise BadQuery("property", f"no item has a {name!r} that is a number, a string or a boolean")
-    last = max(tuple(FORMS).index(form) for form in found)
-    return tuple(FORMS)[: last + 1]
+    last = max(tuple(FORMS).index(form) for form in found if form in FORMS)
+    return (*tuple(FORMS)[: last + 1], *(found - FORMS.keys()))
 
 
 _ROUGHLY = sa.text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('items')")
 
 
 def _types(connection: Connection, source: Any, name: str) -> set[str]:
-    kind = Fields({}, source.c.properties).stored(name).kind
-    return set(connection.execute(sa.select(kind).where(kind.in_(FORMS)).distinct()).scalars())
+    stored = Fields({}, source.c.properties).stored(name)
+    kinds = set(connection.execute(sa.select(stored.kind).where(stored.kind.in_(FORMS)).distinct()).scalars())
+    times = connection.execute(sa.select(sa.literal("time")).where(stored.moment.is_not(None)).limit(1))
+    return kinds | set(times.scalars())
 
 
 def checked(names: Iterable[str]) -> tuple[str, ...]:

@@ -97,6 +97,17 @@ def test_types_are_those_that_the_items_hold(publish: Publish, index: Index) -> 
     assert index("drop", "s") == ["s: there was no index"]
 
 
+def test_times_that_strings_spell(database: Database, publish: Publish, index: Index) -> None:
+    """A property that holds times is indexed by them too, and filters with times find what they did before."""
+    spelt = {"a": "2024-05-01T12:00:00Z", "b": "2024-05-01T11:30:00-02:00", "c": "2024-05-01", "d": "May", "e": 5}
+    publish(*(an_item(name, properties={"datetime": TIMES[0], "updated": value}) for name, value in spelt.items()))
+    since = {"op": ">=", "args": [{"property": "updated"}, {"timestamp": "2024-05-01T12:00:00Z"}]}
+    query = ItemQuery(9, filter=since, sort=(SortKey("id"),))
+    without = [record.id for record in Catalog(database).search(query, UNRESTRICTED).records]
+    assert [line.partition(" by ")[2].split(",")[0] for line in index("add", "updated")] == ["number", "string", "time"]
+    assert [record.id for record in Catalog(database).search(query, UNRESTRICTED).records] == without == ["a", "b"]
+
+
 def test_those_of_the_settings(publish: Publish, index: Index) -> None:
     """Without names, the properties are indexed that STACFLASK_INDEXES names."""
     publish(an_item("a", properties={"datetime": TIMES[0], "n": 1, "b": True}))

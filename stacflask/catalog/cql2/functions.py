@@ -126,7 +126,7 @@ def _to_string(value: Value) -> Text:
 
 def _to_datetime(value: Value) -> Moment:
     if isinstance(value, Text) and value.literal is None:
-        return Moment(once(times.read, value.sql))
+        return Moment(times.read(value.sql))
     return coercion.moment(value)
 
 

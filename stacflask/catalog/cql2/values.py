@@ -114,8 +114,8 @@ class Array:
 class Stored:
     """A value of stored JSON.
 
-    ``number``, ``text`` and ``truth`` are the forms that an expression index has to have to serve comparisons with
-    numbers, strings and booleans: PostgreSQL recognises an index by its exact form.
+    ``number``, ``text``, ``truth`` and ``moment`` are the forms that an expression index has to have to serve
+    comparisons with numbers, strings, booleans and times: PostgreSQL recognises an index by its exact form.
     """
 
     json: Sql

@@ -10,17 +10,30 @@ from stacflask.catalog.database import Database
 from stacflask.catalog.tables import items
 from tests.catalog.plans import plan_by
 
+MANY = sa.text("""
+    INSERT INTO items (collection, id, datetime, start_datetime, end_datetime, geometry, properties, body)
+    SELECT chr(97 + n % 20), n::text, moment, moment, moment, ST_Point(n % 360 - 180, n % 180 - 90, 4326),
+           jsonb_build_object('eo\\:cloud_cover', n % 1000, 'platform', 'p-' || n % 1000, 'updated', to_json(moment)), ''
+    FROM generate_series(1, 4000) AS n,
+         LATERAL (SELECT timestamptz '2015-01-01T00\\:00\\:00Z' + n * interval '1 day' AS moment) AS spread
+""")
+
 
 @pytest.fixture(scope="module")
 def promoted(catalogue: Database) -> Iterator[Database]:
-    """Index one property as number and one as string, in the forms that conditions have."""
+    """Keep some thousand items, with a number, a string and a time indexed in the forms that conditions have."""
     number, text = ITEM_FIELDS.stored("eo:cloud_cover").number, ITEM_FIELDS.stored("platform").text
-    indexes = [sa.Index("cql2_number", number, _table=items), sa.Index("cql2_text", text, _table=items)]
+    time = ITEM_FIELDS.stored("updated").moment
+    values = {"cql2_number": number, "cql2_text": text, "cql2_time": time}
+    indexes = [sa.Index(name, value, _table=items) for name, value in values.items()]
     with catalogue.write() as connection:
+        connection.execute(MANY)
         for index in indexes:
             index.create(connection)
+        connection.execute(sa.text("ANALYZE items"))
     yield catalogue
     with catalogue.write() as connection:
+        connection.execute(sa.delete(items))
         for index in indexes:
             index.drop(connection)
             items.indexes.discard(index)
@@ -44,6 +57,8 @@ def promoted(catalogue: Database) -> Iterator[Database]:
         ("properties.eo:cloud_cover = 5", "cql2_number", "'number'"),
         ("platform = 'sentinel-2a'", "cql2_text", "'string'"),
         ("platform LIKE 'sentinel%'", "cql2_text", "<"),
+        ("updated >= TIMESTAMP('2024-01-01T00:00:00Z')", "cql2_time", ">="),
+        ("T_BEFORE(updated, DATE('2016-01-01'))", "cql2_time", "<"),
     ],
 )
 def test_an_index_answers_the_condition(promoted: Database, text: str, index: str, bound: str) -> None:
