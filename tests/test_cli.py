@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import orjson
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -21,6 +22,7 @@ from stacflask.catalog.database import Database
 from stacflask.cli import run
 from stacflask.testing import a_collection, an_item
 from stacflask.values import Document, Services
+from tests.databases import drop
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = "a_plugin.with_commands"
@@ -255,13 +257,12 @@ def test_check_warns_of_what_nobody_reads(stacflask: Run, tmp_path: Path) -> Non
     assert stacflask("check", **environ)[::2] == (0, "")
 
 
-def test_migrate_brings_the_tables(stacflask: Run, database: Database, database_url: str) -> None:
+def test_migrate_brings_the_tables(stacflask: Run, database_url: str) -> None:
     """An empty database is told apart from a migrated one, and migrated from whatever folder; twice does no harm."""
     name = "test_migrate"
-    create_and_drop = database.engine.execution_options(isolation_level="AUTOCOMMIT")
     url = sa.make_url(database_url).set(database=name).render_as_string(hide_password=False)
-    with create_and_drop.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
     try:
         assert stacflask("check", DATABASE_URL=url)[::2] == (
             2,
@@ -276,8 +277,7 @@ def test_migrate_brings_the_tables(stacflask: Run, database: Database, database_
             assert done.stderr.startswith(b"Running upgrade  -> 0001") == revisions
         assert stacflask("check", DATABASE_URL=url)[0] == 0
     finally:
-        with create_and_drop.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        drop(database_url, name)
 
 
 # --- Documents in and out ---------------------------------------------------------------------------------------------

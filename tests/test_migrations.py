@@ -11,13 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from stacflask.settings import Settings
+from tests.databases import drop
 
 ROOT = Path(__file__).parent.parent
-
-
-OURS_END = sa.text(
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'migrations' AND usename = current_user"
-)
 
 
 def alembic(url: str, *arguments: str) -> subprocess.Popen[str]:
@@ -51,10 +47,7 @@ def fresh(database_url: str) -> Iterator[str]:
         connection.execute(sa.text("DROP DATABASE IF EXISTS migrations"))
         connection.execute(sa.text("CREATE DATABASE migrations"))
     yield url
-    with engine(database_url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # Not WITH (FORCE): that would refuse where PostgreSQL's own vacuum is at work, which only its owner may end.
-        connection.execute(OURS_END)
-        connection.execute(sa.text("DROP DATABASE migrations"))
+    drop(database_url, "migrations")
 
 
 def shape(url: str) -> dict[str, Any]:

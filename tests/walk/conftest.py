@@ -22,6 +22,7 @@ from dev.run import environ_for
 from dev.stack import Stack
 from stacflask.values import Document
 from tests.conftest import ROOT, migrate
+from tests.databases import drop
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def own_database(stack: Stack, name: str) -> Iterator[Stack]:
         migrate(f"{base}/{name}")
         yield replace(stack, database_url=f"{base}/{name}")
     finally:
-        administer(stack, f'DROP DATABASE "{name}" WITH (FORCE)')
+        drop(stack.database_url, name)
 
 
 def administer(stack: Stack, statement: str) -> None:
