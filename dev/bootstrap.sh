@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes this clone ready: first the Debian packages it needs, then .venv from the pinned requirements.
 # `make run`, `make test` and `make lint` call it every time; with nothing to do it only compares a stamp.
-# PYTHON names another interpreter than python3. With the word "tests" it brings a browser, too, unless BROWSER=no.
+# PYTHON names another interpreter than python3. The word "tests" brings what only tests need, too.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -140,18 +140,27 @@ install_packages() {
 
 has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
-# Some tests need a real browser. It is big, so only tests bring it, and where it cannot be had they go on without.
-want_browser() {
-    ! has_browser && [ "${BROWSER:-}" != no ] || return 0
-    if command -v apt-get >/dev/null && may_install && (install_browser) && has_browser; then return 0; fi
-    printf '%s\n' "" "There is no Chromium here: the tests that need a browser will be skipped. To have them, please type:" "" \
-        "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends chromium" ""
+# extras: one line a package that only some tests need. Where it cannot be had they are skipped, and that is said.
+extras() {
+    command -v aria2c >/dev/null || echo "aria2  a client that downloads lists"
+    [ "${BROWSER:-}" = no ] || has_browser || echo "chromium  a browser, which is big (BROWSER=no: without it)"
 }
 
-install_browser() {
-    echo "Missing, and for tests only: Debian's package chromium, a browser that some tests lead (BROWSER=no: without it)."
+want_extras() {
+    list=$(extras)
+    [ -n "$list" ] || return 0
+    echo "Missing Debian packages, for some of the tests only, and what each is:"
+    printf '%s\n' "$list" | sed 's/^/  /'
+    if command -v apt-get >/dev/null && may_install && (install_extras) && [ -z "$(extras)" ]; then return 0; fi
+    printf '%s\n' "" "The tests that need these will be skipped. To have them, please type:" "" \
+        "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends $(names "$(extras)")" ""
+}
+
+install_extras() {
     step "Reading Debian's package lists" apt -o Acquire::http::Timeout=10 -o Acquire::Retries=0 update
-    step "Installing Chromium" apt -o Acquire::http::Timeout=30 install --yes --no-install-recommends chromium
+    for package in $(names "$list"); do
+        step "Installing $package" apt -o Acquire::http::Timeout=30 install --yes --no-install-recommends "$package"
+    done
 }
 
 # What .venv was made from: any change of it means another look by pip.
@@ -196,4 +205,4 @@ if ! { has_postgis && has_pooler && [ "$(fingerprint)" = "$(cat .venv/fingerprin
     venv_is_whole || make_venv
     fill_venv
 fi
-[ "${1:-}" != tests ] || want_browser
+[ "${1:-}" != tests ] || want_extras

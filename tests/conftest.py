@@ -33,7 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end what was not tested, and why: among so many dots, a skipped test looks like one that passed."""
     reports = terminalreporter.getreports("skipped")
-    reasons = Counter(report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple))
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in reports if isinstance(report.longrepr, tuple)
+    )
     for reason, number in reasons.items():
         terminalreporter.write_line(f"NOT TESTED: {number} of the tests. {reason}", bold=True, yellow=True)
 
