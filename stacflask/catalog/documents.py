@@ -513,30 +513,29 @@ def collection_body(document: Document, managed: Callable[[str], bool]) -> bytes
 
 def with_member(body: bytes, name: str, value: bytes) -> bytes:
     """Give the body with one public member of the document replaced; the rest stays as it is, to the byte."""
+    return with_members(body, {name: value})
+
+
+def with_members(body: bytes, values: Mapping[str, bytes | None]) -> bytes:
+    """Give the body with some public members replaced, or left out; the rest stays as it is, to the byte.
+
+    Links come last, and cannot be left out. Raises KeyError: one that is to be replaced is not there.
+    """
     text, separator, private = body.partition(SEPARATOR)
-    for member, start, end in _places(text):
-        if member == name:
-            return text[:start] + value + text[end:] + separator + private
-    raise KeyError(name)
-
-
-def without_member(body: bytes, name: str) -> bytes:
-    """Give the body without one public member, if it has it; the rest stays as it is, to the byte. Never its last."""
-    text, separator, private = body.partition(SEPARATOR)
-    for member, start, end in _places(text):
-        if member == name:
-            return text[: start - len(_named(name))] + text[end + 1 :] + separator + private
-    return body
-
-
-def _places(text: bytes) -> Iterator[tuple[str, int, int]]:
-    """Give the members of a public part, and where their values stand."""
-    end = 0
-    # It follows from how ``body_of`` writes them. HERE would not be JSON.
+    pieces, start, end = [], 0, 0
+    wanted = {name for name, value in values.items() if value is not None}
+    # Where a member stands follows from how ``body_of`` writes them. HERE would not be JSON.
     for member, raw in _members(closed(text.replace(HERE, b"."))).items():
-        start = end + 1 + len(_named(member))
-        end = start + len(bytes(raw))
-        yield member, start, end
+        begin = end + 1
+        end = begin + len(_named(member)) + len(bytes(raw))
+        if member in values:
+            value = values[member]
+            pieces.append(text[start:begin] + (b"" if value is None else _named(member) + value))
+            start = end + 1 if value is None else end
+            wanted.discard(member)
+    if wanted:
+        raise KeyError(*wanted)
+    return b"".join(pieces) + text[start:] + separator + private
 
 
 def searchable(document: Document) -> Document:

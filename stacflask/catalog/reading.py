@@ -117,7 +117,10 @@ class Catalog:
         if shown is None:
             shown = self.shown(restriction, [row.id for row in part.rows])
         records = (self._record(row.id, row.id, row.body) for row in part.rows)
-        return Page(tuple(self.as_shown(record, shown) for record in records), part.next, part.prev)
+        if shown is not None:
+            # A page has one state, that of its text.
+            records = (Record(one.collection, one.id, shown.body(one.id, one.body), "") for one in records)
+        return Page(tuple(records), part.next, part.prev)
 
     def shown(self, restriction: Restriction, asked: Sequence[str] | None = None) -> Shown | None:
         """Give what is shown of collections to who may not see all items, or of all of them; None: what is kept."""
@@ -242,7 +245,7 @@ class Catalog:
         longest = None if query.interval is None else self._lasting.of(query.collections)
         rows: list[Any] = []
         position = item_order(query.sort).position(query.token)
-        for stretch in self._stretches.of(query, longest, position, rows):
+        for stretch in self._stretches.of(query, restriction, longest, position, rows):
             for read in self._steps(query, restriction, seen, longest, stretch):
                 rows += read()
                 if len(rows) > query.limit:

@@ -40,7 +40,7 @@ class Shown:
     def body(self, collection: str, kept: bytes) -> bytes:
         """Give what is shown of a collection's body."""
         extent = orjson.dumps(self.extents.get(collection, WORLD))
-        return documents.without_member(documents.with_member(kept, "extent", extent), SUMMARIES)
+        return documents.with_members(kept, {"extent": extent, SUMMARIES: None})
 
     def through(self, statement: Select[Any]) -> Select[Any]:
         """Give a statement on collections that finds them by what is shown, and not by what is kept."""

@@ -6,6 +6,7 @@ Without that, all that lies in the area is read before the newest of it are know
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from stacflask.catalog.cql2.sql import TIMESTAMP
 from stacflask.catalog.tables import items
+from stacflask.stac.times import parse_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.database import Database
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.paging import Position
-    from stacflask.values import ItemQuery
+    from stacflask.values import Cql2, ItemQuery, Restriction
 
 NEAR, FAR = timedelta(days=30), timedelta(days=365)
 """How far the first look goes back, and the second."""
@@ -67,10 +69,18 @@ class Stretches:
         self._since = 0.0
 
     def of(
-        self, query: ItemQuery, longest: Longest | None, position: Position | None, rows: Sequence[Any]
+        self,
+        query: ItemQuery,
+        restriction: Restriction,
+        longest: Longest | None,
+        position: Position | None,
+        rows: Sequence[Any],
     ) -> Iterator[Stretch]:
         """Give the stretches to look at, one after the other; ``rows`` are those found so far, in the order wanted."""
         start = self._start(query, longest, position)
+        if start is not None:
+            # Under an embargo there is nothing in the newest weeks.
+            start = min([start, *filter(None, map(_latest, (restriction.items, query.filter)))])
         if start is None or start < EARLIEST:
             yield WHOLE
             return
@@ -100,3 +110,14 @@ class Stretches:
             self._newest = self._database.read(lambda connection: connection.execute(newest).scalar_one())
             self._since = time.monotonic()
         return self._newest
+
+
+def _latest(condition: Cql2 | None) -> datetime | None:
+    """Give the time after which a condition finds nothing, where it says so plainly."""
+    match condition:
+        case {"op": "<" | "<=", "args": [{"property": "datetime"}, {"timestamp": str(moment)}]}:
+            with suppress(ValueError):
+                return parse_instant(moment)
+        case {"op": "and", "args": [*parts]}:
+            return min(filter(None, map(_latest, parts)), default=None)
+    return None

@@ -55,10 +55,11 @@ class Rights:
 
 
 def part_of(name: str) -> list[Document]:
-    """Give the documents that somebody of this name sees."""
+    """Give the documents that somebody of this name sees: without summaries where items are hidden."""
     collection, _, owner = name.partition("/")
+    hidden = {"summaries"} if owner else set()
     return [
-        *(one for one in COLLECTIONS if collection in ("", one["id"])),
+        *({k: v for k, v in one.items() if k not in hidden} for one in COLLECTIONS if collection in ("", one["id"])),
         *(one for one in ITEMS if collection in ("", one["collection"]) and owner in ("", one["properties"]["owner"])),
     ]
 

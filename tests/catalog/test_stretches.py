@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -12,7 +12,7 @@ from stacflask.catalog.reading import Catalog
 from stacflask.catalog.stretches import FAR, NEAR
 from stacflask.stac.times import format_instant
 from stacflask.testing import an_item
-from stacflask.values import UNRESTRICTED, Interval, ItemQuery
+from stacflask.values import UNRESTRICTED, Interval, ItemQuery, Restriction
 
 Publish = Callable[..., None]
 NEWEST = datetime(2024, 6, 1, tzinfo=UTC)
@@ -40,12 +40,12 @@ def published(publish: Publish) -> list[tuple[datetime, str, str]]:
     return sorted(keys, reverse=True)
 
 
-def walked(catalog: Catalog, query: ItemQuery) -> list[str]:
+def walked(catalog: Catalog, query: ItemQuery, restriction: Restriction = UNRESTRICTED) -> list[str]:
     """Go through all pages."""
-    page = catalog.search(query, UNRESTRICTED)
+    page = catalog.search(query, restriction)
     names = [record.id for record in page.records]
     while page.next is not None:
-        page = catalog.search(replace(query, token=page.next), UNRESTRICTED)
+        page = catalog.search(replace(query, token=page.next), restriction)
         names += [record.id for record in page.records]
     return names
 
@@ -75,6 +75,22 @@ def test_in_long_intervals(
         name for when, _, name in published if (start is None or when >= start) and (end is None or when <= end)
     ]
     assert walked(Catalog(database), query) == expected
+
+
+@pytest.mark.parametrize("days", [-5, 0, 10, 31, 500, 5000], ids=str)
+@pytest.mark.parametrize("sign", ["<", "<="])
+def test_under_an_embargo(
+    database: Database, published: list[tuple[datetime, str, str]], days: int, sign: Literal["<", "<="]
+) -> None:
+    """The look back begins where a policy, or a filter, ends what can be found, also beside other conditions."""
+    end = NEWEST - timedelta(days=days)
+    embargo: Any = {"op": sign, "args": [{"property": "datetime"}, {"timestamp": format_instant(end)}]}
+    named: Any = {"op": "and", "args": [{"op": "like", "args": [{"property": "id"}, "here%"]}, embargo]}
+    expected = [name for when, _, name in published if when < end or (sign == "<=" and when == end)]
+    catalog = Catalog(database)
+    for condition in (embargo, named):
+        assert walked(catalog, ItemQuery(2, bbox=HERE), Restriction(items=condition)) == expected
+        assert walked(catalog, ItemQuery(2, bbox=HERE, filter=condition)) == expected
 
 
 def test_what_came_since_the_last_look(
