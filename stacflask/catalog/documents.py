@@ -28,7 +28,7 @@ from stacflask.errors import BadDocument
 from stacflask.values import Asset, Document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 HERE = b"\x01"
 """Stands for the address below which the record's assets are downloaded, slash included."""
