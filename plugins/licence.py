@@ -1,10 +1,12 @@
 """Licences to accept before a download, recorded with principal, version and time.
 
 A collection asks for licences by id and means their newest version: with each new one, everybody is asked again.
+A browser is shown a licence as a page, and sends the form on it; programs read and send JSON at the same addresses.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +14,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from plugins._pages import is_our_own, page, prefers_page
 from plugins._spans import cache_seconds, remembered
-from stacflask import Answer, BadDocument, Decision, Endpoint, NotFound, Refused, Setting, hookimpl
+from stacflask import Answer, BadDocument, Decision, Endpoint, NotFound, Refused, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,10 +25,12 @@ if TYPE_CHECKING:
 
 FREE_ROLES = "STACFLASK_LICENCE_FREE_ROLES"
 CACHE = "STACFLASK_LICENCE_CACHE"
+LOGIN = "STACFLASK_LICENCE_LOGIN"
 
 SETTINGS = (
     Setting(FREE_ROLES, "Roles, comma separated: an asset that has only such roles needs no licence."),
     Setting(CACHE, "Seconds for which it is trusted what a collection asks for, and that somebody accepted.", "5"),
+    Setting(LOGIN, "Where people log in, for the pages of licences to lead there: `/login`, with plugin `login`."),
 )
 REMEMBERED = 8192  # collections, and acceptances
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -34,7 +39,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def create_plugin(environ: Mapping[str, str]) -> Licences:
     """Make the plugin. Raises SettingError."""
     roles = frozenset(word.strip() for word in environ.get(FREE_ROLES, "").split(",") if word.strip())
-    return Licences(roles, cache_seconds(environ, CACHE))
+    login = environ.get(LOGIN, "").strip()
+    if login and not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", login):
+        raise SettingError(LOGIN, f"expected a path of this API, such as /login, not {login!r}")
+    return Licences(roles, cache_seconds(environ, CACHE), login)
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
@@ -71,6 +79,18 @@ def wanted_version(body: Any) -> str:
     if not isinstance(version, str):
         raise BadDocument("/version", "expected the version that you accept, as a string")
     return version
+
+
+def check_origin(call: Call) -> None:
+    """Refuse an acceptance that another site had a browser send. Raises Refused.
+
+    A form can be sent from anywhere, and a browser that was told a key once sends it along by itself.
+    """
+    by_itself = call.form or call.request.credentials("Basic") is not None
+    foreign = call.form or any(name in call.request.headers for name in ("Sec-Fetch-Site", "Origin"))
+    if by_itself and foreign and not is_our_own(call.request):
+        detail = "A licence is accepted on a page of this server, or by a program."
+        raise Refused(Decision.deny("another site's form", detail=detail, code="CrossSite"), anonymous=False)
 
 
 def timestamp(moment: datetime) -> str:
@@ -208,10 +228,14 @@ class Table:
 
 @dataclass
 class Licences:
-    """The plugin. ``free_roles``: an asset with no other role needs no licence. ``cache`` is in seconds."""
+    """The plugin. ``free_roles``: an asset with no other role needs no licence. ``cache`` is in seconds.
+
+    ``login`` is the path where people log in, if they do.
+    """
 
     free_roles: frozenset[str] = frozenset()
     cache: float = 5.0
+    login: str = ""
     table: Table = field(init=False, repr=False)
 
     @hookimpl
@@ -245,7 +269,7 @@ class Licences:
         one, accept = "/licences/{licenceId}", "/licences/{licenceId}/acceptance"
         return [
             Endpoint("GET", "/licences", self.list_licences, "List the licences.", LIST),
-            Endpoint("GET", one, self.show_licence, "Read a licence.", LICENCE, statuses=(404,)),
+            Endpoint("GET", one, self.show_licence, "Read a licence; browsers get a page.", LICENCE, statuses=(404,)),
             # A key that may only read takes nothing, and binds its holder to nothing.
             Endpoint(
                 "POST",
@@ -256,6 +280,7 @@ class Licences:
                 ACCEPTANCE,
                 statuses=(400, 404),
                 scope="download",
+                forms=True,
             ),
         ]
 
@@ -267,18 +292,53 @@ class Licences:
     def show_licence(self, call: Call) -> Answer:
         """Give one licence with its text. Raises NotFound."""
         row = self.table.find(call.principal.id, call.values["licenceId"])
-        return Answer(_licence(row, call.base_url) | {name: row[name] for name in ("text", "url") if row[name]})
+        if prefers_page(call.request):
+            return self._page(row, call)
+        licence = _licence(row, call.base_url) | {name: row[name] for name in ("text", "url") if row[name]}
+        return Answer(licence, headers=BY_ACCEPT)
 
     def accept_licence(self, call: Call) -> Answer:
         """Record that who asks accepts the newest version, and give it. Raises Refused, NotFound, BadDocument."""
         if call.principal.anonymous:
             raise Refused(Decision.deny("nobody to record an acceptance for"), anonymous=True)
+        check_origin(call)
         licence, version = call.values["licenceId"], wanted_version(call.body)
-        newest = self.table.find(call.principal.id, licence)["version"]
-        if version != newest:
-            raise BadDocument("/version", f"the version to accept is {newest!r}, not {version!r}")
+        row = self.table.find(call.principal.id, licence)
+        if version != row["version"]:
+            if call.form:
+                return self._page(row, call, 409, "There is a newer version than the one you read. This is it:")
+            raise BadDocument("/version", f"the version to accept is {row['version']!r}, not {version!r}")
         self.table.accept(call.principal.id, licence, version)
+        if call.form:
+            return Answer.redirect(f"{call.base_url}/licences/{licence}")
         return self.show_licence(call)
+
+    def _page(self, row: Mapping[str, Any], call: Call, status: int = 200, note: str = "") -> Answer:
+        """Show a licence to people."""
+        body = f"<p>{html.escape(note)}</p>" if note else ""
+        body += f"<p>Version {html.escape(row['version'])}</p>"
+        if row["text"]:
+            body += f"<pre>{html.escape(row['text'])}</pre>"
+        if row["url"]:
+            url = html.escape(row["url"])
+            body += f'<p><a href="{url}" rel="noreferrer">{url}</a></p>'
+        return page(row["title"], body + self._end(row, call), status, BY_ACCEPT)
+
+    def _end(self, row: Mapping[str, Any], call: Call) -> str:
+        """End a page: with when it was accepted, or with the form by which it is."""
+        if row["accepted"]:
+            return f'<p id="accepted">You accepted it at {timestamp(row["accepted"])}.</p>'
+        here = html.escape(f"{call.base_url}/licences/{row['id']}")
+        version = html.escape(row["version"])
+        who = f"<p>You are {html.escape(call.principal.id)}.</p>"
+        if call.principal.anonymous:
+            way = html.escape(f"{call.base_url}{self.login}?next=/licences/{row['id']}")
+            who = f'<p><a id="login" href="{way}">Log in</a> to accept it' if self.login else "<p>To accept it"
+            who += ", or have your API key ready: the browser asks for it, as the password.</p>"
+        return (
+            f'{who}<form method="post" action="{here}/acceptance"><input type="hidden" name="version" '
+            f'value="{version}"><button>I accept version {version}</button></form>'
+        )
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:
@@ -290,6 +350,9 @@ class Licences:
             context_settings={"obj": self},
         )
         return [group]
+
+
+BY_ACCEPT = {"Vary": "Accept"}
 
 
 def _licence(row: Mapping[str, Any], base_url: str) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import html
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import click
 
 from plugins._login_flow import CALLBACK, Journey, Way
 from plugins._login_sessions import SCHEME, Jar, Sessions, digest
 from plugins._oidc_settings import VARIABLE, read_providers
+from plugins._pages import is_our_own
 from plugins._spans import cache_seconds, span
 from stacflask import (
     Answer,
@@ -85,15 +86,6 @@ def _lifetime(environ: Mapping[str, str]) -> timedelta:
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
-
-
-def is_our_own(request: Request) -> bool:
-    """Whether a page of ours made the request, as browsers tell; what says nothing is no browser of today."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site == "same-origin"
-    parts = urlsplit(request.base_url)
-    return request.headers.get("Origin") == f"{parts.scheme}://{parts.netloc}"
 
 
 def check_origin(request: Request) -> None:

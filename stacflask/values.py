@@ -507,7 +507,7 @@ class Call:
     """One request to an endpoint that a plugin added.
 
     ``values`` come from the path, ``body`` is the parsed JSON; links begin with ``base_url``, no slash at its end.
-    ``request`` is the whole of it, with query and cookies.
+    ``request`` is the whole of it, with query and cookies. ``form``: the body came as a page's form, and is its fields.
     """
 
     principal: Principal
@@ -515,6 +515,7 @@ class Call:
     body: Json = None
     base_url: str = ""
     request: Request = field(default_factory=lambda: Request("GET", "", {}, {}, ""))
+    form: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,6 +556,8 @@ class Endpoint:
     are the codes it may answer besides those every address has; ``query`` has the parameters it takes, by name and
     meaning. An endpoint ``for_anybody`` is served without asking who it is: the way in, and the way out.
     ``scope`` is the right that a limited credential must have for it; unless said, ``read`` for GET, else ``write``.
+    ``forms``: a page's form is taken, too, as an object of its fields. Any site can have a browser send one, so see
+    then who did (``Call.form``, Sec-Fetch-Site).
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -569,6 +572,7 @@ class Endpoint:
     query: Mapping[str, str] = field(default_factory=dict)
     for_anybody: bool = False
     scope: Literal["read", "write", "download"] | None = None
+    forms: bool = False
 
     @property
     def needed(self) -> str:

@@ -105,8 +105,8 @@ def log_in(browser: Browser, address: str, name: str) -> None:
     fill_in(browser, name)
 
 
-def fill_in(browser: Browser, name: str) -> None:
-    """Say who one is and consent, in the provider's own pages, until back at a page that says so."""
+def fill_in(browser: Browser, name: str, back: str = "#who-name") -> None:
+    """Say who one is and consent, in the provider's own pages, until back at a page that has this element."""
     send = "document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))"
     browser.until("document.querySelector('input[name=login]')")
     browser.run(f"document.querySelector('input[name=login]').value = {json.dumps(name)}")
@@ -114,4 +114,4 @@ def fill_in(browser: Browser, name: str) -> None:
     browser.run(send)
     browser.until("location.href.includes('/interaction/') && !document.querySelector('input[name=login]')")
     browser.run(send)
-    browser.until("document.querySelector('#who-name')")
+    browser.until(f"document.querySelector({json.dumps(back)})")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from apispec import APISpec
     from flask import Flask
 
+FORM = "application/x-www-form-urlencoded"
 _VALUE = re.compile(r"\{(\w+)\}")
 
 
@@ -47,8 +48,11 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
         if not endpoint.for_anybody:
             principal = current.principal()
             current.gate().admit(principal, endpoint.needed)
-        body = _body() if endpoint.request is not None else None
-        return _reply(endpoint.handler(Call(principal, values, body, address.base_url(), current.asked())))
+        form = endpoint.forms and request.mimetype == FORM
+        body = None
+        if endpoint.request is not None:
+            body = request.form.to_dict() if form else _body()
+        return _reply(endpoint.handler(Call(principal, values, body, address.base_url(), current.asked(), form)))
 
     return view
 

@@ -21,6 +21,7 @@ from dev.ports import free_port
 from plugins import links, login, oidc
 from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
+from plugins.licence import Licences
 from stacflask import Location, Stream, hookimpl
 from stacflask.testing import Publish, an_item
 from tests.browser import CHROMIUM, browsing, fill_in
@@ -55,7 +56,7 @@ class Site:
 @pytest.fixture
 def site(build: Callable[..., Flask], publish: Publish) -> Iterator[Site]:
     """Serve a catalogue to members of the provider, and to holders of keys."""
-    publish(an_item("scene", "radar"))
+    publish(an_item("scene", "radar"), an_item("scene", "optical"))
     port, own = free_port(), free_port()
     issuer, url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{own}"
     way = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
@@ -64,11 +65,14 @@ def site(build: Callable[..., Flask], publish: Publish) -> Iterator[Site]:
     keys, groups = ApiKeys(0), CollectionGroups(cache=0)
     environ |= {"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}", "STACFLASK_LOGIN_CACHE": "0"}
     ways = [module.create_plugin(environ) for module in (links, oidc, login)]
-    app = build(keys, *ways, groups, Shelf())
+    licences = Licences(cache=0, login="/login")
+    app = build(keys, *ways, groups, licences, Shelf())
     made = CliRunner().invoke(keys.extend_cli()[0], ["create", "kim", "--group", "members", "--key", KEY])
     assert made.exit_code == 0
-    groups.table.grant("radar", "see", ["members"])
-    groups.table.grant("radar", "download", ["members"])
+    for collection, action in (("radar", "see"), ("radar", "download"), ("optical", "see"), ("optical", "download")):
+        groups.table.grant(collection, action, ["members"])
+    licences.table.add(id="research", version="1.0", title="Research", text="Not for <b>sale</b>.", url=None)
+    licences.table.require("optical", "research")
     server = make_server("127.0.0.1", own, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
@@ -169,6 +173,31 @@ def test_a_real_browser_logs_in(site: Site, tmp_path: Path) -> None:
         browser.run("document.querySelector('button[name=logout]').click()")
         browser.until("document.querySelector('#who a')")
         assert browser.run(f"fetch('{DOWNLOAD}').then(answer => answer.status)") == 404
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_real_browser_accepts_a_licence(site: Site, tmp_path: Path) -> None:
+    """On the licence's page: be led to the login and back, read, accept, and download."""
+    download = DOWNLOAD.replace("radar", "optical")
+    with browsing(tmp_path) as browser:
+        browser.go(f"{site.url}/licences/research")
+        browser.until("document.querySelector('#login')")
+        assert browser.run("getComputedStyle(document.querySelector('pre')).whiteSpace") == "pre-wrap"
+        browser.run("document.querySelector('#login').click()")
+        fill_in(browser, "jane", "form[action$=acceptance]")
+        browser.go(f"{site.url}{download}")
+        browser.until("document.body.innerText.includes('LicenceNotAccepted')")
+        browser.go(f"{site.url}/licences/research")
+        browser.until("document.querySelector('form[action$=acceptance]')")
+        assert browser.run("location.href") == f"{site.url}/licences/research"
+        assert "You are eo:jane." in browser.run("document.body.innerText")
+        assert browser.run("document.querySelector('pre').textContent") == "Not for <b>sale</b>."
+        browser.run("document.querySelector('button').click()")
+        browser.until("document.querySelector('#accepted')")
+        assert browser.run("location.href") == f"{site.url}/licences/research"
+        browser.go(f"{site.url}/api.html")  # from the licence's own page nothing can be fetched
+        browser.until("document.querySelector('#who-name')")
+        assert browser.run(f"fetch('{download}').then(answer => answer.text())") == "abc"
 
 
 def _tried_out(browser: Any) -> str:
