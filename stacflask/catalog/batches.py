@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
-from stacflask.catalog import extents, statistics
+from stacflask.catalog import extents, observing, statistics
 from stacflask.catalog.dictionaries import Dictionaries
 from stacflask.catalog.intake import Problem
 from stacflask.catalog.rows import heights
@@ -220,7 +220,7 @@ class _Batch:
                 max(row.span.seconds for row in members),
             )
             extents.widen(self._connection, self._codec, collection, reach)
-            statistics.widen(self._connection, collection, statistics.observed([row.properties for row in members]))
+            statistics.widen(self._connection, collection, observing.observe([row.given for row in members]))
 
 
 _UNFIT = (pg.DataError, pg.ProgramLimitExceeded)
@@ -264,7 +264,10 @@ _double = struct.Struct(">id").pack
 def _packed(row: Prepared) -> bytes:
     """Give a row as COPY takes it: the number of fields, and each with its length in front."""
     lowest, highest = heights(row.bbox)
-    collection, name, span, frame = row.collection.encode(), row.id.encode(), row.span, row.frame or b""
+    order = start = end = _micros(row.span.order)
+    if not row.span.start is row.span.order is row.span.end:  # most items are an instant
+        start, end = _micros(row.span.start), _micros(row.span.end)
+    collection, name, frame = row.collection.encode(), row.id.encode(), row.frame or b""
     return b"".join(
         (
             _COLUMNS,
@@ -272,7 +275,7 @@ def _packed(row: Prepared) -> bytes:
             collection,
             _length(len(name)),
             name,
-            _moments(8, _micros(span.order), 8, _micros(span.start), 8, _micros(span.end)),
+            _moments(8, order, 8, start, 8, end),
             _NULL if row.wkb is None else _length(len(row.wkb)) + row.wkb,
             _NULL if lowest is None else _double(8, lowest),
             _NULL if highest is None else _double(8, highest),

@@ -382,15 +382,14 @@ def _if_type(value: Any, kind: type[Any]) -> Any:
 # --- What a row needs ------------------------------------------------------------------------------------------------
 
 
-# Whole, because a number that is out of range would upset every later search that looks at it.
-_properties = msgspec.json.Decoder(dict[str, Any]).decode
 _bbox = msgspec.json.Decoder(list[float]).decode
 
 
 class Parts(msgspec.Struct, frozen=True, gc=False):
     """An item taken apart without being parsed whole. ``geometry`` and ``properties`` are raw JSON.
 
-    ``head`` is the text of what all items of one make have in common: type, version, extensions, whether it has assets.
+    ``given`` are the properties parsed. ``head`` is the text of what all items of one make have in
+    common: type, version, extensions, whether it has assets.
     """
 
     head: tuple[bytes, ...]
@@ -400,6 +399,7 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
     bbox: list[float] | None
     geometry: bytes
     properties: bytes
+    given: Document
     body: bytes
 
 
@@ -446,14 +446,16 @@ def _split_plain(raw: bytes, managed: Callable[[str], bool]) -> Parts | None:
     if public is None:
         return None
     properties = bytes(head.properties)
+    given = _given(properties)
     return Parts(
         (bytes(head.type), bytes(head.stac_version), bytes(head.stac_extensions), b"assets"),
         head.collection,
         head.id,
-        _times(properties),
+        _times(given),
         None if head.bbox is msgspec.UNSET else head.bbox,
         bytes(head.geometry),
         properties,
+        given,
         _with_private((*public, b",", _LINKS, shown), private),
     )
 
@@ -480,14 +482,16 @@ def _split(raw: bytes, collection: str | None, managed: Callable[[str], bool]) -
         raise BadDocument("/collection", "missing: which collection does the item belong to?")
     members.setdefault("collection", Raw(_encode(name)))
     properties = bytes(members["properties"])
+    given = _given(properties)
     return Parts(
         tuple(bytes(members.get(member, b"")) for member in _HEAD) + (b"assets",) * ("assets" in members),
         name,
         _text(members["id"]),
-        _times(properties),
+        _times(given),
         _bbox(members["bbox"]) if "bbox" in members else None,
         bytes(members["geometry"]),
         properties,
+        given,
         body_of(members, managed),
     )
 
@@ -495,8 +499,18 @@ def _split(raw: bytes, collection: str | None, managed: Callable[[str], bool]) -
 _HEAD = ("type", "stac_version", "stac_extensions")
 
 
-def _times(properties: bytes) -> tuple[str | None, str | None, str | None]:
-    given = _properties(properties)
+def _given(properties: bytes) -> Document:
+    # Whole, because a number that is out of range would upset every later search that looks at it.
+    try:
+        given = orjson.loads(properties)
+    except orjson.JSONDecodeError as error:
+        raise BadDocument("/properties", str(error)) from error
+    if type(given) is not dict:
+        raise BadDocument("/properties", "expected an object")
+    return given
+
+
+def _times(given: Document) -> tuple[str | None, str | None, str | None]:
     if "datetime" not in given:
         raise BadDocument("/properties/datetime", "missing")
     times = given["datetime"], given.get("start_datetime"), given.get("end_datetime")

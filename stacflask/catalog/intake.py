@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Prepared(msgspec.Struct, gc=False):
     """An item ready to be written.
 
-    ``line`` is its place in the block, ``wkb`` its search geometry as EWKB. ``frame`` is its body compressed, and then
-    ``body`` is empty; None: that is still to be done.
+    ``line`` is its place in the block, ``wkb`` its search geometry as EWKB, ``given`` its properties parsed. ``frame``
+    is its body compressed, and then ``body`` is empty; None: that is still to be done.
     """
 
     line: int
@@ -45,6 +45,7 @@ class Prepared(msgspec.Struct, gc=False):
     bbox: list[float] | None
     wkb: bytes | None
     properties: bytes
+    given: Document
     body: bytes
     frame: bytes | None
 
@@ -133,7 +134,8 @@ class Intake:
     def _row(self, number: int, parts: Parts, span: Span, wkb: bytes | None) -> Prepared:
         frame = self._compress(parts.collection, parts.body)
         body = parts.body if frame is None else b""
-        return Prepared(number, parts.collection, parts.id, span, parts.bbox, wkb, parts.properties, body, frame)
+        properties, given = parts.properties, parts.given
+        return Prepared(number, parts.collection, parts.id, span, parts.bbox, wkb, properties, given, body, frame)
 
     # --- Carefully
 
