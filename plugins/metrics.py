@@ -11,7 +11,8 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -114,8 +115,24 @@ class Figures:
         if not os.environ.get(FOLDER):
             return generate_latest(self.registry).decode()
         shared = CollectorRegistry()
-        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        _Together(shared)  # type: ignore[no-untyped-call]
         return generate_latest(shared).decode()
+
+
+class _Together(MultiProcessCollector):
+    """Adds up what processes write into their files; one that was only just created is empty yet."""
+
+    def collect(self) -> Any:
+        """Give the figures of all files that have begun."""
+        files = [str(file) for file in Path(self._path).glob("*.db") if _has_begun(file)]
+        return self.merge(files)  # type: ignore[no-untyped-call]
+
+
+def _has_begun(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # of a process that has ended meanwhile
+        return False
 
 
 @dataclass
