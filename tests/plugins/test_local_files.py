@@ -150,7 +150,7 @@ def test_links_out_of_the_root(door: Door, root: Path) -> None:
     (root / "folder").symlink_to(root.parent)
     assert door.resolve(f"file://{root}/file") is None
     assert door.resolve(f"file://{root}/folder/secret.txt") is None
-    assert door.resolve(f"file://{root}/folder/root/../secret.txt") is None
+    assert door.resolve(f"file://{root}/folder/{root.name}/../secret.txt") is None
 
 
 def test_links_within_the_roots(root: Path) -> None:
