@@ -31,7 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end what was not tested, and why: among so many dots, a skipped test looks like one that passed."""
+    """Say at the end what was not tested, and why (a skipped test looks like one that passed), and what was counted."""
+    for report in terminalreporter.getreports("passed"):
+        for name, number in report.user_properties:
+            terminalreporter.write_line(f"{number} {name}")
     reports = terminalreporter.getreports("skipped")
     reasons = Counter(
         report.longrepr[2].removeprefix("Skipped: ") for report in reports if isinstance(report.longrepr, tuple)

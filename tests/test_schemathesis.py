@@ -56,8 +56,9 @@ def examples(request: pytest.FixtureRequest) -> int | None:
     return asked
 
 
-def hold(cases: Any, examples: int | None) -> None:
-    """Send such cases, and hold the answers to the description."""
+def hold(cases: Any, examples: int | None) -> int:
+    """Send such cases, and hold the answers to the description; return how many there were."""
+    sent = 0
 
     @settings(
         max_examples=examples or EXAMPLES,
@@ -68,15 +69,22 @@ def hold(cases: Any, examples: int | None) -> None:
     )
     @given(cases)
     def check(case: Any) -> None:
+        nonlocal sent
+        sent += 1
         case.call_and_validate(headers={**(case.headers or {}), **PLAIN})
 
     check()
+    return sent
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_answers_are_as_described(description: Any, mode: GenerationMode, examples: int | None) -> None:
+def test_answers_are_as_described(
+    description: Any, mode: GenerationMode, examples: int | None, record_property: Callable[[str, object], None]
+) -> None:
     """Whatever is asked, right or wrong, the answer's status, type, fields and body are among those described."""
+    sent = 0
     # Names in a path, and header fields, are any text: none would be wrong.
     for operation in (result.ok() for result in description.get_all_operations()):
         if mode == GenerationMode.POSITIVE or operation.body or operation.query:
-            hold(operation.as_strategy(generation_mode=mode), examples)
+            sent += hold(operation.as_strategy(generation_mode=mode), examples)
+    record_property(f"requests held to the description ({mode.value})", sent)
