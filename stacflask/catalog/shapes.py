@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.database import Lookup
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.stretches import Stretch
-    from stacflask.values import ItemQuery
+    from stacflask.values import Cql2, ItemQuery
 
 MOST = 256
 """Shapes that one process remembers. Few deployments see more: those that do begin anew."""
@@ -34,7 +34,14 @@ LONGEST = 2_000
 
 def is_plain(query: ItemQuery) -> bool:
     """Whether what a query compares with has a name, or is short. Free text and long filters seldom come again."""
-    return query.text is None and (query.filter is None or len(orjson.dumps(query.filter)) <= LONGEST)
+    return query.text is None and (query.filter is None or _is_short(query.filter))
+
+
+def _is_short(expression: Cql2) -> bool:
+    try:
+        return len(orjson.dumps(expression)) <= LONGEST
+    except TypeError:  # a number of more than 64 bits, or hundreds of levels: what that means, the compiler says
+        return False
 
 
 def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch) -> dict[str, Any]:

@@ -120,12 +120,24 @@ def to_wkb(value: Document, bbox: Sequence[float] | None = None) -> bytes:
 
     Raises BadDocument: it cannot be cut.
     """
-    shape = shapely.from_geojson(orjson.dumps(value), on_invalid="ignore")
+    shape = shape_of(value)
     if shape is None or shape.is_empty:
         raise BadDocument("", "expected a GeoJSON geometry")
     shape = cut_at_antimeridian(shapely.force_2d(shape), bbox)
     wkb: bytes = _ewkb(mended(simplified(shape)))
     return wkb
+
+
+def shape_of(value: Document) -> Any:
+    """Give the shape of a checked GeoJSON geometry, or None where it cannot be read."""
+    return shapely.from_geojson(orjson.dumps(_bare(value)), on_invalid="ignore")
+
+
+def _bare(value: Document) -> Document:
+    """Leave members of others away: they may hold what cannot be written as JSON again."""
+    if value["type"] == "GeometryCollection":
+        return {"type": value["type"], "geometries": [_bare(geometry) for geometry in value["geometries"]]}
+    return {"type": value["type"], "coordinates": value["coordinates"]}
 
 
 def to_wkb_many(values: Sequence[bytes], *, maximum_positions: int = MAXIMUM_POSITIONS) -> list[bytes | None]:

@@ -49,6 +49,10 @@ def op(name: str, *args: Any) -> dict[str, Any]:
     return {"op": name, "args": list(args)}
 
 
+def nested(levels: int) -> Any:
+    return op("not", nested(levels - 1)) if levels else True
+
+
 CLOUD = {"property": "eo:cloud_cover"}
 SAME = [
     ("eo:cloud_cover < 50", op("<", CLOUD, 50), {"clear", "hazy"}),
@@ -147,6 +151,29 @@ def test_filter_goes_through_all_pages(client: Client, scenes: None) -> None:
     first = get(client, filter=op("not", op("isNull", CLOUD)), filter_lang="cql2-json", limit=2)
     (link,) = [link for link in first.json["links"] if link["rel"] == "next"]
     assert len(found(client.get(link["href"])) | found(first)) == 3
+
+
+@pytest.mark.parametrize("filter_", [op("=", CLOUD, 10**40), {**op("<", CLOUD, 50), "mine": 10**40}])
+def test_numbers_may_be_longer_than_64_bits(client: Client, scenes: None, filter_: Any) -> None:
+    """A whole number of any length is compared as what it is, everywhere."""
+    assert found(post(client, filter=filter_)) == found(get(client, filter=filter_, filter_lang="cql2-json"))
+    assert client.post("/aggregate", json={"filter": filter_}).status_code == 200
+    assert get(client, "/collections", filter=filter_, filter_lang="cql2-json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"filter": op("=", CLOUD, 10**400)}, "filter: at /args/1: expected 0 or a number between"),
+        ({"query": {"eo:cloud_cover": {"lt": 10**400}}}, "query: at /eo:cloud_cover/lt/args/1: expected 0 or a number"),
+        ({"filter": nested(400)}, "filter: at /args/0/args/0"),
+    ],
+)
+def test_what_no_json_can_hold_is_refused(client: Client, scenes: None, words: Any, expected: str) -> None:
+    """Numbers of hundreds of digits and hundreds of levels are told as any other mistake, with their place."""
+    for answer in (post(client, **words), client.post("/downloads", json={"search": words})):
+        assert answer.status_code == 400
+        assert answer.json["description"].startswith(expected), answer.json
 
 
 def test_functions_are_listed(client: Client) -> None:

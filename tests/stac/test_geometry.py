@@ -223,6 +223,13 @@ def test_footprints_over_the_antimeridian_are_cut(geometry: Any, bbox: Any, area
     assert bbox_of(wkb) == expected
 
 
+def test_members_of_others_are_no_part_of_a_geometry() -> None:
+    """Whatever else a geometry has, what no JSON can hold included, it is searched as without."""
+    strange = {**point(1, 2), "mine": 10**40}
+    assert to_wkb(strange) == to_wkb(point(1, 2))
+    assert to_wkb(collection(strange)) == to_wkb(collection(point(1, 2)))
+
+
 def test_a_geometry_that_cannot_be_read_is_refused() -> None:
     """Who did not check before gets the same error, not a broken geometry."""
     with pytest.raises(BadDocument):

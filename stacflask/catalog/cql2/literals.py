@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import shapely
 import sqlalchemy as sa
 
@@ -18,7 +16,7 @@ from stacflask.catalog.cql2.times import parse_date, parse_timestamp
 from stacflask.catalog.cql2.values import Moment, Number, Shape, Text, Truth
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import check_bbox
-from stacflask.stac.geometry import boxes_to_wkb, check_geometry, to_wkb
+from stacflask.stac.geometry import boxes_to_wkb, check_geometry, shape_of, to_wkb
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,9 +68,10 @@ def truth(value: bool) -> Truth:
 
 def number(value: float) -> Number:
     """Make a number. Raises Problem: it is too large for arithmetic, or too small."""
-    if not isfinite(value) or not (value == 0 or 1 / LARGEST <= abs(Decimal(str(value))) <= LARGEST):
+    exact = Decimal(str(value))  # of a whole number, too: no float holds one of hundreds of digits
+    if not exact.is_finite() or not (exact == 0 or 1 / LARGEST <= abs(exact) <= LARGEST):
         raise Problem(f"expected 0 or a number between {1 / LARGEST:g} and {LARGEST:g}, or its negative")
-    return Number(literal=Decimal(str(value)), bounded=True)
+    return Number(literal=exact, bounded=True)
 
 
 def text(value: str) -> Text:
@@ -136,7 +135,7 @@ def geometry(value: Document) -> Shape:
         wkb = to_wkb(value)
     except BadDocument as error:
         raise _within(error) from None
-    shape = shapely.from_geojson(orjson.dumps(value))
+    shape = shape_of(value)
     if not shapely.is_valid(shape):
         raise Problem(f"the geometry is not valid: {shapely.is_valid_reason(shape)}")
     return _shape(wkb)

@@ -49,6 +49,8 @@ def problem(expression: Any) -> str:
         (op("=", A, {"timestamp": "2021-02-28"}), "at /args/1: expected an RFC 3339 date and time"),
         (op("=", A, {"timestamp": 5}), "at /args/1: expected a string that holds a date or a time"),
         (op("=", A, 1e101), "at /args/1: expected 0 or a number between"),
+        (op("=", A, 10**101), "at /args/1: expected 0 or a number between"),
+        (op("=", A, -(10**400)), "at /args/1: expected 0 or a number between"),
         (op("=", A, 1e-101), "at /args/1: expected 0 or a number between"),
         (op("=", A, float("nan")), "at /args/1: expected 0 or a number between"),
         (op("+", A, "x"), "at /args/1: expected a number, got a string"),
