@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 USUAL = timedelta(days=1)
 """How long a link is good unless its maker says."""
 MOST_NETWORKS = 64
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]").search
+"""What a terminal would obey in which an operator lists links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ def wish(body: Any, base_url: str, longest: timedelta) -> Wish:
     lifetime = timedelta(seconds=_number(members, "lifetime", int(min(USUAL, longest).total_seconds())))
     downloads = _number(members, "downloads", 0) or None
     note = members.get("note")
-    if note is not None and not (isinstance(note, str) and "\0" not in note and len(note) <= 500):  # noqa: PLR2004
-        raise BadDocument("/note", "expected a text of up to 500 characters")
+    if note is not None and not (isinstance(note, str) and len(note) <= 500 and not _CONTROL(note)):  # noqa: PLR2004
+        raise BadDocument("/note", "expected one line of up to 500 characters")
     return Wish(place, address, _networks(members), min(lifetime, longest), downloads, note)
 
 

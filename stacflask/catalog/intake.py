@@ -19,7 +19,7 @@ from stacflask.catalog.lines import BLANK, is_collection
 from stacflask.catalog.rows import Span, span_of
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import HALF, POLE
-from stacflask.stac.checks import LONGEST_ID, check_item
+from stacflask.stac.checks import LONGEST_ID, STEPS, check_item
 from stacflask.stac.geometry import to_wkb, to_wkb_many
 from stacflask.stac.grammar import kind
 
@@ -177,7 +177,7 @@ def _lines(text: bytes) -> Iterator[bytes]:
 
 
 def _suspicious(line: bytes) -> bool:
-    if b"\x7f" in line or (b"\\" in line and _ESCAPED(line)):
+    if b"\x7f" in line or b'"."' in line or b'".."' in line or (b"\\" in line and _ESCAPED(line)):
         return True
     return not line.isascii() and (_C1(line) is not None or not _is_utf8(line))
 
@@ -199,7 +199,7 @@ def _compact(line: bytes) -> bytes:
 
 def _is_plain(parts: Parts) -> bool:
     _, start, end = parts.times
-    named = 0 < len(parts.id) <= LONGEST_ID and "/" not in parts.id and parts.id not in (".", "..")
+    named = 0 < len(parts.id) <= LONGEST_ID and "/" not in parts.id and parts.id not in STEPS
     return named and (start is None) == (end is None) and _is_plain_place(parts)
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from stacflask.values import Json
 
 LONGEST_ID = 512
+STEPS = (".", "..")
+"""Segments of an address that no client sends: they lead elsewhere, however they are encoded."""
 _VERSION = re.compile(r"(?:0\.[89]|1\.\d+)(?:\.\d+)?(?:-[0-9A-Za-z.-]+)?").fullmatch
 
 
@@ -72,8 +74,15 @@ def check_id(value: Json) -> None:
     line(value)
     if len(value) > LONGEST_ID:
         raise BadDocument("", f"expected at most {LONGEST_ID} characters, got {len(value)}")
-    if "/" in value or value in (".", ".."):
+    if "/" in value or value in STEPS:
         raise unlike("an id without slashes that is not . or ..", value)
+
+
+def _key(value: Json) -> None:
+    """Check an asset's key: it may have slashes, which travel percent-encoded; of dots alone clients make steps."""
+    line(value)
+    if value in STEPS:
+        raise unlike("a key that is not . or ..", value)
 
 
 def _check_named(document: Any, expected: dict[str, str | None]) -> None:
@@ -141,7 +150,7 @@ _described: dict[str, Check] = {
     "file:size": number_of_bytes,
 }
 _shared_optional: dict[str, Check] = {"stac_extensions": array_of(line), "links": array_of(_link)}
-_assets = object_of(members({"href": line}, _described), key=line)
+_assets = object_of(members({"href": line}, _described), key=_key)
 
 
 def _required(kind: str) -> dict[str, Check]:

@@ -433,6 +433,7 @@ def test_a_key_of_the_commands_making_is_taken(links: Links, run: Callable[..., 
         ({"href": DATA, "addresses": ["x"]}, "/addresses"),
         ({"href": DATA, "addresses": ["10.0.0.1"] * 65}, "/addresses"),
         ({"href": DATA, "note": "\0"}, "/note"),
+        ({"href": DATA, "note": "\x1b[2J"}, "/note"),
         ({"href": DATA, "expires": 1}, "/expires"),
     ],
 )

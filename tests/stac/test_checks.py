@@ -138,6 +138,8 @@ def test_what_is_missing_is_named(item: Any, path: Any) -> None:
         (("assets", "metadata", "file:size"), True, None),
         (("assets", ""), {"href": "x"}, None),
         (("assets", "a\x01b"), {"href": "x"}, None),
+        (("assets", ".."), {"href": "x"}, None),
+        (("assets", "."), {"href": "x"}, None),
         (("assets", "a/b~c"), {}, "/assets/a~1b~0c/href"),
         (("links",), {}, None),
         (("links", 0), "x", "/links/0"),
