@@ -19,7 +19,7 @@ from stacflask.errors import BadDocument, BadQuery
 from stacflask.values import Grant, ItemQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from stacflask.values import Asset, Decision, Document, Record
 
@@ -82,10 +82,22 @@ class Wish:
 
     def wants(self, asset: Asset) -> bool:
         """Whether an asset is asked for."""
-        keys = self.items.get((asset.collection, asset.item or "")) or self.keys
+        own = self.items.get((asset.collection, asset.item or ""))
+        keys = self.keys if own is None else own
         if keys is not None and asset.key not in keys:
             return False
         return self.roles is None or not self.roles.isdisjoint(asset.roles)
+
+    def absent(self, found: Mapping[tuple[str, str], Sequence[Asset]]) -> Iterator[Missing]:
+        """Tell which items, and which assets named for an item, are not there."""
+        for (collection, item), keys in self.items.items():
+            assets = found.get((collection, item))
+            if assets is None:
+                told = f"There is no item {item!r} in collection {collection!r}."
+                yield Missing(collection, item, None, "NotFound", told)
+                continue
+            for key in sorted((keys or frozenset()).difference(asset.key for asset in assets)):
+                yield Missing(collection, item, key, "NotFound", f"There is no asset {key!r} to be downloaded.")
 
 
 @bp.route("/downloads", methods=["POST"])
@@ -97,10 +109,9 @@ def list_downloads() -> Response:
     body = _body()
     wish = _wish(body)
     records, next_token = _found(wish)
-    shown = {(record.collection, record.id) for record in records}
-    absent = [_absent(*place) for place in wish.items if place not in shown]
-    assets = [asset for record in records for asset in current.catalog().assets(record) if wish.wants(asset)]
-    manifest = _manifest(assets, absent, _links(body, next_token))
+    found = {(record.collection, record.id): current.catalog().assets(record) for record in records}
+    assets = [asset for several in found.values() for asset in several if wish.wants(asset)]
+    manifest = _manifest(assets, list(wish.absent(found)), _links(body, next_token))
     return _answer(manifest, form)
 
 
@@ -139,13 +150,15 @@ def _items(given: Any) -> dict[tuple[str, str], frozenset[str] | None]:
     most = current.settings().max_limit
     if not isinstance(given, list) or len(given) > most:
         raise BadDocument("/items", f"expected an array of up to {most} items")
-    found = {}
+    found: dict[tuple[str, str], frozenset[str] | None] = {}
     for number, item in enumerate(given):
         place = item if isinstance(item, dict) else {}
         collection, identifier = place.get("collection"), place.get("id")
         if place.keys() - {"collection", "id", "assets"} or not (_is_word(collection) and _is_word(identifier)):
             raise BadDocument(f"/items/{number}", "expected an object with collection and id, and perhaps assets")
-        found[str(collection), str(identifier)] = _words(place, "assets", f"/items/{number}")
+        at, keys = (str(collection), str(identifier)), _words(place, "assets", f"/items/{number}")
+        before = found.get(at, frozenset())  # an item may be named once for each of its assets
+        found[at] = None if keys is None or before is None else before | keys
     return found
 
 
@@ -190,10 +203,6 @@ def _search(body: Document) -> ItemQuery:
         raise BadDocument(f"/search/{name}", str(problem[0] if isinstance(problem, list) else problem)) from error
     names.check(asked)
     return asked
-
-
-def _absent(collection: str, item: str) -> Missing:
-    return Missing(collection, item, None, "NotFound", f"There is no item {item!r} in collection {collection!r}.")
 
 
 def _links(body: Document, token: str | None) -> list[render.Link]:

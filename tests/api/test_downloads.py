@@ -153,6 +153,22 @@ def test_assets_are_chosen(client: Client, more: dict[str, Any], keys: set[str])
     assert {entry["asset"] for entry in answer.json["downloads"]} == keys
 
 
+def test_an_item_may_be_named_again_for_another_asset(client: Client) -> None:
+    """What is asked of one item in several places adds up; no assets are none, and not all."""
+    once, again = {**ONE[0], "assets": ["data"]}, {**ONE[0], "assets": ["twin"]}
+    assert {one["asset"] for one in ask(client, items=[once, again]).json["downloads"]} == {"data", "twin"}
+    assert {one["asset"] for one in ask(client, items=[once, *ONE]).json["downloads"]} == {"data", "twin", "deep"}
+    assert ask(client, items=[{**ONE[0], "assets": []}]).json["downloads"] == []
+
+
+def test_an_asset_that_was_named_and_is_not_there_is_told(client: Client) -> None:
+    """Nobody waits for a file that never comes; what is chosen of all items may be lacking in some."""
+    for key in ("nowhere", "elsewhere"):
+        told = ask(client, items=[{**ONE[0], "assets": ["data", key]}]).json["refused"]
+        assert [(one["item"], one["asset"], one["code"]) for one in told] == [("a", key, "NotFound")]
+    assert ask(client, items=ONE, assets=["nowhere"]).json["refused"] == []
+
+
 def test_a_search_is_listed_page_by_page(client: Client) -> None:
     """A search's items are listed like named ones, hidden ones never, and the next page as the last one was."""
     seen, body, path = (
