@@ -333,8 +333,8 @@ class Licences:
         who = f"<p>You are {html.escape(call.principal.id)}.</p>"
         if call.principal.anonymous:
             way = html.escape(f"{call.base_url}{self.login}?next=/licences/{row['id']}")
-            who = f'<p><a id="login" href="{way}">Log in</a> to accept it' if self.login else "<p>To accept it"
-            who += ", or have your API key ready: the browser asks for it, as the password.</p>"
+            login = f'<a id="login" href="{way}">Log in</a> to accept it, or' if self.login else "To accept it,"
+            who = f"<p>{login} have your API key ready: the browser asks for it, as the password.</p>"
         return (
             f'{who}<form method="post" action="{here}/acceptance"><input type="hidden" name="version" '
             f'value="{version}"><button>I accept version {version}</button></form>'

@@ -37,6 +37,10 @@ class Browser:
         """Open an address."""
         self._ask("Page.navigate", url=address)
 
+    def narrow(self, width: int) -> None:
+        """Be a telephone, so many dots wide."""
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=True)
+
     def run(self, script: str) -> Any:
         """Run a script in the page; give its value."""
         answer = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from werkzeug.serving import make_server
 
 from stacflask import Answer, Challenge, Endpoint, hookimpl
 from stacflask.testing import an_item
-from tests.browser import CHROMIUM
+from tests.browser import CHROMIUM, browsing
 
 Client = Any
 Operation = tuple[str, str, dict[str, Any]]
@@ -236,21 +237,36 @@ def test_answers_are_as_described(app: Flask, publish: Callable[..., None]) -> N
             case.call_and_validate(headers=PLAIN)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_page_works_in_a_browser(app: Flask, description: dict[str, Any]) -> None:
-    """A real browser that reaches nobody else shows every operation, and finds nothing that the policy forbids."""
+@pytest.fixture
+def page(app: Flask) -> Iterator[str]:
+    """Serve the page of the API; give its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
+    yield f"http://127.0.0.1:{server.port}/api.html"
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_page_works_in_a_browser(page: str, description: dict[str, Any]) -> None:
+    """A real browser that reaches nobody else shows every operation, and finds nothing that the policy forbids."""
     nobody_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", nobody_else]
-    page = f"http://127.0.0.1:{server.port}/api.html"
-    try:
-        command = [str(CHROMIUM), *flags, "--virtual-time-budget=30000", "--dump-dom", page]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    finally:
-        server.shutdown()
-        serving.join()
-        server.server_close()
+    command = [str(CHROMIUM), *flags, "--virtual-time-budget=30000", "--dump-dom", page]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert shown.stdout.count('opblock-summary-path"') == len(list(operations(description)))
     assert "CONSOLE" not in shown.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_addresses_can_be_read_on_a_telephone(page: str, tmp_path: Path) -> None:
+    """A short address stands on one line of a narrow screen, and nothing sticks out of it."""
+    with browsing(tmp_path) as browser:
+        browser.narrow(390)
+        browser.go(page)
+        browser.until("document.querySelector('[data-path=\"/conformance\"]')")
+        height = "document.querySelector('[data-path=\"/conformance\"]').getBoundingClientRect().height"
+        assert browser.run(height) == browser.run(height.replace("/conformance", "/"))
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")

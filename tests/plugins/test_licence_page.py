@@ -71,6 +71,15 @@ def test_who_is_not_known_is_led_to_the_login_or_asked_for_a_key(client: Client)
     assert any(way.startswith("Basic ") for way in asked.headers.getlist("WWW-Authenticate"))
 
 
+def test_without_a_login_the_page_speaks_of_keys_alone(build: Callable[..., Flask], tmp_path: Any) -> None:
+    """Where nobody can log in, nobody is told to."""
+    licences = Licences(cache=0)
+    client = build(licences).test_client()
+    add = ["add", "research", "1.0", "--title", "Research", "--url", "https://example.org/"]
+    assert CliRunner().invoke(licences.extend_cli()[0], add).exit_code == 0
+    assert "<p>To accept it, have your API key ready" in client.get(HERE, headers=BROWSER).text
+
+
 def test_the_form_accepts(client: Client) -> None:
     """Sent with a key as the password, it leads back to the page, which tells since when it is accepted."""
     page = client.get(HERE, headers={**BROWSER, **BASIC})
