@@ -56,8 +56,8 @@ FROM = (
     "AS t ON event = 'granted' AND t.id = a.id"
 )
 LISTED = (
-    'at, event, principal, address, method, collection, item, asset, path, "by", reason, others, delivery, length, '
-    "sent, complete, request, id"
+    'at, event, principal, groups, address, agent, method, collection, item, asset, path, "by", reason, code, others, '
+    "delivery, declared, first, length, sent, complete, seconds, request, id"
 )
 TAKE = (
     "INSERT INTO plugin_audit_taken (log_entry, at, id, bucket, key, status, sent) "

@@ -320,8 +320,6 @@ class Audit:
         return {
             **self._common(verdict),
             "event": "granted" if decision.allowed else "refused",
-            "by": decision.by,
-            "reason": decision.reason,
             "code": None if decision.allowed else decision.code or "Forbidden",
             "others": [f"{other.by}: {other.reason}" for other in verdict.others],
             "first": portion.first if portion else None,
@@ -352,6 +350,8 @@ class Audit:
             "item": asset.item,
             "asset": asset.key,
             "path": asset.path,
+            "by": verdict.decision.by,
+            "reason": verdict.decision.reason,
             "delivery": verdict.delivery,
             "declared": asset.size,
         }

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 CACHE = "STACFLASK_QUOTA_CACHE"
 
-SETTINGS = (Setting(CACHE, "Seconds for which limits are trusted; usage for one at most, and never where it is booked.", "5"),)
+SETTINGS = (
+    Setting(CACHE, "Seconds for which limits are trusted; usage for one at most, and never where it is booked.", "5"),
+)
 REMEMBERED = 1024  # sets of groups
 PEOPLE = 4096
 """Of so many it is remembered that they have plenty left."""

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from plugins import audit
 from plugins._audit_writer import Segment
-from plugins.audit import Audit, create_plugin, network
+from plugins.audit import COLUMNS, Audit, create_plugin, network
 from stacflask import Decision, Principal, SettingError, Storage, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
@@ -185,6 +185,7 @@ def test_a_stream_is_recorded_twice(door: Door, rows: Rows) -> None:
     granted, ended, _, cut = rows()
     assert (granted["event"], granted["delivery"], granted["first"], granted["length"]) == ("granted", "stream", 2, 4)
     assert (ended["event"], ended["sent"], ended["complete"], ended["id"]) == ("finished", 4, True, granted["id"])
+    assert (ended["by"], ended["reason"]) == (granted["by"], granted["reason"])
     assert (cut["sent"], cut["complete"]) == (0, False)
 
 
@@ -474,7 +475,7 @@ def test_usage_sums_up(client: Any) -> None:
     assert [(row["group"], row["downloads"], row["refused"]) for row in by_group] == [("alps", 2, 1), ("members", 2, 1)]
     (day,) = shown(client)
     assert (day["day"], day["downloads"]) == (f"{NOON:%F}", 2)
-    assert [row["reason"] for row in shown(client, "--by", "reason")] == ["", "Policy: anybody", "Policy: not eve"]
+    assert [row["reason"] for row in shown(client, "--by", "reason")] == ["Policy: anybody", "Policy: not eve"]
     assert shown(client, "--until", "2020-01-01", "--since", "2019-01-01") == []
     assert shown(client, "--collection", "other") == []
 
@@ -519,6 +520,7 @@ def test_records_tell_who_took_what_and_why(client: Any) -> None:
     assert len(lines) == 2
     assert ",refused,eve," in lines[1]
     assert ",Policy,not eve," in lines[1]
+    assert set(lines[0].split(",")) == set(COLUMNS.split(", "))  # all that is kept
     listed = orjson.loads(run(client, "records", "--format", "json").output)
     assert [row["event"] for row in listed] == ["granted", "granted", "finished", "granted", "finished", "refused"]
 
