@@ -97,7 +97,25 @@ def private(response: Response) -> Response:
 
 def collection(record: Record) -> bytes:
     """Render a collection. It says the same alone and in a list."""
-    base, url = address.base_url(), address.collection_url(record.id)
+    return collections([record])[0]
+
+
+def collections(records: Iterable[Record]) -> list[bytes]:
+    """Render collections. What the request at hand and the settings say of all of them is asked for once."""
+    base, told, with_storage = address.base_url(), authentication.told(), current.settings().show_storage
+    return [_collection(record, base, told, with_storage=with_storage) for record in records]
+
+
+def _collection(record: Record, base: str, told: authentication.Authentication | None, *, with_storage: bool) -> bytes:
+    url, links = _collection_links(base, record.id)
+    text = _opened(record.body, links, with_storage)
+    return _finished(text if told is None else told.in_collection(text), url)
+
+
+@lru_cache(maxsize=4096)
+def _collection_links(base: str, collection: str) -> tuple[str, bytes]:
+    """Give a collection's own address, and its links."""
+    url = f"{base}/collections/{address.segment(collection)}"
     links = [
         link("root", base),
         link("parent", base),
@@ -106,9 +124,7 @@ def collection(record: Record) -> bytes:
         link("child", f"{url}/by-time", title="Items by time"),
         *describing(url),
     ]
-    text = _opened(record.body, orjson.dumps(links)[1:-1], current.settings().show_storage)
-    told = authentication.told()
-    return _finished(text if told is None else told.in_collection(text), url)
+    return url, orjson.dumps(links)[1:-1]
 
 
 def describing(url: str) -> list[Link]:
@@ -245,7 +261,7 @@ def _counted(count: Count | None) -> bytes:
 
 def collection_list(page: Page, links: Sequence[Link], fields: Fields | None = None) -> Response:
     """Answer with a page of collections, or with those fields of them."""
-    rendered = map(collection, page.records)
+    rendered = collections(page.records)
     listed = b",".join(rendered if fields is None else map(fields.of, rendered))
     body = b'{"collections":[%b],"links":%b,"numberReturned":%d}' % (listed, orjson.dumps(links), len(page.records))
     return tagged(reply(body))
@@ -253,5 +269,5 @@ def collection_list(page: Page, links: Sequence[Link], fields: Fields | None = N
 
 def child_list(page: Page, links: Sequence[Link]) -> Response:
     """Answer with a page of collections, as children."""
-    listed = b",".join(map(collection, page.records))
+    listed = b",".join(collections(page.records))
     return tagged(reply(b'{"children":[%b],"links":%b}' % (listed, orjson.dumps(links))))

@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -141,18 +142,19 @@ def lookup(statement: ClauseElement, *, prepared: bool = True) -> Lookup:
     return Lookup(compiled.string, order, own, prepared)
 
 
-FEW = 20
-"""Names in a list that the driver may look at each time."""
-
-
 def _bound(compiled: Any, name: str) -> Any:
     """Give the value that stands in a compiled statement, as the driver wants it."""
     value = compiled.params[name]
-    if isinstance(value, list) and len(value) > FEW and all(isinstance(part, str) for part in value):
-        # As text at once: the driver would look at each of thousands of names, again for each request.
-        return bytes(ListDumper(list).dump(value) or b"").decode()
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return texts(tuple(value))
     to_driver = compiled.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
     return value if to_driver is None or value is None else to_driver(value)
+
+
+@lru_cache(maxsize=1024)
+def texts(several: tuple[str, ...]) -> str:
+    """Give a list of texts as one: the driver would look at each of them again for each request."""
+    return bytes(ListDumper(list).dump(list(several)) or b"").decode()
 
 
 class Numbers(bytes):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 NOWHERE = ""
 """The name of no collection."""
 
+FEW = 100
+"""Names that stand in a statement as they are."""
+
 REMEMBERED = 128
 """Lists that are remembered as sets; with thousands of names one takes half a megabyte."""
 
@@ -56,14 +59,15 @@ def one(collection: str, restriction: Restriction) -> tuple[str, Restriction]:
 
 
 def several(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Restriction, Ids]:
-    """Do the same for a search. The collections that are left to look at are none if it names those it asks for."""
+    """Do the same for a search: it names a few that may be seen, or those are left to look at."""
     seen = ids(restriction.collections)
     if seen is None or seen is ALL:
         return query, restriction, ALL
     restriction = replace(restriction, collections=None)
-    if query.collections is None:
+    if query.collections is None and (seen.but or len(seen.names) > FEW):
         return query, restriction, seen
-    left = tuple(name for name in query.collections if name in seen)
+    asked = sorted(seen.names) if query.collections is None else query.collections
+    left = tuple(name for name in asked if name in seen)
     return replace(query, collections=left or (NOWHERE,)), restriction, ALL
 
 

@@ -27,7 +27,7 @@ from stacflask.values import SortKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy.sql import Select
+    from sqlalchemy.sql import FromClause, Select
 
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.cql2.sql import Sql
@@ -165,6 +165,11 @@ class Order:
     def page(self, statement: Select[Any], position: Position | None, limit: int) -> Select[Any]:
         """Give the statement for one page, and one row more if there is one, in the position's direction."""
         return _page(statement, self.forms, position, limit)
+
+    def arranged(self, part: FromClause, *, backward: bool) -> list[Sql]:
+        """Give what stands in ORDER BY where these ``columns`` come from a part of the statement."""
+        pairs = zip(self.forms, self._labels, strict=True)
+        return [replace(form, sql=part.c[label]).arranged(backward=backward) for form, label in pairs]
 
     def strands(self, indexed: int) -> tuple[Strand, ...]:
         """Give the order in parts, each of which an index serves alone: ``indexed`` forms of the first key have one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -19,10 +20,10 @@ from stacflask.catalog.documents import Directories, asset_of, assets_of
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order
-from stacflask.catalog.search import collection_order, item_order, ordered_types, statements, visible
+from stacflask.catalog.search import collection_order, item_order, one_by_one, ordered_types, statements, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.seeing import EVERYTHING, Seeing
-from stacflask.catalog.shapes import Shapes, is_plain, values_of
+from stacflask.catalog.shapes import Shapes, is_plain, is_settled, shape_of, values_of
 from stacflask.catalog.shown import WITHHELD
 from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
@@ -111,7 +112,7 @@ class Catalog:
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
         """Give a page of collections, as they are shown."""
         shown = self.shown(restriction) if looks_inside(query) else None
-        rows = self._listed(partial(select_collections, query, shown), restriction)
+        rows = self._found_collections(query, shown, restriction)
         order = collection_order(query.sort)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         if shown is None:
@@ -121,6 +122,24 @@ class Catalog:
             # A page has one state, that of its text.
             records = (Record(one.collection, one.id, shown.body(one.id, one.body), "") for one in records)
         return Page(tuple(records), part.next, part.prev)
+
+    def _found_collections(
+        self, query: CollectionQuery, shown: Shown | None, restriction: Restriction
+    ) -> Sequence[Any]:
+        """Read one page. If the query wants but the next of all, its statement is made once."""
+        select, ids = partial(select_collections, query, shown), narrowing.ids(restriction.collections)
+        if ids is None or looks_inside(query) or query.text is not None:
+            return self._listed(select, restriction)
+        position = collection_order(query.sort).position(query.token)
+        place = {**collection_order(query.sort).given(position), "rows": query.limit + 1}
+
+        def read(seen: Seen) -> Sequence[Any]:
+            values = {**place, **seen.given()}
+            shape = ("collections", frozenset(values), position is not None and position.backward)
+            (found,) = self._shapes.lookups(shape, lambda: [_of_seen(select, seen)], prepared=True)
+            return self.database.records(found, values)
+
+        return self._seeing.through(ids, read, attrgetter("id"))
 
     def shown(self, restriction: Restriction, asked: Sequence[str] | None = None) -> Shown | None:
         """Give what is shown of collections to who may not see all items, or of all of them; None: what is kept."""
@@ -150,12 +169,9 @@ class Catalog:
     ) -> Sequence[Any]:
         """Read rows of collections that may be seen, with the conditions for that put into a statement."""
         ids = narrowing.ids(restriction.collections)
-        if ids is not None:
-            seen = self._seeing.of(ids)
-            rows = self._read(select(list(seen.conditions(collections.c.id))))
-            if seen.holds(row.id for row in rows):
-                return rows
-        return self._read(select(list(seen_collections(restriction))))
+        if ids is None:
+            return self._read(select(list(seen_collections(restriction))))
+        return self._seeing.through(ids, lambda seen: self._read(_of_seen(select, seen)), attrgetter("id"))
 
     def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
         """Give what the items of these collections hold, by name; None: of all. See ``catalog/names.py``."""
@@ -236,9 +252,7 @@ class Catalog:
     def _found(self, query: ItemQuery, restriction: Restriction) -> Sequence[Any]:
         """Read one page. Of collections the statement tells in short what may be seen, if ids are all it takes."""
         narrowed, left, ids = narrowing.several(query, restriction)
-        seen = self._seeing.of(ids)
-        rows = self._rows(narrowed, left, seen)
-        return rows if seen.holds(row.collection for row in rows) else self._rows(query, restriction)
+        return self._seeing.through(ids, partial(self._rows, narrowed, left), attrgetter("collection"))
 
     def _rows(self, query: ItemQuery, restriction: Restriction, seen: Seen = EVERYTHING) -> Sequence[Any]:
         """Read one page. Should an item have come that lasts longer than any before, nothing is found: read again."""
@@ -267,8 +281,9 @@ class Catalog:
         values = {**values_of(query, longest, stretch), **seen.given()}
         # Filters are many: those that come once must not push out what is asked for all the time.
         shapes = self._shapes if query.filter is None else self._filtered
-        policy = (_told(restriction), types, orjson.dumps(query.filter))
-        for found in shapes.lookups(query, values, policy, build):
+        policy = (_told(restriction), types, orjson.dumps(query.filter), one_by_one(query, restriction))
+        shape = shape_of(query, values, policy)
+        for found in shapes.lookups(shape, build, prepared=is_settled(query, restriction)):
             yield partial(self.database.records, found, values)
 
     def _read(self, statement: Select[Any]) -> Sequence[Any]:
@@ -305,6 +320,11 @@ def _item_lookup(told: bytes) -> Lookup:
 
 def _collection_lookup(told: bytes) -> Lookup:
     return lookup(_COLLECTION.where(*seen_collections(_restriction(told))))
+
+
+def _of_seen(select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], seen: Seen) -> Select[Any]:
+    """Give a statement on collections that are seen."""
+    return select(list(seen.conditions(collections.c.id)))
 
 
 def _told(restriction: Restriction) -> bytes:

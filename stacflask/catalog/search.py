@@ -6,7 +6,8 @@ shape, see ``catalog/shapes.py``.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from stacflask.catalog import freetext
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.cql2.sql import TIMESTAMP
-from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order
+from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order, rows
 from stacflask.catalog.seeing import EVERYTHING, Seen
 from stacflask.catalog.stretches import WHOLE, Stretch
 from stacflask.catalog.tables import collections, items
@@ -57,7 +58,8 @@ def given(query: ItemQuery) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for one, several, names in (("collection", "collections", query.collections), ("id", "ids", query.ids)):
         if names is not None:
-            values |= {one: names[0]} if len(names) == 1 else {several: list(names)}
+            wanted = list(dict.fromkeys(names))
+            values |= {one: wanted[0]} if len(wanted) == 1 else {several: wanted}
     try:
         values |= zip(("area", "further_area"), map(to_wkb, _areas(query)), strict=False)
     except BadDocument as error:
@@ -235,12 +237,57 @@ def statements(
     Each is served by an index; once there are enough rows, those left need not be asked. For ``types``, see
     ``ordered_types``; only items of the ``stretch`` are looked at, and of collections that are ``seen``.
     """
+    if one_by_one(query, restriction):
+        yield _merged(query, restriction, longest)
+        return
     order = item_order(query.sort)
     strands = order.strands(len(types))
     if types and _compares_number(query.filter, order.keys[0].name):
         strands = strands[:1]
     found = _select(query, restriction, longest).where(*stretch.conditions(), *seen.conditions(items.c.collection))
     yield from order.pages(found, order.position(query.token), query.limit, strands)
+
+
+MOST_KEYS = 20_000
+"""Places in the index that a search may look at to find the first items of each of some collections."""
+
+
+def one_by_one(query: ItemQuery, restriction: Restriction) -> bool:
+    """Whether the first items of each of a query's collections are found sooner than those of all of them together.
+
+    They are where each has an index in their order, and nearly all that it holds will do.
+    """
+    number = len(set(query.collections or ()))
+    plain = all(part is None for part in (query.bbox, query.intersects, query.ids, query.text, query.filter))
+    indexed = item_order(query.sort).keys[0].name in ("datetime", "id")
+    return plain and indexed and _of_times(restriction.items) and 1 < number <= MOST_KEYS / (query.limit + 1)
+
+
+def _of_times(condition: Cql2 | None) -> bool:
+    match condition:
+        case None | {"op": "<" | "<=" | ">" | ">=", "args": [{"property": "datetime"}, {"timestamp": str()}]}:
+            return True
+    return False
+
+
+def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None) -> Select[Any]:
+    """Select one page of a few collections: the first keys of each, of those the first, and their records.
+
+    Looked for in all of them at once, the newest of a few small collections lie among thousands of other items.
+    """
+    order = item_order(query.sort)
+    position = order.position(query.token)
+    arranged = partial(order.arranged, backward=position is not None and position.backward)
+    names = sa.func.unnest(_named(given(query), "collections")).table_valued("name").render_derived()
+    own = sa.select(items.c.collection, items.c.id, *order.columns).where(items.c.collection == names.c.name)
+    own = own.where(*_around(query, longest), *found(replace(query, collections=None), restriction))
+    each = order.page(own, position, query.limit).lateral()
+    first = sa.select(each).select_from(sa.join(names, each, sa.true()))
+    keys = first.order_by(*arranged(each)).limit(rows(query.limit)).subquery()
+    same = sa.and_(items.c.collection == keys.c.collection, items.c.id == keys.c.id)
+    # Not joined, so that no plan can read more of them than these.
+    body = sa.select(items.c.body).where(same).scalar_subquery()
+    return sa.select(keys, body.label("body")).order_by(*arranged(keys))
 
 
 def _select(query: ItemQuery, restriction: Restriction, longest: Longest | None) -> Select[Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stacflask.catalog.database import lookup
+from stacflask.catalog.database import lookup, texts
 from stacflask.catalog.search import given, item_order
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.database import Lookup
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.stretches import Stretch
-    from stacflask.values import Cql2, ItemQuery
+    from stacflask.values import Cql2, ItemQuery, Restriction
 
 MOST = 256
 """Shapes that one process remembers. Few deployments see more: those that do begin anew."""
@@ -49,7 +49,20 @@ def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch) -> di
     order = item_order(query.sort)
     bounds = {} if longest is None or query.interval is None else longest.given(query.interval)
     place = order.given(order.position(query.token))
-    return {**given(query), **bounds, **stretch.given(), **place, "rows": query.limit + 1}
+    values = {**given(query), **bounds, **stretch.given(), **place, "rows": query.limit + 1}
+    return {name: texts(tuple(value)) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def is_settled(query: ItemQuery, restriction: Restriction) -> bool:
+    """Whether one plan is right for all that a query of this shape can compare with: an index read in its order."""
+    wanted = (query.bbox, query.intersects, query.interval, query.ids, query.text, query.filter, restriction.items)
+    return all(part is None for part in wanted) and not item_order(query.sort).keys[0].stored
+
+
+def shape_of(query: ItemQuery, values: dict[str, Any], policy: tuple[Any, ...]) -> Shape:
+    """Say by what the statements of a plain query are known; ``policy`` is what else they depend on."""
+    position = item_order(query.sort).position(query.token)
+    return frozenset(values), query.sort, position is not None and (position.backward, True), policy
 
 
 class Shapes:
@@ -59,18 +72,12 @@ class Shapes:
         self._known: dict[Shape, tuple[Lookup, ...]] = {}
 
     def lookups(
-        self,
-        query: ItemQuery,
-        values: dict[str, Any],
-        policy: tuple[Any, ...],
-        build: Callable[[], Iterable[Select[Any]]],
+        self, shape: Shape, build: Callable[[], Iterable[Select[Any]]], *, prepared: bool
     ) -> tuple[Lookup, ...]:
-        """Give the statements of a plain query; ``policy`` is what else they depend on. ``build`` makes new ones."""
-        position = item_order(query.sort).position(query.token)
-        shape = (frozenset(values), query.sort, position is not None and (position.backward, True), policy)
+        """Give the statements of a shape. ``build`` makes new ones; ``prepared``: as of a ``Lookup``."""
         known = self._known.get(shape)
         if known is None:
-            known = tuple(lookup(statement, prepared=False) for statement in build())
+            known = tuple(lookup(statement, prepared=prepared) for statement in build())
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[shape] = known

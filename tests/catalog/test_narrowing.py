@@ -1,6 +1,8 @@
 """Restrictions that look at ids alone are weighed without the database, and mean the same."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from stacflask.catalog.database import Database
 from stacflask.catalog.reading import Catalog
 from stacflask.errors import NotFound
 from stacflask.testing import Publish, a_collection, an_item
-from stacflask.values import CollectionQuery, ItemQuery, Restriction
+from stacflask.values import CollectionQuery, Interval, ItemQuery, Restriction, SortKey
 
 NAMES = ("a", "b", "c")
 
@@ -82,6 +84,7 @@ def test_names_with_the_same_hash_are_told_apart(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, condition: Any
 ) -> None:
     """Where names that may be seen and others have one hash, nobody sees more for it."""
+    monkeypatch.setattr(seeing, "FEW", 1)
     monkeypatch.setattr(seeing, "_hash", lambda _: sa.literal_column("7::bigint", sa.BigInteger()))
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(collections=condition)
@@ -108,3 +111,69 @@ def test_lists_that_change_are_noticed(database: Database, publish: Publish, mor
     assert shown() == {"c"}
     publish(a_collection("late"), an_item("item-late", "late"))
     assert shown() == {"c", "late"}
+
+
+@pytest.mark.parametrize("few", [0, 1, 2, 100])
+def test_what_comes_later_is_hidden_unless_it_is_named(
+    database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whoever was seen to see every collection there was sees none that comes later, unless the list names it."""
+    monkeypatch.setattr(seeing, "FEW", few)
+    publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
+    catalog, restriction = Catalog(database), Restriction(collections=ids(*MANY, *NAMES, "named"))
+
+    def shown(limit: int = 10) -> list[str]:
+        listed = [record.id for record in catalog.collections(CollectionQuery(limit), restriction).records]
+        found = [record.collection for record in catalog.search(ItemQuery(limit), restriction).records]
+        assert sorted(found) == listed == [name for name, _ in catalog.titles(restriction)][:limit]
+        return listed
+
+    assert shown() == ["a", "b", "c"]
+    publish(a_collection("hidden"), an_item("item-hidden", "hidden"))
+    publish(a_collection("named"), an_item("item-named", "named"))
+    assert shown() == ["a", "b", "c", "named"]
+    publish(*(a_collection(f"further-{number}") for number in range(3)))
+    publish(*(an_item("item", f"further-{number}") for number in range(3)))
+    assert shown() == ["a", "b", "c", "named"]
+
+
+SORTS = {
+    "newest first": (),
+    "oldest first": (SortKey("datetime"),),
+    "by time and id": (SortKey("datetime", descending=True), SortKey("id")),
+    "by id": (SortKey("id"),),
+    "by id, last first": (SortKey("id", descending=True),),
+    "by collection": (SortKey("collection"),),
+}
+
+
+@pytest.mark.parametrize("sort", SORTS.values(), ids=SORTS)
+@pytest.mark.parametrize("interval", [None, Interval(datetime(2024, 1, 2, tzinfo=UTC), None)], ids=["all", "later"])
+def test_a_few_collections_are_listed_as_a_part_of_all(
+    database: Database, publish: Publish, sort: tuple[SortKey, ...], interval: Interval | None
+) -> None:
+    """Items of a few collections come in the order of all, page by page in both directions, none twice or left out."""
+    publish(*(a_collection(name) for name in NAMES))
+    for number in range(30):
+        when = {"datetime": f"2024-01-0{number % 3 + 1}T00:00:00Z"}
+        publish(an_item(f"item-{number * 7 % 30}", NAMES[number % 5 % 3], properties=when))
+    catalog, embargo = Catalog(database), op("<", {"property": "datetime"}, {"timestamp": "2024-01-03T00:00:00Z"})
+
+    def listed(restriction: Restriction, **words: Any) -> list[tuple[str, str]]:
+        query = ItemQuery(words.pop("limit", 100), sort=sort, interval=interval, **words)
+        pages = [catalog.search(query, restriction)]
+        while pages[-1].next is not None:
+            pages.append(catalog.search(replace(query, token=pages[-1].next), restriction))
+        back = [pages[-1]]
+        while back[-1].prev is not None:
+            back.append(catalog.search(replace(query, token=back[-1].prev), restriction))
+        assert [page.records for page in reversed(back)] == [page.records for page in pages]
+        return [(record.collection, record.id) for page in pages for record in page.records]
+
+    for hidden in (None, embargo):
+        every = listed(Restriction(items=hidden))
+        part = [one for one in every if one[0] != "b"]
+        assert len(every) > len(part) > 3
+        assert listed(Restriction(items=hidden), collections=("c", "a", "c", "absent"), limit=2) == part
+        assert listed(Restriction(items=hidden, collections=ids("a", "c", "absent")), limit=2) == part
+        assert listed(Restriction(items=hidden, collections=ids(*MANY, "c", "a")), limit=3) == part
