@@ -1,5 +1,6 @@
 """How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
 
+import gc
 import os
 import select
 import shutil
@@ -141,6 +142,12 @@ def on_starting(server: object) -> None:  # noqa: ARG001 - gunicorn calls it so
         load_plugins(Settings.from_environ(os.environ).plugins, os.environ)
     except SettingError as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn calls it so
+    """Look for circles among what requests leave, and no more among what a worker begins with, which stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def child_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so

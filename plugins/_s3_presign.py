@@ -1,18 +1,20 @@
-"""Addresses for GET signed by the hundred (AWS Signature Version 4 in the query), without asking anybody.
+"""Addresses for GET, signed (AWS Signature Version 4 in the query) without asking anybody.
 
-What is the same for all is worked out once: the key of the day, and where a bucket is.
+Whoever signs does so by the thousand: what is the same for all that a store signs in one second is worked out once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from minio.credentials.credentials import Credentials
 
@@ -25,58 +27,52 @@ class Bucket(NamedTuple):
     scheme: str
     host: str
     path: str
-    region: str
 
 
-def presigned(
-    bucket: Bucket, key: str, fields: Mapping[str, str], credentials: Credentials, stamp: str, seconds: int
-) -> str:
-    """Sign an address for GET of one object that answers with these fields, good for so many seconds from ``stamp``.
+@dataclass(frozen=True, slots=True, repr=False)
+class Pen:
+    """Signs addresses that are good for ``lifetime`` from the second on for which it was made.
 
-    The names of fields sort after those that begin with a capital X, and are plain.
+    ``head`` is what all their queries begin with. ``begun`` has signed as much as is the same for all, and is never
+    written to: each signature goes on from there in a copy.
     """
-    scope, head = _head(bucket.region, credentials.access_key, credentials.session_token, stamp, seconds)
-    query = "&".join([head, *[f"{name}={_quoted(value)}" for name, value in sorted(fields.items())]])
-    path = bucket.path + quote(key)
-    asked = f"GET\n{path}\n{query}\nhost:{bucket.host}\n\nhost\nUNSIGNED-PAYLOAD"
-    text = f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(asked.encode()).hexdigest()}"
-    signature = _sign(_key(credentials.secret_key, stamp[:8], bucket.region), text).hex()
-    return f"{bucket.scheme}://{bucket.host}{path}?{query}&X-Amz-Signature={signature}"
+
+    lifetime: timedelta
+    head: str
+    begun: hmac.HMAC
+
+    @classmethod
+    def of(cls, credentials: Credentials, region: str, second: int, lifetime: timedelta) -> Self:
+        """Make what signs with these credentials in one second of the epoch."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+        token = credentials.session_token
+        fields = {
+            "X-Amz-Algorithm": ALGORITHM,
+            "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+            "X-Amz-Date": stamp,
+            "X-Amz-Expires": str(int(lifetime.total_seconds())),
+            **({"X-Amz-Security-Token": token} if token else {}),
+            "X-Amz-SignedHeaders": "host",
+        }
+        key = f"AWS4{credentials.secret_key}".encode()
+        for part in scope.split("/"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        return cls(lifetime, encoded(fields), hmac.new(key, f"{ALGORITHM}\n{stamp}\n{scope}\n".encode(), "sha256"))
+
+    def signed(self, bucket: Bucket, key: str, fields: str) -> str:
+        """Sign an address for GET of one object with these ``encoded`` fields, in the order of their names.
+
+        All of the names sort after those that begin with a capital X.
+        """
+        path = bucket.path + quote(key)
+        query = f"{self.head}&{fields}"
+        asked = f"GET\n{path}\n{query}\nhost:{bucket.host}\n\nhost\nUNSIGNED-PAYLOAD"
+        signature = self.begun.copy()
+        signature.update(hashlib.sha256(asked.encode()).hexdigest().encode())
+        return f"{bucket.scheme}://{bucket.host}{path}?{query}&X-Amz-Signature={signature.hexdigest()}"
 
 
-@lru_cache(maxsize=64)
-def _head(region: str, access_key: str, token: str | None, stamp: str, seconds: int) -> tuple[str, str]:
-    """Give the scope of signatures in one second, and the query as far as it is the same for all of them."""
-    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
-    parameters = {
-        "X-Amz-Algorithm": ALGORITHM,
-        "X-Amz-Credential": f"{access_key}/{scope}",
-        "X-Amz-Date": stamp,
-        "X-Amz-Expires": str(seconds),
-        **({"X-Amz-Security-Token": token} if token else {}),
-        "X-Amz-SignedHeaders": "host",
-    }
-    return scope, "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
-
-
-def _quoted(value: str) -> str:
-    # The name of a grant is another each time, and plain.
-    return value if value.isascii() and value.isalnum() else _remembered(value)
-
-
-@lru_cache(maxsize=4096)
-def _remembered(value: str) -> str:
-    return quote(value, safe="")
-
-
-@lru_cache(maxsize=64)
-def _key(secret: str, day: str, region: str) -> bytes:
-    """Give the key that signs during one day."""
-    key = f"AWS4{secret}".encode()
-    for part in (day, region, "s3", "aws4_request"):
-        key = _sign(key, part)
-    return key
-
-
-def _sign(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode(), hashlib.sha256)
+def encoded(fields: Mapping[str, str]) -> str:
+    """Write fields of a query as they are signed."""
+    return "&".join([f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(fields.items())])

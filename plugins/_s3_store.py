@@ -10,8 +10,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from datetime import UTC, timedelta
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from minio.credentials.providers import IamAwsProvider, Provider
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, not Python's
 
-from plugins._s3_presign import Bucket, presigned
+from plugins._s3_presign import Bucket, Pen, encoded
 from plugins._s3_settings import SHORTEST, VARIABLE, WAITS
 from stacflask import Missing, Offline, Order, Redirect, SettingError, Stream, Unavailable
 
@@ -63,39 +63,45 @@ class Store:
         self._reader = self._client("endpoint", steady)
         self._signer = self._client("public_endpoint", quick)
         self._payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
+        self._added = encoded({**self._payer, GRANT: ""})
         self._http = _pool(quick, settings.ca_file)
         self._seen = Recent(settings.verify_ttl)
         self.observe: Callable[[str, float], None] = lambda _name, _value: None
         self._places: dict[str, Bucket] = {}
+        self._last_pen: tuple[int, Pen] | None = None
 
-    def redirect(self, bucket: str, key: str, headers: dict[str, str], grant_id: str) -> Redirect:
-        """Sign an address for GET that answers with these header fields and names its grant to the store's log.
+    def redirect(self, bucket: str, key: str, fields: str, grant_id: str) -> Redirect:
+        """Sign an address for GET with these fields, already ``encoded``, that names its grant to the store's log.
 
-        Raises Missing, Unavailable.
+        They sort before those that the store adds. Raises Missing, Unavailable.
         """
         if self.settings.verify and (bucket, key) not in self._seen:
             self._stat(bucket, key)
-        with self._told():
-            lifetime = self._lifetime()
-            fields = {f"response-{name}": value for name, value in headers.items()}
-            url = self._signer.presigned_get_object(bucket, key, lifetime, {**fields, **self._payer, GRANT: grant_id})
-        return Redirect(url, lifetime)
+        return self.presign(bucket, key, fields, grant_id)
 
-    def presign(self, bucket: str, key: str, headers: dict[str, str], grant_id: str) -> Redirect:
+    def presign(self, bucket: str, key: str, fields: str, grant_id: str) -> Redirect:
         """Do the same as ``redirect`` without asking whether the object is there. Raises Unavailable."""
-        with self._told():
-            lifetime = self._lifetime()
-            fields = {f"response-{name}": value for name, value in headers.items()} | self._payer | {GRANT: grant_id}
-            stamp, seconds = _stamp(int(time.time())), int(lifetime.total_seconds())
-            url = presigned(self._place(bucket), key, fields, self._credentials.retrieve(), stamp, seconds)
-        return Redirect(url, lifetime)
+        place = self._places.get(bucket) or self._place(bucket)
+        pen = self._pen()
+        # In the order of their names, as they are signed; that of a grant is plain.
+        return Redirect(pen.signed(place, key, f"{fields}&{self._added}{grant_id}"), pen.lifetime)
 
     def _place(self, bucket: str) -> Bucket:
-        """Say where a bucket is, as the library has it, which knows each kind of endpoint."""
-        if bucket not in self._places:
+        """Say where a bucket is, as the library has it, which knows each kind of endpoint. Raises Unavailable."""
+        with self._told():
             url = urlsplit(self._signer.presigned_get_object(bucket, "x"))
-            self._places[bucket] = Bucket(url.scheme, url.netloc, url.path[:-1], self.settings.region)
-        return self._places[bucket]
+        self._places[bucket] = place = Bucket(url.scheme, url.netloc, url.path[:-1])
+        return place
+
+    def _pen(self) -> Pen:
+        """Give what signs now: that of this second, or a new one. Raises Unavailable."""
+        second = int(time.time())
+        if self._last_pen is None or self._last_pen[0] != second:
+            with self._told():
+                credentials = self._credentials.retrieve()
+                lifetime = self._lifetime(credentials, second)
+                self._last_pen = second, Pen.of(credentials, self.settings.region, second, lifetime)
+        return self._last_pen[1]
 
     def stream(self, bucket: str, key: str) -> Stream:
         """Find an object, ready to be read. Raises Missing, Unavailable."""
@@ -121,12 +127,11 @@ class Store:
             getattr(client, f"{style}_virtual_style_endpoint")()
         return client
 
-    def _lifetime(self) -> timedelta:
+    def _lifetime(self, credentials: Credentials, second: int) -> timedelta:
         """How long an address may live: a signature dies with the credentials that made it."""
-        ends = self._credentials.retrieve().expiration
-        if ends is None:
+        if credentials.expiration is None:
             return self.settings.lifetime
-        rest = int((ends.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
+        rest = int(credentials.expiration.replace(tzinfo=UTC).timestamp()) - second
         if rest < SHORTEST:
             raise ValueError("the credentials have ended, or are about to")
         return min(self.settings.lifetime, timedelta(seconds=rest))
@@ -288,11 +293,6 @@ class OnceMore(urllib3.Retry):
         if isinstance(error, TimeoutError):
             raise error
         return super().increment(method, url, *args, **kwargs)
-
-
-@lru_cache(maxsize=4)
-def _stamp(second: int) -> str:
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
 
 
 def _etag(headers: Mapping[str, str]) -> str | None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from plugins._s3_presign import encoded
 from plugins._s3_settings import VARIABLE, read_stores
 from plugins._s3_store import Store
 from stacflask import Location, Setting, SettingError, content_disposition, filename_of, hookimpl
@@ -71,7 +72,7 @@ class S3:
             return None
         if streamed or store.settings.stream:
             return store.stream(bucket, key)
-        return store.redirect(bucket, key, _headers(asset), grant_id)
+        return store.redirect(bucket, key, _fields(asset), grant_id)
 
     @hookimpl
     def presign(self, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
@@ -80,7 +81,7 @@ class S3:
         store = self._store(bucket, key) if location.store == NAME else None
         if store is None or store.settings.stream:
             return None
-        return store.presign(bucket, key, _headers(asset), grant_id)
+        return store.presign(bucket, key, _fields(asset), grant_id)
 
     @hookimpl
     def order(self, asset: Asset) -> Order | None:
@@ -97,9 +98,11 @@ class S3:
         return bucket, key
 
     def _store(self, bucket: str, key: str) -> Store | None:
-        if not _is_key(key):
-            return None
-        return next((store for prefix, store in self.prefixes.get(bucket, ()) if key.startswith(prefix)), None)
+        if _is_key(key):
+            for prefix, store in self.prefixes.get(bucket, ()):
+                if key.startswith(prefix):
+                    return store
+        return None
 
     def _parse(self, href: str) -> tuple[str, str]:
         """Take an href apart into bucket and key; both are empty if it is of another kind."""
@@ -173,25 +176,27 @@ def _split(host: str, path: str, endpoint: str) -> tuple[str, str]:
 
 def _is_key(key: str) -> bool:
     """Whether this can be an object's key, and is one that no client or store rewrites on the way."""
-    if not key:
-        return False
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError:
+    if not key or key.isspace():
         return False
     # Few keys have a step that begins with a dot; only those are taken apart.
-    steps = {".", ".."}.intersection(key.split("/")) if key[0] == "." or "/." in key else ()
-    return bool(key.strip()) and length <= LONGEST_KEY and not steps and not CONTROL.search(key)
+    if (key[0] == "." or "/." in key) and {".", ".."}.intersection(key.split("/")):
+        return False
+    if key.isascii() and key.isprintable():
+        return len(key) <= LONGEST_KEY
+    try:
+        return len(key.encode()) <= LONGEST_KEY and not CONTROL.search(key)
+    except UnicodeEncodeError:
+        return False
 
 
-def _headers(asset: Asset) -> dict[str, str]:
-    """Give the fields that the store is to answer with, in the place of its own."""
-    headers = {"content-disposition": content_disposition(filename_of(asset))}
-    if asset.media_type and _is_media_type(asset.media_type):
-        headers["content-type"] = asset.media_type
-    return headers
+def _fields(asset: Asset) -> str:
+    """Give what of the address tells the store to answer with other header fields than its own."""
+    return _encoded_fields(filename_of(asset), asset.media_type)
 
 
-@lru_cache(maxsize=1024)
-def _is_media_type(text: str) -> bool:
-    return MEDIA_TYPE.fullmatch(text) is not None
+@lru_cache(maxsize=4096)
+def _encoded_fields(filename: str, media_type: str | None) -> str:
+    fields = {"response-content-disposition": content_disposition(filename)}
+    if media_type and MEDIA_TYPE.fullmatch(media_type):
+        fields["response-content-type"] = media_type
+    return encoded(fields)

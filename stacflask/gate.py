@@ -52,14 +52,14 @@ def settle(decisions: Sequence[Decision]) -> Decision:
 
     Remarks decide nothing. What is settled as a consent has the header fields of all, and is counted if any of them is.
     """
+    if len(decisions) == 1 and decisions[0].allowed is not None:
+        return decisions[0]
     denial = next((decision for decision in decisions if decision.allowed is False), None)
     if denial is not None:
         return denial
     consent = next((decision for decision in decisions if decision.allowed), None)
     if consent is None:
         return SILENCE
-    if len(decisions) == 1:
-        return consent
     headers = {name: value for decision in reversed(decisions) for name, value in decision.headers.items()}
     return replace(consent, headers=headers, counted=any(decision.counted for decision in decisions))
 
@@ -125,7 +125,7 @@ class Gate:
         decision = settle(answers)
         others = _others(answers, decision)
         _record("download", principal, decision, **_about(asset), others=_reasons(others))
-        grant = Grant(principal, asset, decision, os.urandom(8).hex())
+        grant = Grant(principal, asset, decision, *_ids(1))
         return grant if decision.allowed else self._refuse(grant, decision, others)
 
     def weigh(self, principal: Principal, assets: Sequence[Asset]) -> list[Grant | Decision]:
@@ -137,10 +137,10 @@ class Gate:
         at_once = self.plugins.hook.authorize_many(principal=principal, assets=assets)
         ask = self._one_by_one(principal)
         weighed: list[Grant | Decision] = []
-        for asset, *answers in zip(assets, *at_once, strict=True):
+        for grant_id, asset, *answers in zip(_ids(len(assets)), assets, *at_once, strict=True):
             heard = [answer for answer in (*answers, *ask(asset)) if answer is not None]
             decision = settle(covered + heard)
-            weighed.append(Grant(principal, asset, decision, os.urandom(8).hex()) if decision.allowed else decision)
+            weighed.append(Grant(principal, asset, decision, grant_id) if decision.allowed else decision)
         return weighed
 
     def _one_by_one(self, principal: Principal) -> Callable[[Asset], Sequence[Decision | None]]:
@@ -155,7 +155,7 @@ class Gate:
 
         def ask(asset: Asset) -> list[Decision | None]:
             known: dict[str, Any] = {"principal": principal, "asset": asset}
-            heard: list[Any] = [answer(*(known[name] for name in names)) for answer, names in asked]
+            heard: list[Any] = [answer(*[known[name] for name in names]) for answer, names in asked]
             return heard
 
         return ask
@@ -174,7 +174,7 @@ class Gate:
 
     def resolve(self, grant: Grant) -> Location:
         """Find the bytes. Raises NoAnswer, Missing, Offline."""
-        location: Location | None = self._resolving(asset=grant.asset)
+        location: Location | None = self._resolving({"asset": grant.asset})
         if location is None:
             log.error("no plugin resolves this href", extra={"href": grant.asset.href})
             raise NoAnswer("No store is configured for this asset.")
@@ -199,10 +199,10 @@ class Gate:
         resolve, presign = self._resolving, _first(self.plugins.hook.presign)
 
         def signed(grant: Grant) -> Redirect | None:
+            known = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
             try:
-                location = resolve(asset=grant.asset)
-                known = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
-                redirect: Redirect | None = None if location is None else presign(location=location, **known)
+                location = known["location"] = resolve(known)
+                redirect: Redirect | None = None if location is None else presign(known)
             except (Missing, Offline):
                 return None
             return redirect
@@ -289,21 +289,30 @@ class Gate:
             raise Refused(decision, anonymous=principal.anonymous)
 
 
-def _first(hook: Any) -> Callable[..., Any]:
-    """Give what asks a hook whose first answer is taken as pluggy does, for who asks it for each of thousands."""
+def _first(hook: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """Give what asks a hook whose first answer is taken as pluggy does, for who asks it for each of thousands.
+
+    It takes the arguments by name, and may be given more than the hook has.
+    """
     impls = hook.get_hookimpls()
     if any(one.wrapper or one.hookwrapper for one in impls):
-        asked: Callable[..., Any] = hook
-        return asked
+        return lambda known: hook(**{name: known[name] for name in hook.spec.argnames})
+    asked = [(one.function, one.argnames) for one in reversed(impls)]
 
-    def ask(**known: Any) -> Any:
-        for one in reversed(impls):
-            answer = one.function(*[known[name] for name in one.argnames])
-            if answer is not None:
-                return answer
+    def ask(known: Mapping[str, Any]) -> Any:
+        for answer, names in asked:
+            found = answer(*[known[name] for name in names])
+            if found is not None:
+                return found
         return None
 
     return ask
+
+
+def _ids(number: int) -> list[str]:
+    """Make names for so many grants, each its own."""
+    digits = os.urandom(8 * number).hex()
+    return [digits[start : start + 16] for start in range(0, len(digits), 16)]
 
 
 def _both(conditions: Sequence[Cql2]) -> Cql2 | None:

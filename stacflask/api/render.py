@@ -86,7 +86,8 @@ def signed_of(records: Iterable[Record]) -> Mapping[signing.Place, signing.Signe
     """Sign the hrefs of items' assets, if the request at hand asks for it. Raises BadQuery."""
     if not signing.wanted():
         return signing.NONE
-    return signing.signed([asset for record in records for asset in current.catalog().assets(record)])
+    assets_of = current.catalog().assets
+    return signing.signed([asset for record in records for asset in assets_of(record)])
 
 
 def private(response: Response) -> Response:

@@ -72,7 +72,8 @@ def download_url(asset: Asset) -> str:
 
 def signed(assets: Sequence[Asset]) -> dict[Place, Signed]:
     """Sign what may be taken of these assets. Directories have no address of their own to be signed."""
-    files = [asset for asset in assets if not current.catalog().directories(asset.href, asset.media_type)]
+    is_directory = current.catalog().directories
+    files = [asset for asset in assets if not is_directory(asset.href, asset.media_type)]
     weighed = current.gate().weigh(current.principal(), files)
     return signed_grants([one for one in weighed if isinstance(one, Grant)])
 

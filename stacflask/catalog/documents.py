@@ -359,24 +359,24 @@ def _shared(document: Document, item: str | None) -> dict[str, Any]:
 def _asset(
     asset: dict[str, Any], shared: dict[str, Any], collection: str, item: str | None, key: str, href: str
 ) -> Asset:
+    """Make an asset out of its part of a document, which is used up by that."""
+    # What stands there is the mark of the address, which is told apart.
+    del asset["href"]
+    media_type, size = asset.get("type"), asset.get("file:size")
     return Asset(
         collection,
         item,
         key,
         href,
-        media_type=_if_type(asset.get("type"), str),
-        size=_if_type(asset.get("file:size"), int),
-        roles=tuple(role for role in asset.get("roles") or () if isinstance(role, str)),
-        properties={**shared, **{name: value for name, value in asset.items() if name != "href"}},
+        media_type if type(media_type) is str else None,
+        size if type(size) is int else None,
+        tuple([role for role in asset.get("roles") or () if type(role) is str]),
+        shared | asset,
     )
 
 
 def _own(collection: Document) -> Document:
     return {name: value for name, value in collection.items() if name not in ("assets", "links", "item_assets")}
-
-
-def _if_type(value: Any, kind: type[Any]) -> Any:
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 # --- What a row needs ------------------------------------------------------------------------------------------------

@@ -194,37 +194,3 @@ def test_streamed_collections_are_not_presigned(house: Callable[..., Client]) ->
     """Where nothing is to leave by redirect, nothing does so by a signed href."""
     client = house(environ={"STACFLASK_STREAM_COLLECTIONS": "open"})
     assert hrefs(client.get(f"{ITEM}?hrefs=signed", headers=JANE))["data"] == f"{ADDRESS}/data"
-
-
-@pytest.mark.parametrize(
-    "settings", [{}, {"addressing": "virtual"}, {"requester_pays": True}, {"session_token": "t/+="}]
-)
-def test_presigned_addresses_are_the_librarys(
-    stores: dict[str, Any], settings: dict[str, Any], monkeypatch: Any
-) -> None:
-    """What is signed in bulk is what the library signs one by one: same parts, same signature."""
-    from urllib.parse import parse_qsl, urlsplit
-
-    from plugins._s3_settings import read_stores
-    from plugins._s3_store import Store
-
-    moment = datetime(2026, 6, 1, 12, 30, 15, tzinfo=UTC)
-    monkeypatch.setattr("plugins._s3_store.time.time", moment.timestamp)
-    monkeypatch.setattr("minio.time.utcnow", lambda: moment)
-    (described,) = read_stores({"STACFLASK_S3_STORES": json.dumps({"real": {**stores["real"], **settings}})})
-    store = Store(described)
-    headers = {
-        "content-disposition": "attachment; filename=\"a b\"; filename*=UTF-8''a%20b",
-        "content-type": "image/tiff",
-    }
-    for key in ("a", "ä b/+~'()*!/x.tif", "%2e%2e/x?y#z&=;"):
-        fields = {f"response-{name}": value for name, value in headers.items()}
-        payer = {"x-amz-request-payer": "requester"} if settings.get("requester_pays") else {}
-        want = urlsplit(
-            store._signer.presigned_get_object(
-                "bucket", key, described.lifetime, {**fields, **payer, "x-stacflask-grant": "g"}
-            )
-        )
-        got = urlsplit(store.presign("bucket", key, headers, "g").url)
-        assert got[:3] == want[:3]
-        assert dict(parse_qsl(got.query)) == dict(parse_qsl(want.query))

@@ -15,11 +15,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import requests
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from minio import Minio
 
 from plugins import s3
 from plugins._s3_settings import read_stores
 from stacflask import ANONYMOUS, Asset, Location, Missing, Redirect, SettingError, Stream, Unavailable
+from stacflask.disposition import content_disposition, filename_of
 from stacflask.loader import manage
 from tests.waiting import waiting_for
 
@@ -391,10 +394,102 @@ def test_an_address_is_good_for_nothing_else(door: Door, put: Callable[..., str]
 def test_an_address_ends(real: dict[str, Any], put: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """After its lifetime, the address is refused."""
     href = put()
-    past = datetime.now(UTC) - timedelta(seconds=11)
-    monkeypatch.setattr("minio.time.utcnow", lambda: past)
-    url = Door(real={**real, "lifetime": 10, "verify": False}).url(href)
+    past = time.time() - 11
+    with monkeypatch.context() as then:
+        then.setattr("time.time", lambda: past)
+        url = Door(real={**real, "lifetime": 10, "verify": False}).url(href)
     assert requests.get(url, timeout=60).status_code == 403
+
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+STEPS = NAMES | st.sampled_from(["a b", "a+b~", "ü", "%2e%2e", "x?y#z&=;", "''()*!", ""])
+TYPES = st.none() | st.sampled_from(["image/tiff", 'a/b; c="d e"', "no type"])
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "settings"),
+    [
+        (NOWHERE, {}),
+        ("https://s3.example.org", {"addressing": "virtual", "requester_pays": True}),
+        ("https://s3.example.org:443", {"session_token": "t/+="}),
+        ("https://s3.eu-central-1.amazonaws.com", {"region": "eu-central-1"}),
+        ("https://s3.eu-central-1.amazonaws.com", {"region": "eu-central-1", "buckets": ["my.archive"]}),
+        ("https://s3.amazonaws.com", {"addressing": "path", "lifetime": 10, "secret_key": "ü s/+="}),
+    ],
+)
+@given(steps=st.lists(STEPS, min_size=1, max_size=4), name=NAMES, media_type=TYPES)
+def test_addresses_are_the_librarys(
+    endpoint: str, settings: dict[str, Any], steps: list[str], name: str, media_type: str | None
+) -> None:
+    """What is signed is what the library signs, to the byte but for the order of parameters, alone and by the page."""
+    described = store(endpoint, verify=False, **settings)
+    (bucket,) = described["buckets"]
+    door, key = Door(a=described), "/".join(steps)
+    location = door.resolve(f"s3://{bucket}/{key}")
+    assume(location)
+    asset = Asset("c", "i", "data", f"s3://{bucket}/{key}", media_type, properties={"file:local_path": name})
+    answers = {"response-content-disposition": content_disposition(filename_of(asset))}
+    if media_type not in (None, "no type"):
+        answers["response-content-type"] = media_type
+    if described.get("requester_pays"):
+        answers["x-amz-request-payer"] = "requester"
+    moment = datetime(2026, 6, 1, 12, 30, 15, 999999, tzinfo=UTC)
+    want = oracle(described).presigned_get_object(
+        bucket, key, timedelta(seconds=described.get("lifetime", 900)), {**answers, "x-stacflask-grant": "g"}, moment
+    )
+    with pytest.MonkeyPatch.context() as then:
+        then.setattr("time.time", moment.timestamp)
+        known = {"principal": ANONYMOUS, "asset": asset, "location": location, "grant_id": "g"}
+        found = [door.hook.deliver(**known, streamed=False), door.hook.presign(**known)]
+    assert [parts(redirect.url) for redirect in found] == [parts(want)] * 2
+
+
+def oracle(described: dict[str, Any]) -> Minio:
+    """Give the library's client of the same store."""
+    address = urlsplit(described["endpoint"])
+    client: Any = Minio(
+        address.netloc,
+        access_key=described["access_key"],
+        secret_key=described["secret_key"],
+        session_token=described.get("session_token"),
+        secure=address.scheme == "https",
+        region=described["region"],
+    )
+    if described.get("addressing") == "path":
+        client.disable_virtual_style_endpoint()
+    if described.get("addressing") == "virtual":
+        client.enable_virtual_style_endpoint()
+    return client  # type: ignore[no-any-return]
+
+
+def parts(url: str) -> tuple[str, list[str]]:
+    """Take an address apart where the order of its parts does not count."""
+    beginning, _, asked = url.partition("?")
+    return beginning, sorted(asked.split("&"))
+
+
+def test_each_second_signs_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address begins earlier than it was made, nor outlives the credentials that signed it."""
+    ends = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
+    door = Door(a=store(verify=False, lifetime=20, expires=ends.isoformat()))
+    found = []
+    for before in (40.5, 21.0, 15.2, 15.1, 14.9, 10.0):
+        monkeypatch.setattr("time.time", lambda before=before: ends.timestamp() - before)
+        signed = query(door.url("s3://archive/a.tif"))
+        found.append((signed["X-Amz-Date"], signed["X-Amz-Expires"]))
+    assert found == [
+        ("20260601T115949Z", "20"),
+        ("20260601T120009Z", "20"),
+        ("20260601T120014Z", "16"),
+        ("20260601T120014Z", "16"),
+        ("20260601T120015Z", "15"),
+        ("20260601T120020Z", "10"),
+    ]
+    monkeypatch.setattr("time.time", lambda: ends.timestamp() - 9.9)
+    assert door.url("s3://archive/a.tif")
+    monkeypatch.setattr("time.time", lambda: ends.timestamp() - 8.9)
+    with pytest.raises(Unavailable):
+        door.url("s3://archive/a.tif")
 
 
 def test_a_wrong_media_type_is_left_out() -> None:
