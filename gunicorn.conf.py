@@ -9,6 +9,8 @@ import sys
 import tempfile
 import threading
 import time
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -132,16 +134,42 @@ control_socket_disable = True
 
 def on_starting(server: object) -> None:  # noqa: ARG001 - gunicorn calls it so
     """Refuse a wrong setting before any worker starts: one line, instead of a traceback from each."""
+    _share_metrics()
+    if wrong := _wrong():
+        raise SystemExit(wrong)
+
+
+def on_reload(server: Any) -> None:
+    """Keep the workers there are, if new ones could not start: gunicorn would end, and nobody be served."""
+    if wrong := _wrong():
+        server.log.error("Not reloaded; the workers there are go on. %s", wrong)
+        server.cfg.set("workers", 0)  # so many are started, and none ends for them; the next reload reads it anew
+
+
+def _wrong() -> str:
+    """Say what is wrong with the settings, or nothing.
+
+    Another process looks: what the first has imported, every worker of a later reload would have, however old.
+    """
+    hear, tell = Pipe(duplex=False)
+    process = get_context("fork").Process(target=_look, args=(tell,))
+    process.start()
+    process.join()
+    return str(hear.recv()) if hear.poll() else "plugins cannot be loaded, see above"
+
+
+def _look(tell: Connection) -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     from stacflask.errors import SettingError
     from stacflask.loader import load_plugins
     from stacflask.settings import Settings
 
-    _share_metrics()
     try:
         load_plugins(Settings.from_environ(os.environ).plugins, os.environ)
     except SettingError as error:
-        raise SystemExit(f"error: {error}") from None
+        tell.send(f"error: {error}")
+    else:
+        tell.send("")
 
 
 def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn calls it so

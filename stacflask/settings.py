@@ -46,7 +46,10 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _networks(text: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
+    try:
+        return tuple(ipaddress.ip_network(word, strict=False) for word in _words(text))
+    except ValueError:
+        raise ValueError("expected networks such as 10.0.0.0/8, with commas between them") from None
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -64,17 +67,18 @@ def _yes_no(text: str) -> bool:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not _DIGITS(text) or int(text) < 1:
         raise ValueError("expected a whole number above 0")
-    return number
+    return int(text)
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
+    if not _DIGITS(text):
         raise ValueError("expected a whole number from 0 up")
-    return number
+    return int(text)
+
+
+_DIGITS = re.compile("[0-9]{1,18}").fullmatch
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -87,10 +91,9 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 86400:  # noqa: PLR2004 - a day
-        raise ValueError("expected seconds above 0")
-    return number
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) < 86400:  # noqa: PLR2004 - a day
+        raise ValueError("expected seconds above 0, less than a day")
+    return float(text)
 
 
 def _identifier(text: str) -> str:

@@ -56,13 +56,15 @@ def test_what_plugins_read_is_told_and_documented(plugin: str) -> None:
         ("STACFLASK_DEFAULT_LIMIT", "ten"),
         ("STACFLASK_SHOW_STORAGE", "maybe"),
         ("STACFLASK_STATEMENT_TIMEOUT", "-1"),
+        ("STACFLASK_STATEMENT_TIMEOUT", "soon"),
+        ("STACFLASK_COUNT_LIMIT", "-1"),
         ("STACFLASK_LOG_FORMAT", "xml"),
         ("STACFLASK_ID", "a/b"),
     ],
 )
 def test_wrong_value_is_told_by_name(name: str, value: str) -> None:
-    """A wrong value stops the program with one line that begins with the variable's name."""
-    with pytest.raises(SettingError, match=f"^{name}: "):
+    """A wrong value stops the program with one line: the variable's name, and what was expected there."""
+    with pytest.raises(SettingError, match=f"^{name}: expected"):
         Settings.from_environ({**URL, name: value})
 
 

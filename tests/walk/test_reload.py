@@ -1,0 +1,39 @@
+"""Reloads (SIGHUP): what changed on disk is read anew, and what could not start ends nothing."""
+
+import signal
+from pathlib import Path
+
+import requests
+
+from dev.run import environ_for
+from dev.stack import Stack
+from tests.waiting import waiting_for
+from tests.walk.conftest import serving
+
+
+def test_a_reload_that_could_not_start_leaves_all_as_it_is(demo_stack: Stack, tmp_path: Path) -> None:
+    """A slip in a file of settings is told in the log, and everybody is served on, until it is mended."""
+    environ, stores = environ_for(demo_stack, 8000), tmp_path / "stores.json"
+    right = environ["STACFLASK_S3_STORES"]
+    stores.write_text(right)
+    with serving({**environ, "STACFLASK_S3_STORES": str(stores)}, tmp_path / "log") as server:
+        before = set(server.workers())
+        stores.write_text("{}")
+        server.process.send_signal(signal.SIGHUP)
+        waiting_for(lambda: "Not reloaded" in server.log.read_text())
+        assert "STACFLASK_S3_STORES" in server.log.read_text()
+        waiting_for(lambda: set(server.workers()) == before)
+        assert requests.get(f"{server.url}/search", timeout=120).ok
+        stores.write_text(right)
+        server.process.send_signal(signal.SIGHUP)
+        waiting_for(lambda: not before & set(server.workers()))
+        assert requests.get(f"{server.url}/search", timeout=120).ok
+
+
+def test_a_reload_runs_the_code_that_is_there(demo_stack: Stack, tmp_path: Path) -> None:
+    """The first process imports nothing of the program: its workers would have that forever, beside what is new."""
+    with serving(environ_for(demo_stack, 8000), tmp_path / "log") as server:
+        first, worker = (Path(f"/proc/{pid}/maps").read_text() for pid in (server.process.pid, server.workers()[0]))
+        libraries = [library for library in ("/orjson/", "/msgspec/") if library in worker]
+        assert libraries
+        assert [library for library in libraries if library in first] == []
