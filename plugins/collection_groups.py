@@ -87,8 +87,9 @@ def rights(granted: Grants, governed: Mapping[str, frozenset[str]] | None) -> Ri
 
 
 def _one_of(collections: Mapping[str, str] | frozenset[str]) -> Cql2:
-    # In order, so that the same rights are the same statement to whoever caches statements.
-    return {"op": "in", "args": [{"property": "id"}, sorted(collections)]} if collections else False
+    # In order, so that the same rights are the same statement to whoever caches statements; and what cannot change
+    # need not be compared with what it was.
+    return {"op": "in", "args": [{"property": "id"}, tuple(sorted(collections))]} if collections else False
 
 
 def is_preview(asset: Asset) -> bool:

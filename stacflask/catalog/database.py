@@ -113,16 +113,18 @@ class Lookup:
     values: Mapping[str, Any]
     prepared: bool = True
     """Whether the server plans it once for all values, which is right where all are found by the same key."""
+    named: bool = False
+    """Whether they stand in it by name, because some do more than once, and are sent once all the same."""
 
     def run(self, driver: Any, values: Mapping[str, Any], shape: Any) -> Any:
         """Run it on a connection of the driver's, with these further values; give the cursor."""
         cursor = driver.cursor(row_factory=shape)
         return cursor.execute(self.sql, self.arguments(values), prepare=self.prepared, binary=True)
 
-    def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Give its arguments in their order."""
+    def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
+        """Give its arguments, as it takes them."""
         given = {**self.values, **values}
-        return tuple(given[name] for name in self.order)
+        return {name: given[name] for name in self.order} if self.named else tuple(given[name] for name in self.order)
 
     def rows(self, driver: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Run it and give its rows, if it has any."""
@@ -130,16 +132,25 @@ class Lookup:
         return list(cursor.fetchall()) if cursor.pgresult.status == ExecStatus.TUPLES_OK else []
 
 
-# By position, which the driver likes better than by name.
+# By position, which the driver likes better than by name,
 _DIALECT = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+# or by name, and then it sends once what stands in a statement twice.
+_NAMED = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 
 
 def lookup(statement: ClauseElement, *, prepared: bool = True) -> Lookup:
     """Compile a statement that is asked again and again."""
-    compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+    compiled = _compiled(statement, _DIALECT)
     order = tuple(compiled.positiontup or ())
+    named = len(set(order)) < len(order)
+    if named:
+        compiled, order = _compiled(statement, _NAMED), tuple(dict.fromkeys(order))
     own = {name: _bound(compiled, name) for name in order if not compiled.binds[name].required}
-    return Lookup(compiled.string, order, own, prepared)
+    return Lookup(compiled.string, order, own, prepared, named)
+
+
+def _compiled(statement: ClauseElement, dialect: PGDialect_psycopg) -> Any:
+    return statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
 
 
 def _bound(compiled: Any, name: str) -> Any:

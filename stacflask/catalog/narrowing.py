@@ -81,7 +81,7 @@ def _ids(condition: Cql2) -> Ids | None:
     match condition:
         case bool():
             found = ALL if condition else ~ALL
-        case {"op": "in", "args": [{"property": "id"}, list(names)]}:
+        case {"op": "in", "args": [{"property": "id"}, list() | tuple() as names]}:
             found = _named(names)
         case {"op": "=", "args": [{"property": "id"}, str(name)]}:
             found = Ids(frozenset({name}))
@@ -103,19 +103,21 @@ def _joined(op: str, parts: list[Ids | None]) -> Ids | None:
     return whole if op == "and" else ~whole
 
 
-_known: dict[int, tuple[list[str], Ids]] = {}
+Names = list[Any] | tuple[Any, ...]
+
+_known: dict[int, tuple[Names, Ids]] = {}
 
 
-def _named(names: list[Any]) -> Ids | None:
+def _named(names: Names) -> Ids | None:
     """Give these names as a set. The same list makes the same set, unless somebody has changed it since."""
     known = _known.get(id(names))
-    # Names that are the same objects still are compared in no time.
-    if known is not None and known[0] == names:
+    # A tuple is known by itself; of a list each name is compared, in no time if they are the same objects still.
+    if known is not None and (known[0] is names or known[0] == names):
         return known[1]
     if not all(type(name) is str for name in names):
         return None
     if len(_known) >= REMEMBERED:
         _known.clear()
     made = Ids(frozenset(names))
-    _known[id(names)] = names.copy(), made
+    _known[id(names)] = names if isinstance(names, tuple) else names.copy(), made
     return made

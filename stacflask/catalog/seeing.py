@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FEWER = 20
+"""Hidden collections whose names stand in a statement. With more of them planning takes longer than numbers do."""
+
 REMEMBERED = 128
 """Sets of names whose hashes are kept."""
 
@@ -132,7 +135,7 @@ class Seeing:
 
     def _brief(self, ids: Ids) -> Seen | None:
         hidden = self._there & ids.names if ids.but else self._there - ids.names
-        if len(hidden) > FEW:
+        if len(hidden) > FEWER:
             return None
         return Seen(Ids(hidden, but=True) if hidden else ALL, rest=ids)
 

@@ -39,6 +39,8 @@ OPEN = op("=", {"property": "license"}, "open")
         (op("not", ids("a")), "bc"),
         (op("and", ids("a", "b"), op("not", ids("b"))), "a"),
         (op("or", ids("a"), op("=", {"property": "id"}, "c")), "ac"),
+        (op("in", {"property": "id"}, ("a", "c")), "ac"),
+        (op("and", op("in", {"property": "id"}, ("a", "b")), OPEN), "b"),
         (OPEN, "b"),
         (op("or", ids("a"), OPEN), "ab"),
         (op("and", ids("a"), OPEN), ""),
@@ -84,7 +86,7 @@ def test_names_with_the_same_hash_are_told_apart(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, condition: Any
 ) -> None:
     """Where names that may be seen and others have one hash, nobody sees more for it."""
-    monkeypatch.setattr(seeing, "FEW", 1)
+    monkeypatch.setattr(seeing, "FEWER", 1)
     monkeypatch.setattr(seeing, "_hash", lambda _: sa.literal_column("7::bigint", sa.BigInteger()))
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(collections=condition)
@@ -118,7 +120,7 @@ def test_what_comes_later_is_hidden_unless_it_is_named(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Whoever was seen to see every collection there was sees none that comes later, unless the list names it."""
-    monkeypatch.setattr(seeing, "FEW", few)
+    monkeypatch.setattr(seeing, "FEWER", few)
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(collections=ids(*MANY, *NAMES, "named"))
 

@@ -31,7 +31,7 @@ def asset(collection: str, *roles: str) -> Asset:
 
 
 def ids(*collections: str) -> Cql2:
-    return {"op": "in", "args": [{"property": "id"}, list(collections)]}
+    return {"op": "in", "args": [{"property": "id"}, tuple(collections)]}
 
 
 class Door:

@@ -130,8 +130,8 @@ class _Walk:
                 return self._interval(start, end, place)
             case dict():
                 return literals.tagged(node)
-            case list():
-                return self._array(node, place)
+            case list() | tuple():
+                return self._array(list(node), place)
         return literals.scalar(node)
 
     def _operation(self, name: str, args: list[Json], place: Place) -> Value:
