@@ -116,8 +116,10 @@ def _named(names: Names) -> Ids | None:
         return known[1]
     if not all(type(name) is str for name in names):
         return None
-    if len(_known) >= REMEMBERED:
-        _known.clear()
     made = Ids(frozenset(names))
+    # Policies read their lists again and again: of equal sets the first, so that what is known of it is found at once.
+    made = next((one for _, one in list(_known.values()) if one == made), made)
+    if len(_known) >= REMEMBERED:
+        _known.pop(next(iter(list(_known))), None)
     _known[id(names)] = names if isinstance(names, tuple) else names.copy(), made
     return made
