@@ -16,6 +16,7 @@ def test_a_reload_that_could_not_start_leaves_all_as_it_is(demo_stack: Stack, tm
     environ, stores = environ_for(demo_stack, 8000), tmp_path / "stores.json"
     right = environ["STACFLASK_S3_STORES"]
     stores.write_text(right)
+    environ["WEB_CONCURRENCY"] = "1"  # the server is ready when its first worker has read the file
     with serving({**environ, "STACFLASK_S3_STORES": str(stores)}, tmp_path / "log") as server:
         before = set(server.workers())
         stores.write_text("{}")
