@@ -1,6 +1,7 @@
 """How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
 
 import gc
+import mmap
 import os
 import select
 import shutil
@@ -37,12 +38,25 @@ SLOWEST = 16 << 10
 PAUSE = 10
 """Milliseconds for which a thread waits for its client's next request."""
 
+LOOKS, MOST = 10, 30
+"""How often a worker that has more to do than another looks whether that one took a new connection, half a millisecond
+apart, before it takes it itself: so often for each connection that it has more, as long as the other's main thread may
+wait for its turn (`sys.getswitchinterval`), and never more than that."""
+
+ABSENT = 255
+ENGAGED = mmap.mmap(-1, 256)
+"""How many connections each worker has engaged threads with, in memory that all of them share."""
+ENGAGED[:] = bytes([ABSENT]) * len(ENGAGED)
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Hangs up on clients that send too slowly: each holds a thread, and with a few dozen of them nobody is served.
 
     Who asks again at once is answered by the same thread: handing a connection back to the main thread, and to another
     thread from there, costs as much as a good part of an answer.
+
+    A new connection is for the worker that has the least to do. All of them wait for it, and whoever wakes first, which
+    is often the same, would have them all: its clients wait for each other while another's processor is idle.
     """
 
     def init_process(self) -> None:
@@ -52,15 +66,38 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         threading.Thread(target=self._watch, name="patience", daemon=True).start()
         super().init_process()
 
+    def run(self) -> None:
+        """Serve until told to stop."""
+        self._engage(0)
+        self.log.info("Worker ready (pid: %s)", self.pid)
+        super().run()
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        """Begin to stop: no connection is left to this worker any more."""
+        super().handle_exit(sig, frame)
+        self._engage(0)
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection, unless a worker that has less to do takes it."""
+        for look in range(MOST):
+            if look >= LOOKS * (self.engaged - min(ENGAGED[:])):
+                break
+            time.sleep(0.0005)
+        super().accept(listener)
+
     def enqueue_req(self, conn: Any) -> None:
         """Give a connection to a thread, or let it wait for one. The main thread alone does this, and the next."""
-        self.engaged += 1
+        self._engage(1)
         super().enqueue_req(conn)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Take a connection back."""
-        self.engaged -= 1
+        self._engage(-1)
         super().finish_request(conn, fs)
+
+    def _engage(self, more: int) -> None:
+        self.engaged += more
+        ENGAGED[_place(self)] = min(self.engaged, ABSENT - 1) if self.alive else ABSENT
 
     def handle(self, conn: Any) -> Any:
         """Answer a request, and those that follow at once: as long as half of the threads are free for others."""
@@ -94,6 +131,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for conn, until in list(self.reading.items()):
                 if until < now and self.reading.pop(conn, 0.0):
                     _stop_reading(conn.sock)
+
+
+def _place(worker: Any) -> int:
+    return int(worker.age) % len(ENGAGED)
 
 
 def _asks_again(conn: Any) -> bool:
@@ -180,6 +221,7 @@ def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn calls i
 
 def child_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
     """Take a worker that has ended out of what is counted of those that live."""
+    ENGAGED[_place(worker)] = ABSENT
     if SHARED in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 

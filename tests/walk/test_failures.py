@@ -6,6 +6,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -143,6 +144,27 @@ def test_streams_are_bounded_and_the_rest_answers(demo_stack: Stack, tmp_path: P
         for stream in held:
             stream.close()
         waiting_for(lambda: requests.get(url, timeout=30).status_code == 200)
+
+
+def test_no_worker_takes_all_clients(demo_stack: Stack, tmp_path: Path) -> None:
+    """New clients go to the worker that has less to do: eight streams find room in two workers of five each."""
+    environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8", "WEB_CONCURRENCY": "2"}
+    environ |= {"STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},plugins.metrics", "STACFLASK_MAX_STREAMS": "5"}
+    with serving(environ, tmp_path / "log") as server:
+        waiting_for(lambda: server.log.read_text().count("Worker ready") == 2)
+        url = f"{server.address(LARGE_DOWNLOAD)}?delivery=stream"
+        for _ in range(3):
+            with ThreadPoolExecutor(8) as clients:
+                held = list(clients.map(lambda _: requests.get(url, stream=True, timeout=30), range(8)))
+            assert [stream.status_code for stream in held] == [200] * 8
+            for stream in held:
+                stream.close()
+            waiting_for(lambda: free_again(server))
+
+
+def free_again(server: Server) -> bool:
+    """Whether no stream is under way any more."""
+    return "stacflask_streams_in_flight 0.0" in requests.get(f"{server.url}/metrics", timeout=30).text
 
 
 def test_busy_connections_keep_nobody_waiting(demo_stack: Stack, tmp_path: Path) -> None:
