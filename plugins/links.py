@@ -320,15 +320,15 @@ class Links:
         if not _can_make(principal):
             return None
         lifetime, now = min(LENT, self.longest), datetime.now(UTC)
-        ends = now + lifetime
-        keys = {asset.collection for asset in assets}
-        lent = {collection: self._lent(principal, collection, now, lifetime) for collection in keys}
-        expires = caveats(None, [], ends)
-        queries = []
-        for asset in assets:
-            place = Place(asset.collection, asset.item, asset.key)
-            link = lent[asset.collection].narrowed([*caveats(place, [], None), *expires])
-            queries.append(f"{PARAMETER}={link}")
+        wanted: dict[str, list[int]] = {}
+        for number, asset in enumerate(assets):
+            wanted.setdefault(asset.collection, []).append(number)
+        queries = [""] * len(assets)
+        for collection, numbers in wanted.items():
+            link = self._lent(principal, collection, now, lifetime).narrowed(caveats(None, [], now + lifetime))
+            places = (Place(collection, assets[number].item, assets[number].key) for number in numbers)
+            for number, text in zip(numbers, link.narrowed_to(places), strict=True):
+                queries[number] = f"{PARAMETER}={text}"
         return Loan(queries, lifetime)
 
     def _lent(self, principal: Principal, collection: str, now: datetime, lifetime: timedelta) -> Link:

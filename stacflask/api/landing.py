@@ -18,6 +18,8 @@ from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
 from stacflask.api.render import GEOJSON, link
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from apispec import APISpec
 
 OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
@@ -35,7 +37,7 @@ bp = Blueprint("landing", __name__, description="What this API is and can do")
 def landing() -> Response:
     """Show what there is."""
     settings = current.settings()
-    children = current.catalog().titles(current.restriction())
+    titles = current.catalog().titles(current.restriction())
     told = authentication.told()
     page = {
         "type": "Catalog",
@@ -44,7 +46,7 @@ def landing() -> Response:
         "title": settings.title,
         "description": settings.description,
         "conformsTo": _classes(),
-        "links": [*_links(), *(_child(collection, title) for collection, title in children)],
+        "links": [*_links(), *_children(titles)],
     }
     return render.document(page if told is None else told.in_catalog(page))
 
@@ -70,8 +72,10 @@ def _links() -> list[render.Link]:
     ]
 
 
-def _child(collection: str, title: str | None) -> render.Link:
-    return link("child", address.collection_url(collection), title=title or collection)
+def _children(titles: Sequence[tuple[str, str | None]]) -> list[render.Link]:
+    """Link to every collection, as browsing asks for. There may be thousands, so their address is asked for once."""
+    begins = f"{address.base_url()}/collections/"
+    return [link("child", begins + address.segment(name), title=title or name) for name, title in titles]
 
 
 @bp.route("/conformance")

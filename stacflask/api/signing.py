@@ -7,6 +7,7 @@ its address is lent, and charged when it is used. What is presigned is charged a
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,9 +66,14 @@ def place(asset: Asset) -> Place:
 
 def download_url(asset: Asset) -> str:
     """Give an asset's download address."""
-    of = address.collection_url(asset.collection)
-    below = of if asset.item is None else f"{of}/items/{address.segment(asset.item)}"
-    return f"{below}/download/{address.segment(asset.key)}"
+    return _downloads(address.base_url(), asset.collection, asset.item) + address.segment(asset.key)
+
+
+@lru_cache(maxsize=4096)
+def _downloads(base: str, collection: str, item: str | None) -> str:
+    """Give how the download addresses of a collection's own assets, or of an item's, begin."""
+    of = f"{base}/collections/{address.segment(collection)}"
+    return f"{of}/download/" if item is None else f"{of}/items/{address.segment(item)}/download/"
 
 
 def signed(assets: Sequence[Asset]) -> dict[Place, Signed]:
