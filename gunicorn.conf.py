@@ -1,6 +1,7 @@
 """How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
 
 import gc
+import json
 import mmap
 import os
 import select
@@ -15,6 +16,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from gunicorn.http.errors import (
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
+from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 PORT = os.environ.get("PORT")
@@ -47,6 +56,20 @@ ABSENT = 255
 ENGAGED = mmap.mmap(-1, 256)
 """How many connections each worker has engaged threads with, in memory that all of them share."""
 ENGAGED[:] = bytes([ABSENT]) * len(ENGAGED)
+
+
+LONGEST = 8190
+"""Characters of a request's first line: a search by GET may name a long list of ids. No more can be set."""
+TOO_LARGE = {
+    LimitRequestLine: (
+        "414 URI Too Long",
+        "AddressTooLong",
+        f"Expected at most {LONGEST} characters: send it by POST.",
+    ),
+    LimitRequestHeaders: ("431 Request Header Fields Too Large", "HeadersTooLarge", "Expected shorter header fields."),
+}
+NO_REQUEST = ("400 Bad Request", "BadRequest", "Expected a request in HTTP/1.1.")
+BROKEN = ("500 Internal Server Error", "ServerError", "Something broke here. The log has it.")
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -124,6 +147,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.reading.pop(conn, None)
         return super().handle_request(req, conn)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:  # noqa: ARG002 - gunicorn calls it so
+        """Refuse what is no request in JSON, as all else is. No address is logged: its query may be a secret."""
+        if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
+            status, code, description = TOO_LARGE.get(type(exc), NO_REQUEST)
+            self.log.warning("No request, from %s: %s", addr[0] if addr else "a socket", type(exc).__name__)
+        else:
+            status, code, description = BROKEN
+            self.log.error("A request could not be answered", exc_info=exc)
+        body = json.dumps({"code": code, "description": description})
+        fields = ("Connection: close", "Content-Type: application/json", f"Content-Length: {len(body)}")
+        try:
+            write_nonblock(client, "\r\n".join([f"HTTP/1.1 {status}", *fields, "", body]).encode())
+        except OSError:
+            self.log.debug("The client has gone.")
+
     def _watch(self) -> None:
         while True:
             time.sleep(1)
@@ -163,8 +201,7 @@ threads = number("STACFLASK_THREADS", number("STACFLASK_MAX_STREAMS", 8) + 8)
 graceful_timeout = 30
 timeout = 60
 keepalive = 15
-# A search by GET may name a long list of ids.
-limit_request_line = 8190
+limit_request_line = LONGEST
 # Who may speak for clients is decided in one place, stacflask/api/address.py.
 forwarded_allow_ips = ""
 # The application logs each request itself, with its decision.
