@@ -267,9 +267,18 @@ class Strand:
         return replace(position, values=tuple(position.values[place] for place in self.places))
 
 
+USUAL = (10, 100)
+"""Limits that stand in a statement themselves: a plan that is made once is as good as one that knows the limit then."""
+
+
+def usual(limit: int) -> int | None:
+    """Give a limit if it stands in the statement; others come with its values."""
+    return limit if limit in USUAL else None
+
+
 def rows(limit: int) -> Sql:
     """Give how many rows are read for a page: one more than it shows, to see whether there is one."""
-    return sa.bindparam("rows", limit + 1, sa.Integer())
+    return sa.bindparam("rows", limit + 1, sa.Integer(), literal_execute=limit in USUAL)
 
 
 def _page(

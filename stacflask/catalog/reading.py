@@ -19,7 +19,7 @@ from stacflask.catalog.database import lookup
 from stacflask.catalog.documents import Directories, asset_of, assets_of
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
-from stacflask.catalog.ordering import Order
+from stacflask.catalog.ordering import Order, usual
 from stacflask.catalog.search import collection_order, item_order, one_by_one, ordered_types, statements, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.seeing import EVERYTHING, Seeing
@@ -135,7 +135,8 @@ class Catalog:
 
         def read(seen: Seen) -> Sequence[Any]:
             values = {**place, **seen.given()}
-            shape = ("collections", frozenset(values), position is not None and position.backward)
+            way = position is not None and position.backward
+            shape = ("collections", frozenset(values), usual(query.limit), way)
             (found,) = self._shapes.lookups(shape, lambda: [_of_seen(select, seen)], prepared=True)
             return self.database.records(found, values)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from stacflask.catalog.database import lookup, texts
+from stacflask.catalog.ordering import usual
 from stacflask.catalog.search import given, item_order
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def is_settled(query: ItemQuery, restriction: Restriction) -> bool:
 def shape_of(query: ItemQuery, values: dict[str, Any], policy: tuple[Any, ...]) -> Shape:
     """Say by what the statements of a plain query are known; ``policy`` is what else they depend on."""
     position = item_order(query.sort).position(query.token)
-    return frozenset(values), query.sort, position is not None and (position.backward, True), policy
+    way = position is not None and (position.backward, True)
+    return frozenset(values), query.sort, usual(query.limit), way, policy
 
 
 class Shapes:
