@@ -11,7 +11,7 @@ from marshmallow.fields import Field
 from webargs.flaskparser import FlaskParser
 
 from stacflask import current
-from stacflask.api import bodies, comparisons, fields, filters, freetext, readers, sorting
+from stacflask.api import bodies, comparisons, fields, filters, freetext, readers, sorting, strict
 from stacflask.api.models import BBOX
 from stacflask.api.openapi import TEXT, array, maybe, obj, query, ref
 from stacflask.errors import BadQuery
@@ -202,6 +202,7 @@ class SearchBody(SearchQuery):
     """POST of a search: the same words as JSON."""
 
     language = filters.JSON
+    error_messages = {"unknown": strict.UNKNOWN}  # noqa: RUF012 - marshmallow declares it
 
     limit = Read(readers.limit, LIMIT, ONE_OR_MORE)
     bbox = Read(readers.bbox, AREA, BBOX)

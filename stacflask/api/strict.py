@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from apispec import APISpec
 
+UNKNOWN = "there is no such parameter here"
 _NAME = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
@@ -34,7 +35,7 @@ def checker(spec: APISpec) -> Callable[[], None]:
         rule = _NAME.sub(r"{\1}", request.url_rule.rule) if request.url_rule else ""
         method = "get" if request.method == "HEAD" else request.method.lower()
         for name in request.args.keys() - known.get((rule, method), request.args.keys()):
-            raise BadQuery(name, "there is no such parameter here")
+            raise BadQuery(name, UNKNOWN)
 
     return check
 
