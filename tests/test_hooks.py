@@ -493,6 +493,36 @@ def test_presign_makes_hrefs_that_need_nobody(plug: Plug, publish: Publish) -> N
     assert charged == ["data"]
 
 
+def test_presign_and_resolve_may_be_wrapped() -> None:
+    """A plugin that wraps hooks is in the way of each of many assets, too."""
+
+    class Signs:
+        @hookimpl
+        def resolve(self, asset: Any) -> Location:
+            return Location("store", asset.key)
+
+        @hookimpl
+        def presign(self, location: Location) -> Redirect:
+            return Redirect(f"https://store.example.org/{location.path}", timedelta(minutes=15))
+
+    class Wraps:
+        @hookimpl(wrapper=True)
+        def resolve(self, asset: Any) -> Any:
+            found = yield
+            return None if asset.key == "hidden" else found
+
+        @hookimpl(wrapper=True)
+        def presign(self, location: Location) -> Any:
+            redirect = yield
+            return replace(redirect, url=f"{redirect.url}?{location.store}")
+
+    assets = [Asset("c", "i", key, "s3://b/k") for key in ("shown", "hidden")]
+    gate = Gate(loader.manage({"signs": Signs(), "wraps": Wraps(), "consents": Consents()}))
+    grants = [one for one in gate.weigh(ME, assets) if isinstance(one, Grant)]
+    signed = gate.presign(grants)
+    assert [redirect and redirect.url for redirect in signed] == ["https://store.example.org/shown?store", None]
+
+
 def test_lend_makes_download_addresses_that_need_no_headers(plug: Plug, publish: Publish) -> None:
     """What somebody counts is not presigned: it keeps its download address, with what a plugin lends for it."""
     publish(an_item())

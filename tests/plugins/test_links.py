@@ -311,6 +311,28 @@ def test_holders_narrow_by_place_time_and_address(client: FlaskClient) -> None:
 # --- Limits ----------------------------------------------------------------------------------------------------------
 
 
+def test_lent_addresses_are_good_for_their_own_assets(
+    client: FlaskClient, publish: Publish, run: Callable[..., Any]
+) -> None:
+    """On a page of several collections each lent address opens its asset for an hour, and none of the others."""
+    publish(an_item("scene", "sonar"), an_item("third", "radar"))
+    groups = client.application.extensions["tests"]["groups"]
+    for line in ("access grant sonar see *", "access grant sonar download members"):
+        assert run(groups, line).exit_code == 0
+    features = client.get("/search?hrefs=signed", headers=JANE).json["features"]
+    assert {feature["collection"] for feature in features} == {"radar", "sonar"}
+    assets = [asset for feature in features for asset in feature["assets"].values()]
+    lent = [path_of(asset["href"]).split("?link=") for asset in assets]
+    opened = [[client.get(f"{path}?link={link}").status_code for _, link in lent] for path, _ in lent]
+    assert [[status == 307 for status in row] for row in opened] == [
+        [path == own for own, _ in lent] for path, _ in lent
+    ]
+    for asset, (_, link) in zip(assets, lent, strict=True):
+        told = datetime.fromisoformat(asset["href:expires"])
+        (ends,) = (datetime.fromtimestamp(int(text[4:]), UTC) for text in read(link).caveats if text.startswith("exp="))
+        assert told <= ends <= datetime.now(UTC) + timedelta(hours=1)
+
+
 def test_a_link_is_good_from_its_addresses(client: FlaskClient) -> None:
     """From elsewhere it is refused."""
     link = made(client, addresses=["10.1.0.0/16", "2001:db8::/32"])["link"]
