@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -48,6 +49,14 @@ PLANNING = {"max_parallel_workers_per_gather": "0"}
 """Requests come many at a time: one that takes several processes for itself keeps the others waiting."""
 
 
+def _written(value: Any) -> str:
+    """Write JSON for the database. It holds whole numbers of any length, which orjson does not write."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return json.dumps(value)
+
+
 def create_engine(url: str, *, pool_size: int, statement_timeout: float, pooled: bool = False) -> Engine:
     """Make the engine of one process. ``statement_timeout`` is in seconds; 0 is none.
 
@@ -64,7 +73,7 @@ def create_engine(url: str, *, pool_size: int, statement_timeout: float, pooled:
         max_overflow=0,
         pool_timeout=PATIENCE,
         pool_use_lifo=True,
-        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_serializer=_written,
         json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": PATIENCE,
