@@ -260,10 +260,11 @@ def one_by_one(query: ItemQuery, restriction: Restriction) -> bool:
     number = len(set(query.collections or ()))
     plain = all(part is None for part in (query.bbox, query.intersects, query.ids, query.text, query.filter))
     indexed = item_order(query.sort).keys[0].name in ("datetime", "id")
-    return plain and indexed and _of_times(restriction.items) and 1 < number <= MOST_KEYS / (query.limit + 1)
+    return plain and indexed and of_times(restriction.items) and 1 < number <= MOST_KEYS / (query.limit + 1)
 
 
-def _of_times(condition: Cql2 | None) -> bool:
+def of_times(condition: Cql2 | None) -> bool:
+    """Whether a condition looks at nothing but the time by which items are in order, as that of an embargo does."""
     match condition:
         case None | {"op": "<" | "<=" | ">" | ">=", "args": [{"property": "datetime"}, {"timestamp": str()}]}:
             return True

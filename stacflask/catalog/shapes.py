@@ -11,7 +11,7 @@ import orjson
 
 from stacflask.catalog.database import lookup, texts
 from stacflask.catalog.ordering import usual
-from stacflask.catalog.search import given, item_order
+from stacflask.catalog.search import given, item_order, of_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,8 +56,9 @@ def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch) -> di
 
 def is_settled(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether one plan is right for all that a query of this shape can compare with: an index read in its order."""
-    wanted = (query.bbox, query.intersects, query.interval, query.ids, query.text, query.filter, restriction.items)
-    return all(part is None for part in wanted) and not item_order(query.sort).keys[0].stored
+    wanted = (query.bbox, query.intersects, query.interval, query.ids, query.text, query.filter)
+    plain = all(part is None for part in wanted) and of_times(restriction.items)
+    return plain and not item_order(query.sort).keys[0].stored
 
 
 def shape_of(query: ItemQuery, values: dict[str, Any], policy: tuple[Any, ...]) -> Shape:
