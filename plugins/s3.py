@@ -191,12 +191,23 @@ def _is_key(key: str) -> bool:
 
 def _fields(asset: Asset) -> str:
     """Give what of the address tells the store to answer with other header fields than its own."""
-    return _encoded_fields(filename_of(asset), asset.media_type)
+    filename = filename_of(asset)
+    # A usual name stands in it as it is: it need not be encoded, and almost each asset has its own.
+    named = filename.join(AROUND) if USUAL.fullmatch(filename) else _named(filename)
+    return named + _typed(asset.media_type)
 
 
-@lru_cache(maxsize=4096)
-def _encoded_fields(filename: str, media_type: str | None) -> str:
-    fields = {"response-content-disposition": content_disposition(filename)}
-    if media_type and MEDIA_TYPE.fullmatch(media_type):
-        fields["response-content-type"] = media_type
-    return encoded(fields)
+def _named(filename: str) -> str:
+    return encoded({"response-content-disposition": content_disposition(filename)})
+
+
+@lru_cache(maxsize=1024)
+def _typed(media_type: str | None) -> str:
+    if not media_type or not MEDIA_TYPE.fullmatch(media_type):
+        return ""
+    return "&" + encoded({"response-content-type": media_type})
+
+
+USUAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+AROUND = _named("NAME").split("NAME")
+"""What stands around a usual name, both times that it is said."""
