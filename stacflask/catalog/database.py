@@ -171,10 +171,20 @@ def _bound(compiled: Any, name: str) -> Any:
     return value if to_driver is None or value is None else to_driver(value)
 
 
-@lru_cache(maxsize=1024)
+LONGEST = 5_000
+"""Characters in a list of texts that is remembered as it is sent."""
+
+
 def texts(several: tuple[str, ...]) -> str:
     """Give a list of texts as one: the driver would look at each of them again for each request."""
+    return _remembered(several) if sum(map(len, several)) <= LONGEST else _joined(several)
+
+
+def _joined(several: tuple[str, ...]) -> str:
     return bytes(ListDumper(list).dump(list(several)) or b"").decode()
+
+
+_remembered = lru_cache(maxsize=1024)(_joined)
 
 
 class Numbers(bytes):

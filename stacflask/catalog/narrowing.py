@@ -8,6 +8,7 @@ so that it takes as long as one that does not exist. For searches of all collect
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -99,8 +100,13 @@ def _joined(op: str, parts: list[Ids | None]) -> Ids | None:
     for part in parts:
         if part is None:
             return None
-        whole &= part if op == "and" else ~part
+        whole = _common(whole, part if op == "and" else ~part)
     return whole if op == "and" else ~whole
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _common(one: Ids, other: Ids) -> Ids:
+    return one & other
 
 
 Names = list[Any] | tuple[Any, ...]
