@@ -251,8 +251,12 @@ SCHEMAS: dict[str, Schema] = {
     },
     "Query": {
         "type": "object",
-        "additionalProperties": {"anyOf": [TEXT, NUMBER, {"type": "boolean"}, ref("Comparisons")]},
-        "description": "For each property a value to be equal to, or operators with what to compare with.",
+        "additionalProperties": {
+            "anyOf": [TEXT, NUMBER, {"type": "boolean"}, ref("Comparisons")],
+            "nullable": True,
+        },
+        "description": "For each property a value to be equal to, or operators with what to compare with. null: it is "
+        "not there.",
         "example": {"eo:cloud_cover": {"gte": 0, "lt": 10}, "platform": {"startsWith": "fenlark"}},
     },
     "Comparisons": {

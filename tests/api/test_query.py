@@ -54,6 +54,7 @@ FINDS: list[tuple[Any, set[str]]] = [
     ({"eo:cloud_cover": {"neq": 3}}, {"hazy", "grey"}),
     ({"eo:cloud_cover": {"neq": "3"}}, {"hazy", "grey"}),
     ({"eo:cloud_cover": {"eq": None}}, {"radar"}),
+    ({"eo:cloud_cover": None}, {"radar"}),
     ({"eo:cloud_cover": {"neq": None}}, {"clear", "hazy", "grey"}),
     ({"tile": {"eq": "40"}}, {"grey", "radar"}),
     ({"tile": {"eq": 40}}, {"radar"}),
