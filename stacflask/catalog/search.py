@@ -101,11 +101,7 @@ def in_collections(values: Values) -> Condition | None:
 
 def with_ids(values: Values) -> Condition | None:
     """``ids``: any of these."""
-    named = _any_of(items.c.id, values, "id", "ids")
-    if named is None or "collection" in values or "collections" in values:
-        return named
-    # The key begins with the collection: looked up in each of them, ids are found without an index of their own.
-    return sa.and_(items.c.collection.in_(sa.select(collections.c.id)), named)
+    return _any_of(items.c.id, values, "id", "ids")
 
 
 def within_area(values: Values) -> Condition | None:
@@ -161,7 +157,6 @@ FOLD: tuple[Callable[[Values], Condition | None], ...] = (
     with_ids,
     within_area,
     within_heights,
-    during,
 )
 
 
@@ -211,11 +206,23 @@ def collection_order(sort: tuple[SortKey, ...]) -> Order:
     return Order(sort or BY_ID, COLLECTION_FIELDS, COLLECTION_TIES)
 
 
-def found(query: ItemQuery, restriction: Restriction) -> list[Condition]:
-    """Give the conditions under which an item is found, on whatever page."""
+def found(query: ItemQuery, restriction: Restriction, longest: Longest | None = None) -> list[Condition]:
+    """Give the conditions under which an item is found, on whatever page; ``longest`` helps to find it by its time."""
     values = given(query)
-    wanted = [*(build(values) for build in FOLD), matching(query), with_text(query)]
+    wanted = [*(build(values) for build in FOLD), *_in_time(query, longest), matching(query), with_text(query)]
     return [*(condition for condition in wanted if condition is not None), *visible(restriction)]
+
+
+def _in_time(query: ItemQuery, longest: Longest | None) -> Iterator[Condition | None]:
+    exactly = during(given(query))
+    if exactly is None or query.interval is None or longest is None:
+        yield exactly
+        return
+    yield longest.holds
+    yield from longest.around(query.interval)
+    # The same, put so that the planner takes it for met, as it nearly always is where those before are met. It would
+    # take what each column tells for chance, multiply it, and expect a tenth of what there is.
+    yield sa.func.nullif(exactly, sa.false()).is_not(None)
 
 
 def ordered_types(query: ItemQuery, indexed: Callable[[str], tuple[str, ...]]) -> tuple[str, ...]:
@@ -281,7 +288,7 @@ def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None)
     arranged = partial(order.arranged, backward=position is not None and position.backward)
     names = sa.func.unnest(_named(given(query), "collections")).table_valued("name").render_derived()
     own = sa.select(items.c.collection, items.c.id, *order.columns).where(items.c.collection == names.c.name)
-    own = own.where(*_around(query, longest), *found(replace(query, collections=None), restriction))
+    own = own.where(*found(replace(query, collections=None), restriction, longest))
     each = order.page(own, position, query.limit).lateral()
     first = sa.select(each).select_from(sa.join(names, each, sa.true()))
     keys = first.order_by(*arranged(each)).limit(rows(query.limit)).subquery()
@@ -294,7 +301,7 @@ def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None)
 def _select(query: ItemQuery, restriction: Restriction, longest: Longest | None) -> Select[Any]:
     """Select all that a query finds, in no order."""
     statement = sa.select(items.c.collection, items.c.id, items.c.body, *item_order(query.sort).columns)
-    return statement.where(*_around(query, longest), *found(query, restriction))
+    return statement.where(*found(query, restriction, longest))
 
 
 def _compares_number(expression: Cql2 | None, name: str) -> bool:
@@ -305,10 +312,3 @@ def _compares_number(expression: Cql2 | None, name: str) -> bool:
         case {"op": "=" | "<" | "<=" | ">" | ">=", "args": [{"property": str(own)}, value]}:
             return own.removeprefix("properties.") == name and type(value) in (int, float)
     return False
-
-
-def _around(query: ItemQuery, longest: Longest | None) -> Iterator[Condition]:
-    """``datetime`` once more: what the index on time can begin and end with."""
-    if query.interval is not None and longest is not None:
-        yield longest.holds
-        yield from longest.around(query.interval)

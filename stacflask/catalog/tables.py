@@ -63,6 +63,7 @@ items = Table(
     Column("highest", Double, comment="height of a 6-number bbox's upper side; null is 0"),
     Column("properties", JSONB, nullable=False, comment="as given, for searching"),
     Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
+    Index("items_id_idx", "id"),
     Index("items_datetime_idx", "datetime", "collection", "id"),
     Index("items_collection_datetime_idx", "collection", "datetime", "id"),
     # Not those without geometry, so that PostgreSQL does not take it for an index on datetime alone.
