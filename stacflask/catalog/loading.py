@@ -5,7 +5,6 @@ A load can be killed at any moment and run again: every block is written whole o
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from stacflask.catalog.reading import Catalog
 from stacflask.catalog.tables import collections
 from stacflask.errors import BadDocument
 from stacflask.stac.checks import check_collection
+from stacflask.stac.grammar import CONTROL
 from stacflask.stac.schemas import SchemaChecker
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.lines import Block
     from stacflask.values import Document
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""What a terminal would obey, or take for another line: documents come from strangers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +180,8 @@ class _Load:
         self._progress(self._tally)
 
     def _refuse(self, message: str) -> None:
-        self._tell(_CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", message))
+        # Documents come from strangers: nothing of theirs moves the cursor.
+        self._tell(CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", message))
         self._tally.refused += 1
         most = self._plan.most_problems
         self._tally.stopped |= most is not None and self._tally.refused > most

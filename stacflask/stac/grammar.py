@@ -15,7 +15,8 @@ from stacflask.errors import BadDocument
 
 Check: TypeAlias = Callable[[Any], None]
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]").search
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""What a terminal would obey, or take for another line."""
 _SHOWN = 60
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 """The whole numbers that can be written again as JSON (orjson's bounds)."""
@@ -73,7 +74,7 @@ def line(value: Any) -> None:
     """Check that it is a text that is not empty and has no control characters: fit for a header or an address."""
     if not isinstance(value, str) or not value:
         raise unlike("a text that is not empty", value)
-    if _CONTROL(value):
+    if CONTROL.search(value):
         raise unlike("a text without control characters", value)
 
 
