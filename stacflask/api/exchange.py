@@ -59,6 +59,8 @@ def surround(app: Flask, settings: Settings, *, cookies: bool) -> None:
         expose_headers=EXPOSED,
         methods=METHODS,
         max_age=3600,
+        # Errors leave by the same way out as all else, and would have the fields twice.
+        intercept_exceptions=False,
     )
     # After CORS, and so before it on the way out, where the last comes first.
     app.after_request(_Finish(Compress(app), anybody=anybody, cookies=cookies))
