@@ -9,10 +9,11 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stacflask import StacflaskError, Unavailable
+from stacflask import BadDocument, StacflaskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,9 +42,14 @@ class Segment:
         hidden = folder / f"{name}.new"
         self.path = folder / f"{name}{SUFFIX}"
         self._file = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        # Others look for this suffix only: it is never seen without its lock.
-        hidden.rename(self.path)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            # Others look for this suffix only: it is never seen without its lock.
+            hidden.rename(self.path)
+        except OSError:
+            os.close(self._file)
+            hidden.unlink(missing_ok=True)
+            raise
         self._length = 0
 
     def append(self, record: bytes) -> None:
@@ -56,27 +62,27 @@ class Segment:
         self._length += written
 
     def remove(self) -> None:
-        """Remove the file: the database has it all."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file: the database has it all. One that stays is looked at again, and written no second time."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("audit: cannot remove %s: %s", self.path, error)  # noqa: TRY400 - the message says it all
         os.close(self._file)
 
 
-def orphans(folder: Path) -> Iterator[tuple[Path, list[bytes]]]:
-    """Give the files of processes that are no more, with their records. Each is locked while it is looked at."""
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            file = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists():  # its owner, or another finder, may just have removed it
-                # What follows the last line's end was cut off in the middle, and never counted as written.
-                yield path, path.read_bytes().split(b"\n")[:-1]
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(file)
+@contextmanager
+def taken_over(path: Path) -> Iterator[list[bytes]]:
+    """Lock the file of a process that is no more, and give its records.
+
+    Raises BlockingIOError if its process lives, FileNotFoundError if it is done with, or another OSError.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # What follows the last line's end was cut off in the middle, and never counted as written.
+        yield path.read_bytes().split(b"\n")[:-1]
+    finally:
+        os.close(file)
 
 
 # --- The queue -------------------------------------------------------------------------------------------------------
@@ -88,7 +94,8 @@ class Writer:
 
     A record waits ``interval`` seconds at most while all is well. When ``capacity`` records wait, or one for longer
     than ``patience`` seconds, no more are taken: so much can be lost at most if the process is killed, and nothing if
-    there is a ``folder``. ``insert`` takes a batch, or raises Unavailable; ``lost`` hears how many had to be given up.
+    there is a ``folder``. ``insert`` takes a batch, or raises BadDocument where one of it cannot be kept, or another
+    StacflaskError where none can be just now; ``lost`` hears how many had to be given up.
     """
 
     insert: Callable[[Sequence[bytes]], None]
@@ -103,6 +110,7 @@ class Writer:
     _segment: Segment | None = field(default=None, repr=False)
     _written: list[Segment] = field(default_factory=list, repr=False)
     _since: float | None = field(default=None, repr=False)
+    _doubtful: bool = field(default=False, repr=False)
     _owner: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -150,22 +158,30 @@ class Writer:
         threading.Thread(target=self._run, name="audit", daemon=True).start()
 
     def _run(self) -> None:
-        self.recover()
-        rest = self.interval
+        recovered, rest = self.recover(), self.interval
         while not self._stop.wait(rest):
-            rest = self.interval if self.flush() else max(self.interval, min(REST, self.patience / 2))
+            well = self.flush()
+            recovered = recovered or (well and self.recover())
+            rest = self.interval if well and recovered else max(self.interval, min(REST, self.patience / 2))
 
-    def recover(self) -> None:
-        """Insert what processes that are no more had in their files. What cannot be inserted stays for the next."""
-        if self.folder is None:
-            return
-        for path, records in orphans(self.folder):
+    def recover(self) -> bool:
+        """Insert what processes that are no more had in their files. False if the database takes nothing just now."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")) if self.folder else ():
             try:
-                self._insert(records, self.restore)
-            except Unavailable:
-                return
+                self._recover(path)
+            except (BlockingIOError, FileNotFoundError):
+                continue
+            except OSError as error:
+                log.error("audit: what a process had left in %s stays there: %s", path, error)  # noqa: TRY400
+            except StacflaskError:
+                return False
+        return True
+
+    def _recover(self, path: Path) -> None:
+        with taken_over(path) as records:
+            self._insert(records, self.restore)
             path.unlink()
-            log.warning("audit: recorded %s events that a process had left in %s", len(records), path.name)
+        log.warning("audit: recorded %s events that a process had left in %s", len(records), path.name)
 
     def flush(self) -> bool:
         """Insert all that waits. False if the database does not take it just now."""
@@ -173,16 +189,20 @@ class Writer:
             with self._lock:
                 self._pending += self._queue
                 self._queue.clear()
-                if self._segment is not None:
+                # While the database is away, one file takes what comes: a process may have only so many open.
+                if self._segment is not None and not self._written:
                     self._written.append(self._segment)
                     self._segment = None
             try:
                 while self._pending:
                     batch = [self._pending[place] for place in range(min(BATCH, len(self._pending)))]
-                    self._insert(batch, self.insert)
+                    # What failed may be there all the same: the answer was lost, and not what was asked.
+                    self._insert(batch, self.restore if self._doubtful else self.insert)
+                    self._doubtful = False
                     for _ in batch:
                         self._pending.popleft()
-            except Unavailable:
+            except StacflaskError:
+                self._doubtful = True
                 return False
             while self._written:
                 self._written.pop().remove()
@@ -191,23 +211,22 @@ class Writer:
             return True
 
     def _insert(self, records: Sequence[bytes], insert: Callable[[Sequence[bytes]], None]) -> None:
-        """Insert records; one that the database cannot keep is given up, and the others are not. Raises Unavailable."""
+        """Insert records; one that the database cannot keep is given up, and the others are not.
+
+        Raises StacflaskError where it is not the records' fault: they wait.
+        """
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
             try:
                 insert(batch)
-            except Unavailable:
-                raise
-            except StacflaskError:
+            except BadDocument:
                 for record in batch:
                     self._insert_alone(record, insert)
 
     def _insert_alone(self, record: bytes, insert: Callable[[Sequence[bytes]], None]) -> None:
         try:
             insert([record])
-        except Unavailable:
-            raise
-        except StacflaskError as error:
+        except BadDocument as error:
             log.error("audit: the database cannot keep a record: %s", error)  # noqa: TRY400 - the message says it all
             self.lost(1)
 
@@ -218,6 +237,6 @@ class Writer:
             return
         deadline = time.monotonic() + FAREWELL
         while not self.flush() and time.monotonic() < deadline:
-            time.sleep(self.interval)
+            time.sleep(min(self.interval, 1))
         if self.waiting and self.folder is None:
             self.lost(self.waiting)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plugins.audit import Audit
 
 BATCH = 5000  # lines of a log in one statement
+LARGEST = 2**63 - 1  # what a sum is written as at most: a publisher may have said anything of a file's size
 KEYS = {
     "day": "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
     "month": "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM')",
@@ -38,14 +39,14 @@ GROUPS = (
     "CROSS JOIN LATERAL unnest(CASE WHEN principal IS NULL THEN ARRAY['(forgotten)'] WHEN cardinality(groups) > 0 "
     "THEN groups ELSE ARRAY['-'] END) AS member"
 )
-SUMS = """
+SUMS = f"""
     count(*) FILTER (WHERE event = 'granted' AND coalesce(first, 0) = 0) AS downloads,
     count(*) FILTER (WHERE event = 'granted') AS requests,
     count(*) FILTER (WHERE event = 'refused') AS refused,
-    CAST(coalesce(sum(length) FILTER (WHERE event = 'granted'), 0) AS bigint) AS granted_bytes,
-    CAST(coalesce(sum(a.sent) FILTER (WHERE event = 'finished'), 0) AS bigint) AS streamed_bytes,
+    CAST(least(coalesce(sum(length) FILTER (WHERE event = 'granted'), 0), {LARGEST}) AS bigint) AS granted_bytes,
+    CAST(least(coalesce(sum(a.sent) FILTER (WHERE event = 'finished'), 0), {LARGEST}) AS bigint) AS streamed_bytes,
     count(*) FILTER (WHERE event = 'finished' AND NOT complete) AS cut,
-    CAST(coalesce(sum(t.sent), 0) AS bigint) AS taken_bytes
+    CAST(least(coalesce(sum(t.sent), 0), {LARGEST}) AS bigint) AS taken_bytes
 """
 WHERE = (
     "at >= :since AND at < :until AND (CAST(:collection AS text) IS NULL OR collection = :collection) "

@@ -150,9 +150,9 @@ class Metrics:
         self.figures.requests.labels(route or "none", known, status).inc()
         self.figures.seconds.labels(route or "none").observe(seconds)
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def decided(self, verdict: Verdict) -> None:
-        """Count a decision, and what is about to leave."""
+        """Count a decision, and what is about to leave: last of all, since another may keep it here after all."""
         decision = verdict.decision
         kind = "" if decision.allowed else decision.kind
         said = "granted" if decision.allowed else "refused"

@@ -40,6 +40,9 @@ GRAINS = 288
 """Into how many stretches a window is divided, a day into those of five minutes. Usage is summed up by stretch."""
 LARGEST = 10**15 - 1
 """The largest integer that a structured header field can hold (RFC 9651)."""
+SIZE = 10**14
+"""Bytes that one download counts at most. No store has larger objects: a ``file:size`` beyond it is a mistake, and the
+sums of many such would be larger than the database can hold."""
 UNLIMITED = 10**18
 """A limit that is none: it outdoes all others."""
 
@@ -213,7 +216,7 @@ SELECT
     CAST(extract(epoch FROM statement_timestamp() - min(since) FILTER (WHERE in_downloads AND downloads > 0)) AS float)
     AS downloads_oldest,
     CAST(extract(epoch FROM statement_timestamp() - min(since) FILTER (WHERE in_bytes AND bytes > 0)) AS float)
-    AS bytes_oldest,
+    AS takenoldest,
     EXISTS (
         SELECT FROM plugin_quota_openings
         WHERE principal = :principal AND collection = :collection AND item = :item AND asset = :asset
@@ -321,19 +324,15 @@ class Table:
     def book(self, principal: str, limits: Limits, asset: Asset, portion: Portion) -> Shortage | None:
         """Book a portion if it fits; if not, say what is short."""
         most = {f"most_{dimension}": limits[dimension].amount if dimension in limits else None for dimension in COUNTED}
-        asked = {
-            "principal": principal,
-            "opening": portion.opening,
-            "size": portion.length or 0,
-            "grain": grain(limits),
-        }
+        taken = min(portion.length or 0, SIZE)
+        asked = {"principal": principal, "opening": portion.opening, "size": taken, "grain": grain(limits)}
         (row,) = self._storage.write(BOOK, **asked, **horizons(limits), **most, **_place(asset))
         before = Usage(
             {dimension: row[f"used_{dimension}"] for dimension in COUNTED},
             {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED},
             row["was_opened"],
         )
-        costs = {DOWNLOADS: 0 if before.opened and not portion.opening else 1, BYTES: portion.length or 0}
+        costs = {DOWNLOADS: 0 if before.opened and not portion.opening else 1, BYTES: taken}
         cost = {dimension: costs[dimension] for dimension in limits}
         self._plenty.see(principal, limits, before.after(cost) if row["booked"] else None)
         return None if row["booked"] else shortage(limits, before, cost)

@@ -326,6 +326,8 @@ def _translation(error: BaseException | None) -> StacflaskError:
             return Unavailable("Others were changing the same things. Try again.", code="Busy", retry_after=1)
         case pg.DataError() | pg.ProgramLimitExceeded():  # the latter: too long for an index
             return BadDocument("", "holds a value that the database cannot keep")
+        case pg.ReadOnlySqlTransaction():  # it is a standby, since others failed, or is being looked after
+            return Unavailable("Nothing can be changed just now.", code="ReadOnly")
         case pg.OperationalError() | pg.InterfaceError():
             return Unavailable("The database cannot be reached.", code="DatabaseUnavailable")
     return StacflaskError("The database refused the statement.", code="DatabaseError")

@@ -3,7 +3,7 @@
 import gzip
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from plugins import audit
 from plugins._audit_writer import Segment
-from plugins.audit import COLUMNS, Audit, create_plugin, network
+from plugins.audit import COLUMNS, Audit, Table, create_plugin, network
 from stacflask import Decision, Principal, SettingError, Storage, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
@@ -323,6 +323,36 @@ def test_batched_delivers_and_counts_where_the_operator_says_so(door: Door, rows
     assert len(rows()) == 2
 
 
+@pytest.mark.usefixtures("no_table")
+def test_records_wait_for_whatever_the_database_lacks(door: Door, rows: Rows, storage: Storage) -> None:
+    """A record is given up for what is wrong with it alone, and not because the database takes none of them."""
+    figures = Figures()
+    client = door(figures, queue="2", interval="60")
+    assert [get(client).status_code for _ in range(3)] == [307, 307, 503]
+    assert not client.audit.writer.flush()
+    rename(storage, "gone", "plugin_audit")
+    assert client.audit.writer.flush()
+    assert (len(rows()), figures.lost) == (2, 0)
+
+
+def test_records_are_not_written_twice_where_the_answer_was_lost(door: Door, rows: Rows) -> None:
+    """Whether a batch was written is not known when the database goes just then: it is written once all the same."""
+    client = door(interval="60")
+    insert = client.audit.table.insert
+
+    def lose_the_answer(records: Sequence[bytes]) -> None:
+        insert(records)
+        raise Unavailable("gone")
+
+    client.audit.table.insert = lose_the_answer
+    get(client)
+    assert not client.audit.writer.flush()
+    client.audit.table.insert = insert
+    get(client)
+    assert client.audit.writer.flush()
+    assert len(rows()) == 2
+
+
 def test_a_record_that_cannot_be_kept_holds_nobody_up(door: Door, rows: Rows) -> None:
     """One record that the database refuses is counted as lost, and those beside it are written."""
     figures = Figures()
@@ -365,6 +395,51 @@ def test_a_spool_outlives_its_process(door: Door, rows: Rows, tmp_path: Path) ->
     door(spool=str(tmp_path), interval="60")
     waiting_for(lambda: list(tmp_path.iterdir()) == [])
     assert len(rows()) == 3
+
+
+def test_a_spool_is_written_once_the_database_is_back(
+    door: Door, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database is away when a process starts, what others left waits for it, and for no further start."""
+    client = door(spool=str(tmp_path), interval="60")
+    get(client)
+    die(client)
+    asked: list[Table] = []
+
+    def away(table: Table, *_: Any) -> None:
+        asked.append(table)
+        raise Unavailable("away")
+
+    with monkeypatch.context() as while_away:
+        while_away.setattr(Table, "_insert", away)
+        door(spool=str(tmp_path), interval="0.05", patience="1")
+        waiting_for(lambda: bool(asked))
+    waiting_for(lambda: list(tmp_path.iterdir()) == [])
+    assert len(rows()) == 1
+
+
+def test_a_file_that_cannot_be_read_holds_nobody_up(door: Door, rows: Rows, tmp_path: Path) -> None:
+    """What was left by somebody else, and cannot be read, stays where it is, and all others are written."""
+    (tmp_path / "1-1.jsonl").mkdir()
+    client = door(spool=str(tmp_path), interval="0.05")
+    get(client)
+    waiting_for(lambda: len(rows()) == 1)
+    waiting_for(lambda: len(list(tmp_path.iterdir())) == 1)
+
+
+def test_a_spool_takes_few_files_while_the_database_is_away(door: Door, rows: Rows, tmp_path: Path) -> None:
+    """However long that takes, a process does not open file after file until it may open no more."""
+    client = door(spool=str(tmp_path), interval="60", on_failure="deliver")
+    back = take_away(client)
+    for _ in range(5):
+        get(client)
+        assert not client.audit.writer.flush()
+    assert len(list(tmp_path.iterdir())) == 2
+    back()
+    client.audit.writer.flush()
+    client.audit.writer.flush()
+    assert len(rows()) == 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_spool_in_use_is_left_alone(door: Door, rows: Rows, tmp_path: Path) -> None:
@@ -478,6 +553,15 @@ def test_usage_sums_up(client: Any) -> None:
     assert [row["reason"] for row in shown(client, "--by", "reason")] == ["Policy: anybody", "Policy: not eve"]
     assert shown(client, "--until", "2020-01-01", "--since", "2019-01-01") == []
     assert shown(client, "--collection", "other") == []
+
+
+def test_usage_sums_up_whatever_was_said_of_sizes(door: Door, publish: Publish) -> None:
+    """What a publisher says of a file's size by mistake does not keep everybody from the report."""
+    client = door(write="sync")
+    publish(an_item("odd", assets={"data": {"href": "s3://bucket/data.tif", "file:size": 2**63 - 1}}))
+    for _ in range(2):
+        get(client, HERE.replace("item/", "odd/"))
+    assert [(row["downloads"], row["granted_bytes"]) for row in shown(client)] == [(2, 2**63 - 1)]
 
 
 def test_usage_is_a_table_a_file_or_a_plot(client: Any, tmp_path: Path) -> None:

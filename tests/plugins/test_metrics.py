@@ -7,7 +7,7 @@ import pytest
 
 from plugins import metrics
 from plugins.metrics import create_plugin
-from stacflask import Decision, Services, SettingError, hookimpl
+from stacflask import Decision, Services, SettingError, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
 
@@ -77,6 +77,22 @@ def test_downloads_are_counted(client: Any) -> None:
     assert found['stacflask_streams_total{end="complete"}'] == found['stacflask_streams_total{end="cut"}'] == 1
     assert found["stacflask_streams_in_flight"] == 0
     assert found['stacflask_download_decisions_total{by="Policy",code="",decision="granted",kind=""}'] == 3
+
+
+def test_what_somebody_keeps_here_is_not_counted_as_gone(plug: Plug, client: Any) -> None:
+    """A download that cannot be recorded is none, wherever in the list the plugin stands that keeps it here."""
+
+    class Recorder:
+        @hookimpl
+        def decided(self) -> None:
+            raise Unavailable("not just now")
+
+    client = plug(create_plugin(OPEN), Policy(), Recorder())
+    for address in (HERE, f"{HERE}?delivery=stream"):
+        assert client.get(address).status_code == 503
+    found = figures(client)
+    assert found["stacflask_streams_in_flight"] == 0
+    assert not [name for name in found if "deliveries_total{" in name or "granted" in name]
 
 
 def test_refusals_are_counted_by_code(client: Any, policy: Policy) -> None:

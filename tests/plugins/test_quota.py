@@ -184,6 +184,15 @@ def test_an_unknown_size_counts_no_bytes(gate: Gate, plugin: Quota, run: Run) ->
     assert used(plugin) == {"downloads": 1, "bytes": 0}
 
 
+def test_an_impossible_size_ends_no_quota(gate: Gate, plugin: Quota, run: Run) -> None:
+    """What a publisher says of a file's size by mistake adds up to nothing that cannot be counted."""
+    run("set", "members", "--downloads", "4")
+    for _ in range(3):
+        download(gate, JANE, length=2**63 - 1)
+    download(gate, JANE, length=100)
+    assert used(plugin) == {"downloads": 4}
+
+
 def test_parts_of_a_download_are_one_download(gate: Gate, plugin: Quota, run: Run) -> None:
     """Reading an asset in ranges, from its beginning on, counts every byte and one download."""
     run("set", "members", "--downloads", "5", "--bytes", "1MB")

@@ -12,7 +12,7 @@ from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
 from plugins.licence import Licences
 from plugins.quota import Quota
-from stacflask import Location, Redirect, hookimpl
+from stacflask import Decision, Location, Redirect, Services, hookimpl
 from stacflask.testing import Plug, an_item
 
 KEY = "sfk_00000001_member-of-the-test"
@@ -119,3 +119,32 @@ def test_the_api_describes_what_plugins_add(client: FlaskClient) -> None:
     ].keys()
     schemes = described["components"]["securitySchemes"]
     assert {scheme["scheme"] for scheme in schemes.values()} == {"bearer", "basic"}
+
+
+def test_a_database_that_only_reads_is_one_to_wait_for(plug: Plug, publish: Callable[..., None]) -> None:
+    """On a standby, whatever books or records is told to come again, and not that something broke."""
+
+    class Booking(Shelf):
+        """Books what leaves, on a standby."""
+
+        @hookimpl
+        def startup(self, services: Services) -> None:
+            """Take the storage."""
+            self.storage = services.storage
+
+        @hookimpl
+        def authorize(self) -> Decision:
+            """Let everybody in."""
+            return Decision.allow("anybody")
+
+        @hookimpl
+        def charge(self) -> None:
+            """Try to write."""
+            with self.storage.transaction() as statements:
+                statements.rows("SET TRANSACTION READ ONLY")
+                statements.rows("DELETE FROM plugin_quota_usage")
+
+    publish(an_item("scene", "landsat"))
+    answer = plug(Booking()).get(OPEN)
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "ReadOnly")
+    assert int(answer.headers["Retry-After"]) > 0
