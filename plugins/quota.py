@@ -216,7 +216,7 @@ SELECT
     CAST(extract(epoch FROM statement_timestamp() - min(since) FILTER (WHERE in_downloads AND downloads > 0)) AS float)
     AS downloads_oldest,
     CAST(extract(epoch FROM statement_timestamp() - min(since) FILTER (WHERE in_bytes AND bytes > 0)) AS float)
-    AS takenoldest,
+    AS bytes_oldest,
     EXISTS (
         SELECT FROM plugin_quota_openings
         WHERE principal = :principal AND collection = :collection AND item = :item AND asset = :asset
