@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import msgspec
+
 from plugins._oidc_keys import Keys
 from plugins._oidc_tokens import head_of, principal_of, proven
 from plugins._oidc_web import Declined, Web, basic
@@ -44,9 +46,8 @@ class Journey:
     def unpacked(cls, text: str | None) -> Journey | None:
         """Read it from a cookie's value; None if it is none."""
         try:
-            members = json.loads(base64.urlsafe_b64decode((text or "") + "=="))
-            return cls(**{name: str(members[name]) for name in ("provider", "next", "state", "nonce", "verifier")})
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return msgspec.json.decode(base64.urlsafe_b64decode((text or "") + "=="), type=cls)
+        except (ValueError, msgspec.MsgspecError, RecursionError):
             return None
 
     def is_the_one(self, state: str) -> bool:

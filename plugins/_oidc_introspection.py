@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from plugins._oidc_tokens import check_terms, client_of
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from plugins._oidc_settings import Introspection, Provider
     from plugins._oidc_web import Web
 
-AT_ONCE = 4  # questions under way in one process
-WAIT = 1.0  # seconds for one's turn
-REST = 5.0  # seconds for which a provider that failed is left alone
 REMEMBERED = 4096  # tokens
+UNSUPPORTED = "unsupported_token_type"
+"""What some providers answer (RFC 7009, 2.2.1) where others say that a token is not active: they give out none such."""
 
 
 @dataclass
@@ -35,8 +35,6 @@ class Introspector:
     clock: Callable[[], float] = time.time
     _known: OrderedDict[bytes, tuple[float, Mapping[str, Any] | None]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _turns: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(AT_ONCE))
-    _rests_until: float = 0.0
     _endpoint: str = ""
 
     def claims(self, token: str) -> Mapping[str, Any]:
@@ -45,7 +43,7 @@ class Introspector:
         with self._lock:
             until, claims = self._known.get(name, (0.0, None))
         if now >= until:
-            claims = self._asked(token)
+            claims = self._ask(token)
             self._remember(name, now, claims)
         if claims is None:
             raise BadCredentials("The token is not active.")
@@ -59,17 +57,6 @@ class Introspector:
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
 
-    def _asked(self, token: str) -> Mapping[str, Any] | None:
-        if self.clock() < self._rests_until or not self._turns.acquire(timeout=WAIT):
-            raise Unavailable("The identity provider cannot be asked now.", code="IdentityProviderUnavailable")
-        try:
-            return self._ask(token)
-        except Unavailable:
-            self._rests_until = self.clock() + REST
-            raise
-        finally:
-            self._turns.release()
-
     def _ask(self, token: str) -> Mapping[str, Any] | None:
         client = self.settings.client_id
         form = {"token": token, "token_type_hint": "access_token"}
@@ -78,8 +65,12 @@ class Introspector:
         try:
             self._endpoint = self._endpoint or self.web.endpoint(self.web.discover(), "introspection_endpoint")
             answer = self.web.post(self._endpoint, form, basic(client, self.provider.introspection_secret))
-        except Declined:
-            # It is us whom it declines, and not the token.
+        except Declined as declined:
+            if declined.word == UNSUPPORTED:
+                return None
+            if declined.status != HTTPStatus.BAD_REQUEST:
+                # It is us whom it declines, and not the question: whatever else we ask will fare no better.
+                self.web.rest()
             raise Unavailable("The identity provider does not answer us.", code="IdentityProviderUnavailable") from None
         return answer if answer.get("active") is True else None
 

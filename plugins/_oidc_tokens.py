@@ -27,6 +27,8 @@ KINDS = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})
 """What an access token may call itself (``typ`` in the header); what says it is something else is none."""
 OTHERS = frozenset({"at_hash", "c_hash", "s_hash", "events"})
 """Claims that only tokens for other ends have: those that tell a client who logged in, or out."""
+FAR = 253402300799
+"""The last second of the year 9999, which is as good as never."""
 MEANING: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "The token has expired."),
     (jwt.ImmatureSignatureError, "The token is not valid yet."),
@@ -124,7 +126,7 @@ def check_terms(claims: Mapping[str, Any], provider: Provider) -> None:
 
 def check_end(claims: Mapping[str, Any], provider: Provider) -> None:
     """Refuse a token that was proven a while ago and has expired since. Raises BadCredentials."""
-    if int(claims["exp"]) + provider.said.leeway <= time.time():
+    if _end(claims) + provider.said.leeway <= time.time():
         raise BadCredentials("The token has expired.")
 
 
@@ -157,7 +159,10 @@ def principal_of(claims: Mapping[str, Any], provider: Provider, *, scopes: froze
 
 def _end(claims: Mapping[str, Any]) -> int:
     end = claims.get("exp", 0)
-    return int(end) if isinstance(end, int | float) else 0
+    if isinstance(end, bool) or not isinstance(end, int | float):
+        raise BadCredentials("The token's 'exp' is no time.")
+    # A whole number may be too long to be reckoned with.
+    return int(min(end, FAR))
 
 
 def _scopes(claims: Mapping[str, Any], provider: Provider) -> frozenset[str]:

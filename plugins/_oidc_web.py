@@ -1,8 +1,13 @@
-"""Asking an OpenID provider: in bounded time, for a bounded answer, and nobody but whom the operator trusts."""
+"""Asking an OpenID provider: in bounded time, for a bounded answer, and nobody but whom the operator trusts.
+
+Anybody can make us ask, with a token or a login of his own making. So few ask at a time, and a provider that is slow or
+away is left alone for a while: it must not hold the threads that all else is answered by.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -16,26 +21,36 @@ from plugins._oidc_settings import is_safe
 from stacflask import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from plugins._oidc_settings import Provider
 
 LARGEST = 1 << 20  # bytes
 CHUNK = 1 << 14
 DISCOVERY = "/.well-known/openid-configuration"
+AT_ONCE = 4  # questions under way
+WAIT = 1.0  # seconds for one's turn
+REST = 5.0  # seconds for which a provider that failed is left alone
 
 log = logging.getLogger(__name__)
 
 
 class Declined(Exception):
-    """The provider answered, with an error of its own (RFC 6749, 5.2); its word for it."""
+    """The provider answered, with an error of its own (RFC 6749, 5.2): its word for it, and the status."""
+
+    def __init__(self, word: str, status: int) -> None:
+        super().__init__(word)
+        self.word, self.status = word, status
 
 
 class Web:
     """One provider, as far as it can be asked. Whatever goes wrong is ``Unavailable``, and is logged."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, clock: Callable[[], float] = time.monotonic) -> None:
         self._provider = provider
+        self.clock = clock
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._rests_until = 0.0
         self._session = requests.Session()
         # Uncompressed, so that what is counted is what there is.
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
@@ -67,7 +82,26 @@ class Web:
         """Send a form, and read a JSON object. Raises Unavailable, Declined."""
         return self._ask("POST", url, data=form, auth=credentials)
 
+    def rest(self, seconds: float = REST) -> None:
+        """Ask nothing more for a while."""
+        self._rests_until = max(self._rests_until, self.clock() + seconds)
+
     def _ask(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        """Ask when it is one's turn; nobody waits where others have waited in vain just now."""
+        if self.clock() < self._rests_until:
+            raise _away()
+        if not self._turns.acquire(timeout=WAIT):
+            self.rest(WAIT)
+            raise _away()
+        try:
+            return self._asked(method, url, **more)
+        except Unavailable:
+            self.rest()
+            raise
+        finally:
+            self._turns.release()
+
+    def _asked(self, method: str, url: str, **more: Any) -> dict[str, Any]:
         # Without a word on credentials, requests would look for some in ~/.netrc.
         more["auth"] = more.get("auth") or _as_it_is
         timeout = self._provider.said.timeout
@@ -89,7 +123,7 @@ class Web:
         document = _parsed(body)
         if answer.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             log.warning("%s declined: %s %s", url, answer.status_code, (document or {}).get("error"))
-            raise Declined(str((document or {}).get("error", "")))
+            raise Declined(str((document or {}).get("error", "")), answer.status_code)
         if answer.status_code != HTTPStatus.OK or document is None:
             # Redirects too: whoever could bend one could have any address asked from here.
             self._fail(url, f"it answered {answer.status_code}, and no JSON object that could be used")
@@ -97,7 +131,11 @@ class Web:
 
     def _fail(self, url: str, problem: str) -> NoReturn:
         log.error("identity provider %s, asked at %s: %s", self._provider.name, url, problem)
-        raise Unavailable("The identity provider cannot be asked now.", code="IdentityProviderUnavailable")
+        raise _away()
+
+
+def _away() -> Unavailable:
+    return Unavailable("The identity provider cannot be asked now.", code="IdentityProviderUnavailable")
 
 
 def basic(client_id: str, secret: str) -> tuple[str, str] | None:

@@ -55,7 +55,7 @@ class Trusted:
         self.web = Web(self.provider)
         self.keys = Keys(self.web, self.provider.said.algorithms)
         asked = self.provider.said.introspection
-        self.introspector = Introspector(self.provider, asked, self.web) if asked else None
+        self.introspector = Introspector(self.provider, asked, Web(self.provider)) if asked else None
 
 
 class OpenId:

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +17,9 @@ import requests_mock as rm
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
+from werkzeug.serving import make_server
 
+from plugins import _oidc_web
 from plugins.login import Logins, create_plugin
 from stacflask import BadCredentials, Change, Decision, Principal, SettingError, hookimpl
 from stacflask.gate import Gate
@@ -218,7 +222,8 @@ def test_only_who_left_comes_back(browser: Any, web: rm.Mocker, plug: Plug) -> N
         answer = client.get("/login/callback", query_string={"code": "c", "state": state})
         assert (answer.status_code, answer.content_type) == (400, "text/html; charset=utf-8")
         assert "begun elsewhere" in answer.text
-    for garbage in ("x", "e30", "W10", base64.b64encode(b"[" * 3000).decode()):
+    half = base64.b64encode(b'{"provider":"eo","next":"/","state":"\\ud800","nonce":"n","verifier":"v"}').decode()
+    for garbage in ("x", "e30", "W10", base64.b64encode(b"[" * 3000).decode(), half):
         stranger.set_cookie("stacflask-journey", garbage)
         assert stranger.get("/login/callback?code=c&state=x").status_code == 400
     assert not any(call.path == "/token" for call in web.request_history)
@@ -271,6 +276,43 @@ def test_a_provider_that_is_away_is_told(browser: Any, web: rm.Mocker) -> None:
     web.post(f"{ISSUER}/token", exc=requests.ConnectionError)
     assert browser.get("/login/callback", query_string={"code": "c", "state": told["state"]}).status_code == 503
     assert browser.get("/whoami").json["id"] == "eo:jane"
+
+
+def test_a_provider_that_is_away_is_left_alone(browser: Any, web: rm.Mocker) -> None:
+    """However many want to log in, a provider that failed is not asked again for some seconds."""
+    web.get(f"{ISSUER}/.well-known/openid-configuration", exc=requests.ConnectTimeout)
+    for _ in range(10):
+        answer = browser.get("/login")
+        assert (answer.status_code, answer.json["code"]) == (503, "IdentityProviderUnavailable")
+    assert web.call_count == 1
+
+
+def test_a_slow_provider_holds_few_threads(build: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While few logins wait for the provider, further ones are told to come again, so that all else is answered."""
+    monkeypatch.setattr(_oidc_web, "WAIT", 0.0)
+    go_on, asked = threading.Event(), threading.Semaphore(0)
+
+    def slow(environ: Any, start: Any) -> list[bytes]:
+        asked.release()
+        go_on.wait(30)
+        start("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps({"issuer": issuer, "authorization_endpoint": f"{issuer}/auth"}).encode()]
+
+    server = make_server("127.0.0.1", 0, slow, threaded=True)
+    issuer = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    app = build(plugin(issuer=issuer, timeout=30))
+    with ThreadPoolExecutor(_oidc_web.AT_ONCE) as threads:
+        waiting = [threads.submit(app.test_client().get, "/login") for _ in range(_oidc_web.AT_ONCE)]
+        for _ in waiting:
+            assert asked.acquire(timeout=30)
+        assert app.test_client().get("/login").status_code == 503
+        assert app.test_client().get("/collections").status_code == 200
+        go_on.set()
+        assert {future.result().status_code for future in waiting} == {303}
+    assert app.test_client().get("/login").status_code == 303
+    server.shutdown()
+    server.server_close()
 
 
 def test_what_the_provider_says_is_shown_as_text(browser: Any, web: rm.Mocker) -> None:

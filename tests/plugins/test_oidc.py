@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -302,12 +303,20 @@ def test_nonsense_is_nobody(web: rm.Mocker, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "claims", [{"exp": 1e400}, {"exp": "soon"}, {"exp": [1]}, {"nbf": {}}, {"sub": ["x"]}, {"aud": {}}]
+    "claims",
+    [{"exp": 1e400}, {"exp": "soon"}, {"exp": "9999999999"}, {"exp": [1]}, {"nbf": {}}, {"sub": ["x"]}, {"aud": {}}],
 )
 def test_claims_of_a_wrong_form_are_refused(ask: Ask, claims: Any) -> None:
     """Even a signed token may hold nonsense: it is refused, and breaks nothing."""
     with pytest.raises(BadCredentials):
         ask(token(**claims))
+
+
+def test_a_token_may_last_for_ever(ask: Ask, web: rm.Mocker) -> None:
+    """An end that is further away than can be reckoned with is no end, and breaks nothing."""
+    principal = ask(token(exp=10**4000))
+    assert principal.id == "eo:jane"
+    assert Gate(manage({"oidc": plugin(recall=1)})).recall(principal, datetime.now(UTC)) == principal
 
 
 def test_what_was_proven_is_not_proven_again(web: rm.Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,6 +365,7 @@ def timed(web: rm.Mocker, clock: Clock) -> Ask:
     """Give a plugin that lives by that clock and does at once what it would do in the background."""
     made = plugin()
     keys = made.trusted[ISSUER].keys
+    keys.web.clock = clock
     keys.clock, keys.aside = clock, lambda work: work()
     return asking(made)
 
@@ -584,6 +594,20 @@ def test_unknown_tokens_wait_for_the_provider(web: rm.Mocker, down: Any) -> None
     assert sum(call.url == ASKED for call in web.request_history) == 1
 
 
+def test_a_strange_token_keeps_nobody_out(web: rm.Mocker) -> None:
+    """A token of a kind that the provider does not judge is wrong; others are asked about at once, as before."""
+    strange = {"status_code": 400, "json": {"error": "unsupported_token_type"}}
+    unclear = {"status_code": 400, "json": {"error": "invalid_request"}}
+    web.post(ASKED, [strange, {"json": active()}, unclear, {"json": active()}])
+    ask = asking(plugin(**OPAQUE))
+    with pytest.raises(BadCredentials, match="not active"):
+        ask("looks.like-a.token")
+    assert ask("opaque-token").id == "eo:jane"
+    with pytest.raises(Unavailable):
+        ask("unclear-token")
+    assert ask("another-token").id == "eo:jane"
+
+
 # --- Over HTTP -------------------------------------------------------------------------------------------------------
 
 
@@ -627,8 +651,6 @@ def test_over_http(web: rm.Mocker, plug: Plug, publish: Publish) -> None:
 
 def test_a_link_lasts_as_long_as_its_makers_token(web: rm.Mocker) -> None:
     """Who made a link is still known until the token ends, or as long after as the operator says; and no longer."""
-    from datetime import UTC, datetime
-
     made = plugin(leeway=300)
     gate = Gate(manage({"oidc": made}))
     jane = gate.authenticate(bearer(token(groups=["members"])))
