@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PAGE = "text/html"
 STYLE = (
+    ":root{color-scheme:light dark}"
     "body{font:1rem/1.5 sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}"
     "pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #bbb;padding:1rem}"
     "button{font:inherit;padding:.5rem 1rem}"

@@ -82,7 +82,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     house = current.House(settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs)))
     app.extensions[current.EXTENSION] = house
-    exchange.surround(app, settings, cookies=house.gate.knows_cookies)
+    exchange.surround(app, settings, house.gate.known_by)
     _add_routes(app, house, manager)
     return app
 

@@ -23,7 +23,7 @@ import click
 
 from stacflask import __version__
 from stacflask.errors import SettingError, StacflaskError
-from stacflask.loader import VARIABLE, answerers, load_plugins, problems, settings_of
+from stacflask.loader import VARIABLE, answerers, hear, load_plugins, problems, settings_of
 from stacflask.settings import Settings
 from stacflask.values import UNRESTRICTED, Services
 
@@ -91,9 +91,11 @@ def _failed(message: str, code: int = FAILED) -> int:
 
 
 def _with_reason(error: StacflaskError) -> str:
-    """Give the description with what the database said, which is kept from clients but not from the operator."""
-    said = str(getattr(error.__cause__, "orig", None) or "").strip().partition("\n")[0]
-    return f"{error.description} ({said})" if said else error.description
+    """Give the description with what clients are not told and operators are: the database's words, and whose it is."""
+    cause = error.__cause__
+    said = getattr(cause, "orig", None) or (cause if hasattr(cause, "sqlstate") else None)
+    words = str(said or "").strip().partition("\n")[0]
+    return " ".join([error.description, *([f"({words})"] if words else []), *getattr(error, "__notes__", ())])
 
 
 # --- What commands stand on -------------------------------------------------------------------------------------------
@@ -252,7 +254,8 @@ def check(session: Session) -> None:
         found, heads = (", ".join(sorted(revisions)) for revisions in (condition.found, condition.heads))
         raise StacflaskError(f"The database's tables are at revision {found}, but this release is at {heads}.")
     click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
-    names = [name for name, _ in session.started.list_name_plugin()]
+    hear(session.started)
+    names = [name for name, _ in session.plugins.list_name_plugin()]
     click.echo(f"plugins: {', '.join(reversed(names)) or 'none'}")
 
 

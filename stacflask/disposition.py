@@ -44,11 +44,16 @@ def filename_of(asset: Asset) -> str:
 
 
 def local_path(asset: Asset) -> str:
-    """Give the relative path to save an asset under: collection, item, and ``file:local_path`` or the file's name."""
+    """Give the relative path to save an asset under: collection, item, and ``file:local_path`` or the file's name.
+
+    A local path that begins with item, or collection and item, is not put below them once more.
+    """
     local = asset.properties.get("file:local_path")
     steps = local.split("/") if isinstance(local, str) and not asset.path else []
     below = [step for step in map(_clean, steps) if step] or [filename_of(asset)]
-    return "/".join([_clean(name) or NAMELESS for name in (asset.collection, asset.item) if name] + below)
+    above = [_clean(name) or NAMELESS for name in (asset.collection, asset.item) if name]
+    again = next((some for some in (above, above[-1:]) if below[: len(some)] == some and len(below) > len(some)), [])
+    return "/".join(above + below[len(again) :])
 
 
 def _path(href: str) -> str:

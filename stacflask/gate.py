@@ -98,9 +98,11 @@ class Gate:
         return [challenge for several in self.plugins.hook.challenge() for challenge in several]
 
     @property
-    def knows_cookies(self) -> bool:
-        """Whether any plugin knows people by a cookie."""
-        return any(challenge.scheme.get("in") == "cookie" for challenge in self.challenges())
+    def known_by(self) -> list[str]:
+        """Give the header fields besides Authorization by which plugins know people, as their challenges tell them."""
+        schemes = [challenge.scheme for challenge in self.challenges()]
+        apart = [scheme for scheme in schemes if scheme.get("in") in ("cookie", "header")]
+        return list(dict.fromkeys("Cookie" if one["in"] == "cookie" else str(one["name"]) for one in apart))
 
     @property
     def writable(self) -> bool:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
-from dataclasses import replace
+import re
+import traceback
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from stacflask import hookspecs
-from stacflask.errors import SettingError
-from stacflask.values import Decision
+from stacflask import answers, hookspecs
+from stacflask.errors import SettingError, StacflaskError
+from stacflask.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from stacflask.values import Setting
-
-VARIABLE = "STACFLASK_PLUGINS"
+VARIABLE = answers.VARIABLE
 GROUP = "stacflask"
-DECIDING = ("authorize", "authorize_many", "charge", "authorize_change")
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,20 @@ def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
     for name, plugin in reversed(list(plugins.items())):
         _register(manager, name, plugin)
     log.info("plugins: %s", ", ".join(plugins) or "none")
-    _sign(manager)
+    answers.look_at(manager, _hooks(manager))
     return manager
 
 
 def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]:
-    """Give each plugin's name with the settings that its module tells of. Raises SettingError for an unknown name."""
+    """Give each plugin's name with the settings that its module tells of.
+
+    :raises SettingError: a name is unknown, or what its module tells are no settings.
+    """
     for name in names:
-        yield name, getattr(_find(name), "SETTINGS", ())
+        told = getattr(_find(name), "SETTINGS", ())
+        if not (isinstance(told, list | tuple) and all(isinstance(one, Setting) for one in told)):
+            raise SettingError(VARIABLE, f"{name}: SETTINGS: expected a list or tuple of Setting")
+        yield name, told
 
 
 def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[SettingError]:
@@ -66,35 +72,15 @@ def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[Setti
 
 def answerers(manager: pluggy.PluginManager) -> Iterator[tuple[str, list[str]]]:
     """Give each hook with the names of the plugins that implement it, in the order in which they are asked."""
-    for hook in sorted(vars(manager.hook)):
+    for hook in sorted(_hooks(manager)):
         caller = getattr(manager.hook, hook)
         yield hook, [impl.plugin_name for impl in reversed(caller.get_hookimpls())]
 
 
-def _sign(manager: pluggy.PluginManager) -> None:
-    """Let each decision say which plugin gave it: pluggy collects the answers, and not whose they are."""
-    for hook in DECIDING:
-        for impl in getattr(manager.hook, hook).get_hookimpls():
-            if not (impl.wrapper or impl.hookwrapper):
-                impl.function = _signed(impl.function, impl.plugin_name)
-
-
-def _signed(answer: Callable[..., Any], name: str) -> Callable[..., Any]:
-    # Many assets on end often get the very same answer.
-    last: tuple[Decision, Decision] | None = None
-
-    def by_name(given: Any) -> Any:
-        nonlocal last
-        if isinstance(given, list | tuple):
-            return [by_name(one) for one in given]
-        if not isinstance(given, Decision):
-            return given
-        known = last
-        if known is None or known[0] is not given:
-            known = last = given, replace(given, by=name)
-        return known[1]
-
-    return lambda *args: by_name(answer(*args))
+def hear(manager: pluggy.PluginManager) -> None:
+    """Ask started plugins what is asked at a server's start. Raises SettingError for a wrong answer."""
+    for hook in answers.AT_START:
+        getattr(manager.hook, hook)()
 
 
 def _distinct(names: Sequence[str]) -> Sequence[str]:
@@ -107,14 +93,29 @@ def _distinct(names: Sequence[str]) -> Sequence[str]:
 def _create(name: str, environ: Mapping[str, str]) -> object:
     module = _find(name)
     create = getattr(module, "create_plugin", None)
-    return module if create is None else create(environ)
+    if create is None:
+        return module
+    try:
+        plugin = create(environ)
+    except StacflaskError:
+        raise
+    except Exception as error:
+        raise SettingError(VARIABLE, f"{name}: create_plugin failed: {_told(error, module)}") from error
+    if plugin is None or isinstance(plugin, type | list | tuple | dict):
+        given = f"the class {plugin.__name__}" if isinstance(plugin, type) else type(plugin).__name__
+        expected = "an object whose methods are marked @hookimpl"
+        raise SettingError(VARIABLE, f"{name}: create_plugin gave {given}, expected {expected}")
+    return plugin
 
 
-def _find(name: str) -> object:
+def _find(name: str) -> Any:
     if "." not in name:
         found = entry_points(group=GROUP, name=name)
         if not found:
-            raise SettingError(VARIABLE, f"no installed distribution has the entry point {name!r} in group {GROUP!r}")
+            dotless = "a module's name has a dot: plugins.my_rule"
+            raise SettingError(
+                VARIABLE, f"no installed distribution has the entry point {name!r} in group {GROUP!r}; {dotless}"
+            )
         return next(iter(found)).load()
     try:
         return importlib.import_module(name)
@@ -122,6 +123,17 @@ def _find(name: str) -> object:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise SettingError(VARIABLE, f"there is no module {name!r}") from error
         raise SettingError(VARIABLE, f"{name} needs the package {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise SettingError(VARIABLE, f"{name} cannot be imported: {_told(error)}") from error
+
+
+def _told(error: Exception, module: Any = None) -> str:
+    """Tell an exception and where it was raised: of this module's lines, if there are any, the last."""
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == getattr(module, "__file__", "")] or frames
+    return f"{type(error).__name__}: {error} ({own[-1].filename}, line {own[-1].lineno})"
 
 
 def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
@@ -129,4 +141,34 @@ def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
         manager.register(plugin, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise SettingError(VARIABLE, f"{name}: {' '.join(str(error).split())}") from error
+        raise SettingError(VARIABLE, f"{name}: {_explained(error, manager)}") from error
+    if forgotten := sorted(_unmarked(manager, plugin)):
+        raise SettingError(VARIABLE, f"{name}: named like hooks and not marked @hookimpl: {', '.join(forgotten)}")
+    if not any(name in names for _, names in answerers(manager)):
+        raise SettingError(VARIABLE, f"{name}: has no function marked @hookimpl")
+
+
+def _explained(error: pluggy.PluginValidationError, manager: pluggy.PluginManager) -> str:
+    """Give what pluggy says in one line, and what may have been meant."""
+    text = " ".join(str(error).split())
+    if unknown := re.match(r"unknown hook '(\w+)'", text):
+        meant = get_close_matches(unknown[1], _hooks(manager), 1)
+        return f"there is no hook {unknown[1]!r}" + (f"; is {meant[0]!r} meant?" if meant else "")
+    if wrong := re.match(r"Plugin .* for hook '(\w+)' .*Argument\(s\) \{(.*)\} are declared", text):
+        known = ", ".join(getattr(manager.hook, wrong[1]).spec.argnames)
+        return f"{wrong[1]} has no argument {wrong[2]}; it has {known or 'none'}"
+    return text
+
+
+def _unmarked(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
+    """Find functions in a plugin's text that have a hook's name, and would never be asked."""
+    written = plugin if inspect.ismodule(plugin) else type(plugin)
+    for hook in _hooks(manager):
+        found = getattr(written, hook, None)
+        imported = inspect.ismodule(plugin) and getattr(found, "__module__", "") != plugin.__name__
+        if inspect.isroutine(found) and not imported and manager.parse_hookimpl_opts(plugin, hook) is None:
+            yield hook
+
+
+def _hooks(manager: pluggy.PluginManager) -> list[str]:
+    return [hook for hook in vars(manager.hook) if hasattr(hookspecs, hook)]

@@ -7,6 +7,7 @@ STACFLASK_TEST_DATABASE_URL unless a conftest.py overrides it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from stacflask import loader
+from stacflask import loader, logs
 from stacflask.app import create_app
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.storage import PluginStorage
@@ -64,8 +65,13 @@ def a_collection(collection: str = "collection", **members: Any) -> Document:
 
 @pytest.fixture(scope="session")
 def database_url() -> str:
-    """Give the address of the database that tests may empty."""
-    return os.environ[VARIABLE]
+    """Give the address of the database that tests may empty. Fails if it is that of the catalogue at hand."""
+    url = os.environ.get(VARIABLE)
+    if not url:
+        pytest.fail(f"{VARIABLE}: missing. A migrated PostGIS database that tests may empty, see docs/hooks.md")
+    if url == os.environ.get("DATABASE_URL"):
+        pytest.fail(f"{VARIABLE}: this is DATABASE_URL, and tests would empty it")
+    return url
 
 
 @pytest.fixture
@@ -106,6 +112,9 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
     for app in built:
         house: House = app.extensions[EXTENSION]
         house.catalog.database.engine.dispose()
+    # They write to what was standard error at the time, which a test may have closed.
+    for name in logs.ROOTS:
+        logging.getLogger(name).handlers.clear()
 
 
 @pytest.fixture

@@ -112,10 +112,12 @@ def log_in(browser: Browser, address: str, name: str) -> None:
 def fill_in(browser: Browser, name: str, back: str = "#who-name") -> None:
     """Say who one is and consent, in the provider's own pages, until back at a page that has this element."""
     send = "document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))"
-    browser.until("document.querySelector('input[name=login]')")
+    # A page that is still arriving has no login field either, and no form to send.
+    whole = "location.href.includes('/interaction/') && document.readyState === 'complete'"
+    browser.until(f"{whole} && document.querySelector('input[name=login]')")
     browser.run(f"document.querySelector('input[name=login]').value = {json.dumps(name)}")
     browser.run("document.querySelector('input[name=password]').value = 'x'")
     browser.run(send)
-    browser.until("location.href.includes('/interaction/') && !document.querySelector('input[name=login]')")
+    browser.until(f"{whole} && !document.querySelector('input[name=login]')")
     browser.run(send)
     browser.until(f"document.querySelector({json.dumps(back)})")

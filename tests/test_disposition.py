@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacflask import Asset, content_disposition, filename_of
+from stacflask.disposition import local_path
 
 FORM = re.compile(r"attachment; filename=\"([ -~]*)\"; filename\*=UTF-8''([A-Za-z0-9_.~%-]+)")
 
@@ -44,6 +45,21 @@ def test_name_of_an_asset(href: str, name: str) -> None:
 def test_local_path_goes_first() -> None:
     """What the file extension calls the file outweighs the name it has in the store."""
     assert filename_of(asset("s3://bucket/0a1b2c", **{"file:local_path": "S2/GRANULE/B04.jp2"})) == "B04.jp2"
+
+
+@pytest.mark.parametrize(
+    ("local", "path"),
+    [
+        ("B04.jp2", "c/i/B04.jp2"),
+        ("i/B04.jp2", "c/i/B04.jp2"),
+        ("c/i/a/B04.jp2", "c/i/a/B04.jp2"),
+        ("i", "c/i/i"),
+        ("other/i/B04.jp2", "c/i/other/i/B04.jp2"),
+    ],
+)
+def test_a_local_path_repeats_nothing(local: str, path: str) -> None:
+    """Collection and item stand once in the path that a file is saved under, whoever wrote them there."""
+    assert local_path(asset("s3://bucket/x", **{"file:local_path": local})) == path
 
 
 def test_an_asset_without_any_name() -> None:

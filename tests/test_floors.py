@@ -22,14 +22,15 @@ ROOMS: dict[str, set[str]] = {
     "stac": GROUND | {"stac"},
     "gate": {"values", "errors"},
     "catalog": CATALOG_MAY,
-    "loader": {"errors", "hookspecs", "values"},
+    "answers": {"errors", "values"},
+    "loader": {"answers", "errors", "hookspecs", "values"},
     "current": {"gate", "catalog", "settings", "values"},
     "api": GROUND | {"api", "current", "stac", "catalog", "gate"},
     "logs": {"settings"},
     "cli": GROUND | {"catalog", "gate", "stac", "loader", "hookspecs", "__main__", "logs"},
     "__main__": {"cli"},
     "app": GROUND | {"api", "catalog", "current", "gate", "loader", "logs"},
-    "testing": GROUND | {"app", "catalog", "current", "loader"},
+    "testing": GROUND | {"app", "catalog", "current", "loader", "logs"},
 }
 
 # A third party, and the rooms it may stand in.
@@ -41,9 +42,9 @@ GUESTS = {
     "sqlalchemy": {"catalog", "testing"},
     "geoalchemy2": {"catalog"},
     "psycopg": {"catalog"},
-    "pluggy": {"hookspecs", "loader", "gate", "app"},
+    "pluggy": {"hookspecs", "answers", "loader", "gate", "app"},
     "shapely": {"stac", "catalog"},
-    "click": {"cli", "hookspecs"},
+    "click": {"cli", "hookspecs", "answers"},
     "minio": set[str](),
 }
 

@@ -274,6 +274,18 @@ def test_authenticate_wrong_credentials_are_401_everywhere(plug: Plug) -> None:
     assert (answer.status_code, answer.json["code"]) == (401, "InvalidCredentials")
 
 
+def test_challenge_tells_caches_what_answers_depend_on(plug: Plug) -> None:
+    """Where people are known by a header field of its own, no cache gives one's answer to another."""
+
+    class Proxied:
+        @hookimpl
+        def challenge(self) -> list[Challenge]:
+            return [Challenge("", "proxy", {"type": "apiKey", "in": "header", "name": "X-Remote-User"})]
+
+    assert "X-Remote-User" in plug(Proxied()).get("/collections").vary
+    assert "X-Remote-User" not in plug(Somebody()).get("/collections").vary
+
+
 def test_challenge_is_sent_and_documented(plug: Plug) -> None:
     """How a plugin wants to be asked stands in WWW-Authenticate, with the error of a wrong token, and in OpenAPI."""
 

@@ -201,7 +201,7 @@ def _bytes(grant: Grant, stream: Stream, part: ranges.Part) -> Slot:
 class Slot:
     """A place among this process's streams, given back when the stream ends, breaks, or its client goes.
 
-    Whoever keeps records is told then, if the stream had begun.
+    Whoever keeps records is told then, if the stream had begun. What is not as long as was announced is broken off.
     """
 
     _lock = threading.Lock()
@@ -212,6 +212,7 @@ class Slot:
         self._tell = tell
         self._verdict: Verdict | None = None
         self._began, self._sent = 0.0, 0
+        self._announced: int | None = None
         self.chunks: Iterator[bytes] = iter(())
         with Slot._lock:
             if Slot._taken >= current.settings().max_streams:
@@ -222,6 +223,7 @@ class Slot:
     def begin(self, verdict: Verdict) -> None:
         """Remember what is about to be sent, to tell how it ended."""
         self._verdict, self._began, self._sent = verdict, time.perf_counter(), 0
+        self._announced = verdict.portion.length if verdict.portion else None
 
     def __del__(self) -> None:
         """Give back the place of an answer that was made and never sent."""
@@ -229,9 +231,14 @@ class Slot:
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self.chunks:
+            if self._announced is not None and self._sent + len(chunk) > self._announced:
+                raise Unavailable("The store gave more than it was asked for.")
             yield chunk
             # The server asks for the next once this one is out.
             self._sent += len(chunk)
+        # A client would wait for the rest, and take the next answer for it.
+        if self._announced is not None and self._sent < self._announced:
+            raise Unavailable("The store gave less than it was asked for.")
 
     def close(self) -> None:
         """Give the place back and close the store's side."""

@@ -20,6 +20,8 @@ from stacflask.api.landing import HTML, OPENAPI
 from stacflask.api.render import GEOJSON, JSON, SCHEMA
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stacflask.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,8 +40,11 @@ ANYBODY = "*"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def surround(app: Flask, settings: Settings, *, cookies: bool) -> None:
-    """Do for every request of the application what is done for all. ``cookies``: people may be known by one."""
+def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
+    """Do for every request of the application what is done for all.
+
+    ``known_by``: header fields besides Authorization by which people are known.
+    """
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body,
         COMPRESS_REGISTER=False,
@@ -63,7 +68,7 @@ def surround(app: Flask, settings: Settings, *, cookies: bool) -> None:
         intercept_exceptions=False,
     )
     # After CORS, and so before it on the way out, where the last comes first.
-    app.after_request(_Finish(Compress(app), anybody=anybody, cookies=cookies))
+    app.after_request(_Finish(Compress(app), known_by, anybody=anybody))
 
 
 def _begin() -> None:
@@ -83,11 +88,10 @@ def _begin() -> None:
 class _Finish:
     """Compresses an answer, adds what all answers say, and logs it."""
 
-    def __init__(self, compress: Compress, *, anybody: bool, cookies: bool) -> None:
+    def __init__(self, compress: Compress, known_by: Sequence[str], *, anybody: bool) -> None:
         self._compress = compress
         # What is seen depends on who asks: no cache may hand one's answer to another.
-        sometimes = {"Cookie": cookies, "Origin": not anybody}
-        self._vary = ["Accept-Encoding", "Authorization", *(name for name, depends in sometimes.items() if depends)]
+        self._vary = ["Accept-Encoding", "Authorization", *known_by, *([] if anybody else ["Origin"])]
         # The same for every origin, so flask-cors need not weigh it; it leaves alone what says this already.
         allowed = [("Access-Control-Allow-Origin", ANYBODY), ("Access-Control-Expose-Headers", ", ".join(EXPOSED))]
         self._allowed = allowed if anybody else []

@@ -12,6 +12,7 @@ from flask import Response, request
 from stacflask import current
 from stacflask.api import address, bodies, render
 from stacflask.api.openapi import TEXT, answer, content, failures, query
+from stacflask.errors import SettingError
 from stacflask.values import ANONYMOUS, Answer, Call, Challenge, Endpoint
 
 if TYPE_CHECKING:
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from apispec import APISpec
     from flask import Flask
 
+VARIABLE = "STACFLASK_PLUGINS"
 FORM = "application/x-www-form-urlencoded"
 _VALUE = re.compile(r"\{(\w+)\}")
 
 
 def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoints: Sequence[Endpoint]) -> None:
-    """Add the plugins' endpoints to the application and to its description, and their ways to be asked."""
+    """Add the plugins' endpoints to the application and to its description, and their ways to be asked.
+
+    Raises SettingError for an address that is none, or taken already.
+    """
     for challenge in challenges:
         spec.components.security_scheme(challenge.name, dict(challenge.scheme))
     if challenges:
@@ -34,12 +39,28 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
     if endpoints:
         spec.tag({"name": "plugins", "description": "What the plugins of this deployment add"})
     for endpoint in endpoints:
+        _see_that_it_is_free(app, endpoint)
         name = f"{endpoint.method} {endpoint.path}".replace(".", "_")
         app.add_url_rule(
             _VALUE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method], defaults={}
         )
         rule = next(app.url_map.iter_rules(name))
         spec.path(rule=rule, operations={endpoint.method.lower(): _operation(endpoint)})
+
+
+def _see_that_it_is_free(app: Flask, endpoint: Endpoint) -> None:
+    """See that nobody else answers there: it would never be asked. Raises SettingError."""
+    said = f"extend_api: {endpoint.method} {endpoint.path}"
+    if not endpoint.path.startswith("/"):
+        raise SettingError(VARIABLE, f"{said}: expected a path that begins with a slash")
+    taken = {(method, _shape(rule.rule)) for rule in app.url_map.iter_rules() for method in rule.methods or ()}
+    if (endpoint.method, _shape(endpoint.path)) in taken:
+        raise SettingError(VARIABLE, f"{said}: this address is taken")
+
+
+def _shape(path: str) -> str:
+    """Give a path without the names of its values."""
+    return re.sub(r"<[^>]*>|\{\w+\}", "{}", path)
 
 
 def _view(endpoint: Endpoint) -> Callable[..., Response]:

@@ -67,7 +67,7 @@ def assets(stack: Stack, s3: Minio) -> dict[str, Any]:
             "roles": ["data"],
         },
         "twin": {"href": href, "file:local_path": "X.TIF", "roles": ["overview"]},
-        "deep": {"href": href, "file:local_path": "../../a/./b c.tif"},
+        "deep": {"href": href, "file:local_path": "../../deep/./b c.tif"},
         "kept": {"href": href},
         "cube": {"href": f"s3://{stack.bucket}/many/"},
         "elsewhere": {"href": "https://example.org/x.tif"},
@@ -118,7 +118,7 @@ def test_a_manifest_tells_what_may_be_taken(client: Client) -> None:
         "checksum": f"1220{DIGEST}",
     }
     assert listed["twin"]["name"] == "one/a/X-twin.TIF"
-    assert listed["deep"]["name"] == "one/a/a/b c.tif"
+    assert listed["deep"]["name"] == "one/a/deep/b c.tif"
     assert (answer.json["numberReturned"], answer.json["size"]) == (3, 10)
     assert answer.headers["Cache-Control"] == "no-store"
     assert client.get(listed["data"]["href"].removeprefix("http://localhost")).status_code == 307
@@ -205,7 +205,7 @@ def test_metalink(client: Client) -> None:
         assert answer.content_type == "application/metalink4+xml"
         assert answer.headers["X-Refused-Assets"] == "2"
         files = ET.fromstring(answer.data).findall(f"{NAMESPACE}file")
-        assert [file.get("name") for file in files] == ["one/a/x.tif", "one/a/X-twin.TIF", "one/a/a/b c.tif"]
+        assert [file.get("name") for file in files] == ["one/a/x.tif", "one/a/X-twin.TIF", "one/a/deep/b c.tif"]
         digest = files[0].find(f"{NAMESPACE}hash")
         assert (files[0].findtext(f"{NAMESPACE}size"), digest.get("type"), digest.text) == ("10", "sha-256", DIGEST)
         assert files[0].findtext(f"{NAMESPACE}url").endswith("/download/data")
@@ -288,5 +288,5 @@ def test_aria2_takes_its_lists(client: Client, address: str, tmp_path: Path, for
     listed = client.post(f"/downloads?f={form}", json={"items": ONE}, base_url=address)
     (tmp_path / "list").write_bytes(listed.data)
     subprocess.run(["aria2c", "-q", *flags, "list"], cwd=tmp_path, check=True, timeout=60)
-    for name in ("x.tif", "X-twin.TIF", "a/b c.tif"):
+    for name in ("x.tif", "X-twin.TIF", "deep/b c.tif"):
         assert (tmp_path / "one/a" / name).read_bytes() == b"0123456789"

@@ -1,0 +1,309 @@
+"""What the author of a plugin gets wrong is told by the plugin's name, and opens nothing."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins import open_access
+from stacflask import (
+    Answer,
+    BadCredentials,
+    Challenge,
+    Decision,
+    Endpoint,
+    Location,
+    Principal,
+    SettingError,
+    Stream,
+    Unavailable,
+    answers,
+    hookimpl,
+    loader,
+)
+from stacflask.testing import Plug, Publish, an_item
+
+ROOT = Path(__file__).parent.parent
+DOWNLOAD = "/collections/collection/items/item/download/data"
+Write = Callable[[str], str]
+
+
+def a_plugin(hook: str, answer: Callable[..., Any]) -> object:
+    """Make a plugin that answers one hook, without looking at what it is asked."""
+    return type("Plugin", (), {hook: hookimpl(lambda self: answer())})()
+
+
+class Store:
+    """Finds and streams whatever it is asked for."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
+
+    @hookimpl
+    def resolve(self, asset: Any) -> Location:
+        return Location("test", asset.href)
+
+    @hookimpl
+    def deliver(self) -> Stream:
+        return Stream(lambda _first, _length: iter(self.chunks), 10)
+
+
+# --- At the start ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Write a module below a package ``wrong``, and give its name."""
+    (tmp_path / "wrong").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def written(text: str) -> str:
+        (tmp_path / "wrong" / "mine.py").write_text(f"from stacflask import *\n{text}")
+        return "wrong.mine"
+
+    yield written
+    for name in [name for name in sys.modules if name.partition(".")[0] == "wrong"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("def authorize(principal)\n", r"cannot be imported: SyntaxError: expected ':' \(.*mine.py, line 2\)"),
+        ("from stacflask import Desicion\n", r"cannot be imported: ImportError: .*Desicion.* \(.*mine.py, line 2\)"),
+        ("import nosuchpackage\n", "needs the package 'nosuchpackage', which is not installed"),
+        (
+            "def create_plugin(environ):\n    return environ['MINE']\n",
+            r"create_plugin failed: KeyError: 'MINE' \(.*, line 3\)",
+        ),
+        ("def create_plugin(environ): pass\n", "create_plugin gave NoneType, expected an object"),
+        ("def create_plugin(environ): return [1]\n", "create_plugin gave list, expected an object"),
+        ("class Mine: pass\ndef create_plugin(environ): return Mine\n", "create_plugin gave the class Mine"),
+        ("", "has no function marked @hookimpl"),
+        ("def authorize(principal, asset): return None\n", "named like hooks and not marked @hookimpl: authorize"),
+    ],
+)
+def test_wrong_modules_stop_the_start(text: str, complaint: str, write: Write) -> None:
+    """A rule that cannot be loaded, or would never be asked, is told in one line that names its place."""
+    name = write(text)
+    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: {name}:? {complaint}") as told:
+        loader.load_plugins([name], {})
+    assert "\n" not in str(told.value)
+
+
+def test_a_name_without_a_dot_is_told_of_modules() -> None:
+    """Who names a module without its package learns how modules are named."""
+    with pytest.raises(SettingError, match=r"no installed distribution has the entry point 'mine'.* has a dot"):
+        loader.load_plugins(["mine"], {})
+
+
+def test_unmarked_methods_of_hooks_names_stop_the_start() -> None:
+    """A method that was meant as a hook and is not marked would keep nobody out."""
+    halfway = type(
+        "Plugin", (), {"startup": hookimpl(lambda self: None), "restrict": lambda self, principal, of: False}
+    )()
+    with pytest.raises(SettingError, match="mine: named like hooks and not marked @hookimpl: restrict"):
+        loader.manage({"mine": halfway})
+
+
+def test_what_is_meant_by_a_wrong_name_is_guessed() -> None:
+    """A misspelt hook is told with the nearest one, a misspelt argument with those there are."""
+    with pytest.raises(SettingError, match="mine: there is no hook 'authorise'; is 'authorize' meant"):
+        loader.manage({"mine": type("Plugin", (), {"authorise": hookimpl(lambda self: None)})()})
+    with pytest.raises(SettingError, match="mine: authorize has no argument 'user'; it has principal, asset"):
+        loader.manage({"mine": type("Plugin", (), {"authorize": hookimpl(lambda self, user: None)})()})
+
+
+def test_wrong_settings_of_a_module_are_told(write: Write) -> None:
+    """What a module tells of its settings is a list of them."""
+    name = write("SETTINGS = ('MINE', 'What it is.')\n@hookimpl\ndef startup(services): pass\n")
+    with pytest.raises(SettingError, match=f"{name}: SETTINGS: expected a list or tuple of Setting"):
+        list(loader.settings_of([name]))
+
+
+@pytest.mark.parametrize(
+    ("hook", "given", "complaint"),
+    [
+        ("challenge", Challenge("Mine", "mine", {}), "challenge: expected a list of Challenge, got Challenge"),
+        ("extend_api", ["/mine"], "extend_api: expected a list of Endpoint, got list of str"),
+        ("extend_cli", [Endpoint], "extend_cli: expected a list of Command, got list of type"),
+    ],
+)
+def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, complaint: str) -> None:
+    """What is asked at the start is looked at there, in the server and by ``stacflask check``."""
+    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: mine: {complaint}"):
+        loader.hear(loader.manage({"mine": a_plugin(hook, lambda: given)}))
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("mine", "GET mine: expected a path that begins with a slash"),
+        ("/search", "GET /search: this address is taken"),
+        ("/collections/{name}", "GET /collections/{name}: this address is taken"),
+    ],
+)
+def test_addresses_that_are_taken_stop_the_start(path: str, complaint: str, plug: Plug) -> None:
+    """An address where somebody else answers would never be asked."""
+    endpoint = Endpoint("GET", path, lambda _: Answer({}), "Mine.", {})
+    with pytest.raises(SettingError, match=re.escape(complaint)):
+        plug(a_plugin("extend_api", lambda: [endpoint]))
+
+
+def test_an_error_at_the_start_tells_whose_it_is(plug: Plug) -> None:
+    """What a plugin raises goes on as it is, and notes the plugin."""
+
+    def breaks() -> None:
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom") as raised:
+        plug(a_plugin("startup", breaks))
+    assert raised.value.__notes__ == ["This was plugin Plugin, asked by hook startup."]
+
+
+# --- While it serves -------------------------------------------------------------------------------------------------
+
+
+async def _later() -> Decision:
+    return Decision.allow("later")
+
+
+TEXTS: Any = {"groups": "admins", "scopes": "read"}
+
+
+@pytest.mark.parametrize(
+    ("hook", "given", "complaint"),
+    [
+        ("authenticate", "alice", "expected Principal or None, got str"),
+        ("authenticate", Principal("a", TEXTS["groups"], "x"), "expected groups to be a frozenset, got str"),
+        (
+            "authenticate",
+            Principal("a", scheme="x", scopes=TEXTS["scopes"]),
+            "expected scopes to be a frozenset or None",
+        ),
+        ("restrict", "id = 'item'", "expected dict or bool or None, got str"),
+        ("authorize", True, "expected Decision or None, got bool"),
+        ("authorize", Decision, "expected Decision or None, got the class Decision"),
+        ("authorize", [Decision.allow("x")], "expected Decision or None, got list of Decision"),
+        ("resolve", "/data/x.tif", "expected Location or None, got str"),
+        ("deliver", b"bytes", "expected Redirect or Stream or None, got bytes"),
+        ("charge", False, "expected Decision or None, got bool"),
+    ],
+)
+def test_wrong_answers_open_nothing_and_are_logged(
+    hook: str, given: object, complaint: str, plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An answer of another kind ends in 500 and in a line of the log that names plugin, hook, and what was expected."""
+    publish(an_item())
+    client = plug(a_plugin(hook, lambda: given), open_access, Store(b"0123456789"))
+    answer = client.get(DOWNLOAD)
+    assert (answer.status_code, answer.json["code"]) == (500, "ServerError")
+    assert f"TypeError: Plugin: {hook}: {complaint}" in capfd.readouterr().err
+
+
+def test_a_coroutine_opens_nothing(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> None:
+    """Hooks are plain functions: one with ``async`` would answer nothing that anybody waits for."""
+    publish(an_item())
+    begun: list[Any] = []
+
+    def answer() -> Any:
+        begun.append(_later())
+        return begun[-1]
+
+    client = plug(a_plugin("authorize", answer), Store(b"0123456789"))
+    assert client.get(DOWNLOAD).status_code == 500
+    assert "authorize: expected Decision or None, got coroutine" in capfd.readouterr().err
+    for one in begun:
+        one.close()
+
+
+def test_authorize_many_must_answer(plug: Plug, publish: Publish) -> None:
+    """Who answers for many at once is not asked one by one, so that saying nothing would pass its denials by."""
+    publish(an_item())
+
+    class Forgets:
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.deny("never")
+
+        @hookimpl
+        def authorize_many(self) -> None:
+            return None
+
+    client = plug(Forgets(), open_access, Store(b"0123456789"))
+    assert client.post("/downloads", json={"search": {"ids": ["item"]}}).status_code == 500
+
+
+def test_errors_tell_whose_they_are_once(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log names the plugin behind an exception; one that is raised again and again does not grow."""
+    publish(an_item())
+    error, refusal = RuntimeError("boom"), BadCredentials("Not you.")
+
+    def breaks() -> None:
+        raise error
+
+    def refuses() -> None:
+        raise refusal
+
+    client = plug(a_plugin("authorize", breaks), Store())
+    assert [client.get(DOWNLOAD).status_code for _ in range(3)] == [500, 500, 500]
+    assert "This was plugin Plugin, asked by hook authorize." in capfd.readouterr().err
+    other = plug(a_plugin("authenticate", refuses), Store())
+    assert [other.get(DOWNLOAD).json["description"] for _ in range(3)] == ["Not you."] * 3
+    assert len(error.__notes__) == len(refusal.__notes__) == 1
+
+
+@pytest.mark.parametrize("chunks", [(b"0123",), (), (b"01234", b"56789a")])
+def test_a_stream_is_as_long_as_was_announced(chunks: tuple[bytes, ...], plug: Plug, publish: Publish) -> None:
+    """A store that gives less or more breaks the transfer: it never looks whole, and no later answer runs into it."""
+    publish(an_item())
+    finished: list[Any] = []
+
+    class Hears:
+        @hookimpl
+        def finished(self, transfer: Any) -> None:
+            finished.append((transfer.sent, transfer.complete))
+
+    client = plug(open_access, Hears(), Store(*chunks))
+    with pytest.raises(Unavailable, match=r"The store gave (less|more) than it was asked for"):
+        client.get(DOWNLOAD, buffered=True)
+    assert finished == [(min(5, len(b"".join(chunks))), False)]
+
+
+def test_what_is_expected_is_what_the_hooks_say() -> None:
+    """The kinds of answers that are let through are those in the hooks' own signatures."""
+    tree = ast.parse((ROOT / "stacflask" / "hookspecs.py").read_text())
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    told = {one.name: _spelled(ast.unparse(one.returns)) for one in functions if one.returns}
+    single = {hook: " | ".join([*(kind.__name__ for kind in kinds), "None"]) for hook, kinds in answers.ONE.items()}
+    several = {hook: f"Sequence[{kind.__name__}]" for hook, kind in answers.SEVERAL.items()}
+    assert {hook: text for hook, text in told.items() if text != "None"} == single | several
+
+
+def _spelled(annotation: str) -> str:
+    """Spell an annotation as ``isinstance`` knows it; of many answers to ``authorize``, each may be None."""
+    known = {"Cql2": "dict | bool", "[str, str]": "", "click.": "", "Decision | None]": "Decision]"}
+    for said, meant in known.items():
+        annotation = annotation.replace(said, meant)
+    return annotation
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"), [(None, "missing. A migrated PostGIS database"), ("postgresql://h/d", "this is DATABASE_URL")]
+)
+def test_tests_never_empty_the_catalogue_at_hand(url: str | None, complaint: str, tmp_path: Path) -> None:
+    """Who tests a plugin without a database for it, or with the one that serves, is told so before it is touched."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["stacflask.testing"]\n')
+    (tmp_path / "test_mine.py").write_text("def test_mine(plug):\n    plug()\n")
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": "postgresql://h/d"}
+    if url:
+        environ["STACFLASK_TEST_DATABASE_URL"] = url
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, f"STACFLASK_TEST_DATABASE_URL: {complaint}" in done.stdout) == (1, True)
