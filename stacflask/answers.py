@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,11 +60,15 @@ def look_at(manager: pluggy.PluginManager, hooks: Iterable[str]) -> None:
     for hook in hooks:
         for impl in getattr(manager.hook, hook).get_hookimpls():
             if not (impl.wrapper or impl.hookwrapper):
-                note = f"This was plugin {impl.plugin_name}, asked by hook {hook}."
-                impl.function = _asked(impl.function, _look(hook, impl.plugin_name), note)
+                impl.function = _asked(impl.function, hook, impl.plugin_name)
 
 
-def _asked(answer: Callable[..., Any], look: Look, note: str) -> Callable[..., Any]:
+def _asked(answer: Callable[..., Any], hook: str, name: str) -> Callable[..., Any]:
+    note = f"This was plugin {name}, asked by hook {hook}."
+    look = _look(hook, name)
+    # A page asks for thousands: what is right needs no second call.
+    right = (*ONE[hook], NoneType) if hook in ONE and hook not in FURTHER else ()
+
     def asked(*args: Any) -> Any:
         try:
             given = answer(*args)
@@ -72,7 +77,7 @@ def _asked(answer: Callable[..., Any], look: Look, note: str) -> Callable[..., A
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
             raise
-        return look(given)
+        return given if isinstance(given, right) else look(given)
 
     return asked
 
@@ -80,11 +85,7 @@ def _asked(answer: Callable[..., Any], look: Look, note: str) -> Callable[..., A
 def _look(hook: str, name: str) -> Look:
     if hook not in ONE and hook not in SEVERAL:
         return lambda given: given
-    if hook in SEVERAL:
-        return _each(hook, name)
-    if Decision in ONE[hook]:
-        return _signed(hook, name)
-    return _principal(hook, name) if Principal in ONE[hook] else _one(hook, name)
+    return _each(hook, name) if hook in SEVERAL else FURTHER.get(hook, _one)(hook, name)
 
 
 def _one(hook: str, name: str) -> Look:
@@ -145,6 +146,16 @@ def _each(hook: str, name: str) -> Look:
         return given
 
     return look
+
+
+FURTHER = {
+    "authenticate": _principal,
+    "recall": _principal,
+    "authorize": _signed,
+    "authorize_change": _signed,
+    "charge": _signed,
+}
+"""Hooks whose answers are looked into, or signed, besides."""
 
 
 def _wrong(hook: str, name: str, given: Any) -> Exception:
