@@ -127,4 +127,4 @@ class Sessions:
 
 def _principal(row: Mapping[str, Any], name: bytes) -> Principal:
     groups, scopes = frozenset(row["groups"]), frozenset(row["scopes"])
-    return Principal(row["principal"], groups, SCHEME, scopes, reference=name.hex())
+    return Principal(row["principal"], groups, SCHEME, scopes, reference=name.hex(), until=row["expires"])

@@ -6,6 +6,7 @@ import base64
 import binascii
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -147,13 +148,15 @@ def principal_of(claims: Mapping[str, Any], provider: Provider, *, scopes: froze
     groups = {
         provider.said.groups_prefix + group for path in provider.groups_claims for group in words(claims, path) if group
     }
+    end = _end(claims)
     return Principal(
         identity,
         frozenset(group for group in groups if is_plain(group)),
         SCHEME,
         _scopes(claims, provider) if scopes is None else scopes,
         claims,
-        reference=f"{provider.name} {_end(claims)}",
+        reference=f"{provider.name} {end}",
+        until=datetime.fromtimestamp(min(end + provider.said.recall, FAR), UTC),
     )
 
 

@@ -143,8 +143,9 @@ class Keys:
             raise wrong()
         row = rows[0]
         scopes = frozenset(row["scopes"])
-        principal = Principal(row["name"], frozenset(row["groups"]), SCHEME, scopes, reference=key_id)
-        return Key(key_id, bytes(row["hash"]), principal, row["expires"])
+        ends = row["expires"]
+        principal = Principal(row["name"], frozenset(row["groups"]), SCHEME, scopes, reference=key_id, until=ends)
+        return Key(key_id, bytes(row["hash"]), principal, ends)
 
     def _used(self, key_id: str, today: date) -> None:
         """Note that the key was used today."""

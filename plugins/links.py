@@ -51,7 +51,7 @@ from stacflask import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from stacflask import Asset, Call, Portion, Request, Services, Storage
+    from stacflask import Asset, Call, Portion, Request, Services, Statements, Storage
 
 KEYS = "STACFLASK_LINKS_KEYS"
 LONGEST = "STACFLASK_LINKS_LONGEST"
@@ -72,6 +72,8 @@ SCHEME = "link"
 PARAMETER = "link"
 LENT, SPARE = timedelta(hours=1), timedelta(hours=1)
 """How long lent addresses are good, and for how long the same link is lent again."""
+SHORTEST = timedelta(seconds=1)
+"""A credential that lasts no longer makes no links."""
 AGAIN = 3600
 """Seconds for which a counted link may ask for further ranges of what it opened."""
 KEPT = 30
@@ -154,6 +156,8 @@ SELECT EXISTS (
 ) AS opened
 """
 
+LOCK = "SELECT id FROM plugin_links WHERE id = :link FOR UPDATE"
+
 BOOK = """
 WITH booked AS (
     UPDATE plugin_links SET used = used + 1 WHERE id = :link AND used < downloads RETURNING id
@@ -222,7 +226,7 @@ class Table:
     def book(self, place: Mapping[str, Any], *, opening: bool) -> bool:
         """Count one use, unless it goes on with what was opened; False if none is left."""
         with self._storage.transaction() as statements:
-            if not opening and statements.rows(OPENED, **place, again=AGAIN)[0]["opened"]:
+            if not opening and _was_opened(statements, place):
                 return True
             # One statement finds and takes what is left: two at once wait for each other at the row.
             return bool(statements.rows(BOOK, **place))
@@ -317,9 +321,10 @@ class Links:
     @hookimpl
     def lend(self, principal: Principal, assets: Sequence[Asset]) -> Loan | None:
         """Lend a link for each asset: one is kept for each collection, and narrowed to the asset."""
-        if not _can_make(principal):
+        now = datetime.now(UTC)
+        lifetime = min(LENT, self.longest, _left(principal, now))
+        if not _can_make(principal) or lifetime < SHORTEST:
             return None
-        lifetime, now = min(LENT, self.longest), datetime.now(UTC)
         wanted: dict[str, list[int]] = {}
         for number, asset in enumerate(assets):
             wanted.setdefault(asset.collection, []).append(number)
@@ -335,14 +340,22 @@ class Links:
         """Give a link for all of a collection that outlives ``lifetime``: the last one, or a new one."""
         known = (principal.id, principal.scheme, principal.reference, principal.groups, principal.scopes, collection)
         last = self._loans.get(known)
-        if last is not None and last[1] >= now + lifetime:
+        if last is not None and last[1] >= now + lifetime and self._in_force(last[0]):
             return last[0]
-        row = self.table.add(principal, Wish(Place(collection), "", (), lifetime + SPARE, None, "lent"), now)
+        longest = min(lifetime + SPARE, _left(principal, now))
+        row = self.table.add(principal, Wish(Place(collection), "", (), longest, None, "lent"), now)
         link = self.keys.issue(row["id"])
         if len(self._loans) >= REMEMBERED:
             self._loans.clear()
         self._loans[known] = link, row["expires"]
         return link
+
+    def _in_force(self, link: Link) -> bool:
+        """Whether a link that was lent has not been revoked since, or even forgotten."""
+        try:
+            return not self.table.find(link.id).revoked
+        except BadCredentials:
+            return False
 
     # --- Addresses ---------------------------------------------------------------------------------------------------
 
@@ -364,9 +377,10 @@ class Links:
 
     def make(self, call: Call) -> Answer:
         """Make a link. Raises Refused, BadDocument."""
-        _check_maker(call.principal)
-        wanted, now = wish(call.body, call.base_url, self.longest), datetime.now(UTC)
-        row = self.table.add(call.principal, wanted, now)
+        maker, now = call.principal, datetime.now(UTC)
+        _check_maker(maker, now)
+        wanted = wish(call.body, call.base_url, min(self.longest, _left(maker, now)))
+        row = self.table.add(maker, wanted, now)
         link = str(self.keys.issue(row["id"]))
         body = {**_described(row), "link": link, "href": f"{wanted.href}?{PARAMETER}={link}"}
         return Answer(body, 201, {"Cache-Control": "no-store"})
@@ -422,6 +436,18 @@ def _narrowed(given: Sequence[str], request: Request, now: datetime) -> list[Pla
     return [place for place in found if place is not None]
 
 
+def _was_opened(statements: Statements, place: Mapping[str, Any]) -> bool:
+    """Whether a range goes on with what was opened: of several that come at once, one opens and the others wait."""
+
+    def look() -> bool:
+        return bool(statements.rows(OPENED, **place, again=AGAIN)[0]["opened"])
+
+    if look():
+        return True
+    statements.rows(LOCK, link=place["link"])
+    return look()
+
+
 def _use(principal: Principal, asset: Asset) -> dict[str, Any]:
     """Say what is used where: ranges that follow an opening are told by it."""
     return {
@@ -449,13 +475,20 @@ def _can_make(principal: Principal) -> bool:
     return bool(recallable) and principal.may("read") and principal.may("download")
 
 
-def _check_maker(principal: Principal) -> None:
+def _left(principal: Principal, now: datetime) -> timedelta:
+    """Say how much longer the credential at hand lasts, as far as is known; a link ends with it."""
+    return timedelta.max if principal.until is None else principal.until - now
+
+
+def _check_maker(principal: Principal, now: datetime) -> None:
     """Raise Refused for who cannot make links."""
     _known(principal)
     if not principal.reference:
         _refuse("credentials that cannot be recalled", "With credentials of this kind no links can be made.")
     if not _can_make(principal):
         _refuse("the credential lacks scope download", "Your credential is not meant for downloads.")
+    if _left(principal, now) < SHORTEST:
+        _refuse("the credential is about to end", "Your credential is about to end, and a link would end with it.")
 
 
 def _refuse(reason: str, detail: str, *, anonymous: bool = False) -> NoReturn:

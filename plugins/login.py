@@ -122,9 +122,13 @@ class Logins:
         """Take the storage."""
         self.sessions = Sessions(services.storage, self.cache)
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def authenticate(self, request: Request) -> Principal | None:
-        """Recognise a browser whose user has logged in. Credentials in Authorization come before its cookie."""
+        """Recognise a browser whose user has logged in.
+
+        It sends its cookie by itself, so what a request says comes first: Authorization, and links. A wrong one is not
+        made good by a cookie.
+        """
         if "Authorization" in request.headers:
             return None
         secret = Jar(request.base_url).read("session", request.cookies)

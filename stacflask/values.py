@@ -50,7 +50,8 @@ class Principal:
     ``scheme`` names that plugin's kind of credential and is empty for nobody in particular.
     ``scopes`` are the rights the credential is limited to (``read``, ``write``, ``download``); None: not limited.
     ``reference`` names the credential without its secret: by it the plugin's ``recall`` finds it again later, for a
-    link that its holder made. Empty: there is no finding it again, and no such links.
+    link that its holder made. Empty: there is no finding it again, and no such links. ``until`` is when ``recall`` will
+    vouch no more, where that is known already: no link is said to last longer.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Principal:
     scopes: frozenset[str] | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
     reference: str = ""
+    until: datetime | None = None
 
     @property
     def anonymous(self) -> bool:

@@ -25,6 +25,7 @@ from stacflask import (
 )
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
+from tests.waiting import waiting_for
 
 SECRET = "a-secret-of-more-than-thirty-two-characters"
 KEY = "sfk_00000001_jane-of-the-tests"
@@ -389,7 +390,61 @@ def test_counts_are_exact_however_many_come_at_once(client: FlaskClient) -> None
     assert sorted(passed) == [307] * 7 + [403] * 13
 
 
+def test_ranges_that_come_at_once_are_one_use(client: FlaskClient, database: Any) -> None:
+    """Programs that read by several ranges at once, none of which begins at the first byte, use a link once."""
+    import sqlalchemy as sa
+
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%links%'")
+    link = made(client, downloads=1)["link"]
+    app, passed = client.application, []
+
+    def use() -> None:
+        answer = app.test_client().get(f"{DATA}?link={link}&delivery=stream", headers={"Range": "bytes=5-"})
+        passed.append((answer.status_code, answer.data))
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    with database.write() as holding, database.engine.connect() as watching:
+        holding.execute(sa.text("SELECT id FROM plugin_links FOR UPDATE"))
+        for thread in threads:
+            thread.start()
+        waiting_for(lambda: watching.scalar(waiting) == len(threads))
+    for thread in threads:
+        thread.join()
+    assert passed == [(206, b"56789")] * len(threads)
+
+
 # --- Lists and ends --------------------------------------------------------------------------------------------------
+
+
+def test_a_link_lasts_no_longer_than_its_makers_credential(client: FlaskClient, run: Callable[..., Any]) -> None:
+    """What is told of the end of a link, and of an address that was lent, is true: it ends with its maker's key."""
+    key = "sfk_00000003_jack-of-the-tests"
+    jack = {"Authorization": f"Bearer {key}"}
+    ends = datetime.now(UTC) + timedelta(minutes=10)
+    line = f"keys create jack --group members --key {key} --expires {ends:%Y-%m-%dT%H:%M:%S}"
+    assert run(client.application.extensions["tests"]["keys"], line).exit_code == 0
+    assert datetime.fromisoformat(made(client, headers=jack, lifetime=3600)["expires"]) <= ends
+    for _ in range(2):
+        item = client.get(f"{ITEM}?hrefs=signed", headers=jack).json
+        assert all(datetime.fromisoformat(asset["href:expires"]) <= ends for asset in item["assets"].values())
+    kept = client.get("/links", headers=jack).json["links"]
+    assert len(kept) == 2
+    assert all(datetime.fromisoformat(link["expires"]) <= ends for link in kept)
+
+
+def test_what_was_revoked_is_not_lent_again(client: FlaskClient, links: Links) -> None:
+    """After a maker has ended all her links, or an operator has forgotten them, new pages lend new ones, which open."""
+
+    def lent() -> str:
+        return path_of(client.get(f"{ITEM}?hrefs=signed", headers=JANE).json["assets"]["thumbnail"]["href"])
+
+    first = lent()
+    assert client.get(first).status_code == 307
+    assert len(client.delete("/links", headers=JANE).json["revoked"]) == 1
+    assert client.get(first).json["code"] == "LinkRevoked"
+    assert client.get(lent()).status_code == 307
+    assert links.table.prune(-30) == 2
+    assert client.get(lent()).status_code == 307
 
 
 def test_makers_see_and_revoke_their_own(client: FlaskClient) -> None:

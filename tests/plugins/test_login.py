@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from werkzeug.serving import make_server
 
-from plugins import _oidc_web
+from plugins import _oidc_web, links
 from plugins.login import Logins, create_plugin
 from stacflask import BadCredentials, Change, Decision, Principal, SettingError, hookimpl
 from stacflask.gate import Gate
 from stacflask.loader import manage
-from stacflask.testing import Plug, Publish, a_collection
+from stacflask.testing import Plug, Publish, a_collection, an_item
+from tests.shelf import Shelf
 
 ISSUER = "https://id.example.org"
 KEY = rsa.generate_private_key(65537, 2048)
@@ -47,6 +48,15 @@ class MembersWrite:
 
     @hookimpl
     def authorize_change(self, principal: Principal, change: Change) -> Decision | None:
+        """Consent."""
+        return Decision.allow("member") if "members" in principal.groups else None
+
+
+class MembersDownload:
+    """Lets members download everything, and nobody else."""
+
+    @hookimpl
+    def authorize(self, principal: Principal) -> Decision | None:
         """Consent."""
         return Decision.allow("member") if "members" in principal.groups else None
 
@@ -412,6 +422,22 @@ def test_a_key_comes_before_a_cookie(browser: Any, web: rm.Mocker) -> None:
     """Whoever sends a credential beside the cookie is judged by it: a wrong one is refused."""
     log_in(browser, web)
     assert browser.get("/whoami", headers={"Authorization": "Bearer x"}).status_code == 401
+
+
+def test_a_link_comes_before_a_cookie(build: Callable[..., Flask], web: rm.Mocker, publish: Publish) -> None:
+    """Who is logged in may open what another gave her, whichever plugin is named first; a wrong link stays wrong."""
+    publish(an_item())
+    made = links.create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
+    app = build(plugin(scopes=["read", "download"]), made, MembersDownload(), Shelf())
+    jane, joe = app.test_client(), app.test_client()
+    download = "/collections/collection/items/item/download/data"
+    log_in(jane, web)
+    link = jane.post("/links", json={"href": download}, headers=OURS).json["href"]
+    log_in(joe, web, sub="joe", groups=[])
+    assert joe.get(download).status_code == 403
+    assert joe.get(link).status_code == 307
+    wrong = jane.get(f"{download}?link=wrong")
+    assert (wrong.status_code, wrong.json["code"]) == (401, "InvalidLink")
 
 
 def test_logging_out(browser: Any, web: rm.Mocker) -> None:
