@@ -19,6 +19,7 @@ from stacflask.values import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from importlib.metadata import EntryPoint
 
 VARIABLE = answers.VARIABLE
 GROUP = "stacflask"
@@ -109,22 +110,24 @@ def _create(name: str, environ: Mapping[str, str]) -> object:
 
 
 def _find(name: str) -> Any:
-    if "." not in name:
-        found = entry_points(group=GROUP, name=name)
-        if not found:
-            dotless = "a module's name has a dot: plugins.my_rule"
-            raise SettingError(
-                VARIABLE, f"no installed distribution has the entry point {name!r} in group {GROUP!r}; {dotless}"
-            )
-        return next(iter(found)).load()
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(name) if "." in name else _entry_point(name).load()
+    except SettingError:
+        raise
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise SettingError(VARIABLE, f"there is no module {name!r}") from error
         raise SettingError(VARIABLE, f"{name} needs the package {error.name!r}, which is not installed") from error
     except Exception as error:
         raise SettingError(VARIABLE, f"{name} cannot be imported: {_told(error)}") from error
+
+
+def _entry_point(name: str) -> EntryPoint:
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        text = f"no installed distribution has the entry point {name!r} in group {GROUP!r}"
+        raise SettingError(VARIABLE, f"{text}; a module's name has a dot: plugins.my_rule")
+    return next(iter(found))
 
 
 def _told(error: Exception, module: Any = None) -> str:

@@ -68,9 +68,11 @@ def database_url() -> str:
     """Give the address of the database that tests may empty. Fails if it is that of the catalogue at hand."""
     url = os.environ.get(VARIABLE)
     if not url:
-        pytest.fail(f"{VARIABLE}: missing. A migrated PostGIS database that tests may empty, see docs/hooks.md")
+        pytest.fail(
+            f"{VARIABLE}: missing. A migrated PostGIS database that tests may empty, see docs/hooks.md", pytrace=False
+        )
     if url == os.environ.get("DATABASE_URL"):
-        pytest.fail(f"{VARIABLE}: this is DATABASE_URL, and tests would empty it")
+        pytest.fail(f"{VARIABLE}: this is DATABASE_URL, and tests would empty it", pytrace=False)
     return url
 
 

@@ -223,6 +223,14 @@ def test_a_coroutine_opens_nothing(plug: Plug, publish: Publish, capfd: pytest.C
         one.close()
 
 
+def test_an_endpoint_that_answers_with_something_else_is_told(plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log names the address whose handler gave no Answer."""
+    handler: Any = lambda _: {}  # noqa: E731 - a mistake that people make
+    client = plug(a_plugin("extend_api", lambda: [Endpoint("GET", "/mine", handler, "Mine.", {})]))
+    assert client.get("/mine").status_code == 500
+    assert "GET /mine: expected Answer, got dict" in capfd.readouterr().err
+
+
 def test_authorize_many_must_answer(plug: Plug, publish: Publish) -> None:
     """Who answers for many at once is not asked one by one, so that saying nothing would pass its denials by."""
     publish(an_item())

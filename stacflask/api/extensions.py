@@ -73,7 +73,10 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
         body = None
         if endpoint.request is not None:
             body = request.form.to_dict() if form else _body()
-        return _reply(endpoint.handler(Call(principal, values, body, address.base_url(), current.asked(), form)))
+        given = endpoint.handler(Call(principal, values, body, address.base_url(), current.asked(), form))
+        if not isinstance(given, Answer):
+            raise TypeError(f"{endpoint.method} {endpoint.path}: expected Answer, got {type(given).__name__}")
+        return _reply(given)
 
     return view
 
