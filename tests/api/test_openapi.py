@@ -270,3 +270,4 @@ def test_addresses_can_be_read_on_a_telephone(page: str, tmp_path: Path) -> None
         height = "document.querySelector('[data-path=\"/conformance\"]').getBoundingClientRect().height"
         assert browser.run(height) == browser.run(height.replace("/conformance", "/"))
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.complaints == []

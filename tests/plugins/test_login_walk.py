@@ -183,6 +183,7 @@ def test_a_real_browser_accepts_a_licence(site: Site, tmp_path: Path) -> None:
         browser.go(f"{site.url}/licences/research")
         browser.until("document.querySelector('#login')")
         assert browser.run("getComputedStyle(document.querySelector('pre')).whiteSpace") == "pre-wrap"
+        assert browser.complaints == []  # of the page's own policy, for one
         browser.run("document.querySelector('#login').click()")
         fill_in(browser, "jane", "form[action$=acceptance]")
         browser.go(f"{site.url}{download}")
