@@ -6,17 +6,18 @@ The providers are those of ``STACFLASK_OIDC_ISSUERS`` that have the member ``log
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import click
 
 from plugins._login_flow import CALLBACK, Journey, Way
 from plugins._login_sessions import SCHEME, Jar, Sessions, digest
 from plugins._oidc_settings import VARIABLE, read_providers
-from plugins._pages import is_our_own
+from plugins._pages import POLICY, is_our_own
 from plugins._spans import cache_seconds, span
 from stacflask import (
     Answer,
@@ -100,9 +101,15 @@ def check_origin(request: Request) -> None:
 def wanted(query: Mapping[str, str]) -> str:
     """Read where to go after the login: a path of this API, and nowhere else. Raises BadQuery."""
     path = query.get("next", HOME)
-    if not path.startswith("/") or path.startswith(("//", "/\\")) or not path.isprintable() or "\\" in path:
+    elsewhere = not path.startswith("/") or path.startswith("//") or "\\" in path or _climbs(path)
+    if elsewhere or not path.isprintable():
         raise BadQuery("next", "expected a path of this API, such as /api.html")
     return quote(path, safe="/?#&=%:@!$'()*+,;~-._")
+
+
+def _climbs(path: str) -> bool:
+    """Whether a browser would leave what stands before a path: it knows dots in percent-encoding, too."""
+    return any(unquote(segment) in (".", "..") for segment in re.split("[?#]", path)[0].split("/"))
 
 
 # --- Hooks -----------------------------------------------------------------------------------------------------------
@@ -259,7 +266,7 @@ def _page(status: int, text: str, base_url: str, *cookies: Any) -> Answer:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Log in</title>'
         f'<p>{html.escape(text[:200])}</p><p><a href="{again}">Log in again</a></p>'
     )
-    headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "no-store"}
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
     return Answer(body, status, headers, cookies, "text/html")
 
 

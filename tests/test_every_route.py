@@ -263,10 +263,11 @@ def test_every_error_has_the_form(build: Build) -> None:
 
 
 def test_every_answer_is_private(build: Build) -> None:
-    """No cache that many share may keep what one has seen, and none may take one's answer for another's."""
+    """No shared cache keeps an answer, none takes one's for another's, and no other site is told of an address."""
     app = build(Everything())
     for method, path in routes(app):
         answer = ask(app, method, path)
         assert "Authorization" in answer.vary, (method, path)
+        assert answer.headers["Referrer-Policy"] == "same-origin", (method, path)
         if "static" not in path:
             assert answer.headers["Cache-Control"].partition(",")[0] in ("private", "no-store"), (method, path)

@@ -106,6 +106,8 @@ class _Finish:
             headers["Vary"] = ", ".join(self._vary)
         headers["X-Request-ID"] = g.request_id
         headers["X-Content-Type-Options"] = "nosniff"
+        # A download link stands in an address; other sites need not learn of any.
+        headers["Referrer-Policy"] = "same-origin"
         headers.setdefault("Cache-Control", "private, no-cache")
         if request.method != "OPTIONS":
             headers.extend(self._allowed)

@@ -27,7 +27,11 @@ SWAGGER = max((Path(swagger_ui_bundle.__file__).parent / "vendor").glob("swagger
 
 FUNCTIONS = "http://www.opengis.net/def/rel/ogc/1.0/functions"
 HTML = "text/html"
-CONTENT_POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'"
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""No other site frames the page, to have what it does by a session clicked on."""
 
 bp = Blueprint("landing", __name__, description="What this API is and can do")
 

@@ -187,7 +187,8 @@ def test_page_needs_nobody_else(client: Client) -> None:
         if not part.startswith("data:"):
             assert client.get(f"/{part}").status_code == 200, part
     assert "<script>" not in page.text
-    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    for rule in ("default-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "object-src 'none'"):
+        assert rule in page.headers["Content-Security-Policy"]
 
 
 def test_page_serves_nothing_else(client: Client) -> None:

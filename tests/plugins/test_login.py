@@ -196,6 +196,9 @@ def test_nobody_logs_in_without_https(plug: Plug, web: rm.Mocker) -> None:
         "",
         "/a\r\nb",
         "javascript:1",
+        "/../neighbour",
+        "/a/%2E%2e/../neighbour",
+        "/.//evil.example.org",
     ],
 )
 def test_nobody_is_sent_elsewhere(browser: Any, web: rm.Mocker, target: str) -> None:
@@ -332,7 +335,9 @@ def test_what_the_provider_says_is_shown_as_text(browser: Any, web: rm.Mocker) -
     assert answer.status_code == 403
     assert "<script>" not in answer.text
     assert "&lt;script&gt;" in answer.text
-    assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
 
 
 def test_an_answer_of_another_provider_is_refused(plug: Plug, web: rm.Mocker) -> None:
