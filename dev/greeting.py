@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dev.demo import names
+from dev.demo import names, policies
 
 if TYPE_CHECKING:
     from dev.demo.names import Download
@@ -28,6 +28,7 @@ def greeting(base: str, environment: str, reset: str) -> str:
         *(f"  {name:<12}{address}" for name, address in addresses.items()),
         "\nDemo keys (published in the source; good for nothing else):",
         *(f"  {name:<12}{key}" for name, key in names.KEYS.items()),
+        f"A member may download {policies.QUOTA_DOWNLOADS} files an hour; then the answer is 429.",
         "\nTo try, in another terminal:",
         *(f"\n  # {number}. {trial.shows}\n  {trial.command}" for number, trial in enumerate(trials(base), 1)),
         f"\nTo look after it: . {environment}; .venv/bin/stacflask --help",
@@ -48,7 +49,8 @@ def trials(base: str) -> list[Trial]:
         Trial("... and not before its licence is accepted (403 says where).", f"curl -i -H '{key}' '{scene}'"),
         Trial(
             "Accept it, and download.",
-            f"curl -H '{key}' --json '{accepted}' '{accept}'\n  curl -LOJ -H '{key}' '{scene}'",
+            f"curl -H '{key}' -H 'Content-Type: application/json' -d '{accepted}' '{accept}'\n"
+            f"  curl -LOJ -H '{key}' '{scene}'",
         ),
         Trial(
             "Or open it where it lies: GDAL reads only the parts it needs.",
