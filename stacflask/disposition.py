@@ -15,6 +15,7 @@ LONGEST = 255  # bytes, as in most file systems
 BREAKS = str.maketrans(dict.fromkeys('/\\"\u2028\u2029', "_"))
 MISLEADING = {ord("%"): "_"}  # old browsers decode it
 ENCODED = ("http", "https", "ftp", "file")
+SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 """Names that are saved as they are. Almost all are so, and pages ask for thousands."""
 
@@ -66,7 +67,7 @@ def _path(href: str) -> str:
         return ""
     if parts.scheme in ENCODED:
         return unquote(parts.path)
-    return href.partition("://")[2].partition("/")[2] if "://" in href else href
+    return href.partition("://")[2].partition("/")[2] if "://" in href else SCHEME.sub("", href)
 
 
 def _clean(name: str) -> str:

@@ -252,4 +252,4 @@ def _answer(manifest: Manifest, form: str) -> Response:
         response = render.reply(write(manifest).encode(), text)
     response.headers["X-Refused-Assets"] = str(len(manifest.missing))
     response.vary.add("Accept")
-    return render.private(response)
+    return render.never_cached(response)

@@ -52,7 +52,7 @@ def get_item(collection_id: str, item_id: str) -> Response:
     """Show one item."""
     record = current.catalog().item(collection_id, item_id, current.restriction())
     if signing.wanted():
-        return render.private(render.reply(render.item(record, render.signed_of([record])), GEOJSON))
+        return render.never_cached(render.reply(render.item(record, render.signed_of([record])), GEOJSON))
     states = current.gate().order_states(collection_id, item_id)
     if not states:
         return render.record(render.item(record), record, GEOJSON)

@@ -90,7 +90,7 @@ def signed_of(records: Iterable[Record]) -> Mapping[signing.Place, signing.Signe
     return signing.signed([asset for record in records for asset in assets_of(record)])
 
 
-def private(response: Response) -> Response:
+def never_cached(response: Response) -> Response:
     """Keep an answer with signed hrefs out of every cache: it is worth something, and not for long."""
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -248,7 +248,7 @@ def item_collection(
         _counted(count),
         len(page.records),
     )
-    return private(reply(body, GEOJSON)) if signing.wanted() else reply(body, GEOJSON)
+    return never_cached(reply(body, GEOJSON)) if signing.wanted() else reply(body, GEOJSON)
 
 
 def _counted(count: Count | None) -> bytes:
