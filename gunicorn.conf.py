@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import mmap
 import os
 import select
@@ -44,6 +45,9 @@ SLOWEST = 16 << 10
 """Bytes a second that a body must come with; one of unknown length has ten minutes."""
 
 
+FAREWELL = 5
+"""Seconds before a worker is killed in which it tells of the streams that it cuts: how much of each has left."""
+
 PAUSE = 10
 """Milliseconds for which a thread waits for its client's next request."""
 
@@ -85,47 +89,50 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Begin to watch, and work."""
         self.reading: dict[Any, float] = {}
-        self.engaged = 0
+        self.busy: set[Any] = set()
+        self.last = math.inf
         threading.Thread(target=self._watch, name="patience", daemon=True).start()
         super().init_process()
 
     def run(self) -> None:
         """Serve until told to stop."""
-        self._engage(0)
+        self._tell()
         self.log.info("Worker ready (pid: %s)", self.pid)
         super().run()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
-        """Begin to stop: no connection is left to this worker any more."""
+        """Begin to stop: no connection is left to this worker any more, and those there are have so much time."""
         super().handle_exit(sig, frame)
-        self._engage(0)
+        self.last = min(self.last, time.monotonic() + self.cfg.graceful_timeout - FAREWELL)
+        self._tell()
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, unless a worker that has less to do takes it."""
         for look in range(MOST):
-            if look >= LOOKS * (self.engaged - min(ENGAGED[:])):
+            if look >= LOOKS * (len(self.busy) - min(ENGAGED[:])):
                 break
             time.sleep(0.0005)
         super().accept(listener)
 
     def enqueue_req(self, conn: Any) -> None:
         """Give a connection to a thread, or let it wait for one. The main thread alone does this, and the next."""
-        self._engage(1)
+        self.busy.add(conn)
+        self._tell()
         super().enqueue_req(conn)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Take a connection back."""
-        self._engage(-1)
+        self.busy.discard(conn)
+        self._tell()
         super().finish_request(conn, fs)
 
-    def _engage(self, more: int) -> None:
-        self.engaged += more
-        ENGAGED[_place(self)] = min(self.engaged, ABSENT - 1) if self.alive else ABSENT
+    def _tell(self) -> None:
+        ENGAGED[_place(self)] = min(len(self.busy), ABSENT - 1) if self.alive else ABSENT
 
     def handle(self, conn: Any) -> Any:
         """Answer a request, and those that follow at once: as long as half of the threads are free for others."""
         kept = self._answer(conn)
-        while kept is True and self.alive and 2 * self.engaged <= self.cfg.threads and _asks_again(conn):
+        while kept is True and self.alive and 2 * len(self.busy) <= self.cfg.threads and _asks_again(conn):
             kept = self._answer(conn)
         return kept
 
@@ -168,7 +175,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             now = time.monotonic()
             for conn, until in list(self.reading.items()):
                 if until < now and self.reading.pop(conn, 0.0):
-                    _stop_reading(conn.sock)
+                    _stop(conn.sock, socket.SHUT_RD)  # what is being sent to the client goes on
+            if now > self.last:
+                for conn in list(self.busy):
+                    _stop(conn.sock, socket.SHUT_RDWR)
 
 
 def _place(worker: Any) -> int:
@@ -183,10 +193,9 @@ def _asks_again(conn: Any) -> bool:
     return bool(poll.poll(PAUSE))
 
 
-def _stop_reading(sock: socket.socket) -> None:
+def _stop(sock: socket.socket, what: int) -> None:
     try:
-        # What is being sent to the client goes on.
-        sock.shutdown(socket.SHUT_RD)
+        sock.shutdown(what)
     except OSError:
         return
 

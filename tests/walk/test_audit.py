@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import uuid
 from collections import Counter
@@ -10,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 import requests
 
-from dev.demo import FIRST_DOWNLOAD
+from dev.demo import FIRST_DOWNLOAD, LARGE_DOWNLOAD, Download
 from dev.run import environ_for
 from dev.stack import Stack
 from tests.waiting import waiting_for
@@ -106,3 +108,41 @@ def test_sync_records_are_there_whoever_is_killed(demo_stack: Stack, tmp_path: P
     with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
         kill(server, granted)
     assert granted - recorded(demo_stack).keys() == set()
+
+
+@pytest.mark.parametrize("order", [signal.SIGHUP, signal.SIGTERM])
+def test_streams_that_a_stop_cuts_are_recorded(demo_stack: Stack, tmp_path: Path, order: signal.Signals) -> None:
+    """A client that takes longer than a server that ends can wait is cut off, and how much it has got is recorded."""
+    environ = auditing(demo_stack, GUNICORN_CMD_ARGS="--graceful-timeout=6")
+    name = uuid.uuid4().hex
+    with serving(environ, tmp_path / "log") as server, stalled(server, LARGE_DOWNLOAD, name):
+        waiting_for(lambda: "granted" in events(demo_stack, name))
+        before = set(server.workers())
+        server.process.send_signal(order)
+        waiting_for(lambda: not before & set(server.workers()) if order == signal.SIGHUP else ended(server))
+        waiting_for(lambda: events(demo_stack, name).get("finished") is False)
+    assert "Traceback" not in server.log.read_text()
+
+
+@contextmanager
+def stalled(server: Server, download: Download, request: str) -> Iterator[None]:
+    """Ask for a stream, and take nothing of it until the block ends."""
+    path = server.address(download).removeprefix(server.url)
+    head = f"GET {path}?delivery=stream HTTP/1.1\r\nHost: x\r\nX-Request-ID: {request}\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", int(server.environ["PORT"])))
+        client.sendall(head.encode())
+        yield
+
+
+def events(stack: Stack, request: str) -> dict[str, bool | None]:
+    """Give what is recorded of a request, and whether it was complete."""
+    with psycopg.connect(stack.database_url) as connection:
+        return dict(
+            connection.execute("SELECT event, complete FROM plugin_audit WHERE request = %s", [request]).fetchall()
+        )
+
+
+def ended(server: Server) -> bool:
+    return server.process.poll() is not None
