@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -172,6 +173,10 @@ LISTED = 1000
 """Links in a list at most, the newest of them."""
 
 
+class UsedUpError(Exception):
+    """Fewer uses are left than are asked for: what was counted of them is undone."""
+
+
 class Table:
     """Links in the database. What is read of one is remembered for ``cache`` seconds; how often it was used, never."""
 
@@ -223,13 +228,17 @@ class Table:
         rows = self._storage.rows(LEFT, **place, again=AGAIN)
         return bool(rows and rows[0]["left"])
 
-    def book(self, place: Mapping[str, Any], *, opening: bool) -> bool:
-        """Count one use, unless it goes on with what was opened; False if none is left."""
-        with self._storage.transaction() as statements:
-            if not opening and _was_opened(statements, place):
-                return True
-            # One statement finds and takes what is left: two at once wait for each other at the row.
-            return bool(statements.rows(BOOK, **place))
+    def book(self, uses: Sequence[tuple[Mapping[str, Any], bool]]) -> bool:
+        """Count uses that are openings, or go on with nothing that was opened; False, and none, if too few are left."""
+        with suppress(UsedUpError), self._storage.transaction() as statements:
+            for place, opening in uses:
+                if not opening and _was_opened(statements, place):
+                    continue
+                # One statement finds and takes what is left: two at once wait for each other at the row.
+                if not statements.rows(BOOK, **place):
+                    raise UsedUpError
+            return True
+        return False
 
     def prune(self, days: int) -> int:
         """Delete links that ended so many days ago, and give their number."""
@@ -314,9 +323,18 @@ class Links:
     @hookimpl
     def charge(self, principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
         """Count the use of a link that is counted, or deny."""
+        return self.charge_many(principal, [asset], [portion])
+
+    @hookimpl
+    def charge_many(
+        self, principal: Principal, assets: Sequence[Asset], portions: Sequence[Portion]
+    ) -> Decision | None:
+        """Count as many uses, or deny them all."""
         if principal.scheme != SCHEME or not principal.claims["counted"]:
             return None
-        return None if self.table.book(_use(principal, asset), opening=portion.opening) else _used_up()
+        openings = [portion.opening for portion in portions]
+        uses = list(zip((_use(principal, asset) for asset in assets), openings, strict=True))
+        return None if self.table.book(uses) else _used_up()
 
     @hookimpl
     def lend(self, principal: Principal, assets: Sequence[Asset]) -> Loan | None:

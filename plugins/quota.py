@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -255,6 +256,10 @@ FORGET = (
 )
 
 
+class TooMuchError(Exception):
+    """Not all that was to be booked together fits: what was booked of it is undone."""
+
+
 class Plenty:
     """What was seen a moment ago of those who have plenty left: they need not be looked at again for ``seconds``."""
 
@@ -323,19 +328,29 @@ class Table:
 
     def book(self, principal: str, limits: Limits, asset: Asset, portion: Portion) -> Shortage | None:
         """Book a portion if it fits; if not, say what is short."""
-        most = {f"most_{dimension}": limits[dimension].amount if dimension in limits else None for dimension in COUNTED}
-        taken = min(portion.length or 0, SIZE)
-        asked = {"principal": principal, "opening": portion.opening, "size": taken, "grain": grain(limits)}
-        (row,) = self._storage.write(BOOK, **asked, **horizons(limits), **most, **_place(asset))
-        before = Usage(
-            {dimension: row[f"used_{dimension}"] for dimension in COUNTED},
-            {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED},
-            row["was_opened"],
-        )
-        costs = {DOWNLOADS: 0 if before.opened and not portion.opening else 1, BYTES: taken}
-        cost = {dimension: costs[dimension] for dimension in limits}
-        self._plenty.see(principal, limits, before.after(cost) if row["booked"] else None)
-        return None if row["booked"] else shortage(limits, before, cost)
+        (row,) = self._storage.write(BOOK, **_booking(principal, limits, asset, portion))
+        return self._result(principal, limits, _seen(row), _cost(limits, row, portion), booked=row["booked"])
+
+    def book_many(
+        self, principal: str, limits: Limits, assets: Sequence[Asset], portions: Sequence[Portion]
+    ) -> Shortage | None:
+        """Book portions if all of them fit; if not, book none, and say what is short."""
+        total, rows = dict.fromkeys(limits, 0), []
+        with suppress(TooMuchError), self._storage.transaction() as statements:
+            for asset, portion in zip(assets, portions, strict=True):
+                rows += statements.rows(BOOK, **_booking(principal, limits, asset, portion))
+                cost = _cost(limits, rows[-1], portion)
+                total = {dimension: total[dimension] + cost[dimension] for dimension in limits}
+            if not all(row["booked"] for row in rows):
+                raise TooMuchError
+        booked = all(row["booked"] for row in rows)
+        return self._result(principal, limits, _seen(rows[0]), total, booked=booked)
+
+    def _result(
+        self, principal: str, limits: Limits, before: Usage, cost: Mapping[str, int], *, booked: bool
+    ) -> Shortage | None:
+        self._plenty.see(principal, limits, before.after(cost) if booked else None)
+        return None if booked else shortage(limits, before, cost)
 
     def set(self, group: str, downloads: int | None, size: int | None, window: int) -> None:
         """Limit a group, or change its limits. ``window`` is in seconds."""
@@ -378,6 +393,29 @@ def _usage(storage: Storage, principal: str, limits: Limits, asset: Asset | None
     row = storage.rows(USAGE, principal=principal, longest=max(counted.values()), **counted, **_place(asset))[0]
     oldest = {dimension: row[f"{dimension}_oldest"] for dimension in (DOWNLOADS, BYTES)}
     return Usage({dimension: row[dimension] for dimension in (DOWNLOADS, BYTES)}, oldest, row["opened"])
+
+
+def _booking(principal: str, limits: Limits, asset: Asset, portion: Portion) -> dict[str, Any]:
+    """Give what is asked of the database to book a portion."""
+    most = {f"most_{dimension}": limits[dimension].amount if dimension in limits else None for dimension in COUNTED}
+    asked = {"principal": principal, "opening": portion.opening, "size": _size(portion), "grain": grain(limits)}
+    return {**asked, **horizons(limits), **most, **_place(asset)}
+
+
+def _size(portion: Portion) -> int:
+    return min(portion.length or 0, SIZE)
+
+
+def _seen(row: Mapping[str, Any]) -> Usage:
+    """Give what was taken before a booking, as it saw it."""
+    used = {dimension: row[f"used_{dimension}"] for dimension in COUNTED}
+    return Usage(used, {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED}, row["was_opened"])
+
+
+def _cost(limits: Limits, row: Mapping[str, Any], portion: Portion) -> dict[str, int]:
+    """Give what a portion costs, as its booking saw it."""
+    costs = {DOWNLOADS: 0 if row["was_opened"] and not portion.opening else 1, BYTES: _size(portion)}
+    return {dimension: costs[dimension] for dimension in limits}
 
 
 def _place(asset: Asset | None) -> dict[str, str | None]:
@@ -439,6 +477,17 @@ class Quota:
         if not limits:
             return None
         short = self.table.book(principal.id, limits, asset, portion)
+        return self._refusal(principal, limits, short) if short else None
+
+    @hookimpl
+    def charge_many(
+        self, principal: Principal, assets: Sequence[Asset], portions: Sequence[Portion]
+    ) -> Decision | None:
+        """Book all of the portions, or none and deny."""
+        limits = self.table.limits(names(principal))
+        if not limits:
+            return None
+        short = self.table.book_many(principal.id, limits, assets, portions)
         return self._refusal(principal, limits, short) if short else None
 
     def _refusal(self, principal: Principal, limits: Limits, short: Shortage) -> Decision:

@@ -31,6 +31,7 @@ ONE: dict[str, tuple[type, ...]] = {
     "authorize": (Decision,),
     "authorize_change": (Decision,),
     "charge": (Decision,),
+    "charge_many": (Decision,),
     "resolve": (Location,),
     "deliver": (Redirect, Stream),
     "presign": (Redirect,),
@@ -154,6 +155,7 @@ FURTHER = {
     "authorize": _signed,
     "authorize_change": _signed,
     "charge": _signed,
+    "charge_many": _signed,
 }
 """Hooks whose answers are looked into, or signed, besides."""
 

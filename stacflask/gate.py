@@ -36,7 +36,7 @@ from stacflask.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pluggy
@@ -167,8 +167,11 @@ class Gate:
         return answers
 
     def _refuse(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> NoReturn:
-        self._tell(Verdict(grant.id, grant.principal, grant.asset, denial, others, self.visit()))
+        self._tell(self._refusal(grant, denial, others))
         raise Refused(denial, anonymous=grant.principal.anonymous)
+
+    def _refusal(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> Verdict:
+        return Verdict(grant.id, grant.principal, grant.asset, denial, others, self.visit())
 
     def _tell(self, verdict: Verdict) -> Verdict:
         self.plugins.hook.decided(verdict=verdict)
@@ -251,15 +254,47 @@ class Gate:
 
     def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
         """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""
-        decision: Decision | None = self.plugins.hook.charge(
-            principal=grant.principal, asset=grant.asset, portion=portion
-        )
-        if decision is not None:
-            if decision.allowed is not False:
-                # It would have kept the plugins further right from being asked.
-                raise TypeError("a plugin answers charge with None or a denial")
-            _record("charge", grant.principal, decision, **_about(grant.asset))
-            self._refuse(grant, decision)
+        self._booked([grant], self._charging(principal=grant.principal, asset=grant.asset, portion=portion))
+        return self._leaving(grant, portion, delivery)
+
+    @property
+    def _charging(self) -> Any:
+        return self.plugins.hook.charge
+
+    def charge_many(self, grants: Sequence[Grant], portions: Sequence[Portion], delivery: str) -> Iterator[Verdict]:
+        """Do the same of several assets of one principal: all are booked, before any is told. Raises Refused."""
+        if grants:
+            self._booked(grants, self._charge_many(grants, portions))
+        for grant, portion in zip(grants, portions, strict=True):
+            yield self._leaving(grant, portion, delivery)
+
+    def _charge_many(self, grants: Sequence[Grant], portions: Sequence[Portion]) -> Decision | None:
+        principal, assets = grants[0].principal, [grant.asset for grant in grants]
+        charge, at_once = self._charging, self.plugins.hook.charge_many
+        denial: Decision | None = None
+        answered: set[str] = set()
+        if not _is_wrapped(charge):  # who wraps it sees every booking
+            denial = at_once(principal=principal, assets=assets, portions=portions)
+            answered = {one.plugin_name for one in at_once.get_hookimpls()}
+        ask = _first(charge, answered)
+        for asset, portion in zip(assets, portions, strict=True):
+            denial = denial or ask({"principal": principal, "asset": asset, "portion": portion})
+        return denial
+
+    def _booked(self, grants: Sequence[Grant], denial: Decision | None) -> None:
+        """Refuse what was not booked."""
+        if denial is None:
+            return
+        if denial.allowed is not False:
+            # It would have kept the plugins further right from being asked.
+            raise TypeError("a plugin answers charge with None or a denial")
+        for grant in grants:
+            _record("charge", grant.principal, denial, **_about(grant.asset))
+        for grant in grants[1:]:
+            self._tell(self._refusal(grant, denial))
+        self._refuse(grants[0], denial)
+
+    def _leaving(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
         return self._tell(
             Verdict(grant.id, grant.principal, grant.asset, grant.decision, (), self.visit(), delivery, portion)
         )
@@ -291,15 +326,19 @@ class Gate:
             raise Refused(decision, anonymous=principal.anonymous)
 
 
-def _first(hook: Any) -> Callable[[Mapping[str, Any]], Any]:
+def _is_wrapped(hook: Any) -> bool:
+    return any(one.wrapper or one.hookwrapper for one in hook.get_hookimpls())
+
+
+def _first(hook: Any, without: Container[str] = ()) -> Callable[[Mapping[str, Any]], Any]:
     """Give what asks a hook whose first answer is taken as pluggy does, for who asks it for each of thousands.
 
-    It takes the arguments by name, and may be given more than the hook has.
+    It takes the arguments by name, and may be given more than the hook has. Of one that is wrapped, nobody is left out.
     """
-    impls = hook.get_hookimpls()
-    if any(one.wrapper or one.hookwrapper for one in impls):
+    if _is_wrapped(hook):
         return lambda known: hook(**{name: known[name] for name in hook.spec.argnames})
-    asked = [(one.function, one.argnames) for one in reversed(impls)]
+    impls = reversed(hook.get_hookimpls())
+    asked = [(one.function, one.argnames) for one in impls if one.plugin_name not in without]
 
     def ask(known: Mapping[str, Any]) -> Any:
         for answer, names in asked:

@@ -263,6 +263,20 @@ def charge(principal: Principal, asset: Asset, portion: Portion) -> Decision | N
     """
 
 
+@hookspec(firstresult=True)
+def charge_many(principal: Principal, assets: Sequence[Asset], portions: Sequence[Portion]) -> Decision | None:
+    """Book at once what ``charge`` books one by one: all of it, or nothing if any of it is too much.
+
+    Asked for archives, which leave whole or not at all. A plugin that implements it is not asked one by one there, and
+    before those that are; it must implement ``charge``, too. The first answer that is not None is taken.
+
+    :param principal: to whom.
+    :param assets: what.
+    :param portions: which bytes of each asset, in their order.
+    :return: ``Decision.deny(...)`` to refuse after all, or None once all is booked, or when you do not count.
+    """
+
+
 @hookspec
 def decided(verdict: Verdict) -> None:
     """Hear of a download that is refused, or granted and about to leave: once each, after ``charge`` and before bytes.

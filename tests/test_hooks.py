@@ -713,6 +713,43 @@ def test_charge_comes_last_and_may_refuse(plug: Plug, publish: Publish) -> None:
     assert "Location" not in refused.headers
 
 
+def test_charge_many_books_an_archive_or_nothing_of_it(plug: Plug, publish: Publish) -> None:
+    """Of an archive, a plugin that books at once is not asked one by one; who refuses it, refuses each asset of it."""
+    publish(an_item(assets={key: {"href": f"s3://bucket/{key}"} for key in "abc"}))
+    asked: list[Any] = []
+
+    class AtOnce:
+        room = 3
+
+        @hookimpl
+        def charge(self) -> None:
+            asked.append("never")
+
+        @hookimpl
+        def charge_many(self, assets: Any, portions: Any) -> Decision | None:
+            asked.append([(asset.key, portion.length) for asset, portion in zip(assets, portions, strict=True)])
+            return None if len(assets) <= self.room else Decision.deny("too much", kind="exhausted")
+
+    class OneByOne:
+        @hookimpl
+        def charge(self, asset: Any) -> None:
+            asked.append(asset.key)
+
+    at_once, hears = AtOnce(), Hears()
+    client = plug(Somebody(), Consents(), at_once, OneByOne(), hears, Store())
+    archive = DOWNLOAD.replace("/download/data", "/download.zip")
+    assert client.get(archive).status_code == 200
+    assert asked == [[("a", 10), ("b", 10), ("c", 10)], "a", "b", "c"]
+    asked.clear()
+    hears.verdicts.clear()
+    at_once.room = 2
+    assert client.get(archive).status_code == 429
+    assert asked == [[("a", 10), ("b", 10), ("c", 10)]]
+    assert sorted((one.asset.key, one.decision.reason) for one in hears.verdicts) == [
+        (key, "too much") for key in "abc"
+    ]
+
+
 def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish: Publish) -> None:
     """304, 412 and 416 cost nothing."""
     publish(an_item())

@@ -122,8 +122,11 @@ def _sent(archive: Archive, part: ranges.Part) -> Slot:
     sending = Sending(archive, part.first, part.length)
     slot.chunks = sending
     try:
-        for number, portion in archive.portions(part.first, part.length):
-            sending.book(number, current.gate().charge(archive.grants[number], portion, "stream"))
+        leaving = dict(archive.portions(part.first, part.length))
+        grants = [archive.grants[number] for number in leaving]
+        verdicts = current.gate().charge_many(grants, list(leaving.values()), "stream")
+        for number, verdict in zip(leaving, verdicts, strict=True):
+            sending.book(number, verdict)
     except BaseException:
         slot.close()
         raise

@@ -374,6 +374,16 @@ def test_a_counted_link_is_used_so_often(client: FlaskClient) -> None:
     assert used(client, DATA, link) == (403, "LinkUsedUp")
 
 
+def test_an_archive_uses_a_counted_link_whole_or_not_at_all(client: FlaskClient) -> None:
+    """Where fewer uses are left than an archive has files, none is used."""
+    link = made(client, ITEM, downloads=3)["link"]
+    archive = f"{ITEM}/download.zip"
+    assert used(client, archive, link) == (403, "LinkUsedUp")
+    assert client.get("/links", headers=JANE).json["links"][0]["used"] == 0
+    assert used(client, f"{archive}", f"{link}&assets=data,thumbnail") == (200, None)
+    assert client.get("/links", headers=JANE).json["links"][0]["used"] == 2
+
+
 def test_counts_are_exact_however_many_come_at_once(client: FlaskClient) -> None:
     """Of twenty at once, a link that is good for seven lets seven pass."""
     link = made(client, downloads=7)["link"]

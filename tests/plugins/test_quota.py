@@ -33,6 +33,8 @@ from stacflask import ANONYMOUS, Asset, Call, Decision, Portion, Principal, Serv
 from stacflask.errors import Refused
 from stacflask.gate import Gate
 from stacflask.loader import manage
+from stacflask.testing import Plug, Publish, an_item
+from tests.shelf import Shelf
 
 Run = Callable[..., Result]
 
@@ -191,6 +193,26 @@ def test_an_impossible_size_ends_no_quota(gate: Gate, plugin: Quota, run: Run) -
         download(gate, JANE, length=2**63 - 1)
     download(gate, JANE, length=100)
     assert used(plugin) == {"downloads": 4}
+
+
+def test_an_archive_is_booked_whole_or_not_at_all(
+    plug: Plug, publish: Publish, plugin: Quota, run: Run, storage: Storage
+) -> None:
+    """An archive that is too much costs nothing, and says when it will fit; one that fits costs all that is in it."""
+    publish(an_item(assets={key: {"href": f"s3://bucket/{key}"} for key in "abc"}))
+    client, path = plug(Willing(), plugin, Shelf()), "/collections/collection/items/item/download.zip"
+    run("set", "*", "--downloads", "5", "--bytes", "1GB")
+    assert client.get(f"{path}?assets=a,b,c").status_code == 200
+    assert used(plugin, ANONYMOUS) == {"downloads": 3, "bytes": 30}
+    refusal = client.get(f"{path}?assets=a,b,c")
+    assert (refusal.status_code, refusal.get_json()["quota"]["downloads"]["left"]) == (401, 2)
+    assert int(refusal.headers["Retry-After"]) > 0
+    assert used(plugin, ANONYMOUS) == {"downloads": 3, "bytes": 30}
+    assert client.get(f"{path}?assets=a,b").status_code == 200
+    assert used(plugin, ANONYMOUS) == {"downloads": 5, "bytes": 50}
+    later(storage, 2 * DAY)
+    run("set", "*", "--downloads", "2")
+    assert "Retry-After" not in client.get(path).headers
 
 
 def test_parts_of_a_download_are_one_download(gate: Gate, plugin: Quota, run: Run) -> None:
