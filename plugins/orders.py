@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stacflask import Missing, NotFound, Unavailable, hookimpl
+from stacflask import Missing, NotFound, StacflaskError, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +22,17 @@ COMING = ("ordered", "shipping")
 KEPT = "30 days"
 """For so long an order is remembered once its data were there; for a day, its item tells."""
 
+OPEN = """
+INSERT INTO plugin_orders (collection, item, asset, path, principal)
+SELECT :collection, :item, :asset, :path, :principal
+WHERE NOT CAST(:anonymous AS boolean) OR NOT EXISTS (
+    SELECT FROM plugin_orders
+    WHERE collection = :collection AND item = :item AND asset = :asset AND path = :path AND ready IS NULL
+)
+ON CONFLICT ON CONSTRAINT plugin_orders_pkey
+DO UPDATE SET ordered = now(), ready = NULL WHERE plugin_orders.ready IS NOT NULL
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -31,15 +42,9 @@ class Table:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def open(self, principal: str, asset: Asset) -> None:
-        """Remember that somebody waits, from now on."""
-        self._change(
-            "INSERT INTO plugin_orders (collection, item, asset, path, principal) "
-            "VALUES (:collection, :item, :asset, :path, :principal) ON CONFLICT ON CONSTRAINT plugin_orders_pkey "
-            "DO UPDATE SET ordered = now(), ready = NULL WHERE plugin_orders.ready IS NOT NULL",
-            principal=principal,
-            **_place(asset),
-        )
+    def open(self, principal: Principal, asset: Asset) -> None:
+        """Remember that somebody waits, from now on; of nobody in particular, where nobody else does."""
+        self._change(OPEN, principal=principal.id, anonymous=principal.anonymous, **_place(asset))
 
     def close(self, asset: Asset) -> list[str]:
         """Note that the data are there; give who has waited for them."""
@@ -106,8 +111,8 @@ class Orders:
     @hookimpl
     def tracked(self, principal: Principal, asset: Asset, order: Order) -> None:
         """Remember who waits, and note when the data are there."""
-        if order.status in COMING and not principal.anonymous:
-            self.table.open(principal.id, asset)
+        if order.status in COMING:
+            self.table.open(principal, asset)
         elif order.status == "succeeded" and (who := self.table.close(asset)):
             about = {"collection": asset.collection, "item": asset.item, "asset": asset.key, "path": asset.path}
             log.info("order ready", extra={**about, "principals": who})
@@ -161,7 +166,7 @@ def check_orders(plugin: Orders, /) -> None:
         except (NotFound, Missing):
             plugin.table.drop(row)
             click.echo(f"gone: {_named(row)}", err=True)
-        except Unavailable as error:
+        except StacflaskError as error:
             click.echo(f"not known: {_named(row)}: {error}", err=True)
         else:
             if order.status == "succeeded":

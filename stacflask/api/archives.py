@@ -54,12 +54,15 @@ def download_item(collection_id: str, item_id: str) -> Response:
     record = current.catalog().item(collection_id, item_id, current.restriction())
     assets = _chosen(current.catalog().assets(record))
     grants = [current.gate().authorize(current.principal(), asset) for asset in assets]
-    streams = []
+    streams, offline = [], []
     for grant in grants:
         try:
             streams.append(_stream(grant))
-        except Offline as offline:
-            return orders.accepted(grant, offline)
+        except Offline as error:
+            offline.append((grant, error))
+    if offline:  # all are ordered, so that nobody waits for one after the other
+        answer, *_ = [orders.accepted(grant, error) for grant, error in offline]
+        return answer
     return _answer(Archive.of(grants, streams), item_id)
 
 

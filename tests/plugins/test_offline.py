@@ -235,6 +235,16 @@ def test_a_file_of_a_directory_has_an_order_of_its_own(client: Any) -> None:
     assert client.get(f"{base}/orders/z/../a.tif").status_code == 404
 
 
+def test_an_archive_orders_all_that_is_offline(client: Any, publish: Publish) -> None:
+    """Nobody waits for one file after the other: all that a ZIP needs is ordered at once."""
+    publish(an_item("two", assets={key: {"href": f"s3://archive/{key}.tif"} for key in "ab"}))
+    path = "/collections/collection/items/two/download.zip"
+    assert (client.head(path).status_code, Tape.asked) == (202, [])
+    answer = client.get(path)
+    assert (answer.status_code, answer.json["order:status"]) == (202, "shipping")
+    assert Tape.asked == ["/archive/a.tif", "/archive/b.tif"]
+
+
 def test_collections_have_orders_too(client: Any, publish: Publish) -> None:
     """An asset of a collection itself goes the same way."""
     publish(a_collection("tapes", assets={"index": {"href": "s3://archive/index"}}))
@@ -341,6 +351,31 @@ def test_an_item_tells_how_it_stands(waiting: Any, policy: Consents) -> None:
     there = item(waiting)
     assert there.json["assets"]["data"]["order:status"] == there.json["properties"]["order:status"] == "succeeded"
     assert there.headers["ETag"] != coming.headers["ETag"]
+
+
+def test_what_nobody_in_particular_waits_for_is_looked_after_too(waiting: Any, policy: Consents) -> None:
+    """Open data that were ordered without credentials show in their item, and whoever wants to be notified is."""
+    waiting.get(HERE.replace("/data", "/other"))
+    assert item(waiting).json["assets"]["other"]["order:status"] == "shipping"
+    waiting.get(HERE)  # for which others wait already
+    assert [line.rpartition("  ")[2] for line in run(waiting, "list").output.splitlines()] == ["ann, bob", "anonymous"]
+    assert run(waiting, "check").output == ""
+    assert len(run(waiting, "list").output.splitlines()) == 2
+    Tape.state = "there"
+    assert "ready: collection/item/other  anonymous\n" in run(waiting, "check").output
+    assert "other succeeded" in policy.told
+
+
+def test_a_check_goes_on_behind_what_has_no_store(waiting: Any, publish: Publish, storage: Storage) -> None:
+    """What nobody can find any more does not keep the others from being looked at."""
+    waiting.get(HERE.replace("/data", "/other"))
+    with storage.transaction() as statements:
+        statements.rows("DELETE FROM items")
+    publish(an_item(assets={"data": {"href": "s3://closed/a.tif"}, "other": {"href": "s3://archive/b.tif"}}))
+    Tape.state = "there"
+    checked = run(waiting, "check")
+    assert checked.stderr.startswith("not known: collection/item/data: ")
+    assert checked.stdout == "ready: collection/item/other  anonymous\n"
 
 
 def test_a_check_names_what_is_there_and_tells_all_plugins(waiting: Any, policy: Consents) -> None:
