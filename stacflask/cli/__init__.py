@@ -1,0 +1,61 @@
+"""The command line. What goes wrong is one line on standard error; plugins add commands of their own.
+
+The catalogue is imported by the commands that need it: ``stacflask --help`` need not wait for all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from stacflask import __version__
+from stacflask.cli import database, documents, setup
+from stacflask.cli.session import Program, Session
+from stacflask.cli.telling import told
+from stacflask.errors import StacflaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def main() -> NoReturn:
+    """Run the command that the program's arguments name, and exit with its code."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the command that these arguments name; give its exit code."""
+    # Errors are told here, in one line each: what the server logs of them would tell them twice.
+    for name in ("stacflask", "plugins"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    session = Session(environ, program.commands)
+    try:
+        result = program.main(list(arguments), "stacflask", standalone_mode=False, obj=session)
+        if session.problem is not None:
+            raise session.problem
+    except (click.exceptions.Abort, click.ClickException, StacflaskError, OSError) as error:
+        return told(error)
+    finally:
+        session.close()
+    return result if isinstance(result, int) else 0
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(version)s")
+def program() -> None:
+    """Fill, export and look after a stacflask catalogue.
+
+    The catalogue is the PostGIS database that DATABASE_URL names.
+    """
+
+
+for command in (
+    *(database.migrate, database.extents, database.queryables, database.index),
+    *(setup.check, setup.hooks, setup.settings),
+    *(documents.load, documents.export),
+):
+    program.add_command(command)

@@ -1,0 +1,157 @@
+"""Commands on documents: in and out."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stacflask.cli.session import Session, pass_session
+from stacflask.cli.telling import REFUSED, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stacflask.catalog.batches import Method
+    from stacflask.catalog.loading import Tally
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "--method",
+    type=click.Choice(["insert", "upsert", "ignore"]),
+    default="insert",
+    show_default=True,
+    help="What becomes of a document that exists already: it is an error, is replaced, or is left as it is.",
+)
+@click.option("--collection", metavar="ID", help="The collection of items that name none.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "continue"]),
+    default="stop",
+    show_default=True,
+    help="What a refused document does to the rest.",
+)
+@click.option("--max-errors", type=click.IntRange(min=0), help="Continue, but stop when more documents are refused.")
+@click.option(
+    "--validate/--no-validate", default=None, help="Check against the JSON Schemas of STAC and its extensions."
+)
+@click.option("--workers", type=click.IntRange(min=0), help="Processes; 0 does all in this one. [default: one a core]")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@pass_session
+def load(
+    session: Session,
+    *,
+    files: tuple[str, ...],
+    method: Method,
+    collection: str | None,
+    on_error: str,
+    max_errors: int | None,
+    validate: bool | None,
+    workers: int | None,
+    quiet: bool,
+) -> int:
+    """Load collections and items from files.
+
+    FILES may be "-" for standard input. Each holds newline-delimited JSON or one document: an item, a collection, an
+    item collection, a list of collections, an array of these. Any may be compressed with gzip. Collections are loaded
+    before items.
+
+    Each refused document is told with its line and place. The exit code is 0 if all were loaded, 1 if some were
+    refused, 2 if the load could not go on. A load that was cut short can be run again with upsert or ignore.
+    """
+    from stacflask.catalog.documents import Managed
+    from stacflask.catalog.lines import size_of
+    from stacflask.catalog.loading import Plan
+    from stacflask.catalog.loading import load as bulk_load
+
+    size = size_of(files)
+    stop = on_error == "stop" and max_errors is None
+    plan = Plan(
+        session.settings.database_url,
+        Managed(session.settings.managed_hrefs),
+        method=method,
+        collection=collection,
+        most_problems=0 if stop else max_errors,
+        validate=session.settings.validate_schemas if validate is None else validate,
+        workers=_workers(size) if workers is None else workers,
+        pooled=session.settings.transaction_pooler,
+    )
+    began = time.monotonic()
+    with _progress(size, quiet=quiet) as (tell, progress):
+        tally = bulk_load(files, plan, tell, progress)
+    click.echo(_summary(tally, time.monotonic() - began))
+    if tally.stopped:
+        failed("stopped; what was written before stays. Run it again with --method upsert or ignore")
+    return REFUSED if tally.refused else 0
+
+
+def _workers(size: int | None) -> int:
+    from stacflask.catalog.lines import BLOCK
+
+    return 0 if size is not None and size <= BLOCK else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[Tally], None]]]:
+    """Show a bar on a terminal: how much is read, how many items at what rate, time left, and what was refused.
+
+    Gives a function that tells a problem, and one that shows a tally.
+    """
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # no thread: processes are forked
+    shape = "{percentage:3.0f}% {bar} {desc}, {remaining} left" if size else "{desc}, {elapsed}"
+    hidden = True if quiet else None
+    with tqdm(total=size, bar_format=shape, disable=hidden, desc="reading", file=sys.stderr, leave=False) as bar:
+        began = time.monotonic()
+
+        def show(tally: Tally) -> None:
+            rate = tally.items / max(time.monotonic() - began, 1e-3)
+            bar.set_description_str(f"{tally.items:,} items, {rate:,.0f}/s, {tally.refused:,} refused", refresh=False)
+            bar.update(tally.read - bar.n)
+
+        yield lambda message: tqdm.write(message, file=sys.stderr), show
+        bar.refresh()  # steps that follow each other too fast are not drawn: the last one always is
+
+
+def _summary(tally: Tally, seconds: float) -> str:
+    kept = f"{tally.new:,} new, {tally.replaced:,} replaced, {tally.left:,} left as they were"
+    return (
+        f"{tally.collections:,} collections, {tally.items:,} items ({kept}), {tally.refused:,} refused, "
+        f"{seconds:,.1f} s, {tally.items / max(seconds, 1e-3):,.0f} items/s"
+    )
+
+
+@click.command()
+@click.option("--collection", "collections", metavar="ID", multiple=True, help="Only this collection; can be repeated.")
+@click.option("--collections-only", is_flag=True, help="No items.")
+@click.option("-o", "--output", default="-", type=click.Path(dir_okay=False, allow_dash=True), help="[default: -]")
+@click.option("--gzip", "compress", is_flag=True, help="Compress it.")
+@pass_session
+def export(session: Session, collections: tuple[str, ...], collections_only: bool, output: str, compress: bool) -> None:
+    """Write the catalogue as newline-delimited JSON.
+
+    Collections come first, so that it can be loaded again. Documents are as they were given, with the storage
+    addresses of their assets, and all of one moment. A file is there only once it is whole.
+    """
+    from stacflask.catalog.exporting import export as exported
+
+    texts = exported(session.database, collections, items_too=not collections_only)
+    first = next(texts, None)  # what is wrong is told before a file is begun
+    written = 0
+    with ExitStack() as ends:
+        file: Any = ends.enter_context(click.open_file(output, "wb", atomic=output != "-"))
+        if compress:
+            file = ends.enter_context(gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6))
+        for text in chain([first] if first is not None else [], texts):
+            file.write(text + b"\n")
+            written += 1
+    click.echo(f"{written:,} documents exported", err=True)

@@ -1,0 +1,130 @@
+"""What commands stand on: one run of the program, and the program itself with its plugins' commands."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stacflask.errors import SettingError
+from stacflask.loader import VARIABLE, load_plugins
+from stacflask.settings import Settings
+from stacflask.values import UNRESTRICTED, Services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from stacflask.catalog.database import Database
+    from stacflask.values import Order
+
+
+class Session:
+    """One run of the program: settings, database and plugins, each made when first asked for.
+
+    ``own`` are the names of the program's own commands.
+    """
+
+    def __init__(self, environ: Mapping[str, str], own: Collection[str]) -> None:
+        self.environ = environ
+        self._own = own
+        self.problem: SettingError | None = None
+        """Why the plugins' commands could not be listed."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings. Raises SettingError."""
+        return Settings.from_environ(self.environ)
+
+    @cached_property
+    def database(self) -> Database:
+        """The database; a command's statements may take as long as they need."""
+        from stacflask.catalog.database import Database, create_engine
+
+        url, pooled = self.settings.database_url, self.settings.transaction_pooler
+        return Database(create_engine(url, pool_size=2, statement_timeout=0, pooled=pooled))
+
+    @cached_property
+    def plugin_names(self) -> Sequence[str]:
+        """The names of the plugins, read whatever is wrong with other settings."""
+        declared = next(field.metadata for field in fields(Settings) if field.name == "plugins")
+        names: Sequence[str] = declared["parse"](self.environ.get(VARIABLE, ""))
+        return names
+
+    @cached_property
+    def plugins(self) -> Any:
+        """The plugin manager, plugins not yet started. Raises SettingError, but not for settings they do not need."""
+        return load_plugins(self.plugin_names, self.environ)
+
+    @cached_property
+    def started(self) -> Any:
+        """The plugin manager, its plugins started as in a server."""
+        from stacflask.catalog.storage import PluginStorage
+
+        self.plugins.hook.startup(services=Services(PluginStorage(self.database), look=self._look))
+        return self.plugins
+
+    def _look(self, collection: str, item: str | None, key: str) -> Order:
+        from stacflask.catalog.documents import Directories
+        from stacflask.catalog.reading import Catalog
+        from stacflask.gate import Gate
+
+        catalog = Catalog(self.database, Directories(self.settings.directory_types))
+        return Gate(self.plugins).look(catalog.asset(collection, item, key, UNRESTRICTED))
+
+    @cached_property
+    def commands(self) -> dict[str, click.Command]:
+        """The plugins' commands. Raises SettingError."""
+        added = [command for commands in self.plugins.hook.extend_cli() for command in commands]
+        names = [*self._own, *(str(command.name) for command in added)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise SettingError(VARIABLE, f"more than one command is called {', '.join(twice)}")
+        return {str(command.name): self._starting(command) for command in added}
+
+    def _starting(self, command: click.Command) -> click.Command:
+        """Give the command made so that plugins are started before it runs; its help does without."""
+        command = copy.copy(command)
+        if isinstance(command, click.Group):
+            command.commands = {name: self._starting(part) for name, part in command.commands.items()}
+        elif command.callback is not None:
+            command.callback = self._after_start(command.callback)
+        return command
+
+    def _after_start(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(callback)
+        def run_started(*arguments: Any, **options: Any) -> Any:
+            _ = self.started
+            return callback(*arguments, **options)
+
+        return run_started
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if "database" in vars(self):
+            self.database.engine.dispose()
+
+
+class Program(click.Group):
+    """The program's own commands and those of its plugins."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands. Where plugins fail to load, that is told below the help."""
+        session = ctx.ensure_object(Session)
+        try:
+            return [*super().list_commands(ctx), *sorted(session.commands)]
+        except SettingError as error:
+            session.problem = error
+            return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command. Plugins are loaded for what is none of the program's own. Raises SettingError."""
+        own = super().get_command(ctx, cmd_name)
+        session = ctx.ensure_object(Session)
+        if own is not None or session.problem is not None:
+            return own
+        return session.commands.get(cmd_name)
+
+
+pass_session = click.make_pass_decorator(Session)

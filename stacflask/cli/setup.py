@@ -1,0 +1,118 @@
+"""Commands on the set-up: is it ready to serve, who answers which hook, what are the settings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stacflask.cli.session import Session, pass_session
+from stacflask.cli.telling import failed
+from stacflask.errors import StacflaskError
+from stacflask.loader import VARIABLE, answerers, hear, problems, settings_of
+from stacflask.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stacflask.values import Setting
+
+ELSEWHERE = ("STACFLASK_THREADS", "STACFLASK_TEST_DATABASE_URL")
+"""Variables that are read by gunicorn.conf.py, and by the fixtures for tests."""
+
+
+@click.command()
+@pass_session
+def check(session: Session) -> None:
+    """See whether settings, database and plugins are ready to serve.
+
+    A variable STACFLASK_* that nobody reads is probably misspelt: a warning names it.
+    """
+    from stacflask.catalog import migrating
+
+    _check_settings(session)
+    condition = migrating.condition(session.database)
+    click.echo(f"database: PostgreSQL {condition.postgresql}, PostGIS {condition.postgis or 'missing'}")
+    if not condition.migrated:
+        if not condition.found:
+            raise StacflaskError("The database has no tables of this program yet.")
+        found, heads = (", ".join(sorted(revisions)) for revisions in (condition.found, condition.heads))
+        raise StacflaskError(f"The database's tables are at revision {found}, but this release is at {heads}.")
+    click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
+    hear(session.started)
+    names = [name for name, _ in session.plugins.list_name_plugin()]
+    click.echo(f"plugins: {', '.join(reversed(names)) or 'none'}")
+
+
+def _check_settings(session: Session) -> None:
+    """Tell all that is wrong with the settings. Raises the last of it."""
+    wrong = [*Settings.problems(session.environ), *problems(session.plugin_names, session.environ)]
+    if wrong:
+        for problem in wrong[:-1]:
+            failed(str(problem))
+        raise wrong[-1]
+    known = {*ELSEWHERE, *(field.metadata["name"] for field in fields(Settings))}
+    known |= {setting.name for _, told in settings_of(session.plugin_names) for setting in told}
+    for name in _unread(session.environ, known):
+        meant = "".join(f"; is {near} meant?" for near in get_close_matches(name, sorted(known), 1, 0.85))
+        click.echo(f"warning: {name}: neither the program nor a plugin named in {VARIABLE} reads it{meant}", err=True)
+
+
+def _unread(environ: Mapping[str, str], known: set[str]) -> list[str]:
+    """Find the variables of ours that are not known. Settings may name others, as those of stores do for secrets."""
+    pointed_to = " ".join(environ[name] for name in known & environ.keys())
+    ours = [name for name in sorted(environ) if name.startswith("STACFLASK_")]
+    return [name for name in ours if name not in known and name not in pointed_to]
+
+
+@click.command()
+@pass_session
+def hooks(session: Session) -> None:
+    """List each hook and who answers it, in order."""
+    answers = dict(answerers(session.plugins))
+    width = max(map(len, answers))
+    for hook, names in answers.items():
+        click.echo(f"{hook:{width}}  {', '.join(names) or '-'}")
+
+
+@click.command()
+@pass_session
+def settings(session: Session) -> None:
+    """List the settings with their values, those of the plugins too.
+
+    Passwords and other secrets are left out.
+    """
+    for field in fields(Settings):
+        name = field.metadata["name"]
+        given = "" if session.environ.get(name, "").strip() else "  (default)"
+        click.echo(f"{name}={_shown(getattr(session.settings, field.name))}{given}\n    {field.metadata['help']}")
+    listed: set[str] = set()
+    for plugin, told in settings_of(session.plugin_names):
+        for setting in told:
+            if setting.name not in listed:
+                listed.add(setting.name)
+                click.echo(f"{_line(setting, session.environ)}\n    {setting.help} ({plugin})")
+
+
+def _line(setting: Setting, environ: Mapping[str, str]) -> str:
+    value = environ.get(setting.name, "").strip()
+    if not value:
+        return f"{setting.name}={setting.default}  ({'missing' if setting.required else 'default'})"
+    return f"{setting.name}={'***' if setting.secret else value}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    # In addresses, a password stands after the user's name or among the parameters.
+    text = str("" if value is None else value).replace("+psycopg:", ":")
+    return re.sub(r"(?<=://)([^:/@]*):[^/]*(?=@)|((?:ssl)?password=)[^&]*", _masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    return f"{found[1]}:***" if found[2] is None else f"{found[2]}***"
