@@ -220,10 +220,10 @@ class CollectionGroups:
         reason = self._admin(principal) if needs_admin(change) else self._reason(principal, "write", change.collection)
         if reason is not None:
             return Decision.allow(reason)
-        return Decision.deny(
-            f"no grant to {change.action} in {change.collection}",
-            detail=f"You may not change collection {change.collection!r}.",
-        )
+        if not change.collection:
+            return Decision.deny("no administrator", detail="You may not make collections.")
+        detail = f"You may not change collection {change.collection!r}."
+        return Decision.deny(f"no grant to {change.action} in {change.collection}", detail=detail)
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:

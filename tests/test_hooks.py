@@ -810,6 +810,8 @@ def test_order_states_are_put_into_the_item(plug: Plug, publish: Publish) -> Non
     client = plug(Knows("shipping"), type("Second", (Knows,), {})("succeeded"))
     known = client.get("/collections/collection/items/item")
     assert known.json["assets"]["data"]["order:status"] == "shipping"
+    signed = client.get("/collections/collection/items/item?hrefs=signed")
+    assert signed.json["assets"]["data"]["order:status"] == "shipping"
     assert "gone" not in known.json["assets"]
     assert (
         client.get("/collections/collection/items/item", headers={"If-None-Match": known.headers["ETag"]}).status_code

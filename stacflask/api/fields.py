@@ -40,7 +40,18 @@ class Fields:
 
     def of(self, text: bytes) -> bytes:
         """Give what these leave of an object's text."""
-        return self._cut(text, Rule(self.include | ALWAYS, self.exclude - ALWAYS, self.others)) or b"{}"
+        return self._cut(text, self._rule) or b"{}"
+
+    def show(self, *names: str) -> bool:
+        """Whether a member of a record is shown, that is no object; ``names`` lead to it, from the outside in."""
+        rule = self._rule
+        for name in names:
+            rule = rule.below(name)
+        return rule.kept
+
+    @property
+    def _rule(self) -> Rule:
+        return Rule(self.include | ALWAYS, self.exclude - ALWAYS, self.others)
 
     def _cut(self, text: bytes | Raw, rule: Rule) -> bytes | None:
         """Cut an object; None if nothing is left of it that was not asked for as a whole."""

@@ -51,9 +51,10 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
 def get_item(collection_id: str, item_id: str) -> Response:
     """Show one item."""
     record = current.catalog().item(collection_id, item_id, current.restriction())
-    if signing.wanted():
-        return render.never_cached(render.reply(render.item(record, render.signed_of([record])), GEOJSON))
     states = current.gate().order_states(collection_id, item_id)
+    if signing.wanted():
+        text = render.item(record, render.signed_of([record]))
+        return render.never_cached(render.reply(orders.shown(text, states) if states else text, GEOJSON))
     if not states:
         return render.record(render.item(record), record, GEOJSON)
     return render.record(orders.shown(render.item(record), states), record, GEOJSON, more=repr(sorted(states.items())))

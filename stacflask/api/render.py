@@ -82,12 +82,19 @@ def _item_links(base: str, collection: str) -> tuple[str, bytes]:
     return f"{of}/items/", links.encode()
 
 
-def signed_of(records: Iterable[Record]) -> Mapping[signing.Place, signing.Signed]:
-    """Sign the hrefs of items' assets, if the request at hand asks for it. Raises BadQuery."""
+def signed_of(records: Iterable[Record], fields: Fields | None = None) -> Mapping[signing.Place, signing.Signed]:
+    """Sign the hrefs of items' assets, if the request at hand asks for it. Raises BadQuery.
+
+    What ``fields`` leave out is not signed: nobody gets it, so nobody is charged for it, nor said to have taken it.
+    """
     if not signing.wanted():
         return signing.NONE
     assets_of = current.catalog().assets
-    return signing.signed([asset for record in records for asset in assets_of(record)])
+    assets = [asset for record in records for asset in assets_of(record)]
+    if fields is not None:
+        shown = {key: fields.show("assets", key, "href") for key in {asset.key for asset in assets}}
+        assets = [asset for asset in assets if shown[asset.key]]
+    return signing.signed(assets)
 
 
 def never_cached(response: Response) -> Response:
@@ -240,7 +247,7 @@ def item_collection(
     page: Page, links: Sequence[Link], fields: Fields | None = None, count: Count | None = None
 ) -> Response:
     """Answer with a page of items (a GeoJSON FeatureCollection), or with those fields of them."""
-    rendered = items(page.records, signed_of(page.records))
+    rendered = items(page.records, signed_of(page.records, fields))
     features = b",".join(rendered if fields is None else map(fields.of, rendered))
     body = b'{"type":"FeatureCollection","features":[%b],"links":%b,%b"numberReturned":%d}' % (
         features,

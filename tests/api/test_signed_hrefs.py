@@ -190,6 +190,34 @@ def test_head_hands_nothing_out(house: Callable[..., Client]) -> None:
     assert sorted(charged) == ["data", "ä/ü"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "signed"),
+    [
+        ("id,assets.data.href", ["data"]),
+        ("id,assets.data", ["data"]),
+        ("id,assets", ["data", "ä/ü"]),
+        ("-assets.data", ["ä/ü"]),
+        ("-assets.data.href", ["ä/ü"]),
+        ("-properties", ["data", "ä/ü"]),
+        ("-assets", []),
+        ("id", []),
+        ("assets.data.type", []),
+    ],
+)
+def test_what_is_left_out_is_not_signed(house: Callable[..., Client], asked: str, signed: list[str]) -> None:
+    """An href that ``fields`` leave out is nobody's: nobody is charged for it, and no record says that it was taken."""
+    charged = []
+
+    class Books:
+        @hookimpl
+        def charge(self, asset: Any) -> None:
+            charged.append(asset.key)
+
+    page = house(Books()).get("/search", query_string={"hrefs": "signed", "fields": asked}, headers=JANE)
+    assets = page.json["features"][0].get("assets", {})
+    assert sorted(key for key, asset in assets.items() if "X-Amz" in asset.get("href", "")) == sorted(charged) == signed
+
+
 def test_streamed_collections_are_not_presigned(house: Callable[..., Client]) -> None:
     """Where nothing is to leave by redirect, nothing does so by a signed href."""
     client = house(environ={"STACFLASK_STREAM_COLLECTIONS": "open"})

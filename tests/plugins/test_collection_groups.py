@@ -11,6 +11,7 @@ from stacflask import ANONYMOUS, Asset, Change, Cql2, Principal, Services, Setti
 from stacflask.errors import Refused
 from stacflask.gate import Gate
 from stacflask.loader import manage
+from stacflask.testing import Plug, a_collection
 
 Run = Callable[..., Result]
 
@@ -224,6 +225,13 @@ def test_who_may_change_what(closed: Door, change: Change, who: set[str]) -> Non
     """Writers change a collection and its items; making and removing collections is for administrators."""
     closed.access("grant", "landsat", "write", "members")
     assert {p.id for p in (ANONYMOUS, JOE, JANE, ADMIN) if closed.changes(p, change)} == who
+
+
+def test_who_may_make_no_collections_is_told_so(plug: Plug) -> None:
+    """A collection that is yet to be made has no name that a refusal could tell."""
+    answer = plug(CollectionGroups(cache=0)).post("/collections", json=a_collection("new"))
+    assert answer.status_code == 401
+    assert answer.json["description"].startswith("You may not make collections.")
 
 
 def test_administrators_do_everything(closed: Door) -> None:
