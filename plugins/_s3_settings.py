@@ -58,7 +58,8 @@ class Restore:
 class StoreSettings:
     """One store. ``keys`` None: the machine's own role. ``virtual`` None: as the endpoint's kind has it.
 
-    ``buckets`` are pairs of a bucket and a prefix of keys in it, empty for all. Times are in seconds.
+    ``buckets`` are pairs of a bucket and a prefix of keys in it, empty for all. Times are in seconds. Only assets of
+    ``collections`` lie here; None: of any.
     """
 
     name: str
@@ -77,6 +78,7 @@ class StoreSettings:
     stall_timeout: float
     ca_file: str | None
     restore: Restore | None
+    collections: frozenset[str] | None
 
 
 def read_stores(environ: Mapping[str, str]) -> list[StoreSettings]:
@@ -171,6 +173,7 @@ def _store(name: str, place: Place) -> StoreSettings:
         stall_timeout=place.take("stall_timeout", _seconds(0.1, 3600), 30.0),
         ca_file=place.take("ca_file", _file, None),
         restore=place.take("restore", _restore, None),
+        collections=place.take("collections", _collections, None),
     )
     place.finish()
     return store
@@ -269,6 +272,12 @@ def _buckets(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, list) or not value:
         raise ValueError("expected a list of buckets and of prefixes such as bucket/folder/")
     return tuple(_bucket(_word(entry)) for entry in value)
+
+
+def _collections(value: Any) -> frozenset[str]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("expected a list of collections")
+    return frozenset(map(_word, value))
 
 
 def _bucket(entry: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from plugins._s3_presign import encoded
 from plugins._s3_settings import VARIABLE, read_stores
 from plugins._s3_store import Store
-from stacflask import Location, Setting, SettingError, content_disposition, filename_of, hookimpl
+from stacflask import Location, Missing, Setting, SettingError, content_disposition, filename_of, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ LONGEST_KEY = 1024  # bytes, by S3's own rule
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w .+/:-]*\"|[\w.+-]+))*", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PORTS = {"http": 80, "https": 443}
+
+log = logging.getLogger(__name__)
 
 
 class Address(NamedTuple):
@@ -59,9 +62,13 @@ class S3:
 
     @hookimpl
     def resolve(self, asset: Asset) -> Location | None:
-        """Know ``s3://bucket/key`` and the web addresses of configured buckets."""
+        """Know ``s3://bucket/key`` and the web addresses of configured buckets. Raises Missing for others' objects."""
         bucket, key = self._place(asset)
-        return Location(NAME, f"{bucket}/{key}") if self._store(bucket, key) else None
+        store = self._store(bucket, key)
+        if store is None:
+            return None
+        _check_holder(store, asset)
+        return Location(NAME, f"{bucket}/{key}")
 
     @hookimpl
     def deliver(self, asset: Asset, location: Location, streamed: bool, grant_id: str) -> Redirect | Stream | None:
@@ -128,6 +135,14 @@ class S3:
             if (parts.scheme, port) == (address.scheme, address.port) and self._store(bucket, key) in stores:
                 return bucket, key
         return "", ""
+
+
+def _check_holder(store: Store, asset: Asset) -> None:
+    """Refuse what the author of an href may not hand out, since it is another collection's. Raises Missing."""
+    holders = store.settings.collections
+    if holders is not None and asset.collection not in holders:
+        log.warning("%s leads into store %s, which is not for its collection", asset.collection, store.settings.name)
+        raise Missing("There is no such object for this collection.")
 
 
 def create_plugin(environ: Mapping[str, str]) -> S3:

@@ -19,11 +19,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from minio import Minio
 
-from plugins import s3
+from plugins import open_access, s3
 from plugins._s3_settings import read_stores
 from stacflask import ANONYMOUS, Asset, Location, Missing, Redirect, SettingError, Stream, Unavailable
 from stacflask.disposition import content_disposition, filename_of
 from stacflask.loader import manage
+from stacflask.testing import an_item
 from tests.waiting import waiting_for
 
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dev.stack import Stack
+    from stacflask.testing import Plug, Publish
 
 VARIABLE = "STACFLASK_S3_STORES"
 DATA = bytes(range(256)) * 8192  # 2 MiB: several pieces
+ZARR = "application/vnd+zarr"
 NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
 
 
@@ -198,6 +201,9 @@ def test_wrong_setting(value: str, complaint: str) -> None:
         ({"delivery": "proxy"}, "/a/delivery: expected one of redirect, stream"),
         ({"addressing": "host"}, "/a/addressing: expected one of path, virtual"),
         ({"ca_file": "/no/such.pem"}, "/a/ca_file: there is no such file"),
+        ({"collections": []}, "/a/collections: expected a list"),
+        ({"collections": "radar"}, "/a/collections: expected a list"),
+        ({"collections": [""]}, "/a/collections: expected text"),
         ({"lifetimes": 900}, "/a/lifetimes: unknown here"),
     ],
 )
@@ -348,6 +354,28 @@ def test_longest_prefix() -> None:
     )
     hosts = [urlsplit(door.url(f"s3://archive/{key}")).netloc for key in ("a/b/c", "a/b", "a/c", "b/a/b/c")]
     assert hosts == ["deep.example", "mid.example", "mid.example", "wide.example"]
+
+
+def test_authors_hand_out_their_own_objects_only(plug: Plug, publish: Publish) -> None:
+    """Whoever writes to one collection cannot hand out by its hrefs what lies in a store that is for another."""
+    stores = {
+        "open": store(buckets=["archive"], verify=False),
+        "radar": store(buckets=["archive/radar/", "vault"], collections=["radar", "radar-2"], verify=False),
+    }
+    hrefs = ("s3://archive/radar/a", "s3://vault/a", "s3://archive/radar-not/a", "s3://archive/a")
+    assets = {str(number): {"href": href} for number, href in enumerate(hrefs)}
+    for collection in ("radar", "radar-2", "optical"):
+        publish(an_item("item", collection, assets={**assets, "zarr": {"href": "s3://archive/", "type": ZARR}}))
+    client = plug(open_access, s3.create_plugin({VARIABLE: json.dumps(stores)}))
+
+    def statuses(collection: str) -> list[int]:
+        base = f"/collections/{collection}/items/item"
+        return [client.get(f"{base}/download/{key}").status_code for key in (*assets, "zarr/radar/a", "zarr/b")]
+
+    assert statuses("radar") == statuses("radar-2") == [307] * 6
+    assert statuses("optical") == [404, 404, 307, 307, 404, 307]
+    signed = client.get("/collections/optical/items/item?hrefs=signed").json["assets"]
+    assert ["X-Amz" in signed[key]["href"] for key in assets] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("location", [Location("file", "archive/a.tif"), Location("s3", "other/a.tif"),
