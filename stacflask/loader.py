@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 VARIABLE = answers.VARIABLE
 GROUP = "stacflask"
+ALIKE = {"authorize_many": "authorize", "charge_many": "charge"}
+"""Hooks that ask about many at once what others ask of one: alone, they would let single downloads pass by."""
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ def _find(name: str) -> Any:
         raise
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise SettingError(VARIABLE, f"there is no module {name!r}") from error
+            raise SettingError(VARIABLE, f"there is no module {name!r} on Python's path") from error
         raise SettingError(VARIABLE, f"{name} needs the package {error.name!r}, which is not installed") from error
     except Exception as error:
         raise SettingError(VARIABLE, f"{name} cannot be imported: {_told(error)}") from error
@@ -147,8 +149,12 @@ def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
         raise SettingError(VARIABLE, f"{name}: {_explained(error, manager)}") from error
     if forgotten := sorted(_unmarked(manager, plugin)):
         raise SettingError(VARIABLE, f"{name}: named like hooks and not marked @hookimpl: {', '.join(forgotten)}")
-    if not any(name in names for _, names in answerers(manager)):
+    answered = {hook for hook, names in answerers(manager) if name in names}
+    if not answered:
         raise SettingError(VARIABLE, f"{name}: has no function marked @hookimpl")
+    for many, one in ALIKE.items():
+        if many in answered and one not in answered:
+            raise SettingError(VARIABLE, f"{name}: implements {many}, and must implement {one}, too")
 
 
 def _explained(error: pluggy.PluginValidationError, manager: pluggy.PluginManager) -> str:

@@ -158,7 +158,7 @@ def test_failing_command_of_a_plugin(stacflask: Run, plugin: types.ModuleType) -
 def test_failing_plugin_hides_no_help(stacflask: Run) -> None:
     """With a plugin that does not load, the help shows the program's own commands, and then says what is wrong."""
     code, out, err = stacflask("--help", STACFLASK_PLUGINS="plugins.absent")
-    assert (code, err) == (2, "error: STACFLASK_PLUGINS: there is no module 'plugins.absent'\n")
+    assert (code, err) == (2, "error: STACFLASK_PLUGINS: there is no module 'plugins.absent' on Python's path\n")
     assert "  migrate " in out
     assert stacflask("greet", STACFLASK_PLUGINS="plugins.absent")[2] == err
     assert stacflask("extents", STACFLASK_PLUGINS="plugins.absent")[0] == 0

@@ -112,6 +112,14 @@ def test_unmarked_methods_of_hooks_names_stop_the_start() -> None:
         loader.manage({"mine": halfway})
 
 
+@pytest.mark.parametrize("hook", ["authorize", "charge"])
+def test_a_rule_for_many_is_a_rule_for_one(hook: str) -> None:
+    """Who refuses archives and manifests alone would let each of their assets pass by itself."""
+    halfway = type("Plugin", (), {f"{hook}_many": hookimpl(lambda self: None)})()
+    with pytest.raises(SettingError, match=f"mine: implements {hook}_many, and must implement {hook}, too"):
+        loader.manage({"mine": halfway})
+
+
 def test_what_is_meant_by_a_wrong_name_is_guessed() -> None:
     """A misspelt hook is told with the nearest one, a misspelt argument with those there are."""
     with pytest.raises(SettingError, match="mine: there is no hook 'authorise'; is 'authorize' meant"):
