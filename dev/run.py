@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8000
 CLONE = Path(__file__).resolve().parent.parent
-PLUGINS = ("api_keys", "links", "collection_groups", "licence", "quota", "s3")
+PLUGINS = ",".join(f"plugins.{name}" for name in ("api_keys", "links", "collection_groups", "licence", "quota", "s3"))
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +58,8 @@ def serve(folder: Path, port: int) -> None:
         environ = environ_for(stack, port)
         _write_environment(folder / "env", environ)
         _step("migrate", environ)
-        _publish_once(postgres.home_for(folder) / "demo-published", stack, environ)
+        # Its keys and rights are given out by these plugins' commands, whichever serve it.
+        _publish_once(postgres.home_for(folder) / "demo-published", stack, {**environ, "STACFLASK_PLUGINS": PLUGINS})
         web = _gunicorn(port, environ)
         try:
             _say("Starting gunicorn ...")
@@ -98,7 +99,7 @@ def environ_for(stack: Stack, port: int) -> dict[str, str]:
     own = {"DATABASE_URL": stack.database_url, "PORT": str(port), "STACFLASK_S3_STORES": json.dumps(stores)}
     defaults = {
         "WEB_CONCURRENCY": "2",
-        "STACFLASK_PLUGINS": ",".join(f"plugins.{name}" for name in PLUGINS),
+        "STACFLASK_PLUGINS": PLUGINS,
         "STACFLASK_COLLECTION_GROUPS_ADMINS": names.OPERATORS_GROUP,
         "STACFLASK_LICENCE_FREE_ROLES": "thumbnail,overview,metadata",
         # Different for each clone, and the same at its next start.
