@@ -13,6 +13,8 @@ from stacflask import current, errors
 from stacflask.api.address import base_url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flask import Flask
 
 log = logging.getLogger(__name__)
@@ -96,11 +98,16 @@ def _refusal(error: errors.Refused) -> Response:
 def _challenge(response: Response, only: str = "", **attributes: str) -> None:
     """Add WWW-Authenticate: how plugins want to be asked and, for who sent a token, what of it (RFC 6750, 3)."""
     headers = dict.fromkeys(challenge.header for challenge in current.gate().challenges() if challenge.header)
-    for header in headers:
+    for header in _for_scripts(headers) if request.headers.get("Sec-Fetch-Dest") == "empty" else headers:
         scheme = header.partition(" ")[0].lower()
         if scheme.startswith(only):
             told = attributes if scheme == "bearer" and _used("bearer") else {}
             response.headers.add("WWW-Authenticate", _with(header, told))
+
+
+def _for_scripts(headers: Iterable[str]) -> Iterable[str]:
+    """Leave Basic away, unless there is nothing else: a browser asks its user for a password then, amid a script."""
+    return [header for header in headers if not header.lower().startswith("basic ")] or headers
 
 
 def _used(scheme: str) -> bool:

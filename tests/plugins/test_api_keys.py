@@ -27,6 +27,7 @@ from stacflask import (
 from stacflask.errors import Refused
 from stacflask.gate import Gate
 from stacflask.loader import manage
+from stacflask.testing import Plug
 from stacflask.values import UNRESTRICTED
 
 Run = Callable[..., Result]
@@ -271,6 +272,17 @@ def test_a_key_alone_opens_nothing(plugin: ApiKeys) -> None:
     """A key with every scope says who somebody is; that they may download is for a policy to say."""
     with pytest.raises(Refused):
         Gate(manage({"keys": plugin})).authorize(scoped("read", "download", "write"), ASSET)
+
+
+@pytest.mark.parametrize(
+    ("dest", "schemes"), [(None, ["Bearer", "Basic"]), ("document", ["Bearer", "Basic"]), ("empty", ["Bearer"])]
+)
+def test_scripts_make_no_browser_ask_for_a_password(plug: Plug, dest: str | None, schemes: list[str]) -> None:
+    """A page's script is told of Bearer alone: for Basic the browser would ask whoever sits before it."""
+    headers = {"Authorization": "Bearer sfk_00000001_wrong", **({"Sec-Fetch-Dest": dest} if dest else {})}
+    answer = plug(ApiKeys(0)).get("/collections", headers=headers)
+    assert answer.status_code == 401
+    assert [header.split()[0] for header in answer.headers.getlist("WWW-Authenticate")] == schemes
 
 
 def test_challenges_for_bearer_and_basic(gate: Gate) -> None:
