@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from dev.stack import Stack
 
+USAGE = """usage: python -m dev.run [--forget | --help]
+Runs the private servers, the demo and gunicorn, until Ctrl-C. PORT says where, and STACFLASK_* of the environment count."""
 DEFAULT_PORT = 8000
 CLONE = Path(__file__).resolve().parent.parent
 PLUGINS = ",".join(f"plugins.{name}" for name in ("api_keys", "links", "collection_groups", "licence", "quota", "s3"))
@@ -37,6 +39,10 @@ def main(arguments: list[str]) -> int:
         folder = CLONE / ".run" / str(port)
         if arguments == ["--forget"]:
             _forget(folder)
+        elif arguments == ["--help"]:
+            _say(USAGE)
+        elif arguments:
+            return _complain(USAGE)
         else:
             serve(folder, port)
     except StackError as error:

@@ -61,7 +61,8 @@ CHALLENGE = Challenge(
         "type": "apiKey",
         "in": "cookie",
         "name": "__Host-stacflask-session",
-        "description": "The cookie of a browser whose user has logged in (`/login`). Browsers send it by themselves.",
+        "description": "The cookie of a browser whose user has logged in (`/login`). Browsers send it by themselves. "
+        "Where this API has a path of its own, the name begins with `__Secure-`.",
     },
     {},
 )
