@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dev.stack import Stack
 
 USAGE = """usage: python -m dev.run [--forget | --help]
-Runs the private servers, the demo and gunicorn, until Ctrl-C. PORT says where, and STACFLASK_* of the environment count."""
+Runs the private servers, the demo and gunicorn until Ctrl-C. PORT says where; STACFLASK_* of the environment count."""
 DEFAULT_PORT = 8000
 CLONE = Path(__file__).resolve().parent.parent
 PLUGINS = ",".join(f"plugins.{name}" for name in ("api_keys", "links", "collection_groups", "licence", "quota", "s3"))
