@@ -28,6 +28,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 PORT = os.environ.get("PORT")
+MEMORY = "/dev/shm"  # noqa: S108 - the folder made in it is one's own
 SHARED, OWN = "PROMETHEUS_MULTIPROC_DIR", "STACFLASK_METRICS_FOLDER_IS_OURS"
 
 
@@ -285,6 +286,8 @@ def _share_metrics() -> None:
     if "plugins.metrics" not in os.environ.get("STACFLASK_PLUGINS", ""):
         return
     if SHARED not in os.environ:
-        os.environ[SHARED], os.environ[OWN] = tempfile.mkdtemp(prefix="stacflask-metrics-"), "1"
+        # Counted in memory, by way of a file: whoever writes where its disk has no room left is killed for it.
+        memory = None if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK) else MEMORY
+        os.environ[SHARED], os.environ[OWN] = tempfile.mkdtemp(prefix="stacflask-metrics-", dir=memory), "1"
     for left in Path(os.environ[SHARED]).glob("*.db"):
         left.unlink()

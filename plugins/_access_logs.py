@@ -17,7 +17,7 @@ MARK = "x-stacflask-grant"
 # Amazon's server access log format: the first fields, up to the bytes sent. What comes after them does not matter here.
 LINE = re.compile(
     r"\S+ (?P<bucket>\S+) \[(?P<at>[^\]]+)\] \S+ \S+ (?P<entry>\S+) (?P<operation>\S+) (?P<key>\S+) "
-    r'(?:"(?P<request>[^"]*)"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d+|-)(?: |$)'
+    r'(?:"(?P<request>.*?)"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d{1,18}|-)(?: |$)'
 )
 GRANT = re.compile(rf"[?&]{MARK}=([0-9a-f]{{16}})(?=[&\s])", re.IGNORECASE)
 TAKEN = ("200", "206")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -17,7 +18,7 @@ from plugins._access_logs import Reading
 from plugins._spans import span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from plugins.audit import Audit
 
@@ -48,6 +49,7 @@ SUMS = f"""
     count(*) FILTER (WHERE event = 'finished' AND NOT complete) AS cut,
     CAST(least(coalesce(sum(t.sent), 0), {LARGEST}) AS bigint) AS taken_bytes
 """
+NUMBERS = ("downloads", "requests", "refused", "granted_bytes", "streamed_bytes", "cut", "taken_bytes")
 WHERE = (
     "at >= :since AND at < :until AND (CAST(:collection AS text) IS NULL OR collection = :collection) "
     "AND (CAST(:principal AS text) IS NULL OR principal = :principal)"
@@ -156,7 +158,7 @@ def show(
     title = f"Usage by {', '.join(by)}"
     rows = plugin.table.storage.rows(_sums(by), **_where(since, until, collection, principal))
     try:
-        _write(_usage_tables.render(form, title, list(by), rows), output)
+        _write(_usage_tables.render(form, title, list(by), rows, [*by, *NUMBERS]), output)
     except ImportError as error:
         raise click.ClickException(f"{form} needs the package pyarrow: pip install pyarrow") from error
 
@@ -189,7 +191,7 @@ def records(
     """List each event: who took or was refused what, and which plugin said so and why."""
     sql = f"SELECT {LISTED} FROM plugin_audit WHERE {WHERE} ORDER BY at"
     rows = plugin.table.storage.rows(sql, **_where(since, until, collection, principal))
-    _write(_usage_tables.render(form, "Events", [], rows), output)
+    _write(_usage_tables.render(form, "Events", [], rows, LISTED.replace('"', "").split(", ")), output)
 
 
 # --- Stores' logs ----------------------------------------------------------------------------------------------------
@@ -206,7 +208,7 @@ def import_logs(plugin: Audit, /, files: Sequence[str]) -> None:
     reading, new, ours = Reading(), 0, 0
     for name in files:
         with _opened(name) as lines:
-            taken = reading.taken(lines)
+            taken = reading.taken(_whole(lines, name))
             while batch := list(islice(taken, BATCH)):
                 rows = orjson.dumps([asdict(one) for one in batch]).decode()
                 with plugin.table.storage.transaction() as statements:
@@ -219,6 +221,14 @@ def import_logs(plugin: Audit, /, files: Sequence[str]) -> None:
     )
     if reading.lines and reading.strange == reading.lines:
         raise click.ClickException("no line is in the format of S3 server access logs")
+
+
+def _whole(lines: IO[str], name: str) -> Iterator[str]:
+    """Give the lines of a file that can be read to its end. Raises ClickException."""
+    try:
+        yield from lines
+    except (EOFError, OSError, zlib.error) as error:
+        raise click.ClickException(f"{name} cannot be read to its end: {error}") from error
 
 
 def _opened(name: str) -> IO[str]:

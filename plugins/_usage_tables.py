@@ -17,15 +17,17 @@ UNITS = ("", "k", "M", "G", "T", "P", "E")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def render(form: str, title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Write rows in one of the forms; ``keys`` are the columns by which they are summed up."""
+def render(
+    form: str, title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
+) -> bytes:
+    """Write rows in one of the forms; ``keys`` are those of the columns by which they are summed up."""
     match form:
         case "csv":
-            return _csv(rows)
+            return _csv(rows, columns)
         case "json":
             return orjson.dumps([dict(row) for row in rows], option=orjson.OPT_INDENT_2) + b"\n"
         case "parquet":
-            return _parquet(rows)
+            return _parquet(keys, rows, columns)
         case "svg":
             return _svg(title, keys, rows).encode()
         case "html":
@@ -57,10 +59,10 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(map(line, [[name.upper() for name in names], *body])) + "\n"
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0] if rows else [])
+    writer.writerow(columns)
     writer.writerows([_cell(cell) for cell in row.values()] for row in rows)
     return text.getvalue().encode()
 
@@ -74,12 +76,13 @@ def _cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) and value != "-" else value
 
 
-def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _parquet(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), sink)
+    schema = pa.schema([(name, pa.string() if name in keys else pa.int64()) for name in columns])
+    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), sink)
     return sink.getvalue()
 
 

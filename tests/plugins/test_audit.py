@@ -587,6 +587,17 @@ def test_usage_is_parquet(client: Any, tmp_path: Path) -> None:
     assert parquet.read_table(path).to_pylist()[1]["granted_bytes"] == 1015
 
 
+def test_usage_of_nothing_has_its_columns(client: Any, tmp_path: Path) -> None:
+    """Whoever reads a report by program finds the columns of a time without downloads, too."""
+    never = ("--until", "2020-01-01", "--since", "2019-01-01")
+    empty = run(client, "show", "--by", "principal", "--format", "csv", *never).output
+    assert empty.splitlines() == run(client, "show", "--by", "principal", "--format", "csv").output.splitlines()[:1]
+    assert run(client, "records", *never).output == run(client, "records").output.splitlines(keepends=True)[0]
+    parquet, path = pytest.importorskip("pyarrow.parquet"), tmp_path / "usage.parquet"
+    assert run(client, "show", "--format", "parquet", "-o", str(path), *never).exit_code == 0
+    assert parquet.read_table(path).to_pydict() == {name: [] for name in shown(client)[0]}
+
+
 def test_usage_names_no_formula_and_no_markup(door: Door) -> None:
     """A name that somebody chose is text, in a spreadsheet and on a page."""
     client = door(write="sync")
@@ -644,6 +655,23 @@ def test_store_logs_tell_what_redirects_really_took(client: Any, rows: Rows, tmp
     assert "0 requests" in run(client, "import", str(tmp_path / "log.gz")).stderr
     (jane,) = shown(client, "--by", "principal", "--principal", "jane")
     assert (jane["granted_bytes"], jane["taken_bytes"], jane["downloads"]) == (1015, 500, 2)
+
+
+def test_a_strange_line_is_no_end_of_an_import(client: Any, rows: Rows) -> None:
+    """Quotes that a client did not encode are understood, and a number that cannot be is a line that is not."""
+    grant = rows()[0]["id"]
+    quoted = line("B1", grant, 300).replace("/bucket/a%2Bb.tif", '/bucket/a"b.tif')
+    said = run(client, "import", "-", text="\n".join([line("B0", grant, "9" * 20), quoted])).stderr
+    assert said == "2 lines, 1 requests that took bytes were new, 1 of them by our grants, 1 lines not understood\n"
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"a\n" * 1000)[:30], b"\x1f\x8bnonsense", b"\x1f\x8b"])
+def test_a_broken_file_is_named(client: Any, tmp_path: Path, content: bytes) -> None:
+    """What came only in part, or was damaged, is told by its name, so that it is fetched again."""
+    (tmp_path / "log.gz").write_bytes(content)
+    result = run(client, "import", str(tmp_path / "log.gz"))
+    assert result.exit_code == 1
+    assert f"{tmp_path}/log.gz cannot be read to its end" in result.output
 
 
 def test_a_file_that_is_no_log_is_an_error(client: Any) -> None:

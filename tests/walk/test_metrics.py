@@ -48,3 +48,16 @@ def test_whoever_is_asked_answers_for_all(demo_stack: Stack, tmp_path: Path) -> 
         assert figure(server, r"^stacflask_store_seconds_count (\S+)$") > 0
         assert len(list(tmp_path.glob("stacflask-metrics-*"))) == 1
     assert list(tmp_path.glob("stacflask-metrics-*")) == []
+
+
+def test_figures_are_kept_in_memory(demo_stack: Stack, tmp_path: Path) -> None:
+    """Where disks are full, processes that count in files on them could not even start: they count elsewhere."""
+    environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8"}
+    environ["STACFLASK_PLUGINS"] += ",plugins.metrics"
+    environ.pop("TMPDIR", None)
+    with serving(environ, tmp_path / "log") as server:
+        assert figure(server, r"^stacflask_streams_in_flight (\S+)$") == 0
+        maps = Path(f"/proc/{server.workers()[0]}/maps").read_text()
+        counted = set(re.findall(r"(/\S+/stacflask-metrics-\w+)/", maps))
+        assert {str(Path(folder).parent) for folder in counted} == {"/dev/shm"}
+    assert not any(Path(folder).exists() for folder in counted)
