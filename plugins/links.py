@@ -6,6 +6,7 @@ kept of it in the database says who made it and what it opens; the link itself i
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from contextlib import suppress
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from stacflask import Asset, Call, Portion, Request, Services, Statements, Storage
+
+log = logging.getLogger(__name__)
 
 KEYS = "STACFLASK_LINKS_KEYS"
 LONGEST = "STACFLASK_LINKS_LONGEST"
@@ -295,6 +298,7 @@ class Links:
         claims = {"link": kept.id, "places": tuple(places), "address": request.address, "counted": kept.counted}
         maker = self._now(kept)
         scopes = frozenset(scope for scope in ("read", "download") if maker.may(scope))
+        log.info("a link is used", extra={"link": kept.id})
         return Principal(maker.id, maker.groups, SCHEME, scopes, claims)
 
     def _now(self, kept: Kept) -> Principal:

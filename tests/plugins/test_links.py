@@ -567,11 +567,13 @@ def test_the_parameter_is_described(client: FlaskClient) -> None:
 
 
 def test_no_link_is_logged(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither its making nor its use leaves it in a log, right or wrong."""
+    """Neither its making nor its use leaves it in a log, right or wrong; which one was used is told by its id."""
     caplog.set_level("DEBUG")
-    link = made(client)["link"]
+    answer = made(client)
+    link = answer["link"]
     used(client, DATA, link)
     used(client, DATA, link + "x")
+    assert [record.link for record in caplog.records if hasattr(record, "link")] == [answer["id"]]
     assert link.rpartition(".")[2] not in "".join(str(vars(record)) for record in caplog.records)
 
 
