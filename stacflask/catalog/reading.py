@@ -282,9 +282,10 @@ class Catalog:
         values = {**values_of(query, longest, stretch), **seen.given()}
         # Filters are many: those that come once must not push out what is asked for all the time.
         shapes = self._shapes if query.filter is None else self._filtered
-        policy = (_told(restriction), types, orjson.dumps(query.filter), one_by_one(query, restriction))
-        shape = shape_of(query, values, policy)
-        for found in shapes.lookups(shape, build, prepared=is_settled(query, restriction)):
+        way = stretch.walked, one_by_one(query, restriction)
+        shape = shape_of(query, values, (_told(restriction), types, orjson.dumps(query.filter), *way))
+        settled = is_settled(query, restriction) or stretch.walked
+        for found in shapes.lookups(shape, build, prepared=settled):
             yield partial(self.database.records, found, values)
 
     def _read(self, statement: Select[Any]) -> Sequence[Any]:

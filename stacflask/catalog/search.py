@@ -14,14 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from stacflask.catalog import freetext
+from stacflask.catalog.areas import areas
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.cql2.sql import TIMESTAMP
 from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order, rows
 from stacflask.catalog.seeing import EVERYTHING, Seen
-from stacflask.catalog.stretches import WHOLE, Stretch
+from stacflask.catalog.stretches import WHOLE, Stretch, all_will_do
 from stacflask.catalog.tables import collections, items
-from stacflask.errors import BadDocument, BadQuery
-from stacflask.stac.geometry import to_wkb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.cql2.sql import Sql
     from stacflask.catalog.lasting import Longest
-    from stacflask.values import Cql2, Document, ItemQuery, Restriction, SortKey
+    from stacflask.values import Cql2, ItemQuery, Restriction, SortKey
 
 Condition = sa.ColumnElement[bool]
 
@@ -60,35 +59,13 @@ def given(query: ItemQuery) -> dict[str, Any]:
         if names is not None:
             wanted = list(dict.fromkeys(names))
             values |= {one: wanted[0]} if len(wanted) == 1 else {several: wanted}
-    try:
-        values |= zip(("area", "further_area"), map(to_wkb, _areas(query)), strict=False)
-    except BadDocument as error:
-        raise BadQuery("intersects", error.problem) from error
+    values |= zip(("area", "further_area"), areas(query), strict=False)
     if query.bbox is not None and len(query.bbox) == LONG_BBOX:
         values |= {"lowest": query.bbox[2], "highest": query.bbox[5]}
     if query.interval is not None:
         ends = {"start": query.interval.start, "end": query.interval.end}
         values |= {name: end for name, end in ends.items() if end is not None}
     return values
-
-
-def _areas(query: ItemQuery) -> list[Document]:
-    """Give the geometries to meet: two for a box that crosses the antimeridian."""
-    if query.intersects is not None:
-        return [query.intersects]
-    if query.bbox is None:
-        return []
-    half = len(query.bbox) // 2
-    (west, south), (east, north) = query.bbox[:2], query.bbox[half : half + 2]
-    if west <= east:
-        return [_box(west, south, east, north)]
-    return [_box(west, south, 180, north), _box(-180, south, east, north)]
-
-
-def _box(west: float, south: float, east: float, north: float) -> Document:
-    corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    # A box without width or height becomes the line or point that it is; as a polygon it would meet nothing.
-    return {"type": "Polygon", "coordinates": [corners]}
 
 
 Values: TypeAlias = "Mapping[str, Any]"
@@ -244,10 +221,14 @@ def statements(
     Each is served by an index; once there are enough rows, those left need not be asked. For ``types``, see
     ``ordered_types``; only items of the ``stretch`` are looked at, and of collections that are ``seen``.
     """
-    if one_by_one(query, restriction):
-        yield _merged(query, restriction, longest)
-        return
     order = item_order(query.sort)
+    if stretch.walked:
+        walked = _walked(query, restriction, longest, stretch).where(*seen.conditions(items.c.collection))
+        yield order.page(walked, order.position(query.token), query.limit)
+        return
+    if one_by_one(query, restriction):
+        yield _merged(query, restriction, longest, stretch)
+        return
     strands = order.strands(len(types))
     if types and _compares_number(query.filter, order.keys[0].name):
         strands = strands[:1]
@@ -265,20 +246,35 @@ def one_by_one(query: ItemQuery, restriction: Restriction) -> bool:
     They are where each has an index in their order, and nearly all that it holds will do.
     """
     number = len(set(query.collections or ()))
-    plain = all(part is None for part in (query.bbox, query.intersects, query.ids, query.text, query.filter))
     indexed = item_order(query.sort).keys[0].name in ("datetime", "id")
-    return plain and indexed and of_times(restriction.items) and 1 < number <= MOST_KEYS / (query.limit + 1)
+    return indexed and all_will_do(query, restriction) and 1 < number <= MOST_KEYS / (query.limit + 1)
 
 
-def of_times(condition: Cql2 | None) -> bool:
-    """Whether a condition looks at nothing but the time by which items are in order, as that of an embargo does."""
-    match condition:
-        case None | {"op": "<" | "<=" | ">" | ">=", "args": [{"property": "datetime"}, {"timestamp": str()}]}:
-            return True
-    return False
+def _walked(query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch) -> Select[Any]:
+    """Select all that a query finds in a stretch, in no order, by looking at each item of its collections there."""
+    values, there = given(query), sa.select(items).where(*stretch.conditions())
+    # Nothing but these conditions goes into the part that is walked through, so that no other index can serve it.
+    fence: Sql = sa.literal_column("0")
+    if "collections" in values:
+        hidden = sa.select(_named(values, "collections")).scalar_subquery()
+        names = sa.func.unnest(hidden).table_valued("name").render_derived()
+        each = there.where(items.c.collection == names.c.name).offset(fence).lateral()
+        walk = sa.select(each).select_from(sa.join(names, each, sa.true()))
+    else:
+        of_one, forms = in_collections(values), item_order(query.sort).forms
+        there = there if of_one is None else there.where(of_one)
+        walk = there.order_by(*(form.arranged(backward=False) for form in forms)).offset(fence)
+    # It goes by the table's own name: whatever is asked of items is then asked of these.
+    part = walk.cte(items.name).prefix_with("NOT MATERIALIZED")
+    conditions = found(replace(query, collections=None), restriction, longest)
+    if within_area(values) is not None:
+        # Where it lies, the first of them, is told sooner than what its properties hold; the planner thinks otherwise.
+        area, *others = conditions
+        conditions = [sa.case((area, sa.and_(sa.true(), *others)), else_=sa.false())]
+    return _columns(query).where(*conditions).add_cte(part)
 
 
-def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None) -> Select[Any]:
+def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch) -> Select[Any]:
     """Select one page of a few collections: the first keys of each, of those the first, and their records.
 
     Looked for in all of them at once, the newest of a few small collections lie among thousands of other items.
@@ -288,7 +284,7 @@ def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None)
     arranged = partial(order.arranged, backward=position is not None and position.backward)
     names = sa.func.unnest(_named(given(query), "collections")).table_valued("name").render_derived()
     own = sa.select(items.c.collection, items.c.id, *order.columns).where(items.c.collection == names.c.name)
-    own = own.where(*found(replace(query, collections=None), restriction, longest))
+    own = own.where(*found(replace(query, collections=None), restriction, longest), *stretch.conditions())
     each = order.page(own, position, query.limit).lateral()
     first = sa.select(each).select_from(sa.join(names, each, sa.true()))
     keys = first.order_by(*arranged(each)).limit(rows(query.limit)).subquery()
@@ -300,8 +296,11 @@ def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None)
 
 def _select(query: ItemQuery, restriction: Restriction, longest: Longest | None) -> Select[Any]:
     """Select all that a query finds, in no order."""
-    statement = sa.select(items.c.collection, items.c.id, items.c.body, *item_order(query.sort).columns)
-    return statement.where(*found(query, restriction, longest))
+    return _columns(query).where(*found(query, restriction, longest))
+
+
+def _columns(query: ItemQuery) -> Select[Any]:
+    return sa.select(items.c.collection, items.c.id, items.c.body, *item_order(query.sort).columns)
 
 
 def _compares_number(expression: Cql2 | None, name: str) -> bool:

@@ -5,13 +5,15 @@ The database still plans each of them for its own values: a plan made once for a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from stacflask.catalog.database import lookup, texts
 from stacflask.catalog.ordering import usual
-from stacflask.catalog.search import given, item_order, of_times
+from stacflask.catalog.search import given, item_order
+from stacflask.catalog.stretches import all_will_do
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,8 +58,7 @@ def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch) -> di
 
 def is_settled(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether one plan is right for all that a query of this shape can compare with: an index read in its order."""
-    wanted = (query.bbox, query.intersects, query.interval, query.ids, query.text, query.filter)
-    plain = all(part is None for part in wanted) and of_times(restriction.items)
+    plain = query.interval is None and all_will_do(query, restriction)
     return plain and not item_order(query.sort).keys[0].stored
 
 
@@ -77,11 +78,16 @@ class Shapes:
     def lookups(
         self, shape: Shape, build: Callable[[], Iterable[Select[Any]]], *, prepared: bool
     ) -> tuple[Lookup, ...]:
-        """Give the statements of a shape. ``build`` makes new ones; ``prepared``: as of a ``Lookup``."""
+        """Give the statements of a shape. ``build`` makes new ones.
+
+        ``prepared``: as of a ``Lookup``, for those that come again.
+        """
         known = self._known.get(shape)
         if known is None:
-            known = tuple(lookup(statement, prepared=prepared) for statement in build())
+            known = tuple(lookup(statement, prepared=False) for statement in build())
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[shape] = known
+        elif prepared and not known[0].prepared:
+            known = self._known[shape] = tuple(replace(one, prepared=True) for one in known)
         return known

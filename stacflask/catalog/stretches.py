@@ -1,11 +1,14 @@
-"""Searches of an area, newest first, look at the newest weeks first, and further back only where they hold too little.
+"""The stretches of time in which a list is looked at that is newest first: one after the other, until there is enough.
 
-Without that, all that lies in the area is read before the newest of it are known.
+An area is looked at in the newest weeks first. Otherwise all that lies in it would be read before the newest are known.
+
+Through the items of a few collections among many a search walks, newest first, as far back as it takes for about as
+many as are needed: what an index on anything else would give are mostly items of other collections. So it does where a
+rule for each item has to be asked of each. For how far back that is, see ``catalog/timelines.py``.
 """
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,9 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from stacflask.catalog.areas import Crowds, areas
 from stacflask.catalog.cql2.sql import TIMESTAMP
+from stacflask.catalog.narrowing import FEW
 from stacflask.catalog.tables import items
+from stacflask.catalog.timelines import BEGINNING, DEEPER, Timelines
 from stacflask.stac.times import parse_instant
+from stacflask.values import UNRESTRICTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,10 +30,11 @@ if TYPE_CHECKING:
     from stacflask.catalog.database import Database
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.paging import Position
+    from stacflask.catalog.timelines import Timeline
     from stacflask.values import Cql2, ItemQuery, Restriction
 
 NEAR, FAR = timedelta(days=30), timedelta(days=365)
-"""How far the first look goes back, and the second."""
+"""How far the first look into an area goes back, and the second."""
 
 SHORT = 3 * NEAR
 """What lies in an interval shorter than this is found in one look."""
@@ -34,20 +42,45 @@ SHORT = 3 * NEAR
 EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
 """Before this, one look is enough; and further back than the first, no time could be written."""
 
+RULED, FILTERED = 2, 16
+"""Items to walk through for each that is wanted: where there are but rules for them, which let most pass as a rule, and
+where a filter chooses."""
+
+LEAST, FURTHEST = 128, 4096
+"""Items to walk through where they have to lie in an area, and at most."""
+
+EMPTY = 1e-6
+"""The smallest part of all items that an area is taken to hold."""
+
+RARE = 16
+"""A few collections are rare if there are so many items of all for each of theirs."""
+
+INSTANT = timedelta(microseconds=1)
+"""Between one time and the next that the database can tell from it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Items of this time and later, and earlier than that; None: without an end."""
+    """Items of this time and later, and earlier than that; None: without an end.
+
+    ``walked``: all of them are looked at, whatever else they could be found by.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
+    walked: bool = False
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
         """Give the conditions that its items fulfil."""
         if self.since is not None:
-            yield items.c.datetime >= sa.bindparam("since", self.since, TIMESTAMP)
+            yield items.c.datetime >= self._bound("since", self.since)
         if self.until is not None:
-            yield items.c.datetime < sa.bindparam("until", self.until, TIMESTAMP)
+            yield items.c.datetime < self._bound("until", self.until)
+
+    def _bound(self, name: str, end: datetime) -> Any:
+        bound = sa.bindparam(name, end, TIMESTAMP)
+        # Hidden from the planner, so that it takes all walks for the same and plans them once.
+        return sa.select(bound).scalar_subquery() if self.walked else bound
 
     def given(self) -> dict[str, Any]:
         """Give what those conditions compare with, by name."""
@@ -58,58 +91,27 @@ class Stretch:
 WHOLE = Stretch()
 
 
-class Stretches:
-    """Knows where the newest items are, roughly: what is newer still is found in the first look as well."""
+# --- What is asked for ------------------------------------------------------------------------------------------------
 
-    REST = 60.0
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._newest: datetime | None = None
-        self._since = 0.0
+def newest_first(query: ItemQuery) -> bool:
+    """Whether the list goes back in time."""
+    first = next(iter(query.sort), None)
+    return first is None or (first.descending and first.name in ("datetime", "properties.datetime"))
 
-    def of(
-        self,
-        query: ItemQuery,
-        restriction: Restriction,
-        longest: Longest | None,
-        position: Position | None,
-        rows: Sequence[Any],
-    ) -> Iterator[Stretch]:
-        """Give the stretches to look at, one after the other; ``rows`` are those found so far, in the order wanted."""
-        start = self._start(query, longest, position)
-        if start is not None:
-            # Under an embargo there is nothing in the newest weeks.
-            start = min([start, *filter(None, map(_latest, (restriction.items, query.filter)))])
-        if start is None or start < EARLIEST:
-            yield WHOLE
-            return
-        yield Stretch(since=start - NEAR)
-        if not rows:
-            # Rather than by and by, the rest at once: there is little of it, or nothing.
-            yield Stretch(until=start - NEAR)
-            return
-        yield Stretch(since=start - FAR, until=start - NEAR)
-        yield Stretch(until=start - FAR)
 
-    def _start(self, query: ItemQuery, longest: Longest | None, position: Position | None) -> datetime | None:
-        """Give the time from which to look back; None where one look is better."""
-        if query.sort or query.ids is not None or (query.bbox is None and query.intersects is None):
-            return None
-        if position is not None and position.backward:
-            return None
-        end = None if query.interval is None or longest is None else longest.bounds(query.interval).get("before")
-        if end is not None and query.interval is not None and end - (query.interval.start or EARLIEST) < SHORT:
-            return None
-        known = self._known() if position is None else position.values[0]
-        return known if end is None or known is None else min(known, end)
+def all_will_do(query: ItemQuery, restriction: Restriction) -> bool:
+    """Whether a query finds all items of its collections, or of those all of some time."""
+    conditions = (query.bbox, query.intersects, query.ids, query.text, query.filter)
+    return all(part is None for part in conditions) and _of_times(restriction.items)
 
-    def _known(self) -> datetime | None:
-        if time.monotonic() - self._since > self.REST or not self._since:
-            newest = sa.select(sa.func.max(items.c.datetime))
-            self._newest = self._database.read(lambda connection: connection.execute(newest).scalar_one())
-            self._since = time.monotonic()
-        return self._newest
+
+def _of_times(condition: Cql2 | None) -> bool:
+    """Whether a condition looks at nothing but the time by which items are in order, as that of an embargo does."""
+    match condition:
+        case None | {"op": "<" | "<=" | ">" | ">=", "args": [{"property": "datetime"}, {"timestamp": str()}]}:
+            return True
+    return False
 
 
 def _latest(condition: Cql2 | None) -> datetime | None:
@@ -121,3 +123,113 @@ def _latest(condition: Cql2 | None) -> datetime | None:
         case {"op": "and", "args": [*parts]}:
             return min(filter(None, map(_latest, parts)), default=None)
     return None
+
+
+# --- The stretches ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The time in which all lies that a query can find on this page and later ones. ``end`` None: up to now."""
+
+    begin: datetime
+    end: datetime | None
+
+    @property
+    def until(self) -> datetime | None:
+        """The time after its end."""
+        with suppress(OverflowError):
+            return None if self.end is None else self.end + INSTANT
+        return None
+
+
+def _span(query: ItemQuery, restriction: Restriction, longest: Longest | None, position: Position | None) -> _Span:
+    bounds = {} if query.interval is None or longest is None else longest.bounds(query.interval)
+    here = None if position is None else position.values[0]
+    # Under an embargo there is nothing in the newest weeks.
+    ends = (bounds.get("before"), here, _latest(restriction.items), _latest(query.filter))
+    return _Span(bounds.get("after", BEGINNING), min(filter(None, ends), default=None))
+
+
+class Stretches:
+    """Knows when items were, roughly: what is newer still is found in the first stretch as well."""
+
+    def __init__(self, database: Database) -> None:
+        self._timelines, self._crowds = Timelines(database), Crowds(database)
+
+    def of(
+        self,
+        query: ItemQuery,
+        restriction: Restriction,
+        longest: Longest | None,
+        position: Position | None,
+        rows: Sequence[Any],
+    ) -> Iterator[Stretch]:
+        """Give the stretches to look at, one after the other; ``rows`` are those found so far, in the order wanted."""
+        if not newest_first(query) or query.ids is not None or (position is not None and position.backward):
+            yield WHOLE
+            return
+        span, number = _span(query, restriction, longest, position), self._to_walk(query, restriction)
+        line = self._timelines.of(query.collections) if number else None
+        # Of the items between the two marks where it begins, some come before.
+        since = None if line is None else line.back(number + 2 * (query.limit + 1) * bool(span.end), span.end)
+        if line is not None and since is not None:
+            yield from _walk(line, number, since, span, query.limit + 1, rows)
+        elif query.bbox is None and query.intersects is None:
+            yield WHOLE
+        else:
+            yield from self._looks(span, rows)
+
+    def _to_walk(self, query: ItemQuery, restriction: Restriction) -> int:
+        """Give the number of items to walk through at first; 0: none, there is a better way to find them."""
+        names, wanted = query.collections, query.limit + 1
+        one, few = names is not None and len(names) == 1, names is not None and len(names) <= FEW
+        if all_will_do(query, restriction):
+            return wanted if few and not one else 0
+        if all_will_do(query, UNRESTRICTED):
+            return RULED * wanted if few or names is None else 0
+        number = min(FILTERED * wanted, FURTHEST)
+        if query.bbox is not None or query.intersects is not None:
+            number = max(LEAST, int(5 * wanted / (4 * max(self._crowds.share(areas(query)), EMPTY))))
+        elif one:
+            return 0
+        return max(wanted, number) if few and number <= FURTHEST and self._rare(names) else 0
+
+    def _rare(self, names: tuple[str, ...] | None) -> bool:
+        own, of_all = self._timelines.of(names).back(DEEPER // RARE), self._timelines.of(None).back(DEEPER)
+        return own is not None and of_all is not None and own < of_all
+
+    def _looks(self, span: _Span, rows: Sequence[Any]) -> Iterator[Stretch]:
+        """Look into an area."""
+        newest = self._timelines.of(None).back(1)
+        start = min(filter(None, (newest, span.end)))
+        if start < EARLIEST or (span.end is not None and span.end - max(span.begin, EARLIEST) < SHORT):
+            yield WHOLE
+            return
+        yield Stretch(since=start - NEAR)
+        if not rows:
+            # Rather than by and by, the rest at once: there is little of it, or nothing.
+            yield Stretch(until=start - NEAR)
+            return
+        yield Stretch(since=start - FAR, until=start - NEAR)
+        yield Stretch(until=start - FAR)
+
+
+def _walk(
+    line: Timeline, number: int, since: datetime, span: _Span, wanted: int, rows: Sequence[Any]
+) -> Iterator[Stretch]:
+    """Walk back through so many items, and through as many more as it seems to take by what was found of them so far.
+
+    Where nothing was found, or it would take too many, all the rest is looked at at once.
+    """
+    yield Stretch(max(since, span.begin), span.until, walked=True)
+    while rows and span.begin < since:
+        more = number * (wanted - len(rows)) * 5 // (4 * len(rows)) + 1
+        number += more
+        further = line.back(more, since - INSTANT) if number <= FURTHEST else None
+        if further is None or further >= since:
+            break
+        yield Stretch(max(further, span.begin), since, walked=True)
+        since = further
+    if span.begin < since:
+        yield Stretch(until=since)
