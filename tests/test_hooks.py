@@ -406,6 +406,31 @@ def test_restrict_narrows_and_never_widens(plug: Plug, publish: Publish) -> None
     assert client.get("/collections/two/items/c").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("wrong", "paths"),
+    [
+        ("collections", ("/search", "/collections", "/collections/collection", DOWNLOAD)),
+        ("items", ("/search", "/collections/collection/items", "/collections/collection/items/item", DOWNLOAD)),
+    ],
+)
+def test_a_restriction_that_is_no_condition_shows_nothing(
+    plug: Plug, publish: Publish, wrong: str, paths: tuple[str, ...]
+) -> None:
+    """A policy's mistake is not told as one of the query's: nothing is shown, with 500, and the log says why."""
+    publish(an_item())
+
+    class Mistaken:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "no such operator", "args": []} if of == wrong else None
+
+    client = plug(Mistaken())
+    for path in paths:
+        answer = client.get(path)
+        assert (answer.status_code, answer.json["code"]) == (500, "ServerError"), path
+        assert "operator" not in answer.text
+
+
 # --- A download ------------------------------------------------------------------------------------------------------
 
 

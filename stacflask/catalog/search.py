@@ -21,12 +21,14 @@ from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order, rows
 from stacflask.catalog.seeing import EVERYTHING, Seen
 from stacflask.catalog.stretches import WHOLE, Stretch, all_will_do
 from stacflask.catalog.tables import collections, items
+from stacflask.errors import BadQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.sql import ColumnElement, Select
 
+    from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.cql2.sql import Sql
     from stacflask.catalog.lasting import Longest
     from stacflask.values import Cql2, ItemQuery, Restriction, SortKey
@@ -154,16 +156,24 @@ def _named(values: Values, name: str) -> Sql:
 def visible(restriction: Restriction) -> Iterator[Condition]:
     """Give the conditions under which an item may be seen: its own, and those on its collection."""
     if restriction.items is not None:
-        yield condition(restriction.items, ITEM_FIELDS)
+        yield _rule(restriction.items, ITEM_FIELDS)
     if restriction.collections is not None:
-        seen = sa.select(collections.c.id).where(condition(restriction.collections, COLLECTION_FIELDS))
+        seen = sa.select(collections.c.id).where(_rule(restriction.collections, COLLECTION_FIELDS))
         yield items.c.collection.in_(seen)
 
 
 def visible_collections(restriction: Restriction) -> Iterator[Condition]:
     """Give the conditions under which a collection may be seen."""
     if restriction.collections is not None:
-        yield condition(restriction.collections, COLLECTION_FIELDS)
+        yield _rule(restriction.collections, COLLECTION_FIELDS)
+
+
+def _rule(expression: Cql2, fields: Fields) -> Condition:
+    """Give a policy's condition. A wrong one is no fault of whoever asked: nothing is shown, and the log says why."""
+    try:
+        return condition(expression, fields)
+    except BadQuery as error:
+        raise ValueError(f"a plugin restricts by what is no condition: {error.description}") from error
 
 
 # --- The statement ---------------------------------------------------------------------------------------------------
