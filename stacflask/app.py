@@ -33,8 +33,9 @@ from stacflask.api import (
     transactions,
 )
 from stacflask.api.blueprints import Api
+from stacflask.catalog.assets import Directories
 from stacflask.catalog.database import Database, create_engine
-from stacflask.catalog.documents import Directories, Managed
+from stacflask.catalog.documents import Managed
 from stacflask.catalog.reading import Catalog
 from stacflask.catalog.replica import Replicated
 from stacflask.catalog.storage import PluginStorage

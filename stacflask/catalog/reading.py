@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from stacflask.catalog import aggregating, browsing, counting, extents, names, narrowing, paging
+from stacflask.catalog.assets import Directories, asset_of, assets_of
 from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import looks_inside, select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.database import lookup
-from stacflask.catalog.documents import Directories, asset_of, assets_of
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order, usual

@@ -67,7 +67,7 @@ class Session:
         return self.plugins
 
     def _look(self, collection: str, item: str | None, key: str) -> Order:
-        from stacflask.catalog.documents import Directories
+        from stacflask.catalog.assets import Directories
         from stacflask.catalog.reading import Catalog
         from stacflask.gate import Gate
 
