@@ -59,7 +59,8 @@ FROM = (
     "AS t ON event = 'granted' AND t.id = a.id"
 )
 LISTED = (
-    'at, event, principal, groups, address, agent, method, collection, item, asset, path, "by", reason, code, others, '
+    'at, event, principal, groups, scheme, credential, address, agent, method, collection, item, asset, path, "by", '
+    "reason, code, others, "
     "delivery, declared, first, length, sent, complete, seconds, request, id"
 )
 TAKE = (
@@ -246,7 +247,7 @@ def _opened(name: str) -> IO[str]:
 @click.option("--older-than", callback=_span, help="90d, 12w. [default: STACFLASK_AUDIT_KEEP_PERSONAL]")
 @click.pass_obj
 def forget(plugin: Audit, /, older_than: timedelta | None) -> None:
-    """Forget whose old records are: principal, groups, address, user agent and request id. The sums stay."""
+    """Forget whose old records are: principal, groups, credential, address, agent and request id. The sums stay."""
     age = older_than or plugin.settings.keep
     if age is None:
         raise click.UsageError("say --older-than, or set STACFLASK_AUDIT_KEEP_PERSONAL")

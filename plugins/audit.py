@@ -169,8 +169,8 @@ def _storable(value: Any) -> Any:
 
 
 COLUMNS = (
-    "at, event, id, request, method, principal, groups, address, agent, collection, item, asset, path, by, reason, "
-    "code, others, delivery, declared, first, length, sent, complete, seconds"
+    "at, event, id, request, method, principal, groups, scheme, credential, address, agent, collection, item, asset, "
+    "path, by, reason, code, others, delivery, declared, first, length, sent, complete, seconds"
 )
 INSERT = (
     f"INSERT INTO plugin_audit ({COLUMNS}) "
@@ -181,8 +181,9 @@ RESTORE = (
     "(SELECT FROM plugin_audit AS old WHERE old.at = new.at AND old.id = new.id AND old.event = new.event)"
 )
 FORGET = (
-    "UPDATE plugin_audit SET principal = NULL, groups = NULL, address = NULL, agent = NULL, request = NULL "
-    "WHERE at < :before AND num_nonnulls(principal, address, agent, request) > 0 RETURNING 1"
+    "UPDATE plugin_audit SET principal = NULL, groups = NULL, credential = NULL, address = NULL, agent = NULL, "
+    "request = NULL "
+    "WHERE at < :before AND num_nonnulls(principal, credential, address, agent, request) > 0 RETURNING 1"
 )
 
 
@@ -344,6 +345,8 @@ class Audit:
             "method": visit.method,
             "principal": verdict.principal.id,
             "groups": sorted(verdict.principal.groups),
+            "scheme": verdict.principal.scheme,
+            "credential": verdict.principal.reference,
             "address": self._addresses.keep(visit.address, now.date()),
             "agent": visit.agent[:LONGEST_AGENT] if self.settings.agent else None,
             "collection": asset.collection,

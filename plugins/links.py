@@ -295,11 +295,11 @@ class Links:
             raise BadCredentials("The link is good for downloads only.", code="LinkElsewhere")
         check_address(kept.limits.networks, request.address)
         places = [check_place(kept.limits.place, request.path), *_narrowed(link.caveats, request, now)]
-        claims = {"link": kept.id, "places": tuple(places), "address": request.address, "counted": kept.counted}
+        claims = {"places": tuple(places), "address": request.address, "counted": kept.counted}
         maker = self._now(kept)
         scopes = frozenset(scope for scope in ("read", "download") if maker.may(scope))
         log.info("a link is used", extra={"link": kept.id})
-        return Principal(maker.id, maker.groups, SCHEME, scopes, claims)
+        return Principal(maker.id, maker.groups, SCHEME, scopes, claims, reference=kept.id)
 
     def _now(self, kept: Kept) -> Principal:
         """Say who the maker is now."""
@@ -473,7 +473,7 @@ def _was_opened(statements: Statements, place: Mapping[str, Any]) -> bool:
 def _use(principal: Principal, asset: Asset) -> dict[str, Any]:
     """Say what is used where: ranges that follow an opening are told by it."""
     return {
-        "link": principal.claims["link"],
+        "link": principal.reference,
         "collection": asset.collection,
         "item": asset.item or "",
         "asset": f"{asset.key}/{asset.path}" if asset.path else asset.key,
@@ -505,7 +505,7 @@ def _left(principal: Principal, now: datetime) -> timedelta:
 def _check_maker(principal: Principal, now: datetime) -> None:
     """Raise Refused for who cannot make links."""
     _known(principal)
-    if not principal.reference:
+    if principal.scheme == SCHEME or not principal.reference:
         _refuse("credentials that cannot be recalled", "With credentials of this kind no links can be made.")
     if not _can_make(principal):
         _refuse("the credential lacks scope download", "Your credential is not meant for downloads.")

@@ -31,7 +31,7 @@ class Policy(Shelf):
     @hookimpl
     def authenticate(self, request: Any) -> Principal | None:
         name = request.credentials("Bearer")
-        return Principal(name, frozenset({"members", "alps"}), "test") if name else None
+        return Principal(name, frozenset({"members", "alps"}), "test", reference=f"badge of {name}") if name else None
 
     @hookimpl
     def authorize(self, principal: Principal) -> Decision:
@@ -161,6 +161,7 @@ def test_a_redirect_is_recorded(door: Door, rows: Rows) -> None:
         "code": None,
         "others": [],
     }
+    assert (row["scheme"], row["credential"]) == ("test", "badge of jane")
     assert (row["collection"], row["item"], row["asset"]) == ("collection", "item", "data")
     assert (row["delivery"], row["declared"], row["first"], row["length"]) == ("redirect", 1000, 0, 1000)
     assert (row["request"], row["method"], row["address"], row["agent"]) == ("r1", "GET", "127.0.0.1", "test/1")
@@ -693,8 +694,8 @@ def test_forgetting_leaves_the_sums(client: Any, rows: Rows, storage: Storage) -
     result = run(client, "forget", "--older-than", "90d")
     assert (result.exit_code, result.stderr) == (0, "forgot whose 6 events were\n")
     assert shown(client, "--by", "collection", "--since", "200d") == before
-    personal = ("principal", "groups", "address", "agent", "request")
-    assert [[row[name] for name in personal] for row in rows()[:-1]] == [[None] * 5] * 6
+    personal = ("principal", "groups", "credential", "address", "agent", "request")
+    assert [[row[name] for name in personal] for row in rows()[:-1]] == [[None] * 6] * 6
     assert rows()[-1]["principal"] == "jane"
     by_principal = shown(client, "--by", "principal", "--since", "200d")
     assert [(row["principal"], row["downloads"]) for row in by_principal] == [("(forgotten)", 2), ("jane", 1)]

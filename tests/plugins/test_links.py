@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from plugins._link_tokens import Keys, Place, caveats, place_of, read, read_keys
 from plugins.api_keys import ApiKeys
+from plugins.audit import create_plugin as create_audit
 from plugins.collection_groups import CollectionGroups
 from plugins.links import CACHE, KEYS, LONGEST, Links, create_plugin
 from stacflask import (
@@ -23,6 +25,7 @@ from stacflask import (
     SettingError,
     hookimpl,
 )
+from stacflask.catalog.database import Database
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
 from tests.waiting import waiting_for
@@ -101,6 +104,19 @@ def test_a_link_needs_no_headers(client: FlaskClient) -> None:
     assert (part.status_code, part.data) == (206, b"234")
     head = client.head(address)
     assert (head.status_code, head.headers["Content-Length"]) == (200, "10")
+
+
+def test_the_audit_tells_by_which_link(plug: Plug, publish: Publish, client: FlaskClient, database: Database) -> None:
+    """What is taken by a link is its maker's, and the record says by which link or key."""
+    audit = create_audit({"STACFLASK_AUDIT_WRITE": "sync"})
+    plugins = client.application.extensions["tests"]
+    client = plug(Links(Keys({"k1": SECRET.encode()}), cache=0), plugins["keys"], plugins["groups"], Shelf(), audit)
+    link = made(client)
+    assert client.get(path_of(link["href"])).status_code == 307
+    assert client.get(DATA, headers=JANE).status_code == 307
+    with database.write() as connection:
+        found = connection.execute(sa.text("SELECT principal, scheme, credential FROM plugin_audit ORDER BY at")).all()
+    assert [tuple(row) for row in found] == [("jane", "link", link["id"]), ("jane", "api_key", "00000001")]
 
 
 @pytest.mark.parametrize("whole", [True, False])
