@@ -48,7 +48,7 @@ def _box(west: float, south: float, east: float, north: float) -> Document:
 _ROUGHLY = sa.text("SELECT greatest(reltuples, 1) FROM pg_class WHERE oid = to_regclass('items')")
 _SOME = sa.text("""
     SELECT ST_XMin(geometry), ST_YMin(geometry), ST_XMax(geometry), ST_YMax(geometry)
-    FROM items TABLESAMPLE SYSTEM (:percent) REPEATABLE (1) WHERE geometry IS NOT NULL
+    FROM items TABLESAMPLE SYSTEM (:percent) REPEATABLE (1) WHERE geometry IS NOT NULL LIMIT :most
 """)
 
 
@@ -56,8 +56,8 @@ class Crowds:
     """Knows where many items lie, from some of them: always the same, so that they are in memory the next time."""
 
     SAMPLE = 1024
-    REST = 600.0
-    """Seconds after which they are looked at again."""
+    REST, LOOK = 600.0, 5.0
+    """Seconds after which they are looked at again; and for which all others go by what was known while one looks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -67,6 +67,7 @@ class Crowds:
     def share(self, there: Sequence[bytes]) -> float:
         """Give the part of all items whose boxes meet that of one of these areas, between 0 and 1."""
         if time.monotonic() >= self._until:
+            self._until = time.monotonic() + self.LOOK
             self._boxes, self._until = self._look(), time.monotonic() + self.REST
         west, south, east, north = self._boxes.T
         met = np.zeros(len(west), dtype=bool)
@@ -76,6 +77,7 @@ class Crowds:
 
     def _look(self) -> Any:
         number = self._database.read(lambda connection: connection.execute(_ROUGHLY).scalar_one())
-        percent = {"percent": min(100.0, 100 * self.SAMPLE / number)}
-        rows = self._database.read(lambda connection: connection.execute(_SOME, percent).all())
+        # Before it was analyzed for the first time, a table seems to be empty.
+        some = {"percent": min(100.0, 100 * self.SAMPLE / number), "most": 4 * self.SAMPLE}
+        rows = self._database.read(lambda connection: connection.execute(_SOME, some).all())
         return np.array([tuple(row) for row in rows], dtype=float).reshape(-1, 4)

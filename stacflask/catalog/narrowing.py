@@ -68,7 +68,9 @@ def several(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Rest
     if query.collections is None and (seen.but or len(seen.names) > FEW):
         return query, restriction, seen
     asked = sorted(seen.names) if query.collections is None else query.collections
-    left = tuple(name for name in asked if name in seen)
+    # Names that no collection has are left out like those that are hidden, or else neither are.
+    named = (name if name in seen else NOWHERE for name in asked)
+    left = tuple(named) if seen.but else tuple(name for name in named if name != NOWHERE)
     return replace(query, collections=left or (NOWHERE,)), restriction, ALL
 
 

@@ -256,16 +256,18 @@ class Catalog:
         return self._seeing.through(ids, partial(self._rows, narrowed, left), attrgetter("collection"))
 
     def _rows(self, query: ItemQuery, restriction: Restriction, seen: Seen = EVERYTHING) -> Sequence[Any]:
-        """Read one page. Should an item have come that lasts longer than any before, nothing is found: read again."""
+        """Read one page. Once an item has come that lasts longer than any before, nothing is found: read again."""
         longest = None if query.interval is None else self._lasting.of(query.collections)
         rows: list[Any] = []
+        last: Sequence[Any] = ()
         position = item_order(query.sort).position(query.token)
         for stretch in self._stretches.of(query, restriction, longest, position, rows):
             for read in self._steps(query, restriction, seen, longest, stretch):
-                rows += read()
+                rows += (last := read())
                 if len(rows) > query.limit:
                     return rows[: query.limit + 1]
-        if rows or longest is None or self._lasting.still(longest):
+        # What was found last was found while it still held.
+        if last or longest is None or self._lasting.still(longest):
             return rows
         return self._rows(query, restriction, seen)
 

@@ -151,6 +151,14 @@ def _span(query: ItemQuery, restriction: Restriction, longest: Longest | None, p
     return _Span(bounds.get("after", BEGINNING), min(filter(None, ends), default=None))
 
 
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A number of items to walk through, along the timeline of their collections."""
+
+    line: Timeline
+    number: int
+
+
 class Stretches:
     """Knows when items were, roughly: what is newer still is found in the first stretch as well."""
 
@@ -169,35 +177,43 @@ class Stretches:
         if not newest_first(query) or query.ids is not None or (position is not None and position.backward):
             yield WHOLE
             return
-        span, number = _span(query, restriction, longest, position), self._to_walk(query, restriction)
-        line = self._timelines.of(query.collections) if number else None
+        span, walk = _span(query, restriction, longest, position), self._to_walk(query, restriction)
         # Of the items between the two marks where it begins, some come before.
-        since = None if line is None else line.back(number + 2 * (query.limit + 1) * bool(span.end), span.end)
-        if line is not None and since is not None:
-            yield from _walk(line, number, since, span, query.limit + 1, rows)
+        more = 0 if span.end is None else 2 * (query.limit + 1)
+        since = None if walk is None else walk.line.back(walk.number + more, span.end)
+        if walk is not None and since is not None:
+            yield from _walked(walk, since, span, query.limit + 1, rows)
         elif query.bbox is None and query.intersects is None:
             yield WHOLE
         else:
             yield from self._looks(span, rows)
 
-    def _to_walk(self, query: ItemQuery, restriction: Restriction) -> int:
-        """Give the number of items to walk through at first; 0: none, there is a better way to find them."""
+    def _to_walk(self, query: ItemQuery, restriction: Restriction) -> _Walk | None:
+        """Say what to walk through at first; None: there is a better way to find what is asked for."""
         names, wanted = query.collections, query.limit + 1
-        one, few = names is not None and len(names) == 1, names is not None and len(names) <= FEW
-        if all_will_do(query, restriction):
-            return wanted if few and not one else 0
-        if all_will_do(query, UNRESTRICTED):
-            return RULED * wanted if few or names is None else 0
-        number = min(FILTERED * wanted, FURTHEST)
-        if query.bbox is not None or query.intersects is not None:
-            number = max(LEAST, int(5 * wanted / (4 * max(self._crowds.share(areas(query)), EMPTY))))
-        elif one:
-            return 0
-        return max(wanted, number) if few and number <= FURTHEST and self._rare(names) else 0
+        few = names is not None and len(names) <= FEW
+        # By what it takes to look through a hidden collection, nobody may tell it from one that is not there.
+        if restriction.collections is not None or not (few or names is None):
+            return None
+        if not all_will_do(query, UNRESTRICTED):
+            return self._among_others(query, wanted) if few else None
+        if not all_will_do(query, restriction):
+            return _Walk(self._timelines.of(names), RULED * wanted)
+        return _Walk(self._timelines.of(names), wanted) if names is not None and len(names) > 1 else None
 
-    def _rare(self, names: tuple[str, ...] | None) -> bool:
-        own, of_all = self._timelines.of(names).back(DEEPER // RARE), self._timelines.of(None).back(DEEPER)
-        return own is not None and of_all is not None and own < of_all
+    def _among_others(self, query: ItemQuery, wanted: int) -> _Walk | None:
+        """Walk through rare collections, for those of their items that are chosen by a filter, or lie in an area."""
+        in_area = query.bbox is not None or query.intersects is not None
+        if not in_area and query.collections is not None and len(query.collections) == 1:
+            return None
+        line, of_all = self._timelines.of(query.collections), self._timelines.of(None).back(DEEPER)
+        mark = line.back(DEEPER // RARE)
+        if mark is None or of_all is None or mark >= of_all:
+            return None
+        number = min(FILTERED * wanted, FURTHEST)
+        if in_area:
+            number = max(LEAST, int(5 * wanted / (4 * max(self._crowds.share(areas(query)), EMPTY))))
+        return _Walk(line, max(wanted, number)) if number <= FURTHEST else None
 
     def _looks(self, span: _Span, rows: Sequence[Any]) -> Iterator[Stretch]:
         """Look into an area."""
@@ -215,18 +231,17 @@ class Stretches:
         yield Stretch(until=start - FAR)
 
 
-def _walk(
-    line: Timeline, number: int, since: datetime, span: _Span, wanted: int, rows: Sequence[Any]
-) -> Iterator[Stretch]:
-    """Walk back through so many items, and through as many more as it seems to take by what was found of them so far.
+def _walked(walk: _Walk, since: datetime, span: _Span, wanted: int, rows: Sequence[Any]) -> Iterator[Stretch]:
+    """Walk back, and as much further as it seems to take by what was found so far.
 
-    Where nothing was found, or it would take too many, all the rest is looked at at once.
+    Where nothing was found, or it would take too many items, all the rest is looked at at once.
     """
     yield Stretch(max(since, span.begin), span.until, walked=True)
+    number = walk.number
     while rows and span.begin < since:
         more = number * (wanted - len(rows)) * 5 // (4 * len(rows)) + 1
         number += more
-        further = line.back(more, since - INSTANT) if number <= FURTHEST else None
+        further = walk.line.back(more, since - INSTANT) if number <= FURTHEST else None
         if further is None or further >= since:
             break
         yield Stretch(max(further, span.begin), since, walked=True)

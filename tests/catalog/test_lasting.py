@@ -95,3 +95,24 @@ def test_any_intervals(catalog: Catalog, publish: Publish) -> None:
         assert found(catalog, first, last, *collections) == expected
 
     hold()
+
+
+def test_an_item_that_comes_between_two_looks(
+    catalog: Catalog, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that was begun before the longest item of all came has all there is, too."""
+    publish(*(lasting(f"day-{day:03}", day, 0) for day in (1, 20, 400, 690, 700)))
+    original, looks = catalog.database.records, []
+
+    def records(*asked: Any) -> Any:
+        rows = original(*asked)
+        looks.append(rows)
+        if len(looks) == 1:
+            publish(lasting("years", -1000, 2000))
+        return rows
+
+    monkeypatch.setattr(catalog.database, "records", records)
+    area, interval = (0.0, 0.0, 90.0, 90.0), Interval(START - timedelta(days=2000), START + timedelta(days=701))
+    found = catalog.search(ItemQuery(100, bbox=area, interval=interval), UNRESTRICTED).records
+    assert [record.id for record in found] == ["day-700", "day-690", "day-400", "day-020", "day-001", "years"]
+    assert 0 < len(looks[0]) < len(found)

@@ -179,3 +179,36 @@ def test_a_few_collections_are_listed_as_a_part_of_all(
         assert listed(Restriction(items=hidden), collections=("c", "a", "c", "absent"), limit=2) == part
         assert listed(Restriction(items=hidden, collections=ids("a", "c", "absent")), limit=2) == part
         assert listed(Restriction(items=hidden, collections=ids(*MANY, "c", "a")), limit=3) == part
+
+
+@pytest.mark.parametrize("policy", [op("not", ids("hidden")), OPEN, ids("seen", "b")], ids=str)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"bbox": (0.0, 0.0, 90.0, 90.0)},
+        {"filter": op("=", {"property": "id"}, "no such")},
+        {"collections": ("hidden",), "bbox": (0.0, 0.0, 90.0, 90.0)},
+    ],
+    ids=str,
+)
+def test_hidden_takes_as_many_questions_as_absent(
+    database: Database, publish: Publish, policy: Any, asked: dict[str, Any]
+) -> None:
+    """The database is asked as often for what is hidden as for what is not there: nobody can tell one from the other."""
+    publish(a_collection("seen", license="open"), a_collection("hidden", license="other"))
+    publish(*(an_item(f"item-{number}", name) for number in range(30) for name in ("seen", "hidden")))
+    questions: list[float] = []
+    catalog = Catalog(Database(database.engine, questions.append))
+
+    def asked_for(name: str) -> int:
+        names = asked.get("collections", ("seen", "hidden"))
+        query = ItemQuery(10, **{**asked, "collections": tuple(name if one == "hidden" else one for one in names)})
+        counts = set()
+        for _ in range(3):  # the first time, more is read than ever after
+            questions.clear()
+            catalog.search(query, Restriction(collections=policy))
+            counts.add(len(questions))
+        return min(counts)
+
+    assert asked_for("hidden") == asked_for("absent")
