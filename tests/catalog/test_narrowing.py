@@ -195,7 +195,7 @@ def test_a_few_collections_are_listed_as_a_part_of_all(
 def test_hidden_takes_as_many_questions_as_absent(
     database: Database, publish: Publish, policy: Any, asked: dict[str, Any]
 ) -> None:
-    """The database is asked as often for what is hidden as for what is not there: nobody can tell one from the other."""
+    """The database is asked as often for what is hidden as for what is not there: nobody can tell the two apart."""
     publish(a_collection("seen", license="open"), a_collection("hidden", license="other"))
     publish(*(an_item(f"item-{number}", name) for number in range(30) for name in ("seen", "hidden")))
     questions: list[float] = []
