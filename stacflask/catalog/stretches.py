@@ -203,17 +203,17 @@ class Stretches:
 
     def _among_others(self, query: ItemQuery, wanted: int) -> _Walk | None:
         """Walk through rare collections, for those of their items that are chosen by a filter, or lie in an area."""
-        in_area = query.bbox is not None or query.intersects is not None
-        if not in_area and query.collections is not None and len(query.collections) == 1:
+        number = min(FILTERED * wanted, FURTHEST)
+        if query.bbox is not None or query.intersects is not None:
+            number = max(LEAST, int(5 * wanted / (4 * max(self._crowds.share(areas(query)), EMPTY))))
+        elif query.collections is not None and len(query.collections) == 1:
+            return None
+        if number > FURTHEST:  # told from memory, before anything is read
             return None
         line, of_all = self._timelines.of(query.collections), self._timelines.of(None).back(DEEPER)
         mark = line.back(DEEPER // RARE)
-        if mark is None or of_all is None or mark >= of_all:
-            return None
-        number = min(FILTERED * wanted, FURTHEST)
-        if in_area:
-            number = max(LEAST, int(5 * wanted / (4 * max(self._crowds.share(areas(query)), EMPTY))))
-        return _Walk(line, max(wanted, number)) if number <= FURTHEST else None
+        rare = mark is not None and of_all is not None and mark < of_all
+        return _Walk(line, max(wanted, number)) if rare else None
 
     def _looks(self, span: _Span, rows: Sequence[Any]) -> Iterator[Stretch]:
         """Look into an area."""
