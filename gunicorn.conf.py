@@ -1,5 +1,6 @@
 """How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
 
+import fcntl
 import gc
 import json
 import math
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +31,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 PORT = os.environ.get("PORT")
 MEMORY = "/dev/shm"  # noqa: S108 - the folder made in it is one's own
+METRICS = "stacflask-metrics-"
 SHARED, OWN = "PROMETHEUS_MULTIPROC_DIR", "STACFLASK_METRICS_FOLDER_IS_OURS"
 
 
@@ -104,7 +107,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_exit(self, sig: Any, frame: Any) -> None:
         """Begin to stop: no connection is left to this worker any more, and those there are have so much time."""
         super().handle_exit(sig, frame)
-        self.last = min(self.last, time.monotonic() + self.cfg.graceful_timeout - FAREWELL)
+        self.last = min(self.last, time.monotonic() + given(self.cfg.graceful_timeout))
         self._tell()
 
     def accept(self, listener: Any) -> None:
@@ -180,6 +183,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if now > self.last:
                 for conn in list(self.busy):
                     _stop(conn.sock, socket.SHUT_RDWR)
+
+
+def given(graceful: float) -> float:
+    """Say for how many of the seconds until a worker is killed its streams go on: for half of them at least."""
+    return max(graceful / 2, graceful - FAREWELL)
 
 
 def _place(worker: Any) -> int:
@@ -288,6 +296,41 @@ def _share_metrics() -> None:
     if SHARED not in os.environ:
         # Counted in memory, by way of a file: whoever writes where its disk has no room left is killed for it.
         memory = None if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK) else MEMORY
-        os.environ[SHARED], os.environ[OWN] = tempfile.mkdtemp(prefix="stacflask-metrics-", dir=memory), "1"
+        place = Path(memory or tempfile.gettempdir())
+        _clear(place)
+        os.environ[SHARED], os.environ[OWN] = str(_folder(place)), "1"
     for left in Path(os.environ[SHARED]).glob("*.db"):
         left.unlink()
+
+
+def _clear(place: Path) -> None:
+    """Remove what servers left that were killed: the folders that no process holds any more."""
+    for left in place.glob(f"{METRICS}*"):
+        with suppress(OSError):
+            file = _hold(left)
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(file)
+
+
+def _folder(place: Path) -> Path:
+    """Make a folder that this process holds. Others look for its last name only: it is never seen without its lock."""
+    new = Path(tempfile.mkdtemp(prefix="stacflask-new-", dir=place))
+    with suppress(OSError):  # where folders cannot be locked, nobody else can either, and none is removed
+        _hold(new)
+    return new.rename(place / new.name.replace("stacflask-new-", METRICS))
+
+
+def _hold(folder: Path) -> int:
+    """Lock a folder of one's own user, while this process lives or one that it starts. Raises OSError.
+
+    A lock, and no process's number: that may be another's by now, or be counted apart in another container.
+    """
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(file).st_uid != os.geteuid():
+            raise PermissionError(folder)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise
+    return file

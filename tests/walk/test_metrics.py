@@ -1,5 +1,6 @@
 """Metrics in a server of several processes."""
 
+import fcntl
 import os
 import re
 import signal
@@ -57,7 +58,42 @@ def test_figures_are_kept_in_memory(demo_stack: Stack, tmp_path: Path) -> None:
     environ.pop("TMPDIR", None)
     with serving(environ, tmp_path / "log") as server:
         assert figure(server, r"^stacflask_streams_in_flight (\S+)$") == 0
-        maps = Path(f"/proc/{server.workers()[0]}/maps").read_text()
-        counted = set(re.findall(r"(/\S+/stacflask-metrics-\w+)/", maps))
-        assert {str(Path(folder).parent) for folder in counted} == {"/dev/shm"}
-    assert not any(Path(folder).exists() for folder in counted)
+        waiting_for(lambda: bool(counted_in(server)))
+        counted = counted_in(server)
+        assert {str(folder.parent) for folder in counted} == {"/dev/shm"}
+    assert not any(folder.exists() for folder in counted)
+
+
+def counted_in(server: Server) -> set[Path]:
+    """Give the folders of figures that any worker has in its memory."""
+    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in server.workers())
+    return {Path(folder) for folder in re.findall(r"(/\S+/stacflask-metrics-\w+)/", maps)}
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process lives that holds a folder's lock."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def test_what_a_killed_server_left_goes(demo_stack: Stack, tmp_path: Path) -> None:
+    """The next one removes it, or who is killed again and again would fill the memory; who lives keeps its own."""
+    environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8", "TMPDIR": str(tmp_path)}
+    environ["STACFLASK_PLUGINS"] += ",plugins.metrics"
+    with serving(environ, tmp_path / "log") as killed:
+        (left,) = tmp_path.glob("stacflask-metrics-*")
+        for pid in (killed.process.pid, *killed.workers()):
+            os.kill(pid, signal.SIGKILL)
+    waiting_for(lambda: not is_held(left))
+    with serving(environ, tmp_path / "log"):
+        (own,) = tmp_path.glob("stacflask-metrics-*")
+        assert own != left
+        with serving(environ, tmp_path / "log of another"):
+            assert len(list(tmp_path.glob("stacflask-metrics-*"))) == 2
+        assert list(tmp_path.glob("stacflask-metrics-*")) == [own]

@@ -1,12 +1,15 @@
 """Reloads (SIGHUP): what changed on disk is read anew, and what could not start ends nothing."""
 
+import runpy
 import signal
 from pathlib import Path
 
+import pytest
 import requests
 
 from dev.run import environ_for
 from dev.stack import Stack
+from tests.conftest import ROOT
 from tests.waiting import waiting_for
 from tests.walk.conftest import serving
 
@@ -38,3 +41,9 @@ def test_a_reload_runs_the_code_that_is_there(demo_stack: Stack, tmp_path: Path)
         libraries = [library for library in ("/orjson/", "/msgspec/") if library in worker]
         assert libraries
         assert [library for library in libraries if library in first] == []
+
+
+@pytest.mark.parametrize(("graceful", "given"), [(120, 115), (30, 25), (10, 5), (5, 2.5), (1, 0.5)])
+def test_streams_have_most_of_the_time_to_end(graceful: int, given: float) -> None:
+    """However little that is, they have half of it, before they are cut so that it can be told how much has left."""
+    assert runpy.run_path(str(ROOT / "gunicorn.conf.py"))["given"](graceful) == given
