@@ -147,11 +147,11 @@ class Gate:
 
     def _one_by_one(self, principal: Principal) -> Callable[[Asset], Sequence[Decision | None]]:
         """Ask about one of many assets those who have not answered about all of them."""
-        answered = {one.plugin_name for one in self.plugins.hook.authorize_many.get_hookimpls()}
+        answered = _answerers(self.plugins.hook.authorize_many.get_hookimpls())
         others = [
             one for one in reversed(self.plugins.hook.authorize.get_hookimpls()) if one.plugin_name not in answered
         ]
-        if any(one.wrapper or one.hookwrapper for one in others):
+        if any(_wraps(one) for one in others):
             return lambda asset: self._heard(principal, asset)
         asked = [(one.function, one.argnames) for one in others]
 
@@ -275,7 +275,7 @@ class Gate:
         answered: set[str] = set()
         if not _is_wrapped(charge):  # who wraps it sees every booking
             denial = at_once(principal=principal, assets=assets, portions=portions)
-            answered = {one.plugin_name for one in at_once.get_hookimpls()}
+            answered = _answerers(at_once.get_hookimpls())
         ask = _first(charge, answered)
         for asset, portion in zip(assets, portions, strict=True):
             denial = denial or ask({"principal": principal, "asset": asset, "portion": portion})
@@ -326,8 +326,17 @@ class Gate:
             raise Refused(decision, anonymous=principal.anonymous)
 
 
+def _wraps(impl: Any) -> bool:
+    return bool(impl.wrapper or impl.hookwrapper)
+
+
 def _is_wrapped(hook: Any) -> bool:
-    return any(one.wrapper or one.hookwrapper for one in hook.get_hookimpls())
+    return any(_wraps(one) for one in hook.get_hookimpls())
+
+
+def _answerers(impls: Sequence[Any]) -> set[str]:
+    """Name the plugins that answer a hook. Who wraps it sees the answers of others, and has none."""
+    return {one.plugin_name for one in impls if not _wraps(one)}
 
 
 def _first(hook: Any, without: Container[str] = ()) -> Callable[[Mapping[str, Any]], Any]:

@@ -268,7 +268,8 @@ def charge_many(principal: Principal, assets: Sequence[Asset], portions: Sequenc
     """Book at once what ``charge`` books one by one: all of it, or nothing if any of it is too much.
 
     Asked for archives, which leave whole or not at all. A plugin that implements it is not asked one by one there, and
-    before those that are; it must implement ``charge``, too. The first answer that is not None is taken.
+    before those that are; it must implement ``charge``, too. The first answer that is not None is taken: what a plugin
+    further left has booked stays booked.
 
     :param principal: to whom.
     :param assets: what.

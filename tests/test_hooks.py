@@ -482,6 +482,28 @@ def test_authorize_many_stands_for_authorize() -> None:
     assert Gate(manager).weigh(ME, []) == []
 
 
+def test_authorize_many_that_is_only_wrapped_answers_nothing() -> None:
+    """Who sees what others say of many at once has not said anything: it is asked one by one."""
+
+    class Watches:
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.deny("never")
+
+        @hookimpl(wrapper=True)
+        def authorize_many(self) -> Any:
+            return (yield)
+
+    class Quick:
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.allow("always")
+
+    gate = Gate(loader.manage({"watches": Watches(), "quick": Quick()}))
+    (weighed,) = gate.weigh(ME, [Asset("c", "i", "k", "s3://b/k")])
+    assert (weighed.decision if isinstance(weighed, Grant) else weighed).reason == "never"
+
+
 def test_authorize_many_of_shipped_plugins_says_the_same(storage: Any, database: Any) -> None:
     """A quota with little left, and licences, say of many assets at once what they say of each."""
     from plugins.licence import Licences
@@ -773,6 +795,25 @@ def test_charge_many_books_an_archive_or_nothing_of_it(plug: Plug, publish: Publ
     assert sorted((one.asset.key, one.decision.reason) for one in hears.verdicts) == [
         (key, "too much") for key in "abc"
     ]
+
+
+def test_charge_many_that_is_only_wrapped_books_nothing() -> None:
+    """Who sees what others book at once has not booked anything: it is asked one by one."""
+    booked: list[str] = []
+
+    class Watches:
+        @hookimpl
+        def charge(self, asset: Any) -> None:
+            booked.append(asset.key)
+
+        @hookimpl(wrapper=True)
+        def charge_many(self) -> Any:
+            return (yield)
+
+    gate = Gate(loader.manage({"watches": Watches(), "consents": Consents()}))
+    grants = [gate.authorize(ME, Asset("c", "i", key, "s3://b/k")) for key in "ab"]
+    assert len(list(gate.charge_many(grants, [Portion(0, 1)] * 2, "stream"))) == 2
+    assert booked == ["a", "b"]
 
 
 def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish: Publish) -> None:
