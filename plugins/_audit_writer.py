@@ -204,10 +204,14 @@ class Writer:
             except StacflaskError:
                 self._doubtful = True
                 return False
-            while self._written:
-                self._written.pop().remove()
             with self._lock:
                 self._since = time.monotonic() if self._queue else None
+                # What came while the database was away is written, too, unless more has come just now.
+                if self._segment is not None and not self._queue:
+                    self._written.append(self._segment)
+                    self._segment = None
+            while self._written:
+                self._written.pop().remove()
             return True
 
     def _insert(self, records: Sequence[bytes], insert: Callable[[Sequence[bytes]], None]) -> None:

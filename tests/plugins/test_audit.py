@@ -438,8 +438,20 @@ def test_a_spool_takes_few_files_while_the_database_is_away(door: Door, rows: Ro
     assert len(list(tmp_path.iterdir())) == 2
     back()
     client.audit.writer.flush()
-    client.audit.writer.flush()
     assert len(rows()) == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_ends_after_an_outage_leaves_no_file(door: Door, rows: Rows, tmp_path: Path) -> None:
+    """What came during the outage is done with when it is written: the next start would write again what was pruned."""
+    client = door(spool=str(tmp_path), interval="60", on_failure="deliver")
+    back = take_away(client)
+    for _ in range(2):
+        get(client)
+        assert not client.audit.writer.flush()
+    back()
+    client.audit.writer.close()
+    assert len(rows()) == 2
     assert list(tmp_path.iterdir()) == []
 
 

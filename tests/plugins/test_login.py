@@ -291,8 +291,9 @@ def test_a_provider_that_is_away_is_told(browser: Any, web: rm.Mocker) -> None:
     assert browser.get("/whoami").json["id"] == "eo:jane"
 
 
-def test_a_provider_that_is_away_is_left_alone(browser: Any, web: rm.Mocker) -> None:
+def test_a_provider_that_is_away_is_left_alone(browser: Any, logins: Logins, web: rm.Mocker) -> None:
     """However many want to log in, a provider that failed is not asked again for some seconds."""
+    logins.ways["eo"].web.clock = lambda: 1.0
     web.get(f"{ISSUER}/.well-known/openid-configuration", exc=requests.ConnectTimeout)
     for _ in range(10):
         answer = browser.get("/login")
