@@ -89,6 +89,9 @@ def _address(href: Any, base_url: str) -> tuple[Place, str]:
 
 def _number(members: Mapping[str, Any], name: str, default: int) -> int:
     value = members.get(name, default)
+    # In JSON, 60.0 is the number 60.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not (0 < value < 10**10 or value is default):
         raise BadDocument(f"/{name}", "expected a whole number above 0")
     return value

@@ -245,6 +245,8 @@ def _restore(value: Any) -> Restore:
     if not isinstance(value, dict) or value.keys() - {"tier", "days"}:
         raise ValueError("expected an object with tier and days")
     days = value.get("days", 7)
+    if isinstance(days, float) and days.is_integer():
+        days = int(days)
     if isinstance(days, bool) or not isinstance(days, int) or not 0 < days <= MOST_DAYS:
         raise ValueError(f"days: expected a whole number from 1 to {MOST_DAYS}")
     return Restore(_choice(*WAITS)(value.get("tier", "Standard")), days)

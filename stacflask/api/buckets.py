@@ -99,6 +99,9 @@ def _is_finite(value: Any) -> bool:
 def _between(least: int, most: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         number = int(value) if isinstance(value, str) and _DIGITS(value) else value
+        # In JSON, 5.0 is the number 5.
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)
         if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
             raise expected(f"a whole number from {least} to {most}")
         return number

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from stacflask.values import Stream
 
 WHOLE, PART, NOT_MODIFIED = 200, 206, 304
-_RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,30})\s*-\s*([0-9]{0,30})", re.IGNORECASE)
+_RANGE = re.compile(r"bytes\s*=[\s,]*([0-9]*)\s*-\s*([0-9]*)[\s,]*", re.IGNORECASE | re.ASCII)
+"""One range. Empty elements beside it are ignored (RFC 9110, 5.6.1.2)."""
+_DIGITS = 30
+"""More than any length has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,30 @@ def _range_holds(stream: Stream) -> bool:
 
 def _ranged(first: str, last: str, length: int) -> Part:
     """Take the bytes from first to last, both included; without a first, so many at the end."""
-    if not (first or last) or (first and last and int(last) < int(first)):
+    if not (first or last) or (first and last and _number(last) < _number(first)):
         return Part(WHOLE, 0, length)
-    start = int(first) if first else max(0, length - int(last))
-    end = min(length, int(last) + 1) if first and last else length
+    if not first:
+        return _suffix(_number(last), length)
+    start = _number(first)
+    end = min(length, _number(last) + 1) if last else length
     if start >= end:
         raise RequestedRangeNotSatisfiable(length)
     return Part(PART, start, end - start)
+
+
+def _suffix(wanted: int, length: int) -> Part:
+    """Take so many bytes at the end. Only a suffix of length 0 is not satisfiable (RFC 9110, 14.1.2).
+
+    Of an empty representation it is the whole, for which there is no Content-Range.
+    """
+    if not wanted:
+        raise RequestedRangeNotSatisfiable(length)
+    if not length:
+        return Part(WHOLE)
+    start = max(0, length - wanted)
+    return Part(PART, start, length - start)
+
+
+def _number(digits: str) -> int:
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= _DIGITS else int("9" * _DIGITS)

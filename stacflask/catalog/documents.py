@@ -53,6 +53,9 @@ _elements = msgspec.json.Decoder(list[Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 
 
+_Size = Annotated[int, Meta(ge=0, le=2**63 - 1)] | Annotated[float, Meta(ge=0, lt=2.0**63, multiple_of=1)]
+"""In JSON, 12.0 is the number 12."""
+
 # Not None: msgspec takes "Raw or null" for null alone.
 _ABSENT = Raw()
 
@@ -66,7 +69,7 @@ class _AssetHead(msgspec.Struct, gc=False):
     description: str | None = None
     type: _Line | None = None
     roles: list[str] | None = None
-    size: Annotated[int, Meta(ge=0, le=2**63 - 1)] = msgspec.field(name="file:size", default=0)
+    size: _Size = msgspec.field(name="file:size", default=0)
 
 
 class _PlainAssetHead(_AssetHead, gc=False):

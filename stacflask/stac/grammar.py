@@ -97,8 +97,8 @@ def between(low: float, high: float, name: str) -> Check:
 
 
 def number_of_bytes(value: Any) -> None:
-    """Check that it is a whole number of bytes."""
-    if type(value) is not int or not 0 <= value < 2**63:
+    """Check that it is a whole number of bytes. In JSON, 12.0 and 1.2e1 are the number 12."""
+    if type(value) not in (int, float) or not 0 <= value < 2**63 or value != int(value):
         raise unlike("a whole number of bytes", value)
 
 
