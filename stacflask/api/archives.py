@@ -20,9 +20,10 @@ from stacflask import current
 from stacflask.api import manifests, orders, ranges, zips
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.download import FAILURES, Slot
+from stacflask.api.lengths import exactly
 from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, array, header, query
 from stacflask.disposition import content_disposition
-from stacflask.errors import BadQuery, Conflict, NotFound, Offline, Unavailable
+from stacflask.errors import BadQuery, Conflict, NotFound, Offline
 from stacflask.values import Portion, Redirect, Stream, Transfer
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ bp = Blueprint("archives", __name__, description="Whole items as archives")
 
 ZIP = "application/zip"
 _REMEMBERED = 65536
+CODINGS = {"gzip": ".gz", "x-gzip": ".gz", "br": ".br", "zstd": ".zst", "compress": ".Z", "deflate": ".zz"}
+"""Endings of files with these content codings."""
 BYTES = {
     "description": "The archive, or the bytes of the range.",
     "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}},
@@ -121,7 +124,7 @@ def _answer(archive: Archive, item: str) -> Response:
 
 def _sent(archive: Archive, part: ranges.Part) -> Slot:
     """Take a place among the streams and book every asset of which something leaves: all that, or nothing is sent."""
-    slot = Slot(current.gate().finished)
+    slot = Slot(current.gate().finished, part.length)
     sending = Sending(archive, part.first, part.length)
     slot.chunks = sending
     try:
@@ -136,6 +139,12 @@ def _sent(archive: Archive, part: ranges.Part) -> Slot:
     return slot
 
 
+def _ending(stream: Stream) -> str:
+    """Return how the name of a file must end whose bytes are coded: nothing in an archive says so otherwise."""
+    codings = [coding.strip().lower() for coding in (stream.content_encoding or "").split(",")]
+    return "".join(CODINGS.get(coding, "") for coding in codings)
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """What is in the archive, and where."""
@@ -148,7 +157,8 @@ class Archive:
     @classmethod
     def of(cls, grants: Sequence[Grant], streams: Sequence[Stream]) -> Archive:
         """Give each asset a name and a place."""
-        names = [name.partition("/")[2] for name in manifests.names(grant.asset for grant in grants)]
+        codings = [_ending(stream) for stream in streams]
+        names = [name.partition("/")[2] for name in manifests.names([grant.asset for grant in grants], codings)]
         sizes = [(name, found.length, found.last_modified) for name, found in zip(names, streams, strict=True)]
         return cls(grants, streams, *zips.layout(sizes))
 
@@ -286,18 +296,13 @@ class Sending:
         return checksum
 
     def _read(self, number: int, first: int, length: int) -> Iterator[bytes]:
-        """Read a part of an object. One that ends too early breaks the archive off: it must not look complete."""
+        """Read a part of an object. Another length breaks the archive off: it must not look complete."""
         if not length:
             return
         pieces = self._archive.streams[number].open(first, length)
-        left = length
         try:
-            for piece in pieces:
-                left -= len(piece)
-                yield piece
+            yield from exactly(pieces, length)
         finally:
             closing = getattr(pieces, "close", None)
             if closing is not None:
                 closing()
-        if left:
-            raise Unavailable("The store broke off.")

@@ -20,6 +20,7 @@ from werkzeug.routing import BaseConverter
 from stacflask import current
 from stacflask.api import orders, ranges, wanted
 from stacflask.api.blueprints import Blueprint
+from stacflask.api.lengths import exactly
 from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
 from stacflask.disposition import content_disposition, filename_of
 from stacflask.errors import BadQuery, NoAnswer, Offline, Unavailable
@@ -35,7 +36,9 @@ bp = Blueprint("download", __name__, description="Download of assets")
 OCTETS = "application/octet-stream"
 MARGIN = 60
 """Seconds by which a cached redirect ends before the address in it does."""
-_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(\s*;\s*[\w.+-]+=(\"[^\"\\\r\n]*\"|[\w.+/:-]+))*")
+_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(\s*;\s*[\w.+-]+=(\"[^\"\\\r\n]*\"|[\w.+/:-]+))*", re.ASCII)
+_TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+"""A list of tokens (RFC 9110, 5.6), as Content-Encoding and Content-Language have it."""
 _URL = re.compile(r"https?://[!-~]+")
 _SHA256 = re.compile(r"1220([0-9a-f]{64})")
 
@@ -146,7 +149,7 @@ def _redirect(grant: Grant, redirect: Redirect) -> Response:
 
 
 def _stream(grant: Grant, stream: Stream, part: ranges.Part) -> Response:
-    response = Response(status=part.status, content_type=_media_type(grant.asset))
+    response = Response(status=part.status, content_type=_media_type(grant.asset, stream))
     # Passed on as it is: not compressed, not counted, not buffered.
     response.direct_passthrough = True
     _describe(response, grant, stream)
@@ -168,17 +171,28 @@ def _describe(response: Response, grant: Grant, stream: Stream) -> None:
         headers["ETag"] = stream.etag
     if stream.last_modified:
         headers["Last-Modified"] = http_date(stream.last_modified)
-    if digest := _digest(grant.asset):
+    for name, value in (("Encoding", stream.content_encoding), ("Language", stream.content_language)):
+        if value and _TOKENS.fullmatch(value):
+            headers[f"Content-{name}"] = value
+    if digest := _digest(grant.asset, stream):
         headers["Repr-Digest"] = digest
 
 
-def _media_type(asset: Asset) -> str:
-    given = asset.media_type or ""
-    return given if given.isascii() and _MEDIA_TYPE.fullmatch(given) else OCTETS
+def _media_type(asset: Asset, stream: Stream) -> str:
+    """Return the asset's media type, or else the store's, or else that of any bytes."""
+    for given in (asset.media_type, stream.content_type):
+        if given and _MEDIA_TYPE.fullmatch(given):
+            return given
+    return OCTETS
 
 
-def _digest(asset: Asset) -> str | None:
-    """Give ``file:checksum`` as Repr-Digest (RFC 9530), where it is a sha2-256 multihash."""
+def _digest(asset: Asset, stream: Stream) -> str | None:
+    """Give ``file:checksum`` as Repr-Digest (RFC 9530), where it is a sha2-256 multihash.
+
+    The digest is that of the coded bytes. Where they are coded, only an equal ``file:size`` shows that these are meant.
+    """
+    if stream.content_encoding and asset.size != stream.length:
+        return None
     found = _SHA256.fullmatch(str(asset.properties.get("file:checksum", "")))
     try:
         return f"sha-256=:{base64.b64encode(binascii.unhexlify(found[1])).decode()}:" if found else None
@@ -188,7 +202,7 @@ def _digest(asset: Asset) -> str | None:
 
 def _bytes(grant: Grant, stream: Stream, part: ranges.Part) -> Slot:
     """Take a place among the streams, book what leaves, and open the store: in this order, and all or nothing."""
-    slot = Slot(current.gate().finished)
+    slot = Slot(current.gate().finished, part.length)
     try:
         slot.begin(current.gate().charge(grant, Portion(part.first, part.length), "stream"))
         slot.chunks = stream.open(part.first, part.length) if part.length else iter(())
@@ -202,17 +216,18 @@ class Slot:
     """A place among this process's streams, given back when the stream ends, breaks, or its client goes.
 
     Whoever keeps records is told then, if the stream had begun. What is not as long as was announced is broken off.
+    ``announced`` is that length.
     """
 
     _lock = threading.Lock()
     _taken = 0
 
-    def __init__(self, tell: Callable[[Transfer], None]) -> None:
+    def __init__(self, tell: Callable[[Transfer], None], announced: int) -> None:
         self._held = False
         self._tell = tell
+        self._announced = announced
         self._verdict: Verdict | None = None
         self._began, self._sent = 0.0, 0
-        self._announced: int | None = None
         self.chunks: Iterator[bytes] = iter(())
         with Slot._lock:
             if Slot._taken >= current.settings().max_streams:
@@ -223,22 +238,16 @@ class Slot:
     def begin(self, verdict: Verdict) -> None:
         """Remember what is about to be sent, to tell how it ended."""
         self._verdict, self._began, self._sent = verdict, time.perf_counter(), 0
-        self._announced = verdict.portion.length if verdict.portion else None
 
     def __del__(self) -> None:
         """Give back the place of an answer that was made and never sent."""
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self.chunks:
-            if self._announced is not None and self._sent + len(chunk) > self._announced:
-                raise Unavailable("The store gave more than it was asked for.")
+        for chunk in exactly(self.chunks, self._announced):
             yield chunk
             # The server asks for the next once this one is out.
             self._sent += len(chunk)
-        # A client would wait for the rest, and take the next answer for it.
-        if self._announced is not None and self._sent < self._announced:
-            raise Unavailable("The store gave less than it was asked for.")
 
     def close(self) -> None:
         """Give the place back and close the store's side."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -55,17 +56,19 @@ class Manifest:
     links: Sequence[Link]
 
 
-def names(assets: Iterable[Asset]) -> list[str]:
+def names(assets: Iterable[Asset], codings: Iterable[str] = repeat("")) -> list[str]:
     """Give each asset a path of its own to be saved under: collection, item, and the file's path.
 
     Two that would be the same for a file system without regard to case are told apart by their keys, or by numbers.
+    ``codings`` are endings, one for each asset, that are appended to paths which do not end so.
     """
     taken: set[str] = set()
-    return [_free(asset, taken) for asset in assets]
+    return [_free(asset, taken, coding) for asset, coding in zip(assets, codings, strict=False)]
 
 
-def _free(asset: Asset, taken: set[str]) -> str:
+def _free(asset: Asset, taken: set[str], coding: str) -> str:
     path = local_path(asset)
+    path += "" if path.lower().endswith(coding.lower()) else coding
     folder, _, name = path.rpartition("/")
     stem, dot, ending = name.partition(".")
     key = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in asset.key)

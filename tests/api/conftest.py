@@ -41,6 +41,8 @@ class Store:
         self.opened: list[tuple[int, int]] = []
         self.closed = 0
         self.breaks = False
+        self.described: tuple[str | None, str | None, str | None] = (None, None, None)
+        self.surplus: Iterator[bytes] = iter(())
 
     @hookimpl
     def resolve(self, asset: Any) -> Location:
@@ -51,7 +53,7 @@ class Store:
     def deliver(self, streamed: bool) -> Redirect | Stream:
         """Send an address, or what is asked for."""
         if streamed:
-            return Stream(self.open, len(self.content), self.etag, self.modified)
+            return Stream(self.open, len(self.content), self.etag, self.modified, *self.described)
         return Redirect("https://store.example.org/signed?a=1&b=2", timedelta(minutes=15))
 
     def open(self, first: int, length: int) -> Iterator[bytes]:
@@ -65,6 +67,7 @@ class Store:
                 yield self.content[start : min(start + 100, first + length)]
                 if self.breaks:
                     raise ConnectionError("the store went away")
+            yield from self.surplus
         finally:
             self.closed += 1
 
