@@ -106,8 +106,17 @@ class Store:
     def stream(self, bucket: str, key: str) -> Stream:
         """Find an object, ready to be read. Raises Missing, Unavailable."""
         found = self._stat(bucket, key)
-        etag = _etag(found.metadata or {})
-        return Stream(partial(self._open, bucket, key, etag), found.size or 0, etag, found.last_modified)
+        headers = found.metadata or {}
+        etag = _etag(headers)
+        return Stream(
+            partial(self._open, bucket, key, etag),
+            found.size or 0,
+            etag,
+            found.last_modified,
+            headers.get("Content-Type"),
+            _encoding(headers),
+            headers.get("Content-Language"),
+        )
 
     def _client(self, endpoint: str, timeout: urllib3.Timeout) -> Minio:
         """Make a client of one of the two endpoints. Nothing is sent."""
@@ -301,6 +310,16 @@ def _etag(headers: Mapping[str, str]) -> str | None:
     if not value or value.startswith("W/"):
         return None
     return '"' + value.strip('"') + '"'
+
+
+def _encoding(headers: Mapping[str, str]) -> str | None:
+    """Return the content coding of the stored bytes.
+
+    ``aws-chunked`` is that of an upload. Some stores keep it, though the bytes are no longer coded so; ``identity`` is
+    no coding at all.
+    """
+    codings = [coding.strip() for coding in headers.get("Content-Encoding", "").split(",")]
+    return ", ".join(coding for coding in codings if coding.lower() not in ("", "aws-chunked", "identity")) or None
 
 
 def _credentials(settings: StoreSettings, timeout: urllib3.Timeout) -> Provider:

@@ -236,12 +236,18 @@ class Stream:
     ``open(first, length)`` yields ``length`` bytes from offset ``first``; it is called once, and only when bytes are to
     leave. ``length`` is the whole object's size in bytes, ``etag`` a strong validator with its quotes. Ranges,
     conditions, status and headers are the core's business.
+
+    ``content_encoding`` and ``content_language`` are the values of the header fields that describe the stored bytes
+    (RFC 9110, 8.4 and 8.5). ``content_type`` is the media type that the store has; an asset's own ``type`` precedes it.
     """
 
     open: Callable[[int, int], Iterator[bytes]]
     length: int
     etag: str | None = None
     last_modified: datetime | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
 
 
 Delivery: TypeAlias = Redirect | Stream

@@ -56,7 +56,9 @@ def _file_in(directory: Asset, path: str) -> Asset:
         for name, value in directory.properties.items()
         if name != "type" and not name.startswith(("file:size", "file:checksum", "file:header_size", "file:local_path"))
     }
-    return replace(directory, path=path, size=None, media_type=guess_type(path)[0], properties=properties)
+    media_type, coding = guess_type(path)
+    # Of "x.json.gz", the type is that of what is compressed, and not of these bytes.
+    return replace(directory, path=path, size=None, media_type=None if coding else media_type, properties=properties)
 
 
 def assets_of(body: bytes, collection: str, item: str | None) -> list[Asset]:
@@ -87,7 +89,7 @@ def _asset(
         key,
         href,
         media_type if type(media_type) is str else None,
-        size if type(size) is int else None,
+        int(size) if type(size) is int or type(size) is float else None,
         tuple([role for role in asset.get("roles") or () if type(role) is str]),
         shared | asset,
     )

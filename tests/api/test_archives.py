@@ -261,6 +261,33 @@ def test_places_are_given_back(
 
 
 @pytest.mark.parametrize(
+    ("coding", "names"),
+    [
+        (None, ["a.json", "a.json.gz", "b.gz"]),
+        ("gzip", ["a.json.gz", "a-plain.json.gz", "b.gz"]),
+        ("br", ["a.json.br", "a.json.gz.br", "b.gz.br"]),
+        ("gzip, br", ["a.json.gz.br", "a.json.gz.gz.br", "b.gz.gz.br"]),
+        ("x-gzip", ["a.json.gz", "a-plain.json.gz", "b.gz"]),
+        ("x-unknown", ["a.json", "a.json.gz", "b.gz"]),
+    ],
+)
+def test_coded_files_have_the_ending_of_their_coding(
+    plug: Callable[..., Client],
+    publish: Callable[..., None],
+    store: Any,
+    consent: Any,
+    coding: str | None,
+    names: list[str],
+) -> None:
+    """An archive holds the stored bytes, and says by a file's name that they are compressed; no two are alike."""
+    hrefs = {"json": "s3://x/a.json", "plain": "s3://x/a.json.gz", "b": "s3://x/b.gz"}
+    publish(an_item(assets={key: {"href": href} for key, href in hrefs.items()}))
+    store.described = (None, coding, None)
+    found = contents(plug(store, consent).get(PATH).data)
+    assert found == {f"item/{name}": store.content for name in names}
+
+
+@pytest.mark.parametrize(
     "sizes", [[2**32 - 2], [2**32 - 1], [2**32], [5 * 2**30, 10, 5 * 2**30, 0], [1] * 65534, [1] * 65536]
 )
 def test_large_archives_are_zip64(sizes: list[int], tmp_path: Path) -> None:

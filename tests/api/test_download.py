@@ -133,6 +133,75 @@ def test_checksum_is_told(door: Client, publish: Publish) -> None:
     assert "Repr-Digest" not in told["short"]
 
 
+DESCRIBED = {"Content-Encoding": "gzip", "Content-Language": "de, en"}
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=5-9"}, {"Accept-Encoding": "gzip"}])
+def test_codings_and_languages_are_passed_on(door: Client, store: Any, headers: dict[str, str]) -> None:
+    """What describes the stored bytes stands beside them, by GET and HEAD, whole and in part; they stay as they are."""
+    store.described = (None, *DESCRIBED.values())
+    get, head = door.get(STREAM, headers=headers), door.head(HERE, headers=headers)
+    assert get.data == (content(store)[5:10] if "Range" in headers else content(store))
+    for name, value in DESCRIBED.items():
+        assert (get.headers[name], head.headers[name]) == (value, value)
+    assert get.headers["ETag"] == head.headers["ETag"] == '"v1"'
+
+
+def test_an_unchanged_coded_object_is_304(door: Client, store: Any) -> None:
+    """A condition holds for the stored bytes, whatever their coding."""
+    store.described = (None, *DESCRIBED.values())
+    answer = door.get(STREAM, headers={"If-None-Match": '"v1"', "Accept-Encoding": "gzip"})
+    assert (answer.status_code, answer.headers["ETag"]) == (304, '"v1"')
+
+
+@pytest.mark.parametrize(
+    ("given", "of_store", "told"),
+    [
+        (None, "text/csv; charset=utf-8", "text/csv; charset=utf-8"),
+        ("image/tiff", "text/csv", "image/tiff"),
+        (None, "nonsense", "application/octet-stream"),
+        (None, "text/html\r\nSet-Cookie: a=b", "application/octet-stream"),
+    ],
+)
+def test_media_type_of_the_store(
+    door: Client, store: Any, publish: Publish, given: str | None, of_store: str, told: str
+) -> None:
+    """The store's media type is passed on where the asset has none of its own."""
+    publish(an_item("typed", assets={"data": {"href": "s3://b/x", **({"type": given} if given else {})}}))
+    store.described = (of_store, None, None)
+    answer = door.head("/collections/collection/items/typed/download/data")
+    assert answer.headers["Content-Type"] == told
+
+
+@pytest.mark.parametrize("value", ["", "gz ip", "gzip\r\nX: 1", "gzip;q=1", "zip\u00e9"])
+def test_strange_codings_are_not_passed_on(door: Client, store: Any, value: str) -> None:
+    """A coding or language that is no list of tokens is not put into a header."""
+    store.described = (None, value, value)
+    answer = door.get(STREAM)
+    assert answer.status_code == 200
+    assert not DESCRIBED.keys() & set(answer.headers.keys())
+
+
+@pytest.mark.parametrize(("size", "told"), [(1024, True), (5000, False), (None, False)])
+def test_digest_of_coded_bytes(door: Client, store: Any, publish: Publish, size: int | None, told: bool) -> None:
+    """Repr-Digest is of the coded bytes: file:checksum is taken for it if file:size is theirs, too."""
+    sized = {"file:size": size} if size else {}
+    publish(an_item("sum", assets={"data": {"href": "s3://b/x", "file:checksum": "1220" + "ab" * 32, **sized}}))
+    store.described = (None, "gzip", None)
+    headers = door.head("/collections/collection/items/sum/download/data").headers
+    assert ("Repr-Digest" in headers) is told
+
+
+@pytest.mark.parametrize(("size", "held"), [(12.0, 12), (1.2e3, 1200)])
+def test_sizes_may_be_written_with_a_fraction(door: Client, size: float, held: int) -> None:
+    """In JSON, 12.0 is the integer 12: it is taken, and told as one in a list of downloads."""
+    item = an_item("sized", assets={"data": {"href": "s3://b/x", "file:size": size}})
+    assert door.post("/collections/collection/items", json=item).status_code == 201
+    wish = {"items": [{"collection": "collection", "id": "sized"}]}
+    (entry,) = door.post("/downloads", json=wish).json["downloads"]
+    assert (entry["size"], type(entry["size"])) == (held, int)
+
+
 RANGES = [
     ("bytes=0-0", 206, (0, 1)),
     ("bytes=0-", 206, (0, 1024)),
@@ -159,7 +228,15 @@ RANGES = [
     ("bytes=0-0,1-1,2-2", 200, (0, 1024)),
     ("items=0-1", 200, (0, 1024)),
     ("0-1", 200, (0, 1024)),
-    ("bytes=" + "9" * 5000 + "-", 200, (0, 1024)),
+    ("bytes=0-" + "9" * 5000, 206, (0, 1024)),
+    ("bytes=" + "0" * 5000 + "5-9", 206, (5, 10)),
+    ("bytes=-" + "9" * 5000, 206, (0, 1024)),
+    ("bytes=" + "9" * 5000 + "-", 416, None),
+    # An empty element of a list is none.
+    ("bytes=,5-9", 206, (5, 10)),
+    ("bytes= 5-9 , ,", 206, (5, 10)),
+    ("bytes=,", 200, (0, 1024)),
+    ("bytes=\u0665-\u0669", 200, (0, 1024)),
 ]
 
 
@@ -180,12 +257,19 @@ def test_ranges(door: Client, store: Any) -> None:
         assert answer.headers.get("Content-Range") == (f"bytes {first}-{end - 1}/1024" if status == 206 else None)
 
 
-def test_nothing_has_no_ranges(door: Client, store: Any) -> None:
-    """An empty object is 200 with nothing, and any range of it is 416."""
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [(None, 200), ("bytes=-1", 200), ("bytes=-5", 200), ("bytes=-0", 416), ("bytes=0-", 416), ("bytes=0-0", 416)],
+)
+def test_ranges_of_nothing(door: Client, store: Any, asked: str | None, status: int) -> None:
+    """Of an empty object a suffix is satisfiable (RFC 9110, 14.1.2) and is all of it, and no byte position is."""
     store.content = b""
-    assert (door.get(STREAM).status_code, door.get(STREAM).headers["Content-Length"]) == (200, "0")
-    assert door.get(STREAM, headers={"Range": "bytes=0-"}).status_code == 416
-    assert door.get(STREAM, headers={"Range": "bytes=-5"}).status_code == 416
+    answer = door.get(STREAM, headers={"Range": asked} if asked else {})
+    assert answer.status_code == status
+    if status == 200:
+        assert (answer.data, answer.headers["Content-Length"], "Content-Range" in answer.headers) == (b"", "0", False)
+    else:
+        assert answer.headers["Content-Range"] == "bytes */0"
 
 
 DATE, EARLIER, LATER = (f"Wed, 01 May 2024 {time} GMT" for time in ("12:00:00", "11:59:59", "12:00:01"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import socket
@@ -770,6 +771,43 @@ def test_bytes_are_as_stored(door: Door, put: Callable[..., str]) -> None:
     """An object that is marked as compressed arrives as it lies there: its size and checksum are of those bytes."""
     stream = door.stream(put("test_s3/marked.gz", DATA, metadata={"Content-Encoding": "gzip"}))
     assert b"".join(stream.open(0, stream.length)) == DATA
+
+
+GZIPPED = gzip.compress(b'{"a": 1}' * 1000, mtime=0)
+DESCRIBED = {"Content-Encoding": "gzip", "Content-Language": "de"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        ("gzip", "gzip"),
+        ("aws-chunked,gzip", "gzip"),
+        ("aws-chunked", None),
+        ("AWS-Chunked, identity", None),
+        ("br, gzip", "br, gzip"),
+    ],
+)
+def test_codings_of_objects(door: Door, put: Callable[..., str], stored: str, told: str | None) -> None:
+    """The coding of the stored bytes is told; that of an upload, which some stores keep, is not."""
+    assert door.stream(put("test_s3/coded", metadata={"Content-Encoding": stored})).content_encoding == told
+
+
+def test_coded_objects_reach_clients(
+    real: dict[str, Any], put: Callable[..., str], plug: Plug, publish: Publish
+) -> None:
+    """A client decodes a stored compressed object; media type and language are those of the store, and HEAD agrees."""
+    href = put("test_s3/a.json", GZIPPED, content_type="application/geo+json", metadata=DESCRIBED)
+    publish(an_item(assets={"data": {"href": href}}))
+    client = plug(open_access, s3.create_plugin({VARIABLE: json.dumps({"real": real})}))
+    path = "/collections/collection/items/item/download/data"
+    head = client.head(path)
+    for answer in (client.get(f"{path}?delivery=stream"), head):
+        assert {name: answer.headers[name] for name in DESCRIBED} == DESCRIBED
+        assert answer.headers["Content-Type"] == "application/geo+json"
+        assert int(answer.headers["Content-Length"]) == len(GZIPPED)
+    assert client.get(f"{path}?delivery=stream").data == GZIPPED
+    redirected = requests.get(client.get(path).headers["Location"], timeout=30)
+    assert redirected.content == gzip.decompress(GZIPPED)
 
 
 def test_replaced_before_reading(door: Door, put: Callable[..., str]) -> None:
