@@ -81,7 +81,9 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
         services=Services(storage, recall=gate.recall, observe=gate.observe, look=_looking(catalog, gate))
     )
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
-    house = current.House(settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs)))
+    house = current.House(
+        settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs, settings.public_hrefs))
+    )
     app.extensions[current.EXTENSION] = house
     exchange.surround(app, settings, house.gate.known_by)
     _add_routes(app, house, manager)

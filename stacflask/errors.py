@@ -102,8 +102,14 @@ class PreconditionRequired(StacflaskError):
     code = "PreconditionRequired"
 
 
+class NoStore(StacflaskError):
+    """No plugin resolves the asset's href: it leads to no store of this deployment."""
+
+    code = "NoStore"
+
+
 class NoAnswer(StacflaskError):
-    """No plugin knows how to find or deliver this asset."""
+    """No plugin delivers this asset, though one has found it."""
 
     code = "NoPluginAnswers"
 

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stacflask.errors import BadCredentials, Missing, NoAnswer, Offline, Refused, Unavailable
+from stacflask.errors import BadCredentials, Missing, NoAnswer, NoStore, Offline, Refused, Unavailable
 from stacflask.values import (
     ANONYMOUS,
     UNRESTRICTED,
@@ -178,11 +178,11 @@ class Gate:
         return verdict
 
     def resolve(self, grant: Grant) -> Location:
-        """Find the bytes. Raises NoAnswer, Missing, Offline."""
+        """Find the bytes. Raises NoStore, Missing, Offline."""
         location: Location | None = self._resolving({"asset": grant.asset})
         if location is None:
-            log.error("no plugin resolves this href", extra={"href": grant.asset.href})
-            raise NoAnswer("No store is configured for this asset.")
+            log.warning("no plugin resolves this href", extra={"href": grant.asset.href})
+            raise NoStore("No store of this server has this asset.")
         return location
 
     @property
@@ -234,7 +234,10 @@ class Gate:
         return order
 
     def look(self, asset: Asset, principal: Principal = ANONYMOUS) -> Order:
-        """See how it stands with an asset, and tell. Nothing is handed out. Raises NoAnswer, Missing, Unavailable."""
+        """See how it stands with an asset, and tell. Nothing is handed out.
+
+        Raises NoStore, NoAnswer, Missing, Unavailable.
+        """
         grant = Grant(principal, asset, Decision.remark("a look at its order"), "")
         try:
             self.deliver(grant, self.resolve(grant), streamed=True)

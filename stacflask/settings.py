@@ -183,7 +183,15 @@ class Settings:
     managed_hrefs: tuple[str, ...] = variable(
         "STACFLASK_MANAGED_HREFS",
         _words,
-        "Beginnings of http(s) hrefs that are downloaded through this server; other schemes than http(s) always are.",
+        "Beginnings of public hrefs (http, https, ftp) that are downloaded through this server; those of stores (s3, "
+        "file, gs and all other schemes) always are.",
+        (),
+    )
+    public_hrefs: tuple[str, ...] = variable(
+        "STACFLASK_PUBLIC_HREFS",
+        _words,
+        "Beginnings of hrefs of stores, such as gs://open-data/, that are shown as they are, because anybody can "
+        "resolve them.",
         (),
     )
     directory_types: tuple[str, ...] = variable(

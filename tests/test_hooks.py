@@ -644,10 +644,10 @@ def test_authorize_silence_refuses(plug: Plug, publish: Publish) -> None:
 
 
 def test_resolve_silence_is_an_error_that_shows_nothing(plug: Plug, publish: Publish) -> None:
-    """An href that nobody knows is a 500 whose answer does not name it."""
+    """An href that no plugin resolves is a 404 whose answer does not name it."""
     publish(an_item())
     answer = plug(Consents()).get(DOWNLOAD)
-    assert (answer.status_code, answer.json["code"]) == (500, "NoPluginAnswers")
+    assert (answer.status_code, answer.json["code"]) == (404, "NoStore")
     assert "s3://" not in answer.text
 
 

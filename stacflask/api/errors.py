@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[errors.StacflaskError], int] = {
     errors.NotFound: 404,
     errors.Missing: 404,
+    errors.NoStore: 404,
     errors.BadQuery: 400,
     errors.BadDocument: 400,
     errors.BadCredentials: 401,

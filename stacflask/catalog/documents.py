@@ -106,24 +106,35 @@ _private = msgspec.json.Decoder(_Private).decode
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """Tells which hrefs are downloaded through the server: all but http(s), and of those what begins like this."""
+    """Tells which hrefs are downloaded through the server.
+
+    These are storage addresses but for those that begin with one of ``public``, and all that begin with one of
+    ``prefixes``, which precede.
+    """
 
     prefixes: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
 
     def __call__(self, href: str) -> bool:
         """Whether ``href`` is a storage address, to be kept private."""
         # The usual ones without the patterns: this is asked for every link and asset.
-        if href.startswith(_S3):
+        if href.startswith(_S3) and not self.public:
             return True
-        if href.startswith(("https://", "http://")) or _WEB.match(href):
-            return bool(self.prefixes) and href.startswith(self.prefixes)
-        return _STORAGE.match(href) is not None
+        if self.prefixes and href.startswith(self.prefixes):
+            return True
+        if href.startswith(("https://", "http://", *self.public)):
+            return False
+        return _STORAGE.match(href) is not None and _PUBLIC.match(href) is None
 
 
 _S3 = "s3://"
-_WEB = re.compile(r"https?:", re.IGNORECASE)
-# Every other scheme, and GDAL's own way to write a storage address. People are no stores.
-_STORAGE = re.compile(r"(?!mailto:|tel:)[a-z][a-z0-9+.-]*:|/vsi", re.IGNORECASE)
+# Every scheme, and GDAL's own way to write a storage address. Without a scheme, an href is relative.
+_STORAGE = re.compile(r"[a-z][a-z0-9+.-]*:|/vsi", re.IGNORECASE)
+# What anybody resolves without this server: addresses of the web and of FTP (but not with a password in them), names in
+# public registers, the data themselves, and people.
+_PUBLIC = re.compile(
+    r"https?:|ftps?://(?![^/?#]*@)|(?:data|doi|urn|info|ark|hdl|magnet|ipfs|ipns|mailto|tel):", re.IGNORECASE
+)
 
 
 def body_of(members: dict[str, Raw], managed: Callable[[str], bool]) -> bytes:
@@ -174,7 +185,7 @@ def _marked_assets(
         return None
     # This is done for every asset of a load, so it is done in few steps.
     hrefs = {key: head.href for key, head in heads.items()}
-    private.hrefs = {key: href for key, href in hrefs.items() if href.startswith(_S3) or managed(href)}
+    private.hrefs = {key: href for key, href in hrefs.items() if managed(href)}
     marks = [_marked(key) if key in private.hrefs else _HREF + href.encode() for key, href in hrefs.items()]
     ascii_only = "".join(hrefs.values()).isascii()
     sizes = map(len, hrefs.values() if ascii_only else map(str.encode, hrefs.values()))

@@ -76,7 +76,7 @@ def load(
     stop = on_error == "stop" and max_errors is None
     plan = Plan(
         session.settings.database_url,
-        Managed(session.settings.managed_hrefs),
+        Managed(session.settings.managed_hrefs, session.settings.public_hrefs),
         method=method,
         collection=collection,
         most_problems=0 if stop else max_errors,
