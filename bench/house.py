@@ -187,6 +187,7 @@ def _stores(servers: Stack) -> dict[str, Any]:
         "region": servers.s3_region,
         "access_key": servers.s3_access_key,
         "secret_key": servers.s3_secret_key,
+        "collections": "*",
     }
     return {
         "checked": {**common, "buckets": [f"{servers.bucket}/{catalogue.CHECKED}"], "verify_ttl": 3600},

@@ -97,7 +97,8 @@ def environ_for(stack: Stack, port: int) -> dict[str, str]:
         "demo": {
             "endpoint": f"http://{stack.s3_endpoint}",
             "region": stack.s3_region,
-            "buckets": [stack.bucket],
+            # Each collection has a folder of its own, so an author of one cannot publish the objects of another.
+            "buckets": [f"{stack.bucket}/{{collection}}/"],
             "access_key": stack.s3_access_key,
             "secret_key": stack.s3_secret_key,
         }

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from minio.helpers import check_bucket_name
@@ -32,6 +32,10 @@ AWS_NAMES = {
     "session_token": "AWS_SESSION_TOKEN",
 }
 
+OWN_FOLDER = "{collection}/"
+"""Stands at the end of a prefix: each collection has the folder there that is called by its id."""
+EVERY_COLLECTION = "*"
+
 T = TypeVar("T")
 REQUIRED: Any = object()
 
@@ -54,19 +58,30 @@ class Restore:
     days: int
 
 
+class Part(NamedTuple):
+    """A part of a bucket: all keys with this prefix, which is empty for all keys.
+
+    ``own_folders``: the assets of a collection are in the folder below the prefix that is called by its id.
+    """
+
+    bucket: str
+    prefix: str
+    own_folders: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """One store. ``keys`` None: the machine's own role. ``virtual`` None: as the endpoint's kind has it.
 
-    ``buckets`` are pairs of a bucket and a prefix of keys in it, empty for all. Times are in seconds. Only assets of
-    ``collections`` lie here; None: of any.
+    Times are in seconds. Only assets of ``collections`` are here; None: of any collection. ``shared``: the operator
+    wrote that any collection may use all objects.
     """
 
     name: str
     endpoint: str
     public_endpoint: str
     region: str
-    buckets: tuple[tuple[str, str], ...]
+    buckets: tuple[Part, ...]
     keys: Keys | None
     virtual: bool | None
     requester_pays: bool
@@ -79,6 +94,12 @@ class StoreSettings:
     ca_file: str | None
     restore: Restore | None
     collections: frozenset[str] | None
+    shared: bool
+
+    @property
+    def unowned(self) -> bool:
+        """Whether the settings leave open which collections may use some of the objects."""
+        return self.collections is None and not self.shared and not all(part.own_folders for part in self.buckets)
 
 
 def read_stores(environ: Mapping[str, str]) -> list[StoreSettings]:
@@ -156,6 +177,7 @@ def _store(name: str, place: Place) -> StoreSettings:
     if not re.fullmatch(r"[\w.-]+", name):
         raise SettingError(VARIABLE, f"{place.pointer}: a store's name has letters, digits, '.', '_' and '-' only")
     endpoint = place.take("endpoint", _endpoint)
+    shared = place.members.get("collections") == EVERY_COLLECTION
     store = StoreSettings(
         name=name,
         endpoint=endpoint,
@@ -174,6 +196,7 @@ def _store(name: str, place: Place) -> StoreSettings:
         ca_file=place.take("ca_file", _file, None),
         restore=place.take("restore", _restore, None),
         collections=place.take("collections", _collections, None),
+        shared=shared,
     )
     place.finish()
     return store
@@ -270,24 +293,31 @@ def _endpoint(value: Any) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _buckets(value: Any) -> tuple[tuple[str, str], ...]:
+def _buckets(value: Any) -> tuple[Part, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError("expected a list of buckets and of prefixes such as bucket/folder/")
     return tuple(_bucket(_word(entry)) for entry in value)
 
 
-def _collections(value: Any) -> frozenset[str]:
+def _collections(value: Any) -> frozenset[str] | None:
+    if value == EVERY_COLLECTION:
+        return None
     if not isinstance(value, list) or not value:
-        raise ValueError("expected a list of collections")
+        raise ValueError('expected a list of collections, or "*" if every collection may use every object')
     return frozenset(map(_word, value))
 
 
-def _bucket(entry: str) -> tuple[str, str]:
+def _bucket(entry: str) -> Part:
     bucket, _, prefix = entry.partition("/")
     check_bucket_name(bucket)
+    own_folders = prefix.endswith(OWN_FOLDER) and prefix.removesuffix(OWN_FOLDER)[-1:] in ("", "/")
+    if own_folders:
+        prefix = prefix.removesuffix(OWN_FOLDER)
+    if {"{", "}"}.intersection(prefix):
+        raise ValueError(f"{entry!r}: {OWN_FOLDER} can only be the last folder of a prefix")
     # Without the slash, "a/2024" would take in "a/2024-secret/" too.
     if prefix and not prefix.endswith("/"):
         raise ValueError(f"the prefix of {entry!r} must end with /")
     if {".", ".."}.intersection(prefix.split("/")):
         raise ValueError(f"the prefix of {entry!r} has a part that no key may have")
-    return bucket, prefix
+    return Part(bucket, prefix, own_folders)

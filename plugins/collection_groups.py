@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from plugins._free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
 from plugins._groups import NOBODY, SPECIAL, is_plain, names
 from plugins._spans import cache_seconds, remembered
 from stacflask import Decision, Setting, SettingError, hookimpl
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT = "STACFLASK_COLLECTION_GROUPS_DEFAULT"
 ADMINS = "STACFLASK_COLLECTION_GROUPS_ADMINS"
 CACHE = "STACFLASK_COLLECTION_GROUPS_CACHE"
+PREVIEW_TYPES = "STACFLASK_COLLECTION_GROUPS_PREVIEW_TYPES"
+PREVIEW_BYTES = "STACFLASK_COLLECTION_GROUPS_PREVIEW_BYTES"
 
 SETTINGS = (
     Setting(
@@ -32,6 +35,8 @@ SETTINGS = (
     ),
     Setting(ADMINS, "Groups, comma separated, that may see, download and change everything."),
     Setting(CACHE, "Seconds for which the rights of a set of groups are trusted.", "5"),
+    Setting(PREVIEW_TYPES, "Media types, comma separated, that the action `preview` covers.", DEFAULT_TYPES),
+    Setting(PREVIEW_BYTES, "Largest object in bytes that the action `preview` covers.", str(DEFAULT_BYTES)),
 )
 REMEMBERED = 64  # sets of groups; with thousands of collections each takes a megabyte
 
@@ -39,7 +44,8 @@ ACTIONS = ("see", "preview", "download", "write")
 OPEN_ACTIONS = ("see", "download")
 """What everybody may where the default is open and no grant says otherwise."""
 PREVIEWS = frozenset({"thumbnail", "overview", "metadata"})
-"""An asset with these roles and no others may be had by ``preview`` as well as by ``download``."""
+"""A small asset with these roles and no others may be had by ``preview`` as well as by ``download``."""
+PREVIEW_ASSETS = FreeAssets(PREVIEWS)
 
 
 def create_plugin(environ: Mapping[str, str]) -> CollectionGroups:
@@ -50,7 +56,8 @@ def create_plugin(environ: Mapping[str, str]) -> CollectionGroups:
     admins = frozenset(word.strip() for word in environ.get(ADMINS, "").split(",") if word.strip())
     if admins & SPECIAL:
         raise SettingError(ADMINS, "expected names of groups; *, @ and - are none")
-    return CollectionGroups(default == "open", admins, cache_seconds(environ, CACHE))
+    previews = free_assets(environ, PREVIEWS, PREVIEW_TYPES, PREVIEW_BYTES)
+    return CollectionGroups(default == "open", admins, cache_seconds(environ, CACHE), previews)
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
@@ -90,11 +97,6 @@ def _one_of(collections: Mapping[str, str] | frozenset[str]) -> Cql2:
     # In order, so that the same rights are the same statement to whoever caches statements; and what cannot change
     # need not be compared with what it was.
     return {"op": "in", "args": [{"property": "id"}, tuple(sorted(collections))]} if collections else False
-
-
-def is_preview(asset: Asset) -> bool:
-    """Whether the asset only shows or describes the data."""
-    return bool(asset.roles) and PREVIEWS.issuperset(asset.roles)
 
 
 def needs_admin(change: Change) -> bool:
@@ -187,6 +189,7 @@ class CollectionGroups:
     open_default: bool = False
     admins: frozenset[str] = frozenset()
     cache: float = 5.0
+    previews: FreeAssets = PREVIEW_ASSETS
     table: Table = field(init=False, repr=False)
 
     @hookimpl
@@ -205,10 +208,12 @@ class CollectionGroups:
     def authorize(self, principal: Principal, asset: Asset) -> Decision:
         """Consent to what was granted and deny all else."""
         reason = self._reason(principal, "download", asset.collection)
-        if reason is None and is_preview(asset):
-            reason = self._reason(principal, "preview", asset.collection)
         if reason is not None:
             return Decision.allow(reason)
+        if self.previews.includes(asset):
+            reason = self._reason(principal, "preview", asset.collection)
+        if reason is not None:
+            return Decision.allow(reason, max_bytes=self.previews.max_bytes)
         return Decision.deny(
             f"no grant to download from {asset.collection}",
             detail=f"You may not download from collection {asset.collection!r}.",
@@ -224,6 +229,11 @@ class CollectionGroups:
             return Decision.deny("no administrator", detail="You may not make collections.")
         detail = f"You may not change collection {change.collection!r}."
         return Decision.deny(f"no grant to {change.action} in {change.collection}", detail=detail)
+
+    @hookimpl
+    def check_setup(self) -> Sequence[str]:
+        """Report which assets are free to users with ``preview`` alone."""
+        return [f"{PREVIEW_TYPES}: `preview` covers {self.previews}"]
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from plugins._free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
 from plugins._licence_table import Table
 from plugins._pages import is_our_own, page, prefers_page
 from plugins._spans import cache_seconds
@@ -26,14 +27,19 @@ if TYPE_CHECKING:
     from stacflask import Asset, Call, Principal, Services
 
 FREE_ROLES = "STACFLASK_LICENCE_FREE_ROLES"
+FREE_TYPES = "STACFLASK_LICENCE_FREE_TYPES"
+FREE_BYTES = "STACFLASK_LICENCE_FREE_BYTES"
 CACHE = "STACFLASK_LICENCE_CACHE"
 LOGIN = "STACFLASK_LICENCE_LOGIN"
 
 SETTINGS = (
-    Setting(FREE_ROLES, "Roles, comma separated: an asset that has only such roles needs no licence."),
+    Setting(FREE_ROLES, "Roles, comma separated: a small asset that has only such roles needs no licence."),
+    Setting(FREE_TYPES, "Media types, comma separated, of assets that need no licence.", DEFAULT_TYPES),
+    Setting(FREE_BYTES, "Largest object in bytes that needs no licence.", str(DEFAULT_BYTES)),
     Setting(CACHE, "Seconds for which it is trusted what a collection asks for, and that somebody accepted.", "5"),
     Setting(LOGIN, "Where people log in, for the pages of licences to lead there: `/login`, with plugin `login`."),
 )
+NO_FREE_ASSETS = FreeAssets()
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -43,7 +49,7 @@ def create_plugin(environ: Mapping[str, str]) -> Licences:
     login = environ.get(LOGIN, "").strip()
     if login and not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", login):
         raise SettingError(LOGIN, f"expected a path of this API, such as /login, not {login!r}")
-    return Licences(roles, cache_seconds(environ, CACHE), login)
+    return Licences(free_assets(environ, roles, FREE_TYPES, FREE_BYTES), cache_seconds(environ, CACHE), login)
 
 
 # --- Rules -----------------------------------------------------------------------------------------------------------
@@ -58,11 +64,6 @@ def refusal(demand: Demand) -> Decision:
         link=f"/licences/{demand.licence}",
         extra={"licence": {"id": demand.licence, "version": demand.version, "title": demand.title}},
     )
-
-
-def is_free(asset: Asset, roles: frozenset[str]) -> bool:
-    """Whether all the asset is for may be had without a licence."""
-    return bool(asset.roles) and roles.issuperset(asset.roles)
 
 
 def wanted_version(body: Any) -> str:
@@ -95,12 +96,12 @@ def timestamp(moment: datetime) -> str:
 
 @dataclass
 class Licences:
-    """The plugin. ``free_roles``: an asset with no other role needs no licence. ``cache`` is in seconds.
+    """The plugin. ``free`` are the assets that need no licence. ``cache`` is in seconds.
 
     ``login`` is the path where people log in, if they do.
     """
 
-    free_roles: frozenset[str] = frozenset()
+    free: FreeAssets = NO_FREE_ASSETS
     cache: float = 5.0
     login: str = ""
     table: Table = field(init=False, repr=False)
@@ -113,15 +114,20 @@ class Licences:
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
         """Deny until all licences are accepted; then it is for others to say who may download."""
-        return None if is_free(asset, self.free_roles) else self._missing(principal, asset.collection)
+        return self._authorize(asset, self._missing(principal, asset.collection))
 
     @hookimpl
     def authorize_many(self, principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:
         """Say the same of many, looking at each collection once."""
-        bound = [not is_free(asset, self.free_roles) for asset in assets]
-        collections = {asset.collection for asset, is_bound in zip(assets, bound, strict=True) if is_bound}
+        collections = {asset.collection for asset in assets}
         missing = {collection: self._missing(principal, collection) for collection in collections}
-        return [missing[asset.collection] if is_bound else None for asset, is_bound in zip(assets, bound, strict=True)]
+        return [self._authorize(asset, missing[asset.collection]) for asset in assets]
+
+    def _authorize(self, asset: Asset, missing: Decision | None) -> Decision | None:
+        """Return the denial for a licence that is missing, unless the asset is free: then limit its size instead."""
+        if missing is None or not self.free.includes(asset):
+            return missing
+        return Decision.remark("needs no licence", max_bytes=self.free.max_bytes)
 
     def _missing(self, principal: Principal, collection: str) -> Decision | None:
         """Deny for the first licence of a collection that was not accepted."""
@@ -206,6 +212,11 @@ class Licences:
             f'{who}<form method="post" action="{here}/acceptance"><input type="hidden" name="version" '
             f'value="{version}"><button>I accept version {version}</button></form>'
         )
+
+    @hookimpl
+    def check_setup(self) -> Sequence[str]:
+        """Report which assets need no licence."""
+        return [f"{FREE_ROLES}: no licence is needed for {self.free}"] if self.free.roles else []
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:

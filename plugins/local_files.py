@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import re
@@ -13,19 +14,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from stacflask import Location, Missing, Setting, SettingError, Stream, Unavailable, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from stacflask import Asset
+    from stacflask import Asset, Services
 
 VARIABLE = "STACFLASK_LOCAL_FILES_ROOTS"
 
-SETTINGS = (Setting(VARIABLE, "Folders, comma separated, whose files are delivered.", required=True),)
+SETTINGS = (
+    Setting(
+        VARIABLE,
+        "Folders whose files are delivered: comma separated, or a JSON object with the collections of each folder.",
+        required=True,
+    ),
+)
+EVERY_COLLECTION = "*"
+UNOWNED = (
+    "{0}: no collections. Documents can be changed here, so an author of any collection could publish every file of "
+    'this folder. Write {{"{0}": ["collection-a"]}}, or {{"{0}": "*"}} if every author may publish every file.'
+)
 NAME = "file"
 CHUNK = 512 * 1024  # bytes
 STEP = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,10 +52,29 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """Finds and streams the files below ``roots``, which are free of links; ``names`` are the same as configured."""
+    """Finds and streams the files below ``roots``, which are free of links; ``names`` are the same as configured.
+
+    ``owners`` are the collections whose assets are below each root; None: of any. ``unowned`` are the names of roots
+    for which the setting leaves that open.
+    """
 
     roots: tuple[Path, ...]
     names: tuple[Path, ...]
+    owners: Mapping[Path, frozenset[str] | None]
+    unowned: tuple[Path, ...] = ()
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Raise SettingError for a folder that every author could publish."""
+        if services.changes_possible and self.unowned:
+            raise SettingError(VARIABLE, UNOWNED.format(self.unowned[0]))
+
+    @hookimpl
+    def check_setup(self) -> Sequence[str]:
+        """Report the folders whose files authors of several collections can publish."""
+        named = [(name, self.owners[root]) for name, root in zip(self.names, self.roots, strict=True)]
+        several = [(name, owners) for name, owners in named if owners is None or len(owners) > 1]
+        return [f"{VARIABLE}: {name}: {_authors(owners)}" for name, owners in several]
 
     @hookimpl
     def resolve(self, asset: Asset) -> Location | None:
@@ -58,7 +89,17 @@ class LocalFiles:
             directory, real = Path(real), os.path.realpath(f"{real}/{asset.path}")
             if not _below(real, (directory,)):
                 raise Missing("The store does not have this file.")
-        return Location(NAME, real) if _below(real, self.roots) else None
+            if directory in self.roots:
+                log.warning("directory asset is a root folder", extra={"collection": asset.collection})
+                raise Missing("A root folder is no directory asset.")
+        place = _below(real, self.roots)
+        if place is None:
+            return None
+        owners = self.owners[place[0]]
+        if owners is not None and asset.collection not in owners:
+            log.warning("%s leads into a folder that is not for its collection", asset.collection)
+            raise Missing("There is no such file for this collection.")
+        return Location(NAME, real)
 
     @hookimpl
     def deliver(self, location: Location) -> Stream | None:
@@ -101,11 +142,40 @@ class Pieces(Iterator[bytes]):
 
 def create_plugin(environ: Mapping[str, str]) -> LocalFiles:
     """Make the plugin from ``STACFLASK_LOCAL_FILES_ROOTS``. Raises SettingError."""
-    words = [word.strip() for word in environ.get(VARIABLE, "").split(",") if word.strip()]
-    if not words:
+    text = environ.get(VARIABLE, "").strip()
+    owners = _owners(text) if text.startswith("{") else {word.strip(): None for word in text.split(",") if word.strip()}
+    if not owners:
         raise SettingError(VARIABLE, "missing. It lists the folders that may be downloaded from, comma separated.")
-    names = tuple(_folder(word) for word in words)
-    return LocalFiles(tuple(name.resolve() for name in names), names)
+    names = {_folder(word): found for word, found in owners.items()}
+    unowned = () if text.startswith("{") else tuple(names)
+    # The deepest first: below a folder that is listed itself, the collections of the outer one count no more.
+    ordered = sorted(names, key=lambda name: -len(name.resolve().parts))
+    roots = {name.resolve(): names[name] for name in ordered}
+    if len(roots) < len(names):
+        raise SettingError(VARIABLE, "names a folder twice")
+    return LocalFiles(tuple(roots), tuple(ordered), roots, unowned)
+
+
+def _owners(text: str) -> dict[str, frozenset[str] | None]:
+    """Read the collections of each folder; None: any collection. Raises SettingError."""
+    try:
+        folders = json.loads(text)
+    except ValueError as error:
+        raise SettingError(VARIABLE, f"not JSON: {error}") from error
+    return {name: _collections(name, given) for name, given in folders.items()}
+
+
+def _collections(folder: str, given: Any) -> frozenset[str] | None:
+    if given == EVERY_COLLECTION:
+        return None
+    if not isinstance(given, list) or not given or not all(isinstance(one, str) and one for one in given):
+        raise SettingError(VARIABLE, f'{folder}: expected a list of collections, or "*" for every collection')
+    return frozenset(given)
+
+
+def _authors(owners: frozenset[str] | None) -> str:
+    whose = f"any of {', '.join(sorted(owners))}" if owners else "any collection"
+    return f"an author of {whose} can publish every file of this folder"
 
 
 def _folder(word: str) -> Path:

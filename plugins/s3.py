@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from plugins._s3_presign import encoded
-from plugins._s3_settings import VARIABLE, read_stores
+from plugins._s3_settings import OWN_FOLDER, VARIABLE, Part, read_stores
 from plugins._s3_store import Store
 from stacflask import Location, Missing, Setting, SettingError, content_disposition, filename_of, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from plugins._s3_settings import StoreSettings
     from stacflask import Asset, Order, Redirect, Services, Stream
@@ -32,6 +32,11 @@ MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w .+/:-]*\"|[\w.+
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PORTS = {"http": 80, "https": 443}
 
+UNOWNED = (
+    "/{0}/collections: missing. Documents can be changed here, so an author of any collection could publish every "
+    'object of this store. List the collections whose assets are here, end the prefixes with "{{collection}}/", or '
+    'write "*" if every author may publish every object.'
+)
 log = logging.getLogger(__name__)
 
 
@@ -47,27 +52,31 @@ class Address(NamedTuple):
 class S3:
     """Finds and delivers what lies under the configured buckets and prefixes, and touches nothing else.
 
-    ``prefixes`` are those of each bucket, the longest first. ``addresses`` are endpoints with the stores behind them.
+    ``parts`` are those of each bucket, the longest prefix first. ``addresses`` are endpoints with their stores.
     """
 
-    prefixes: Mapping[str, Sequence[tuple[str, Store]]]
+    parts: Mapping[str, Sequence[tuple[Part, Store]]]
     addresses: Mapping[Address, Sequence[Store]]
 
     @hookimpl
     def startup(self, services: Services) -> None:
-        """Let the stores tell how long they take."""
-        for stores in self.prefixes.values():
-            for _, store in stores:
-                store.observe = services.observe
+        """Let the stores tell how long they take. Raises SettingError for a store that every author could publish."""
+        for store in self._stores():
+            store.observe = services.observe
+            if services.changes_possible and store.settings.unowned:
+                raise SettingError(VARIABLE, UNOWNED.format(store.settings.name))
 
     @hookimpl
     def resolve(self, asset: Asset) -> Location | None:
         """Know ``s3://bucket/key`` and the web addresses of configured buckets. Raises Missing for others' objects."""
         bucket, key = self._place(asset)
-        store = self._store(bucket, key)
-        if store is None:
+        found = self._part(bucket, key)
+        if found is None:
             return None
-        _check_holder(store, asset)
+        part, store = found
+        _check_owner(part, store, asset, key)
+        if asset.path:
+            self._check_directory(part, asset)
         return Location(NAME, f"{bucket}/{key}")
 
     @hookimpl
@@ -97,6 +106,11 @@ class S3:
         store = self._store(bucket, key)
         return store.restore(bucket, key) if store else None
 
+    @hookimpl
+    def check_setup(self) -> Sequence[str]:
+        """Report the stores whose objects authors of several collections can publish."""
+        return [note for store in self._stores() for note in _notes(store.settings)]
+
     def _place(self, asset: Asset) -> tuple[str, str]:
         """Give bucket and key of an asset, or of a file in one; both are empty if it is of another kind."""
         bucket, key = self._parse(asset.href)
@@ -105,11 +119,25 @@ class S3:
         return bucket, key
 
     def _store(self, bucket: str, key: str) -> Store | None:
+        found = self._part(bucket, key)
+        return found[1] if found else None
+
+    def _part(self, bucket: str, key: str) -> tuple[Part, Store] | None:
         if _is_key(key):
-            for prefix, store in self.prefixes.get(bucket, ()):
-                if key.startswith(prefix):
-                    return store
+            for part, store in self.parts.get(bucket, ()):
+                if key.startswith(part.prefix):
+                    return part, store
         return None
+
+    def _stores(self) -> Sequence[Store]:
+        return list(dict.fromkeys(store for found in self.parts.values() for _, store in found))
+
+    def _check_directory(self, part: Part, asset: Asset) -> None:
+        """Refuse a directory that is everything the store has there. Raises Missing."""
+        _, key = self._parse(asset.href)
+        if len(key.rstrip("/")) <= len(part.prefix.rstrip("/")):
+            log.warning("directory asset is the root of a store", extra={"collection": asset.collection})
+            raise Missing("The root of a store is no directory asset.")
 
     def _parse(self, href: str) -> tuple[str, str]:
         """Take an href apart into bucket and key; both are empty if it is of another kind."""
@@ -137,30 +165,43 @@ class S3:
         return "", ""
 
 
-def _check_holder(store: Store, asset: Asset) -> None:
+def _check_owner(part: Part, store: Store, asset: Asset, key: str) -> None:
     """Refuse what the author of an href may not hand out, since it is another collection's. Raises Missing."""
-    holders = store.settings.collections
-    if holders is not None and asset.collection not in holders:
+    owners = store.settings.collections
+    owned = owners is None or asset.collection in owners
+    if not owned or (part.own_folders and not key.startswith(f"{part.prefix}{asset.collection}/")):
         log.warning("%s leads into store %s, which is not for its collection", asset.collection, store.settings.name)
         raise Missing("There is no such object for this collection.")
+
+
+def _notes(settings: StoreSettings) -> Iterator[str]:
+    place = f"{VARIABLE}: /{settings.name}/collections"
+    if settings.shared or settings.unowned:
+        yield f"{place}: an author of any collection can publish every object of this store"
+    elif settings.collections and len(settings.collections) > 1:
+        names = ", ".join(sorted(settings.collections))
+        yield f"{place}: an author of any of {names} can publish every object of this store"
 
 
 def create_plugin(environ: Mapping[str, str]) -> S3:
     """Make the plugin from ``STACFLASK_S3_STORES``. Nothing is sent to any store. Raises SettingError."""
     stores = [Store(settings) for settings in read_stores(environ)]
-    return S3(_prefixes(stores), _addresses(stores))
+    return S3(_parts(stores), _addresses(stores))
 
 
-def _prefixes(stores: Sequence[Store]) -> Mapping[str, Sequence[tuple[str, Store]]]:
-    """Give the prefixes of each bucket with their stores, the longest first."""
-    found: dict[str, dict[str, Store]] = {}
+def _parts(stores: Sequence[Store]) -> Mapping[str, Sequence[tuple[Part, Store]]]:
+    """Return the configured parts of each bucket with their stores, the longest prefix first."""
+    found: dict[str, dict[str, tuple[Part, Store]]] = {}
     for store in stores:
-        for bucket, prefix in store.settings.buckets:
-            other = found.setdefault(bucket, {}).setdefault(prefix, store)
+        for part in store.settings.buckets:
+            same, other = found.setdefault(part.bucket, {}).setdefault(part.prefix, (part, store))
+            if other is store and same != part:
+                text = f"{part.bucket}/{part.prefix} is given with and without {OWN_FOLDER}"
+                raise SettingError(VARIABLE, f"/{store.settings.name}/buckets: {text}")
             if other is not store:
                 names = f"{other.settings.name} and {store.settings.name}"
-                raise SettingError(VARIABLE, f"{bucket}/{prefix} belongs to two stores, {names}")
-    return {bucket: sorted(of.items(), key=lambda pair: -len(pair[0])) for bucket, of in found.items()}
+                raise SettingError(VARIABLE, f"{part.bucket}/{part.prefix} belongs to two stores, {names}")
+    return {bucket: sorted(of.values(), key=lambda pair: -len(pair[0].prefix)) for bucket, of in found.items()}
 
 
 def _addresses(stores: Sequence[Store]) -> Mapping[Address, Sequence[Store]]:

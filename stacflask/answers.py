@@ -44,6 +44,7 @@ ONE: dict[str, tuple[type, ...]] = {
 SEVERAL: dict[str, type] = {
     "extend_cli": click.Command,
     "extend_api": Endpoint,
+    "check_setup": str,
     "challenge": Challenge,
     "authorize_many": Decision,
 }

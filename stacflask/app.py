@@ -78,7 +78,13 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     directories = Directories(settings.directory_types)
     catalog = Catalog(database, directories, settings.aggregate_timeout, settings.hidden_extents)
     manager.hook.startup(
-        services=Services(storage, recall=gate.recall, observe=gate.observe, look=_looking(catalog, gate))
+        services=Services(
+            storage,
+            recall=gate.recall,
+            observe=gate.observe,
+            look=_looking(catalog, gate),
+            changes_possible=gate.writable,
+        )
     )
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     house = current.House(

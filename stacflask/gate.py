@@ -50,7 +50,8 @@ NOTHING_SEEN = Restriction(items=False, collections=False)
 def settle(decisions: Sequence[Decision]) -> Decision:
     """Weigh the answers of all plugins: the first denial stands, else the first consent, else silence, which refuses.
 
-    Remarks decide nothing. What is settled as a consent has the header fields of all, and is counted if any of them is.
+    Remarks decide nothing. What is settled as a consent has the header fields of all, is counted if any of them is, and
+    covers objects up to the smallest limit of them.
     """
     if len(decisions) == 1 and decisions[0].allowed is not None:
         return decisions[0]
@@ -61,7 +62,13 @@ def settle(decisions: Sequence[Decision]) -> Decision:
     if consent is None:
         return SILENCE
     headers = {name: value for decision in reversed(decisions) for name, value in decision.headers.items()}
-    return replace(consent, headers=headers, counted=any(decision.counted for decision in decisions))
+    limits = [decision.max_bytes for decision in decisions if decision.max_bytes is not None]
+    return replace(
+        consent,
+        headers=headers,
+        counted=any(decision.counted for decision in decisions),
+        max_bytes=min(limits, default=None),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,15 @@ class Gate:
         return _first(self.plugins.hook.resolve)
 
     def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
-        """Get the bytes ready. Raises NoAnswer, Missing, Offline, Unavailable."""
+        """Get the bytes ready. Raises NoAnswer, Missing, Offline, Unavailable, Refused."""
+        if grant.decision.max_bytes is None:
+            return self._delivery(grant, location, streamed=streamed)
+        # Only a stream has the size that its store reports.
+        stream = self._delivery(grant, location, streamed=True)
+        self._check_size(grant, stream)
+        return stream if streamed else self._delivery(grant, location, streamed=False)
+
+    def _delivery(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
         delivery: Delivery | None = self.plugins.hook.deliver(
             principal=grant.principal, asset=grant.asset, location=location, streamed=streamed, grant_id=grant.id
         )
@@ -199,11 +214,26 @@ class Gate:
             raise NoAnswer("No plugin delivers this asset.")
         return delivery
 
+    def _check_size(self, grant: Grant, delivery: Delivery) -> None:
+        """Refuse an object that is larger than what the consent covers. Raises Refused."""
+        limit = grant.decision.max_bytes
+        if limit is not None and (isinstance(delivery, Redirect) or delivery.length > limit):
+            reason = f"{grant.decision.reason}, for at most {limit} bytes"
+            detail = f"This asset is larger than the {limit} bytes that may be downloaded with your rights."
+            denial = Decision.deny(reason, detail=detail, code="TooLarge")
+            _record("deliver", grant.principal, denial, **_about(grant.asset))
+            self._refuse(grant, denial)
+
     def presign(self, grants: Sequence[Grant]) -> list[Redirect | None]:
-        """Give temporary addresses without a look at the objects, where their store does and knows them online."""
+        """Give temporary addresses without a look at the objects, where their store does and knows them online.
+
+        A grant that is limited by size gets none: the size must be read first.
+        """
         resolve, presign = self._resolving, _first(self.plugins.hook.presign)
 
         def signed(grant: Grant) -> Redirect | None:
+            if grant.decision.max_bytes is not None:
+                return None
             known = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
             try:
                 location = known["location"] = resolve(known)

@@ -67,6 +67,16 @@ def extend_cli() -> Sequence[click.Command]:  # type: ignore[empty-body]
     """
 
 
+@hookspec
+def check_setup() -> Sequence[str]:  # type: ignore[empty-body]
+    """Report what an operator should know about the setup: for example rights that are wider than they look.
+
+    Called by ``stacflask check``, after ``startup``. Nothing of this stops a start.
+
+    :return: notes of one line each, which begin with the setting that they are about; those of all plugins are printed.
+    """
+
+
 # --- Who asks --------------------------------------------------------------------------------------------------------
 
 

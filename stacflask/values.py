@@ -134,6 +134,7 @@ class Decision:
     ``headers`` go into the answer either way. ``counted`` forbids caching it: every download must come by.
     ``scope`` is what the credential itself is not meant for, whoever holds it (RFC 6750, 3.1).
     ``allowed`` is None for a remark, which adds to what others decide and decides nothing itself.
+    ``max_bytes`` is the size of the largest object that a consent or a remark covers, as its store reports it.
     ``by`` is the name of the plugin that gave it; the house fills it in, and leaves it empty for answers of its own.
     """
 
@@ -149,16 +150,31 @@ class Decision:
     counted: bool = False
     scope: str | None = None
     by: str = ""
+    max_bytes: int | None = None
 
     @classmethod
-    def allow(cls, reason: str, *, headers: Mapping[str, str] = NOTHING, counted: bool = False) -> Decision:
+    def allow(
+        cls,
+        reason: str,
+        *,
+        headers: Mapping[str, str] = NOTHING,
+        counted: bool = False,
+        max_bytes: int | None = None,
+    ) -> Decision:
         """Consent. ``counted``: answers must not be cached, because each download is counted."""
-        return cls(allowed=True, reason=reason, headers=headers, counted=counted)
+        return cls(allowed=True, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes)
 
     @classmethod
-    def remark(cls, reason: str, *, headers: Mapping[str, str] = NOTHING, counted: bool = False) -> Decision:
-        """Neither consent nor refuse, but add header fields to whatever is decided, or forbid caching it."""
-        return cls(allowed=None, reason=reason, headers=headers, counted=counted)
+    def remark(
+        cls,
+        reason: str,
+        *,
+        headers: Mapping[str, str] = NOTHING,
+        counted: bool = False,
+        max_bytes: int | None = None,
+    ) -> Decision:
+        """Neither consent nor refuse, but add header fields, forbid caching, or limit the size of what is granted."""
+        return cls(allowed=None, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes)
 
     @classmethod
     def deny(
@@ -488,12 +504,14 @@ class Services:
     ``look(collection, item, key)`` says how it stands with an asset, as its order's address does, whoever may see it;
     ``item`` is None for an asset of a collection.
     ``observe(name, value)`` tells a figure to whoever keeps them (hook ``observed``).
+    ``changes_possible``: a plugin implements ``authorize_change``, so documents can be changed over HTTP.
     """
 
     storage: Storage
     recall: Callable[[Principal, datetime], Principal | None] = lambda _principal, _since: None
     observe: Callable[[str, float], None] = lambda _name, _value: None
     look: Callable[[str, str | None, str], Order] = lambda _collection, _item, _key: Order("succeeded")
+    changes_possible: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Hooks: each is documented with its exact arguments, called from one place, and does what its spec says."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,6 +40,7 @@ from stacflask import (
     hookspecs,
     loader,
 )
+from stacflask.cli import run
 from stacflask.gate import Gate, settle
 from stacflask.testing import Plug, Publish, a_collection, an_item
 from stacflask.values import Grant
@@ -227,6 +229,20 @@ def test_extend_api_answers_as_a_page_with_cookies(plug: Plug) -> None:
     assert (page.text, page.content_type) == ("<p>1", "text/html; charset=utf-8")
     assert client.get("/in?back=/page").status_code == 400
     assert client.get("/data").status_code == 401
+
+
+def test_check_setup_is_printed_by_check(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`stacflask check` prints the notes of each plugin, the leftmost plugin first."""
+    folder = Path(__file__).parent
+    environ = {
+        "DATABASE_URL": database_url,
+        "STACFLASK_PLUGINS": "plugins.collection_groups,plugins.local_files",
+        "STACFLASK_LOCAL_FILES_ROOTS": json.dumps({str(folder): "*"}),
+    }
+    assert run(["check"], environ) == 0
+    first, second = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert "STACFLASK_COLLECTION_GROUPS_PREVIEW_TYPES" in first
+    assert f"STACFLASK_LOCAL_FILES_ROOTS: {folder}" in second
 
 
 def test_extend_cli_adds_a_command() -> None:
@@ -506,14 +522,15 @@ def test_authorize_many_that_is_only_wrapped_answers_nothing() -> None:
 
 def test_authorize_many_of_shipped_plugins_says_the_same(storage: Any, database: Any) -> None:
     """A quota with little left, and licences, say of many assets at once what they say of each."""
+    from plugins._free_assets import FreeAssets
     from plugins.licence import Licences
     from plugins.quota import Quota
 
-    quota, licences = Quota(cache=0), Licences(frozenset({"thumbnail"}), cache=0)
+    quota, licences = Quota(cache=0), Licences(FreeAssets(frozenset({"thumbnail"})), cache=0)
     for plugin in (quota, licences):
         plugin.startup(Services(storage))
     assets = [
-        Asset(collection, "i", key, "s3://b/k", size=size, roles=roles)
+        Asset(collection, "i", key, "s3://b/k", "image/png", size=size, roles=roles)
         for collection in ("free", "bound")
         for key, size, roles in (("a", 1, ("data",)), ("b", 0, ("thumbnail",)), ("c", None, ()))
     ]

@@ -62,8 +62,13 @@ class Session:
     def started(self) -> Any:
         """The plugin manager, its plugins started as in a server."""
         from stacflask.catalog.storage import PluginStorage
+        from stacflask.gate import Gate
 
-        self.plugins.hook.startup(services=Services(PluginStorage(self.database), look=self._look))
+        self.plugins.hook.startup(
+            services=Services(
+                PluginStorage(self.database), look=self._look, changes_possible=Gate(self.plugins).writable
+            )
+        )
         return self.plugins
 
     def _look(self, collection: str, item: str | None, key: str) -> Order:

@@ -45,6 +45,9 @@ def check(session: Session) -> None:
     hear(session.started)
     names = [name for name, _ in session.plugins.list_name_plugin()]
     click.echo(f"plugins: {', '.join(reversed(names)) or 'none'}")
+    for notes in session.started.hook.check_setup():
+        for note in notes:
+            click.echo(f"note: {note}")
 
 
 def _check_settings(session: Session) -> None:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from plugins._groups import names
-from plugins.collection_groups import CollectionGroups, create_plugin, is_preview, rights
+from plugins.collection_groups import CollectionGroups, create_plugin, rights
 from stacflask import ANONYMOUS, Asset, Change, Cql2, Principal, Services, SettingError, Storage
 from stacflask.errors import Refused
 from stacflask.gate import Gate
@@ -28,7 +28,7 @@ def started(storage: Storage, *, open_default: bool = False, cache: float = 0) -
 
 
 def asset(collection: str, *roles: str) -> Asset:
-    return Asset(collection, "scene", "key", "s3://bucket/key", roles=roles)
+    return Asset(collection, "scene", "key", "s3://bucket/key", "image/png", roles=roles)
 
 
 def ids(*collections: str) -> Cql2:
@@ -185,9 +185,10 @@ def test_granting_twice_is_granting_once(closed: Door) -> None:
         ((), False),
     ],
 )
-def test_what_a_preview_is(roles: tuple[str, ...], is_one: bool) -> None:
+def test_what_a_preview_is(closed: Door, roles: tuple[str, ...], is_one: bool) -> None:
     """Only an asset that is nothing but thumbnail, overview or metadata; one without roles may be the data."""
-    assert is_preview(asset("landsat", *roles)) is is_one
+    closed.access("grant", "landsat", "preview", "*")
+    assert closed.takes(ANONYMOUS, "landsat", *roles) is is_one
 
 
 @pytest.mark.parametrize("default", ["closed", "opened"])

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from plugins.licence import Licences, create_plugin, is_free, wanted_version
+from plugins._free_assets import FreeAssets
+from plugins.licence import Licences, create_plugin, wanted_version
 from stacflask import (
     ANONYMOUS,
     Answer,
@@ -41,7 +42,7 @@ class Willing:
 
 
 def started(storage: Storage, *roles: str, cache: float = 0) -> Licences:
-    plugin = Licences(frozenset(roles), cache)
+    plugin = Licences(FreeAssets(frozenset(roles)), cache)
     plugin.startup(Services(storage))
     return plugin
 
@@ -65,7 +66,7 @@ def research(run: Run) -> None:
 
 
 def asset(collection: str = "radar", *roles: str) -> Asset:
-    return Asset(collection, "scene", "hh", "s3://bucket/hh.tif", roles=roles)
+    return Asset(collection, "scene", "hh", "s3://bucket/hh.png", "image/png", roles=roles)
 
 
 def refusal(plugin: Licences, principal: Principal, wanted: Asset | None = None) -> Decision | None:
@@ -168,7 +169,7 @@ def test_assets_that_need_no_licence(storage: Storage, roles: tuple[str, ...], f
     """An asset that is nothing but what the setting names needs no licence, whoever asks; by default every one does."""
     lenient = started(storage, "thumbnail", "metadata")
     assert (refusal(lenient, ANONYMOUS, asset("radar", *roles)) is None) is free
-    assert is_free(asset("radar", *roles), frozenset()) is False
+    assert refusal(started(storage), ANONYMOUS, asset("radar", *roles)) is not None
 
 
 @pytest.mark.usefixtures("research")
@@ -264,9 +265,8 @@ def test_what_commands_refuse(run: Run, arguments: list[str], code: int, complai
 
 def test_settings() -> None:
     """By default nothing is free of licences; a wrong cache is named."""
-    assert create_plugin({}).free_roles == frozenset()
-    assert create_plugin({"STACFLASK_LICENCE_FREE_ROLES": "thumbnail, metadata"}).free_roles == frozenset(
-        {"thumbnail", "metadata"}
-    )
+    assert create_plugin({}).free.roles == frozenset()
+    roles = {"STACFLASK_LICENCE_FREE_ROLES": "thumbnail, metadata"}
+    assert create_plugin(roles).free.roles == frozenset({"thumbnail", "metadata"})
     with pytest.raises(SettingError, match=r"^STACFLASK_LICENCE_CACHE"):
         create_plugin({"STACFLASK_LICENCE_CACHE": "never"})

@@ -1,18 +1,23 @@
 """The local_files plugin on real folders: what it hands over, and that there is no way out of its roots."""
 
+import json
 import os
 import resource
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plugins import local_files
+from plugins import local_files, open_access
+from plugins.collection_groups import CollectionGroups
 from stacflask import ANONYMOUS, Asset, Location, Missing, SettingError, Stream, Unavailable
 from stacflask.loader import manage
+from stacflask.testing import Plug, Publish, an_item
 
+ZARR = "application/vnd+zarr"
 DATA = bytes(range(256)) * 5000  # more than two pieces
 
 
@@ -68,6 +73,9 @@ def door(root: Path) -> Door:
         ("relative/folder", "'relative/folder' is not an absolute path"),
         ("/no/such/folder", "'/no/such/folder' is not a folder"),
         ("/etc/passwd", "'/etc/passwd' is not a folder"),
+        ("{", "not JSON"),
+        ('{"/": []}', "/: expected a list of collections"),
+        ('{"/": ["a"], "/etc/..": ["b"]}', "names a folder twice"),
     ],
 )
 def test_wrong_setting(value: str, complaint: str) -> None:
@@ -301,3 +309,48 @@ def test_no_file_stays_open(door: Door, root: Path) -> None:
     with pytest.raises(Unavailable):
         stream.open(0, stream.length)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "starts"), [("{0}", False), ('{{"{0}": "*"}}', True), ('{{"{0}": ["radar"]}}', True)]
+)
+def test_folders_have_owners_if_documents_can_be_changed(plug: Plug, root: Path, value: str, starts: bool) -> None:
+    """A folder whose files any author could publish stops the start, unless the setting says that this is meant."""
+    plugin = local_files.create_plugin({local_files.VARIABLE: value.format(root)})
+    plug(open_access, plugin)
+    expected = nullcontext() if starts else pytest.raises(SettingError, match=f"{root}: no collections")
+    with expected:
+        plug(CollectionGroups(), plugin)
+
+
+def test_authors_publish_files_of_their_folders_only(plug: Plug, publish: Publish, root: Path) -> None:
+    """An href leads only into folders of its collection; a folder within another has collections of its own."""
+    (root / "sub/inner").mkdir()
+    for name in ("sub/inner/data.bin", "data.bin"):
+        (root / name).write_bytes(DATA)
+    folders = {str(root): ["radar", "optical"], str(root / "sub/inner"): ["optical"]}
+    paths = ("data.bin", "sub/data.bin", "sub/inner/data.bin")
+    assets: dict[str, Any] = {str(number): {"href": f"file://{root}/{path}"} for number, path in enumerate(paths)}
+    assets["root"] = {"href": f"file://{root}/", "type": ZARR}
+    assets["sub"] = {"href": f"file://{root}/sub", "type": ZARR}
+    for collection in ("radar", "optical", "other"):
+        publish(an_item("item", collection, assets=assets))
+    client = plug(open_access, local_files.create_plugin({local_files.VARIABLE: json.dumps(folders)}))
+    keys = ("0", "1", "2", "root/data.bin", "sub/data.bin", "sub/inner/data.bin")
+
+    def statuses(collection: str) -> list[int]:
+        base = f"/collections/{collection}/items/item/download"
+        return [client.get(f"{base}/{key}").status_code for key in keys]
+
+    assert statuses("radar") == [200, 200, 404, 404, 200, 404]
+    assert statuses("optical") == [200, 200, 200, 404, 200, 200]
+    assert statuses("other") == [404] * 6
+
+
+def test_check_reports_shared_folders(root: Path) -> None:
+    """`stacflask check` names the folders whose files authors of several collections can publish."""
+    folders = {str(root): "*", str(root / "sub"): ["a"]}
+    notes = local_files.create_plugin({local_files.VARIABLE: json.dumps(folders)}).check_setup()
+    assert notes == [
+        f"{local_files.VARIABLE}: {root}: an author of any collection can publish every file of this folder"
+    ]

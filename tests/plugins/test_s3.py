@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +20,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from minio import Minio
 
-from plugins import open_access, s3
+from plugins import collection_groups, open_access, s3
 from plugins._s3_settings import read_stores
 from stacflask import ANONYMOUS, Asset, Location, Missing, Redirect, SettingError, Stream, Unavailable
 from stacflask.disposition import content_disposition, filename_of
@@ -204,6 +204,9 @@ def test_wrong_setting(value: str, complaint: str) -> None:
         ({"ca_file": "/no/such.pem"}, "/a/ca_file: there is no such file"),
         ({"collections": []}, "/a/collections: expected a list"),
         ({"collections": "radar"}, "/a/collections: expected a list"),
+        ({"buckets": ["bucket/{collection}/x/"]}, "/a/buckets: .*can only be the last folder"),
+        ({"buckets": ["bucket/x{collection}/"]}, "/a/buckets: .*can only be the last folder"),
+        ({"buckets": ["bucket/", "bucket/{collection}/"]}, "/a/buckets: bucket/ is given with and without"),
         ({"collections": [""]}, "/a/collections: expected text"),
         ({"lifetimes": 900}, "/a/lifetimes: unknown here"),
     ],
@@ -250,7 +253,7 @@ def test_credentials_in_the_environment(members: dict[str, str], environ: dict[s
 def test_secrets_are_not_shown() -> None:
     """A plugin that ends up in a log or a traceback does not carry its secrets there."""
     plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(secret_key="hush", session_token="hush")})})
-    assert "hush" not in repr(plugin) + repr(plugin.prefixes["archive"][0][1].settings)
+    assert "hush" not in repr(plugin) + repr(plugin.parts["archive"][0][1].settings)
 
 
 # --- Finding ---------------------------------------------------------------------------------------------------------
@@ -366,17 +369,80 @@ def test_authors_hand_out_their_own_objects_only(plug: Plug, publish: Publish) -
     hrefs = ("s3://archive/radar/a", "s3://vault/a", "s3://archive/radar-not/a", "s3://archive/a")
     assets = {str(number): {"href": href} for number, href in enumerate(hrefs)}
     for collection in ("radar", "radar-2", "optical"):
-        publish(an_item("item", collection, assets={**assets, "zarr": {"href": "s3://archive/", "type": ZARR}}))
+        zarr = {"href": "s3://archive/radar/z.zarr", "type": ZARR}
+        publish(an_item("item", collection, assets={**assets, "zarr": zarr}))
     client = plug(open_access, s3.create_plugin({VARIABLE: json.dumps(stores)}))
 
     def statuses(collection: str) -> list[int]:
         base = f"/collections/{collection}/items/item"
-        return [client.get(f"{base}/download/{key}").status_code for key in (*assets, "zarr/radar/a", "zarr/b")]
+        return [client.get(f"{base}/download/{key}").status_code for key in (*assets, "zarr/a")]
 
-    assert statuses("radar") == statuses("radar-2") == [307] * 6
-    assert statuses("optical") == [404, 404, 307, 307, 404, 307]
+    assert statuses("radar") == statuses("radar-2") == [307] * 5
+    assert statuses("optical") == [404, 404, 307, 307, 404]
     signed = client.get("/collections/optical/items/item?hrefs=signed").json["assets"]
     assert ["X-Amz" in signed[key]["href"] for key in assets] == [False, False, True, True]
+
+
+WRITERS = collection_groups.CollectionGroups()
+
+
+@pytest.mark.parametrize(
+    ("more", "starts"),
+    [
+        ({}, False),
+        ({"collections": ["radar"]}, True),
+        ({"collections": "*"}, True),
+        ({"buckets": ["archive/{collection}/", "vault/x/{collection}/"]}, True),
+        ({"buckets": ["archive/{collection}/", "vault/x/"]}, False),
+    ],
+)
+def test_stores_have_owners_if_documents_can_be_changed(plug: Plug, more: dict[str, Any], starts: bool) -> None:
+    """A store whose objects any author could publish stops the start, unless the setting says that this is meant."""
+    plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(**more)})})
+    plug(open_access, plugin)
+    expected = nullcontext() if starts else pytest.raises(SettingError, match=rf"^{VARIABLE}: /a/collections: missing")
+    with expected:
+        plug(WRITERS, plugin)
+
+
+def test_each_collection_in_its_own_folder(plug: Plug, publish: Publish) -> None:
+    """With {collection} at the end of a prefix, an href leads only into the folder of its own collection."""
+    plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(buckets=["archive/x/{collection}/"], verify=False)})})
+    hrefs = ("x/radar/a", "x/radar/b/a", "x/radar-2/a", "x/radar", "x/optical/a", "x/a", "x/optical/../radar/a")
+    assets = {str(number): {"href": f"s3://archive/{href}"} for number, href in enumerate(hrefs)}
+    publish(an_item("item", "radar", assets=assets))
+    client = plug(open_access, plugin)
+    found = [client.get(f"/collections/radar/items/item/download/{key}").status_code for key in assets]
+    assert found[:-1] == [307, 307, 404, 404, 404, 404]
+    assert found[-1] >= 400
+
+
+@pytest.mark.parametrize("part", ["archive", "archive/x/"])
+@pytest.mark.parametrize("end", ["", "/", "//"])
+def test_no_directory_at_the_root(plug: Plug, publish: Publish, part: str, end: str) -> None:
+    """A directory asset that is all of a bucket, or of a configured prefix, hands out nothing."""
+    plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(buckets=[part], collections="*", verify=False)})})
+    root = f"s3://{part.rstrip('/')}"
+    below = {"href": f"{root}/z.zarr{end}", "type": ZARR}
+    publish(an_item("item", "radar", assets={"root": {"href": f"{root}{end}", "type": ZARR}, "below": below}))
+    client = plug(open_access, plugin)
+    base = "/collections/radar/items/item/download"
+    assert [client.get(f"{base}/{key}/some/file").status_code for key in ("root", "below")] == [404, 307]
+
+
+def test_check_reports_shared_stores() -> None:
+    """`stacflask check` names the stores whose objects authors of several collections can publish."""
+    stores = {
+        "all": store(buckets=["one"], collections="*"),
+        "some": store(buckets=["two"], collections=["b", "a"]),
+        "own": store(buckets=["three/{collection}/"]),
+        "single": store(buckets=["four"], collections=["a"]),
+    }
+    notes = s3.create_plugin({VARIABLE: json.dumps(stores)}).check_setup()
+    assert notes == [
+        f"{VARIABLE}: /all/collections: an author of any collection can publish every object of this store",
+        f"{VARIABLE}: /some/collections: an author of any of a, b can publish every object of this store",
+    ]
 
 
 @pytest.mark.parametrize("location", [Location("file", "archive/a.tif"), Location("s3", "other/a.tif"),

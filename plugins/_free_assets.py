@@ -1,0 +1,72 @@
+"""Which assets are free: they show or describe the data, as small files of known media types.
+
+The author of an item writes roles, media type and size. Only the size is compared with the stored object, so the
+limit on it is what keeps the data themselves from being handed out as their own description.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stacflask import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stacflask import Asset
+
+MEDIA_TYPES = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "application/json",
+    "application/geo+json",
+    "application/xml",
+    "text/xml",
+    "text/plain",
+    "text/html",
+)
+DEFAULT_TYPES = ",".join(MEDIA_TYPES)
+DEFAULT_BYTES = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAssets:
+    """The rule: only these roles, one of these media types, at most so many bytes."""
+
+    roles: frozenset[str] = frozenset()
+    media_types: frozenset[str] = frozenset(MEDIA_TYPES)
+    max_bytes: int = DEFAULT_BYTES
+
+    def includes(self, asset: Asset) -> bool:
+        """Return whether an asset is free by what its document says of it."""
+        return (
+            bool(asset.roles)
+            and self.roles.issuperset(asset.roles)
+            and not asset.path
+            and bare(asset.media_type or "") in self.media_types
+            and (asset.size is None or asset.size <= self.max_bytes)
+        )
+
+    def __str__(self) -> str:
+        """Describe the rule for operators."""
+        roles, types = ", ".join(sorted(self.roles)), ", ".join(sorted(self.media_types))
+        return f"assets with no other roles than {roles}, of media type {types}, up to {self.max_bytes} bytes"
+
+
+def free_assets(environ: Mapping[str, str], roles: frozenset[str], types: str, size: str) -> FreeAssets:
+    """Read the rule from the variables ``types`` and ``size``. Raises SettingError."""
+    words = environ.get(types, "").strip() or DEFAULT_TYPES
+    media_types = frozenset(bare(word) for word in words.split(",") if word.strip())
+    if wrong := sorted(word for word in media_types if word.count("/") != 1):
+        raise SettingError(types, f"expected media types such as image/png, not {wrong[0]!r}")
+    text = environ.get(size, "").strip() or str(DEFAULT_BYTES)
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**63):
+        raise SettingError(size, f"expected a number of bytes, not {text!r}")
+    return FreeAssets(roles, media_types, int(text))
+
+
+def bare(media_type: str) -> str:
+    """Return a media type without its parameters, in lower case (RFC 9110, section 8.3.1)."""
+    return media_type.partition(";")[0].strip().lower()
