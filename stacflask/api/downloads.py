@@ -10,7 +10,7 @@ from flask import Response, request
 from marshmallow import ValidationError
 
 from stacflask import current
-from stacflask.api import address, bodies, manifests, names, render, signing
+from stacflask.api import address, bodies, manifests, names, paging, render, signing
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.manifests import JSON, METALINK, PLAIN, Entry, Manifest, Missing
 from stacflask.api.openapi import TEXT, answer, array, content, maybe, obj, query, ref
@@ -111,7 +111,7 @@ def list_downloads() -> Response:
     records, next_token = _found(wish)
     found = {(record.collection, record.id): current.catalog().assets(record) for record in records}
     assets = [asset for several in found.values() for asset in several if wish.wants(asset)]
-    manifest = _manifest(assets, list(wish.absent(found)), _links(body, next_token))
+    manifest = _manifest(assets, list(wish.absent(found)), _links(next_token))
     return _answer(manifest, form)
 
 
@@ -205,11 +205,10 @@ def _search(body: Document) -> ItemQuery:
     return asked
 
 
-def _links(body: Document, token: str | None) -> list[render.Link]:
+def _links(token: str | None) -> list[render.Link]:
     if token is None:
         return []
-    following = {**body, "search": {**body["search"], "token": token}}
-    return [render.link("next", address.asked_url(), method="POST", body=following)]
+    return [render.link("next", address.asked_url(), method="POST", body=paging.body_of_next(token))]
 
 
 # --- Weighing and telling --------------------------------------------------------------------------------------------

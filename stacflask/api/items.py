@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, names, orders, paging, render, signing
+from stacflask.api import address, names, orders, paging, render, reposting, signing
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.counting import counted
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
@@ -35,7 +35,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
         render.root_link(),
         render.link("self", address.asked_url(), GEOJSON),
         render.link("collection", address.collection_url(collection_id)),
-        *paging.links(page),
+        *paging.links(page, as_post=lambda: reposting.search_body(ItemsQuery, collections=[collection_id])),
     ]
     return render.item_collection(page, links, query.fields, counted(query, page))
 

@@ -113,6 +113,11 @@ def interval(value: Any) -> Interval:
     return parse_interval(value)
 
 
+def interval_text(text: str) -> Interval:
+    """Read an instant or an interval from a query, in which an unescaped + of an offset has become a space."""
+    return parse_interval(text.replace(" ", "+"))
+
+
 def geometry(value: Any) -> Document:
     """Read a GeoJSON geometry."""
     try:

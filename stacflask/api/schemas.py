@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, post_load, pre_load, validates_schema
 from marshmallow.fields import Field
@@ -40,7 +42,16 @@ class Parser(FlaskParser):
         for name, values in req.args.lists():
             if len(values) > 1 and name in dict(_fields(schema)):
                 raise BadQuery(name, "is given more than once")
-        return req.args.to_dict()
+        return arguments(req)
+
+
+_UNESCAPED_OFFSET = re.compile(rb"(T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?)\+(?=[0-9]{2}:[0-9]{2})", re.IGNORECASE)
+
+
+def arguments(req: Request) -> dict[str, str]:
+    """Return the parameters of the query. A plus in the offset of a time (RFC 3339) is a plus, escaped or not."""
+    mended, found = _UNESCAPED_OFFSET.subn(rb"\1%2B", req.query_string) if b"+" in req.query_string else (b"", 0)
+    return dict(parse_qsl(mended.decode(errors="replace"), keep_blank_values=True)) if found else req.args.to_dict()
 
 
 def reader(schema: type[Schema]) -> Callable[[Request], Schema]:
@@ -136,7 +147,7 @@ class FindingQuery(PageQuery):
     language = filters.TEXT
 
     bbox = Read(readers.bbox_text, AREA, BBOX)
-    datetime = Read(readers.interval, TIMES, MOMENTS)
+    datetime = Read(readers.interval_text, TIMES, MOMENTS)
     q = Read(freetext.text, WORDS, WORDS_TEXT)
     filter = Read(filters.given, FILTER, FILTER_TEXT)
     filter_lang = Read(filters.language, LANGUAGE, LANGUAGES, data_key="filter-lang")
@@ -206,6 +217,7 @@ class SearchBody(SearchQuery):
 
     limit = Read(readers.limit, LIMIT, ONE_OR_MORE)
     bbox = Read(readers.bbox, AREA, BBOX)
+    datetime = Read(readers.interval, TIMES, MOMENTS)
     intersects = Read(readers.geometry, SHAPE, ref("Geometry"))
     ids = Read(readers.names, IDS, NAMES)
     collections = Read(readers.names, COLLECTIONS, NAMES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stacflask import current
-from stacflask.api import address, names, paging, render, signing
+from stacflask.api import address, names, paging, render, reposting, signing
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.counting import counted
 from stacflask.api.openapi import answer
@@ -40,5 +40,6 @@ def search_by_post(query: ItemSearch) -> Response:
 def _search(query: ItemSearch) -> Response:
     names.check(query)
     page = current.catalog().search(query, current.restriction())
-    links = [render.root_link(), render.link("self", address.asked_url(), GEOJSON), *paging.links(page)]
+    neighbours = paging.links(page, as_post=lambda: reposting.search_body(SearchQuery))
+    links = [render.root_link(), render.link("self", address.asked_url(), GEOJSON), *neighbours]
     return render.item_collection(page, links, query.fields, counted(query, page))

@@ -59,6 +59,11 @@ def wanted() -> bool:
     return request.headers.get(FIELD, "").strip().lower() == "true"
 
 
+def asked() -> str:
+    """Return the query by which the request at hand asks for a kind of hrefs, or nothing."""
+    return f"?{PARAMETER}={request.args[PARAMETER]}" if PARAMETER in request.args else ""
+
+
 def place(asset: Asset) -> Place:
     """Name an asset within the catalogue."""
     return asset.collection, asset.item, asset.key

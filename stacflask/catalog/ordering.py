@@ -209,7 +209,7 @@ class Order:
         """Read a token of this order. Raises BadQuery: it is not one."""
         if token is None:
             return None
-        position = decode(token, len(self.keys))
+        position = decode(token)
         try:
             pairs = zip(self.keys, position.values, strict=True)
             values = tuple(value for key, given in pairs for value in key.read(given))

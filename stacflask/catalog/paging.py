@@ -1,7 +1,4 @@
-"""Pages by position: a token says after (or before) which sort values the page lies, and nothing else.
-
-A token can be forged into nothing but another position: what may be seen is asked anew on every page.
-"""
+"""Pages by position: after (or before) which sort values a page lies. ``tokens.py`` binds that to a query."""
 
 from __future__ import annotations
 
@@ -38,13 +35,13 @@ def _written(value: Any) -> str:
     return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
 
 
-def decode(token: str, width: int) -> Position:
-    """Read a token of ``width`` sort values. Raises BadQuery."""
+def decode(token: str) -> Position:
+    """Read a token. Raises BadQuery."""
     try:
         mark, *values = _read(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (ValueError, TypeError, RecursionError):
         mark, values = None, []
-    if mark not in ("<", ">") or len(values) != width or not all(map(_is_plain, values)):
+    if mark not in ("<", ">") or not all(map(_is_plain, values)):
         raise BadQuery("token", "not a token of this list; follow the links instead of making one")
     return Position(tuple(values), backward=mark == "<")
 
@@ -66,8 +63,8 @@ class Slice(Generic[Row]):
     """The rows of one page in their order, and the positions beside it, where there is something."""
 
     rows: Sequence[Row]
-    next: str | None
-    prev: str | None
+    next: Position | None
+    prev: Position | None
 
 
 def cut(rows: Sequence[Row], limit: int, position: Position | None, key: Any) -> Slice[Row]:
@@ -86,6 +83,6 @@ def cut(rows: Sequence[Row], limit: int, position: Position | None, key: Any) ->
     has_prev = more if backward else position is not None
     return Slice(
         kept,
-        encode(Position(key(kept[-1]))) if has_next else None,
-        encode(Position(key(kept[0]), backward=True)) if has_prev else None,
+        Position(key(kept[-1])) if has_next else None,
+        Position(key(kept[0]), backward=True) if has_prev else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from stacflask.catalog.shapes import Shapes, is_plain, is_settled, shape_of, val
 from stacflask.catalog.shown import WITHHELD
 from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
+from stacflask.catalog.tokens import Tokens
 from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.values import (
     UNRESTRICTED,
@@ -112,8 +114,11 @@ class Catalog:
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
         """Give a page of collections, as they are shown."""
         shown = self.shown(restriction) if looks_inside(query) else None
-        rows = self._found_collections(query, shown, restriction)
         order = collection_order(query.sort)
+        tokens = Tokens(query, order)
+        if query.token is not None:
+            query = replace(query, token=tokens.read(partial(self._collection_row, query, shown, restriction)))
+        rows = self._found_collections(query, shown, restriction)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         if shown is None:
             shown = self.shown(restriction, [row.id for row in part.rows])
@@ -121,7 +126,15 @@ class Catalog:
         if shown is not None:
             # A page has one state, that of its text.
             records = (Record(one.collection, one.id, shown.body(one.id, one.body), "") for one in records)
-        return Page(tuple(records), part.next, part.prev)
+        return Page(tuple(records), tokens.write(part.next), tokens.write(part.prev))
+
+    def _collection_row(
+        self, query: CollectionQuery, shown: Shown | None, restriction: Restriction, _: str, collection: str
+    ) -> Any:
+        """Read the row of one collection; None: the query does not find it, or not any more."""
+        select = partial(select_collections, replace(query, limit=1, token=None), shown)
+        rows = self._listed(lambda seen: select([*seen, collections.c.id == collection]), restriction)
+        return next(iter(rows), None)
 
     def _found_collections(
         self, query: CollectionQuery, shown: Shown | None, restriction: Restriction
@@ -244,11 +257,19 @@ class Catalog:
 
     def search(self, query: ItemQuery, restriction: Restriction) -> Page:
         """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list."""
-        rows = self._found(query, restriction)
         order = item_order(query.sort)
+        tokens = Tokens(query, order)
+        if query.token is not None:
+            query = replace(query, token=tokens.read(partial(self._item_row, query, restriction)))
+        rows = self._found(query, restriction)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
-        return Page(records, part.next, part.prev)
+        return Page(records, tokens.write(part.next), tokens.write(part.prev))
+
+    def _item_row(self, query: ItemQuery, restriction: Restriction, collection: str, item: str) -> Any:
+        """Read the row of one item; None: the query does not find it, or not any more."""
+        one = replace(query, limit=1, token=None, collections=(collection,), ids=(item,))
+        return next(iter(self._found(one, restriction)), None)
 
     def _found(self, query: ItemQuery, restriction: Restriction) -> Sequence[Any]:
         """Read one page. Of collections the statement tells in short what may be seen, if ids are all it takes."""

@@ -25,26 +25,26 @@ def keys(page: Page) -> list[Key]:
     return [(feature["collection"], feature["id"]) for feature in page["features"]]
 
 
-def follow(client: Client, page: Page, rel: str, body: dict[str, Any] | None = None) -> Page | None:
-    """Follow a link as a client does that knows of ``merge``."""
+def follow(client: Client, page: Page, rel: str) -> Page | None:
+    """Follow a link as a client does that does not know of ``merge``."""
     there = link(page, rel)
     if there is None:
         return None
     if there["method"] == "GET":
         answer = client.get(there["href"])
     else:
-        assert there["merge"] is True
-        answer = client.post(there["href"], json={**(body or {}), **there["body"]})
+        assert not there.get("merge")
+        answer = client.post(there["href"], json=there["body"])
     assert answer.status_code == 200, answer.text
     followed: Page = answer.json
     return followed
 
 
-def pages(client: Client, first: Page, rel: str = "next", body: dict[str, Any] | None = None) -> Iterator[Page]:
+def pages(client: Client, first: Page, rel: str = "next") -> Iterator[Page]:
     page: Page | None = first
     while page is not None:
         yield page
-        page = follow(client, page, rel, body)
+        page = follow(client, page, rel)
 
 
 RANGE = {"start_datetime": "2024-01-01T00:00:00Z", "end_datetime": "2024-12-31T00:00:00Z"}
@@ -75,11 +75,11 @@ def test_forward_and_back(client: Client, many: set[Key], method: str) -> None:
 def go_and_return(client: Client, many: set[Key], limit: int, method: str) -> None:
     body = {"limit": limit}
     first = (client.get(f"/search?limit={limit}") if method == "GET" else client.post("/search", json=body)).json
-    there = list(pages(client, first, "next", body))
+    there = list(pages(client, first))
     seen = [key for page in there for key in keys(page)]
     assert (len(seen), set(seen)) == (45, many)
     assert all(len(page["features"]) == limit for page in there[:-1])
-    back = list(pages(client, there[-1], "prev", body))
+    back = list(pages(client, there[-1], "prev"))
     assert [keys(page) for page in back[::-1]] == [keys(page) for page in there]
     assert link(first, "prev") is None
 
@@ -113,19 +113,34 @@ def test_links_keep_all_words(client: Client, many: set[Key]) -> None:
     assert again["href"].count("token=") == 1
 
 
-def test_post_links_hold_the_token_alone(client: Client, many: set[Key]) -> None:
-    """A next link by POST is to be merged into the body that was sent."""
-    page = client.post("/search", json={"limit": 2, "collections": ["one"]}).json
-    there = link(page, "next")
-    assert there is not None
-    assert there["body"].keys() == {"token"}
-    assert {name: value for name, value in there.items() if name != "body"} == {
-        "rel": "next",
-        "href": "http://localhost/search",
-        "type": "application/geo+json",
-        "method": "POST",
-        "merge": True,
-    }
+def test_post_links_hold_the_whole_body(client: Client, many: set[Key]) -> None:
+    """A next link by POST has the body that was sent, with another token; nothing is to be merged."""
+    condition = {"op": "<>", "args": [{"property": "id"}, "none"]}
+    sent = {"limit": 2, "collections": ["one"], "filter-lang": "cql2-json", "filter": condition, "q": None}
+    first = client.post("/search", json=sent).json
+    second = follow(client, first, "next")
+    assert second is not None
+    for page in (first, second):
+        there = link(page, "next")
+        assert there is not None
+        token = there["body"]["token"]
+        assert there == {
+            "rel": "next",
+            "href": "http://localhost/search",
+            "type": "application/geo+json",
+            "method": "POST",
+            "body": {**sent, "token": token},
+        }
+
+
+def test_numbers_of_a_body_keep_all_digits_in_its_next_link(client: Client, many: set[Key]) -> None:
+    """A next link by POST repeats numbers of more than 64 bits, and fractions, to the digit."""
+    number = "123456789012345678901234567890.12345678901234567890"
+    for exact in (number, number.partition(".")[0]):
+        sent = f'{{"limit":1,"filter":{{"op":"isNull","args":[{{"property":"x"}}]}},"ignored":{exact}}}'
+        answer = client.post("/search", data=sent, content_type="application/json")
+        assert answer.status_code == 200
+        assert f'"ignored":{exact},"token":' in answer.text
 
 
 def test_items_of_a_collection_are_paged_too(client: Client, many: set[Key]) -> None:
@@ -227,19 +242,26 @@ FORGED = [
 ]
 
 
+BINDING = 12
+"""Characters of a token that bind it to its query; the position stands behind them."""
+
+
 def test_forged_tokens_are_400(client: Client, publish: Publish) -> None:
     """What is not a token of the list at hand is an error that names it, on every list, by GET and by POST."""
-    publish(an_item())
-    for forged in FORGED:
-        answers = [
-            client.get("/search", query_string={"token": forged}),
-            client.post("/search", json={"token": forged}),
-            client.get("/collections/collection/items", query_string={"token": forged}),
-        ]
-        if forged != token(">", "a"):  # which is one of the collections' list
-            answers.append(client.get("/collections", query_string={"token": forged}))
-        for answer in answers:
-            assert (answer.status_code, answer.json["description"][:7]) == (400, "token: "), forged
+    publish(an_item(), an_item("second", "other"))
+    for path in ("/search", "/collections/collection/items", "/collections", "/children"):
+        bindings = [""]
+        if there := link(client.get(f"{path}?limit=1").json, "next"):
+            bindings.append(dict(parse_qsl(urlsplit(there["href"]).query))["token"][:BINDING])
+        for forged in FORGED:
+            if path in ("/collections", "/children") and forged == token(">", "a"):  # which is one of theirs
+                continue
+            for binding in bindings:
+                answers = [client.get(path, query_string={"token": binding + forged})]
+                if path == "/search":
+                    answers.append(client.post(path, json={"token": binding + forged}))
+                for answer in answers:
+                    assert (answer.status_code, answer.json["description"][:7]) == (400, "token: "), (path, forged)
 
 
 def test_tokens_hold_no_policy(plug: Callable[..., Client], many: set[Key]) -> None:
