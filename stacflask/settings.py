@@ -140,6 +140,12 @@ class Settings:
     default_limit: int = variable("STACFLASK_DEFAULT_LIMIT", _positive, "Items in a page, unless asked.", 10)
     max_limit: int = variable("STACFLASK_MAX_LIMIT", _positive, "Items in a page at most; more is clamped.", 1000)
     max_body: int = variable("STACFLASK_MAX_BODY", _positive, "Size of a request's body in bytes, at most.", 64 << 20)
+    max_search_body: int = variable(
+        "STACFLASK_MAX_SEARCH_BODY",
+        _positive,
+        "Size in bytes of the body of a request that changes nothing, such as a search, at most.",
+        1 << 20,
+    )
     strict_parameters: bool = variable(
         "STACFLASK_STRICT_PARAMETERS", _yes_no, "Whether an unknown query parameter is an error (400).", False
     )

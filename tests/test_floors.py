@@ -30,6 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": GROUND | {"catalog", "gate", "stac", "loader", "hookspecs", "__main__", "logs"},
     "__main__": {"cli"},
     "app": GROUND | {"api", "catalog", "current", "gate", "loader", "logs"},
+    "server": set(),
     "testing": GROUND | {"app", "catalog", "current", "loader", "logs"},
 }
 
@@ -45,6 +46,7 @@ GUESTS = {
     "pluggy": {"hookspecs", "answers", "loader", "gate", "app"},
     "shapely": {"stac", "catalog"},
     "click": {"cli", "hookspecs", "answers"},
+    "gunicorn": {"server"},
     "minio": set[str](),
 }
 

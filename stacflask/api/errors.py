@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from stacflask import current, errors
 from stacflask.api.address import base_url
@@ -135,7 +135,10 @@ def answer_http(error: HTTPException) -> Response:
     messages = getattr(error, "data", {}).get("messages")
     if messages:
         return respond(status, errors.BadQuery.code, "; ".join(_flat(messages)), kept)
-    return respond(status, CODES.get(status) or error.name.replace(" ", ""), error.description or error.name, kept)
+    description = error.description or error.name
+    if isinstance(error, RequestEntityTooLarge):
+        description = f"Expected a body of at most {request.max_content_length} bytes."
+    return respond(status, CODES.get(status) or error.name.replace(" ", ""), description, kept)
 
 
 def _flat(messages: Any, path: tuple[str, ...] = ()) -> list[str]:

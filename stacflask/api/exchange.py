@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -55,6 +56,7 @@ def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
         COMPRESS_EVALUATE_CONDITIONAL_REQUEST=False,
     )
     app.before_request(_begin)
+    app.before_request(partial(_bound_body, min(settings.max_body, settings.max_search_body)))
     anybody = ANYBODY in settings.cors_origins
     CORS(
         app,
@@ -83,6 +85,12 @@ def _begin() -> None:
     if not request.host:
         abort(400, "Host: expected a name or address, and perhaps a port.")
     address.base_url()  # said now, because plugins that ask for it stand on a floor below
+
+
+def _bound_body(most: int) -> None:
+    """Allow large bodies to changes and to plugins' endpoints only: parsing one costs far more than sending it."""
+    if request.blueprint not in (None, "transactions"):
+        request.max_content_length = most
 
 
 class _Finish:

@@ -42,3 +42,46 @@ def test_what_is_no_request_is_refused_and_not_logged(server: Server, lines: str
     assert head.startswith("HTTP/1.1 400 Bad Request\r\n")
     assert json.loads(body)["code"] == "BadRequest"
     assert "secret-of-mine" not in server.log.read_text()
+
+
+CHUNKED = "POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+WITH_BODY = "POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(f"{CHUNKED}{size}\r\n{{}}\r\n0\r\n\r\n" for size in ("-2", "0x2", "+2", " 2", "2 ", "", "g", "2" * 20)),
+        *(f"{CHUNKED}2{extension}\r\n{{}}\r\n0\r\n\r\n" for extension in (";=", ";a=\x01", ";" + "a" * 300)),
+        f"{CHUNKED}2\r\n{{}}\r\n0\r\nX-Trailer: 1\r\n\r\n",
+        f"{CHUNKED}2\r\n{{}}0\r\n\r\n",
+        f"{CHUNKED}2\n{{}}\n0\n\n",
+        f"{WITH_BODY}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n",
+        f"{WITH_BODY}Content-Length: 2\r\nContent-Length: 2\r\n\r\n{{}}",
+        *(f"{WITH_BODY}Content-Length: {length}\r\n\r\n{{}}" for length in ("-2", "+2", "2, 2", "", "2_0", "0x2")),
+        f"{WITH_BODY}Transfer-Encoding: gzip\r\n\r\n{{}}",
+        "GET /health HTTP/1.1\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        "GET /health HTTP/1.1\nHost: x\n\n",
+    ],
+)
+def test_a_malformed_request_is_a_400_and_ends_the_connection(server: Server, sent: str) -> None:
+    """What breaks the rules of HTTP is refused in JSON, without a traceback in the log, and nothing follows it."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(sent.encode("latin-1"))
+        head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 Bad Request\r\n")
+    assert "Connection: close" in head
+    assert json.loads(body)["code"] == "BadRequest"
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_an_address_that_is_not_encoded_is_told_how_it_must_be(server: Server) -> None:
+    """Raw UTF-8 in a request line is a 400 that says to percent-encode it."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall("GET /search?q=é HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 400 Bad Request\r\n")
+    assert "percent-encoded" in json.loads(body)["description"]

@@ -1,6 +1,5 @@
 """Reloads (SIGHUP): what changed on disk is read anew, and what could not start ends nothing."""
 
-import runpy
 import signal
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import requests
 
 from dev.run import environ_for
 from dev.stack import Stack
-from tests.conftest import ROOT
+from stacflask.server.worker import streams_end_after
 from tests.waiting import waiting_for
 from tests.walk.conftest import serving
 
@@ -46,4 +45,4 @@ def test_a_reload_runs_the_code_that_is_there(demo_stack: Stack, tmp_path: Path)
 @pytest.mark.parametrize(("graceful", "given"), [(120, 115), (30, 25), (10, 5), (5, 2.5), (1, 0.5)])
 def test_streams_have_most_of_the_time_to_end(graceful: int, given: float) -> None:
     """However little that is, they have half of it, before they are cut so that it can be told how much has left."""
-    assert runpy.run_path(str(ROOT / "gunicorn.conf.py"))["given"](graceful) == given
+    assert streams_end_after(graceful) == given

@@ -1,0 +1,130 @@
+"""Clients that are slow to send or to read hold no thread: others are served while they are there."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+import requests
+
+from dev.demo import FIRST_DOWNLOAD, LARGE_DOWNLOAD
+from dev.run import environ_for
+from dev.stack import Stack
+from tests.waiting import waiting_for
+from tests.walk.conftest import Server, serving
+
+POST = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+BEGUN = {
+    "nothing": b"",
+    "head": b"GET /search HTTP/1.1\r\nX-Slow: ",
+    "body": POST + b"Content-Length: 67000000\r\n\r\n{",
+    "small body": POST + b"Content-Length: 1000\r\n\r\n{",
+    "chunked": POST + b"Transfer-Encoding: chunked\r\n\r\n1000\r\n{",
+    "chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n1",
+    "expects": POST + b"Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n",
+    "next head": b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /search HTTP/1.1\r\nX-Slow: ",
+}
+
+
+@pytest.fixture(scope="module")
+def small(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve with one process of few threads."""
+    environ = {**environ_for(demo_stack, 8000), "WEB_CONCURRENCY": "1", "STACFLASK_THREADS": "4"}
+    environ |= {"STACFLASK_MAX_STREAMS": "2", "STACFLASK_MAX_LIMIT": "10000"}
+    with serving(environ, tmp_path_factory.mktemp("small") / "log") as server:
+        yield server
+
+
+def address_of(server: Server) -> tuple[str, int]:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+@contextmanager
+def held(server: Server, sent: bytes, clients: int = 40) -> Iterator[list[socket.socket]]:
+    """Hold connections open on which so much has been sent."""
+    with ExitStack() as stack:
+        sockets = []
+        for _ in range(clients):
+            client = socket.create_connection(address_of(server), timeout=30)
+            stack.callback(client.close)
+            client.sendall(sent)
+            sockets.append(client)
+        yield sockets
+
+
+@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
+def test_slow_senders_keep_nobody_waiting(small: Server, begun: bytes) -> None:
+    """While more clients than there are threads have begun a request, others are answered: search, download, health."""
+    with held(small, begun):
+        assert requests.get(f"{small.url}/health", timeout=30).ok
+        assert requests.post(f"{small.url}/search", json={"limit": 1}, timeout=30).ok
+        assert requests.get(small.address(FIRST_DOWNLOAD), allow_redirects=False, timeout=30).status_code == 307
+        assert requests.get(f"{small.address(LARGE_DOWNLOAD)}?delivery=stream", timeout=30).ok
+
+
+def test_slow_readers_keep_nobody_waiting(small: Server) -> None:
+    """While more clients than there are threads leave their search results unread, others are answered."""
+    large = b"GET /search?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n" * 400
+    with held(small, large, clients=12):
+        assert requests.get(f"{small.url}/health", timeout=30).ok
+        assert requests.get(f"{small.url}/search", timeout=30).ok
+
+
+@pytest.mark.parametrize("kind", ["head", "body", "chunked"])
+def test_a_request_that_does_not_come_is_ended(small: Server, kind: str) -> None:
+    """A client that stops amid a request is told so (408), whatever length it announced, and disconnected."""
+    with held(small, BEGUN[kind], clients=1) as [client]:
+        client.settimeout(60)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"Connection: close" in head
+    assert json.loads(body)["code"] == "RequestTimeout"
+
+
+def test_a_body_that_comes_in_pieces_is_read(small: Server) -> None:
+    """A body whose bytes come one by one is read as one that comes at once, with and without chunks."""
+    body = b'{"limit": 1}'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    for field, sent in ((b"Content-Length: %d" % len(body), body), (b"Transfer-Encoding: chunked", chunks)):
+        with socket.create_connection(address_of(small), timeout=30) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in POST + b"Connection: close\r\n" + field + b"\r\n\r\n" + sent:
+                client.sendall(bytes([byte]))
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_client_that_asks_before_it_sends_is_told_to_go_on(small: Server) -> None:
+    """Expect: 100-continue is answered before the body is there."""
+    with socket.create_connection(address_of(small), timeout=30) as client:
+        client.sendall(POST + b"Connection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"{}")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_search_has_a_smaller_body_than_a_change(small: Server) -> None:
+    """A body of more than a megabyte is refused for a search, and said to be too large."""
+    answer = requests.post(f"{small.url}/search", json={"ids": ["a" * (1 << 20)]}, timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (413, "ContentTooLarge")
+
+
+@pytest.mark.parametrize("field", [b"Content-Length: 99999999999", b"Transfer-Encoding: chunked"])
+def test_a_body_beyond_all_bounds_is_refused_unread(small: Server, field: bytes) -> None:
+    """What announces more than any request may have is refused before it comes."""
+    with held(small, POST + field + b"\r\n\r\nFFFFFFFF\r\n{", clients=1) as [client]:
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_clients_that_leave_early_leave_no_traceback(small: Server) -> None:
+    """Whoever goes amid a head, a body or an answer has not broken anything."""
+    unread = b"GET /search?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n" * 20
+    for sent in (*BEGUN.values(), unread):
+        with held(small, sent, clients=3):
+            pass
+    waiting_for(lambda: requests.get(f"{small.url}/health", timeout=30).ok)
+    assert "Traceback" not in small.log.read_text()
