@@ -52,6 +52,12 @@ class BadQuery(StacflaskError):
         self.parameter = parameter
 
 
+class BadValue(StacflaskError):
+    """The database cannot compute what a request asks to read: a number out of its range, a character it has not."""
+
+    code = "InvalidParameterValue"
+
+
 class BadDocument(StacflaskError):
     """A document is wrong; ``pointer`` (RFC 6901) says where, and is empty for the whole."""
 

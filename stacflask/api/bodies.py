@@ -10,12 +10,14 @@ from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from stacflask.errors import BadDocument
+from stacflask.stac.numbers import read_decimal
 
 if TYPE_CHECKING:
     from stacflask.values import Document
 
 _decode = msgspec.json.Decoder().decode
 """Exact with whole numbers of any length, which others turn into fractions without a word."""
+_decode_exactly = msgspec.json.Decoder(float_hook=read_decimal).decode
 
 
 def expect(*media_types: str) -> None:
@@ -26,15 +28,18 @@ def expect(*media_types: str) -> None:
         raise UnsupportedMediaType(f"Content-Encoding: expected none, got {request.content_encoding!r}.")
 
 
-def parsed() -> Any:
-    """Read the body as JSON. Raises BadDocument."""
-    return decoded(request.get_data())
+def parsed(*, exact: bool = False) -> Any:
+    """Read the body as JSON; for ``exact``, see ``decoded``. Raises BadDocument."""
+    return decoded(request.get_data(), exact=exact)
 
 
-def decoded(text: bytes) -> Any:
-    """Read JSON text. Raises BadDocument."""
+def decoded(text: bytes, *, exact: bool = False) -> Any:
+    """Read JSON text. Raises BadDocument.
+
+    ``exact``: a number that no float is equal to becomes an ExactFloat, which compares by its exact value in SQL.
+    """
     try:
-        return _decode(text)
+        return _decode_exactly(text) if exact else _decode(text)
     except RecursionError:
         raise BadDocument("", "is nested too deep") from None
     except ValueError as error:
@@ -50,9 +55,9 @@ def _explained(text: bytes, error: ValueError) -> str:
     return str(error)
 
 
-def an_object() -> Document:
-    """Read the body as a JSON object. Raises BadDocument."""
-    body = parsed()
+def an_object(*, exact: bool = False) -> Document:
+    """Read the body as a JSON object; for ``exact``, see ``decoded``. Raises BadDocument."""
+    body = parsed(exact=exact)
     if not isinstance(body, dict):
         raise BadDocument("", "expected a JSON object")
     return body

@@ -10,6 +10,7 @@ from stacflask.api.readers import expected
 from stacflask.catalog.cql2 import Part
 from stacflask.errors import BadDocument
 from stacflask.stac.grammar import step
+from stacflask.stac.numbers import read_decimal
 from stacflask.stac.times import parse_instant
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def comparisons(value: Any) -> tuple[Cql2, ...]:
 def comparisons_text(text: str) -> tuple[Cql2, ...]:
     """Read comparisons from JSON text. Raises ValueError."""
     try:
-        return comparisons(bodies.decoded(text.encode()))
+        return comparisons(bodies.decoded(text.encode(), exact=True))
     except BadDocument as error:
         raise ValueError(f"expected an object of properties: {error.problem}") from error
 
@@ -149,10 +150,10 @@ def _readings(name: dict[str, str], value: str | float) -> list[Json]:
         return [value]
     if _spells_time(value):
         return [{"timestamp": value}]
-    return [value, float(value)] if _NUMBER(value) else [value]
+    return [value, read_decimal(value)] if _NUMBER(value) else [value]
 
 
-_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII).fullmatch
+_NUMBER = re.compile(r"-?[0-9]{1,99}(\.[0-9]{1,99})?", re.ASCII).fullmatch
 
 
 def _spells_time(text: str) -> bool:

@@ -131,7 +131,7 @@ def _form() -> str:
 
 def _body() -> Document:
     bodies.expect(JSON)
-    return {name: value for name, value in bodies.an_object().items() if value is not None}
+    return {name: value for name, value in bodies.an_object(exact=True).items() if value is not None}
 
 
 def _wish(body: Document) -> Wish:

@@ -25,6 +25,7 @@ STATUS: dict[type[errors.StacflaskError], int] = {
     errors.NoStore: 404,
     errors.BadQuery: 400,
     errors.BadDocument: 400,
+    errors.BadValue: 400,
     errors.BadCredentials: 401,
     errors.Refused: 403,
     errors.Conflict: 409,

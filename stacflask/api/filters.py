@@ -57,6 +57,6 @@ def together(conditions: Sequence[Cql2]) -> Cql2:
 def _decoded(text: str) -> Any:
     """Read the JSON text that GET brings."""
     try:
-        return bodies.decoded(text.encode())
+        return bodies.decoded(text.encode(), exact=True)
     except BadDocument as error:
         raise BadQuery("filter", f"{error.problem} (filter-lang is {JSON})") from error

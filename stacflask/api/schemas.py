@@ -35,7 +35,7 @@ class Parser(FlaskParser):
     def load_json(self, *_: Any) -> Any:
         """Read the body; what is not sent as JSON is refused instead of being passed over."""
         bodies.expect("application/json")
-        return bodies.an_object()
+        return bodies.an_object(exact=True)
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         """Read the query; of a parameter given twice, none could be taken without passing over the other."""

@@ -19,11 +19,12 @@ from psycopg.adapt import Dumper
 from psycopg.pq import ExecStatus, Format
 from psycopg.rows import dict_row, namedtuple_row, tuple_row
 from psycopg.types.array import ListDumper
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from stacflask.errors import BadDocument, StacflaskError, Unavailable
+from stacflask.errors import BadDocument, BadValue, StacflaskError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -165,9 +166,10 @@ def _compiled(statement: ClauseElement, dialect: PGDialect_psycopg) -> Any:
 def _bound(compiled: Any, name: str) -> Any:
     """Give the value that stands in a compiled statement, as the driver wants it."""
     value = compiled.params[name]
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+    sql_type = compiled.binds[name].type
+    if isinstance(sql_type, ARRAY) and isinstance(sql_type.item_type, sa.Text):
         return texts(tuple(value))
-    to_driver = compiled.binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    to_driver = sql_type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
     return value if to_driver is None or value is None else to_driver(value)
 
 
@@ -235,7 +237,7 @@ class Database:
 
     def _asked(self, ask: Callable[[Any], T], *, again: bool = True) -> T:
         """Ask the driver itself; if its connection turns out to be dead, once more on a fresh one."""
-        with translated(), self._observed():
+        with translated(reading=True), self._observed():
             if self.pooled:
                 with self._writer.begin() as transaction:
                     return ask(transaction.connection.driver_connection)
@@ -262,7 +264,7 @@ class Database:
 
         After a restart of the database every pooled connection is dead: the first to notice empties the pool.
         """
-        with translated():
+        with translated(reading=True):
             try:
                 return self._work(work)
             except DBAPIError as error:
@@ -307,18 +309,31 @@ def _limited(connection: Connection, seconds: float, work: Callable[[Connection]
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's errors into the house's. What they say stays in the log."""
+def translated(*, reading: bool = False) -> Iterator[None]:
+    """Turn the driver's errors into the house's. What they say stays in the log.
+
+    ``reading``: the statement changes nothing, so that a value it fails on is no document's.
+    """
     try:
         yield
     except PoolTimeoutError as error:
         raise Unavailable("All database connections are busy.", code="DatabaseBusy", retry_after=2) from error
     except (DBAPIError, pg.Error) as error:
-        raise _translation(error.orig if isinstance(error, DBAPIError) else error) from error
+        raise _meaning(error.orig if isinstance(error, DBAPIError) else error, reading=reading) from error
+
+
+_OF_VALUES = (pg.DataError, pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.InternalError_)
+"""Errors that a value in a statement that only reads can cause. PostGIS reports its own as internal errors."""
+
+
+def _meaning(error: BaseException | None, *, reading: bool) -> StacflaskError:
+    log.error("database error: %s", error)
+    if reading and isinstance(error, _OF_VALUES):
+        return BadValue("The database cannot compute this with the values in the request.")
+    return _translation(error)
 
 
 def _translation(error: BaseException | None) -> StacflaskError:
-    log.error("database error: %s", error)
     match error:
         case pg.QueryCanceled():
             return Unavailable("The query took too long.", code="QueryTimeout")

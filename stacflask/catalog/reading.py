@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -29,7 +30,7 @@ from stacflask.catalog.shown import WITHHELD
 from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.catalog.tokens import Tokens
-from stacflask.errors import NotFound, StacflaskError, Unavailable
+from stacflask.errors import BadQuery, BadValue, NotFound, StacflaskError, Unavailable
 from stacflask.values import (
     UNRESTRICTED,
     Aggregation,
@@ -118,7 +119,8 @@ class Catalog:
         tokens = Tokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._collection_row, query, shown, restriction)))
-        rows = self._found_collections(query, shown, restriction)
+        with _attributed(query):
+            rows = self._found_collections(query, shown, restriction)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         if shown is None:
             shown = self.shown(restriction, [row.id for row in part.rows])
@@ -216,7 +218,8 @@ class Catalog:
     def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
         """Say how many items a search finds on all its pages. See ``catalog/counting.py``."""
         work = partial(counting.count, query=query, restriction=restriction, bound=bound)
-        return self.database.within(self._aggregate_timeout, work)
+        with _attributed(query):
+            return self.database.within(self._aggregate_timeout, work)
 
     def browse(
         self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None
@@ -236,7 +239,8 @@ class Catalog:
         """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
         seen = self.item_names(query.collections, restriction, sample)
         work = partial(aggregating.aggregated, query=query, restriction=restriction, asked=asked, seen=seen)
-        return self.database.within(self._aggregate_timeout, work)
+        with _attributed(query):
+            return self.database.within(self._aggregate_timeout, work)
 
     def check(self) -> None:
         """See that the database answers and has the tables and columns that this release needs. Raises Unavailable."""
@@ -261,7 +265,8 @@ class Catalog:
         tokens = Tokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._item_row, query, restriction)))
-        rows = self._found(query, restriction)
+        with _attributed(query):
+            rows = self._found(query, restriction)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         return Page(records, tokens.write(part.next), tokens.write(part.prev))
@@ -337,6 +342,17 @@ class Catalog:
         statement = sa.select(dictionaries.c.data).where(dictionaries.c.id == identifier)
         data: bytes = self.database.read(lambda connection: connection.execute(statement).scalar_one())
         return data
+
+
+@contextmanager
+def _attributed(query: ItemQuery | CollectionQuery) -> Iterator[None]:
+    """Name the filter as the parameter that is wrong if the database fails on a value."""
+    try:
+        yield
+    except BadValue as error:
+        if query.filter is None:
+            raise
+        raise BadQuery("filter", "the database cannot compute this condition for all that it is asked of") from error
 
 
 def _item_lookup(told: bytes) -> Lookup:

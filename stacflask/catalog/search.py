@@ -22,6 +22,7 @@ from stacflask.catalog.seeing import EVERYTHING, Seen
 from stacflask.catalog.stretches import WHOLE, Stretch, all_will_do
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import BadQuery
+from stacflask.stac.numbers import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -319,5 +320,5 @@ def _compares_number(expression: Cql2 | None, name: str) -> bool:
         case {"op": "and", "args": [*parts]}:
             return any(_compares_number(part, name) for part in parts)
         case {"op": "=" | "<" | "<=" | ">" | ">=", "args": [{"property": str(own)}, value]}:
-            return own.removeprefix("properties.") == name and type(value) in (int, float)
+            return own.removeprefix("properties.") == name and is_number(value)
     return False

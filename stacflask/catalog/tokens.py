@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacflask.catalog import paging
 from stacflask.errors import BadQuery
+from stacflask.stac.numbers import ExactFloat
 from stacflask.stac.times import format_instant
 from stacflask.values import ItemQuery
 
@@ -160,6 +161,7 @@ def _canonical(value: Any) -> Json:
 
 def _number(value: float | Decimal) -> Json:
     """Return a number as the float that is equal to it, or else all of its digits."""
+    value = value.exact if isinstance(value, ExactFloat) else value
     try:
         near = float(value)
     except OverflowError:

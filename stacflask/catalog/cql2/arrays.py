@@ -5,14 +5,16 @@ Elements are compared as JSON: a DATE or TIMESTAMP is the string that it is writ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from stacflask.catalog.cql2.coercion import NAMES, unlike
 from stacflask.catalog.cql2.problems import Problem
 from stacflask.catalog.cql2.values import Array, Number, Stored, Text, Truth, Value
+from stacflask.stac.numbers import exact_value, is_number
 
 if TYPE_CHECKING:
     from stacflask.catalog.cql2.sql import Sql
@@ -75,7 +77,7 @@ def _read(value: Value, argument: int) -> Sql:
     if not isinstance(value, Array):
         raise unlike(Array, value, argument)
     if _is_flat(value):
-        return sa.literal([_bare(node) for node in value.document], JSONB())
+        return _literal([_bare(node) for node in value.document])
     if len(value.members) > _ARGUMENTS:
         raise Problem(f"expected at most {_ARGUMENTS} elements, or only literal ones", argument)
     return _built(value)
@@ -92,14 +94,24 @@ def _element(value: Value, node: Json) -> Sql:
     if isinstance(value, Array):
         return _built(value)
     if not isinstance(node, dict) or not {"property", "op", "interval"} & node.keys():
-        return sa.literal(_bare(node), JSONB())
+        return _literal(_bare(node))
     if isinstance(value, Text | Number):
         return sa.func.to_jsonb(value.sql)
     raise Problem(f"{NAMES[type(value)]} cannot be an element of an array unless it is literal")
 
 
-def _bare(node: Json) -> Json:
-    """Write a date or time as stored JSON has it: as a string."""
+def _bare(node: Json) -> Any:
+    """Write a date or time as stored JSON has it: as a string; and a number with all its digits."""
     if isinstance(node, dict):
         return node.get("date") or node.get("timestamp") or node
+    if is_number(node):
+        return exact_value(node)
     return node
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def _literal(document: Any) -> Sql:
+    # As text: the database driver knows no JSON with decimal numbers.
+    return sa.cast(sa.literal(_encode(document).decode(), sa.Text()), JSONB)

@@ -82,12 +82,3 @@ def shape(value: Value, argument: int = 0) -> Sql:
     if isinstance(value, Shape):
         return value.sql
     raise unlike(Shape, value, argument)
-
-
-def array(value: Value, argument: int = 0) -> Sql:
-    """Read as array, in JSON."""
-    if isinstance(value, Stored):
-        return value.array
-    if isinstance(value, Array):
-        return value.sql
-    raise unlike(Array, value, argument)

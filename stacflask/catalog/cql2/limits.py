@@ -13,5 +13,7 @@ MAXIMUM_VALUES = 20_000
 """Values of all kinds; a geometry is one."""
 MAXIMUM_POSITIONS = 10_000
 """Positions in one geometry."""
+MAXIMUM_DIGITS = 200
+"""Digits of one number: so many lie between the smallest and the largest that take part in arithmetic."""
 LARGEST = Decimal("1e100")
 """The largest number that takes part in arithmetic: so many operations on it stay within what PostgreSQL can hold."""

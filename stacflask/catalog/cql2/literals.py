@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import shapely
 import sqlalchemy as sa
 
-from stacflask.catalog.cql2.limits import LARGEST, MAXIMUM_POSITIONS
+from stacflask.catalog.cql2.limits import LARGEST, MAXIMUM_DIGITS, MAXIMUM_POSITIONS
 from stacflask.catalog.cql2.problems import Problem
 from stacflask.catalog.cql2.sql import TIMESTAMP, Sql
 from stacflask.catalog.cql2.times import parse_date, parse_timestamp
@@ -17,6 +17,7 @@ from stacflask.catalog.cql2.values import Moment, Number, Shape, Text, Truth
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import check_bbox
 from stacflask.stac.geometry import boxes_to_wkb, check_geometry, shape_of, to_wkb
+from stacflask.stac.numbers import exact_value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,10 +68,14 @@ def truth(value: bool) -> Truth:
 
 
 def number(value: float) -> Number:
-    """Make a number. Raises Problem: it is too large for arithmetic, or too small."""
-    exact = Decimal(str(value))  # of a whole number, too: no float holds one of hundreds of digits
-    if not exact.is_finite() or not (exact == 0 or 1 / LARGEST <= abs(exact) <= LARGEST):
+    """Make a number, with its exact value. Raises Problem: it is too large for arithmetic, too small, or too long."""
+    exact = exact_value(value)
+    if exact == 0:
+        return Number(literal=Decimal(0), bounded=True)
+    if not exact.is_finite() or not 1 / LARGEST <= exact.copy_abs() <= LARGEST:
         raise Problem(f"expected 0 or a number between {1 / LARGEST:g} and {LARGEST:g}, or its negative")
+    if len(exact.as_tuple().digits) > MAXIMUM_DIGITS:
+        raise Problem(f"expected a number of at most {MAXIMUM_DIGITS} digits")
     return Number(literal=exact, bounded=True)
 
 

@@ -14,6 +14,7 @@ from stacflask.catalog.cql2.problems import Node, Place
 from stacflask.catalog.cql2.size import check_size
 from stacflask.catalog.cql2.tokens import Token, Tokens, identifier, number, string
 from stacflask.errors import BadQuery
+from stacflask.stac.numbers import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +164,7 @@ class _Reader:
         value = _single(self._operand())
         if sign.kind == "+":
             return value
-        return -value if type(value) in (int, float) else _operation("*", sign, -1, value)
+        return -value if is_number(value) else _operation("*", sign, -1, value)
 
     def _group(self) -> _Group:
         return _Group([] if self._tokens.accept(")") else self._members())

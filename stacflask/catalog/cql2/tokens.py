@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from stacflask.catalog.cql2.limits import MAXIMUM_DIGITS
 from stacflask.catalog.cql2.problems import Place
+from stacflask.stac.numbers import read_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,12 +19,16 @@ _START = (
     "\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
 )
 _PART = _START + ".0-9\u0300-\u036f\u203f-\u2040"
+_CHARACTERS = r"(?:[^'\\]|''|\\'|\\)*"
+"""What stands in a string literal. By the standard's grammar \\' is a quote, and any other backslash is a backslash."""
+_AFTER_STRING = r"\s*(?:\Z|[-+*/%^=<>(),]|(?i:AND|OR|NOT|LIKE|BETWEEN|IN|IS|DIV)\b)"
+"""What can follow a literal. It decides between \\' as a quote, and a backslash in front of the quote that ends it."""
 _TOKEN = re.compile(
     rf"""\s*(?:
         (?P<name>[{_START}][{_PART}]*)
       | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
       | (?P<symbol><=|>=|<>|[-+*/%^=<>(),])
-      | (?P<string>'(?:[^'\\]|''|\\.)*')
+      | (?P<string>'{_CHARACTERS}'(?={_AFTER_STRING})|'{_CHARACTERS}')
       | (?P<quoted>"(?:[^"]|"")+")
       | (?P<end>\Z)
       | (?P<other>.)
@@ -33,10 +39,7 @@ T = TypeVar("T")
 KEYWORDS = frozenset({"AND", "OR", "NOT", "LIKE", "BETWEEN", "IN", "IS", "NULL", "DIV", "TRUE", "FALSE"})
 """Words that no property can have for its name, unless it is quoted."""
 
-_CONTROLS = {"a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "'": "'", "\\": "\\"}
-_ESCAPE = re.compile(r"''|\\(.)", re.DOTALL)
-_EXACT = 2**53
-"""Up to here a float holds every whole number."""
+_QUOTES = re.compile(r"(\\?)('+)")
 _SHOWN = 30
 
 
@@ -121,18 +124,22 @@ class Tokens:
 
 
 def number(digits: str) -> float:
-    """Read a number; whole ones stay whole."""
-    value = float(digits)
-    return int(value) if digits.isdecimal() and value <= _EXACT else value
+    """Return a number with its exact value; whole numbers without point and exponent are integers."""
+    if digits.isdecimal() and len(digits) <= MAXIMUM_DIGITS:
+        return int(digits)
+    return read_decimal(digits)
 
 
 def string(quoted: str) -> str:
-    r"""Read a string literal.
+    r"""Return the value of a string literal: ``''`` and ``\'`` are a quote, any other backslash is a backslash."""
+    return _QUOTES.sub(_unescaped, quoted[1:-1])
 
-    ``''`` and ``\'`` are a quote, ``\\`` is a backslash, and ``\a \b \t \n \v \f \r`` are control characters. A
-    backslash in front of anything else stays, so that patterns can have ``\%`` and ``\_``.
-    """
-    return _ESCAPE.sub(lambda match: "'" if match[0] == "''" else _CONTROLS.get(match[1], match[0]), quoted[1:-1])
+
+def _unescaped(run: re.Match[str]) -> str:
+    """Return the quotes that a run of them stands for. If it is even, a backslash in front of it escapes none."""
+    backslash, quotes = run.groups()
+    halves, odd = divmod(len(quotes), 2)
+    return "'" * (halves + 1) if odd else backslash + "'" * halves
 
 
 def identifier(quoted: str) -> str:

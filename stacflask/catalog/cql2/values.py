@@ -104,11 +104,6 @@ class Array:
     members: tuple[Value, ...]
     document: list[Json]
 
-    @property
-    def sql(self) -> Sql:
-        """It in JSON."""
-        return sa.literal(self.document, JSONB())
-
 
 @dataclass(frozen=True)
 class Stored:

@@ -1,6 +1,5 @@
 """Writes CQL2 JSON as cql2-text, with every bracket there can be."""
 
-import json
 import re
 from typing import Any
 
@@ -60,13 +59,13 @@ def listed(nodes: list[Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+    return "'" + text.replace("'", r"\'" if "\\" in text else "''") + "'"
 
 
 def name(text: str) -> str:
     if PLAIN.fullmatch(text) and text.lower() not in KEYWORDS:
         return text
-    return json.dumps(text, ensure_ascii=False).replace("\\\\", "\\")
+    return '"' + text.replace('"', '""') + '"'
 
 
 def geometry(node: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from stacflask.catalog.cql2 import parse
 from stacflask.errors import BadQuery
+from stacflask.stac.numbers import ExactFloat
 from tests.catalog.cql2 import samples
 from tests.catalog.cql2.notation import Unwritable, write
 
@@ -24,7 +26,17 @@ op = samples.op
         ("a=1", op("=", A, 1)),
         ("a <> 'it''s'", op("<>", A, "it's")),
         (r"a = 'it\'s'", op("=", A, "it's")),
-        (r"a = '\a\b\t\n\v\f\r\\'", op("=", A, "\a\b\t\n\v\f\r\\")),
+        (r"a = '\a\b\t\n\v\f\r\\x'", op("=", A, r"\a\b\t\n\v\f\r\\x")),
+        ("a = 'a\\'", op("=", A, "a\\")),
+        ("a = 'a\\\\'", op("=", A, "a\\\\")),
+        ("a = 'a\\' AND b = 'c'", op("and", op("=", A, "a\\"), op("=", B, "c"))),
+        ("a IN ('\\', 'c\\', '\\'\\'')", op("in", A, ["\\", "c\\", "''"])),
+        ("a = '\\' OR a'", op("=", A, "' OR a")),
+        ("a = 'x\\''y'", op("=", A, "x\\'y")),
+        ("a = 'x\\''''", op("=", A, "x''")),
+        ("a = 9007199254740993", op("=", A, 9007199254740993)),
+        ("a = -123456789012345678901234567890", op("=", A, -123456789012345678901234567890)),
+        ("a = -0.12345678901234567890", op("=", A, ExactFloat(Decimal("-0.12345678901234567890")))),
         (r"a LIKE 'a\%\_b%'", op("like", A, r"a\%\_b%")),
         (r"a = 'C:\data'", op("=", A, r"C:\data")),
         ("a = '日本 ''ü'''", op("=", A, "日本 'ü'")),
