@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from stacflask.catalog import extents, observing, statistics
 from stacflask.catalog.dictionaries import Dictionaries
+from stacflask.catalog.hrefs import HrefCounts
 from stacflask.catalog.intake import Problem
 from stacflask.catalog.rows import heights
 from stacflask.catalog.tables import collections, items
@@ -50,6 +51,7 @@ class Written:
     replaced: int = 0
     left: int = 0
     problems: list[Problem] = field(default_factory=list)
+    hrefs: HrefCounts = field(default_factory=HrefCounts)
 
 
 class Batches:

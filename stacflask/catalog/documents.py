@@ -137,6 +137,11 @@ _PUBLIC = re.compile(
 )
 
 
+def is_relative(href: str) -> bool:
+    """Whether an href has no scheme, and is no storage address in GDAL's form."""
+    return _STORAGE.match(href) is None
+
+
 def body_of(members: dict[str, Raw], managed: Callable[[str], bool]) -> bytes:
     """Build the body of a document from its members, each still raw JSON. Raises msgspec errors on a wrong form."""
     private = _Private({}, {}, [])

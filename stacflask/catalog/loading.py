@@ -6,7 +6,7 @@ A load can be killed at any moment and run again: every block is written whole o
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
@@ -18,6 +18,7 @@ from stacflask.catalog.batches import Batches, Method, Written
 from stacflask.catalog.collection_rows import searched
 from stacflask.catalog.crew import Crew
 from stacflask.catalog.database import Database, create_engine
+from stacflask.catalog.hrefs import HrefCounts
 from stacflask.catalog.intake import Intake
 from stacflask.catalog.lines import BLANK, CAPACITY, blocks, first_blocks
 from stacflask.catalog.reading import Catalog
@@ -70,6 +71,7 @@ class Tally:
     refused: int = 0
     read: int = 0
     stopped: bool = False
+    hrefs: HrefCounts = field(default_factory=HrefCounts)
 
     @property
     def items(self) -> int:
@@ -107,6 +109,7 @@ class _Work:
             engine = create_engine(plan.database_url, pool_size=1, statement_timeout=0, pooled=plan.pooled)
             database = Database(engine)
         self._strict = plan.strict
+        self._managed = plan.managed
         self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
         schemas = SchemaChecker() if plan.validate else None
         self._intake = Intake(plan.collection, plan.managed, schemas, self._batches.compress)
@@ -115,8 +118,12 @@ class _Work:
         prepared, problems = self._intake.take(text)
         if self._strict and problems:
             return Written(problems=problems)
+        lines = text.split(b"\n")
+        named = [(lines[row.line], row.collection) for row in prepared]
         written = self._batches.write(prepared)
         written.problems += problems
+        for line, collection in named:
+            written.hrefs.add_text(line, collection, self._managed)
         return written
 
 
@@ -166,7 +173,7 @@ class _Load:
                 continue
             self._met.add(block.where(index, ""))
             try:
-                self._tally.collections += self._collections.load(line)
+                self._tally.collections += self._collections.load(line, self._tally.hrefs)
             except BadDocument as error:
                 self._refuse(f"{block.where(index, error.pointer)}: {error.problem}")
 
@@ -175,6 +182,7 @@ class _Load:
         self._tally.replaced += written.replaced
         self._tally.left += written.left
         self._tally.read += block.read
+        self._tally.hrefs.merge(written.hrefs)
         for problem in sorted(written.problems, key=lambda problem: problem.line):
             self._refuse(f"{block.where(problem.line, problem.pointer)}: {problem.description}")
         self._progress(self._tally)
@@ -202,8 +210,8 @@ class _Collections:
         self._schemas = SchemaChecker() if plan.validate else None
         self._codec = Catalog(database).codec
 
-    def load(self, line: bytes) -> bool:
-        """Load one collection; False if it exists and is to be left. Raises BadDocument."""
+    def load(self, line: bytes, hrefs: HrefCounts) -> bool:
+        """Load one collection, and count its hrefs; False if it exists and is to be left. Raises BadDocument."""
         try:
             document: Document = orjson.loads(line.strip(BLANK))
         except orjson.JSONDecodeError as error:
@@ -215,6 +223,7 @@ class _Collections:
             written = connection.execute(self._statement(document)).scalar_one_or_none() is not None
         if self._plan.method == "insert" and not written:
             raise BadDocument("/id", f"collection {document['id']!r} exists already")
+        hrefs.add_text(line, document["id"], self._plan.managed)
         return written
 
     def _statement(self, document: Document) -> sa.Executable:

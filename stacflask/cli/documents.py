@@ -71,6 +71,7 @@ def load(
     from stacflask.catalog.lines import size_of
     from stacflask.catalog.loading import Plan
     from stacflask.catalog.loading import load as bulk_load
+    from stacflask.cli.hrefs import warn
 
     size = size_of(files)
     stop = on_error == "stop" and max_errors is None
@@ -88,6 +89,7 @@ def load(
     with _progress(size, quiet=quiet) as (tell, progress):
         tally = bulk_load(files, plan, tell, progress)
     click.echo(_summary(tally, time.monotonic() - began))
+    warn(session, tally.hrefs)
     if tally.stopped:
         failed("stopped; what was written before stays. Run it again with --method upsert or ignore")
     return REFUSED if tally.refused else 0

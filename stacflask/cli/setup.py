@@ -25,11 +25,13 @@ ELSEWHERE = ("STACFLASK_THREADS", "STACFLASK_TEST_DATABASE_URL")
 
 
 @click.command()
+@click.option("--every-item", is_flag=True, help="Check the hrefs of all items, and not only of a sample of 10,000.")
 @pass_session
-def check(session: Session) -> None:
+def check(session: Session, *, every_item: bool) -> None:
     """See whether settings, database and plugins are ready to serve.
 
-    A variable STACFLASK_* that nobody reads is probably misspelt: a warning names it.
+    A variable STACFLASK_* that nobody reads is probably misspelt: a warning names it. So do warnings name hrefs that
+    no plugin resolves, with counts by scheme.
     """
     from stacflask.catalog import migrating
 
@@ -48,6 +50,16 @@ def check(session: Session) -> None:
     for notes in session.started.hook.check_setup():
         for note in notes:
             click.echo(f"note: {note}")
+    _check_hrefs(session, every_item=every_item)
+
+
+def _check_hrefs(session: Session, *, every_item: bool) -> None:
+    from stacflask.catalog.hrefs import survey
+    from stacflask.cli.hrefs import warn
+
+    counts = survey(session.database, every_item=every_item)
+    click.echo(f"hrefs: checked in {counts.documents:,} documents")
+    warn(session, counts)
 
 
 def _check_settings(session: Session) -> None:
