@@ -45,7 +45,9 @@ class Parser(FlaskParser):
         return arguments(req)
 
 
-_UNESCAPED_OFFSET = re.compile(rb"(T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?)\+(?=[0-9]{2}:[0-9]{2})", re.IGNORECASE)
+_UNESCAPED_OFFSET = re.compile(
+    rb"(T[0-9]{2}(?::|%3A)[0-9]{2}(?::|%3A)[0-9]{2}(?:\.[0-9]+)?)\+(?=[0-9]{2}(?::|%3A)[0-9]{2})", re.IGNORECASE
+)
 
 
 def arguments(req: Request) -> dict[str, str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flask import request
+
 from stacflask import current
-from stacflask.api import address, names, paging, render, reposting, signing
+from stacflask.api import address, names, paging, readers, render, reposting, signing
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.counting import counted
 from stacflask.api.openapi import answer
+from stacflask.api.openapi import query as parameter
 from stacflask.api.render import GEOJSON
-from stacflask.api.schemas import ItemSearch, SearchBody, SearchQuery
+from stacflask.api.schemas import COUNT, YES_OR_NO, ItemSearch, SearchBody, SearchQuery
+from stacflask.errors import BadQuery
 
 if TYPE_CHECKING:
     from flask import Response
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
 bp = Blueprint("search", __name__, description="Search for items across collections")
 
+COUNTING = parameter("count", f"{COUNT} The member of the body decides, if there is one.", YES_OR_NO)
 FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
 
 
@@ -31,10 +37,19 @@ def search_by_get(query: ItemSearch) -> Response:
 
 @bp.route("/search", methods=["POST"])
 @bp.takes_posted(SearchBody)
-@bp.describes(413, 415, parameters=signing.DESCRIPTION, _200=FOUND)
+@bp.describes(413, 415, parameters=(*signing.DESCRIPTION, COUNTING), _200=FOUND)
 def search_by_post(query: ItemSearch) -> Response:
     """Find items; as GET does, with the parameters as JSON."""
-    return _search(query)
+    return _search(query if query.count is not None else replace(query, count=_count_parameter()))
+
+
+def _count_parameter() -> bool | None:
+    """Return what the URL of a POST says of ``count``. Raises BadQuery."""
+    text = request.args.get("count")
+    try:
+        return None if text is None else readers.flag_text(text)
+    except ValueError as error:
+        raise BadQuery("count", str(error)) from error
 
 
 def _search(query: ItemSearch) -> Response:

@@ -9,7 +9,7 @@ from stacflask.values import Interval
 
 _USUAL = re.compile(
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
+    r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 ).fullmatch
 _SECOND = slice(17, 19)
@@ -18,7 +18,10 @@ _OPEN = ("", "..")
 
 
 def parse_instant(text: str) -> datetime:
-    """Read an RFC 3339 date and time; it comes out in UTC. Digits beyond microseconds are cut off.
+    """Read an RFC 3339 date and time; it comes out in UTC.
+
+    A fraction has any number of digits. Those beyond microseconds, which PostgreSQL does not keep, are cut off, in what
+    is stored and in what is searched with: no time leaves an interval that it lies in.
 
     A leap second (23:59:60 in UTC) is read as the second after it, as PostgreSQL does.
 

@@ -39,6 +39,21 @@ def test_counted_by_request(plug: Plug) -> None:
     assert client.post("/search", json=body).json["numberMatched"] == 5
 
 
+def test_counted_by_the_url_of_a_post(plug: Plug) -> None:
+    """A POST whose URL asks for a count gets one, on all pages, unless its body says otherwise."""
+    client = plug()
+    page = client.post("/search?count=true", json={"limit": 2, "ids": ["i0", "i1", "i2"]}).json
+    assert page["numberMatched"] == 3
+    [following] = [link for link in page["links"] if link["rel"] == "next"]
+    assert client.post(following["href"], json=following["body"]).json["numberMatched"] == 3
+    assert "numberMatched" not in client.post("/search?count=false", json={"limit": 2}).json
+    assert "numberMatched" not in client.post("/search?count=true", json={"limit": 2, "count": False}).json
+    assert client.post("/search?count=false", json={"limit": 2, "count": True}).json["numberMatched"] == 6
+    wrong = client.post("/search?count=yes", json={})
+    assert (wrong.status_code, wrong.json["description"]) == (400, "count: expected true or false")
+    assert plug(environ={"STACFLASK_STRICT_PARAMETERS": "true"}).post("/search?count=true", json={}).status_code == 200
+
+
 def test_counted_by_setting(plug: Plug) -> None:
     """A deployment may count always; who does not want it, says so."""
     client = plug(environ={"STACFLASK_COUNT": "true"})

@@ -1,0 +1,94 @@
+"""Times with an offset whose plus was not escaped, and with fractions of any length."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from stacflask.testing import a_collection, an_item
+
+Publish = Callable[..., None]
+Client = Any
+
+BEFORE, AT, AFTER = "2024-01-01T00:59:59Z", "2024-01-01T01:00:00Z", "2024-01-01T01:00:01Z"
+
+
+@pytest.fixture(autouse=True)
+def _items(publish: Publish) -> None:
+    items = [
+        an_item(name, properties={"datetime": when, "updated": when})
+        for name, when in zip("abc", (BEFORE, AT, AFTER), strict=True)
+    ]
+    extent = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[AT, AT]]}}
+    publish(a_collection("later", extent=extent), *items)
+
+
+def found(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return sorted(feature["id"] for feature in answer.json["features"])
+
+
+@pytest.mark.parametrize("plus", ["+", "%20", "%2B", "%2b"])
+@pytest.mark.parametrize("path", ["/search", "/collections/collection/items"])
+def test_a_plus_in_an_interval(client: Client, path: str, plus: str) -> None:
+    """An instant and both ends of an interval take an offset whose plus has become a space."""
+    at = f"2024-01-01T02:30:00{plus}01:30"
+    assert found(client.get(f"{path}?datetime={at}")) == ["b"]
+    assert found(client.get(f"{path}?datetime={at}/..")) == ["b", "c"]
+    assert found(client.get(f"{path}?datetime=../{at}")) == ["a", "b"]
+    assert found(client.get(f"{path}?datetime={at}/{at}")) == ["b"]
+    assert found(client.get(f"{path}?datetime=2024-01-01T02:30:00.000000000000{plus}01:30/{at}")) == ["b"]
+
+
+def test_a_plus_in_the_time_of_collections_and_aggregations(client: Client) -> None:
+    """Collections and aggregations read their times as searches do."""
+    late = client.get("/collections?datetime=2024-01-01T02:00:00+01:00")
+    assert "later" in [collection["id"] for collection in late.json["collections"]]
+    made = client.get("/aggregate?aggregations=total_count&datetime=2024-01-01T02:00:00+01:00/..").json
+    assert made["aggregations"][0]["value"] == 2
+
+
+@pytest.mark.parametrize("column", ["datetime", "updated"])
+def test_a_plus_in_a_filter(client: Client, column: str) -> None:
+    """In a filter, an unescaped plus of an offset is a plus, too, in text and in JSON."""
+    at = "2024-01-01T02:00:00+01:00"
+    text = f"{column} >= TIMESTAMP('{at}')"
+    json = f'{{"op":">=","args":[{{"property":"{column}"}},{{"timestamp":"{at}"}}]}}'
+    query = f'{{"{column}":{{"gte":"{at}"}}}}'
+    for words in (f"filter={quote(text, safe='+')}", f"filter-lang=cql2-json&filter={quote(json, safe='+')}"):
+        assert found(client.get(f"/search?{words}")) == ["b", "c"]
+        assert found(client.get(f"/search?{words.replace('+', '%2B')}")) == ["b", "c"]
+    assert found(client.get(f"/search?query={quote(query, safe='+')}")) == ["b", "c"]
+
+
+def test_other_spaces_stay_spaces(client: Client) -> None:
+    """A plus that is not part of an offset stands for a space, as forms write it."""
+    assert found(client.get("/search?filter=id+=+'b'+AND+datetime+=+TIMESTAMP('2024-01-01T02:00:00+01:00')")) == ["b"]
+    for wrong in ("2024-01-01+00:00:00Z", "2024-01-01T00:00:00++01:00", "2024-01-01T00:00:00+0100"):
+        answer = client.get(f"/search?datetime={wrong}")
+        assert (answer.status_code, answer.json["description"][:10]) == (400, "datetime: ")
+
+
+def test_an_interval_loses_nothing_beyond_microseconds(client: Client, publish: Publish) -> None:
+    """Whatever digits an item's time has, the instant that it says finds it, and so do intervals that hold it."""
+    digits = ["1", "123456", "1234567", "123456999", "1234569999999", "9" * 30]
+    publish(
+        *[
+            an_item(f"d{n}", "fine", properties={"datetime": f"2024-05-01T00:00:00.{text}Z"})
+            for n, text in enumerate(digits)
+        ]
+    )
+    for number, text in enumerate(digits):
+        moment = f"2024-05-01T00:00:00.{text}Z"
+        for interval in (moment, f"{moment}/..", f"../{moment}", f"{moment}/{moment}"):
+            assert f"d{number}" in found(client.get(f"/search?collections=fine&datetime={interval}")), interval
+            body = {"collections": ["fine"], "datetime": interval}
+            assert f"d{number}" in found(client.post("/search", json=body)), interval
+
+
+def test_a_body_needs_no_escaping(client: Client) -> None:
+    """In a body a space is a space: a time with one is an error."""
+    answer = client.post("/search", json={"datetime": "2024-01-01T00:00:00 01:00"})
+    assert (answer.status_code, answer.json["description"][:9]) == (400, "datetime:")
+    assert found(client.post("/search", json={"datetime": "2024-01-01T02:00:00+01:00"})) == ["b"]
