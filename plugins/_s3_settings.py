@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 from minio.helpers import check_bucket_name
 
 from plugins._json_setting import json_text
+from plugins._s3_endpoints import check, read_endpoint
 from stacflask import SettingError
 
 if TYPE_CHECKING:
@@ -176,12 +176,12 @@ def _members(pointer: str, value: Any) -> dict[str, Any]:
 def _store(name: str, place: Place) -> StoreSettings:
     if not re.fullmatch(r"[\w.-]+", name):
         raise SettingError(VARIABLE, f"{place.pointer}: a store's name has letters, digits, '.', '_' and '-' only")
-    endpoint = place.take("endpoint", _endpoint)
+    endpoint = place.take("endpoint", lambda value: read_endpoint(_word(value)))
     shared = place.members.get("collections") == EVERY_COLLECTION
     store = StoreSettings(
         name=name,
         endpoint=endpoint,
-        public_endpoint=place.take("public_endpoint", _endpoint, endpoint),
+        public_endpoint=place.take("public_endpoint", lambda value: read_endpoint(_word(value)), endpoint),
         region=place.take("region", _region),
         buckets=place.take("buckets", _buckets),
         keys=_keys(place),
@@ -199,6 +199,8 @@ def _store(name: str, place: Place) -> StoreSettings:
         shared=shared,
     )
     place.finish()
+    for member in ("endpoint", "public_endpoint"):
+        check(member, store, place.complain)
     return store
 
 
@@ -283,14 +285,6 @@ def _time(value: Any) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise ValueError("expected a time with its zone, such as 2030-01-31T12:00:00Z")
     return moment
-
-
-def _endpoint(value: Any) -> str:
-    parts = urlsplit(_word(value))
-    authority = parts.hostname and not parts.username and not parts.password
-    if parts.scheme not in ("http", "https") or not authority or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("expected scheme, host and port alone, such as https://s3.eu-central-1.amazonaws.com")
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _buckets(value: Any) -> tuple[Part, ...]:

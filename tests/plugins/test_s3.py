@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stacflask.testing import Plug, Publish
 
 VARIABLE = "STACFLASK_S3_STORES"
+AMAZON = "https://s3.eu-central-1.amazonaws.com"
 DATA = bytes(range(256)) * 8192  # 2 MiB: several pieces
 ZARR = "application/vnd+zarr"
 NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
@@ -175,6 +176,46 @@ def test_wrong_setting(value: str, complaint: str) -> None:
         ({"endpoint": "https://s3.example.org/path"}, "/a/endpoint: expected scheme, host and port"),
         ({"endpoint": "https://s3.example.org:port"}, "/a/endpoint: invalid port"),
         ({"endpoint": "https://iam.amazonaws.com"}, "/a/endpoint: invalid Amazon AWS host"),
+        ({"endpoint": "https://s3.example.org:0"}, "/a/endpoint: invalid port"),
+        ({"endpoint": "https://s3.example.org:"}, "/a/endpoint: invalid port"),
+        ({"endpoint": "https://@s3.example.org"}, "/a/endpoint: expected scheme, host and port"),
+        ({"endpoint": "https://s3.example.org?"}, "/a/endpoint: expected scheme, host and port"),
+        ({"endpoint": "https://s3.example.org#"}, "/a/endpoint: expected scheme, host and port"),
+        ({"endpoint": "https://s3.example.org."}, "/a/endpoint: expected a host's name"),
+        ({"endpoint": "https://s3 .example.org"}, "/a/endpoint: expected a host's name"),
+        ({"endpoint": "https://sö.example.org"}, "/a/endpoint: expected a host's name"),
+        ({"endpoint": "https://[::1"}, "/a/endpoint: "),
+        # Amazon: the library would send requests elsewhere.
+        ({"endpoint": AMAZON, "region": "us-east-1"}, "/a/endpoint: with the region 'us-east-1', .* s3.us-east-1.amaz"),
+        ({"public_endpoint": AMAZON}, "/a/public_endpoint: with the region 'us-east-1'"),
+        ({"endpoint": AMAZON, "region": "auto"}, "/a/region: expected a region of Amazon"),
+        ({"endpoint": AMAZON.upper().replace("HTTPS", "https"), "region": "auto"}, "/a/region: expected a region"),
+        ({"endpoint": AMAZON, "region": "EU-CENTRAL-1"}, "/a/region: expected a region of Amazon"),
+        ({"endpoint": AMAZON, "region": "eu-central"}, "/a/region: expected a region of Amazon"),
+        ({"endpoint": "https://s3.amazonaws.com", "region": "auto"}, "/a/region: expected a region of Amazon"),
+        ({"endpoint": "https://s3.amazonaws.com", "region": "eu-west-1"}, "/a/endpoint: .* s3.eu-west-1.amazonaws.com"),
+        ({"endpoint": "https://s3-eu-west-1.amazonaws.com", "region": "eu-west-1"}, "/a/endpoint: with the region"),
+        ({"endpoint": f"{AMAZON}.cn", "region": "eu-central-1"}, "/a/region: expected a region of Amazon"),
+        ({"endpoint": f"{AMAZON}:8443", "region": "eu-central-1"}, "/a/endpoint: expected no port"),
+        # The bucket as part of the host's name.
+        ({"endpoint": "http://10.0.0.5:9000", "addressing": "virtual"}, "/a/addressing: expected path: 10.0.0.5:9000"),
+        ({"endpoint": "http://[fd00::5]:9000", "addressing": "virtual"}, "/a/addressing: expected path: .fd00::5"),
+        (
+            {"endpoint": "https://s3.example.org", "public_endpoint": "https://192.0.2.1", "addressing": "virtual"},
+            "/a/addressing: expected path: 192.0.2.1",
+        ),
+        (
+            {"endpoint": "https://s3.example.org", "addressing": "virtual", "buckets": ["a.dot"]},
+            "/a/addressing: expected path: no certificate",
+        ),
+        (
+            {"endpoint": "http://s3.example.org", "addressing": "virtual", "buckets": ["A_bucket"]},
+            "/a/addressing: expected path: 'A_bucket' cannot be part",
+        ),
+        (
+            {"endpoint": AMAZON, "region": "eu-central-1", "buckets": ["Old_Bucket"]},
+            "/a/addressing: expected path: 'Old_Bucket' cannot be part",
+        ),
         ({"public_endpoint": "ftp://s3.example.org"}, "/a/public_endpoint: expected scheme"),
         ({"region": None}, "/a/region: missing"),
         ({"region": " "}, "/a/region: expected text"),
@@ -216,6 +257,31 @@ def test_wrong_member(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SettingError, match=f"^{VARIABLE}: {complaint}") as caught:
         Door(a=store(**change))
     assert "secret@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region", "host"),
+    [
+        ("https://S3.Example.ORG/", "us-east-1", "https://s3.example.org/"),
+        ("https://s3.example.org:443", "us-east-1", "https://s3.example.org/"),
+        ("http://s3.example.org:80//", "us-east-1", "http://s3.example.org/"),
+        ("http://s3.example.org:443", "us-east-1", "http://s3.example.org:443/"),
+        ("http://[FD00::5]:9000", "us-east-1", "http://[fd00::5]:9000/"),
+        ("http://[fd00::5]", "us-east-1", "http://[fd00::5]/"),
+        ("http://[fd00::5]:80", "us-east-1", "http://[fd00::5]/"),
+        ("https://account.r2.cloudflarestorage.com", "auto", "https://account.r2.cloudflarestorage.com/"),
+        ("http://minio_1:9000", "us-east-1", "http://minio_1:9000/"),
+        ("https://s3.amazonaws.com", "us-east-1", "https://archive.s3.us-east-1.amazonaws.com/"),
+        ("https://s3.dualstack.eu-west-1.amazonaws.com", "eu-west-1", "https://archive.s3.dualstack.eu-west-1.amazon"),
+        ("https://s3.cn-north-1.amazonaws.com.cn", "cn-north-1", "https://archive.s3.cn-north-1.amazonaws.com.cn/"),
+        ("https://s3-accelerate.amazonaws.com", "eu-west-1", "https://archive.s3-accelerate.amazonaws.com/"),
+        ("https://s3.us-gov-west-1.amazonaws.com", "us-gov-west-1", "https://archive.s3.us-gov-west-1.amazonaws.com/"),
+    ],
+)
+def test_endpoints_that_are_taken(endpoint: str, region: str, host: str) -> None:
+    """Addresses are signed for the host that was set, as clients write it."""
+    door = Door(a=store(endpoint, region=region, verify=False))
+    assert door.url("s3://archive/a.tif").startswith(host)
 
 
 def test_two_stores_for_one_prefix() -> None:
