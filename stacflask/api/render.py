@@ -170,18 +170,17 @@ def _with_storage(text: bytes, hrefs: Mapping[str, str]) -> bytes:
     """Show the storage addresses under ``alternate`` (alternate-assets extension), named by their scheme."""
     if not hrefs:
         return text
-    # The marker is no JSON; a noncharacter stands in for it while the text is parsed.
-    document = orjson.loads(text.replace(documents.HERE, _STAND_IN))
+    # The mark is no JSON; it is put back behind.
+    document = orjson.loads(text.replace(documents.HERE, b""))
     for key, href in hrefs.items():
         asset = document["assets"][key]
-        asset["alternate"] = {**asset.get("alternate", {}), href.partition(":")[0]: {"href": href}}
+        asset["href"] = documents.marked(key)
+        asset["alternate"] = {**(asset.get("alternate") or {}), href.partition(":")[0]: {"href": href}}
     extensions = document.setdefault("stac_extensions", [])
     if not any("/alternate-assets/" in extension for extension in extensions):
         extensions.append(ALTERNATE_ASSETS)
-    return orjson.dumps(document).replace(_STAND_IN, documents.HERE)
+    return orjson.dumps(document)
 
-
-_STAND_IN = "\ufdd0".encode()
 
 # --- Answers ---------------------------------------------------------------------------------------------------------
 

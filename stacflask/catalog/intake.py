@@ -1,7 +1,7 @@
 """From lines of input to what rows need: at a glance for what is plain, carefully for all else.
 
-The glance parses no item whole and must never pass what ``stac.checks`` would refuse; where it has any doubt, the item
-is looked at carefully, which also finds the words for what is wrong.
+The glance checks types only and must never pass what ``stac.checks`` would refuse; where it has any doubt, the item is
+looked at carefully, which also finds the words for what is wrong.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import orjson
@@ -22,6 +22,7 @@ from stacflask.stac.bbox import HALF, POLE
 from stacflask.stac.checks import LONGEST_ID, STEPS, check_item
 from stacflask.stac.geometry import to_wkb, to_wkb_many
 from stacflask.stac.grammar import kind
+from stacflask.stac.storable import check_storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ class Intake:
         self._managed = managed
         self._schemas = schemas
         self._compress = compress
-        self._passed: set[tuple[str, tuple[bytes, ...]]] = set()
+        self._passed: set[bytes] = set()
 
     def take(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
         """Prepare the items of these lines, which count from 0. Blank lines and collections are passed over."""
@@ -118,13 +119,17 @@ class Intake:
         if self._schemas is not None or _suspicious(line):
             return None
         try:
-            parts = split_item(_compact(line), self._collection, self._managed)
-            make = (parts.collection, parts.head)
+            document = _parsed(line)
+            text = check_storable(document)
+            self._with_collection(document)
+            plain = msgspec.convert(document, _Plain)
+            make = _make(plain)
             if make not in self._passed:
                 # What items of one make have in common is looked at in the first of them.
-                self._check(_parsed(line))
+                self._check(document)
                 self._passed.add(make)
-            if not _is_plain(parts):
+            parts = split_item(document, self._managed, _exact(line, text))
+            if not _is_plain(parts) or not plain.assets.keys().isdisjoint(STEPS):
                 return None
             # A point stands in for no geometry, which would look like a wrong one.
             return self._row(number, parts, span_of(*parts.times), None), parts.geometry if parts.bbox else _NOWHERE
@@ -143,29 +148,91 @@ class Intake:
         if is_collection(line):
             return []
         document = _parsed(line)
+        self._with_collection(document)
         self._check(document)
-        parts = split_item(_compact(line), self._collection, self._managed)
+        parts = split_item(document, self._managed, _exact(line, orjson.dumps(document)))
         try:
             span = span_of(*parts.times)
         except ValueError as error:
             raise BadDocument("/properties/datetime", str(error)) from error
         return [self._row(number, parts, span, _geometry(document))]
 
+    def _with_collection(self, document: Any) -> None:
+        if self._collection is not None and isinstance(document, dict):
+            document.setdefault("collection", self._collection)
+
     def _check(self, document: Document) -> None:
-        if isinstance(document, dict):
-            if document.get("type", "Feature") != "Feature":
-                raise BadDocument("/type", f"expected 'Feature' or 'Collection', got {kind(document['type'])}")
-            if self._collection is not None:
-                document.setdefault("collection", self._collection)
+        if isinstance(document, dict) and document.get("type", "Feature") != "Feature":
+            raise BadDocument("/type", f"expected 'Feature' or 'Collection', got {kind(document['type'])}")
         check_item(document)
         if self._schemas is not None:
             self._schemas.check(document)
 
 
 _NOWHERE = b'{"type":"Point","coordinates":[0,0]}'
-# Escapes of control characters and halves of surrogate pairs; raw, only DEL and the C1 controls can stand in JSON.
-_ESCAPED = re.compile(rb"\\(?:[bfnrt]|u00[0189]|u007[fF]|u[dD][89a-fA-F])").search
+# Escapes of control characters; raw, only DEL and the C1 controls can stand in JSON.
+_ESCAPED = re.compile(rb"\\(?:[bfnrt]|u00[0189]|u007[fF])").search
 _C1 = re.compile(rb"\xc2[\x80-\x9f]").search
+
+_Line = Annotated[str, msgspec.Meta(min_length=1)]
+_Size = (
+    Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | Annotated[float, msgspec.Meta(ge=0, lt=2.0**63, multiple_of=1)]
+)
+"""In JSON, 12.0 is the number 12."""
+
+
+class _Alternate(msgspec.Struct, gc=False):
+    href: str
+
+
+class _Asset(msgspec.Struct, gc=False):
+    """The members of an asset that ``stac.checks`` checks."""
+
+    href: _Line
+    alternate: dict[str, _Alternate] | None = None
+    title: str | None = None
+    description: str | None = None
+    type: _Line | None = None
+    roles: list[str] | None = None
+    size: _Size = msgspec.field(name="file:size", default=0)
+
+
+class _Link(msgspec.Struct, gc=False):
+    rel: _Line
+    href: _Line
+    type: _Line | None = None
+    title: str | None = None
+
+
+class _Times(msgspec.Struct, gc=False):
+    datetime: str | None
+    start_datetime: str | None = None
+    end_datetime: str | None = None
+
+
+class _Plain(msgspec.Struct, gc=False):
+    """The members of an item that ``stac.checks`` checks, apart from those that items of one make have in common."""
+
+    type: Any
+    stac_version: Any
+    id: str
+    collection: str
+    geometry: Any
+    properties: _Times
+    assets: dict[_Line, _Asset]
+    links: list[_Link] = []
+    bbox: list[float] | msgspec.UnsetType = msgspec.UNSET
+    stac_extensions: Any = None
+
+
+def _make(plain: _Plain) -> bytes:
+    """Return what items of one make have in common, as text."""
+    return orjson.dumps([plain.collection, plain.type, plain.stac_version, plain.stac_extensions])
+
+
+def _exact(line: bytes, text: bytes) -> bytes | None:
+    """Return the line if ``text``, its document written again, differs in more than the spaces between tokens."""
+    return None if line == text or msgspec.json.format(line, indent=-1) == text else line
 
 
 def _lines(text: bytes) -> Iterator[bytes]:
@@ -177,24 +244,9 @@ def _lines(text: bytes) -> Iterator[bytes]:
 
 
 def _suspicious(line: bytes) -> bool:
-    if b"\x7f" in line or b'"."' in line or b'".."' in line or (b"\\" in line and _ESCAPED(line)):
+    if b"\x7f" in line or (b"\\" in line and _ESCAPED(line)):
         return True
-    return not line.isascii() and (_C1(line) is not None or not _is_utf8(line))
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _compact(line: bytes) -> bytes:
-    """Give the line without spaces between its tokens, all else as it is; how it begins tells whether it has any."""
-    start = line[:256]
-    spaced = start[1:2] != b'"' or b'": ' in start or b'" :' in start
-    return msgspec.json.format(line, indent=-1) if spaced else line
+    return not line.isascii() and _C1(line) is not None
 
 
 def _is_plain(parts: Parts) -> bool:

@@ -7,6 +7,7 @@ collections, an array), and either may be compressed with gzip. Lines are not lo
 from __future__ import annotations
 
 import gzip
+import re
 import sys
 import zlib
 from contextlib import contextmanager, nullcontext
@@ -78,16 +79,22 @@ class Block:
 
     def collections(self) -> Iterator[tuple[int, bytes]]:
         """Give the collections among the documents, by index."""
-        if _COLLECTION in self.text:
+        if _may_hold_collection(self.text):
             yield from ((index, line) for index, line in enumerate(self.text.split(b"\n")) if is_collection(line))
 
 
 _COLLECTION = b'"Collection"'
+_ESCAPED_LETTER = re.compile(rb"\\u00[467]").search
+
+
+def _may_hold_collection(text: bytes) -> bool:
+    """Whether the word stands in a text, or may stand there with some of its letters escaped."""
+    return _COLLECTION in text or (b"\\u00" in text and _ESCAPED_LETTER(text) is not None)
 
 
 def is_collection(line: bytes) -> bool:
     """Whether a line holds a collection, right or wrong; most others are told by a glance."""
-    return _COLLECTION in line and _type(line) == "Collection"
+    return _may_hold_collection(line) and _type(line) == "Collection"
 
 
 def size_of(names: Iterable[str]) -> int | None:
@@ -205,6 +212,8 @@ def _is_object(text: bytes) -> bool:
         _members(text)
     except msgspec.MsgspecError:
         return False
+    except RecursionError:  # which of its lines is nested too deep is found later
+        return text.startswith(b"{")
     return True
 
 
@@ -224,7 +233,7 @@ _typed = msgspec.json.Decoder(_Typed).decode
 def _type(line: bytes) -> str | None:
     try:
         return _typed(line.strip(BLANK)).type
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -254,7 +263,7 @@ def _array_in(text: bytes) -> tuple[str, list[Raw] | None]:
         for name in ("features", "collections"):
             if name in members:
                 return f"/{name}", _elements(members[name])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadDocument("", _what_is_wrong(text)) from None
     return "", None
 

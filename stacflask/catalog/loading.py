@@ -227,7 +227,7 @@ class _Collections:
         return written
 
     def _statement(self, document: Document) -> sa.Executable:
-        body = self._codec.compress(documents.collection_body(document, self._plan.managed))
+        body = self._codec.compress(documents.body_of(document, self._plan.managed))
         row = {"id": document["id"], "body": body, **searched(document)}
         statement = insert(collections).values(row)
         if self._plan.method == "upsert":

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-import orjson
 import sqlalchemy as sa
 from geoalchemy2 import WKBElement
 from sqlalchemy.dialects.postgresql import insert
@@ -167,7 +165,7 @@ class Writer:
         return found or 0
 
     def _row(self, document: Document, collection: str, dictionary: int) -> Row:
-        parts = documents.split_item(orjson.dumps(document), collection, self._managed)
+        parts = documents.split_item({**document, "collection": collection}, self._managed)
         span = _checked_span(parts)
         lowest, highest = heights(parts.bbox)
         shape = to_wkb(document["geometry"], parts.bbox) if document["geometry"] else None
@@ -186,13 +184,9 @@ class Writer:
         return Row(values, parts.bbox or (bbox_of(shape) if shape else None))
 
     def _collection_row(self, document: Document) -> dict[str, Any]:
-        try:
-            body = documents.collection_body(document, self._managed)
-        except msgspec.MsgspecError as error:
-            raise BadDocument("", str(error)) from error
         return {
             "id": document["id"],
-            "body": self._codec.compress(body),
+            "body": self._codec.compress(documents.body_of(document, self._managed)),
             **searched(document),
         }
 

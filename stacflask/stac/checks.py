@@ -150,7 +150,8 @@ _described: dict[str, Check] = {
     "file:size": number_of_bytes,
 }
 _shared_optional: dict[str, Check] = {"stac_extensions": array_of(line), "links": array_of(_link)}
-_assets = object_of(members({"href": line}, _described), key=_key)
+_alternate = or_null(object_of(members({"href": text}, {})))
+_assets = object_of(members({"href": line}, _described | {"alternate": _alternate}), key=_key)
 
 
 def _required(kind: str) -> dict[str, Check]:
@@ -179,7 +180,7 @@ _collection = members(
         "keywords": or_null(array_of(text)),
         "providers": or_null(array_of(members({"name": text}, {"roles": or_null(array_of(text))}))),
         "summaries": or_null(object_of(lambda _: None)),
-        "assets": or_null(_assets),
+        "assets": _assets,
         "item_assets": or_null(object_of(members({}, _described), key=line)),
     },
 )

@@ -17,19 +17,20 @@ MAXIMUM_DEPTH = 250
 _NUL = "\0"
 
 
-def check_storable(document: Any) -> None:
-    r"""Check a document as parsed from JSON.
+def check_storable(document: Any) -> bytes:
+    r"""Check a document as parsed from JSON, and return it as compact JSON text.
 
     Raises BadDocument: a text holds ``\u0000`` or half a surrogate pair, a whole number needs more than 64 bits, or
     things are nested too deep.
     """
     try:
-        suspicious = rb"\u0000" in orjson.dumps([[[[document]]]])
+        text = orjson.dumps([[[[document]]]])
     except TypeError as error:
         _explain(document)
         raise BadDocument("", f"cannot be written as JSON: {error}") from None
-    if suspicious:  # or a backslash of its own before these letters
+    if rb"\u0000" in text:  # or a backslash of its own before these letters
         _explain(document)
+    return text[4:-4]
 
 
 def _explain(document: Any) -> None:

@@ -242,8 +242,8 @@ WRONG_COLLECTIONS: list[tuple[dict[str, Any], str]] = [
         "/extent/temporal/interval/0/0",
     ),
     ({"assets": {"a": {"title": "no href"}}}, "/assets/a/href"),
-    ({"assets": None}, "document"),
-    ({"assets": {"a": {"href": "s3://b/c", "alternate": 5}}}, "document"),
+    ({"assets": None}, "/assets"),
+    ({"assets": {"a": {"href": "s3://b/c", "alternate": 5}}}, "/assets/a/alternate"),
     ({"keywords": "x"}, "/keywords"),
     ({"links": [{"href": "x"}]}, "/links/0/rel"),
 ]

@@ -41,7 +41,7 @@ CODEC = Codec(NO_DICTIONARIES.__getitem__)  # collections are kept without
 @pytest.fixture
 def given(database: Database) -> Database:
     """The database with one collection of a small extent."""
-    body = documents.collection_body(COLLECTION, documents.Managed())
+    body = documents.body_of(COLLECTION, documents.Managed())
     row = {"id": "c", "body": CODEC.compress(body), "document": documents.searchable(COLLECTION)}
     with database.write() as connection:
         connection.execute(sa.insert(collections), row)
