@@ -101,8 +101,7 @@ def _one_of(collections: Mapping[str, str] | frozenset[str]) -> Cql2:
 
 def needs_admin(change: Change) -> bool:
     """Whether a change makes or removes a whole collection."""
-    # A collection to be made has no id yet. With an id, "create" is about its items.
-    return not change.collection or (change.item is None and change.action == "delete")
+    return change.new_collection or (change.item is None and change.action == "delete")
 
 
 # --- Storage ---------------------------------------------------------------------------------------------------------
@@ -225,8 +224,8 @@ class CollectionGroups:
         reason = self._admin(principal) if needs_admin(change) else self._reason(principal, "write", change.collection)
         if reason is not None:
             return Decision.allow(reason)
-        if not change.collection:
-            return Decision.deny("no administrator", detail="You may not make collections.")
+        if change.new_collection:
+            return Decision.deny("no administrator", detail="You may not create collections.")
         detail = f"You may not change collection {change.collection!r}."
         return Decision.deny(f"no grant to {change.action} in {change.collection}", detail=detail)
 

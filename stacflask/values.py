@@ -115,11 +115,15 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change asked for over HTTP. ``item`` is None when the collection itself is meant; a POST has no id yet."""
+    """One change asked for over HTTP. ``item`` is None when the collection itself is meant; a POST has no id yet.
+
+    ``new_collection``: the collection itself is to be created; otherwise ``create`` is about items in it.
+    """
 
     action: Literal["create", "replace", "update", "delete"]
     collection: str
     item: str | None = None
+    new_collection: bool = False
 
 
 # --- What is decided -------------------------------------------------------------------------------------------------

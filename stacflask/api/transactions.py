@@ -15,7 +15,8 @@ from stacflask.api.blueprints import Blueprint
 from stacflask.api.openapi import IF_MATCH, PREFER, answer, content, query, ref
 from stacflask.api.render import GEOJSON, JSON
 from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired
-from stacflask.stac.checks import check_collection, check_item
+from stacflask.stac.checks import check_collection, check_id, check_item
+from stacflask.stac.grammar import check_at
 from stacflask.stac.schemas import SchemaChecker
 from stacflask.values import Change, Document, Record
 
@@ -58,7 +59,7 @@ def create_items(collection_id: str) -> Response:
     if document.get("type") == "FeatureCollection":
         return _create_many(collection_id, document)
     _check_item(document, collection_id)
-    record = current.writer().create_items(collection_id, [document])[0]
+    record = current.writer().create_items(collection_id, [document], current.restriction())[0]
     response = render.record(render.item(record), record, GEOJSON, 201)
     response.headers["Location"] = address.item_url(collection_id, record.id)
     return response
@@ -73,7 +74,7 @@ def _create_many(collection: str, document: Document) -> Response:
             _check_item(feature, collection)
         except BadDocument as error:
             raise error.below(f"/features/{number}") from error
-    records = current.writer().create_items(collection, features)
+    records = current.writer().create_items(collection, features, current.restriction())
     listed = b",".join(map(render.item, records))
     return render.reply(b'{"type":"FeatureCollection","features":[%b],"links":[]}' % listed, GEOJSON, 201)
 
@@ -129,15 +130,29 @@ def _changed_item(collection: str, item: str, edit: Edit) -> Response:
 @bp.describes(403, 409, 413, 415, _201=answer("Created.", "Collection", **CREATED))
 def create_collection() -> Response:
     """Create a collection."""
-    _allow("create", "")
-    document = _document(JSON)
+    document = _allowed_collection()
     _check_collection(document)
-    _allow("create", document["id"])
-    record = current.writer().create_collection(document)
+    record = current.writer().create_collection(document, current.restriction())
     record = current.catalog().as_shown(record, _shown(record.id))
     response = render.record(render.collection(record), record, JSON, 201)
     response.headers["Location"] = address.collection_url(record.id)
     return response
+
+
+def _allowed_collection() -> Document:
+    """Read the collection to be created, and authorize that once. What is wrong with the body, others do not learn."""
+    try:
+        document = _document(JSON)
+        check_at("/id", check_id, document.get("id"))
+    except (BadDocument, UnsupportedMediaType):
+        _allow_collection_named("")
+        raise
+    _allow_collection_named(document["id"])
+    return document
+
+
+def _allow_collection_named(collection: str) -> None:
+    current.gate().authorize_change(current.principal(), Change("create", collection, new_collection=True))
 
 
 @bp.route("/collections/<collection_id>", methods=["PUT"])

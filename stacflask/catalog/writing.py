@@ -16,10 +16,11 @@ from stacflask.catalog import documents, extents, observing, statistics
 from stacflask.catalog.collection_rows import searched
 from stacflask.catalog.reading import Catalog, etag_of
 from stacflask.catalog.rows import Span, heights, span_of
+from stacflask.catalog.search import visible, visible_collections
 from stacflask.catalog.tables import collections, dictionaries, items
 from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed
 from stacflask.stac.geometry import bbox_of, to_wkb
-from stacflask.values import Document, Record
+from stacflask.values import UNRESTRICTED, Document, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +28,13 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from stacflask.catalog.shown import Shown
+    from stacflask.values import Restriction
 
     Change = Callable[[Record], Document]
+
+
+_NOT_FREE = "An id in this document cannot be used. Choose another."
+"""What is said of ids of records that may not be seen: which they are, and that they exist, is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +56,22 @@ class Writer:
 
     # --- Items
 
-    def create_items(self, collection: str, given: Sequence[Document]) -> list[Record]:
-        """Create all these items or none. Raises NotFound for the collection, Conflict if one exists or comes twice."""
+    def create_items(
+        self, collection: str, given: Sequence[Document], restriction: Restriction = UNRESTRICTED
+    ) -> list[Record]:
+        """Create all these items or none. Raises NotFound for the collection, Conflict if one exists or comes twice.
+
+        The error names only items that may be seen under the ``restriction``.
+        """
         with self._database.write() as connection:
             self._share(connection, collection)
             dictionary = self._dictionary(connection, collection)
             rows = [self._row(document, collection, dictionary) for document in given]
-            self._insert(connection, [row.values for row in rows])
+            self._insert(connection, [row.values for row in rows], restriction)
             self._widen(connection, collection, rows)
         return [self._record(row.values) for row in rows]
 
-    def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]], restriction: Restriction) -> None:
         names = {row["id"] for row in rows}
         if len(names) < len(rows):
             raise Conflict("The same id stands twice in what was sent.")
@@ -70,7 +81,10 @@ class Writer:
         # In the order of their keys, so that two batches with the same ids cannot wait for each other.
         done = connection.execute(statement, sorted(rows, key=lambda row: row["id"])).scalars().all()
         if len(done) < len(rows):
-            raise Conflict(f"These items exist already: {_some(names.difference(done))}.")
+            taken = names.difference(done)
+            there = sa.select(items.c.id).where(items.c.collection == rows[0]["collection"], items.c.id.in_(taken))
+            seen = connection.execute(there.where(*visible(restriction))).scalars().all()
+            raise Conflict(f"These items exist already: {_some(set(seen))}." if seen else _NOT_FREE)
 
     def change_item(self, collection: str, item: str, change: Change, if_match: Sequence[str] | None) -> Record:
         """Replace an item by what ``change`` makes of it, under a lock. Raises NotFound, PreconditionFailed."""
@@ -90,13 +104,15 @@ class Writer:
 
     # --- Collections
 
-    def create_collection(self, document: Document) -> Record:
-        """Create a collection. Raises Conflict if it exists."""
+    def create_collection(self, document: Document, restriction: Restriction = UNRESTRICTED) -> Record:
+        """Create a collection. Raises Conflict if it exists, which the error says only if it may be seen."""
         row = self._collection_row(document)
         statement = insert(collections).values(row).on_conflict_do_nothing().returning(collections.c.id)
         with self._database.write() as connection:
             if connection.execute(statement).scalar_one_or_none() is None:
-                raise Conflict(f"Collection {document['id']!r} exists already.")
+                there = sa.select(collections.c.id).where(collections.c.id == document["id"])
+                seen = connection.execute(there.where(*visible_collections(restriction))).scalar()
+                raise Conflict(_NOT_FREE if seen is None else f"Collection {seen!r} exists already.")
         return self._collection_record(row)
 
     def change_collection(
@@ -118,10 +134,11 @@ class Writer:
         belonging = items.c.collection == collection
         with self._database.write() as connection:
             self._locked_collection(connection, collection, if_match, shown)
-            count = connection.execute(sa.select(sa.func.count()).select_from(items).where(belonging)).scalar_one()
-            if count and not force:
+            # How many there are is not said, because not all of them may be seen.
+            if not force and connection.execute(sa.select(sa.exists().where(belonging))).scalar():
                 raise Conflict(
-                    f"Collection {collection!r} has {count} items. Delete them first, or say force=true to delete all.",
+                    f"Collection {collection!r} is not empty. Delete its items first, or send force=true to delete "
+                    "them too.",
                     code="CollectionNotEmpty",
                 )
             connection.execute(sa.delete(items).where(belonging))

@@ -217,7 +217,8 @@ def test_limited_data_takes_its_previews_along(opened: Door) -> None:
         (Change("replace", "landsat"), {"jane", "ann"}),
         (Change("update", "landsat"), {"jane", "ann"}),
         (Change("create", "landsat"), {"jane", "ann"}),
-        (Change("create", ""), {"ann"}),
+        (Change("create", "landsat", new_collection=True), {"ann"}),
+        (Change("create", "new", new_collection=True), {"ann"}),
         (Change("delete", "landsat"), {"ann"}),
         (Change("create", "other", "scene"), {"ann"}),
     ],
@@ -232,7 +233,7 @@ def test_who_may_make_no_collections_is_told_so(plug: Plug) -> None:
     """A collection that is yet to be made has no name that a refusal could tell."""
     answer = plug(CollectionGroups(cache=0)).post("/collections", json=a_collection("new"))
     assert answer.status_code == 401
-    assert answer.json["description"].startswith("You may not make collections.")
+    assert answer.json["description"].startswith("You may not create collections.")
 
 
 def test_administrators_do_everything(closed: Door) -> None:
