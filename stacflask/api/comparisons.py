@@ -83,7 +83,15 @@ def _equal(name: dict[str, str], value: Json) -> Cql2:
 def _unequal(name: dict[str, str], value: Json) -> Cql2:
     if value is None:
         return _operation("not", _operation("isNull", name))
+    if _is_time(name, value):
+        return _either([_operation("<>", name, {"timestamp": value}), _other_text(name, value)])
     return _either(list(_same("<>", name, value)))
+
+
+def _other_text(name: dict[str, str], value: str) -> Cql2:
+    """Return the condition of strings that spell no time: they are unequal to one that does."""
+    no_time = _operation("isNull", _operation("to_datetime", name))
+    return _operation("and", no_time, _operation("<>", name, value))
 
 
 def _ordered(symbol: str) -> Make:
@@ -146,9 +154,9 @@ def _readings(name: dict[str, str], value: str | float) -> list[Json]:
 
     Which of them counts, the stored value says: it is compared with what is of its own type, and unlike all else.
     """
-    if not isinstance(value, str) or name["property"].removeprefix("properties.") in TYPED:
+    if not isinstance(value, str) or _is_typed(name):
         return [value]
-    if _spells_time(value):
+    if _is_time(name, value):
         return [{"timestamp": value}]
     return [value, read_decimal(value)] if _NUMBER(value) else [value]
 
@@ -156,9 +164,16 @@ def _readings(name: dict[str, str], value: str | float) -> list[Json]:
 _NUMBER = re.compile(r"-?[0-9]{1,99}(\.[0-9]{1,99})?", re.ASCII).fullmatch
 
 
-def _spells_time(text: str) -> bool:
+def _is_typed(name: dict[str, str]) -> bool:
+    return name["property"].removeprefix("properties.") in TYPED
+
+
+def _is_time(name: dict[str, str], value: Json) -> bool:
+    """Whether a string spells a time, and the name has no type of its own."""
+    if not isinstance(value, str) or _is_typed(name):
+        return False
     try:
-        parse_instant(text)
+        parse_instant(value)
     except ValueError:
         return False
     return True

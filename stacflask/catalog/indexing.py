@@ -86,7 +86,9 @@ def listed(connection: Connection) -> list[PropertyIndex]:
 def _described(row: Any) -> PropertyIndex | None:
     try:
         said = json.loads(row.said or "null")
-        return PropertyIndex(said["property"], said["form"], row.valid, row.size, row.rows, row.scans)
+        # Before keys with dots could be reached, a name with dots was indexed as another expression.
+        valid = row.valid and ("." not in said["property"] or "keys" in said)
+        return PropertyIndex(said["property"], said["form"], valid, row.size, row.rows, row.scans)
     except (ValueError, TypeError, KeyError):
         return None  # interrupted before it was described, or somebody else's
 
@@ -151,7 +153,7 @@ def alone(database: Database) -> Iterator[Connection]:
 def _made(connection: Connection, index: PropertyIndex) -> PropertyIndex:
     _drop(connection, index)  # what an interrupted run left is of no use, and in the way
     connection.execute(CreateIndex(_definition(index)))
-    said = sql.Literal(json.dumps({"property": index.name, "form": index.form}))
+    said = sql.Literal(json.dumps({"property": index.name, "form": index.form, "keys": "first"}))
     driver: Any = connection.connection.driver_connection
     driver.execute(sql.SQL("COMMENT ON INDEX {} IS {}").format(sql.Identifier(index.label), said))
     connection.execute(_CreateStatistics(index))

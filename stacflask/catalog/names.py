@@ -94,7 +94,7 @@ def declared(collection: Document, *, summaries: bool = True) -> Observations:
     in_assets = [_fields(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)]
     # What assets are like says which types to expect, and nothing about ranges.
     expected = {name: Seen(seen.kinds, words=None) for name, seen in observing.observe(in_assets).items()}
-    return expected | {name: seen for name, seen in told.items() if seen.kinds and "." not in name}
+    return expected | {name: seen for name, seen in told.items() if seen.kinds}
 
 
 def _summarized(name: str, summary: Any) -> Seen:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stacflask.values import Document
 
 Observations: TypeAlias = "dict[str, Seen]"
-"""What was seen, by the name that a filter would use: a dot leads into an object."""
+"""What was seen, by the name that a filter would use: a dot is part of a key, or leads into an object."""
 
 MANY = 50
 """A property with more different words than this is not an enumeration."""
@@ -98,9 +98,9 @@ def merged(several: Iterable[Mapping[str, Seen]]) -> Observations:
 
 
 def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int = 1) -> Observations:
-    """Look at the members of these documents. A name with a dot in it cannot be asked for, and a null says nothing."""
+    """Look at the members of these documents. A null says nothing."""
     columns = _columns(documents)
-    seen = {f"{prefix}{name}": of_values(column) for name, column in columns.items() if "." not in name}
+    seen = {f"{prefix}{name}": of_values(column) for name, column in columns.items()}
     inner = [
         observe([value for value in column if type(value) is dict], f"{prefix}{name}.", depth + 1)
         for name, column in columns.items()

@@ -121,7 +121,7 @@ def index_list(session: Session) -> None:
 
     for found in session.database.read(indexing.listed):
         state = f"{found.rows:,} items, {_megabytes(found.size)}, used {found.scans:,} times"
-        click.echo(f"{found.name} by {found.form}: {state if found.valid else 'unfinished: add it again'}")
+        click.echo(f"{found.name} by {found.form}: {state if found.valid else 'not in use: add it again'}")
     size = session.database.read(text_index.size)
     if size is not None:
         click.echo(f"free text: {_megabytes(size)}")

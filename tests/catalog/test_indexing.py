@@ -4,6 +4,7 @@ import os
 import random
 import string
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from stacflask.catalog import indexing
 from stacflask.catalog.database import Database
 from stacflask.catalog.reading import Catalog
 from stacflask.catalog.search import ordered_types, statements
+from stacflask.catalog.tokens import BINDING_LENGTH
 from stacflask.errors import BadDocument
 from stacflask.testing import an_item
 from stacflask.values import UNRESTRICTED, ItemQuery, SortKey
@@ -63,7 +65,7 @@ def test_sorts_and_filters_use_it(database: Database, publish: Publish, index: I
     less = {"op": "<", "args": [{"property": "x"}, 1]}
     for query, form in (
         (ItemQuery(2, sort=FALLING), "number"),
-        (ItemQuery(2, sort=FALLING, token=first.next), "number"),
+        (ItemQuery(2, sort=FALLING, token=(first.next or "")[BINDING_LENGTH:]), "number"),
         (ItemQuery(2, sort=FALLING, filter=less), "number"),
         (ItemQuery(2, filter=equal), "string"),
     ):
@@ -157,3 +159,31 @@ def test_what_is_too_long_for_an_index(publish: Publish, index: Index) -> None:
     noise = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
     with pytest.raises(BadDocument):
         publish(an_item("b", properties={"datetime": TIMES[0], "s": noise}))
+
+
+DOTTED: list[dict[str, Any]] = [{"s.v": 1}, {"s": {"v": 2}}, {"s.v": 3, "s": {"v": 9}}, {"s": 4}, {}]
+
+
+def test_names_with_dots(database: Database, publish: Publish, index: Index) -> None:
+    """An index on a name with dots holds what the name means, and serves filters and sorted lists."""
+    publish(*(an_item(f"i{n}", properties={"datetime": TIMES[0], **own}) for n, own in enumerate(DOTTED)))
+    assert "s.v: indexed 3 items by number" in index("add", "s.v")[0]
+    for query in (
+        ItemQuery(2, filter={"op": "<", "args": [{"property": "properties.s.v"}, 3]}),
+        ItemQuery(2, sort=(SortKey("s.v", True),)),
+    ):
+        index_of = indexing.PropertyIndex("s.v", "number").label
+        assert index_of in plan(database, index_of, query)
+
+
+def test_an_index_of_an_earlier_release_on_a_name_with_dots(database: Database, publish: Publish, index: Index) -> None:
+    """It holds another expression: it is listed as not in use, and made anew."""
+    publish(*(an_item(f"i{n}", properties={"datetime": TIMES[0], **own}) for n, own in enumerate(DOTTED)))
+    label = indexing.PropertyIndex("s.v", "number").label
+    with database.write() as connection:
+        connection.execute(sa.text(f"CREATE INDEX {label} ON items ((properties -> 's' ->> 'v'))"))
+        comment = """COMMENT ON INDEX {} IS '{{"property"\\: "s.v", "form"\\: "number"}}'"""
+        connection.execute(sa.text(comment.format(label)))
+    assert index("list") == ["s.v by number: not in use: add it again"]
+    assert "s.v: indexed 3 items by number" in index("add", "s.v")[0]
+    assert "s.v by number: 3 items" in index("list")[0]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+from geoalchemy2 import Geometry
+
 from stacflask.catalog.cql2 import literals
 from stacflask.catalog.cql2.problems import Problem
 from stacflask.catalog.cql2.values import Array, Moment, Number, Period, Shape, Stored, Text, Truth, Value
@@ -78,7 +81,9 @@ def period(value: Value, argument: int = 0) -> Period:
 
 
 def shape(value: Value, argument: int = 0) -> Sql:
-    """Read as geometry."""
+    """Read as geometry. No stored value is one: read as one it is null, as that of a name that nothing has."""
     if isinstance(value, Shape):
         return value.sql
+    if isinstance(value, Stored):
+        return sa.cast(sa.null(), Geometry(srid=4326))
     raise unlike(Shape, value, argument)

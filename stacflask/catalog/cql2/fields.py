@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from stacflask.catalog.cql2.limits import MAXIMUM_STEPS
 from stacflask.catalog.cql2.literals import check_storable
 from stacflask.catalog.cql2.problems import Problem
 from stacflask.catalog.cql2.sql import Sql, constant
@@ -17,7 +18,7 @@ from stacflask.catalog.cql2.values import Moment, Shape, Stored, Text, Value
 from stacflask.catalog.tables import collections, items
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 PREFIX = "properties."
 
@@ -26,7 +27,8 @@ PREFIX = "properties."
 class Fields:
     """Names with columns of their own, and the JSON in which all others are looked up.
 
-    A dot leads into an object. ``additional`` says whether a name outside ``listed`` is unknown (it is null) or wrong.
+    A name with dots is tried as it is, and then as the way into objects. ``additional`` says whether a name outside
+    ``listed`` is unknown (it is null) or wrong.
     """
 
     columns: Mapping[str, Value]
@@ -59,13 +61,34 @@ class Fields:
 @lru_cache(maxsize=4096)
 def _stored(document: Sql, name: str) -> Stored:
     check_storable(name)
-    *above, last = map(constant, name.split("."))
-    for key in above:
-        document = document.op("->", return_type=JSONB())(key)
-    return Stored(
-        json=document.op("->", return_type=JSONB())(last),
-        content=document.op("->>", return_type=sa.Text())(last),
-    )
+    keys = name.split(".")
+    if len(keys) == 1:
+        return Stored(_member(document, name), document.op("->>", return_type=sa.Text())(constant(name)))
+    if len(keys) > MAXIMUM_STEPS:
+        raise Problem(f"expected a name of at most {MAXIMUM_STEPS} parts with dots between them, got {len(keys)}")
+    json = _found(document, keys)
+    return Stored(json, json.op("#>>", return_type=sa.Text())(_WHOLE))
+
+
+_WHOLE: Sql = sa.literal_column("'{}'")
+"""The path from a JSON value to itself."""
+_ALL_WAYS = 4
+"""Parts of a name that are joined to keys in every way there is. Of more, the keys of one level alone are joined."""
+
+
+def _member(document: Sql, key: str) -> Sql:
+    return document.op("->", return_type=JSONB())(constant(key))
+
+
+def _found(document: Sql, keys: Sequence[str]) -> Sql:
+    """Give the first member of those that a name can mean. A member that is null is there, too: it is JSON's null."""
+    ways = [_member(document, ".".join(keys))]
+    for end in range(len(keys) - 1, 0, -1):
+        inner = _member(document, ".".join(keys[:end]))
+        ways.append(_found(inner, keys[end:]) if len(keys) <= _ALL_WAYS else _member(inner, ".".join(keys[end:])))
+    if len(keys) > _ALL_WAYS:
+        ways.append(reduce(_member, keys, document))
+    return sa.func.coalesce(*ways, type_=JSONB()) if len(ways) > 1 else ways[0]
 
 
 def _item_times() -> dict[str, Value]:

@@ -15,5 +15,7 @@ MAXIMUM_POSITIONS = 10_000
 """Positions in one geometry."""
 MAXIMUM_DIGITS = 200
 """Digits of one number: so many lie between the smallest and the largest that take part in arithmetic."""
+MAXIMUM_STEPS = 16
+"""Parts of a property's name with dots between them."""
 LARGEST = Decimal("1e100")
 """The largest number that takes part in arithmetic: so many operations on it stay within what PostgreSQL can hold."""

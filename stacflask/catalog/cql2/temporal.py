@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from stacflask.catalog.cql2 import coercion
 from stacflask.catalog.cql2.comparison import compare_moments
 from stacflask.catalog.cql2.problems import Problem
-from stacflask.catalog.cql2.values import Moment, Period, Truth, Value
+from stacflask.catalog.cql2.values import Moment, Period, Stored, Truth, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +37,14 @@ OF_INSTANTS = {"t_after", "t_before", "t_equals", "t_intersects"}
 
 
 def relate(name: str, first: Value, second: Value) -> Truth:
-    """Whether two times are in a relation. Raises Problem: it is one of intervals, and an operand is none."""
+    """Whether two times are in a relation. Raises Problem: it is one of intervals, and an operand is none.
+
+    A stored value is never an interval: as one it is unknown.
+    """
     if name not in OF_INSTANTS:
         _check_intervals(name, first, second)
+        if isinstance(first, Stored) or isinstance(second, Stored):
+            return Truth(sa.cast(sa.null(), sa.Boolean))
     one, other = coercion.period(first), coercion.period(second, 1)
     return Truth(sa.and_(*(compare_moments(*_sides(rule, one, other)) for rule in RELATIONS[name])))
 
@@ -51,7 +56,7 @@ def disjoint(first: Value, second: Value) -> Truth:
 
 def _check_intervals(name: str, *values: Value) -> None:
     for index, value in enumerate(values):
-        if not isinstance(value, Period):
+        if not isinstance(value, Period | Stored):
             raise Problem(
                 f"{name} compares two intervals; with an instant use t_intersects, t_after or t_before", index
             )

@@ -7,7 +7,7 @@ import math
 import operator
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -119,10 +119,17 @@ def lookup(name: str, item: dict[str, Any]) -> Any:
     name = name.removeprefix("properties.")
     if name in ("datetime", "start_datetime", "end_datetime"):
         return column_time(name, properties)
-    value = properties
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return Stored(value)
+    return Stored(next(members(properties, name), None))
+
+
+def members(document: Any, name: str) -> Iterator[Any]:
+    """Find what a name can mean: a member by its key, then by the keys between the name's dots, the longest first."""
+    if not isinstance(document, dict):
+        return
+    if name in document:
+        yield document[name]
+    for dot in reversed([index for index, letter in enumerate(name) if letter == "."]):
+        yield from members(document.get(name[:dot]), name[dot + 1 :])
 
 
 def column_time(name: str, properties: dict[str, Any]) -> datetime:
@@ -394,7 +401,7 @@ def box(west: float, east: float, south: float, north: float) -> Any:
 
 
 def related(name: str, first: Any, second: Any) -> bool | None:
-    if first is None or second is None:
+    if first is None or second is None or isinstance(first, Stored) or isinstance(second, Stored):
         return None
     return bool(getattr(shapely, name.removeprefix("s_"))(first, second))
 

@@ -133,6 +133,8 @@ def item(choose: random.Random, name: str) -> dict[str, Any]:
         "eo:cloud_cover": choose.choice((0, 10, 50.5, 100, None, "none")),
     }
     if choose.random() < 0.3:
+        properties["deep.er"] = choose.choice((*NUMBERS, *STRINGS, None))
+    if choose.random() < 0.3:
         properties |= {"start_datetime": "2020-02-29T00:00:00Z", "end_datetime": choose.choice(TIMES[4:])}
         properties["datetime"] = choose.choice((None, "2020-02-29T12:00:00Z"))
     kept = {key: value for key, value in properties.items() if "datetime" in key or choose.random() < 0.85}
