@@ -29,8 +29,23 @@ def parse(text: str, parameter: str = "filter") -> Cql2:
     """
     if len(text) > MAXIMUM_LENGTH:
         raise BadQuery(parameter, f"expected at most {MAXIMUM_LENGTH} characters, got {len(text)}")
-    expression: Cql2 = _Reader(Tokens(text, parameter)).whole()
+    expression = _read(text, parameter)
     check_size(expression, Place(parameter))
+    return expression
+
+
+def _read(text: str, parameter: str) -> Cql2:
+    r"""Read a text. The grammar is ambiguous: ``\'`` is a quote, or a last backslash and the end of a string."""
+    expression: Cql2
+    try:
+        expression = _Reader(Tokens(text, parameter)).whole()
+    except BadQuery as error:
+        if "\\'" not in text:
+            raise
+        try:
+            expression = _Reader(Tokens(text, parameter, escapes=False)).whole()
+        except BadQuery:
+            raise error from None
     return expression
 
 

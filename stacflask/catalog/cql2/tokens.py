@@ -23,18 +23,25 @@ _CHARACTERS = r"(?:[^'\\]|''|\\'|\\)*"
 """What stands in a string literal. By the standard's grammar \\' is a quote, and any other backslash is a backslash."""
 _AFTER_STRING = r"\s*(?:\Z|[-+*/%^=<>(),]|(?i:AND|OR|NOT|LIKE|BETWEEN|IN|IS|DIV)\b)"
 """What can follow a literal. It decides between \\' as a quote, and a backslash in front of the quote that ends it."""
-_TOKEN = re.compile(
-    rf"""\s*(?:
+
+
+def _pattern(string: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"""\s*(?:
         (?P<name>[{_START}][{_PART}]*)
       | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
       | (?P<symbol><=|>=|<>|[-+*/%^=<>(),])
-      | (?P<string>'{_CHARACTERS}'(?={_AFTER_STRING})|'{_CHARACTERS}')
+      | (?P<string>{string})
       | (?P<quoted>"(?:[^"]|"")+")
       | (?P<end>\Z)
       | (?P<other>.)
     )""",
-    re.VERBOSE | re.DOTALL,
-)
+        re.VERBOSE | re.DOTALL,
+    )
+
+
+_TOKEN = _pattern(rf"'{_CHARACTERS}'(?={_AFTER_STRING})|'{_CHARACTERS}'")
+_TOKEN_WITHOUT_ESCAPES = _pattern("'(?:[^']|'')*'")
 T = TypeVar("T")
 KEYWORDS = frozenset({"AND", "OR", "NOT", "LIKE", "BETWEEN", "IN", "IS", "NULL", "DIV", "TRUE", "FALSE"})
 """Words that no property can have for its name, unless it is quoted."""
@@ -56,9 +63,12 @@ class Token(NamedTuple):
         return "the end" if self.kind == "end" else repr(self.text[:_SHOWN])
 
 
-def split(text: str) -> Iterator[Token]:
-    """Take a text apart. The last token is its end, or ``other``: a character that makes no sense, and then the end."""
-    for match in _TOKEN.finditer(text):
+def split(text: str, *, escapes: bool = True) -> Iterator[Token]:
+    """Take a text apart. The last token is its end, or ``other``: a character that makes no sense, and then the end.
+
+    ``escapes``: whether a backslash in front of a quote can make it part of a string.
+    """
+    for match in (_TOKEN if escapes else _TOKEN_WITHOUT_ESCAPES).finditer(text):
         kind = match.lastgroup or "end"
         word = match[kind]
         capitals = word.upper()
@@ -73,9 +83,9 @@ def split(text: str) -> Iterator[Token]:
 class Tokens:
     """The words of a text, and how far it has been read."""
 
-    def __init__(self, text: str, parameter: str) -> None:
+    def __init__(self, text: str, parameter: str, *, escapes: bool = True) -> None:
         self._parameter = parameter
-        self._words = split(text)
+        self._words = split(text, escapes=escapes)
         self._ahead: Token | None = None
         self.next = next(self._words)
         """The word that comes next."""

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from stacflask.stac.numbers import ExactFloat
+
 INFIX = ("=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "div", "^", "like", "and", "or")
 PLAIN = re.compile(r"[A-Za-z_:][A-Za-z0-9_:.]*")
 KEYWORDS = {"and", "or", "not", "like", "between", "in", "is", "null", "div", "true", "false"}
@@ -13,10 +15,8 @@ class Unwritable(Exception):
 
 
 def write(node: Any) -> str:
-    if isinstance(node, bool):
-        return str(node).upper()
     if isinstance(node, int | float):
-        return repr(node)
+        return number(node)
     if isinstance(node, str):
         return quoted(node)
     if isinstance(node, list):
@@ -33,6 +33,12 @@ def write(node: Any) -> str:
         return geometry(node)
     (tag, value), *_ = node.items()
     return f"BBOX{listed(value)}" if tag == "bbox" else f"{tag.upper()}({quoted(value)})"
+
+
+def number(value: float) -> str:
+    if isinstance(value, bool):
+        return str(value).upper()
+    return str(value.exact) if isinstance(value, ExactFloat) else repr(value)
 
 
 def operation(operator: str, args: list[Any]) -> str:
@@ -59,7 +65,7 @@ def listed(nodes: list[Any]) -> str:
 
 
 def quoted(text: str) -> str:
-    return "'" + text.replace("'", r"\'" if "\\" in text else "''") + "'"
+    return "'" + text.replace("'", "''") + "'"
 
 
 def name(text: str) -> str:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from stacflask.api import filters
 from stacflask.catalog.cql2 import parse
 from stacflask.errors import BadQuery
-from stacflask.stac.numbers import ExactFloat
+from stacflask.stac.numbers import ExactFloat, read_decimal
 from tests.catalog.cql2 import samples
 from tests.catalog.cql2.notation import Unwritable, write
 
@@ -259,3 +260,32 @@ def test_no_text_costs_much(text: str) -> None:
 
         condition(parse(text), ITEM_FIELDS)
     assert time.process_time() - start < 2
+
+
+digits = st.from_regex(r"\A(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?\Z")
+literals = st.one_of(
+    st.text(),
+    st.text(alphabet="'\\ab%_ ,()={}"),
+    st.integers(-(10**60), 10**60),
+    digits.map(read_decimal),
+    digits.map(lambda text: -read_decimal(text)),
+    st.booleans(),
+    samples.moments,
+)
+
+
+def dumped(value: Any) -> Any:
+    """Return what JSON has for a value, with all digits of its numbers."""
+    if isinstance(value, list):
+        return f"[{','.join(map(dumped, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{json.dumps(name)}:{dumped(one)}' for name, one in value.items())}}}"
+    return str(value.exact) if isinstance(value, ExactFloat) else json.dumps(value)
+
+
+@given(literals, literals, st.lists(literals, min_size=2, max_size=5))
+@settings(max_examples=2000, deadline=None)
+def test_every_literal_is_the_same_in_text_and_json(one: Any, other: Any, several: list[Any]) -> None:
+    """A filter that is written as text and as JSON is read as the same filter, to the last digit and backslash."""
+    expression = op("and", op("=", A, one), op("in", B, several), op("a_contains", C, several), op("<", other, D))
+    assert filters.expression(write(expression), filters.TEXT) == filters.expression(dumped(expression), filters.JSON)
