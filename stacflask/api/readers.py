@@ -9,7 +9,7 @@ import orjson
 
 from stacflask import current
 from stacflask.errors import BadDocument
-from stacflask.stac.geometry import check_geometry
+from stacflask.stac.geometry import SearchGeometry, check_geometry
 from stacflask.stac.times import parse_interval
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def geometry(value: Any) -> Document:
         check_geometry(value, maximum_positions=MOST_POSITIONS)
     except BadDocument as error:
         raise ValueError(f"{error.pointer}: {error.problem}".removeprefix(": ")) from error
-    return dict(value)
+    return SearchGeometry(value)
 
 
 def geometry_text(text: str) -> Document:

@@ -16,6 +16,7 @@ from stacflask import current
 from stacflask.api import bodies, comparisons, fields, filters, freetext, readers, sorting, strict
 from stacflask.api.models import BBOX
 from stacflask.api.openapi import TEXT, array, maybe, obj, query, ref
+from stacflask.catalog import cql2
 from stacflask.errors import BadQuery
 from stacflask.values import CollectionQuery, ItemQuery
 
@@ -161,6 +162,8 @@ class FindingQuery(PageQuery):
         """Give what was sent under the names of the catalogue's query, with this limit unless one was sent."""
         named = {"datetime": "interval", "sortby": "sort", "shown": "fields", "q": "text"}
         said = _with_condition(data, self.language)
+        if "intersects" in said and "filter" in said:
+            _check_positions(said["intersects"], said["filter"])
         return {"limit": limit, **{named.get(name, name): value for name, value in said.items()}}
 
 
@@ -185,6 +188,12 @@ class CollectionsQuery(FindingQuery):
     def search(self, data: dict[str, Any], **_: Any) -> CollectionSearch:
         """Make the catalogue's query."""
         return CollectionSearch(**self.given(data, current.settings().max_limit))
+
+
+def _check_positions(*expressions: Any) -> None:
+    """Check that all geometries together are within the bound of one. Raises BadQuery."""
+    if sum(map(cql2.positions_in, expressions)) > readers.MOST_POSITIONS:
+        raise BadQuery("filter", f"expected at most {readers.MOST_POSITIONS} positions, those of intersects included")
 
 
 def _with_condition(data: dict[str, Any], language: str) -> dict[str, Any]:

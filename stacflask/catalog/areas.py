@@ -10,7 +10,7 @@ import shapely
 import sqlalchemy as sa
 
 from stacflask.errors import BadDocument, BadQuery
-from stacflask.stac.geometry import to_wkb
+from stacflask.stac.geometry import SearchGeometry, to_wkb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 def areas(query: ItemQuery) -> list[bytes]:
     """Give the geometries to meet: none, one, or two for a box that crosses the antimeridian. Raises BadQuery."""
     try:
-        return [to_wkb(geometry) for geometry in _geometries(query)]
+        return [_wkb(geometry) for geometry in _geometries(query)]
     except BadDocument as error:
         raise BadQuery("intersects", error.problem) from error
+
+
+def _wkb(geometry: Document) -> bytes:
+    return geometry.wkb if isinstance(geometry, SearchGeometry) else to_wkb(geometry)
 
 
 def _geometries(query: ItemQuery) -> list[Document]:

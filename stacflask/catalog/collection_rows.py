@@ -9,10 +9,12 @@ from sqlalchemy.dialects.postgresql import Range
 
 from stacflask.catalog import documents, freetext
 from stacflask.catalog.rows import heights
+from stacflask.errors import BadDocument
 from stacflask.stac.geometry import SRID, boxes_to_wkb
 from stacflask.stac.times import parse_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from stacflask.values import Document
@@ -25,12 +27,19 @@ def searched(document: Document) -> dict[str, Any]:
     tall = any(low is not None for low in lows)
     return {
         "document": documents.searchable(document),
-        "footprint": WKBElement(boxes_to_wkb(boxes), srid=SRID, extended=True),
+        "footprint": WKBElement(_footprint(boxes), srid=SRID, extended=True),
         "lowest": min(low or 0 for low in lows) if tall else None,
         "highest": max(high or 0 for high in highs) if tall else None,
         "periods": [_period(*interval) for interval in document["extent"]["temporal"]["interval"]],
         "words": freetext.words_of(document),
     }
+
+
+def _footprint(boxes: Sequence[Sequence[float]]) -> bytes:
+    try:
+        return boxes_to_wkb(boxes)
+    except BadDocument as error:
+        raise error.below("/extent/spatial/bbox") from None
 
 
 def _period(start: str | None, end: str | None) -> Range[datetime]:

@@ -19,6 +19,7 @@ from stacflask.catalog.rows import Span, heights, span_of
 from stacflask.catalog.search import visible, visible_collections
 from stacflask.catalog.tables import collections, dictionaries, items
 from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed
+from stacflask.stac.cost import together
 from stacflask.stac.geometry import bbox_of, to_wkb
 from stacflask.values import UNRESTRICTED, Document, Record
 
@@ -66,7 +67,8 @@ class Writer:
         with self._database.write() as connection:
             self._share(connection, collection)
             dictionary = self._dictionary(connection, collection)
-            rows = [self._row(document, collection, dictionary) for document in given]
+            with together():
+                rows = [self._row(document, collection, dictionary) for document in given]
             self._insert(connection, [row.values for row in rows], restriction)
             self._widen(connection, collection, rows)
         return [self._record(row.values) for row in rows]
@@ -185,7 +187,7 @@ class Writer:
         parts = documents.split_item({**document, "collection": collection}, self._managed)
         span = _checked_span(parts)
         lowest, highest = heights(parts.bbox)
-        shape = to_wkb(document["geometry"], parts.bbox) if document["geometry"] else None
+        shape = _shape(document["geometry"], parts.bbox)
         values = {
             "collection": collection,
             "id": parts.id,
@@ -221,6 +223,13 @@ class Writer:
             longest = max(row.values["end_datetime"] - row.values["start_datetime"] for row in rows).total_seconds()
             extents.widen(connection, self._codec, collection, extents.Reach(boxes, start, end, longest))
             statistics.widen(connection, collection, observing.observe([row.values["properties"] for row in rows]))
+
+
+def _shape(geometry: Document | None, bbox: Sequence[float] | None) -> bytes | None:
+    try:
+        return to_wkb(geometry, bbox) if geometry else None
+    except BadDocument as error:
+        raise error.below("/geometry") from None
 
 
 def _checked_span(parts: documents.Parts) -> Span:

@@ -7,6 +7,7 @@ The document keeps the geometry as it was given.
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ import shapely
 
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import HALF, POLE, around, latitude, longitude, spans
+from stacflask.stac.cost import FEW_POSITIONS, check_cost, check_crossings, measured
 from stacflask.stac.grammar import Check, array_of, check_at, check_each, kind, members, number, unlike
-from stacflask.stac.shapes import assembled, mended, parts, simplified
+from stacflask.stac.repair import mended
+from stacflask.stac.shapes import assembled, parts, simplified
 from stacflask.stac.wrapping import cut_at_antimeridian
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 MAXIMUM_POSITIONS = 100_000
 MAXIMUM_DEPTH = 5
 """How deep collections may be nested in each other."""
+MAXIMUM_BOXES = 1_000
 SRID = 4326
 
 # --- Checking ---------------------------------------------------------------------------------------------------------
@@ -112,20 +116,38 @@ def _leaves(coordinates: list[Any]) -> int:
 # --- The search geometry ----------------------------------------------------------------------------------------------
 
 
-def to_wkb(value: Document, bbox: Sequence[float] | None = None) -> bytes:
+def to_wkb(value: Document, bbox: Sequence[float] | None = None, *, repair: bool = True) -> bytes:
     """Give the search geometry of a checked GeoJSON geometry as EWKB, 2D, in WGS 84.
 
     ``bbox`` says how an item's footprint is meant: where it crosses the antimeridian and the geometry does not, the
     geometry wraps the wrong way round the Earth and is cut.
 
-    Raises BadDocument: it cannot be cut.
+    ``repair``: whether what crosses itself is repaired, else it is refused.
+
+    Raises BadDocument: it cannot be cut, is not valid, or would cost too much.
     """
-    shape = shape_of(value)
-    if shape is None or shape.is_empty:
-        raise BadDocument("", "expected a GeoJSON geometry")
-    shape = cut_at_antimeridian(shapely.force_2d(shape), bbox)
-    wkb: bytes = _ewkb(mended(simplified(shape)))
+    with measured():
+        shape = shape_of(value)
+        if shape is None or shape.is_empty:
+            raise BadDocument("", "expected a GeoJSON geometry")
+        check_cost(shape)
+        if not repair and not shapely.is_valid(shape):
+            raise BadDocument("", f"the geometry is not valid: {shapely.is_valid_reason(shape)}")
+        flat = shapely.force_2d(shape)
+        cut = cut_at_antimeridian(flat, bbox)
+        if repair or cut is not flat:
+            cut = mended(simplified(cut))
+        wkb: bytes = _ewkb(simplified(cut))
     return wkb
+
+
+class SearchGeometry(dict[str, Any]):
+    """A checked GeoJSON geometry to search with, whose search geometry is made once."""
+
+    @cached_property
+    def wkb(self) -> bytes:
+        """The search geometry. Raises BadDocument, as ``to_wkb`` does."""
+        return to_wkb(self)
 
 
 def shape_of(value: Document) -> Any:
@@ -212,14 +234,36 @@ def _plain(shapes: Any, values: Sequence[bytes], maximum_positions: int) -> Any:
     west, south, east, north = bounds[:, 0], bounds[:, 1], bounds[:, 2], bounds[:, 3]
     within = (west >= -HALF) & (east <= HALF) & (east - west <= HALF) & (south >= -POLE) & (north <= POLE)
     flat = ~shapely.has_z(shapes) & (2 * counts == commas) & (counts <= maximum_positions)
-    return within & flat & shapely.is_valid(shapes)
+    plain = within & flat & _cheap(shapes, counts)
+    plain[plain] = shapely.is_valid(shapes[plain])
+    return plain
+
+
+def _cheap(shapes: Any, counts: Any) -> Any:
+    """Tell which shapes cost little enough to be checked."""
+    cheap = np.ones(len(shapes), dtype=bool)
+    for index in np.flatnonzero(counts > FEW_POSITIONS):
+        try:
+            check_cost(shapes[index])
+        except BadDocument:
+            cheap[index] = False
+    return cheap
 
 
 def boxes_to_wkb(boxes: Sequence[Sequence[float]]) -> bytes:
-    """Give the search geometry of what lies in any of these checked bounding boxes. Heights do not count."""
+    """Give the search geometry of what lies in any of these checked bounding boxes. Heights do not count.
+
+    Raises BadDocument: they are too many, or cross each other in too many places.
+    """
+    if len(boxes) > MAXIMUM_BOXES:
+        raise BadDocument("", f"expected at most {MAXIMUM_BOXES} boxes, got {len(boxes)}")
     pieces = [_box(west, box[1], east, box[len(box) // 2 + 1]) for box in boxes for west, east in spans(box)]
-    wkb: bytes = _ewkb(assembled(pieces) if len(boxes) == 1 else shapely.union_all(pieces))
-    return wkb
+    if len(boxes) == 1:
+        wkb: bytes = _ewkb(assembled(pieces))
+        return wkb
+    check_crossings(shapely.geometrycollections(pieces), "the boxes cross each other in too many places")
+    joined: bytes = _ewkb(shapely.union_all(pieces))
+    return joined
 
 
 def _box(west: float, south: float, east: float, north: float) -> Any:

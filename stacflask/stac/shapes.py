@@ -1,4 +1,4 @@
-"""Shapely geometries taken apart, put together and mended."""
+"""Shapely geometries taken apart and put together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 _TOGETHER = {"Point": shapely.multipoints, "LineString": shapely.multilinestrings, "Polygon": shapely.multipolygons}
 _MIXTURE = "GeometryCollection"
-_AREA = 2
 
 
 def parts(shape: Any) -> list[Any]:
@@ -32,17 +31,3 @@ def assembled(pieces: Sequence[Any]) -> Any:
 def simplified(shape: Any) -> Any:
     """Give the same shape without collections in collections, and without any where all parts are alike."""
     return assembled(parts(shape)) if shape.geom_type == _MIXTURE else shape
-
-
-def mended(shape: Any) -> Any:
-    """Mend rings that cross themselves: what they enclose stays, and what has no area becomes its outline."""
-    if shapely.is_valid(shape):
-        return shape
-    if shape.geom_type == _MIXTURE:
-        return assembled([piece for part in parts(shape) for piece in parts(mended(part))])
-    whole = shapely.make_valid(shape, method="structure", keep_collapsed=False)
-    if whole.is_empty:
-        outline = shape.boundary if shapely.get_dimensions(shape) == _AREA else shape
-        whole = shapely.make_valid(outline, method="structure", keep_collapsed=True)
-    # GEOS now and then gives polygons that share an edge, which is not valid either.
-    return whole if shapely.is_valid(whole) else shapely.union_all(parts(whole))

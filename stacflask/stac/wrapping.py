@@ -14,10 +14,16 @@ import shapely
 
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import HALF, POLE, TURN, spans
-from stacflask.stac.shapes import assembled, mended, parts
+from stacflask.stac.cost import check_crossings
+from stacflask.stac.repair import mended
+from stacflask.stac.shapes import assembled, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+MAXIMUM_JUMPS = 100
+"""Steps over the antimeridian: to cut there takes time with their square."""
 
 
 def cut_at_antimeridian(shape: Any, bbox: Sequence[float] | None) -> Any:
@@ -27,6 +33,7 @@ def cut_at_antimeridian(shape: Any, bbox: Sequence[float] | None) -> Any:
     """
     west, _, east, _ = shape.bounds
     if west < -HALF or east > HALF:
+        check_crossings(shape, "runs past 180 degrees and crosses itself in too many places to be cut there")
         return assembled([piece for part in parts(shape) for sound in parts(mended(part)) for piece in _folded(sound)])
     if bbox is None or east - west <= HALF:
         return shape
@@ -50,6 +57,8 @@ def _folded(part: Any) -> Iterator[Any]:
 
 def _unwrapped(part: Any, bbox: Sequence[float]) -> Any:
     jumps = _jumps(part)
+    if jumps > MAXIMUM_JUMPS:
+        raise BadDocument("", f"expected at most {MAXIMUM_JUMPS} steps over the antimeridian, got {jumps}")
     pole = _pole(part, bbox) if jumps % 2 else {}
     if not jumps or not (pole or len(spans(bbox)) > 1):
         return part

@@ -4,6 +4,7 @@ from stacflask.catalog.cql2.compile import condition
 from stacflask.catalog.cql2.fields import COLLECTION_FIELDS, ITEM_FIELDS, Fields
 from stacflask.catalog.cql2.functions import FUNCTIONS
 from stacflask.catalog.cql2.problems import Part
+from stacflask.catalog.cql2.size import positions_in
 from stacflask.catalog.cql2.text import parse
 
-__all__ = ["COLLECTION_FIELDS", "FUNCTIONS", "ITEM_FIELDS", "Fields", "Part", "condition", "parse"]
+__all__ = ["COLLECTION_FIELDS", "FUNCTIONS", "ITEM_FIELDS", "Fields", "Part", "condition", "parse", "positions_in"]

@@ -12,7 +12,7 @@ MAXIMUM_OPERATIONS = 1_000
 MAXIMUM_VALUES = 20_000
 """Values of all kinds; a geometry is one."""
 MAXIMUM_POSITIONS = 10_000
-"""Positions in one geometry."""
+"""Positions in all geometries together."""
 MAXIMUM_DIGITS = 200
 """Digits of one number: so many lie between the smallest and the largest that take part in arithmetic."""
 MAXIMUM_STEPS = 16

@@ -6,7 +6,6 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import shapely
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2.limits import LARGEST, MAXIMUM_DIGITS, MAXIMUM_POSITIONS
@@ -16,7 +15,7 @@ from stacflask.catalog.cql2.times import parse_date, parse_timestamp
 from stacflask.catalog.cql2.values import Moment, Number, Shape, Text, Truth
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import check_bbox
-from stacflask.stac.geometry import boxes_to_wkb, check_geometry, shape_of, to_wkb
+from stacflask.stac.geometry import boxes_to_wkb, check_geometry, to_wkb
 from stacflask.stac.numbers import exact_value
 
 if TYPE_CHECKING:
@@ -137,13 +136,9 @@ def geometry(value: Document) -> Shape:
     """Make a geometry of GeoJSON. Raises Problem: it is wrong, or crosses itself."""
     try:
         check_geometry(value, maximum_positions=MAXIMUM_POSITIONS)
-        wkb = to_wkb(value)
+        return _shape(to_wkb(value, repair=False))
     except BadDocument as error:
         raise _within(error) from None
-    shape = shape_of(value)
-    if not shapely.is_valid(shape):
-        raise Problem(f"the geometry is not valid: {shapely.is_valid_reason(shape)}")
-    return _shape(wkb)
 
 
 def bbox(value: Any) -> Shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stacflask.catalog.cql2.limits import MAXIMUM_OPERATIONS, MAXIMUM_VALUES
+from stacflask.catalog.cql2.limits import MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
 
 if TYPE_CHECKING:
     from stacflask.catalog.cql2.problems import Place
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def check_size(expression: Json, place: Place) -> None:
-    """Check all of these but for geometries. Not recursive: the depth is not ours. Raises BadQuery."""
-    operations, values = 0, 1
+    """Check all of these. Not recursive: the depth is not ours. Raises BadQuery."""
+    operations, values, positions = 0, 1, 0
     waiting = [(expression, place)]
     while waiting:
         node, at = waiting.pop()
@@ -22,11 +22,40 @@ def check_size(expression: Json, place: Place) -> None:
         parts, steps = _parts(node)
         operations += isinstance(node, dict) and "op" in node
         values += len(parts)
+        positions += _positions(node)
+        if positions > MAXIMUM_POSITIONS:
+            raise at.refuse(f"expected at most {MAXIMUM_POSITIONS} positions in all geometries together")
         if operations > MAXIMUM_OPERATIONS or values > MAXIMUM_VALUES:
             raise place.refuse(f"expected at most {MAXIMUM_OPERATIONS} operators and {MAXIMUM_VALUES} values")
         waiting += [
             (part, at.below(*steps, index)) for index, part in enumerate(parts) if isinstance(part, dict | list)
         ]
+
+
+def positions_in(expression: Json) -> int:
+    """Count the positions of all geometries in an expression, well formed or not."""
+    count, waiting = 0, [expression]
+    while waiting:
+        node = waiting.pop()
+        count += _positions(node)
+        waiting += [part for part in _parts(node)[0] if isinstance(part, dict | list)]
+    return count
+
+
+def _positions(node: Json) -> int:
+    """Count the positions in one geometry."""
+    if not isinstance(node, dict):
+        return 0
+    count, waiting = 0, [node.get("coordinates"), node.get("geometries")]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            inner = [one for one in part if isinstance(one, dict | list)]
+            count += not inner
+            waiting += inner
+        elif isinstance(part, dict):
+            waiting += [part.get("coordinates"), part.get("geometries")]
+    return count
 
 
 def _parts(node: Json) -> tuple[list[Json], tuple[str, ...]]:

@@ -1,0 +1,178 @@
+"""What a geometry may cost is bounded in every place that takes one, before the database sees it."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from stacflask.testing import a_collection, an_item
+
+Client = Any
+Json = dict[str, Any]
+Ask = Callable[[Client, Json], Any]
+Publish = Callable[..., None]
+
+COLLECTION = "/collections/collection"
+ITEMS = f"{COLLECTION}/items"
+
+
+def polygon(*positions: list[float]) -> Json:
+    return {"type": "Polygon", "coordinates": [[*positions, positions[0]]]}
+
+
+def zigzag(number: int, shift: float = 0) -> Json:
+    """Make a ring of so many positions that crosses itself a quarter of their square times."""
+    half = number // 2
+    lines = [[shift + (-80 if n % 2 else 80), -80 + 160 * n / half] for n in range(half)]
+    across = [[shift - 80 + 160 * n / half, -80 if n % 2 else 80] for n in range(half)]
+    return polygon(*lines, *across)
+
+
+def star(number: int) -> Json:
+    """Make a valid ring of so many positions whose spikes all lie side by side in the middle."""
+    turns = [(2 * math.pi * n / number, 80 if n % 2 else 0.001) for n in range(number)]
+    return polygon(*([reach * math.cos(turn), reach * math.sin(turn)] for turn, reach in turns))
+
+
+def scribble(number: int) -> Json:
+    """Make a line past 180 degrees that crosses itself about a tenth of their square times."""
+    return {
+        "type": "LineString",
+        "coordinates": [[110 + 80 * math.sin(n * n), 80 * math.cos(n)] for n in range(number)],
+    }
+
+
+def wkt(geometry: Json) -> str:
+    positions = geometry["coordinates"]
+    rings = [positions] if geometry["type"] == "LineString" else positions
+    texts = [f"({', '.join(f'{x} {y}' for x, y in ring)})" for ring in rings]
+    return f"LINESTRING{texts[0]}" if geometry["type"] == "LineString" else f"POLYGON({', '.join(texts)})"
+
+
+def condition(geometry: Json, name: str = "geometry") -> Json:
+    return {"op": "s_intersects", "args": [{"property": name}, geometry]}
+
+
+def posted(path: str, words: Callable[[Json], Json]) -> Ask:
+    return lambda client, geometry: client.post(path, json=words(geometry))
+
+
+def asked(path: str, words: Callable[[Json], Json]) -> Ask:
+    return lambda client, geometry: client.get(f"{path}?{urlencode(words(geometry))}")
+
+
+def by_text(geometry: Json) -> Json:
+    return {"filter": f"S_INTERSECTS(geometry, {wkt(geometry)})", "filter-lang": "cql2-text"}
+
+
+def by_json(geometry: Json) -> Json:
+    return {"filter": json.dumps(condition(geometry)), "filter-lang": "cql2-json"}
+
+
+SEARCHES: dict[str, Ask] = {
+    "search, intersects": posted("/search", lambda geometry: {"intersects": geometry}),
+    "search by GET, intersects": asked("/search", lambda geometry: {"intersects": json.dumps(geometry)}),
+    "search, text": posted("/search", by_text),
+    "search, json": posted("/search", lambda geometry: {"filter": condition(geometry)}),
+    "search by GET, json": asked("/search", by_json),
+    "search by GET, text": asked("/search", by_text),
+    "search, in a collection": posted(
+        "/search", lambda geometry: {"intersects": {"type": "GeometryCollection", "geometries": [geometry]}}
+    ),
+    "items": asked(ITEMS, by_text),
+    "aggregation": posted("/aggregate", lambda geometry: {"aggregations": ["total_count"], "intersects": geometry}),
+    "aggregation by GET": asked("/aggregate", lambda geometry: {"aggregations": "total_count", **by_json(geometry)}),
+    "downloads": posted("/downloads", lambda geometry: {"intersects": geometry}),
+    "downloads, filter": posted("/downloads", lambda geometry: {"filter": condition(geometry)}),
+    "collections": asked("/collections", by_json),
+}
+WRITES: dict[str, Ask] = {
+    "an item": posted(ITEMS, lambda geometry: placed("new", geometry)),
+    "several": posted(ITEMS, lambda geometry: {"type": "FeatureCollection", "features": [placed("new", geometry)]}),
+    "PUT": lambda client, geometry: client.put(f"{ITEMS}/item", json=placed("item", geometry)),
+    "PATCH": lambda client, geometry: client.patch(
+        f"{ITEMS}/item",
+        json={"geometry": geometry, "bbox": [-180, -90, 180, 90]},
+        content_type="application/merge-patch+json",
+    ),
+}
+
+
+def placed(item: str, geometry: Json) -> Json:
+    return an_item(item, geometry=geometry, bbox=[-180, -90, 180, 90])
+
+
+@pytest.fixture
+def there(publish: Publish) -> None:
+    """Put an item into a collection."""
+    publish(an_item())
+
+
+@pytest.mark.parametrize("ask", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("shape", [zigzag, star, scribble])
+def test_a_search_geometry_that_costs_too_much_is_refused(
+    client: Client, there: None, ask: Ask, shape: Callable[[int], Json]
+) -> None:
+    """What would take GEOS seconds is a 400 that says what is wrong, wherever a search takes a geometry."""
+    answer = ask(client, shape(9000 if shape is star else 1200))
+    assert answer.status_code == 400, answer.text
+
+
+@pytest.mark.parametrize("ask", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("geometry", [zigzag(1600), star(9000), scribble(1200), zigzag(1600, 120)])
+def test_a_geometry_that_costs_too_much_is_not_taken(editor: Client, there: None, ask: Ask, geometry: Json) -> None:
+    """What would take GEOS seconds is a 400 that names the geometry, in every way to write an item."""
+    answer = ask(editor, geometry)
+    assert (answer.status_code, "/geometry" in answer.json["description"]) == (400, True), answer.text
+
+
+def test_small_crossings_are_repaired_and_named_in_filters(editor: Client, there: None) -> None:
+    """A few crossings are repaired, except in a filter, where the place is named."""
+    small = zigzag(20)
+    assert editor.post("/search", json={"intersects": small}).status_code == 200
+    assert editor.put(f"{ITEMS}/item", json=placed("item", small)).status_code in (200, 204)
+    refused = editor.post("/search", json={"filter": condition(small)})
+    assert refused.status_code == 400
+    assert "Self-intersection[" in refused.json["description"]
+
+
+def test_positions_are_bounded_for_all_geometries_together(client: Client, there: None) -> None:
+    """Several geometries have no more positions than one may have, in a filter and beside intersects."""
+    ring = {"type": "LineString", "coordinates": [[n / 100, 0] for n in range(4000)]}
+    several = {"op": "or", "args": [condition(ring)] * 3}
+    assert client.post("/search", json={"filter": several}).status_code == 400
+    beside = {"filter": {"op": "or", "args": [condition(ring)] * 2}, "intersects": ring}
+    assert client.post("/search", json=beside).status_code == 400
+    assert client.post("/search", json={**beside, "filter": condition(ring)}).status_code == 200
+
+
+def test_many_geometries_of_one_request_are_bounded_together(editor: Client, there: None) -> None:
+    """Items that cost little one by one cost too much by the hundred."""
+    items = [placed(str(number), zigzag(80)) for number in range(200)]
+    answer = editor.post(ITEMS, json={"type": "FeatureCollection", "features": items})
+    assert (answer.status_code, "fewer" in answer.json["description"]) == (400, True)
+
+
+def test_the_boxes_of_an_extent_are_bounded(editor: Client) -> None:
+    """A collection's boxes may be many or cross each other, within bounds."""
+    columns = [[-80 + n / 2, -80, -80 + n / 2 + 0.1, 80] for n in range(200)]
+    rows = [[-80, -80 + n / 2, 80, -80 + n / 2 + 0.1] for n in range(200)]
+    for boxes, status in ((columns, 201), (columns + rows, 400), (columns * 6, 400)):
+        document = a_collection(f"of {len(boxes)}", extent=extent(boxes))
+        answer = editor.post("/collections", json=document)
+        assert answer.status_code == status, answer.text
+
+
+def extent(boxes: list[list[float]]) -> Json:
+    return {"spatial": {"bbox": boxes}, "temporal": {"interval": [["2020-01-01T00:00:00Z", None]]}}
+
+
+def test_many_steps_over_the_antimeridian_are_refused(editor: Client, there: None) -> None:
+    """A ring that jumps a thousand times is a 400 and no recursion without end."""
+    jumps = [[170 if n % 2 else -170, -80 + 160 * n / 1000] for n in range(1000)]
+    geometry = polygon(*jumps, [-160, 80], [-160, -80], [-170, -80])
+    answer = editor.put(f"{ITEMS}/item", json=an_item("item", geometry=geometry, bbox=[160, -90, -150, 90]))
+    assert answer.status_code == 400
