@@ -41,7 +41,7 @@ worker_class = Worker
 # Read piece by piece, a file is bounded by the same clocks as all else.
 sendfile = False
 # A stream holds its thread for as long as its client reads: the rest is for those who ask something short.
-threads = number("STACFLASK_THREADS", number("STACFLASK_MAX_STREAMS", 8) + 8)
+threads = number("STACFLASK_THREADS", number("STACFLASK_MAX_STREAMS", 8) + 16)
 # Seconds that requests under way are given when the server is told to stop or to reload.
 graceful_timeout = 30
 timeout = 60

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from geoalchemy2 import alembic_helpers
 
 from alembic import context
+from stacflask.catalog.database import create_engine
 from stacflask.catalog.tables import PLUGIN_PREFIX, PROPERTY_INDEX_PREFIX, metadata
 from stacflask.settings import Settings
 
@@ -43,11 +44,9 @@ def be_impatient(connection: sa.Connection) -> None:
 
 
 # A pooler may stand in between: nothing is kept in a session, the lock is a transaction's, beside those of the work.
-engine = sa.create_engine(
-    Settings.from_environ(os.environ).database_url,
-    poolclass=sa.pool.NullPool,
-    connect_args={"prepare_threshold": None},
-)
+settings = Settings.from_environ(os.environ)
+engine = create_engine(settings.database_url, pool_size=0, statement_timeout=0, pooled=settings.transaction_pooler)
+engine = engine.execution_options(isolation_level="READ COMMITTED")
 with engine.begin() as guard:
     guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     guard.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})

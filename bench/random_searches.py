@@ -149,7 +149,7 @@ class Watch(Database):
         sa.event.listen(engine, "before_cursor_execute", self._before)
         sa.event.listen(engine, "after_cursor_execute", self._after)
 
-    def records(self, lookup: Lookup, values: Mapping[str, Any]) -> list[Any]:
+    def records(self, lookup: Lookup, values: Mapping[str, Any], *, long: bool = False) -> list[Any]:  # noqa: ARG002
         """Give the rows that a lookup finds, and note what it took."""
 
         def ask(driver: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """The face for plugin authors: the marker, the values and the errors. It imports no Flask and no SQLAlchemy."""
 
+from stacflask.bulkhead import Bulkhead
 from stacflask.disposition import content_disposition, filename_of
 from stacflask.errors import (
     BadCredentials,
@@ -52,6 +53,7 @@ __all__ = [
     "BadCredentials",
     "BadDocument",
     "BadQuery",
+    "Bulkhead",
     "Call",
     "Challenge",
     "Change",

@@ -33,6 +33,7 @@ from stacflask.api import (
     transactions,
 )
 from stacflask.api.blueprints import Api
+from stacflask.bulkhead import THREADS_BESIDE_STREAMS, Threads
 from stacflask.catalog.assets import Directories
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.documents import Managed
@@ -61,6 +62,8 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     Raises SettingError, and whatever a plugin raises at its start: a program that is set up wrongly does not serve.
     """
     logs.configure(settings)
+    streams = settings.max_streams
+    Threads.divide(settings.threads or streams + THREADS_BESIDE_STREAMS, streams)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins
     gate = Gate(manager, current.visit)
     observe = partial(gate.observe, "database_seconds")
@@ -73,7 +76,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     primary = engines(settings.database_url)
     # What plugins count and decide by is never read from a replica.
     storage = PluginStorage(Database(primary, observe))
-    replica = settings.replica_url and engines(settings.replica_url)
+    replica = settings.replica_url and engines(settings.replica_url, variable="STACFLASK_REPLICA_URL")
     database = Replicated(primary, replica, observe) if replica else Database(primary, observe)
     directories = Directories(settings.directory_types)
     catalog = Catalog(database, directories, settings.aggregate_timeout, settings.hidden_extents)

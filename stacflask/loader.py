@@ -7,6 +7,7 @@ import inspect
 import logging
 import re
 import traceback
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -14,17 +15,21 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from stacflask import answers, hookspecs
+from stacflask.bulkhead import PluginShare
 from stacflask.errors import SettingError, StacflaskError
 from stacflask.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
 VARIABLE = answers.VARIABLE
 GROUP = "stacflask"
 ALIKE = {"authorize_many": "authorize", "charge_many": "charge"}
 """Hooks that ask about many at once what others ask of one: alone, they would let single downloads pass by."""
+
+AT_START = {"startup", "extend_cli", "challenge"}
+"""Hooks that are called while no request is waiting, or whose answers are constant."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +54,26 @@ def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
         _register(manager, name, plugin)
     log.info("plugins: %s", ", ".join(plugins) or "none")
     answers.look_at(manager, _hooks(manager))
+    _bound(manager, list(plugins))
     return manager
+
+
+def _bound(manager: pluggy.PluginManager, names: Sequence[str]) -> None:
+    """Give each plugin a share of the threads: one whose functions hang must not occupy all of them.
+
+    Wrappers are left out: what runs inside of them is the functions of other plugins.
+    """
+    shares = {name: PluginShare(f"plugin {name}") for name in names}
+    for hook in set(_hooks(manager)) - AT_START:
+        for impl in getattr(manager.hook, hook).get_hookimpls():
+            if not (impl.wrapper or impl.hookwrapper):
+                bound = _with_bound_handlers if hook == "extend_api" else PluginShare.guard
+                impl.function = bound(shares[impl.plugin_name], impl.function)
+
+
+def _with_bound_handlers(share: PluginShare, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an ``extend_api`` whose endpoints run within the plugin's share."""
+    return lambda *args: [replace(one, handler=share.guard(one.handler)) for one in function(*args)]
 
 
 def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]:

@@ -218,6 +218,12 @@ class Settings:
     max_streams: int = variable(
         "STACFLASK_MAX_STREAMS", _positive, "Streams in flight per process; beyond it, 503 with Retry-After.", 8
     )
+    threads: int | None = variable(
+        "STACFLASK_THREADS",
+        _positive,
+        "Threads per process, a stream's included; unless set, 16 more than STACFLASK_MAX_STREAMS.",
+        None,
+    )
     validate_schemas: bool = variable(
         "STACFLASK_VALIDATE_SCHEMAS",
         _yes_no,

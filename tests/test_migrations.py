@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from stacflask.catalog.database import create_engine
 from stacflask.settings import Settings
 from tests.databases import drop
 
@@ -35,7 +36,8 @@ def done(process: subprocess.Popen[str]) -> str:
 
 
 def engine(url: str) -> sa.Engine:
-    return sa.create_engine(Settings.from_environ({"DATABASE_URL": url}).database_url, poolclass=sa.pool.NullPool)
+    given = Settings.from_environ({"DATABASE_URL": url}).database_url
+    return create_engine(given, pool_size=0, statement_timeout=0).execution_options(isolation_level="READ COMMITTED")
 
 
 @pytest.fixture
@@ -112,6 +114,15 @@ def test_readiness_knows_what_this_release_needs(fresh: str) -> None:
     with engine(fresh).begin() as connection:
         connection.execute(sa.text("ALTER TABLE items RENAME COLUMN lowest TO former"))
     assert client.get("/health/ready").status_code == 503
+
+
+def test_parameters_of_the_url_hold(fresh: str) -> None:
+    """Migrations run under the options in the URL, as the server does."""
+    with engine(fresh).begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA apart"))
+    done(alembic(f"{fresh}?options=-c%20search_path%3Dapart,public", "upgrade", "heads"))
+    with engine(fresh).begin() as connection:
+        assert "items" in sa.inspect(connection).get_table_names(schema="apart")
 
 
 def test_collections_are_filled_in(fresh: str) -> None:

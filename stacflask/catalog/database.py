@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,10 +24,14 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from stacflask.errors import BadDocument, BadValue, StacflaskError, Unavailable
+from stacflask.bulkhead import SLOW_SECONDS, Bulkhead
+from stacflask.catalog import connecting
+from stacflask.catalog.failures import BUSY, UNREACHABLE, translated
+from stacflask.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.sql import ClauseElement
@@ -39,7 +43,13 @@ REST = 1.0
 """Seconds after which a pooled connection is not trusted without asking."""
 
 PATIENCE = 3
-"""Seconds to wait for a connection, from the server or from the pool."""
+"""Seconds to wait for a connection from the pool."""
+
+RECONNECT_SECONDS = 2.0
+"""Seconds after which an attempt to connect is slow; and for which none is made after one that failed so late."""
+
+COMMAND_SECONDS = 3600.0
+"""Seconds that the statements of commands wait for their turn: a command has no client that waits."""
 
 SELDOM = 2**31
 """After how many runs the driver prepares a statement that did not ask for it: never. A search that is planned once for
@@ -58,43 +68,116 @@ def _written(value: Any) -> str:
         return json.dumps(value)
 
 
-def create_engine(url: str, *, pool_size: int, statement_timeout: float, pooled: bool = False) -> Engine:
-    """Make the engine of one process. ``statement_timeout`` is in seconds; 0 is none.
+def create_engine(
+    url: str,
+    *,
+    pool_size: int,
+    statement_timeout: float,
+    pooled: bool = False,
+    variable: str = "DATABASE_URL",
+) -> Engine:
+    """Make the engine of one process.
 
-    ``pooled``: a pooler in transaction mode stands in between. Then sessions are not ours: nothing is prepared in them,
-    and what is set is set for each transaction.
+    Args:
+        url: The connection URL, see ``connecting.arguments``.
+        pool_size: Connections at most; 0 keeps none between uses.
+        statement_timeout: In seconds; 0 is none.
+        pooled: Whether a pooler in transaction mode stands in between. Then nothing is prepared in a session, and
+            server settings are set for each transaction.
+        variable: The setting that holds the URL, for errors.
+
+    Raises:
+        SettingError: The URL is malformed.
     """
-    session = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "timezone": "UTC", "jit": "off", **PLANNING}
+    given = connecting.arguments(url, variable)
+    timeout = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
+    session = {"jit": "off", **PLANNING, **given.pop("options"), "timezone": "UTC", **timeout}
+    patience = statement_timeout + connecting.GRACE_SECONDS if statement_timeout else None
     engine = sa.create_engine(
-        url,
+        "postgresql+psycopg://",
         # Reads are single statements: without BEGIN and ROLLBACK each saves two round trips. Writing asks for more.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=PATIENCE,
-        pool_use_lifo=True,
         json_serializer=_written,
         json_deserializer=orjson.loads,
         connect_args={
-            "connect_timeout": PATIENCE,
+            "connect_timeout": connecting.CONNECT_SECONDS,
             "application_name": "stacflask",
-            "prepare_threshold": None if pooled else SELDOM,
-            **({} if pooled else {"options": _words("-c {}={}", session)}),
             # A peer that vanished must not hold a worker for the kernel's quarter of an hour.
             "tcp_user_timeout": 10_000,
+            **given,
+            "prepare_threshold": None if pooled else SELDOM,
+            **({} if pooled else {"options": connecting.written(session)}),
         },
+        **_pool(pool_size),
     )
+    sa.event.listen(engine, "do_connect", _connector(pool_size, patience))
     sa.event.listen(engine, "checkin", _rested)
     sa.event.listen(engine, "checkout", _still_alive)
     if pooled:
-        settings = _words("SET LOCAL {} = '{}';", session)
+        settings = connecting.set_local(session)
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(settings))
-    return engine.execution_options(pooled=pooled)
+    # Commands wait for as long as it takes.
+    slow = SLOW_SECONDS if statement_timeout else COMMAND_SECONDS
+    return engine.execution_options(pooled=pooled, connections=Connections(engine, pool_size, slow))
 
 
-def _words(form: str, session: Mapping[str, str]) -> str:
-    return " ".join(form.format(name, value) for name, value in session.items())
+def _pool(size: int) -> dict[str, Any]:
+    if not size:
+        return {"poolclass": sa.pool.NullPool}
+    return {"pool_size": size, "max_overflow": 0, "pool_timeout": PATIENCE, "pool_use_lifo": True}
+
+
+def _connector(pool_size: int, patience: float | None) -> Callable[..., connecting.Connection]:
+    """Return what makes the connections of an engine. After one that timed out, none is tried for a while."""
+    attempts = Bulkhead(
+        "database connections",
+        limit=max(1, pool_size),
+        slow=RECONNECT_SECONDS,
+        rest=RECONNECT_SECONDS if patience else 0,
+        description=UNREACHABLE,
+        code="DatabaseUnavailable",
+    )
+
+    def connect(_dialect: Any, _record: Any, arguments: Any, named: dict[str, Any]) -> connecting.Connection:
+        with attempts:
+            made = connecting.Connection.connect(*arguments, **named)
+        made.patience = patience
+        return made
+
+    return connect
+
+
+class Connections:
+    """The connections of one engine: how many of them statements of one kind can use, and whether any comes back."""
+
+    def __init__(self, engine: Engine, size: int, slow: float) -> None:
+        self._engine = engine
+        self._size = size
+        self._slow = slow
+        self._stuck = False
+        self.long = self.share("long statements")
+        """The share of statements that may take long."""
+        sa.event.listen(engine, "checkin", self._returned)
+
+    def share(self, name: str, slow: float = 0.0) -> Bulkhead:
+        """Return a bound of half of the connections. Calls wait for their turn for up to ``slow`` seconds."""
+        wait = max(slow, self._slow)
+        return Bulkhead(name, limit=max(1, self._size // 2), slow=wait, rest=0, description=BUSY, code="DatabaseBusy")
+
+    def _returned(self, _connection: Any, _record: Any) -> None:
+        self._stuck = False
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Refuse to wait for a connection if others have waited in vain and none has come back since."""
+        if self._stuck and self._engine.pool.checkedout() >= self._size:  # type: ignore[attr-defined]
+            raise Unavailable(BUSY, code="DatabaseBusy", retry_after=2)
+        try:
+            yield
+        except PoolTimeoutError:
+            self._stuck = True
+            raise
 
 
 def _rested(_: Any, record: Any) -> None:
@@ -105,10 +188,12 @@ def _still_alive(connection: Any, record: Any, _: Any) -> None:
     """Ping a connection that has rested for a while; a dead one is replaced before any work is done on it."""
     if time.monotonic() - record.info.get("since", math.inf) < REST:
         return
+    patience, connection.patience = connection.patience, PATIENCE
     try:
         connection.execute("SELECT 1")
     except pg.Error as error:
         raise DisconnectionError from error
+    connection.patience = patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +301,7 @@ class Database:
         self._writer = engine.execution_options(isolation_level="READ COMMITTED")
         # Through a pooler, what holds for a statement is set in its transaction.
         self._reader = self._writer if self.pooled else engine
+        self._connections: Connections = engine.get_execution_options()["connections"]
 
     def value(self, lookup: Lookup, **values: Any) -> Any:
         """Give the one value that a lookup finds, or None."""
@@ -226,9 +312,18 @@ class Database:
         """Give the rows that a lookup finds. What is not to be done twice is not tried ``again``."""
         return self._asked(lambda driver: lookup.rows(driver, values), again=again)
 
-    def records(self, lookup: Lookup, values: Mapping[str, Any]) -> list[Any]:
-        """Give the rows that a lookup finds, their columns by name."""
-        return self._asked(lambda driver: lookup.run(driver, values, namedtuple_row).fetchall())
+    def records(self, lookup: Lookup, values: Mapping[str, Any], *, long: bool = False) -> list[Any]:
+        """Give the rows that a lookup finds, their columns by name. ``long``: it may take long, see ``share``."""
+        with self._share_of(long=long):
+            return self._asked(lambda driver: lookup.run(driver, values, namedtuple_row).fetchall())
+
+    def share(self, name: str) -> Bulkhead:
+        """Return a bound of half of the connections, for statements that are short unless something is wrong."""
+        return self._connections.share(name, PATIENCE)
+
+    def _share_of(self, *, long: bool) -> AbstractContextManager[object]:
+        """Bound statements that may take long to half of the connections: the others are for short ones."""
+        return self._connections.long if long else nullcontext()
 
     @property
     def pooled(self) -> bool:
@@ -237,7 +332,7 @@ class Database:
 
     def _asked(self, ask: Callable[[Any], T], *, again: bool = True) -> T:
         """Ask the driver itself; if its connection turns out to be dead, once more on a fresh one."""
-        with translated(reading=True), self._observed():
+        with translated(reading=again), self._observed():
             if self.pooled:
                 with self._writer.begin() as transaction:
                     return ask(transaction.connection.driver_connection)
@@ -250,7 +345,7 @@ class Database:
                     if driver is None or not driver.closed:
                         raise
                     connection.invalidate(error)
-                    if not again:
+                    if not again or isinstance(error, connecting.Overdue):
                         raise
                     log.warning("the database connection was lost; trying once more")
                     # After a restart of the database all of them are dead.
@@ -259,16 +354,17 @@ class Database:
                 finally:
                     connection.close()
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def read(self, work: Callable[[Connection], T], *, long: bool = False) -> T:
         """Do reading work; if its connection turns out to be dead, once more on a fresh one.
 
         After a restart of the database every pooled connection is dead: the first to notice empties the pool.
+        ``long``: it may take long, see ``share``.
         """
-        with translated(reading=True):
+        with translated(reading=True), self._share_of(long=long):
             try:
                 return self._work(work)
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if not error.connection_invalidated or isinstance(error.orig, connecting.Overdue):
                     raise
                 log.warning("the database connection was lost; trying once more")
                 return self._work(work)
@@ -279,7 +375,7 @@ class Database:
 
     def within(self, seconds: float, work: Callable[[Connection], T]) -> T:
         """Do reading work each statement of which may take so long, instead of what holds for all others."""
-        return self.read(lambda connection: _limited(connection, seconds, work, pooled=self.pooled))
+        return self.read(lambda connection: _limited(connection, seconds, work, pooled=self.pooled), long=True)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -292,7 +388,8 @@ class Database:
         """Tell how long the block took, the wait for a connection included."""
         began = time.perf_counter()
         try:
-            yield
+            with self._connections.waiting():
+                yield
         finally:
             self._observe(time.perf_counter() - began)
 
@@ -300,49 +397,12 @@ class Database:
 def _limited(connection: Connection, seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> T:
     # Through a pooler, what is set for the transaction is gone with it.
     limit = sa.func.set_config("statement_timeout", f"{seconds * 1000:.0f}", pooled)
+    driver: Any = connection.connection.driver_connection
+    patience, driver.patience = driver.patience, seconds + connecting.GRACE_SECONDS
     connection.execute(sa.select(limit))
     try:
         return work(connection)
     finally:
+        driver.patience = patience
         if not pooled and not connection.invalidated:
             connection.execute(sa.text("RESET statement_timeout"))
-
-
-@contextmanager
-def translated(*, reading: bool = False) -> Iterator[None]:
-    """Turn the driver's errors into the house's. What they say stays in the log.
-
-    ``reading``: the statement changes nothing, so that a value it fails on is no document's.
-    """
-    try:
-        yield
-    except PoolTimeoutError as error:
-        raise Unavailable("All database connections are busy.", code="DatabaseBusy", retry_after=2) from error
-    except (DBAPIError, pg.Error) as error:
-        raise _meaning(error.orig if isinstance(error, DBAPIError) else error, reading=reading) from error
-
-
-_OF_VALUES = (pg.DataError, pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.InternalError_)
-"""Errors that a value in a statement that only reads can cause. PostGIS reports its own as internal errors."""
-
-
-def _meaning(error: BaseException | None, *, reading: bool) -> StacflaskError:
-    log.error("database error: %s", error)
-    if reading and isinstance(error, _OF_VALUES):
-        return BadValue("The database cannot compute this with the values in the request.")
-    return _translation(error)
-
-
-def _translation(error: BaseException | None) -> StacflaskError:
-    match error:
-        case pg.QueryCanceled():
-            return Unavailable("The query took too long.", code="QueryTimeout")
-        case pg.DeadlockDetected() | pg.SerializationFailure() | pg.LockNotAvailable():
-            return Unavailable("Others were changing the same things. Try again.", code="Busy", retry_after=1)
-        case pg.DataError() | pg.ProgramLimitExceeded():  # the latter: too long for an index
-            return BadDocument("", "holds a value that the database cannot keep")
-        case pg.ReadOnlySqlTransaction():  # it is a standby, since others failed, or is being looked after
-            return Unavailable("Nothing can be changed just now.", code="ReadOnly")
-        case pg.OperationalError() | pg.InterfaceError():
-            return Unavailable("The database cannot be reached.", code="DatabaseUnavailable")
-    return StacflaskError("The database refused the statement.", code="DatabaseError")

@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateIndex, DropIndex, ExecutableDDLElement
 
 from stacflask.catalog.cql2 import Fields
 from stacflask.catalog.cql2.problems import Problem
-from stacflask.catalog.database import translated
+from stacflask.catalog.failures import translated
 from stacflask.catalog.ordering import FORMS, TIES
 from stacflask.catalog.tables import PROPERTY_INDEX_PREFIX, items
 from stacflask.errors import BadQuery, Conflict

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from alembic import command
-from stacflask.catalog.database import translated
+from stacflask.catalog.failures import translated
 from stacflask.errors import StacflaskError
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from stacflask.catalog.ordering import Order, usual
 from stacflask.catalog.search import collection_order, item_order, one_by_one, ordered_types, statements, visible
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.seeing import EVERYTHING, Seeing
-from stacflask.catalog.shapes import Shapes, is_plain, is_settled, shape_of, values_of
+from stacflask.catalog.shapes import Shapes, is_plain, is_settled, may_be_long, shape_of, values_of
 from stacflask.catalog.shown import WITHHELD
 from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
@@ -144,7 +144,7 @@ class Catalog:
         """Read one page. If the query wants but the next of all, its statement is made once."""
         select, ids = partial(select_collections, query, shown), narrowing.ids(restriction.collections)
         if ids is None or looks_inside(query) or query.text is not None:
-            return self._listed(select, restriction)
+            return self._listed(select, restriction, long=looks_inside(query) or query.text is not None)
         position = collection_order(query.sort).position(query.token)
         place = {**collection_order(query.sort).given(position), "rows": query.limit + 1}
 
@@ -181,25 +181,29 @@ class Catalog:
         return [(row.id, row.title) for row in self._listed(lambda seen: statement.where(*seen), restriction)]
 
     def _listed(
-        self, select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], restriction: Restriction
+        self,
+        select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]],
+        restriction: Restriction,
+        *,
+        long: bool = False,
     ) -> Sequence[Any]:
         """Read rows of collections that may be seen, with the conditions for that put into a statement."""
         ids = narrowing.ids(restriction.collections)
         if ids is None:
-            return self._read(select(list(seen_collections(restriction))))
-        return self._seeing.through(ids, lambda seen: self._read(_of_seen(select, seen)), attrgetter("id"))
+            return self._read(select(list(seen_collections(restriction))), long=long)
+        return self._seeing.through(ids, lambda seen: self._read(_of_seen(select, seen), long=long), attrgetter("id"))
 
     def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
         """Give what the items of these collections hold, by name; None: of all. See ``catalog/names.py``."""
         # Whatever is shown of extents, no summaries are.
         withheld = self._hidden_extents != "stored" and restriction.items is not None
         work = partial(names.of_items, codec=self.codec, summaries=not withheld)
-        return self.database.read(lambda connection: work(connection, asked, restriction, sample))
+        return self.database.read(lambda connection: work(connection, asked, restriction, sample), long=True)
 
     def collection_names(self, restriction: Restriction) -> Observations:
         """Give what the documents of collections hold, by name."""
         shown = self.shown(restriction)
-        return self.database.read(lambda connection: names.of_collections(connection, restriction, shown))
+        return self.database.read(lambda connection: names.of_collections(connection, restriction, shown), long=True)
 
     def fields_for(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
         """Give what names mean in a search of these collections where only those that are listed are right."""
@@ -226,7 +230,7 @@ class Catalog:
     ) -> Contents:
         """Give what a span of time holds of a collection's items. See ``catalog/browsing.py``."""
         return self.database.read(
-            lambda connection: browsing.contents(connection, collection, within, after, restriction)
+            lambda connection: browsing.contents(connection, collection, within, after, restriction), long=True
         )
 
     def aggregations(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> dict[str, Kind]:
@@ -302,10 +306,11 @@ class Catalog:
     ) -> Iterator[Callable[[], Sequence[Any]]]:
         """Give what reads the rows of one page, one part after the other."""
         types = ordered_types(query, self._indexes.forms)
+        long = may_be_long(query, restriction)
         build = partial(statements, query, restriction, longest, types, stretch, seen)
         if not is_plain(query) or self.database.pooled:
             for statement in build():
-                yield partial(self._read, statement)
+                yield partial(self._read, statement, long=long)
             return
         values = {**values_of(query, longest, stretch), **seen.given()}
         # Filters are many: those that come once must not push out what is asked for all the time.
@@ -314,10 +319,10 @@ class Catalog:
         shape = shape_of(query, values, (_told(restriction), types, orjson.dumps(query.filter), *way))
         settled = is_settled(query, restriction) or stretch.walked
         for found in shapes.lookups(shape, build, prepared=settled):
-            yield partial(self.database.records, found, values)
+            yield partial(self.database.records, found, values, long=long)
 
-    def _read(self, statement: Select[Any]) -> Sequence[Any]:
-        return self.database.read(lambda connection: connection.execute(statement).all())
+    def _read(self, statement: Select[Any], *, long: bool = False) -> Sequence[Any]:
+        return self.database.read(lambda connection: connection.execute(statement).all(), long=long)
 
     def asset(self, collection: str, item: str | None, key: str, restriction: Restriction) -> Asset:
         """Give one asset that is downloaded through the server, of an item or, with None, of the collection itself.

@@ -38,6 +38,9 @@ LOOK = 1.0
 ABSENT = 10.0
 """Seconds until the next look at a replica that could not be reached."""
 
+AWAY = ("DatabaseUnavailable", "DatabaseRestarting", "DatabaseRefused")
+"""Codes of the errors that say that a server cannot be used, and not what is wrong with a statement."""
+
 _WRITTEN = sa.text("SELECT pg_current_wal_insert_lsn()::text")
 _REPLAYED = sa.text("SELECT pg_wal_lsn_diff(pg_last_wal_replay_lsn(), CAST(:position AS pg_lsn)) >= 0")
 
@@ -117,17 +120,17 @@ class Replicated(Database):
         self._replica = Database(replica, observe)
         self.lease = Lease(Database(primary), Database(replica))
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def read(self, work: Callable[[Connection], T], *, long: bool = False) -> T:
         """Do reading work on either."""
-        return self._either(lambda database: database.read(work))
+        return self._either(lambda database: database.read(work, long=long))
 
     def value(self, lookup: Lookup, **values: Any) -> Any:
         """Give the one value that a lookup finds on either, or None."""
         return self._either(lambda database: database.value(lookup, **values))
 
-    def records(self, lookup: Lookup, values: Mapping[str, Any]) -> list[Any]:
+    def records(self, lookup: Lookup, values: Mapping[str, Any], *, long: bool = False) -> list[Any]:
         """Give the rows that a lookup finds on either."""
-        return self._either(lambda database: database.records(lookup, values))
+        return self._either(lambda database: database.records(lookup, values, long=long))
 
     def _either(self, ask: Callable[[Database], T]) -> T:
         """Ask the replica where that is right, and the primary if it fails; and the other way round."""
@@ -136,9 +139,9 @@ class Replicated(Database):
         try:
             return ask(self._replica)
         except Unavailable as error:
-            if error.code not in ("DatabaseUnavailable", "Busy"):
+            if error.code not in (*AWAY, "Busy"):
                 raise
-            if error.code == "DatabaseUnavailable":
+            if error.code in AWAY:
                 log.warning("the replica cannot be reached; reading from the primary")
                 self.lease.give_up()
         return ask(self._primary)
@@ -147,7 +150,7 @@ class Replicated(Database):
         try:
             return ask(self._primary)
         except Unavailable as error:
-            if error.code != "DatabaseUnavailable":
+            if error.code not in AWAY:
                 raise
             # Nobody can write now: what the replica has is all there is.
             log.warning("the primary cannot be reached; reading from the replica")

@@ -13,7 +13,7 @@ import orjson
 from stacflask.catalog.database import lookup, texts
 from stacflask.catalog.ordering import usual
 from stacflask.catalog.search import given, item_order
-from stacflask.catalog.stretches import all_will_do
+from stacflask.catalog.stretches import all_will_do, of_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.stretches import Stretch
     from stacflask.values import Cql2, ItemQuery, Restriction
+
+INDEXED = ("datetime", "properties.datetime", "id", "collection")
+"""Names that items are sorted by without being looked at, one by one."""
 
 MOST = 256
 """Shapes that one process remembers. Few deployments see more: those that do begin anew."""
@@ -60,6 +63,12 @@ def is_settled(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether one plan is right for all that a query of this shape can compare with: an index read in its order."""
     plain = query.interval is None and all_will_do(query, restriction)
     return plain and not item_order(query.sort).keys[0].stored
+
+
+def may_be_long(query: ItemQuery, restriction: Restriction) -> bool:
+    """Whether a search may have to look at many items for each that it finds: its conditions may have no index."""
+    chosen = query.filter is not None or query.text is not None or query.intersects is not None
+    return chosen or any(key.name not in INDEXED for key in query.sort) or not of_times(restriction.items)
 
 
 def shape_of(query: ItemQuery, values: dict[str, Any], policy: tuple[Any, ...]) -> Shape:

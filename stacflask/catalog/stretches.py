@@ -103,10 +103,10 @@ def newest_first(query: ItemQuery) -> bool:
 def all_will_do(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether a query finds all items of its collections, or of those all of some time."""
     conditions = (query.bbox, query.intersects, query.ids, query.text, query.filter)
-    return all(part is None for part in conditions) and _of_times(restriction.items)
+    return all(part is None for part in conditions) and of_times(restriction.items)
 
 
-def _of_times(condition: Cql2 | None) -> bool:
+def of_times(condition: Cql2 | None) -> bool:
     """Whether a condition looks at nothing but the time by which items are in order, as that of an embargo does."""
     match condition:
         case None | {"op": "<" | "<=" | ">" | ">=", "args": [{"property": "datetime"}, {"timestamp": str()}]}:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from stacflask.values import Setting
 
-ELSEWHERE = ("STACFLASK_THREADS", "STACFLASK_TEST_DATABASE_URL")
-"""Variables that are read by gunicorn.conf.py, and by the fixtures for tests."""
+ELSEWHERE = ("STACFLASK_TEST_DATABASE_URL",)
+"""Variables that are read by the fixtures for tests."""
 
 
 @click.command()

@@ -1,0 +1,134 @@
+"""Connections to PostgreSQL: what a connection URL says, and how long a connection waits for an answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict
+
+from stacflask.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CONNECT_SECONDS = 3
+"""Time in which one host must accept a connection, unless the URL says otherwise."""
+
+GRACE_SECONDS = 5.0
+"""Time that an answer may take longer than the server's own timeout of the statement."""
+
+OWN_OPTIONS = {
+    "statement_timeout": "set STACFLASK_STATEMENT_TIMEOUT instead",
+    "timezone": "the program needs UTC",
+}
+"""Server settings that the parameter ``options`` cannot set, with the reason."""
+
+_PAIR = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.]*)=((?:\\.|[^\s\\])*)(?:\s+|$)")
+_HOST_AND_PORT = re.compile(r"([^/:\[\],]+):(\d+)")
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection that is given up when an answer is overdue.
+
+    The server ends statements that take too long. One that hangs, or a network that loses what it sends, does not.
+    """
+
+    patience: float | None = None
+    """Seconds to wait for an answer; None is no limit."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer. Raises Overdue."""
+        limit = self.patience if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, limit)
+        except pg._WaitTimeout:  # noqa: SLF001 - documented as what ``wait`` raises
+            if timeout is not None:
+                raise
+            self.pgconn.finish()
+            raise Overdue(f"no answer within {limit:g} s") from None
+
+
+class Overdue(pg.OperationalError):
+    """The server did not answer in time. Not tried again: the next try would take as long."""
+
+
+def arguments(url: str, variable: str) -> dict[str, Any]:
+    """Return what a connection URL says, as keyword arguments of ``psycopg.connect``.
+
+    Takes all of libpq's URI form: several hosts, IPv6 addresses, directories of sockets, percent-encoded values.
+
+    Args:
+        url: ``postgresql://``, ``postgres://`` or ``postgresql+psycopg://``.
+        variable: The setting that holds the URL, for the error.
+
+    Raises:
+        SettingError: The URL is malformed, or has a parameter that there is not.
+    """
+    base, _, query = url.partition("://")[2].partition("?")
+    try:
+        found: dict[str, Any] = dict(conninfo_to_dict(f"postgresql://{base}?{_joined(query)}"))
+    except psycopg.ProgrammingError as error:
+        # libpq repeats the malformed part, which may hold the password; only names of parameters are shown.
+        named = re.search(r'URI query parameter: "([\w ]*)"', str(error))
+        problem = f"unknown parameter {named[1]!r}" if named else "expected postgresql://user:password@host:port/name"
+        raise SettingError(variable, problem) from None
+    found["options"] = options(found.get("options", ""), variable)
+    return found
+
+
+def _joined(query: str) -> str:
+    """Rewrite a query: hosts and ports that are given several times are libpq's lists."""
+    given: dict[str, str] = {}
+    for pair in filter(None, query.split("&")):
+        name, _, value = pair.partition("=")
+        name, value = unquote(name), unquote(value)
+        # SQLAlchemy's form, host=h1:5432&host=h2:5432.
+        port = _HOST_AND_PORT.fullmatch(value) if name == "host" else None
+        for one, text in (("host", port[1]), ("port", port[2])) if port else ((name, value),):
+            given[one] = f"{given[one]},{text}" if one in given and one in ("host", "port") else text
+    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in given.items())
+
+
+def options(text: str, variable: str) -> dict[str, str]:
+    """Return the server settings in a parameter ``options``, by name.
+
+    They are sent at the start of a session or, through a pooler, with each transaction. Raises SettingError.
+    """
+    found, end = {}, 0
+    text = text.strip()
+    for pair in _PAIR.finditer(text):
+        if pair.start() != end:
+            break
+        found[pair[1].lower()] = re.sub(r"\\(.)", r"\1", pair[2])
+        end = pair.end()
+    if end != len(text):
+        raise SettingError(variable, "options: expected -c name=value, separated by spaces")
+    for name in sorted(found.keys() & OWN_OPTIONS.keys()):
+        raise SettingError(variable, f"options: {name} cannot be set here: {OWN_OPTIONS[name]}")
+    return found
+
+
+def written(settings: Mapping[str, str]) -> str:
+    """Return server settings as the parameter ``options``."""
+    return " ".join(_written(settings))
+
+
+def _written(settings: Mapping[str, str]) -> Iterator[str]:
+    for name, value in settings.items():
+        escaped = re.sub(r"([\\\s])", r"\\\1", value)
+        yield f"-c {name}={escaped}"
+
+
+def set_local(settings: Mapping[str, str]) -> str:
+    """Return the statement that sets server settings for one transaction, read as the parameter ``options`` is."""
+    calls = (f"set_config({_quoted(name)}, {_quoted(value)}, true)" for name, value in settings.items())
+    return f"SELECT {', '.join(calls)}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("'", "''").replace("\\", "\\\\").replace("%", "%%")
+    return f"E'{escaped}'"
