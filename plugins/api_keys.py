@@ -45,6 +45,7 @@ CHALLENGES = (
         'Bearer realm="stacflask"',
         "apiKey",
         {"type": "http", "scheme": "bearer", "description": f"An API key; it begins with `{PREFIX}`."},
+        instruction="send an API key as a bearer token or as a password (ask the operator for a key)",
     ),
     Challenge(
         'Basic realm="stacflask", charset="UTF-8"',

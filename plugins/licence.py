@@ -59,7 +59,7 @@ def refusal(demand: Demand) -> Decision:
     """Say which licence is to be accepted, and where."""
     return Decision.deny(
         f"licence {demand.licence} {demand.version} not accepted",
-        detail=f"Accept version {demand.version} of {demand.title!r} first.",
+        detail=f"Licence {demand.licence} not accepted. Accept version {demand.version} of {demand.title!r} first.",
         code="LicenceNotAccepted",
         link=f"/licences/{demand.licence}",
         extra={"licence": {"id": demand.licence, "version": demand.version, "title": demand.title}},

@@ -65,6 +65,7 @@ CHALLENGE = Challenge(
         "Where this API has a path of its own, the name begins with `__Secure-`.",
     },
     {},
+    "log in at {base_url}/login",
 )
 
 

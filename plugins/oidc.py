@@ -119,5 +119,6 @@ def _challenges(provider: Provider) -> list[Challenge]:
             REALM,
             f"oidc-{provider.name}-token",
             {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": text},
+            instruction=f"send an access token of {provider.said.issuer} as a bearer token",
         ),
     ]

@@ -171,14 +171,17 @@ def shortage(limits: Limits, usage: Usage, cost: Mapping[str, int]) -> Shortage 
     return Shortage(usage, cost, over) if over else None
 
 
+SPANS = {60: "a minute", 3600: "an hour", 86400: "a day", 7 * 86400: "a week"}
+
+
 def refusal(limits: Limits, usage: Usage, over: str, seconds: int | None) -> Decision:
     """Deny, because in dimension ``over`` nothing will fit for so many seconds; None: it never will."""
     limit = limits[over]
     amount = spelled(limit.amount) if over == BYTES else f"{limit.amount} downloads"
-    quota = f"{amount} in {written(limit.window)}"
-    detail = f"Your quota of {quota} is used up."
+    quota = f"Quota of {amount} {SPANS.get(limit.window) or f'in {written(limit.window)}'}"
+    detail = f"{quota} used up. Try again in {seconds} seconds."
     if seconds is None:
-        detail = f"This is more than your whole quota of {quota}."
+        detail = f"{quota} exceeded by one download. It is larger than the whole quota, so waiting does not help."
     return Decision.deny(
         f"quota of {over} exceeded",
         detail=detail,

@@ -80,14 +80,16 @@ class Challenge:
     """How a plugin wants to be asked: a WWW-Authenticate value, and the same thing as an OpenAPI security scheme.
 
     ``header`` is empty where there is no such value: for a cookie, or a parameter of the query. ``stac`` is the scheme
-    of the STAC authentication extension, where that is another; empty: it is not told there. In it, ``{base_url}``
-    stands for the address of this API.
+    of the STAC authentication extension, where that is another; empty: it is not told there. ``instruction`` is the
+    next step for a user without credentials, which a 401 shows: ``send an API key as a bearer token``. In these two,
+    ``{base_url}`` stands for the address of this API.
     """
 
     header: str
     name: str
     scheme: Mapping[str, Any]
     stac: Mapping[str, Any] | None = None
+    instruction: str = ""
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -10,6 +11,7 @@ from flask import Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from stacflask import current, errors
+from stacflask.api import reasons
 from stacflask.api.address import base_url
 
 if TYPE_CHECKING:
@@ -80,21 +82,30 @@ def _refusal(error: errors.Refused) -> Response:
     extra = dict(decision.extra)
     if decision.retry_after is not None:
         headers["Retry-After"] = str(decision.retry_after)
+    description = error.description
     if decision.link is not None:
+        description = f"{description} See {base_url()}{decision.link}."
         extra["links"] = [{"rel": "license", "href": base_url() + decision.link, "type": "application/json"}]
         headers["Link"] = f'<{base_url()}{decision.link}>; rel="license"'
     if error.anonymous:
-        said = f"{decision.detail or ''} This needs credentials: say who you are.".strip()
-        response = respond(401, "Unauthorized", said, headers, extra)
+        told = f"{_required()} {description}" if decision.detail else _required()
+        response = respond(401, "Unauthorized", told, headers, extra)
         _challenge(response)
         return response
     status = EXHAUSTED if decision.kind == "exhausted" else STATUS[errors.Refused]
-    response = respond(status, error.code, error.description, headers, extra)
+    response = respond(status, error.code, description, headers, extra)
     if decision.scope is not None and _used("bearer"):
         _challenge(
             response, "bearer", error="insufficient_scope", scope=decision.scope, error_description=error.description
         )
     return response
+
+
+def _required() -> str:
+    """Say that authentication is required, and how to authenticate, as far as plugins say it."""
+    how = dict.fromkeys(one.instruction for one in current.gate().challenges() if one.instruction)
+    steps = ", or ".join(how).replace("{base_url}", base_url())
+    return f"Authentication required: {steps}." if steps else "Authentication required."
 
 
 def _challenge(response: Response, only: str = "", **attributes: str) -> None:
@@ -165,8 +176,13 @@ def respond(
     extra: dict[str, Any] | None = None,
 ) -> Response:
     """Make an error's answer."""
-    body = orjson.dumps({"code": code, "description": description, **(extra or {})})
-    response = Response(body, status, mimetype="application/json")
+    more = extra or {}
+    line = reasons.status_line(status, description) if status >= HTTPStatus.BAD_REQUEST else status
+    if reasons.wants_text():
+        response = Response(reasons.as_text(description, more), line, mimetype="text/plain")
+    else:
+        body = orjson.dumps({"code": code, "description": description, **more})
+        response = Response(body, line, mimetype="application/json")
     response.headers.update(headers or {})
     # What is refused or absent today may be granted or present at the next try.
     response.headers["Cache-Control"] = "no-store"

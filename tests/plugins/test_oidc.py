@@ -641,7 +641,7 @@ def test_over_http(web: rm.Mocker, plug: Plug, publish: Publish) -> None:
     narrow = get(token(scope="read", groups=["members"]))
     assert narrow.status_code == 403
     assert 'error="insufficient_scope", scope="download"' in narrow.headers["WWW-Authenticate"]
-    assert get(token(scope="read download", groups=["members"])).status_code == 500  # granted, and no store is there
+    assert get(token(scope="read download", groups=["members"])).status_code == 404  # granted, and no store is there
     web.get(JWKS, exc=requests.ConnectionError)
     away = plug(plugin()).get("/collections", headers={"Authorization": f"Bearer {token()}"})
     assert (away.status_code, away.json["code"]) == (503, "IdentityProviderUnavailable")

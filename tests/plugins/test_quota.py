@@ -127,7 +127,7 @@ def test_downloads_come_to_an_end(gate: Gate, run: Run) -> None:
         download(gate, JANE, asset(item))
     decision = refused(gate, JANE, asset("d"))
     assert (decision.kind, decision.code) == ("exhausted", "QuotaExceeded")
-    assert decision.detail == "Your quota of 3 downloads in 1d is used up."
+    assert decision.detail == f"Quota of 3 downloads a day used up. Try again in {decision.retry_after} seconds."
     assert DAY - 60 < (decision.retry_after or 0) <= DAY + 300
     assert decision.extra["quota"]["downloads"]["left"] == 0
     assert decision.headers["RateLimit"].startswith('"downloads";r=0;t=')
@@ -157,7 +157,7 @@ def test_bytes_come_to_an_end(gate: Gate, plugin: Quota, run: Run) -> None:
     download(gate, JANE, length=100)
     download(gate, JANE, length=150)
     decision = refused(gate, JANE, length=1)
-    assert decision.detail == "Your quota of 250 B in 1d is used up."
+    assert decision.detail == f"Quota of 250 B a day used up. Try again in {decision.retry_after} seconds."
     assert used(plugin) == {"bytes": 250}
 
 
