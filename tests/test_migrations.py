@@ -160,3 +160,49 @@ BOXES = [
     [[0, 0, 10, 10], [5, 5, 15, 15], [30, 5, 30, 6]],
     [[-200, 0, 200, 10]],
 ]
+
+
+RANGE = {"start_datetime": "2024-10-05T00:00:00Z", "end_datetime": "2024-10-06T00:00:00Z"}
+HIGH = {"type": "LineString", "coordinates": [[11, 48, 100.5], [12, 48, -3]]}
+MIGRATED: dict[str, dict[str, Any]] = {
+    "instant": {"properties": {"datetime": "2024-01-01T00:00:00Z"}},
+    "range": {"properties": {"datetime": None, **RANGE}},
+    "both": {"properties": {"datetime": "2025-02-10T00:00:00Z", **RANGE}},
+    "start alone": {"properties": {"datetime": "2025-02-10T00:00:00Z", "start_datetime": "2024-01-01T00:00:00Z"}},
+    "at once": {"properties": {"datetime": None, **dict.fromkeys(RANGE, "2024-10-05T00:00:00Z")}},
+    "leap second": {"properties": {"datetime": None, **dict.fromkeys(RANGE, "2016-12-31T23:59:60Z")}},
+    "high": {"geometry": HIGH, "bbox": [11, 48, 12, 48], "assets": {"x": {"href": "s3://a/b"}}},
+    "higher": {"geometry": HIGH, "bbox": [11, 48, -9, 12, 48, 9]},
+    "flat": {"geometry": {"type": "Point", "coordinates": [1, 1, 0]}, "view": [[1, 2, 3]]},
+    "nowhere": {"geometry": None},
+}
+
+
+def test_items_are_filled_in(fresh: str) -> None:
+    """Items that were there before have the same times and heights in their rows as those that come after."""
+    from stacflask.catalog.database import Database
+    from stacflask.catalog.documents import Managed
+    from stacflask.catalog.reading import Catalog
+    from stacflask.catalog.writing import Writer
+    from stacflask.testing import a_collection, an_item
+
+    done(alembic(fresh, "upgrade", "heads"))
+    writer = Writer(Catalog(Database(engine(fresh))), Managed())
+    for name in ("c", "ranges"):
+        writer.create_collection(a_collection(name))
+    writer.create_items("c", [an_item(name, "c", **given) for name, given in MIGRATED.items()])
+    writer.create_items("ranges", [an_item("range", "ranges", **MIGRATED["range"])])
+    rows = sa.text("SELECT to_jsonb(items) - 'body' FROM items ORDER BY collection, id")
+    dated = sa.text("SELECT id, dated FROM collections ORDER BY id")
+    with engine(fresh).connect() as connection:
+        written = connection.execute(rows).all(), connection.execute(dated).all()
+    assert written[1] == [("c", True), ("ranges", False)]
+    done(alembic(fresh, "downgrade", "0019"))
+    with engine(fresh).begin() as connection:
+        connection.execute(sa.text("UPDATE items SET lowest = NULL, highest = NULL WHERE id <> 'higher'"))
+        connection.execute(sa.text("UPDATE items SET lowest = -9, highest = 9 WHERE id = 'higher'"))
+        both = "SELECT start_datetime = '2024-10-05Z' AND end_datetime = datetime FROM items WHERE id = 'both'"
+        assert connection.execute(sa.text(both)).scalar_one()
+    done(alembic(fresh, "upgrade", "heads"))
+    with engine(fresh).connect() as connection:
+        assert (connection.execute(rows).all(), connection.execute(dated).all()) == written

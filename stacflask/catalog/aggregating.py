@@ -79,13 +79,14 @@ class Found:
         """Select from these items."""
         return sa.select(*columns).select_from(items).where(*self._where)
 
-    def one(self, column: Any) -> Any:
+    def one(self, column: Any, *where: Any) -> Any:
         """Give one value of all of them."""
-        return self._connection.execute(self.select(column)).scalar_one()
+        return self._connection.execute(self.select(column).where(*where)).scalar_one()
 
-    def ends(self, column: Any) -> tuple[Any, Any]:
+    def ends(self, column: Any, *where: Any) -> tuple[Any, Any]:
         """Give the least and the greatest value, in one look."""
-        least, greatest = self._connection.execute(self.select(sa.func.min(column), sa.func.max(column))).one()
+        both = self.select(sa.func.min(column), sa.func.max(column)).where(*where)
+        least, greatest = self._connection.execute(both).one()
         return least, greatest
 
     def counted(self, key: Any, *more: Any) -> tuple[list[tuple[Any, int]], int]:
@@ -121,7 +122,8 @@ def _total(name: str, items_found: Found) -> Aggregation:
 
 
 def _extreme(of: Any, name: str, items_found: Found) -> Aggregation:
-    moment = items_found.one(of(items.c.datetime))
+    # In this form an index gives the value at once.
+    moment = items_found.one(of(items.c.datetime), items.c.has_datetime)
     return Aggregation(name, "datetime", format_instant(moment) if moment is not None else None)
 
 
@@ -135,7 +137,16 @@ def _terms(key: Any, name: str, items_found: Found, *joined: Any, of: str = "str
 
 
 def _moments(moment: Any, name: str, items_found: Found) -> Aggregation:
-    interval = items_found.asked.interval or _comfortable(moment, items_found)
+    return _by_time(moment, name, items_found, lambda: items_found.ends(moment))
+
+
+def _datetimes(name: str, items_found: Found) -> Aggregation:
+    own = sa.case((items.c.has_datetime, items.c.datetime))
+    return _by_time(own, name, items_found, lambda: items_found.ends(items.c.datetime, items.c.has_datetime))
+
+
+def _by_time(moment: Any, name: str, items_found: Found, ends: Callable[[], tuple[Any, Any]]) -> Aggregation:
+    interval = items_found.asked.interval or _comfortable(*ends())
     counts, overflow = items_found.counted(sa.func.date_trunc(interval, moment, "UTC"))
     if len(counts) == MOST_BUCKETS:
         raise BadQuery("datetime_frequency_interval", f"expected one with fewer than {MOST_BUCKETS} buckets")
@@ -143,8 +154,7 @@ def _moments(moment: Any, name: str, items_found: Found) -> Aggregation:
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed="datetime", interval=interval)
 
 
-def _comfortable(moment: Any, items_found: Found) -> str:
-    first, last = items_found.ends(moment)
+def _comfortable(first: Any, last: Any) -> str:
     span: timedelta = last - first if first is not None else timedelta()
     return next((name for name, length in INTERVALS.items() if span <= COMFORTABLE * length), "year")
 
@@ -213,7 +223,7 @@ FIXED = {
     "total_count": Kind("integer", _total),
     "datetime_min": Kind("datetime", partial(_extreme, sa.func.min)),
     "datetime_max": Kind("datetime", partial(_extreme, sa.func.max)),
-    "datetime_frequency": Kind(FREQUENCY, partial(_moments, items.c.datetime), "datetime"),
+    "datetime_frequency": Kind(FREQUENCY, _datetimes, "datetime"),
     "collection_frequency": Kind(FREQUENCY, partial(_terms, items.c.collection), "string"),
     **GRIDS,
 }

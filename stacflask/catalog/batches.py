@@ -22,7 +22,6 @@ from stacflask.catalog import extents, observing, statistics
 from stacflask.catalog.dictionaries import Dictionaries
 from stacflask.catalog.hrefs import HrefCounts
 from stacflask.catalog.intake import Problem
-from stacflask.catalog.rows import heights
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import Unavailable
 from stacflask.stac.geometry import bbox_of
@@ -185,7 +184,7 @@ class _Batch:
             with (
                 self._connection.begin_nested(),
                 driver.cursor() as cursor,
-                cursor.copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy,
+                cursor.copy(f"COPY {table} ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy,
             ):
                 copy.write(data)
         except (pg.UniqueViolation, *_UNFIT):
@@ -215,13 +214,10 @@ class _Batch:
         # Last, and in the order of their names, like every lock here.
         for collection, group in groupby(rows, key=_collection):
             members = list(group)
-            reach = extents.Reach(
-                [box for box in map(_box, members) if box],
-                min(row.span.start for row in members),
-                max(row.span.end for row in members),
-                max(row.span.seconds for row in members),
+            boxes = [box for box in map(_box, members) if box]
+            extents.widen(
+                self._connection, self._codec, collection, extents.reach(boxes, [row.span for row in members])
             )
-            extents.widen(self._connection, self._codec, collection, reach)
             statistics.widen(self._connection, collection, observing.observe([row.given for row in members]))
 
 
@@ -253,6 +249,7 @@ def _box(row: Prepared) -> list[float] | None:
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
+_NAMES = ", ".join(items.columns.keys())
 _COLUMNS = len(items.columns).to_bytes(2, "big")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _NULL = b"\xff\xff\xff\xff"
@@ -261,11 +258,12 @@ _JSONB = b"\x01"
 _length = struct.Struct(">i").pack
 _moments = struct.Struct(">iqiqiq").pack
 _double = struct.Struct(">id").pack
+_flags = struct.Struct(">i?i?i?").pack
 
 
 def _packed(row: Prepared) -> bytes:
     """Give a row as COPY takes it: the number of fields, and each with its length in front."""
-    lowest, highest = heights(row.bbox)
+    lowest, highest = row.heights
     order = start = end = _micros(row.span.order)
     if not row.span.start is row.span.order is row.span.end:  # most items are an instant
         start, end = _micros(row.span.start), _micros(row.span.end)
@@ -286,6 +284,7 @@ def _packed(row: Prepared) -> bytes:
             row.properties,
             _length(len(frame)),
             frame,
+            _flags(1, row.span.given[0], 1, row.span.given[1], 1, row.span.given[2]),
         )
     )
 

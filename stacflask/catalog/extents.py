@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from stacflask.catalog import documents
 from stacflask.catalog.collection_rows import searched
-from stacflask.catalog.lasting import raise_longest
+from stacflask.catalog.lasting import note_times
 from stacflask.catalog.shown import Shown, extent_of
 from stacflask.catalog.tables import collections, items
 from stacflask.errors import NotFound
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from stacflask.catalog.codec import Codec
+    from stacflask.catalog.rows import Span
     from stacflask.values import Document
 
 
@@ -36,13 +37,25 @@ if TYPE_CHECKING:
 class Reach:
     """Where and when some items are: ``boxes`` in degrees, each of 4 or 6 numbers, and first and last moment.
 
-    ``longest`` is how long the longest of them lasts, in seconds.
+    ``longest`` is how long the longest of them lasts, in seconds. ``dated``: one of them has a datetime.
     """
 
     boxes: Sequence[Sequence[float]]
     start: datetime
     end: datetime
     longest: float
+    dated: bool = False
+
+
+def reach(boxes: Sequence[Sequence[float]], spans: Sequence[Span]) -> Reach:
+    """Return where and when items with these boxes and times are."""
+    return Reach(
+        boxes,
+        min(span.first for span in spans),
+        max(span.last for span in spans),
+        max(span.seconds for span in spans),
+        any(span.given[0] for span in spans),
+    )
 
 
 class Reached(NamedTuple):
@@ -58,9 +71,9 @@ def widen(connection: Connection, codec: Codec, collection: str, reach: Reach) -
 
     Call it last in a transaction: the lock on the collection's row is then held for a moment only.
     """
-    given, longest = _extent(connection, collection)
-    if reach.longest > longest:
-        raise_longest(connection, collection, reach.longest)
+    given, longest, dated = _extent(connection, collection)
+    if reach.longest > longest or (reach.dated and not dated):
+        note_times(connection, collection, reach.longest, dated=reach.dated)
     if _widened(given, reach) is None:
         return
     frame, document = _locked(connection, collection)
@@ -98,10 +111,11 @@ def all_collections(connection: Connection) -> list[str]:
 # --- Rows -------------------------------------------------------------------------------------------------------------
 
 
-def _extent(connection: Connection, collection: str) -> tuple[Document, float]:
-    statement = sa.select(collections.c.document["extent"], collections.c.longest).where(collections.c.id == collection)
-    extent, longest = _found(connection.execute(statement).one_or_none(), collection)
-    return extent, longest
+def _extent(connection: Connection, collection: str) -> tuple[Document, float, bool]:
+    columns = (collections.c.document["extent"], collections.c.longest, collections.c.dated)
+    statement = sa.select(*columns).where(collections.c.id == collection)
+    extent, longest, dated = _found(connection.execute(statement).one_or_none(), collection)
+    return extent, longest, dated
 
 
 def _locked(connection: Connection, collection: str) -> tuple[bytes, Document]:
@@ -163,13 +177,15 @@ def _widened_interval(interval: list[str | None], reach: Reach) -> list[str | No
 _PLACED = sa.text(f"""
     ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(lowest, 0) AS low,
     coalesce(highest, 0) AS high, lowest IS NOT NULL AS tall,
+    CASE WHEN has_start_datetime AND has_end_datetime THEN start_datetime END AS start,
+    CASE WHEN has_start_datetime AND has_end_datetime THEN end_datetime END AS "end",
     ST_XMin(geometry) = -{HALF} AND ST_XMax(geometry) = {HALF} AND ST_NumGeometries(geometry) > 1 AS cut
 """)
 _JOINED = sa.text(f"""
     SELECT collection, min(west), min(ST_YMin(geometry)), min(low), max(east), max(ST_YMax(geometry)), max(high),
-           bool_or(tall) AS tall, min(start_datetime) AS start, max(end_datetime) AS end
+           bool_or(tall) AS tall, min(least(datetime, start)) AS start, max(greatest(datetime, "end")) AS end
     FROM (
-        SELECT collection, geometry, low, high, tall, start_datetime, end_datetime,
+        SELECT collection, geometry, low, high, tall, datetime, start, "end",
                CASE WHEN cut THEN coalesce((SELECT min(ST_XMin(part.geom)) FILTER (WHERE ST_XMin(part.geom) >= 0)
                                             FROM ST_Dump(geometry) AS part), -{HALF}) ELSE west END AS west,
                CASE WHEN cut THEN coalesce((SELECT max(ST_XMax(part.geom)) FILTER (WHERE ST_XMax(part.geom) <= 0)
@@ -181,7 +197,7 @@ _JOINED = sa.text(f"""
 
 def reached(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> dict[str, Reached]:
     """Give what the items that fulfil some conditions reach, by their collections."""
-    columns = (items.c.collection, items.c.geometry, items.c.start_datetime, items.c.end_datetime)
+    columns = (items.c.collection, items.c.geometry, items.c.datetime)
     placed = sa.select(*columns, _PLACED).where(*conditions).cte("placed")
     groups: dict[str, list[Any]] = {}
     for row in connection.execute(_JOINED.add_cte(placed)):

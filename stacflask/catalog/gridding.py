@@ -35,7 +35,9 @@ def geotile(zoom: int) -> Any:
     x, y = sa.func.ST_X(_centre(), type_=sa.Double), sa.func.ST_Y(_centre(), type_=sa.Double)
     north = sa.func.least(sa.func.greatest(y, -POLE), POLE, type_=sa.Double)
     down = (1 - sa.func.asinh(sa.func.tan(sa.func.radians(north)), type_=sa.Double) / sa.func.pi(type_=sa.Double)) / 2
-    return sa.func.concat(zoom, "/", _cell((x + 180) / 360, size), "/", _cell(down, size), type_=sa.Text)
+    tile = sa.func.concat(zoom, "/", _cell((x + 180) / 360, size), "/", _cell(down, size), type_=sa.Text)
+    # concat, greatest and least ignore nulls: without the condition, an item without geometry gets a tile.
+    return sa.case((items.c.geometry.is_not(None), tile))
 
 
 def _cell(part: Any, size: int) -> Any:

@@ -16,7 +16,7 @@ import orjson
 
 from stacflask.catalog.documents import split_item
 from stacflask.catalog.lines import BLANK, is_collection
-from stacflask.catalog.rows import Span, span_of
+from stacflask.catalog.rows import Span, heights, span_of
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import HALF, POLE
 from stacflask.stac.checks import LONGEST_ID, STEPS, check_item
@@ -44,6 +44,7 @@ class Prepared(msgspec.Struct, gc=False):
     id: str
     span: Span
     bbox: list[float] | None
+    heights: tuple[float | None, float | None]
     wkb: bytes | None
     properties: bytes
     given: Document
@@ -132,15 +133,26 @@ class Intake:
             if not _is_plain(parts) or not plain.assets.keys().isdisjoint(STEPS):
                 return None
             # A point stands in for no geometry, which would look like a wrong one.
-            return self._row(number, parts, span_of(*parts.times), None), parts.geometry if parts.bbox else _NOWHERE
+            return self._row(number, parts, span_of(*parts.times)), parts.geometry if parts.bbox else _NOWHERE
         except (BadDocument, ValueError, msgspec.MsgspecError):
             return None
 
-    def _row(self, number: int, parts: Parts, span: Span, wkb: bytes | None) -> Prepared:
+    def _row(self, number: int, parts: Parts, span: Span, document: Document | None = None) -> Prepared:
+        """Return a row; without the document, its geometry is one without heights and comes later."""
         frame = self._compress(parts.collection, parts.body)
-        body = parts.body if frame is None else b""
-        properties, given = parts.properties, parts.given
-        return Prepared(number, parts.collection, parts.id, span, parts.bbox, wkb, properties, given, body, frame)
+        return Prepared(
+            number,
+            parts.collection,
+            parts.id,
+            span,
+            parts.bbox,
+            heights(parts.bbox, document and document["geometry"]),
+            None if document is None else _geometry(document),
+            parts.properties,
+            parts.given,
+            parts.body if frame is None else b"",
+            frame,
+        )
 
     # --- Carefully
 
@@ -155,7 +167,7 @@ class Intake:
             span = span_of(*parts.times)
         except ValueError as error:
             raise BadDocument("/properties/datetime", str(error)) from error
-        return [self._row(number, parts, span, _geometry(document))]
+        return [self._row(number, parts, span, document)]
 
     def _with_collection(self, document: Any) -> None:
         if self._collection is not None and isinstance(document, dict):

@@ -27,11 +27,16 @@ if TYPE_CHECKING:
     from stacflask.values import Interval
 
 
-def raise_longest(connection: Connection, collection: str, seconds: float) -> None:
-    """Note that an item lasts so long. Rounded up to a power of two: a collection's row is then seldom written."""
-    bound = 2.0 ** max(0, (int(seconds) + 1).bit_length())
-    change = sa.update(collections).where(collections.c.id == collection, collections.c.longest < bound)
-    connection.execute(change.values(longest=bound))
+def note_times(connection: Connection, collection: str, seconds: float, *, dated: bool) -> None:
+    """Record that an item lasts so long, and whether one has a datetime.
+
+    Rounded up to a power of two: a collection's row is then seldom written.
+    """
+    bound = 2.0 ** max(0, (int(seconds) + 1).bit_length()) if seconds else 0.0
+    longest, known = sa.func.greatest(collections.c.longest, bound), sa.or_(collections.c.dated, sa.literal(dated))
+    change = sa.update(collections).where(collections.c.id == collection)
+    change = change.where(sa.or_(collections.c.longest < longest, collections.c.dated != known))
+    connection.execute(change.values(longest=longest, dated=known))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ booleans, and last what has no value: null, absent, an array or an object.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -20,9 +21,9 @@ from stacflask.catalog.cql2.literals import check_storable
 from stacflask.catalog.cql2.problems import Problem
 from stacflask.catalog.cql2.values import Moment, Stored, Text
 from stacflask.catalog.paging import Position, decode
+from stacflask.catalog.tables import items
 from stacflask.errors import BadQuery
 from stacflask.stac.times import format_instant, parse_instant
-from stacflask.values import SortKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.cql2.sql import Sql
     from stacflask.catalog.cql2.values import Value
-    from stacflask.values import Json
+    from stacflask.values import Json, SortKey
 
 MOST_KEYS = 8
 """Names that one list may be sorted by."""
@@ -41,9 +42,6 @@ LARGEST_EXPONENT = 16_383
 
 KNOWN = ("collection", "id")
 """Columns that every record has."""
-
-NEWEST_FIRST = (SortKey("datetime", descending=True),)
-BY_ID = (SortKey("id"),)
 
 FORMS: Mapping[str, Callable[[Stored], Sql]] = {
     "number": attrgetter("number"),
@@ -54,7 +52,8 @@ FORMS: Mapping[str, Callable[[Stored], Sql]] = {
 TAKES = {"number": Decimal, "string": str, "boolean": bool}
 
 TIES = ("datetime", "collection", "id")
-"""What decides among items that are alike in all sort keys."""
+"""The columns that decide among items that are alike in all sort keys. Here ``datetime`` is the column that every item
+has: its datetime, or its start_datetime where that is null."""
 
 Condition: TypeAlias = sa.ColumnElement[bool]
 
@@ -114,7 +113,7 @@ class Key:
 
     def read(self, value: Json) -> tuple[Any, ...]:
         """Give the values of its forms for what stands in a token. Raises ValueError: it is not of this key."""
-        if value is None and self.stored:
+        if value is None and all(form.nullable for form in self.forms):
             return (None,) * len(self.forms)
         values = tuple(_of_type(value, form.takes) for form in self.forms)
         if all(value is None for value in values):
@@ -143,23 +142,57 @@ def _exponent(value: Decimal) -> int:
 class Order:
     """A total order of rows: sort keys, and then the ties."""
 
-    def __init__(self, sort: Iterable[SortKey], fields: Fields, ties: Sequence[str]) -> None:
-        """Make an order. Raises BadQuery: a name is unknown, or cannot be sorted by."""
+    def __init__(
+        self, sort: Iterable[SortKey], fields: Fields, ties: Sequence[sa.Column[Any]], *, descending: bool = False
+    ) -> None:
+        """Make an order; without sort keys, that of the ties. Raises BadQuery: a name is unknown, or has no order."""
         wanted = tuple(sort)
         if len(wanted) > MOST_KEYS:
             raise BadQuery("sortby", f"expected {MOST_KEYS} names at most, got {len(wanted)}")
-        ties_too = (*wanted, *(SortKey(name, descending=wanted[-1].descending) for name in ties))
-        keys = {_same(key.name, fields): _key(key, fields) for key in reversed(ties_too)}
-        names = dict.fromkeys(_same(key.name, fields) for key in ties_too)
-        self.keys = tuple(_numbered(keys[name] for name in names))
-        self.forms = tuple(form for key in self.keys for form in key.forms)
-        """All that is ordered by."""
-        self._labels = tuple(_label(form, number) for number, form in enumerate(self.forms))
+        keys: dict[str | sa.Column[Any], Key] = {}
+        for key in wanted:
+            keys.setdefault(_same(key.name, fields), _key(key, fields))
+        for column in ties:
+            # A column that is also a field is the same key; the time of every item is no field.
+            known: str | sa.Column[Any] = column.name if column.name in KNOWN else column
+            keys.setdefault(known, _tie(column, descending=wanted[-1].descending if wanted else descending))
+        self.keys = tuple(_numbered(keys.values()))
+        self._all = tuple(form for key in self.keys for form in key.forms)
+        self.forms = self._all
+        """What is ordered by."""
+        self._labels = tuple(_label(form, number) for number, form in enumerate(self._all))
+
+    @property
+    def column(self) -> str | None:
+        """The name of the column that comes first, if it is one that is never null."""
+        first = self.forms[0].sql
+        return first.name if isinstance(first, sa.Column) else None
+
+    @property
+    def parted(self) -> bool:
+        """Whether it begins with the items' own datetime: those that have one come first, in either direction."""
+        return self.keys[0].name == "datetime" and self.keys[0].forms[0].nullable and not self.keys[0].stored
+
+    def part(self, dated: bool | None) -> Order:
+        """Return the order of a part of the list: the items that have a datetime, or those that have none.
+
+        Tokens are the same in all parts. Each part can be read from an index on the column that every item has.
+        """
+        if dated is None:
+            return self
+        own, *others = self._all
+        part = copy(self)
+        if dated:
+            # Here the column holds the item's own datetime.
+            time = next(form for form in others if form.sql is items.c.datetime)
+            others = [replace(time, descending=own.descending), *(form for form in others if form is not time)]
+        part.forms = tuple(others)
+        return part
 
     @property
     def columns(self) -> list[sa.Label[Any]]:
         """What a statement must select beside its records' collection and id, for ``values``."""
-        pairs = zip(self.forms, self._labels, strict=True)
+        pairs = zip(self._all, self._labels, strict=True)
         return [form.sql.label(label) for form, label in pairs if label not in KNOWN]
 
     def page(self, statement: Select[Any], position: Position | None, limit: int) -> Select[Any]:
@@ -168,8 +201,8 @@ class Order:
 
     def arranged(self, part: FromClause, *, backward: bool) -> list[Sql]:
         """Give what stands in ORDER BY where these ``columns`` come from a part of the statement."""
-        pairs = zip(self.forms, self._labels, strict=True)
-        return [replace(form, sql=part.c[label]).arranged(backward=backward) for form, label in pairs]
+        pairs = ((form, part.c[self._labels[form.number]]) for form in self.forms)
+        return [replace(form, sql=column).arranged(backward=backward) for form, column in pairs]
 
     def strands(self, indexed: int) -> tuple[Strand, ...]:
         """Give the order in parts, each of which an index serves alone: ``indexed`` forms of the first key have one.
@@ -178,16 +211,13 @@ class Order:
         """
         first = self.keys[0].forms
         if not self.keys[0].stored:
-            return (Strand((), self.forms, tuple(range(len(self.forms)))),)
-        after = tuple(range(len(first), len(self.forms)))
+            return (Strand((), self.forms),)
         strands = [
-            Strand(
-                (form.sql.is_not(None),), (replace(form, nullable=False), *self.forms[len(first) :]), (number, *after)
-            )
-            for number, form in enumerate(first[:indexed])
+            Strand((form.sql.is_not(None),), (replace(form, nullable=False), *self.forms[len(first) :]))
+            for form in first[:indexed]
         ]
         rest = tuple(form.sql.is_(None) for form in first[:indexed])
-        return (*strands, Strand(rest, self.forms[indexed:], (*range(indexed, len(first)), *after)))
+        return (*strands, Strand(rest, self.forms[indexed:]))
 
     def pages(
         self, statement: Select[Any], position: Position | None, limit: int, strands: tuple[Strand, ...]
@@ -198,11 +228,11 @@ class Order:
         """
         backward = position is not None and position.backward
         here = None if position is None else next((s for s in strands if s.holds(position)), None)
-        if position is not None:
+        if position is not None and position.values:
             past = strands.index(here) if here is not None else len(strands)
             strands = strands[: past + 1] if backward else strands[past:]
         for strand in reversed(strands) if backward else strands:
-            within = strand.within(position) if position is not None and strand is here else None
+            within = position if strand is here else None
             yield _page(statement.where(*strand.conditions), strand.forms, within, limit, backward=backward)
 
     def position(self, token: str | None) -> Position | None:
@@ -220,7 +250,7 @@ class Order:
     def given(self, position: Position | None) -> dict[str, Any]:
         """Give what a position's conditions compare with, by name."""
         values = () if position is None else position.values
-        return {form.place: value for form, value in zip(self.forms, values, strict=False) if value is not None}
+        return {form.place: value for form, value in zip(self._all, values, strict=False) if value is not None}
 
     def values(self, row: Any) -> tuple[Json, ...]:
         """Give a row's place in the order, as it stands in a token."""
@@ -249,22 +279,15 @@ def _label(form: Form, number: int) -> str:
 
 @dataclass(frozen=True)
 class Strand:
-    """A part of an order: rows that fulfil ``conditions``, and by what they are ordered among each other.
-
-    ``places`` are those of its forms among the order's.
-    """
+    """A part of an order: rows that fulfil ``conditions``, and by what they are ordered among each other."""
 
     conditions: tuple[Condition, ...]
     forms: tuple[Form, ...]
-    places: tuple[int, ...]
 
     def holds(self, position: Position) -> bool:
         """Whether a position lies in this part, and in none before it."""
-        return self.forms[0].nullable or position.values[self.places[0]] is not None
-
-    def within(self, position: Position) -> Position:
-        """Give the same position among its own forms."""
-        return replace(position, values=tuple(position.values[place] for place in self.places))
+        first = self.forms[0]
+        return first.nullable or not position.values or position.values[first.number] is not None
 
 
 USUAL = (10, 100)
@@ -286,7 +309,9 @@ def _page(
 ) -> Select[Any]:
     if position is not None:
         backward = position.backward
-        statement = statement.where(_beyond(forms, position.values, backward=backward))
+    if position is not None and position.values:
+        values = tuple(position.values[form.number] for form in forms)
+        statement = statement.where(_beyond(forms, values, backward=backward))
     return statement.order_by(*(form.arranged(backward=backward) for form in forms)).limit(rows(limit))
 
 
@@ -303,6 +328,10 @@ def _key(key: SortKey, fields: Fields) -> Key:
         raise BadQuery("sortby", problem.message) from problem
 
 
+def _tie(column: sa.Column[Any], *, descending: bool) -> Key:
+    return Key(column.name, (Form(column, descending, nullable=False, takes=column.type.python_type),))
+
+
 def _forms(value: Value, *, descending: bool) -> Iterator[Form]:
     match value:
         case Stored():
@@ -311,7 +340,7 @@ def _forms(value: Value, *, descending: bool) -> Iterator[Form]:
         case Text(computed=sql) if sql is not None:
             yield Form(sql, descending, nullable=False, takes=str)
         case Moment(sql=sql):
-            yield Form(sql, descending, nullable=False, takes=datetime)
+            yield Form(sql, descending, nullable=True, takes=datetime)
         case _:
             raise Problem("expected a name of strings, numbers or times; there is no order among geometries")
 

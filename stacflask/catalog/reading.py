@@ -22,7 +22,16 @@ from stacflask.catalog.database import lookup
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order, usual
-from stacflask.catalog.search import collection_order, item_order, one_by_one, ordered_types, statements, visible
+from stacflask.catalog.search import (
+    Part,
+    collection_order,
+    item_order,
+    one_by_one,
+    ordered_types,
+    parts,
+    statements,
+    visible,
+)
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.seeing import EVERYTHING, Seeing
 from stacflask.catalog.shapes import Shapes, is_plain, is_settled, may_be_long, shape_of, values_of
@@ -290,33 +299,49 @@ class Catalog:
         longest = None if query.interval is None else self._lasting.of(query.collections)
         rows: list[Any] = []
         last: Sequence[Any] = ()
-        position = item_order(query.sort).position(query.token)
-        for stretch in self._stretches.of(query, restriction, longest, position, rows):
-            for read in self._steps(query, restriction, seen, longest, stretch):
-                rows += (last := read())
-                if len(rows) > query.limit:
-                    return rows[: query.limit + 1]
+        for own, read in self._reads(query, restriction, seen, longest):
+            last = read()
+            own.extend(last)
+            rows.extend(last)
+            if len(rows) > query.limit:
+                return rows[: query.limit + 1]
         # What was found last was found while it still held.
         if last or longest is None or self._lasting.still(longest):
             return rows
         return self._rows(query, restriction, seen)
 
+    def _reads(
+        self, query: ItemQuery, restriction: Restriction, seen: Seen, longest: Longest | None
+    ) -> Iterator[tuple[list[Any], Callable[[], Sequence[Any]]]]:
+        """Give what reads the rows of one page, one after the other, each with the list of its part's rows so far."""
+        for part in parts(query):
+            own: list[Any] = []
+            for stretch in self._stretches.of(query, restriction, longest, part, own):
+                for read in self._steps(query, restriction, seen, longest, stretch, part):
+                    yield own, read
+
     def _steps(
-        self, query: ItemQuery, restriction: Restriction, seen: Seen, longest: Longest | None, stretch: Stretch
+        self,
+        query: ItemQuery,
+        restriction: Restriction,
+        seen: Seen,
+        longest: Longest | None,
+        stretch: Stretch,
+        part: Part,
     ) -> Iterator[Callable[[], Sequence[Any]]]:
-        """Give what reads the rows of one page, one part after the other."""
+        """Give what reads the rows of one stretch."""
         types = ordered_types(query, self._indexes.forms)
         long = may_be_long(query, restriction)
-        build = partial(statements, query, restriction, longest, types, stretch, seen)
+        build = partial(statements, query, restriction, longest, types, stretch, seen, part)
         if not is_plain(query) or self.database.pooled:
             for statement in build():
                 yield partial(self._read, statement, long=long)
             return
-        values = {**values_of(query, longest, stretch), **seen.given()}
+        values = {**values_of(query, longest, stretch, part), **seen.given()}
         # Filters are many: those that come once must not push out what is asked for all the time.
         shapes = self._shapes if query.filter is None else self._filtered
-        way = stretch.walked, one_by_one(query, restriction)
-        shape = shape_of(query, values, (_told(restriction), types, orjson.dumps(query.filter), *way))
+        way = stretch.walked, one_by_one(query, restriction, part)
+        shape = shape_of(query, values, part, (_told(restriction), types, orjson.dumps(query.filter), *way))
         settled = is_settled(query, restriction) or stretch.walked
         for found in shapes.lookups(shape, build, prepared=settled):
             yield partial(self.database.records, found, values, long=long)

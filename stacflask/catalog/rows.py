@@ -3,48 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from stacflask.stac.geometry import heights_of
 from stacflask.stac.times import parse_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
+
+    from stacflask.values import Document
 
 LONG_BBOX = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When an item is: ``order`` is its place in time, ``start`` and ``end`` are what an interval is compared with."""
+    """The times of an item. Each of ``given`` says whether the item itself has it: datetime, start, end.
+
+    ``order`` is its place in time: ``datetime``, or ``start_datetime`` where that is null. ``start`` and ``end`` are
+    ``order`` where the item has none.
+    """
 
     order: datetime
     start: datetime
     end: datetime
+    given: tuple[bool, bool, bool]
+
+    @property
+    def ranged(self) -> bool:
+        """Whether the item has a range. One end alone is none."""
+        return self.given[1] and self.given[2]
+
+    @property
+    def first(self) -> datetime:
+        """The first moment of its instant and its range."""
+        return min(self.order, self.start) if self.ranged else self.order
+
+    @property
+    def last(self) -> datetime:
+        """The last moment of its instant and its range."""
+        return max(self.order, self.end) if self.ranged else self.order
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
-        return (self.end - self.start).total_seconds()
+        """How long it lasts, from its first to its last moment."""
+        return (self.last - self.first).total_seconds() if self.ranged else 0.0
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The columns of its row."""
+        times = dict(zip(TIMES, (self.order, self.start, self.end), strict=True))
+        return times | {f"has_{name}": given for name, given in zip(TIMES, self.given, strict=True)}
+
+
+TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
 def span_of(moment: str | None, start: str | None, end: str | None) -> Span:
-    """Read an item's times: its ``datetime``, and its range, which covers the instant too where both are given.
-
-    Raises ValueError for a wrong time, or if neither an instant nor a whole range is given.
-    """
-    instant = parse_instant(moment) if moment is not None else None
-    if start is None or end is None:
-        if instant is None:
-            raise ValueError("datetime may be null only beside start_datetime and end_datetime")
-        return Span(instant, instant, instant)
-    first, last = parse_instant(start), parse_instant(end)
-    if last < first:
+    """Read an item's times. Raises ValueError: one is wrong, or there is neither an instant nor a whole range."""
+    instant, first, last = (None if time is None else parse_instant(time) for time in (moment, start, end))
+    if first is not None and last is not None and last < first:
         raise ValueError("end_datetime lies before start_datetime")
-    if instant is None:
-        return Span(first, first, last)
-    return Span(instant, min(first, instant), max(last, instant))
+    given = (instant is not None, first is not None, last is not None)
+    order = instant or (first if last is not None else None)
+    if order is None:
+        raise ValueError("datetime may be null only beside start_datetime and end_datetime")
+    return Span(order, first or order, last or order, given)
 
 
-def heights(bbox: list[float] | None) -> tuple[float | None, float | None]:
-    """Give lowest and highest of a 6-number bbox, else nothing."""
-    return (bbox[2], bbox[5]) if bbox is not None and len(bbox) == LONG_BBOX else (None, None)
+def heights(bbox: Sequence[float] | None, geometry: Document | None = None) -> tuple[float | None, float | None]:
+    """Return the least and the greatest height of a bbox and a geometry; None without any.
+
+    A geometry at height 0 has the heights of one that has none.
+    """
+    found = [] if bbox is None or len(bbox) != LONG_BBOX else [bbox[2], bbox[5]]
+    own = heights_of(geometry) if geometry is not None else None
+    if own is not None and own != (0, 0):
+        found += own
+    return (min(found), max(found)) if found else (None, None)

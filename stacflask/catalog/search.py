@@ -6,7 +6,7 @@ shape, see ``catalog/shapes.py``.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +17,8 @@ from stacflask.catalog import freetext
 from stacflask.catalog.areas import areas
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.cql2.sql import TIMESTAMP
-from stacflask.catalog.ordering import BY_ID, NEWEST_FIRST, TIES, Order, rows
+from stacflask.catalog.ordering import TIES, Order, rows
+from stacflask.catalog.paging import Position
 from stacflask.catalog.seeing import EVERYTHING, Seen
 from stacflask.catalog.stretches import WHOLE, Stretch, all_will_do
 from stacflask.catalog.tables import collections, items
@@ -103,7 +104,7 @@ def _meets(wkb: Sql) -> Condition:
 
 
 def within_heights(values: Values) -> Condition | None:
-    """``bbox`` of six numbers: heights are those of the item's own bbox; without any, it lies at 0."""
+    """``bbox`` of six numbers: heights are those of the item's geometry and its own bbox; without any, it lies at 0."""
     if "lowest" not in values:
         return None
     return sa.and_(
@@ -113,13 +114,22 @@ def within_heights(values: Values) -> Condition | None:
 
 
 def during(values: Values) -> Condition | None:
-    """``datetime``: the item's instant or range meets the interval."""
+    """``datetime``: the item's instant or its range meets the interval."""
+    if "start" not in values and "end" not in values:
+        return None
+    # Where an item has no instant, the column holds the start of its range, which is found in any case.
+    instant = _between(items.c.datetime, items.c.datetime, values)
+    ranged = (items.c.has_start_datetime, items.c.has_end_datetime)
+    return sa.or_(instant, sa.and_(*ranged, _between(items.c.start_datetime, items.c.end_datetime, values)))
+
+
+def _between(first: Sql, last: Sql, values: Values) -> Condition:
     bounds = []
     if "end" in values:
-        bounds.append(items.c.start_datetime <= _named(values, "end"))
+        bounds.append(first <= _named(values, "end"))
     if "start" in values:
-        bounds.append(items.c.end_datetime >= _named(values, "start"))
-    return sa.and_(*bounds) if bounds else None
+        bounds.append(last >= _named(values, "start"))
+    return sa.and_(*bounds)
 
 
 def matching(query: ItemQuery) -> Condition | None:
@@ -179,19 +189,72 @@ def _rule(expression: Cql2, fields: Fields) -> Condition:
 
 # --- The statement ---------------------------------------------------------------------------------------------------
 
-COLLECTION_TIES = ("id",)
+ITEM_TIES = tuple(items.c[name] for name in TIES)
 
 
 @lru_cache(maxsize=256)
-def item_order(sort: tuple[SortKey, ...]) -> Order:
-    """Give the order of a list of items; the usual one is newest first. Raises BadQuery."""
-    return Order(sort or NEWEST_FIRST, ITEM_FIELDS, TIES)
+def item_order(sort: tuple[SortKey, ...], dated: bool | None = None) -> Order:
+    """Give the order of a list of items, or of a part of it; the usual one is newest first. Raises BadQuery."""
+    return Order(sort, ITEM_FIELDS, ITEM_TIES, descending=True).part(dated)
 
 
 @lru_cache(maxsize=256)
 def collection_order(sort: tuple[SortKey, ...]) -> Order:
     """Give the order of a list of collections; the usual one is by id. Raises BadQuery."""
-    return Order(sort or BY_ID, COLLECTION_FIELDS, COLLECTION_TIES)
+    return Order(sort, COLLECTION_FIELDS, (collections.c.id,))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a list of items: those that have a datetime, those that have none, or all (``dated`` is None).
+
+    A ``position`` without values is the part's end that is nearer.
+    """
+
+    dated: bool | None = None
+    position: Position | None = None
+
+    def conditions(self, query: ItemQuery) -> Iterator[Condition]:
+        """Give the conditions on its items."""
+        if self.dated:
+            yield items.c.has_datetime
+            # Where no item has a datetime, an index on it would be read to its end.
+            some = sa.select(collections.c.id).where(collections.c.dated)
+            if query.collections is not None:
+                some = some.where(collections.c.id == sa.any_(sa.bindparam("dated", _names(query), ARRAY(sa.Text()))))
+            yield sa.exists(some)
+        elif self.dated is not None:
+            yield sa.not_(items.c.has_datetime)
+
+    def time(self, query: ItemQuery) -> Any:
+        """Give the value at its position of the form that comes first, or None."""
+        values = () if self.position is None else self.position.values
+        return values[item_order(query.sort, self.dated).forms[0].number] if values else None
+
+    def given(self, query: ItemQuery) -> dict[str, Any]:
+        """Give what those conditions compare with, by name."""
+        return {"dated": _names(query)} if self.dated and query.collections is not None else {}
+
+
+ALL = Part()
+
+
+def _names(query: ItemQuery) -> list[str]:
+    return list(dict.fromkeys(query.collections or ()))
+
+
+def parts(query: ItemQuery) -> Iterator[Part]:
+    """Give the parts in which a list is read, one after the other, in the direction of the query's position."""
+    order = item_order(query.sort)
+    position = order.position(query.token)
+    if not order.parted:
+        yield Part(None, position)
+        return
+    backward = position is not None and position.backward
+    sides = [False, True] if backward else [True, False]
+    here = None if position is None else position.values[0] is not None
+    for side in sides if here is None else sides[sides.index(here) :]:
+        yield Part(side, position if side is here else Position((), backward=backward))
 
 
 def found(query: ItemQuery, restriction: Restriction, longest: Longest | None = None) -> list[Condition]:
@@ -226,42 +289,46 @@ def statements(
     types: tuple[str, ...],
     stretch: Stretch = WHOLE,
     seen: Seen = EVERYTHING,
+    part: Part = ALL,
 ) -> Iterator[Select[Any]]:
     """Give statements which, one after the other, select the records of one page, and one more if there is one.
 
     Each is served by an index; once there are enough rows, those left need not be asked. For ``types``, see
-    ``ordered_types``; only items of the ``stretch`` are looked at, and of collections that are ``seen``.
+    ``ordered_types``; only items of the ``stretch`` and the ``part`` are looked at, and of collections that are
+    ``seen``.
     """
-    order = item_order(query.sort)
+    order = item_order(query.sort, part.dated)
     if stretch.walked:
-        walked = _walked(query, restriction, longest, stretch).where(*seen.conditions(items.c.collection))
-        yield order.page(walked, order.position(query.token), query.limit)
+        walked = _walked(query, restriction, longest, stretch, part).where(*seen.conditions(items.c.collection))
+        yield order.page(walked, part.position, query.limit)
         return
-    if one_by_one(query, restriction):
-        yield _merged(query, restriction, longest, stretch)
+    if one_by_one(query, restriction, part):
+        yield _merged(query, restriction, longest, stretch, part)
         return
     strands = order.strands(len(types))
     if types and _compares_number(query.filter, order.keys[0].name):
         strands = strands[:1]
     found = _select(query, restriction, longest).where(*stretch.conditions(), *seen.conditions(items.c.collection))
-    yield from order.pages(found, order.position(query.token), query.limit, strands)
+    yield from order.pages(found.where(*part.conditions(query)), part.position, query.limit, strands)
 
 
 MOST_KEYS = 20_000
 """Places in the index that a search may look at to find the first items of each of some collections."""
 
 
-def one_by_one(query: ItemQuery, restriction: Restriction) -> bool:
+def one_by_one(query: ItemQuery, restriction: Restriction, part: Part = ALL) -> bool:
     """Whether the first items of each of a query's collections are found sooner than those of all of them together.
 
     They are where each has an index in their order, and nearly all that it holds will do.
     """
     number = len(set(query.collections or ()))
-    indexed = item_order(query.sort).keys[0].name in ("datetime", "id")
+    indexed = item_order(query.sort, part.dated).column in ("datetime", "id")
     return indexed and all_will_do(query, restriction) and 1 < number <= MOST_KEYS / (query.limit + 1)
 
 
-def _walked(query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch) -> Select[Any]:
+def _walked(
+    query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch, part: Part
+) -> Select[Any]:
     """Select all that a query finds in a stretch, in no order, by looking at each item of its collections there."""
     values, there = given(query), sa.select(items).where(*stretch.conditions())
     # Nothing but these conditions goes into the part that is walked through, so that no other index can serve it.
@@ -272,30 +339,32 @@ def _walked(query: ItemQuery, restriction: Restriction, longest: Longest | None,
         each = there.where(items.c.collection == names.c.name).offset(fence).lateral()
         walk = sa.select(each).select_from(sa.join(names, each, sa.true()))
     else:
-        of_one, forms = in_collections(values), item_order(query.sort).forms
+        of_one, forms = in_collections(values), item_order(query.sort, part.dated).forms
         there = there if of_one is None else there.where(of_one)
         walk = there.order_by(*(form.arranged(backward=False) for form in forms)).offset(fence)
     # It goes by the table's own name: whatever is asked of items is then asked of these.
-    part = walk.cte(items.name).prefix_with("NOT MATERIALIZED")
-    conditions = found(replace(query, collections=None), restriction, longest)
+    walked = walk.cte(items.name).prefix_with("NOT MATERIALIZED")
+    conditions = [*found(replace(query, collections=None), restriction, longest), *part.conditions(query)]
     if within_area(values) is not None:
         # Where it lies, the first of them, is told sooner than what its properties hold; the planner thinks otherwise.
         area, *others = conditions
         conditions = [sa.case((area, sa.and_(sa.true(), *others)), else_=sa.false())]
-    return _columns(query).where(*conditions).add_cte(part)
+    return _columns(query).where(*conditions).add_cte(walked)
 
 
-def _merged(query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch) -> Select[Any]:
+def _merged(
+    query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch, part: Part
+) -> Select[Any]:
     """Select one page of a few collections: the first keys of each, of those the first, and their records.
 
     Looked for in all of them at once, the newest of a few small collections lie among thousands of other items.
     """
-    order = item_order(query.sort)
-    position = order.position(query.token)
+    order, position = item_order(query.sort, part.dated), part.position
     arranged = partial(order.arranged, backward=position is not None and position.backward)
     names = sa.func.unnest(_named(given(query), "collections")).table_valued("name").render_derived()
     own = sa.select(items.c.collection, items.c.id, *order.columns).where(items.c.collection == names.c.name)
     own = own.where(*found(replace(query, collections=None), restriction, longest), *stretch.conditions())
+    own = own.where(*part.conditions(query))
     each = order.page(own, position, query.limit).lateral()
     first = sa.select(each).select_from(sa.join(names, each, sa.true()))
     keys = first.order_by(*arranged(each)).limit(rows(query.limit)).subquery()

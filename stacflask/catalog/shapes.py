@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.database import Lookup
     from stacflask.catalog.lasting import Longest
+    from stacflask.catalog.search import Part
     from stacflask.catalog.stretches import Stretch
     from stacflask.values import Cql2, ItemQuery, Restriction
 
@@ -50,11 +51,11 @@ def _is_short(expression: Cql2) -> bool:
         return False
 
 
-def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch) -> dict[str, Any]:
+def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch, part: Part) -> dict[str, Any]:
     """Give all that the statements of a query compare with, by name. Raises BadQuery."""
     order = item_order(query.sort)
     bounds = {} if longest is None or query.interval is None else longest.given(query.interval)
-    place = order.given(order.position(query.token))
+    place = {**order.given(part.position), **part.given(query)}
     values = {**given(query), **bounds, **stretch.given(), **place, "rows": query.limit + 1}
     return {name: texts(tuple(value)) if isinstance(value, list) else value for name, value in values.items()}
 
@@ -71,10 +72,9 @@ def may_be_long(query: ItemQuery, restriction: Restriction) -> bool:
     return chosen or any(key.name not in INDEXED for key in query.sort) or not of_times(restriction.items)
 
 
-def shape_of(query: ItemQuery, values: dict[str, Any], policy: tuple[Any, ...]) -> Shape:
+def shape_of(query: ItemQuery, values: dict[str, Any], part: Part, policy: tuple[Any, ...]) -> Shape:
     """Say by what the statements of a plain query are known; ``policy`` is what else they depend on."""
-    position = item_order(query.sort).position(query.token)
-    way = position is not None and (position.backward, True)
+    way = part.dated, part.position is not None and (part.position.backward, bool(part.position.values))
     return frozenset(values), query.sort, usual(query.limit), way, policy
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.database import Database
     from stacflask.catalog.lasting import Longest
-    from stacflask.catalog.paging import Position
+    from stacflask.catalog.search import Part
     from stacflask.catalog.timelines import Timeline
     from stacflask.values import Cql2, ItemQuery, Restriction
 
@@ -94,10 +94,15 @@ WHOLE = Stretch()
 # --- What is asked for ------------------------------------------------------------------------------------------------
 
 
-def newest_first(query: ItemQuery) -> bool:
-    """Whether the list goes back in time."""
-    first = next(iter(query.sort), None)
-    return first is None or (first.descending and first.name in ("datetime", "properties.datetime"))
+def newest_first(query: ItemQuery, dated: bool | None) -> bool:
+    """Whether the list goes back in time; ``dated`` is as of a ``Part``.
+
+    Among items without a datetime the list goes on by the next sort key; without one, by the start of their range.
+    """
+    first, *others = query.sort or (None,)
+    if first is None:
+        return True
+    return first.descending and dated is not None and (dated or not others)
 
 
 def all_will_do(query: ItemQuery, restriction: Restriction) -> bool:
@@ -143,9 +148,8 @@ class _Span:
         return None
 
 
-def _span(query: ItemQuery, restriction: Restriction, longest: Longest | None, position: Position | None) -> _Span:
+def _span(query: ItemQuery, restriction: Restriction, longest: Longest | None, here: datetime | None) -> _Span:
     bounds = {} if query.interval is None or longest is None else longest.bounds(query.interval)
-    here = None if position is None else position.values[0]
     # Under an embargo there is nothing in the newest weeks.
     ends = (bounds.get("before"), here, _latest(restriction.items), _latest(query.filter))
     return _Span(bounds.get("after", BEGINNING), min(filter(None, ends), default=None))
@@ -170,14 +174,15 @@ class Stretches:
         query: ItemQuery,
         restriction: Restriction,
         longest: Longest | None,
-        position: Position | None,
+        part: Part,
         rows: Sequence[Any],
     ) -> Iterator[Stretch]:
-        """Give the stretches to look at, one after the other; ``rows`` are those found so far, in the order wanted."""
-        if not newest_first(query) or query.ids is not None or (position is not None and position.backward):
+        """Give the stretches to look at, one after the other; ``rows`` are those of the part so far."""
+        position = part.position
+        if not newest_first(query, part.dated) or query.ids is not None or (position is not None and position.backward):
             yield WHOLE
             return
-        span, walk = _span(query, restriction, longest, position), self._to_walk(query, restriction)
+        span, walk = _span(query, restriction, longest, part.time(query)), self._to_walk(query, restriction)
         # Of the items between the two marks where it begins, some come before.
         more = 0 if span.end is None else 2 * (query.limit + 1)
         since = None if walk is None else walk.line.back(walk.number + more, span.end)

@@ -6,7 +6,22 @@ No sequence, trigger or foreign key: a distributed PostgreSQL can spread the ite
 from __future__ import annotations
 
 from geoalchemy2 import Geometry
-from sqlalchemy import BigInteger, Column, DateTime, Double, Index, LargeBinary, MetaData, Table, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+    func,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TSTZMULTIRANGE
 
 PLUGIN_PREFIX = "plugin_"
@@ -47,6 +62,9 @@ collections = Table(
         server_default="0",
         comment="seconds: no item lasts longer",
     ),
+    Column(
+        "dated", Boolean, nullable=False, server_default=false(), comment="some item has a datetime, or had one before"
+    ),
     Index("collections_longest_idx", "longest"),
 )
 
@@ -56,16 +74,21 @@ items = Table(
     Column("collection", _name(), primary_key=True),
     Column("id", _name(), primary_key=True),
     Column("datetime", DateTime(timezone=True), nullable=False, comment="datetime, or start_datetime where it is null"),
-    Column("start_datetime", DateTime(timezone=True), nullable=False, comment="start of the range, or datetime"),
-    Column("end_datetime", DateTime(timezone=True), nullable=False, comment="end of the range, or datetime"),
+    Column("start_datetime", DateTime(timezone=True), nullable=False, comment="start_datetime, or datetime without it"),
+    Column("end_datetime", DateTime(timezone=True), nullable=False, comment="end_datetime, or datetime without it"),
     Column("geometry", Geometry(srid=4326, spatial_index=False), comment="split at the antimeridian, made valid"),
-    Column("lowest", Double, comment="height of a 6-number bbox's lower side; null is 0"),
-    Column("highest", Double, comment="height of a 6-number bbox's upper side; null is 0"),
+    Column("lowest", Double, comment="least height of the geometry and the bbox; null is 0"),
+    Column("highest", Double, comment="greatest height of the geometry and the bbox; null is 0"),
     Column("properties", JSONB, nullable=False, comment="as given, for searching"),
     Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents.py"),
+    Column("has_datetime", Boolean, nullable=False, server_default=true(), comment="datetime is not null"),
+    Column("has_start_datetime", Boolean, nullable=False, server_default=false(), comment="start_datetime is given"),
+    Column("has_end_datetime", Boolean, nullable=False, server_default=false(), comment="end_datetime is given"),
     Index("items_id_idx", "id"),
     Index("items_datetime_idx", "datetime", "collection", "id"),
     Index("items_collection_datetime_idx", "collection", "datetime", "id"),
+    # For lists by datetime, in which items without one come last.
+    Index("items_without_datetime_idx", "collection", "datetime", "id", postgresql_where=text("NOT has_datetime")),
     # Not those without geometry, so that PostgreSQL does not take it for an index on datetime alone.
     Index(
         "items_geometry_datetime_idx",

@@ -44,6 +44,7 @@ class Row:
 
     values: dict[str, Any]
     box: list[float] | None
+    span: Span
 
 
 class Writer:
@@ -186,21 +187,19 @@ class Writer:
     def _row(self, document: Document, collection: str, dictionary: int) -> Row:
         parts = documents.split_item({**document, "collection": collection}, self._managed)
         span = _checked_span(parts)
-        lowest, highest = heights(parts.bbox)
+        lowest, highest = heights(parts.bbox, document["geometry"])
         shape = _shape(document["geometry"], parts.bbox)
         values = {
             "collection": collection,
             "id": parts.id,
-            "datetime": span.order,
-            "start_datetime": span.start,
-            "end_datetime": span.end,
+            **span.values,
             "geometry": WKBElement(shape, srid=4326, extended=True) if shape else None,
             "lowest": lowest,
             "highest": highest,
             "properties": document["properties"],
             "body": self._codec.compress(parts.body, dictionary),
         }
-        return Row(values, parts.bbox or (bbox_of(shape) if shape else None))
+        return Row(values, parts.bbox or (bbox_of(shape) if shape else None), span)
 
     def _collection_row(self, document: Document) -> dict[str, Any]:
         return {
@@ -218,10 +217,7 @@ class Writer:
     def _widen(self, connection: Connection, collection: str, rows: Sequence[Row]) -> None:
         if rows:
             boxes = [row.box for row in rows if row.box is not None]
-            start = min(row.values["start_datetime"] for row in rows)
-            end = max(row.values["end_datetime"] for row in rows)
-            longest = max(row.values["end_datetime"] - row.values["start_datetime"] for row in rows).total_seconds()
-            extents.widen(connection, self._codec, collection, extents.Reach(boxes, start, end, longest))
+            extents.widen(connection, self._codec, collection, extents.reach(boxes, [row.span for row in rows]))
             statistics.widen(connection, collection, observing.observe([row.values["properties"] for row in rows]))
 
 

@@ -24,7 +24,7 @@ from stacflask.stac.shapes import assembled, parts, simplified
 from stacflask.stac.wrapping import cut_at_antimeridian
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stacflask.values import Document
 
@@ -277,6 +277,37 @@ def _box(west: float, south: float, east: float, north: float) -> Any:
 
 def _ewkb(shapes: Any) -> Any:
     return shapely.to_wkb(shapely.set_srid(shapes, SRID), output_dimension=2, byte_order=1, include_srid=True)
+
+
+# --- Its heights ------------------------------------------------------------------------------------------------------
+
+
+def heights_of(value: Document) -> tuple[float, float] | None:
+    """Return the least and the greatest height of a checked geometry, or None if no position has one.
+
+    Where only some positions have a height, the others are at 0.
+    """
+    found = set(_heights(value))
+    if found <= {None}:
+        return None
+    known = [height or 0 for height in found]
+    return min(known), max(known)
+
+
+def _heights(value: Document) -> Iterator[float | None]:
+    if value["type"] == "GeometryCollection":
+        for geometry in value["geometries"]:
+            yield from _heights(geometry)
+    else:
+        yield from _third(value["coordinates"])
+
+
+def _third(coordinates: list[Any]) -> Iterator[float | None]:
+    if isinstance(coordinates[0], list):
+        for part in coordinates:
+            yield from _third(part)
+    else:
+        yield coordinates[2] if len(coordinates) > 2 else None  # noqa: PLR2004
 
 
 # --- Its bounds -------------------------------------------------------------------------------------------------------

@@ -137,6 +137,35 @@ def test_grids(client: Client) -> None:
     assert frequencies(client, geotile, **{f"{geotile}_precision": 2}) == {"2/2/1": 2, "2/1/2": 1, "2/3/0": 1}
 
 
+GRIDS = ["grid_geohash_frequency", "grid_geotile_frequency"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*GRIDS, *(f"centroid_{name.replace('_frequency', '_grid_frequency').removeprefix('grid_')}" for name in GRIDS)],
+)
+def test_items_without_geometry_are_in_no_cell(client: Client, publish: Publish, name: str) -> None:
+    """Every grid counts items without geometry as overflow, and puts each other item into a cell."""
+    nowhere = [
+        {key: value for key, value in an_item(f"n{n}", "nowhere", geometry=None).items() if key != "bbox"}
+        for n in (1, 2)
+    ]
+    places = {"pole": (0, 90), "south": (180, -90), "edge": (-180, 0), "north": (12, 86)}
+    publish(*nowhere, *(scene(f"p-{key}", "nowhere", "2024-01-01T00:00:00Z", place) for key, place in places.items()))
+    [cells] = made(client, name, collections=["nowhere"])
+    assert (cells["overflow"], sum(bucket["frequency"] for bucket in cells["buckets"])) == (2, 4)
+    [cells] = made(client, name, ids=["n1", "n2"])
+    assert (cells["overflow"], cells["buckets"]) == (2, [])
+
+
+def test_tiles_at_the_edges(client: Client, publish: Publish) -> None:
+    """Poles are in the last rows, the antimeridian is in the first column or the last."""
+    places = {"a": (0, 90), "b": (180, -90), "c": (-180, 0), "d": (12, 86), "e": (179.99, 85.06)}
+    publish(*(scene(f"p-{key}", "edges", "2024-01-01T00:00:00Z", place) for key, place in places.items()))
+    words = {"collections": ["edges"], "grid_geotile_frequency_precision": 1}
+    assert frequencies(client, "grid_geotile_frequency", **words) == {"1/1/0": 3, "1/1/1": 1, "1/0/1": 1}
+
+
 def test_centre_of_what_was_cut_at_the_antimeridian(client: Client, publish: Publish) -> None:
     """A footprint that crosses the antimeridian has its centre there, and not on the other side of the Earth."""
     box = [[[178, 0], [-178, 0], [-178, 2], [178, 2], [178, 0]]]

@@ -97,6 +97,53 @@ def test_bbox(client: Client, places: None, ask: Ask) -> None:
         assert found(ask(client, bbox=bbox)) == expected, bbox
 
 
+HIGH: dict[str, dict[str, Any]] = {
+    "point": {"geometry": {"type": "Point", "coordinates": [1, 1, 100.5]}, "bbox": [1, 1, 1, 1]},
+    "no box": {"geometry": {"type": "Point", "coordinates": [1, 1, -20]}, "bbox": None},
+    "line": {"geometry": {"type": "LineString", "coordinates": [[1, 1, 50], [2, 2, 60]]}, "bbox": [1, 1, 2, 2]},
+    "some": {"geometry": {"type": "LineString", "coordinates": [[1, 1], [2, 2, 60]]}, "bbox": [1, 1, 2, 2]},
+    "mixture": {
+        "geometry": {
+            "type": "GeometryCollection",
+            "geometries": [
+                {"type": "Point", "coordinates": [1, 1, 500]},
+                {"type": "MultiPolygon", "coordinates": [[[[1, 1, 400], [2, 1, 400], [2, 2, 400], [1, 1, 400]]]]},
+            ],
+        },
+        "bbox": [1, 1, 2, 2],
+    },
+    "tall box": {"geometry": {"type": "Point", "coordinates": [1, 1]}, "bbox": [1, 1, 1000, 1, 1, 2000]},
+    "taller box": {"geometry": {"type": "Point", "coordinates": [1, 1, 1500]}, "bbox": [1, 1, 1000, 1, 1, 2000]},
+    "flat": {"geometry": {"type": "Point", "coordinates": [1, 1]}, "bbox": [1, 1, 1, 1]},
+    "zero": {"geometry": {"type": "Point", "coordinates": [1, 1, 0]}, "bbox": [1, 1, 1, 1]},
+    "nowhere": {"geometry": None, "bbox": None},
+}
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (100, 101, {"point"}),
+        (-1, 1, {"some", "flat", "zero"}),
+        (-30, -10, {"no box"}),
+        (55, 55, {"line", "some"}),
+        (450, 450, {"mixture"}),
+        (1100, 1100, {"tall box", "taller box"}),
+        (-1e9, 1e9, HIGH.keys() - {"nowhere"}),
+    ],
+)
+def test_heights(client: Client, publish: Publish, ask: Ask, low: float, high: float, expected: set[str]) -> None:
+    """A box of six numbers finds items by the heights of their geometries and of their own boxes."""
+    documents = [an_item(name, **given) for name, given in HIGH.items()]
+    publish(*({key: value for key, value in one.items() if key != "bbox" or value} for one in documents))
+    bbox = [0, 0, low, 10, 10, high]
+    assert found(ask(client, bbox=bbox)) == expected
+    assert found(ask(client, bbox=[0, 0, 10, 10])) == HIGH.keys() - {"nowhere"}
+    count = client.post("/aggregate", json={"aggregations": ["total_count"], "bbox": bbox}).json["aggregations"]
+    assert count[0]["value"] == len(expected)
+
+
 NO_BOXES = [
     [],
     [0],

@@ -362,6 +362,9 @@ VARIED: list[Document] = [
     {key: value for key, value in an_item("nowhere", geometry=None).items() if key != "bbox"},
     {key: value for key, value in an_item("no box").items() if key != "bbox"},
     an_item("tall", bbox=[11, 48, -5, 11, 48, 300.5]),
+    an_item("high", geometry={"type": "Point", "coordinates": [11, 48, 100.5]}, bbox=[11, 48, 11, 48]),
+    an_item("at 0", geometry={"type": "Point", "coordinates": [11, 48, 0]}, bbox=[11, 48, 11, 48]),
+    an_item("higher", geometry={"type": "Point", "coordinates": [11, 48, 9.5]}, bbox=[11, 48, 1, 11, 48, 5]),
     an_item(
         "over the antimeridian",
         bbox=[179, 0, -179, 1],
@@ -383,7 +386,8 @@ VARIED: list[Document] = [
 def test_load_and_api_write_the_same(loader: Loader) -> None:
     """Whether an item is loaded or posted, the same is kept of it: times, place, heights, properties and document."""
     columns = (
-        "id, datetime, start_datetime, end_datetime, ST_AsEWKT(geometry), lowest, highest, properties::text, "
+        "id, datetime, start_datetime, end_datetime, has_datetime, has_start_datetime, has_end_datetime, "
+        "ST_AsEWKT(geometry), lowest, highest, properties::text, "
         "pg_column_compression(properties)"
     )
     loader(ndjson([a_collection()]))

@@ -55,8 +55,7 @@ def _given(value: Any, number: int) -> Item:
 
 def place(item: Item, key: SortKey) -> tuple[int, Any]:
     """Give the rank of a value's type, and the value."""
-    times = {"end_datetime": item["properties"]["datetime"]}
-    members = {**times, **item["properties"], "collection": item["collection"], "id": item["id"]}
+    members = {**item["properties"], "collection": item["collection"], "id": item["id"]}
     value = members.get(key.name.removeprefix("properties."))
     for rank, kind in enumerate(((int, float), (str,), (bool,))):
         if isinstance(value, kind) and isinstance(value, bool) is (bool in kind):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stacflask.catalog.database import Database
 from stacflask.catalog.documents import Managed
 from stacflask.catalog.reading import Catalog
+from stacflask.catalog.search import parts
 from stacflask.catalog.stretches import FURTHEST, Stretches
 from stacflask.catalog.timelines import BEGINNING, DEEPER, DEPTH, Timelines
 from stacflask.catalog.writing import Writer
@@ -208,7 +209,7 @@ def test_who_walks(analyzed: Catalog) -> None:
         (ItemQuery(10, two, ids=("item-001",)), None, False),
         (ItemQuery(10, many), clear, False),
     ):
-        first = next(stretches.of(query, Restriction(items=rule), None, None, []))
+        first = next(stretches.of(query, Restriction(items=rule), None, next(parts(query)), []))
         assert first.walked == walks, query
 
 
@@ -217,12 +218,12 @@ def test_how_far_a_walk_goes(analyzed: Catalog) -> None:
     catalog = analyzed
     stretches, rows = Stretches(catalog.database), [object()]
     two, common = ItemQuery(10, ("rare-0", "rare-1")), ("common",)
-    whole = [one.walked for one in stretches.of(replace(two, bbox=HERE), UNRESTRICTED, None, None, rows)]
+    whole = [one.walked for one in stretches.of(replace(two, bbox=HERE), UNRESTRICTED, None, next(parts(two)), rows)]
     assert whole == [True]  # there are no more than that of them
-    further = [one.walked for one in stretches.of(two, UNRESTRICTED, None, None, rows)]
+    further = [one.walked for one in stretches.of(two, UNRESTRICTED, None, next(parts(two)), rows)]
     assert len(further) > 1
     assert all(further)
-    rest = [one.walked for one in stretches.of(two, UNRESTRICTED, None, None, [])]
+    rest = [one.walked for one in stretches.of(two, UNRESTRICTED, None, next(parts(two)), [])]
     assert rest == [True, False]
     timeline = Timelines(catalog.database).of(common)
     assert not timeline.whole

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from stacflask.catalog.cql2 import coercion
 from stacflask.catalog.cql2.coercion import NAMES, unlike
 from stacflask.catalog.cql2.problems import Problem
-from stacflask.catalog.cql2.values import Array, Moment, Number, Period, Shape, Stored, Text, Truth, Value
+from stacflask.catalog.cql2.values import Array, Moment, Number, Period, Shape, Stored, Text, Truth, Value, every, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,10 @@ def compare(symbol: str, left: Value, right: Value) -> Truth:
     if isinstance(left, Stored) and isinstance(right, Stored):
         readings = (rule(symbol, left, right) for rule in (_numbers, _moments, _texts, _truths))
         return Truth(sa.func.coalesce(*readings, type_=sa.Boolean()))
-    return Truth(_rule(left, right)(symbol, left, right))
+    rule = _rule(left, right)
+    if rule is _moments:
+        return compare_times(symbol, coercion.moment(left), coercion.moment(right, 1))
+    return Truth(rule(symbol, left, right))
 
 
 def _rule(left: Value, right: Value) -> Callable[[str, Value, Value], Sql]:
@@ -78,6 +81,17 @@ _KINDS: dict[type[Text | Number | Truth], tuple[Callable[..., Sql], sa.types.Typ
 }
 
 
+def compare_times(symbol: str, left: Moment, right: Moment) -> Truth:
+    """Compare two instants; an item's own one in its column, where an index can serve it."""
+    given = [time.given for time in (left, right) if time.given is not None]
+    indexed = sa.and_(compare_moments(symbol, _in_column(left), _in_column(right)), *given) if given else None
+    return Truth(compare_moments(symbol, left, right), indexed=indexed)
+
+
+def _in_column(time: Moment) -> Moment:
+    return time if time.column is None else Moment(time.column)
+
+
 def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
     """Compare two instants; with a literal DATE, by the day (in UTC) on which the other one falls."""
     if left.last is not None and right.last is None:
@@ -103,7 +117,7 @@ def between(value: Value, low: Value, high: Value | None = None) -> Truth:
         low, high = low.members
     if isinstance(value, Truth) or high is None:
         raise Problem("between takes a number, a string or a time, and its lower and upper bound")
-    return Truth(sa.and_(compare(">=", value, low).sql, compare("<=", value, high).sql))
+    return every([compare(">=", value, low), compare("<=", value, high)])
 
 
 def is_in(value: Value, members: Value) -> Truth:
@@ -111,20 +125,20 @@ def is_in(value: Value, members: Value) -> Truth:
     if not isinstance(members, Array):
         raise unlike(Array, members, 1)
     if isinstance(value, Text | Number | Truth):
-        tests = [_any_of(type(value), value, members.members)] if members.members else []
+        tests = [Truth(_any_of(type(value), value, members.members))] if members.members else []
     else:
         tests = list(_equal_to_any(value, members.members))
-    return Truth(sa.or_(sa.false(), *tests))
+    return some([Truth(sa.false()), *tests])
 
 
-def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Sql]:
+def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Truth]:
     """Compare a stored value with those of each type at once, and with what may be of any type one by one."""
     kinds = tuple(_KINDS) if isinstance(value, Stored) else ()
     for kind in kinds:
         same = tuple(member for member in members if isinstance(member, kind))
         if same:
-            yield _any_of(kind, value, same)
-    yield from (compare("=", value, member).sql for member in members if not isinstance(member, kinds))
+            yield Truth(_any_of(kind, value, same))
+    yield from (compare("=", value, member) for member in members if not isinstance(member, kinds))
 
 
 def _any_of(kind: type[Text | Number | Truth], value: Value, members: tuple[Value, ...]) -> Sql:
@@ -151,7 +165,7 @@ def is_null(value: Value) -> Truth:
         case Stored():
             return Truth(value.present.is_(None))
         case Moment() if value.given is not None:
-            return is_null(value.given)
+            return Truth(sa.not_(value.given))
         case Period():
             return Truth(sa.or_(value.start.sql.is_(None), value.end.sql.is_(None)))
         case Array():

@@ -13,24 +13,30 @@ from stacflask.catalog.cql2 import arithmetic, arrays, coercion, comparison, lit
 from stacflask.catalog.cql2.functions import FUNCTIONS
 from stacflask.catalog.cql2.problems import Place, Problem
 from stacflask.catalog.cql2.size import check_size
-from stacflask.catalog.cql2.values import Array, Moment, Period, Truth, Value
+from stacflask.catalog.cql2.values import Array, Moment, Period, Truth, Value, every, some
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from stacflask.catalog.cql2.fields import Fields
     from stacflask.values import Cql2, Json
 
 
 def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa.ColumnElement[bool]:
-    """Give the condition that an expression in CQL2 JSON sets on a row.
+    """Give the condition that an expression in CQL2 JSON sets on a row, for a WHERE clause.
 
     Raises BadQuery: it is no such expression; the message says where, and what was expected there.
     """
+    return truth_of(expression, fields, parameter).where
+
+
+def truth_of(expression: Cql2, fields: Fields, parameter: str = "filter") -> Truth:
+    """Return whether an expression holds for a row, or that it is unknown. Raises BadQuery, as ``condition``."""
     place = Place(parameter)
     check_size(expression, place)
     try:
-        return coercion.truth(_Walk(fields).value(expression, place), None)
+        value = _Walk(fields).value(expression, place)
+        return value if isinstance(value, Truth) else Truth(coercion.truth(value, None))
     except Problem as problem:
         raise place.of(expression).refuse(problem.message) from None
 
@@ -55,11 +61,17 @@ class Operator:
 
 
 def _conjunction(*values: Value) -> Truth:
-    return Truth(sa.and_(*map(coercion.truth, values, range(len(values)))))
+    return every(_truths(values))
 
 
 def _disjunction(*values: Value) -> Truth:
-    return Truth(sa.or_(*map(coercion.truth, values, range(len(values)))))
+    return some(_truths(values))
+
+
+def _truths(values: Sequence[Value]) -> list[Truth]:
+    return [
+        value if isinstance(value, Truth) else Truth(coercion.truth(value, index)) for index, value in enumerate(values)
+    ]
 
 
 def _negation(value: Value) -> Truth:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2.limits import MAXIMUM_STEPS
 from stacflask.catalog.cql2.literals import check_storable
@@ -91,16 +92,14 @@ def _found(document: Sql, keys: Sequence[str]) -> Sql:
     return sa.func.coalesce(*ways, type_=JSONB()) if len(ways) > 1 else ways[0]
 
 
-def _item_times() -> dict[str, Value]:
-    """The columns are never null: where an item gives only a range, or only an instant, they hold what it implies."""
-    given = Fields({}, items.c.properties)
-    return {
-        name: Moment(items.c[name], given=given.stored(name)) for name in ("datetime", "start_datetime", "end_datetime")
-    }
+def _item_time(name: str) -> Moment:
+    """Return an item's own time: null where the item has none, though the column is filled in from its other times."""
+    column, given = items.c[name], items.c[f"has_{name}"]
+    return Moment(Grouping(sa.case((given, column))), column=column, given=given)
 
 
 def _item_columns() -> dict[str, Value]:
-    times = _item_times()
+    times = {name: _item_time(name) for name in ("datetime", "start_datetime", "end_datetime")}
     return {
         "id": Text(items.c.id),
         "collection": Text(items.c.collection),

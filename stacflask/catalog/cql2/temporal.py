@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2 import coercion
-from stacflask.catalog.cql2.comparison import compare_moments
+from stacflask.catalog.cql2.comparison import compare_times
 from stacflask.catalog.cql2.problems import Problem
-from stacflask.catalog.cql2.values import Moment, Period, Stored, Truth, Value
+from stacflask.catalog.cql2.values import Moment, Period, Stored, Truth, Value, every, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,12 +46,12 @@ def relate(name: str, first: Value, second: Value) -> Truth:
         if isinstance(first, Stored) or isinstance(second, Stored):
             return Truth(sa.cast(sa.null(), sa.Boolean))
     one, other = coercion.period(first), coercion.period(second, 1)
-    return Truth(sa.and_(*(compare_moments(*_sides(rule, one, other)) for rule in RELATIONS[name])))
+    return every([compare_times(*_sides(rule, one, other)) for rule in RELATIONS[name]])
 
 
 def disjoint(first: Value, second: Value) -> Truth:
     """Whether two times have nothing in common."""
-    return Truth(sa.or_(relate("t_before", first, second).sql, relate("t_after", first, second).sql))
+    return some([relate("t_before", first, second), relate("t_after", first, second)])
 
 
 def _check_intervals(name: str, *values: Value) -> None:

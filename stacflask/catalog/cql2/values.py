@@ -18,6 +18,7 @@ from stacflask.catalog.cql2 import times
 from stacflask.catalog.cql2.sql import CODE_POINTS, Sql, constant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from decimal import Decimal
 
     from stacflask.values import Json
@@ -63,23 +64,32 @@ class Truth:
 
     computed: Sql | None = None
     literal: bool | None = None
+    indexed: Sql | None = None
+    """A condition that is true exactly where this is, in a form that an index can serve. It may be false instead of
+    unknown, so it stands for this only in a WHERE clause and below AND and OR."""
 
     @property
     def sql(self) -> Sql:
         """It in SQL."""
         return self.computed if self.computed is not None else sa.literal(self.literal, sa.Boolean())
 
+    @property
+    def where(self) -> Sql:
+        """It as a condition on rows."""
+        return self.sql if self.indexed is None else self.indexed
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """An instant. A literal DATE lasts from ``sql`` to ``last``, both included; all others are points.
 
-    ``given`` is the JSON of a column that is never null because it has been filled in from other members.
+    ``column`` is an item's column that is never null, and ``given`` whether the item itself has the time in it.
     """
 
     sql: Sql
     last: Sql | None = None
-    given: Stored | None = None
+    column: Sql | None = None
+    given: Sql | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +164,23 @@ class Stored:
 
     def _when(self, kind: str, sql: Sql) -> Sql:
         return Grouping(sa.case((self.kind == constant(kind), sql)))  # in brackets, as CREATE INDEX wants it
+
+
+def every(truths: Sequence[Truth]) -> Truth:
+    """Return whether all of these hold."""
+    return _joined(sa.and_, truths)
+
+
+def some(truths: Sequence[Truth]) -> Truth:
+    """Return whether any of these holds."""
+    return _joined(sa.or_, truths)
+
+
+def _joined(join: Callable[..., Sql], truths: Sequence[Truth]) -> Truth:
+    indexed = any(truth.indexed is not None for truth in truths)
+    return Truth(
+        join(*(truth.sql for truth in truths)), indexed=join(*(truth.where for truth in truths)) if indexed else None
+    )
 
 
 Value: TypeAlias = Text | Number | Truth | Moment | Period | Shape | Array | Stored

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2 import ITEM_FIELDS, condition
+from stacflask.catalog.cql2.compile import truth_of
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.documents import Managed
 from stacflask.catalog.reading import Catalog
@@ -53,6 +54,9 @@ def without_bbox(item: Item) -> Item:
 
 
 def ask(catalogue: Database, expression: Cql2) -> Answers:
-    statement = sa.select(items.c.id, condition(expression, ITEM_FIELDS).label("holds"))
+    """Give what an expression is for each item. The condition that is made of it must find those where it is true."""
+    truth, where = truth_of(expression, ITEM_FIELDS).sql, condition(expression, ITEM_FIELDS)
+    statement = sa.select(items.c.id, truth.label("holds"), where.label("found"))
     rows = catalogue.read(lambda connection: connection.execute(statement).all())
+    assert [row.id for row in rows if row.found] == [row.id for row in rows if row.holds]
     return {row.id: row.holds for row in rows}

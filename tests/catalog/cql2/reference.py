@@ -118,7 +118,7 @@ def lookup(name: str, item: dict[str, Any]) -> Any:
     properties = item["properties"]
     name = name.removeprefix("properties.")
     if name in ("datetime", "start_datetime", "end_datetime"):
-        return column_time(name, properties)
+        return own_time(properties.get(name))
     return Stored(next(members(properties, name), None))
 
 
@@ -132,19 +132,13 @@ def members(document: Any, name: str) -> Iterator[Any]:
         yield from members(document.get(name[:dot]), name[dot + 1 :])
 
 
-def column_time(name: str, properties: dict[str, Any]) -> datetime:
-    """The columns are filled in: datetime from the range, the range from datetime, which it covers."""
-    given = {
-        key: instant(properties[key]) for key in ("datetime", "start_datetime", "end_datetime") if properties.get(key)
-    }
-    moment = given.get("datetime") or given["start_datetime"]
-    if name == "datetime":
-        return moment
-    if len(given) == 1:
-        return moment
-    if name == "start_datetime":
-        return min(given["start_datetime"], moment)
-    return max(given["end_datetime"], given.get("datetime", given["end_datetime"]))
+def own_time(value: Any) -> datetime | None:
+    """Read a time of STAC's common metadata: the value of the property, and null where it is null or missing.
+
+    STAC has datetime null beside a range. Nowhere does it fill one of the three in from the others, and of a property
+    that an item does not have CQL2 says that it evaluates to null.
+    """
+    return None if value is None else instant(value)
 
 
 # --- Logic ------------------------------------------------------------------------------------------------------------
@@ -165,8 +159,6 @@ def disjunction(*values: Any) -> bool | None:
 
 
 def is_null(node: Any, item: dict[str, Any]) -> bool:
-    if isinstance(node, dict) and node.get("property", "").removeprefix("properties.").endswith("datetime"):
-        return item["properties"].get(node["property"].removeprefix("properties.")) is None
     value = evaluate(node, item)
     if isinstance(value, Interval):
         return moment(value.start) is None or moment(value.end) is None

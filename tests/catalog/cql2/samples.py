@@ -136,7 +136,9 @@ def item(choose: random.Random, name: str) -> dict[str, Any]:
         properties["deep.er"] = choose.choice((*NUMBERS, *STRINGS, None))
     if choose.random() < 0.3:
         properties |= {"start_datetime": "2020-02-29T00:00:00Z", "end_datetime": choose.choice(TIMES[4:])}
-        properties["datetime"] = choose.choice((None, "2020-02-29T12:00:00Z"))
+        properties["datetime"] = choose.choice((None, "2020-02-29T12:00:00Z", "2021-06-01T00:00:00Z"))
+    elif choose.random() < 0.3:
+        properties |= {choose.choice(("start_datetime", "end_datetime")): choose.choice((None, *TIMES))}
     kept = {key: value for key, value in properties.items() if "datetime" in key or choose.random() < 0.85}
     return {"id": name, "collection": "samples", "geometry": geometry, "properties": kept}
 
