@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, g, has_request_context, request
 
 from stacflask.values import ANONYMOUS, Principal, Request, Restriction, Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from stacflask.catalog.reading import Catalog
     from stacflask.catalog.writing import Writer
     from stacflask.gate import Gate
@@ -55,9 +54,41 @@ def writer() -> Writer:
     return house().writer
 
 
+class Fields(Mapping[str, str]):
+    """A request's header fields, read-only: those of werkzeug lead to the environment, which can be changed."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Any) -> None:
+        self._headers = headers
+
+    def __getitem__(self, name: str) -> str:
+        """Return a field's value. Raises KeyError."""
+        value: str | None = self._headers.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a field's value, or the default."""
+        return self._headers.get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a field came with the request."""
+        return isinstance(name, str) and name in self._headers
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the fields' names."""
+        return iter([name for name, _ in self._headers])
+
+    def __len__(self) -> int:
+        """Return the number of fields."""
+        return len(self._headers)
+
+
 def asked() -> Request:
     """Give what plugins may see of the request."""
-    headers = cast("Mapping[str, str]", request.headers)
+    headers = Fields(request.headers)
     address, base_url = g.client, g.get("base_url", "")
     return Request(request.method, request.path, headers, request.args, address, request.cookies, base_url)
 

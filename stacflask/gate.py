@@ -1,7 +1,7 @@
 """The gate: the only room that calls the hooks of a request. It knows people and policy, and nothing of tables or HTTP.
 
 Only ``authorize`` makes a ``Grant``, and ``resolve`` and ``deliver`` take one, so their order cannot be got wrong.
-Nothing here catches a plugin's exception: a policy that breaks closes the door.
+A plugin that raises Refused denies. Nothing here catches any other exception: a policy that breaks closes the door.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Gate:
         Nobody who keeps records is told: nothing leaves yet, and what does is charged first.
         """
         covered = _covered(principal, "download")
-        at_once = self.plugins.hook.authorize_many(principal=principal, assets=assets)
+        at_once = self._at_once(principal, tuple(assets))
         ask = self._one_by_one(principal)
         weighed: list[Grant | Decision] = []
         for grant_id, asset, *answers in zip(_ids(len(assets)), assets, *at_once, strict=True):
@@ -151,6 +151,13 @@ class Gate:
             decision = settle(covered + heard)
             weighed.append(Grant(principal, asset, decision, grant_id) if decision.allowed else decision)
         return weighed
+
+    def _at_once(self, principal: Principal, assets: tuple[Asset, ...]) -> list[list[Decision | None]]:
+        try:
+            answers: list[list[Decision | None]] = self.plugins.hook.authorize_many(principal=principal, assets=assets)
+        except Refused as refused:
+            return [[refused.decision] * len(assets)]
+        return answers
 
     def _one_by_one(self, principal: Principal) -> Callable[[Asset], Sequence[Decision | None]]:
         """Ask about one of many assets those who have not answered about all of them."""
@@ -164,13 +171,20 @@ class Gate:
 
         def ask(asset: Asset) -> list[Decision | None]:
             known: dict[str, Any] = {"principal": principal, "asset": asset}
-            heard: list[Any] = [answer(*[known[name] for name in names]) for answer, names in asked]
+            try:
+                heard: list[Any] = [answer(*[known[name] for name in names]) for answer, names in asked]
+            except Refused as refused:
+                return [refused.decision]
             return heard
 
         return ask
 
     def _heard(self, principal: Principal, asset: Asset) -> list[Decision]:
-        answers: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
+        """Call the hook. A plugin that raises a refusal denies: those who keep records are told of it, too."""
+        try:
+            answers: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
+        except Refused as refused:
+            return [refused.decision]
         return answers
 
     def _refuse(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> NoReturn:
@@ -246,7 +260,7 @@ class Gate:
 
     def lend(self, principal: Principal, grants: Sequence[Grant]) -> Loan | None:
         """Give what makes the download addresses of what was granted work without headers; None: nothing does."""
-        loan: Loan | None = self.plugins.hook.lend(principal=principal, assets=[grant.asset for grant in grants])
+        loan: Loan | None = self.plugins.hook.lend(principal=principal, assets=tuple([grant.asset for grant in grants]))
         return loan
 
     def order(self, grant: Grant, offline: Offline) -> Order:
@@ -287,8 +301,15 @@ class Gate:
 
     def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
         """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""
-        self._booked([grant], self._charging(principal=grant.principal, asset=grant.asset, portion=portion))
+        self._booked([grant], self._charge(grant, portion))
         return self._leaving(grant, portion, delivery)
+
+    def _charge(self, grant: Grant, portion: Portion) -> Decision | None:
+        try:
+            denial: Decision | None = self._charging(principal=grant.principal, asset=grant.asset, portion=portion)
+        except Refused as refused:
+            return refused.decision
+        return denial
 
     @property
     def _charging(self) -> Any:
@@ -297,12 +318,18 @@ class Gate:
     def charge_many(self, grants: Sequence[Grant], portions: Sequence[Portion], delivery: str) -> Iterator[Verdict]:
         """Do the same of several assets of one principal: all are booked, before any is told. Raises Refused."""
         if grants:
-            self._booked(grants, self._charge_many(grants, portions))
+            self._booked(grants, self._charge_all(grants, portions))
         for grant, portion in zip(grants, portions, strict=True):
             yield self._leaving(grant, portion, delivery)
 
-    def _charge_many(self, grants: Sequence[Grant], portions: Sequence[Portion]) -> Decision | None:
-        principal, assets = grants[0].principal, [grant.asset for grant in grants]
+    def _charge_all(self, grants: Sequence[Grant], portions: Sequence[Portion]) -> Decision | None:
+        try:
+            return self._charge_many(grants, tuple(portions))
+        except Refused as refused:
+            return refused.decision
+
+    def _charge_many(self, grants: Sequence[Grant], portions: tuple[Portion, ...]) -> Decision | None:
+        principal, assets = grants[0].principal, tuple([grant.asset for grant in grants])
         charge, at_once = self._charging, self.plugins.hook.charge_many
         denial: Decision | None = None
         answered: set[str] = set()
@@ -318,9 +345,6 @@ class Gate:
         """Refuse what was not booked."""
         if denial is None:
             return
-        if denial.allowed is not False:
-            # It would have kept the plugins further right from being asked.
-            raise TypeError("a plugin answers charge with None or a denial")
         for grant in grants:
             _record("charge", grant.principal, denial, **_about(grant.asset))
         for grant in grants[1:]:
@@ -351,16 +375,23 @@ class Gate:
 
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Hear every plugin on a change to the catalogue. Raises Refused."""
-        answers = _covered(principal, "write") + self.plugins.hook.authorize_change(principal=principal, change=change)
+        answers = _covered(principal, "write") + self._heard_on_change(principal, change)
         decision = settle(answers)
         about = {"collection": change.collection, "item": change.item}
         _record(change.action, principal, decision, **about, others=_reasons(_others(answers, decision)))
         if not decision.allowed:
             raise Refused(decision, anonymous=principal.anonymous)
 
+    def _heard_on_change(self, principal: Principal, change: Change) -> list[Decision]:
+        try:
+            answers: list[Decision] = self.plugins.hook.authorize_change(principal=principal, change=change)
+        except Refused as refused:
+            return [refused.decision]
+        return answers
+
 
 def _wraps(impl: Any) -> bool:
-    return bool(impl.wrapper or impl.hookwrapper)
+    return bool(impl.wrapper)
 
 
 def _is_wrapped(hook: Any) -> bool:

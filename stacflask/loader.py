@@ -173,12 +173,25 @@ def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
         raise SettingError(VARIABLE, f"{name}: {_explained(error, manager)}") from error
     if forgotten := sorted(_unmarked(manager, plugin)):
         raise SettingError(VARIABLE, f"{name}: named like hooks and not marked @hookimpl: {', '.join(forgotten)}")
+    _check_plain(manager, name)
     answered = {hook for hook, names in answerers(manager) if name in names}
     if not answered:
         raise SettingError(VARIABLE, f"{name}: has no function marked @hookimpl")
     for many, one in ALIKE.items():
         if many in answered and one not in answered:
             raise SettingError(VARIABLE, f"{name}: implements {many}, and must implement {one}, too")
+
+
+def _check_plain(manager: pluggy.PluginManager, name: str) -> None:
+    """Check that a plugin's functions return what they return at once. Raises SettingError."""
+    for hook in _hooks(manager):
+        for impl in getattr(manager.hook, hook).get_hookimpls():
+            if impl.plugin_name != name:
+                continue
+            if impl.hookwrapper:
+                raise SettingError(VARIABLE, f"{name}: {hook}: hookwrapper=True is not supported; use wrapper=True")
+            if kind := answers.later(impl.function, wrapper=impl.wrapper):
+                raise SettingError(VARIABLE, f"{name}: {hook} is {kind}; expected a plain function")
 
 
 def _explained(error: pluggy.PluginValidationError, manager: pluggy.PluginManager) -> str:

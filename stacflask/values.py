@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from stacflask.readonly import EMPTY, ReadOnlyDict, read_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,30 @@ Document: TypeAlias = dict[str, Any]
 Cql2: TypeAlias = dict[str, Any] | bool
 """A condition in CQL2 JSON (OGC 21-065r2); ``True`` and ``False`` are conditions too."""
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NOTHING = EMPTY
+
+
+def _nothing() -> Mapping[str, Any]:
+    return EMPTY
+
+
+def _protect(record: object, *names: str) -> None:
+    """Make mappings of a frozen record read-only: several plugins get it, and none may change it for the others."""
+    for name in names:
+        value = getattr(record, name)
+        if type(value) is not ReadOnlyDict:
+            object.__setattr__(record, name, read_only(value))
+
+
+class Condition(dict[str, Any]):
+    """A condition of the plugin ``by``, by whose name mistakes in it are logged."""
+
+    __slots__ = ("by",)
+
+    def __init__(self, members: dict[str, Any], by: str) -> None:
+        super().__init__(members)
+        self.by = by
+
 
 # --- Who asks, and how -----------------------------------------------------------------------------------------------
 
@@ -58,9 +82,13 @@ class Principal:
     groups: frozenset[str] = frozenset()
     scheme: str = ""
     scopes: frozenset[str] | None = None
-    claims: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = field(default_factory=_nothing)
     reference: str = ""
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Make the claims read-only."""
+        _protect(self, "claims")
 
     @property
     def anonymous(self) -> bool:
@@ -111,8 +139,12 @@ class Asset:
     media_type: str | None = None
     size: int | None = None
     roles: tuple[str, ...] = ()
-    properties: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=_nothing)
     path: str = ""
+
+    def __post_init__(self) -> None:
+        """Make the properties read-only."""
+        _protect(self, "properties")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +183,16 @@ class Decision:
     code: str | None = None
     link: str | None = None
     retry_after: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=_nothing)
+    extra: Mapping[str, Any] = field(default_factory=_nothing)
     counted: bool = False
     scope: str | None = None
     by: str = ""
     max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Make headers and extra members read-only."""
+        _protect(self, "headers", "extra")
 
     @classmethod
     def allow(
@@ -232,7 +268,11 @@ class Location:
 
     store: str
     path: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=_nothing)
+
+    def __post_init__(self) -> None:
+        """Make the options read-only."""
+        _protect(self, "options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -588,6 +628,7 @@ class Endpoint:
     are the codes it may answer besides those every address has; ``query`` has the parameters it takes, by name and
     meaning. An endpoint ``for_anybody`` is served without asking who it is: the way in, and the way out.
     ``scope`` is the right that a limited credential must have for it; unless said, ``read`` for GET, else ``write``.
+    ``by`` is the name of the plugin; stacflask sets it.
     ``forms``: a page's form is taken, too, as an object of its fields. Any site can have a browser send one, so see
     then who did (``Call.form``, Sec-Fetch-Site).
     """
@@ -605,6 +646,7 @@ class Endpoint:
     for_anybody: bool = False
     scope: Literal["read", "write", "download"] | None = None
     forms: bool = False
+    by: str = ""
 
     @property
     def needed(self) -> str:

@@ -14,7 +14,8 @@ CATALOG_MAY = GROUND | {"stac", "catalog"}
 
 # A room (a module or package below stacflask), and the rooms it may import.
 ROOMS: dict[str, set[str]] = {
-    "values": set(),
+    "readonly": set(),
+    "values": {"readonly"},
     "errors": {"values"},
     "settings": {"errors"},
     "disposition": {"values"},
@@ -23,7 +24,8 @@ ROOMS: dict[str, set[str]] = {
     "stac": GROUND | {"stac"},
     "gate": {"values", "errors"},
     "catalog": CATALOG_MAY,
-    "answers": {"errors", "values"},
+    "validation": {"errors", "readonly", "values"},
+    "answers": {"errors", "validation", "values"},
     "loader": {"answers", "bulkhead", "errors", "hookspecs", "values"},
     "current": {"gate", "catalog", "settings", "values"},
     "api": GROUND | {"api", "current", "stac", "catalog", "gate"},

@@ -152,7 +152,7 @@ def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, complaint:
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        ("mine", "GET mine: expected a path that begins with a slash"),
+        ("mine", "mine: expected path to be a path that begins with a slash"),
         ("/search", "GET /search: this address is taken"),
         ("/collections/{name}", "GET /collections/{name}: this address is taken"),
     ],
@@ -189,11 +189,15 @@ TEXTS: Any = {"groups": "admins", "scopes": "read"}
     ("hook", "given", "complaint"),
     [
         ("authenticate", "alice", "expected Principal or None, got str"),
-        ("authenticate", Principal("a", TEXTS["groups"], "x"), "expected groups to be a frozenset, got str"),
+        (
+            "authenticate",
+            Principal("a", TEXTS["groups"], "x"),
+            "expected groups to be a frozenset of names, got str",
+        ),
         (
             "authenticate",
             Principal("a", scheme="x", scopes=TEXTS["scopes"]),
-            "expected scopes to be a frozenset or None",
+            "expected scopes to be a frozenset of names or None, got str",
         ),
         ("restrict", "id = 'item'", "expected dict or bool or None, got str"),
         ("authorize", True, "expected Decision or None, got bool"),

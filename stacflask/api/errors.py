@@ -63,6 +63,8 @@ def answer(error: errors.StacflaskError) -> Response:
     """Answer one of the house's own errors."""
     if isinstance(error, errors.Refused):
         return _refusal(error)
+    if isinstance(error, errors.SettingError):
+        return answer_unforeseen(error)  # its text may hold a setting's value
     # A plugin may have made an error of its own out of one of these.
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {}

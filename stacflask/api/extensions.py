@@ -13,7 +13,7 @@ from stacflask import current
 from stacflask.api import address, bodies, render
 from stacflask.api.openapi import TEXT, answer, content, failures, query
 from stacflask.errors import SettingError
-from stacflask.values import ANONYMOUS, Answer, Call, Challenge, Endpoint
+from stacflask.values import ANONYMOUS, Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from apispec import APISpec
     from flask import Flask
 
+    from stacflask.values import Answer, Challenge, Endpoint
+
 VARIABLE = "STACFLASK_PLUGINS"
 FORM = "application/x-www-form-urlencoded"
 _VALUE = re.compile(r"\{(\w+)\}")
+_VARIABLE = re.compile(r"<[^>]*>|\{\w+\}")
 
 
 def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoints: Sequence[Endpoint]) -> None:
     """Add the plugins' endpoints to the application and to its description, and their ways to be asked.
 
-    Raises SettingError for an address that is none, or taken already.
+    Raises SettingError for an address that is taken already.
     """
     for challenge in challenges:
         spec.components.security_scheme(challenge.name, dict(challenge.scheme))
@@ -38,8 +41,9 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
         spec.options["security"] = [{}, *({challenge.name: []} for challenge in challenges)]
     if endpoints:
         spec.tag({"name": "plugins", "description": "What the plugins of this deployment add"})
-    for endpoint in endpoints:
-        _see_that_it_is_free(app, endpoint)
+    core = [rule.rule for rule in app.url_map.iter_rules()]
+    for number, endpoint in enumerate(endpoints):
+        _check_free(core, endpoints[:number], endpoint)
         name = f"{endpoint.method} {endpoint.path}".replace(".", "_")
         app.add_url_rule(
             _VALUE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method], defaults={}
@@ -48,19 +52,58 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
         spec.path(rule=rule, operations={endpoint.method.lower(): _operation(endpoint)})
 
 
-def _see_that_it_is_free(app: Flask, endpoint: Endpoint) -> None:
-    """See that nobody else answers there: it would never be asked. Raises SettingError."""
-    said = f"extend_api: {endpoint.method} {endpoint.path}"
-    if not endpoint.path.startswith("/"):
-        raise SettingError(VARIABLE, f"{said}: expected a path that begins with a slash")
-    taken = {(method, _shape(rule.rule)) for rule in app.url_map.iter_rules() for method in rule.methods or ()}
-    if (endpoint.method, _shape(endpoint.path)) in taken:
-        raise SettingError(VARIABLE, f"{said}: this address is taken")
+def _check_free(core: Sequence[str], others: Sequence[Endpoint], endpoint: Endpoint) -> None:
+    """Check that a path leads to this endpoint alone. Raises SettingError.
+
+    Of core, no path may be taken, by whatever method: a variable would catch what belongs to core, or be caught by it.
+    Endpoints of one plugin may overlap, as /links/{linkId} does with /links/narrowed.
+    """
+    said = f"{endpoint.by}: extend_api: {endpoint.method} {endpoint.path}"
+    taken = next((rule for rule in core if overlaps(rule, endpoint.path)), None)
+    if taken is not None:
+        raise SettingError(VARIABLE, f"{said}: this address is taken by {taken}")
+    for other in others:
+        if other.method == endpoint.method and _collide(other, endpoint):
+            raise SettingError(VARIABLE, f"{said}: this address is taken by {other.path} of {other.by}")
+
+
+def _collide(one: Endpoint, other: Endpoint) -> bool:
+    if one.by == other.by:
+        return _shape(one.path) == _shape(other.path)
+    return overlaps(one.path, other.path)
 
 
 def _shape(path: str) -> str:
-    """Give a path without the names of its values."""
-    return re.sub(r"<[^>]*>|\{\w+\}", "{}", path)
+    """Return a path without the names of its variables, and without a slash at its end."""
+    return _VARIABLE.sub("{}", path).rstrip("/")
+
+
+def overlaps(one: str, other: str) -> bool:
+    """Whether some path would match both of these, whose variables stand in <> or {}."""
+    return _overlap(one.rstrip("/").split("/"), other.rstrip("/").split("/"))
+
+
+def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
+    if not one or not other:
+        return not one and not other
+    if _is_rest(one[0]) or _is_rest(other[0]):
+        return True
+    return _meet(one[0], other[0]) and _overlap(one[1:], other[1:])
+
+
+def _is_rest(segment: str) -> bool:
+    """Whether a variable matches slashes, too."""
+    return segment.startswith(("<key:", "<path:"))
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two segments can be the same; two that both have variables are taken to be."""
+    variables = [bool(_VARIABLE.search(segment)) for segment in (one, other)]
+    if all(variables):
+        return True
+    fixed, form = (other, one) if variables[0] else (one, other)
+    pattern = "(.+)".join(map(re.escape, _VARIABLE.split(form)))
+    return re.fullmatch(pattern, fixed) is not None
 
 
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
@@ -73,10 +116,7 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
         body = None
         if endpoint.request is not None:
             body = request.form.to_dict() if form else _body()
-        given = endpoint.handler(Call(principal, values, body, address.base_url(), current.asked(), form))
-        if not isinstance(given, Answer):
-            raise TypeError(f"{endpoint.method} {endpoint.path}: expected Answer, got {type(given).__name__}")
-        return _reply(given)
+        return _reply(endpoint.handler(Call(principal, values, body, address.base_url(), current.asked(), form)))
 
     return view
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from stacflask.catalog.cql2.limits import MAXIMUM_DEPTH
 from stacflask.errors import BadQuery
 from stacflask.stac.grammar import step
+from stacflask.values import Condition
 
 
 class Problem(Exception):
@@ -64,6 +65,8 @@ class Place:
             return Place(self.parameter, self.pointer, node.position, self.depth)
         if isinstance(node, Part):
             return Place(node.parameter, node.pointer, None, self.depth)
+        if isinstance(node, Condition):
+            return Place(f"plugin {node.by}, hook restrict", "", None, self.depth)
         return self
 
     def check_depth(self) -> None:
