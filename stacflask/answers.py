@@ -10,6 +10,7 @@ import copy
 import dis
 import inspect
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -38,6 +39,7 @@ from stacflask.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from types import FrameType, TracebackType
 
     import pluggy
 
@@ -86,6 +88,9 @@ EACH_ASSET = {"authorize_many": "assets", "lend": "assets"}
 
 EMPTY_PIECES = 1_000
 """Pieces of a stream on end that may be empty."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT)
+"""Signals that end a process, by an exception if its handler raises one."""
 
 RAISING = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RETURN_GENERATOR", "YIELD_VALUE"))
 """Instructions at which code raises by itself, or has something thrown into it."""
@@ -326,9 +331,9 @@ class Guard:
     def _element(self, one: Any, kind: type, given: Any) -> Any:
         if kind is click.Command:
             return self._command(one, given)
-        if type(one) is not kind:
+        if type(one) is not kind or (kind is str and not validation.is_text(one)):
             raise self._wrong(f"expected a list of {kind.__name__}, got {named(given)}")
-        problem = validation.problem(one)
+        problem = None if kind is str else validation.problem(one)
         if problem and isinstance(one, Endpoint) and validation.is_text(one.path):
             problem = f"{one.path}: {problem}"
         self._hold(problem)
@@ -512,15 +517,18 @@ def is_signal(error: BaseException) -> bool:
     """Whether a signal to this process raised this: Python handles those in the main thread, anywhere in its code."""
     if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
         return False
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    frames = [(frame.f_code, place) for frame, place in _frames(error.__traceback__)]
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in SIGNALS}
+    if any(code in handlers for code, _ in frames):
+        return True
+    code, place = frames[-1]
+    return isinstance(error, KeyboardInterrupt) and code.co_code[place] not in RAISING
+
+
+def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while trace is not None:
+        yield trace.tb_frame, trace.tb_lasti
         trace = trace.tb_next
-    if trace is None:
-        return False
-    if isinstance(error, SystemExit):
-        # Where gunicorn handles SIGQUIT and SIGABRT, it exits.
-        return str(trace.tb_frame.f_globals.get("__name__", "")).startswith("gunicorn.")
-    return isinstance(error, KeyboardInterrupt) and trace.tb_frame.f_code.co_code[trace.tb_lasti] not in RAISING
 
 
 def later(function: Callable[..., Any], *, wrapper: bool) -> str:

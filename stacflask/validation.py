@@ -280,6 +280,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "counted": BOOLEAN,
         "scope": WORD.optional(),
         "by": TEXT,
+        "max_bytes": BYTES.optional(),
     },
     Principal: {
         "id": NAME,
@@ -297,10 +298,7 @@ FIELDS: dict[type, dict[str, Field]] = {
     },
     Redirect: {"url": URL, "lifetime": LIFETIME},
     Loan: {
-        "queries": Field(
-            _sequence(_matching(_QUERY, LONGEST_URL), 1_000_000),
-            "a list of queries (name=value), in characters of URLs",
-        ),
+        "queries": Field(_sequence(_matching(_QUERY, LONGEST_URL), MOST_QUERIES), "a list of queries (name=value)"),
         "lifetime": LIFETIME,
     },
     Stream: {
@@ -341,9 +339,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "body": Field(_is_body, "text (str), or what is JSON"),
         "status": STATUS,
         "headers": ANSWERED,
-        "cookies": Field(
-            lambda value: isinstance(value, list | tuple) and len(value) <= MOST_HEADERS, "a list of Cookie"
-        ),
+        "cookies": Field(_sequence(lambda one: type(one) is Cookie, MOST_HEADERS), "a list of Cookie"),
         "media_type": MEDIA_TYPE,
     },
     Cookie: {
@@ -367,6 +363,7 @@ _READ = {kind: attrgetter(*fields) for kind, fields in FIELDS.items()}
 _CHECKS = {kind: tuple(field.check for field in fields.values()) for kind, fields in FIELDS.items()}
 _USUAL = _READ[Decision](Decision(None, ""))[2:]
 """What a decision holds besides ``allowed`` and ``reason`` if nothing else was said."""
+_BY = list(FIELDS[Decision]).index("by")
 
 
 def problem(value: Any) -> str | None:
@@ -385,8 +382,9 @@ def problem(value: Any) -> str | None:
 
 def signed(decision: Decision, by: str) -> Decision:
     """Return the decision with the name of the plugin that made it."""
-    make: Any = Decision
-    return make(*_READ[Decision](decision)[:-1], by)  # type: ignore[no-any-return]
+    fields = list(_READ[Decision](decision))
+    fields[_BY] = by
+    return Decision(*fields)
 
 
 def _answer_problem(answer: Answer) -> str | None:
