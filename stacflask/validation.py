@@ -91,6 +91,10 @@ def is_text(value: Any, most: int = LONGEST_TEXT) -> bool:
         return False
 
 
+def _is_str(value: Any) -> bool:
+    return value is None or type(value) is str
+
+
 def is_name(value: Any) -> bool:
     """Whether a value is a text of one line that is not empty."""
     return is_text(value, LONGEST_NAME) and bool(value) and not _CONTROL.search(value)
@@ -213,7 +217,6 @@ def _shown(name: Any) -> str:
 
 _is_token = _matching(TOKEN, 100)
 _is_value = _matching(VALUE, LONGEST_FIELD)
-DESCRIBED = Field(_is_value, "a header field's value").optional()
 
 
 def _is_own(name: str) -> bool:
@@ -306,9 +309,8 @@ FIELDS: dict[type, dict[str, Field]] = {
         "length": BYTES,
         "etag": ETAG.optional(),
         "last_modified": MOMENT.optional(),
-        "content_type": DESCRIBED,
-        "content_encoding": DESCRIBED,
-        "content_language": DESCRIBED,
+        # As the store has them; the download passes on what is right.
+        **dict.fromkeys(("content_type", "content_encoding", "content_language"), Field(_is_str, "text (str) or None")),
     },
     Order: {"status": STATE, "retry_after": SECONDS},
     Challenge: {
