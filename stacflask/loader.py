@@ -20,7 +20,7 @@ from stacflask.errors import SettingError, StacflaskError
 from stacflask.values import Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
 VARIABLE = answers.VARIABLE
@@ -53,21 +53,27 @@ def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
     for name, plugin in reversed(list(plugins.items())):
         _register(manager, name, plugin)
     log.info("plugins: %s", ", ".join(plugins) or "none")
+    shares = {name: PluginShare(f"plugin {name}") for name in plugins}
+    # Inside of the guards: a share that refuses an observer's call changes no answer.
+    _bound(manager, set(_hooks(manager)) - AT_START - {"extend_api"}, shares, PluginShare.guard)
     answers.look_at(manager, _hooks(manager))
-    _bound(manager, list(plugins))
+    _bound(manager, {"extend_api"}, shares, _with_bound_handlers)
     return manager
 
 
-def _bound(manager: pluggy.PluginManager, names: Sequence[str]) -> None:
+def _bound(
+    manager: pluggy.PluginManager,
+    hooks: Iterable[str],
+    shares: Mapping[str, PluginShare],
+    bound: Callable[[PluginShare, Callable[..., Any]], Callable[..., Any]],
+) -> None:
     """Give each plugin a share of the threads: one whose functions hang must not occupy all of them.
 
     Wrappers are left out: what runs inside of them is the functions of other plugins.
     """
-    shares = {name: PluginShare(f"plugin {name}") for name in names}
-    for hook in set(_hooks(manager)) - AT_START:
+    for hook in hooks:
         for impl in getattr(manager.hook, hook).get_hookimpls():
-            if not (impl.wrapper or impl.hookwrapper):
-                bound = _with_bound_handlers if hook == "extend_api" else PluginShare.guard
+            if not impl.wrapper:
                 impl.function = bound(shares[impl.plugin_name], impl.function)
 
 

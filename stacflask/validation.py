@@ -318,6 +318,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "name": Field(_matching(re.compile(r"[A-Za-z0-9._-]+"), 100), "letters, digits and ._-"),
         "scheme": Field(_is_scheme, "an OpenAPI security scheme"),
         "stac": MEMBERS.optional(),
+        "instruction": TEXT,
     },
     Endpoint: {
         "method": _one_of("GET", "POST", "PUT", "DELETE"),
