@@ -17,6 +17,7 @@ for module in [name for name in sys.modules if name.startswith("stacflask.server
     del sys.modules[module]
 sys.path.insert(0, str(Path(__file__).parent))
 
+from stacflask.server.gunicorn_log import ServerLogger  # noqa: E402
 from stacflask.server.refusals import LONGEST  # noqa: E402
 from stacflask.server.worker import Worker, forget  # noqa: E402
 
@@ -38,6 +39,7 @@ def number(name: str, default: int) -> int:
 bind = f"0.0.0.0:{PORT}" if PORT else "127.0.0.1:8000"
 workers = number("WEB_CONCURRENCY", 2)
 worker_class = Worker
+logger_class = ServerLogger
 # Read piece by piece, a file is bounded by the same clocks as all else.
 sendfile = False
 # A stream holds its thread for as long as its client reads: the rest is for those who ask something short.

@@ -65,6 +65,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     streams = settings.max_streams
     Threads.divide(settings.threads or streams + THREADS_BESIDE_STREAMS, streams)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins
+    logs.set_level(_packages(manager), settings)
     gate = Gate(manager, current.visit)
     observe = partial(gate.observe, "database_seconds")
     engines = partial(
@@ -97,6 +98,11 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     exchange.surround(app, settings, house.gate.known_by)
     _add_routes(app, house, manager)
     return app
+
+
+def _packages(manager: pluggy.PluginManager) -> list[str]:
+    """Return the names of the modules that plugins are, or are made in."""
+    return [getattr(plugin, "__name__", type(plugin).__module__) for _, plugin in manager.list_name_plugin()]
 
 
 def _looking(catalog: Catalog, gate: Gate) -> Callable[[str, str | None, str], Order]:

@@ -1,73 +1,74 @@
-"""Logs: one line an event, as JSON or for people, each with its request's id. Never a header, query or secret."""
+"""The application's log: one line for each event, with the id of its request. Never a header, query or secret."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import g, has_request_context
 
+from stacflask.logformat import CONTEXT, JsonFormatter, TextFormatter
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stacflask.settings import Settings
 
 ROOTS = ("stacflask", "plugins")
 
+log = logging.getLogger(__name__)
 
-class _RequestId(logging.Filter):
+
+class _Context(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = g.get("request_id") if has_request_context() else None
+        inside = has_request_context()
+        for name in CONTEXT:
+            setattr(record, name, g.get(name) if inside else None)
         return True
 
 
-# What every record carries, and what formatting leaves in it.
-_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request_id", "taskName"}
+class _Handler(logging.StreamHandler[Any]):
+    """The handler of this program, of which there is one in a process."""
 
 
-def _more(record: logging.LogRecord) -> dict[str, object]:
-    """Give what a record carries besides its message."""
-    return {name: value for name, value in vars(record).items() if name not in _USUAL}
-
-
-class _Json(logging.Formatter):
-    """Lines for programs: every name a member of its own."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": self.formatTime(record),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            "request_id": record.request_id,  # type: ignore[attr-defined]
-            **_more(record),
-        }
-        if record.exc_info:
-            line["exc_info"] = self.formatException(record.exc_info)
-        try:
-            return orjson.dumps(line, default=str).decode()
-        except orjson.JSONEncodeError:  # half a surrogate pair, or a number of more than 64 bits
-            return json.dumps(line, default=str)
-
-
-class _Text(logging.Formatter):
-    """Lines for people: what a record carries besides its message follows as ``name=value``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        more = " ".join(f"{name}={value}" for name, value in _more(record).items())
-        return f"{super().format(record)}  {more}".rstrip()
+def _encoded(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except orjson.JSONEncodeError:  # half a surrogate pair, or a number of more than 64 bits
+        return json.dumps(line, default=str)
 
 
 def configure(settings: Settings) -> None:
-    """Send this program's logs to standard error, once per process."""
-    people = _Text("%(asctime)s %(levelname)-7s %(message)s")
-    formatter = _Json() if settings.log_format == "json" else people
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    handler.addFilter(_RequestId())
-    for name in ROOTS:
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
-        logger.setLevel(settings.log_level.upper())
-        logger.propagate = False
+    """Send all logs of the process to standard error, those of libraries from warnings on."""
+    close()
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(JsonFormatter(_encoded) if settings.log_format == "json" else TextFormatter())
+    handler.addFilter(_Context())
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(capture=True)
+    threading.excepthook = _log_thread
+    set_level(ROOTS, settings)
+
+
+def set_level(names: Iterable[str], settings: Settings) -> None:
+    """Log what these packages report from the level that is set: those of the program and of its plugins."""
+    for name in {name.partition(".")[0] for name in names}:
+        logging.getLogger(name).setLevel(settings.log_level.upper())
+
+
+def close() -> None:
+    """Remove the handler, which writes to what was standard error when it was made."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        root.removeHandler(handler)
+
+
+def _log_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None:
+        log.error(
+            "thread failed", exc_info=failed.exc_value, extra={"name_of_thread": getattr(failed.thread, "name", None)}
+        )

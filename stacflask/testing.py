@@ -7,7 +7,6 @@ STACFLASK_TEST_DATABASE_URL unless a conftest.py overrides it.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -115,8 +114,7 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
         house: House = app.extensions[EXTENSION]
         house.catalog.database.engine.dispose()
     # They write to what was standard error at the time, which a test may have closed.
-    for name in logs.ROOTS:
-        logging.getLogger(name).handlers.clear()
+    logs.close()
 
 
 @pytest.fixture

@@ -29,11 +29,12 @@ ROOMS: dict[str, set[str]] = {
     "loader": {"answers", "bulkhead", "errors", "hookspecs", "values"},
     "current": {"gate", "catalog", "settings", "values"},
     "api": GROUND | {"api", "current", "stac", "catalog", "gate"},
-    "logs": {"settings"},
+    "logformat": set(),
+    "logs": {"settings", "logformat"},
     "cli": GROUND | {"catalog", "gate", "stac", "loader", "hookspecs", "__main__", "logs"},
     "__main__": {"cli"},
     "app": GROUND | {"api", "catalog", "current", "gate", "loader", "logs"},
-    "server": set(),
+    "server": {"logformat"},
     "testing": GROUND | {"app", "catalog", "current", "loader", "logs"},
 }
 

@@ -39,6 +39,9 @@ ALLOWED = [
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ANYBODY = "*"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+SECRET_NAMES = ("token", "secret")
+"""Names of parts of a path that are not logged."""
 
 
 def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
@@ -77,6 +80,7 @@ def _begin() -> None:
     environ = request.environ
     given = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    g.trace_id = _trace_id(environ.get("HTTP_TRACEPARENT", ""))
     g.began = time.perf_counter()
     g.client = address.client()
     # PostgreSQL's text cannot hold a NUL, so nothing is called so.
@@ -91,6 +95,15 @@ def _bound_body(most: int) -> None:
     """Allow large bodies to changes and to plugins' endpoints only: parsing one costs far more than sending it."""
     if request.blueprint not in (None, "transactions"):
         request.max_content_length = most
+
+
+def _trace_id(traceparent: str) -> str | None:
+    """Return the trace that a caller counts the request to (W3C Trace Context), if it says so in its form."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None or found[1] == "ff" or not int(found[2], 16) or not int(found[3], 16):
+        return None
+    # Later versions may add to what version 00 has.
+    return None if found[1] == "00" and found[4] else found[2]
 
 
 class _Finish:
@@ -133,15 +146,35 @@ def _takes_gzip() -> bool:
 def _log(response: Response, seconds: float) -> None:
     # Whoever watches over the process asks every few seconds.
     watching = request.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
+    # For the server's own log of requests, which cannot know what in a path is secret.
+    path = request.environ["stacflask.path"] = _path()
     log.log(
         logging.DEBUG if watching else logging.INFO,
-        "%s %s %s",
-        request.method,
-        quote(request.path),
-        response.status_code,
+        "request answered",
         extra={
+            "method": request.method,
+            "path": path,
+            "route": request.url_rule.rule if request.url_rule else None,
             "status": response.status_code,
+            "bytes": _length(response),
+            "duration": round(seconds, 4),
+            "client": g.client,
             "principal": getattr(g.get("principal"), "id", None),
-            "ms": round(seconds * 1000, 1),
         },
     )
+
+
+def _path() -> str:
+    """Return the path that was asked for, without what in it gives access."""
+    path = request.path
+    for name, value in (request.view_args or {}).items():
+        if name in SECRET_NAMES and value:
+            path = path.replace(str(value), "***")
+    return quote(path)
+
+
+def _length(response: Response) -> int | None:
+    """Return the length of the body that follows; None if it is not known before it has been sent."""
+    if request.method == "HEAD" or response.status_code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        return 0
+    return response.content_length if response.is_streamed else response.calculate_content_length()

@@ -1,0 +1,139 @@
+"""The log of a running server: JSON lines throughout, one for each event."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from dev.demo import LARGE_DOWNLOAD
+from dev.run import environ_for
+from dev.stack import Stack
+from tests.waiting import waiting_for
+from tests.walk.conftest import Server, serving
+
+PLUGIN = """
+import logging, threading
+from stacflask import Answer, Endpoint, hookimpl
+
+log = logging.getLogger("weather_policy.inner")
+elsewhere = logging.getLogger("some.library")
+
+def answer(call):
+    log.info("looked at", extra={"colour": "green"})
+    elsewhere.warning("beware")
+    elsewhere.info("chatter")
+    def broken():
+        raise ValueError("in a thread")
+    thread = threading.Thread(target=broken)
+    thread.start()
+    thread.join()
+    return Answer({})
+
+@hookimpl
+def extend_api():
+    return [
+        Endpoint("GET", "/weather/{token}", answer, "Weather.", {}, for_anybody=True),
+        Endpoint("GET", "/weather", answer, "Weather.", {}, for_anybody=True),
+    ]
+"""
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture(scope="module")
+def own(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve with gunicorn's access log, a plugin of another package, and a proxy that is believed."""
+    folder = tmp_path_factory.mktemp("own")
+    package = folder / "weather_policy"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "rules.py").write_text(PLUGIN)
+    environ = {**environ_for(demo_stack, 8000), "WEB_CONCURRENCY": "1"}
+    environ["STACFLASK_PLUGINS"] += ",weather_policy.rules"
+    environ |= {"PYTHONPATH": str(folder), "STACFLASK_TRUSTED_PROXIES": "127.0.0.0/8"}
+    environ |= {"GUNICORN_CMD_ARGS": "--access-logfile=-", "STACFLASK_LOG_FORMAT": "json"}
+    with serving(environ, folder / "log") as server:
+        yield server
+
+
+def lines(server: Server) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.log.read_text().splitlines()]
+
+
+def found(server: Server, **fields: Any) -> dict[str, Any]:
+    """Give the last line with these fields."""
+    waiting_for(lambda: any(line.items() >= fields.items() for line in lines(server)))
+    return [line for line in lines(server) if line.items() >= fields.items()][-1]
+
+
+def test_every_line_is_json_with_its_time_in_utc(own: Server) -> None:
+    """Gunicorn's own events, its access log and refusals of what is no request are JSON as all else is."""
+    requests.get(f"{own.url}/search", timeout=30)
+    host, _, port = own.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(b"NONSENSE\r\n\r\n")
+        assert client.recv(1000)
+    found(own, message="request refused", client="127.0.0.1")
+    found(own, logger="gunicorn.access", path="/search", status=200)
+    assert {"gunicorn.error", "gunicorn.access", "stacflask.api.exchange"} <= {line["logger"] for line in lines(own)}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines(own))
+
+
+def test_a_request_is_logged_with_its_fields(own: Server) -> None:
+    """Method, path, route, status, bytes, duration and client are fields, and no query is there."""
+    headers = {"X-Request-ID": "mine", "X-Forwarded-For": "192.0.2.7", "Accept-Encoding": "identity"}
+    answer = requests.get(f"{own.url}/collections/none?q=secret-of-mine", headers=headers, timeout=30)
+    line = found(own, request_id="mine", message="request answered")
+    known = {"method": "GET", "path": "/collections/none", "route": "/collections/<collection_id>", "status": 404}
+    assert line.items() >= {**known, "bytes": len(answer.content), "client": "192.0.2.7"}.items()
+    assert line["duration"] >= 0
+    assert "secret-of-mine" not in own.log.read_text()
+
+
+def test_the_bytes_of_streams_and_of_nothing(own: Server) -> None:
+    """A stream is logged with its length, a HEAD and an answer without a body with none."""
+    address = f"{own.address(LARGE_DOWNLOAD)}?delivery=stream"
+    whole = requests.get(address, headers={"X-Request-ID": "streamed"}, timeout=60)
+    assert found(own, request_id="streamed", message="request answered")["bytes"] == len(whole.content)
+    requests.head(address, headers={"X-Request-ID": "headed"}, timeout=60)
+    assert found(own, request_id="headed", message="request answered")["bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (f"00-{TRACE}-00f067aa0ba902b7-01", TRACE),
+        (f"01-{TRACE}-00f067aa0ba902b7-01-more", TRACE),
+        (f"00-{TRACE}-00f067aa0ba902b7-01-more", None),
+        (f"ff-{TRACE}-00f067aa0ba902b7-01", None),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (f"00-{TRACE.upper()}-00f067aa0ba902b7-01", None),
+        ('00-"}', None),
+    ],
+)
+def test_a_trace_is_taken_up(own: Server, given: str, taken: str | None) -> None:
+    """All lines of a request have the trace id of a well-formed traceparent."""
+    request_id = f"traced-{abs(hash(given))}"
+    requests.get(f"{own.url}/weather", headers={"traceparent": given, "X-Request-ID": request_id}, timeout=30)
+    assert found(own, request_id=request_id, message="request answered")["trace_id"] == taken
+    assert found(own, request_id=request_id, message="looked at")["trace_id"] == taken
+
+
+def test_what_plugins_and_libraries_log_arrives(own: Server) -> None:
+    """Any module of a plugin's package logs as the program does, libraries from warnings on, and threads that fail."""
+    requests.get(f"{own.url}/weather", headers={"X-Request-ID": "plugged"}, timeout=30)
+    assert found(own, logger="weather_policy.inner", request_id="plugged")["colour"] == "green"
+    assert found(own, logger="some.library", request_id="plugged")["level"] == "WARNING"
+    assert not any(line["message"] == "chatter" for line in lines(own))
+    assert "in a thread" in found(own, message="thread failed")["exc_info"]
+
+
+def test_a_secret_in_a_path_is_not_logged(own: Server) -> None:
+    """The part of a path that is called a token is masked, in gunicorn's access log as well."""
+    requests.get(f"{own.url}/weather/secret-of-mine", headers={"X-Request-ID": "masked"}, timeout=30)
+    assert found(own, request_id="masked", message="request answered")["path"] == "/weather/%2A%2A%2A"
+    assert "secret-of-mine" not in own.log.read_text()
