@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
 from threading import Lock
@@ -75,9 +76,10 @@ class Store:
 
         They sort before those that the store adds. Raises Missing, Unavailable.
         """
-        if self.settings.verify and (bucket, key) not in self._seen:
-            self._stat(bucket, key)
-        return self.presign(bucket, key, fields, grant_id)
+        size = self._seen.get((bucket, key)) if self.settings.verify else None
+        if self.settings.verify and size is None:
+            size = self._stat(bucket, key).size
+        return replace(self.presign(bucket, key, fields, grant_id), size=size)
 
     def presign(self, bucket: str, key: str, fields: str, grant_id: str) -> Redirect:
         """Do the same as ``redirect`` without asking whether the object is there. Raises Unavailable."""
@@ -152,7 +154,7 @@ class Store:
             if "Content-Length" not in (found.metadata or {}):
                 raise ValueError("the answer does not tell the object's length")
         self._look(found.metadata or {})
-        self._seen.add((bucket, key))
+        self._seen.add((bucket, key), found.size or 0)
         return found
 
     def _look(self, headers: Mapping[str, str]) -> None:
@@ -263,23 +265,25 @@ class Body(Iterator[bytes]):
 
 
 class Recent:
-    """Things seen a moment ago, at most ``REMEMBERED``, each for ``lifetime`` seconds; the oldest goes first."""
+    """Sizes of objects seen lately, ``REMEMBERED`` at most, each for ``lifetime`` seconds; the oldest goes first."""
 
     def __init__(self, lifetime: float) -> None:
         self._lifetime = lifetime
-        self._ends: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
         self._lock = Lock()
 
-    def __contains__(self, thing: tuple[str, str]) -> bool:
-        return time.monotonic() < self._ends.get(thing, 0.0)
+    def get(self, place: tuple[str, str]) -> int | None:
+        """Return the size of an object that was seen a moment ago."""
+        end, size = self._seen.get(place, (0.0, 0))
+        return size if time.monotonic() < end else None
 
-    def add(self, thing: tuple[str, str]) -> None:
+    def add(self, place: tuple[str, str], size: int) -> None:
         """Remember one from now on."""
         with self._lock:
-            self._ends[thing] = time.monotonic() + self._lifetime
-            self._ends.move_to_end(thing)
-            if len(self._ends) > REMEMBERED:
-                self._ends.popitem(last=False)
+            self._seen[place] = time.monotonic() + self._lifetime, size
+            self._seen.move_to_end(place)
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
 
 
 class Given(Provider):

@@ -80,6 +80,8 @@ SHORTEST = timedelta(seconds=1)
 """A credential that lasts no longer makes no links."""
 AGAIN = 3600
 """Seconds for which a counted link may ask for further ranges of what it opened."""
+SIZE = 10**14
+"""Bytes that are counted of one download, at most: no store has larger objects."""
 KEPT = 30
 """Days for which ended links are still listed."""
 
@@ -152,13 +154,23 @@ SELECT downloads - used > 0 OR EXISTS (
 ) AS left FROM plugin_links WHERE id = :link
 """
 
-OPENED = """
-SELECT EXISTS (
-    SELECT FROM plugin_link_openings
+GO_ON = """
+WITH opening AS (
+    SELECT opened FROM plugin_link_openings
     WHERE link = :link AND collection = :collection AND item = :item AND asset = :asset AND address = :address
     AND opened > now() - make_interval(secs => :again)
-) AS opened
+)
+INSERT INTO plugin_link_openings AS o (link, collection, item, asset, address, opened, taken)
+SELECT :link, :collection, :item, :file, :address, opened, :size FROM opening
+WHERE CAST(:whole AS bigint) IS NULL OR :size <= 2 * CAST(:whole AS bigint)
+ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET
+    opened = greatest(o.opened, excluded.opened),
+    taken = excluded.taken + CASE WHEN o.opened >= excluded.opened THEN o.taken ELSE 0 END
+    WHERE CAST(:whole AS bigint) IS NULL OR 2 * CAST(:whole AS bigint)
+        >= excluded.taken + CASE WHEN o.opened >= excluded.opened THEN o.taken ELSE 0 END
+RETURNING link
 """
+"""Take a further part of what was opened, up to twice the size of its file."""
 
 LOCK = "SELECT id FROM plugin_links WHERE id = :link FOR UPDATE"
 
@@ -166,14 +178,33 @@ BOOK = """
 WITH booked AS (
     UPDATE plugin_links SET used = used + 1 WHERE id = :link AND used < downloads RETURNING id
 )
-INSERT INTO plugin_link_openings (link, collection, item, asset, address, opened)
-SELECT id, :collection, :item, :asset, :address, clock_timestamp() FROM booked
-ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET opened = excluded.opened
+INSERT INTO plugin_link_openings (link, collection, item, asset, address, opened, taken)
+SELECT id, :collection, :item, :asset, :address, clock_timestamp(), :taken FROM booked
+ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET opened = excluded.opened, taken = excluded.taken
 RETURNING link
 """
 
 LISTED = 1000
 """Links in a list at most, the newest of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a download takes of a link.
+
+    ``place`` is where, as ``plugin_link_openings`` has it. ``opening``: it is a use of its own. ``file`` is the asset,
+    or the file below a directory asset; ``size`` are the bytes to be taken of it, ``whole`` is its length, if known.
+    """
+
+    place: Mapping[str, Any]
+    file: str
+    opening: bool
+    size: int
+    whole: int | None
+
+    def values(self) -> dict[str, Any]:
+        """Return the parameters of ``GO_ON``."""
+        return {**self.place, "file": self.file, "size": self.size, "whole": self.whole, "again": AGAIN}
 
 
 class UsedUpError(Exception):
@@ -231,15 +262,18 @@ class Table:
         rows = self._storage.rows(LEFT, **place, again=AGAIN)
         return bool(rows and rows[0]["left"])
 
-    def book(self, uses: Sequence[tuple[Mapping[str, Any], bool]]) -> bool:
+    def book(self, uses: Sequence[Use]) -> bool:
         """Count uses that are openings, or go on with nothing that was opened; False, and none, if too few are left."""
         with suppress(UsedUpError), self._storage.transaction() as statements:
-            for place, opening in uses:
-                if not opening and _was_opened(statements, place):
+            for use in uses:
+                if not use.opening and _goes_on(statements, use):
                     continue
                 # One statement finds and takes what is left: two at once wait for each other at the row.
-                if not statements.rows(BOOK, **place):
+                in_directory = use.file != use.place["asset"]
+                if not statements.rows(BOOK, **use.place, taken=0 if in_directory else use.size):
                     raise UsedUpError
+                if in_directory:
+                    statements.rows(GO_ON, **use.values())
             return True
         return False
 
@@ -320,7 +354,7 @@ class Links:
             return Decision.deny("another asset than the link's", detail="The link is not good for this asset.")
         if not principal.claims["counted"]:
             return None
-        if not self.table.left(_use(principal, asset)):
+        if not self.table.left(_place(principal, asset)):
             return _used_up()
         return Decision.remark("counted link", counted=True)
 
@@ -336,8 +370,7 @@ class Links:
         """Count as many uses, or deny them all."""
         if principal.scheme != SCHEME or not principal.claims["counted"]:
             return None
-        openings = [portion.opening for portion in portions]
-        uses = list(zip((_use(principal, asset) for asset in assets), openings, strict=True))
+        uses = [_use(principal, asset, portion) for asset, portion in zip(assets, portions, strict=True)]
         return None if self.table.book(uses) else _used_up()
 
     @hookimpl
@@ -458,27 +491,33 @@ def _narrowed(given: Sequence[str], request: Request, now: datetime) -> list[Pla
     return [place for place in found if place is not None]
 
 
-def _was_opened(statements: Statements, place: Mapping[str, Any]) -> bool:
-    """Whether a range goes on with what was opened: of several that come at once, one opens and the others wait."""
-
-    def look() -> bool:
-        return bool(statements.rows(OPENED, **place, again=AGAIN)[0]["opened"])
-
-    if look():
+def _goes_on(statements: Statements, use: Use) -> bool:
+    """Go on with what was opened: of several that come at once, one opens and the others wait."""
+    if statements.rows(GO_ON, **use.values()):
         return True
-    statements.rows(LOCK, link=place["link"])
-    return look()
+    statements.rows(LOCK, link=use.place["link"])
+    return bool(statements.rows(GO_ON, **use.values()))
 
 
-def _use(principal: Principal, asset: Asset) -> dict[str, Any]:
-    """Say what is used where: ranges that follow an opening are told by it."""
+def _place(principal: Principal, asset: Asset) -> dict[str, Any]:
+    """Return what an opening is known by. All files of a directory asset are parts of one."""
     return {
         "link": principal.reference,
         "collection": asset.collection,
         "item": asset.item or "",
-        "asset": f"{asset.key}/{asset.path}" if asset.path else asset.key,
+        "asset": asset.key,
         "address": principal.claims["address"],
     }
+
+
+def _use(principal: Principal, asset: Asset, portion: Portion) -> Use:
+    file = f"{asset.key}/{asset.path}" if asset.path else asset.key
+    opening = portion.opening and not asset.path
+    return Use(_place(principal, asset), file, opening, min(portion.length or 0, SIZE), _whole(portion))
+
+
+def _whole(portion: Portion) -> int | None:
+    return None if portion.size is None else min(portion.size, SIZE)
 
 
 def _used_up() -> Decision:

@@ -249,7 +249,8 @@ ORDER BY since
 
 BOOK = """
 SELECT * FROM plugin_quota_book(
-    :principal, :collection, :item, :asset, :opening, :size, :grain, :downloads, :bytes, :most_downloads, :most_bytes
+    :principal, :collection, :item, :asset, :file, :opening, :size, :whole, :grain, :downloads, :bytes,
+    :most_downloads, :most_bytes
 )
 """
 
@@ -401,8 +402,14 @@ def _usage(storage: Storage, principal: str, limits: Limits, asset: Asset | None
 def _booking(principal: str, limits: Limits, asset: Asset, portion: Portion) -> dict[str, Any]:
     """Give what is asked of the database to book a portion."""
     most = {f"most_{dimension}": limits[dimension].amount if dimension in limits else None for dimension in COUNTED}
-    asked = {"principal": principal, "opening": portion.opening, "size": _size(portion), "grain": grain(limits)}
-    return {**asked, **horizons(limits), **most, **_place(asset)}
+    part = {
+        # A file of a directory is a part of the directory, from its first byte on.
+        "opening": portion.opening and not asset.path,
+        "file": f"{asset.key}/{asset.path}" if asset.path else asset.key,
+        "size": _size(portion),
+        "whole": None if portion.size is None else min(portion.size, SIZE),
+    }
+    return {"principal": principal, "grain": grain(limits), **part, **horizons(limits), **most, **_place(asset)}
 
 
 def _size(portion: Portion) -> int:
@@ -412,12 +419,12 @@ def _size(portion: Portion) -> int:
 def _seen(row: Mapping[str, Any]) -> Usage:
     """Give what was taken before a booking, as it saw it."""
     used = {dimension: row[f"used_{dimension}"] for dimension in COUNTED}
-    return Usage(used, {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED}, row["was_opened"])
+    return Usage(used, {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED}, opened=not row["cost"])
 
 
 def _cost(limits: Limits, row: Mapping[str, Any], portion: Portion) -> dict[str, int]:
     """Give what a portion costs, as its booking saw it."""
-    costs = {DOWNLOADS: 0 if row["was_opened"] and not portion.opening else 1, BYTES: _size(portion)}
+    costs = {DOWNLOADS: row["cost"], BYTES: _size(portion)}
     return {dimension: costs[dimension] for dimension in limits}
 
 

@@ -277,10 +277,14 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A temporary address that needs no credentials, good for GET during ``lifetime``."""
+    """A temporary address that needs no credentials, good for GET during ``lifetime``.
+
+    ``size`` is the object's size in bytes, if the store has told it; it is charged instead of ``file:size``.
+    """
 
     url: str
     lifetime: timedelta
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,10 +321,14 @@ Delivery: TypeAlias = Redirect | Stream
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """The part of an asset that is about to leave: ``length`` bytes from ``first``; None: unknown, as in a redirect."""
+    """The part of an asset that is about to leave: ``length`` bytes from ``first``; None: unknown, as in a redirect.
+
+    ``size`` is that of the whole object in bytes; None: unknown.
+    """
 
     first: int = 0
     length: int | None = None
+    size: int | None = None
 
     @property
     def opening(self) -> bool:

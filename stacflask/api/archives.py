@@ -191,9 +191,9 @@ class Archive:
         for number, file in enumerate(self.files):
             begin, end = max(first, file.start), min(first + length, file.start + file.size)
             if begin < end:
-                yield number, Portion(begin - file.start, end - begin)
+                yield number, Portion(begin - file.start, end - begin, file.size)
             elif not file.size and first <= file.begin < first + length:
-                yield number, Portion(0, 0)
+                yield number, Portion(0, 0, 0)
 
     def key(self, number: int) -> tuple[str, str | None, int]:
         """Name an object in a certain state."""

@@ -114,7 +114,8 @@ def _answer(grant: Grant, delivery: Delivery) -> Response:
     """Make the answer and, last of all, book what leaves with it: whatever fails before has cost nothing."""
     if isinstance(delivery, Redirect):
         response = _for_client(_redirect(grant, delivery), grant)
-        current.gate().charge(grant, Portion(0, grant.asset.size), "redirect")
+        size = grant.asset.size if delivery.size is None else delivery.size
+        current.gate().charge(grant, Portion(0, size, size), "redirect")
         return response
     part = ranges.part_of(delivery)
     response = _for_client(_stream(grant, delivery, part), grant)
@@ -204,7 +205,7 @@ def _bytes(grant: Grant, stream: Stream, part: ranges.Part) -> Slot:
     """Take a place among the streams, book what leaves, and open the store: in this order, and all or nothing."""
     slot = Slot(current.gate().finished, part.length)
     try:
-        slot.begin(current.gate().charge(grant, Portion(part.first, part.length), "stream"))
+        slot.begin(current.gate().charge(grant, Portion(part.first, part.length, stream.length), "stream"))
         slot.chunks = stream.open(part.first, part.length) if part.length else iter(())
     except BaseException:
         slot.close()

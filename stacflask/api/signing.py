@@ -111,7 +111,7 @@ def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
 
 def _charged(gate: Gate, grant: Grant) -> bool:
     try:
-        gate.charge(grant, Portion(0, grant.asset.size), "redirect")
+        gate.charge(grant, Portion(0, grant.asset.size, grant.asset.size), "redirect")
     except Refused:
         return False
     return True

@@ -442,6 +442,61 @@ def test_ranges_that_come_at_once_are_one_use(client: FlaskClient, database: Any
     assert passed == [(206, b"56789")] * len(threads)
 
 
+def taken(client: FlaskClient, link: str, first: int = 0, path: str = DATA) -> int:
+    """Stream from a byte on; give the status."""
+    headers = {"Range": f"bytes={first}-"} if first else {}
+    return client.get(f"{path}?link={link}&delivery=stream", headers=headers).status_code
+
+
+def test_ranges_of_a_used_up_link_are_bounded(client: FlaskClient) -> None:
+    """Of one opening, no more than twice the asset's size is given: a broken transfer is resumed, a second is not."""
+    link = made(client, downloads=1)["link"]
+    assert [taken(client, link), taken(client, link, 1), taken(client, link, 9)] == [200, 206, 206]
+    assert [taken(client, link, 1), taken(client, link, 9)] == [403, 403]
+
+
+def test_ranges_beyond_an_opening_are_another_use(client: FlaskClient) -> None:
+    """Where uses are left, one is taken then, and is good for as much."""
+    link = made(client, downloads=2)["link"]
+    assert [taken(client, link, 1) for _ in range(5)] == [206, 206, 206, 206, 403]
+    assert client.get("/links", headers=JANE).json["links"][0]["used"] == 2
+
+
+def test_bounds_of_an_opening_are_exact(client: FlaskClient) -> None:
+    """Of six ranges that come at once, as many pass as fit into twice the asset's size."""
+    link = made(client, downloads=1)["link"]
+    assert taken(client, link) == 200
+    app, statuses = client.application, []
+    threads = [threading.Thread(target=lambda: statuses.append(taken(app.test_client(), link, 7))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [206] * 3 + [403] * 3
+
+
+@pytest.mark.parametrize("delivery", ["&delivery=stream", ""])
+def test_a_directory_is_one_use(client: FlaskClient, publish: Publish, delivery: str) -> None:
+    """All files of a directory asset are one use of a counted link, and no other directory is."""
+    assets = {key: {"href": f"s3://bucket/{key}/"} for key in ("cube", "cube2")}
+    publish(an_item("zarr", "radar", assets=assets))
+    down = "/collections/radar/items/zarr/download"
+    link = made(client, "/collections/radar/items/zarr", downloads=1)["link"]
+    passed = {client.get(f"{down}/cube/{n}/0.0?link={link}{delivery}").status_code for n in range(30)}
+    assert passed == ({200} if delivery else {307})
+    assert client.get("/links", headers=JANE).json["links"][0]["used"] == 1
+    assert client.get(f"{down}/cube2/0?link={link}{delivery}").status_code == 403
+
+
+def test_each_file_of_a_directory_is_bounded(client: FlaskClient, publish: Publish) -> None:
+    """Of a used-up link, each file is given twice in an opening, and the others still are."""
+    publish(an_item("zarr", "radar", assets={"cube": {"href": "s3://bucket/cube/"}}))
+    down = "/collections/radar/items/zarr/download/cube"
+    link = made(client, "/collections/radar/items/zarr", downloads=1)["link"]
+    assert [taken(client, link, path=f"{down}/a") for _ in range(3)] == [200, 200, 403]
+    assert taken(client, link, path=f"{down}/b") == 200
+
+
 # --- Lists and ends --------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,20 @@ from plugins.quota import (
     spelled,
     wait,
 )
-from stacflask import ANONYMOUS, Asset, Call, Decision, Portion, Principal, Services, SettingError, Storage, hookimpl
+from stacflask import (
+    ANONYMOUS,
+    Asset,
+    Call,
+    Decision,
+    Portion,
+    Principal,
+    Redirect,
+    Services,
+    SettingError,
+    Storage,
+    Stream,
+    hookimpl,
+)
 from stacflask.errors import Refused
 from stacflask.gate import Gate
 from stacflask.loader import manage
@@ -75,9 +89,21 @@ def asset(item: str = "scene", size: int | None = 100) -> Asset:
     return Asset("landsat", item, "red", "s3://bucket/red.tif", size=size)
 
 
-def download(gate: Gate, principal: Principal, wanted: Asset | None = None, first: int = 0, length: int = 100) -> None:
+def download(
+    gate: Gate,
+    principal: Principal,
+    wanted: Asset | None = None,
+    first: int = 0,
+    length: int = 100,
+    whole: int | None = None,
+) -> None:
     """Walk through the gate as a download does."""
-    gate.charge(gate.authorize(principal, wanted or asset()), Portion(first, length), "stream")
+    gate.charge(gate.authorize(principal, wanted or asset()), Portion(first, length, whole), "stream")
+
+
+def chunk(path: str, key: str = "cube") -> Asset:
+    """Give a file of a directory asset."""
+    return Asset("landsat", "scene", key, f"s3://bucket/{key}/", path=path)
 
 
 def refused(gate: Gate, principal: Principal, wanted: Asset | None = None, **portion: int) -> Decision:
@@ -230,6 +256,82 @@ def test_the_last_download_can_be_read_to_its_end(gate: Gate, run: Run) -> None:
     download(gate, JANE, first=100)
     assert refused(gate, JANE, first=0).code == "QuotaExceeded"
     assert refused(gate, JANE, asset("other"), first=0).code == "QuotaExceeded"
+
+
+def test_parts_of_a_download_are_bounded(gate: Gate, plugin: Quota, run: Run) -> None:
+    """Of one download, no more is given than twice the asset's size; what is beyond it is another download."""
+    run("set", "members", "--downloads", "2")
+    for first, count in ((0, 1), (1, 1), (1, 2), (1, 2)):
+        download(gate, JANE, first=first, length=100 - first, whole=100)
+        assert used(plugin) == {"downloads": count}
+    assert refused(gate, JANE, first=1, length=99, whole=100).code == "QuotaExceeded"
+    download(gate, JANE, first=99, length=1, whole=100)
+    assert used(plugin) == {"downloads": 2}
+
+
+def test_bounds_of_a_download_are_exact(gate: Gate, run: Run) -> None:
+    """Of twenty ranges that come at once, as many pass as fit into twice the asset's size."""
+    run("set", "members", "--downloads", "1")
+    download(gate, JANE, whole=100)
+
+    def passes(_: int) -> bool:
+        try:
+            download(gate, JANE, first=70, length=30, whole=100)
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as threads:
+        assert sum(threads.map(passes, range(20))) == 3
+
+
+def test_a_directory_is_one_download(gate: Gate, plugin: Quota, run: Run) -> None:
+    """All files of a directory asset are one download of all their bytes, another directory is another."""
+    run("set", "members", "--downloads", "2", "--bytes", "1MB")
+    for number in range(30):
+        download(gate, JANE, chunk(f"{number}/0.0"), whole=100)
+    assert used(plugin) == {"downloads": 1, "bytes": 3000}
+    download(gate, JANE, chunk("0", "cube2"), whole=100)
+    assert used(plugin) == {"downloads": 2, "bytes": 3100}
+    assert refused(gate, JANE, chunk("0", "cube3"), whole=100).code == "QuotaExceeded"
+    download(gate, JANE, chunk("31/0.0"), whole=100)
+
+
+def test_each_file_of_a_directory_is_bounded(gate: Gate, plugin: Quota, run: Run) -> None:
+    """A file that is read more than twice opens the directory anew, and all of its files with it."""
+    run("set", "members", "--downloads", "2")
+    for count in (1, 1, 2, 2):
+        download(gate, JANE, chunk("a"), whole=100)
+        download(gate, JANE, chunk("b"), whole=100)
+        assert used(plugin) == {"downloads": count}
+    assert refused(gate, JANE, chunk("a"), whole=100).code == "QuotaExceeded"
+
+
+def test_a_directory_is_opened_anew_after_the_window(gate: Gate, plugin: Quota, run: Run, storage: Storage) -> None:
+    """What was opened longer ago than the window is another download."""
+    run("set", "members", "--downloads", "5", "--window", "1h")
+    download(gate, JANE, chunk("a"), whole=100)
+    later(storage, 2 * 3600)
+    download(gate, JANE, chunk("b"), whole=100)
+    assert used(plugin) == {"downloads": 1}
+
+
+@pytest.mark.parametrize(("told", "expected"), [(70, 70), (0, 0), (None, 5)])
+def test_a_redirect_counts_the_stores_size(
+    plug: Plug, publish: Publish, plugin: Quota, run: Run, told: int | None, expected: int
+) -> None:
+    """Bytes of a redirect are those that the store has told; else those of file:size."""
+
+    class Sized(Shelf):
+        @hookimpl
+        def deliver(self, streamed: bool) -> Redirect | Stream:
+            assert not streamed
+            return Redirect("https://store.example.org/signed", timedelta(minutes=15), told)
+
+    publish(an_item(assets={"data": {"href": "s3://bucket/a.tif", "file:size": 5}}))
+    run("set", "*", "--bytes", "1MB")
+    assert plug(plugin, Willing(), Sized()).get("/collections/collection/items/item/download/data").status_code == 307
+    assert used(plugin, ANONYMOUS) == {"bytes": expected}
 
 
 def test_leaving_out_the_first_byte_saves_no_download(gate: Gate, plugin: Quota, run: Run) -> None:

@@ -827,6 +827,16 @@ def test_wrong_credentials(real: dict[str, Any], put: Callable[..., str], caplog
     assert "AccessDenied" in caplog.text
 
 
+@pytest.mark.parametrize(("verify", "size"), [(True, len(DATA)), (False, None)])
+def test_redirects_tell_the_size(real: dict[str, Any], put: Callable[..., str], verify: bool, size: int | None) -> None:
+    """A redirect has the size of its object, when it is seen and when it was seen before; unless nobody looks."""
+    door, href = Door(a={**real, "verify": verify}), put()
+    for _ in range(2):
+        found = door.deliver(href)
+        assert isinstance(found, Redirect)
+        assert found.size == size
+
+
 def test_existence_is_remembered_for_a_while(real: dict[str, Any], put: Callable[..., str], client: Minio) -> None:
     """Repeated downloads of an object cost one question, until its time is over."""
     href = put()
