@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 INTERVAL = 10.0  # seconds from one request for keys to the next, at least
 FRESH = 3600.0  # seconds after which keys are renewed, in the background
 KEPT = 86400.0  # seconds for which keys are believed that cannot be renewed
-WAIT = 2.0  # seconds to wait while somebody else fetches
+WAIT = 0.5  # seconds to wait while somebody else fetches
 WEAKEST = 2048  # bits of an RSA key
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ away is left alone for a while: it must not hold the threads that all else is an
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -18,7 +17,7 @@ import msgspec
 import requests
 
 from plugins._oidc_settings import is_safe
-from stacflask import Unavailable
+from stacflask import Bulkhead, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ CHUNK = 1 << 14
 DISCOVERY = "/.well-known/openid-configuration"
 AT_ONCE = 4  # questions under way
 WAIT = 1.0  # seconds for one's turn
+AWAY, CODE = "The identity provider cannot be asked now.", "IdentityProviderUnavailable"
 REST = 5.0  # seconds for which a provider that failed is left alone
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,16 @@ class Web:
     def __init__(self, provider: Provider, clock: Callable[[], float] = time.monotonic) -> None:
         self._provider = provider
         self.clock = clock
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
-        self._rests_until = 0.0
+        self._questions = Bulkhead(
+            f"identity provider {provider.name}",
+            limit=AT_ONCE,
+            share=AT_ONCE,
+            slow=WAIT,
+            rest=REST,
+            description=AWAY,
+            code=CODE,
+            clock=lambda: self.clock(),  # noqa: PLW0108 - tests set another clock
+        )
         self._session = requests.Session()
         # Uncompressed, so that what is counted is what there is.
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
@@ -84,22 +92,19 @@ class Web:
 
     def rest(self, seconds: float = REST) -> None:
         """Ask nothing more for a while."""
-        self._rests_until = max(self._rests_until, self.clock() + seconds)
+        self._questions.open(seconds)
 
     def _ask(self, method: str, url: str, **more: Any) -> dict[str, Any]:
-        """Ask when it is one's turn; nobody waits where others have waited in vain just now."""
-        if self.clock() < self._rests_until:
-            raise _away()
-        if not self._turns.acquire(timeout=WAIT):
-            self.rest(WAIT)
-            raise _away()
-        try:
-            return self._asked(method, url, **more)
-        except Unavailable:
-            self.rest()
-            raise
-        finally:
-            self._turns.release()
+        """Ask when it is one's turn. After a failure, one question alone is sent until it is answered."""
+        with self._questions:
+            try:
+                return self._asked(method, url, **more)
+            except Unavailable:
+                self.rest()
+                raise
+            except Declined as error:  # an answer, and no failure of the provider
+                declined = error
+        raise declined
 
     def _asked(self, method: str, url: str, **more: Any) -> dict[str, Any]:
         # Without a word on credentials, requests would look for some in ~/.netrc.
@@ -135,7 +140,7 @@ class Web:
 
 
 def _away() -> Unavailable:
-    return Unavailable("The identity provider cannot be asked now.", code="IdentityProviderUnavailable")
+    return Unavailable(AWAY, code=CODE)
 
 
 def basic(client_id: str, secret: str) -> tuple[str, str] | None:

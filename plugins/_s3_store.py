@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's
 
 from plugins._s3_presign import Bucket, Pen, encoded
 from plugins._s3_settings import SHORTEST, VARIABLE, WAITS
-from stacflask import Missing, Offline, Order, Redirect, SettingError, Stream, Unavailable
+from stacflask import Bulkhead, Missing, Offline, Order, Redirect, SettingError, Stream, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +60,9 @@ class Store:
         quick = urllib3.Timeout(total=settings.timeout)
         steady = urllib3.Timeout(connect=settings.timeout, read=settings.stall_timeout)
         self._credentials = _credentials(settings, quick)
+        away = "The store of this asset cannot be reached at the moment."
+        self._questions = Bulkhead(f"store {settings.name}", description=away)
+        self._keys = Bulkhead(f"credentials of store {settings.name}", description=away)
         self._asker = self._client("endpoint", quick)
         self._reader = self._client("endpoint", steady)
         self._signer = self._client("public_endpoint", quick)
@@ -99,7 +102,7 @@ class Store:
         """Give what signs now: that of this second, or a new one. Raises Unavailable."""
         second = int(time.time())
         if self._last_pen is None or self._last_pen[0] != second:
-            with self._told():
+            with self._keys, self._told():
                 credentials = self._credentials.retrieve()
                 lifetime = self._lifetime(credentials, second)
                 self._last_pen = second, Pen.of(credentials, self.settings.region, second, lifetime)
@@ -148,7 +151,7 @@ class Store:
         return min(self.settings.lifetime, timedelta(seconds=rest))
 
     def _stat(self, bucket: str, key: str) -> Object:
-        with self._told(), self._timed():
+        with self._questions, self._told(), self._timed():
             found = self._asker.stat_object(bucket, key, extra_headers=dict(self._payer))
             # The library would take a length that is not told for zero.
             if "Content-Length" not in (found.metadata or {}):
@@ -170,7 +173,7 @@ class Store:
         if self.settings.restore is None:
             return None
         body = RESTORE.format(self.settings.restore).encode()
-        with self._told(), self._timed():
+        with self._questions, self._told(), self._timed():
             # The library has no call of its own for this one, but signs it.
             query: dict[str, Any] = {"restore": "", **self._payer}
             url = self._asker.get_presigned_url("POST", bucket, key, timedelta(minutes=1), extra_query_params=query)
@@ -191,7 +194,7 @@ class Store:
         if not length:
             return iter(())
         headers: dict[str, Any] = {**self._payer, **({"If-Match": etag} if etag else {})}
-        with self._told(), self._timed():
+        with self._questions, self._told(), self._timed():
             answer = self._reader.get_object(bucket, key, first, length, request_headers=headers)
         expected = (206, str(length), etag)
         if (answer.status, answer.headers.get("Content-Length"), _etag(answer.headers)) != expected:

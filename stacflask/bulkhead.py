@@ -185,6 +185,11 @@ class Bulkhead:
 
         return guarded
 
+    def open(self, seconds: float) -> None:
+        """Refuse all calls for so long, and then all but one until that one has succeeded."""
+        with self._turn:
+            self._open_until = max(self._open_until or -math.inf, self._clock() + seconds)
+
     def _begin(self, me: int) -> None:
         self.calls[me] = self._clock()
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import socket
+import socketserver
 import threading
 import time
 from contextlib import contextmanager, nullcontext
@@ -1160,3 +1161,32 @@ def test_requester_pays_in_requests() -> None:
         handler.head = head  # type: ignore[method-assign]
         list(door.stream(HREF).open(0, 10))
         assert fields == ["requester", "requester"]
+
+
+class Hangs(socketserver.BaseRequestHandler):
+    """Accepts connections and never answers."""
+
+    asked: ClassVar[list[float]] = []
+    go: ClassVar[threading.Event] = threading.Event()
+
+    def handle(self) -> None:
+        """Note that somebody came, and hold the connection."""
+        self.asked.append(time.monotonic())
+        self.go.wait()
+
+
+def test_a_store_that_hangs_is_left_alone(real: dict[str, Any]) -> None:
+    """After a time-out a store is not called for some seconds; the credentials of others still sign."""
+    Hangs.go.clear()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Hangs) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        slow = store(f"http://127.0.0.1:{server.server_address[1]}", buckets=["slow"], timeout=0.6)
+        door = Door(slow=slow, real=real)
+        for number in range(5):
+            with pytest.raises(Unavailable):
+                door.deliver(f"s3://slow/{number}", streamed=True)
+        Hangs.go.set()
+        server.shutdown()
+    assert len(Hangs.asked) == 1
+    with pytest.raises(Missing):
+        door.deliver(f"s3://{real['buckets'][0]}/no-such-key", streamed=True)
