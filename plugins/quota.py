@@ -281,9 +281,9 @@ class Plenty:
         if usage is None or not self._seconds or not is_plenty(limits, usage):
             self._seen.pop(principal, None)
             return
-        if len(self._seen) >= PEOPLE:
-            self._seen.clear()
         self._seen[principal] = time.monotonic(), limits, usage
+        if len(self._seen) > PEOPLE:  # the one who came first goes
+            self._seen.pop(next(iter(list(self._seen))), None)
 
 
 class Table:

@@ -6,8 +6,9 @@ number of them live side by side; none is ever deleted.
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING
+from collections import deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import zstandard
 
@@ -20,47 +21,86 @@ FEWEST_SAMPLES = 200
 """Below this many bodies a dictionary learns too little to be worth keeping for good."""
 
 
-class _Tools(threading.local):
-    """One thread's compressors and decompressors, by dictionary: neither may be shared between threads."""
+DICTIONARIES = 4096
+"""Dictionaries of which the bytes are kept: 16 KiB each."""
 
-    def __init__(self) -> None:
-        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
-        self.decompressors: dict[int, zstandard.ZstdDecompressor] = {}
+READERS, WRITERS = 256, 32
+"""Dictionaries for which decompressors and compressors are kept ready: of one, 45 KiB and up to 1 MiB."""
+
+IDLE = 4
+"""Decompressors, or compressors, that are kept for one dictionary while no thread uses them: some 20 KiB each."""
+
+
+class _Tools:
+    """The decompressors, or compressors, of one dictionary that are idle. One is used by one thread at a time."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        # At its length, what is put back pushes another out.
+        self._idle: deque[Any] = deque(maxlen=IDLE)
+
+    def take(self) -> Any:
+        """Return an idle one, or a new one. It is put back by ``give``, unless it failed."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._make()
+
+    def give(self, tool: Any) -> None:
+        """Put one back."""
+        self._idle.append(tool)
 
 
 class Codec:
-    """Compresses and decompresses bodies. ``fetch(id)`` gives a dictionary, and is asked for each once a process."""
+    """Compresses and decompresses bodies, in any number of threads.
+
+    ``fetch(id)`` returns the bytes of a dictionary. Each of the caches drops what was not used for longest.
+    """
 
     def __init__(self, fetch: Callable[[int], bytes]) -> None:
         self._fetch = fetch
-        self._dictionaries: dict[int, zstandard.ZstdCompressionDict] = {}
-        self._tools = _Tools()
+        self._learnt: dict[int, bytes] = {}
+        self._data = lru_cache(maxsize=DICTIONARIES)(self._read)
+        self._readers = lru_cache(maxsize=READERS)(self._reading)
+        self._writers = lru_cache(maxsize=WRITERS)(self._writing)
 
     def compress(self, body: bytes, dictionary: int = 0) -> bytes:
         """Compress with the dictionary of this id; 0 is none."""
-        tools = self._tools.compressors
-        if dictionary not in tools:
-            tools[dictionary] = zstandard.ZstdCompressor(level=LEVEL, dict_data=self._dictionary(dictionary))
-        return tools[dictionary].compress(body)
+        tools = self._writers(dictionary)
+        tool = tools.take()
+        frame: bytes = tool.compress(body)
+        tools.give(tool)
+        return frame
 
     def decompress(self, frame: bytes) -> bytes:
-        """Give the body back, with whatever dictionary its frame names."""
-        dictionary = zstandard.get_frame_parameters(frame).dict_id
-        tools = self._tools.decompressors
-        if dictionary not in tools:
-            tools[dictionary] = zstandard.ZstdDecompressor(dict_data=self._dictionary(dictionary))
-        return tools[dictionary].decompress(frame)
+        """Return the body, decompressed with the dictionary that its frame names."""
+        tools = self._readers(zstandard.get_frame_parameters(frame).dict_id)
+        tool = tools.take()
+        body: bytes = tool.decompress(frame)
+        tools.give(tool)
+        return body
 
     def learn(self, dictionary: int, data: bytes) -> None:
         """Make a dictionary known without fetching it."""
-        self._dictionaries[dictionary] = zstandard.ZstdCompressionDict(data)
+        self._learnt[dictionary] = data
+        self._data(dictionary)
+        self._learnt.pop(dictionary, None)
+
+    def _read(self, dictionary: int) -> bytes:
+        learnt = self._learnt.get(dictionary)
+        return self._fetch(dictionary) if learnt is None else learnt
 
     def _dictionary(self, dictionary: int) -> zstandard.ZstdCompressionDict | None:
-        if dictionary == 0:
-            return None
-        if dictionary not in self._dictionaries:
-            self.learn(dictionary, self._fetch(dictionary))
-        return self._dictionaries[dictionary]
+        return zstandard.ZstdCompressionDict(self._data(dictionary)) if dictionary else None
+
+    def _reading(self, dictionary: int) -> _Tools:
+        # All decompressors of a dictionary share the one that is prepared here.
+        shared = self._dictionary(dictionary)
+        return _Tools(lambda: zstandard.ZstdDecompressor(dict_data=shared))
+
+    def _writing(self, dictionary: int) -> _Tools:
+        shared = self._dictionary(dictionary)
+        return _Tools(lambda: zstandard.ZstdCompressor(level=LEVEL, dict_data=shared))
 
 
 def train(bodies: Sequence[bytes]) -> tuple[int, bytes] | None:

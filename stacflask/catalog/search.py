@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from stacflask.catalog import freetext
 from stacflask.catalog.areas import areas
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
-from stacflask.catalog.cql2.sql import TIMESTAMP
+from stacflask.catalog.cql2.sql import LONGEST, TIMESTAMP
 from stacflask.catalog.ordering import TIES, Order, rows
 from stacflask.catalog.paging import Position
 from stacflask.catalog.seeing import EVERYTHING, Seen
@@ -192,16 +192,33 @@ def _rule(expression: Cql2, fields: Fields) -> Condition:
 ITEM_TIES = tuple(items.c[name] for name in TIES)
 
 
-@lru_cache(maxsize=256)
 def item_order(sort: tuple[SortKey, ...], dated: bool | None = None) -> Order:
     """Give the order of a list of items, or of a part of it; the usual one is newest first. Raises BadQuery."""
+    return _remembered_items(sort, dated) if is_short(sort) else _items_by(sort, dated)
+
+
+def _items_by(sort: tuple[SortKey, ...], dated: bool | None) -> Order:
     return Order(sort, ITEM_FIELDS, ITEM_TIES, descending=True).part(dated)
 
 
-@lru_cache(maxsize=256)
+_remembered_items = lru_cache(maxsize=256)(_items_by)
+
+
+def is_short(sort: tuple[SortKey, ...]) -> bool:
+    """Whether what is made of an order may be remembered: clients choose names, as long as they like."""
+    return sum(len(key.name) for key in sort) <= LONGEST
+
+
 def collection_order(sort: tuple[SortKey, ...]) -> Order:
     """Give the order of a list of collections; the usual one is by id. Raises BadQuery."""
+    return _remembered_collections(sort) if is_short(sort) else _collections_by(sort)
+
+
+def _collections_by(sort: tuple[SortKey, ...]) -> Order:
     return Order(sort, COLLECTION_FIELDS, (collections.c.id,))
+
+
+_remembered_collections = lru_cache(maxsize=256)(_collections_by)
 
 
 @dataclass(frozen=True, slots=True)

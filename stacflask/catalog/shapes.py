@@ -5,14 +5,16 @@ The database still plans each of them for its own values: a plan made once for a
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from stacflask.catalog.database import lookup, texts
 from stacflask.catalog.ordering import usual
-from stacflask.catalog.search import given, item_order
+from stacflask.catalog.search import given, is_short, item_order
 from stacflask.catalog.stretches import all_will_do, of_times
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ INDEXED = ("datetime", "properties.datetime", "id", "collection")
 """Names that items are sorted by without being looked at, one by one."""
 
 MOST = 256
-"""Shapes that one process remembers. Few deployments see more: those that do begin anew."""
+"""Shapes that one process remembers of each kind: those that came once, and those that came again."""
 
 Shape = tuple[Any, ...]
 
@@ -41,7 +43,7 @@ LONGEST = 2_000
 
 def is_plain(query: ItemQuery) -> bool:
     """Whether what a query compares with has a name, or is short. Free text and long filters seldom come again."""
-    return query.text is None and (query.filter is None or _is_short(query.filter))
+    return query.text is None and is_short(query.sort) and (query.filter is None or _is_short(query.filter))
 
 
 def _is_short(expression: Cql2) -> bool:
@@ -79,10 +81,16 @@ def shape_of(query: ItemQuery, values: dict[str, Any], part: Part, policy: tuple
 
 
 class Shapes:
-    """The statements of the shapes that were asked for."""
+    """The statements of the shapes that were asked for.
+
+    Those that were asked for once and those that came again are kept apart, ``MOST`` of each: a client that asks for
+    hundreds of odd shapes, each once, drops none of those that all others ask for.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[Shape, tuple[Lookup, ...]] = {}
+        self._once: OrderedDict[Shape, tuple[Lookup, ...]] = OrderedDict()
+        self._again: OrderedDict[Shape, tuple[Lookup, ...]] = OrderedDict()
+        self._lock = Lock()
 
     def lookups(
         self, shape: Shape, build: Callable[[], Iterable[Select[Any]]], *, prepared: bool
@@ -91,12 +99,32 @@ class Shapes:
 
         ``prepared``: as of a ``Lookup``, for those that come again.
         """
-        known = self._known.get(shape)
+        known = self._found(shape)
         if known is None:
             known = tuple(lookup(statement, prepared=False) for statement in build())
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[shape] = known
+            self._keep(self._once, shape, known)
         elif prepared and not known[0].prepared:
-            known = self._known[shape] = tuple(replace(one, prepared=True) for one in known)
+            known = tuple(replace(one, prepared=True) for one in known)
+            self._keep(self._again, shape, known)
         return known
+
+    def __len__(self) -> int:
+        return len(self._once) + len(self._again)
+
+    def _found(self, shape: Shape) -> tuple[Lookup, ...] | None:
+        with self._lock:
+            known = self._again.get(shape)
+            if known is not None:
+                self._again.move_to_end(shape)
+                return known
+            known = self._once.pop(shape, None)
+        if known is not None:
+            self._keep(self._again, shape, known)
+        return known
+
+    def _keep(self, kept: OrderedDict[Shape, tuple[Lookup, ...]], shape: Shape, known: tuple[Lookup, ...]) -> None:
+        with self._lock:
+            kept[shape] = known
+            kept.move_to_end(shape)
+            if len(kept) > MOST:
+                kept.popitem(last=False)

@@ -106,7 +106,7 @@ class Timelines:
 
     def of(self, names: tuple[str, ...] | None) -> Timeline:
         """Give the timeline of some collections together; None: of all."""
-        if time.monotonic() >= self._until or len(self._lines) > MOST:
+        if time.monotonic() >= self._until:
             self._marks, self._lines, self._until = {}, {}, time.monotonic() + self.REST
         line = self._lines.get(names)
         return self._read(names) if line is None else line
@@ -123,6 +123,8 @@ class Timelines:
             if not all(name in marks for name in names):
                 return line
         lines[names] = line
+        if len(lines) > MOST:
+            lines.pop(next(iter(list(lines))), None)
         return line
 
     def _marks_of_all(self) -> Marks:

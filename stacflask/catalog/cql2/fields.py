@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import Grouping
 from stacflask.catalog.cql2.limits import MAXIMUM_STEPS
 from stacflask.catalog.cql2.literals import check_storable
 from stacflask.catalog.cql2.problems import Problem
-from stacflask.catalog.cql2.sql import Sql, constant
+from stacflask.catalog.cql2.sql import LONGEST, Sql, constant
 from stacflask.catalog.cql2.values import Moment, Shape, Stored, Text, Value
 from stacflask.catalog.tables import collections, items
 
@@ -56,10 +56,10 @@ class Fields:
 
     def stored(self, name: str) -> Stored:
         """Give the member of the JSON that a name leads to."""
-        return _stored(self.document, name)
+        read = _remembered if len(name) <= LONGEST else _stored
+        return read(self.document, name)
 
 
-@lru_cache(maxsize=4096)
 def _stored(document: Sql, name: str) -> Stored:
     check_storable(name)
     keys = name.split(".")
@@ -70,6 +70,8 @@ def _stored(document: Sql, name: str) -> Stored:
     json = _found(document, keys)
     return Stored(json, json.op("#>>", return_type=sa.Text())(_WHOLE))
 
+
+_remembered = lru_cache(maxsize=4096)(_stored)
 
 _WHOLE: Sql = sa.literal_column("'{}'")
 """The path from a JSON value to itself."""

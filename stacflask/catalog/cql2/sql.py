@@ -20,10 +20,20 @@ UNICODE = "und-x-icu"
 TIMESTAMP = sa.DateTime(timezone=True)
 
 
-@lru_cache(maxsize=4096)
+LONGEST = 500
+"""Characters of a name that what is made of it is remembered for: clients choose names, as long as they like."""
+
+
 def constant(text: str) -> Sql:
     """Write ``text`` into the statement itself, quoted: expression indexes match constants, not parameters."""
+    return _remembered(text) if len(text) <= LONGEST else _constant(text)
+
+
+def _constant(text: str) -> Sql:
     return sa.literal(text, sa.Text(), literal_execute=True)
+
+
+_remembered = lru_cache(maxsize=4096)(_constant)
 
 
 def once(make: Callable[..., Sql], *operands: Sql) -> Sql:

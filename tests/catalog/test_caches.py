@@ -1,0 +1,141 @@
+"""Caches keep to their bounds, whatever is asked for and by however many threads."""
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import zstandard
+
+from stacflask.catalog import codec, shapes
+from stacflask.catalog.codec import Codec
+from stacflask.catalog.cql2.sql import constant
+from stacflask.catalog.shapes import MOST, Shapes
+
+ROOT = Path(__file__).parents[2]
+TABLE = (ROOT / "docs" / "decisions" / "0007-caches.md").read_text()
+CACHE = re.compile(r"\blru_cache\(|@cache\b|\bremembered\(|OrderedDict\(|threading\.local|\bdeque\(|_known: dict")
+NO_CACHES = {"stacflask/bulkhead.py", "plugins/_audit_writer.py", "stacflask/api/fields.py"}
+"""Modules that have a structure of the same kind for what is under way, and for one request."""
+CACHING = sorted(
+    path
+    for folder in ("stacflask", "plugins")
+    for file in (ROOT / folder).rglob("*.py")
+    if CACHE.search(file.read_text()) and (path := file.relative_to(ROOT).as_posix()) not in NO_CACHES
+)
+
+
+@pytest.mark.parametrize("path", CACHING)
+def test_each_module_with_a_cache_is_in_the_table(path: str) -> None:
+    """Whoever adds a cache says what bounds it."""
+    assert f"`{path.removeprefix('stacflask/')}`" in TABLE or f"`{path}`" in TABLE or "/server/" in path
+
+
+@pytest.mark.parametrize("path", CACHING)
+def test_no_cache_is_without_a_bound(path: str) -> None:
+    """No function remembers an answer for every argument there can be."""
+    assert not re.search(r"maxsize=None|@cache\n(?:@.*\n)*def \w+\([^)]", (ROOT / path).read_text())
+
+
+def body_of(place: int) -> bytes:
+    return f"body {place}".encode() * 9
+
+
+def frames(number: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """Make so many dictionaries, by id, and a frame of each."""
+    samples: list[bytes | bytearray | memoryview[int]] = [
+        f'{{"id":"item-{place}","title":"sample {place % 7}"}}'.encode() * 4 for place in range(300)
+    ]
+    trained = zstandard.train_dictionary(4096, samples).as_bytes()
+    ids = [1000 + place for place in range(number)]
+    dictionaries = {place: trained[:4] + place.to_bytes(4, "little") + trained[8:] for place in ids}
+    made = {
+        place: zstandard.ZstdCompressor(dict_data=zstandard.ZstdCompressionDict(data)).compress(body_of(place))
+        for place, data in dictionaries.items()
+    }
+    return dictionaries, made
+
+
+def in_threads(work: Callable[[], None], number: int = 8) -> None:
+    """Do the same in several threads, and raise what any of them raises."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            raised.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+def test_bodies_are_right_while_their_tools_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more dictionaries than are kept and many threads, each body is decompressed by its own dictionary."""
+    monkeypatch.setattr(codec, "READERS", 3)
+    monkeypatch.setattr(codec, "WRITERS", 2)
+    monkeypatch.setattr(codec, "DICTIONARIES", 5)
+    dictionaries, made = frames(12)
+    shared = Codec(dictionaries.__getitem__)
+
+    def work() -> None:
+        for _ in range(20):
+            for place, frame in made.items():
+                body = body_of(place)
+                assert shared.decompress(frame) == body
+                assert shared.decompress(shared.compress(body, place)) == body
+
+    in_threads(work)
+
+
+def test_a_damaged_body_spoils_nothing() -> None:
+    """After a frame that cannot be read, the next ones can."""
+    dictionaries, made = frames(1)
+    shared = Codec(dictionaries.__getitem__)
+    (body,) = made.values()
+    with pytest.raises(zstandard.ZstdError):
+        shared.decompress(body[:-3])
+    assert shared.decompress(body) == body_of(1000)
+
+
+def test_odd_shapes_keep_to_themselves() -> None:
+    """Hundreds of shapes that come once, from many threads, drop none that comes again and again."""
+    known = Shapes()
+    built: list[str] = []
+
+    def ask(shape: str) -> None:
+        def build() -> list[sa.Select[tuple[int]]]:
+            built.append(shape)
+            return [sa.select(sa.literal(1))]
+
+        known.lookups((shape,), build, prepared=False)
+
+    usual = [f"usual {number}" for number in range(100)]
+    for _ in range(2):
+        for shape in usual:
+            ask(shape)
+
+    def work() -> None:
+        for number in range(3 * MOST):
+            ask(f"odd {threading.get_ident()} {number}")
+
+    in_threads(work, 4)
+    built.clear()
+    for shape in usual:
+        ask(shape)
+    assert built == []
+    assert len(known) <= 2 * MOST
+    assert shapes.MOST == MOST
+
+
+def test_long_names_are_not_kept() -> None:
+    """A name of any length can be asked for; only short ones are remembered."""
+    assert constant("a" * 100) is constant("a" * 100)
+    assert constant("a" * 100_000) is not constant("a" * 100_000)
