@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from plugins._s3_presign import encoded
 from plugins._s3_settings import OWN_FOLDER, VARIABLE, Part, read_stores
@@ -29,6 +29,8 @@ SETTINGS = (
 )
 LONGEST_KEY = 1024  # bytes, by S3's own rule
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w .+/:-]*\"|[\w.+-]+))*", re.ASCII)
+SIGNATURES = frozenset({"x-amz-signature", "x-amz-credential", "signature", "awsaccesskeyid"})
+"""Parameters of signed addresses, of versions 4 and 2."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PORTS = {"http": 80, "https": 443}
 
@@ -105,6 +107,21 @@ class S3:
         bucket, key = self._place(asset)
         store = self._store(bucket, key)
         return store.restore(bucket, key) if store else None
+
+    @hookimpl
+    def storage_href(self, href: str) -> str | None:
+        """Return ``s3://bucket/key`` for a web address of a configured bucket, if it is signed or has no query."""
+        if not href.lower().startswith(("https://", "http://")) or CONTROL.search(href):
+            return None
+        try:
+            parts = urlsplit(href)
+            signed = SIGNATURES.intersection(name.lower() for name, _ in parse_qsl(parts.query))
+        except ValueError:
+            return None
+        if parts.query and not signed:
+            return None
+        bucket, key = self._parse_address(parts._replace(query="", fragment="").geturl())
+        return f"s3://{bucket}/{key}" if bucket else None
 
     @hookimpl
     def check_setup(self) -> Sequence[str]:

@@ -59,6 +59,7 @@ ONE: dict[str, tuple[type, ...]] = {
     "lend": (Loan,),
     "order": (Order,),
     "order_states": (Mapping,),
+    "storage_href": (str,),
 }
 """Hooks that return one of these, or None."""
 

@@ -373,6 +373,16 @@ class Gate:
         for denial in _covered(principal, scope):
             raise Refused(denial, anonymous=principal.anonymous)
 
+    def storage_href(self, href: str) -> str | None:
+        """Return the storage address that a temporary address of a store leads to; None: it is no store's."""
+        found: str | None = self.plugins.hook.storage_href(href=href)
+        return found
+
+    @property
+    def reports_orders(self) -> bool:
+        """Whether a plugin adds the states of orders to items that are shown."""
+        return bool(self.plugins.hook.order_states.get_hookimpls())
+
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Hear every plugin on a change to the catalogue. Raises Refused."""
         answers = _covered(principal, "write") + self._heard_on_change(principal, change)

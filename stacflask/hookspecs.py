@@ -312,6 +312,19 @@ def finished(transfer: Transfer) -> None:
 # --- Changes over HTTP -----------------------------------------------------------------------------------------------
 
 
+@hookspec(firstresult=True)
+def storage_href(href: str) -> str | None:
+    """Return the storage address of the object that a temporary address leads to.
+
+    Called for web addresses with a query in documents that are written, over HTTP and by ``stacflask load``: a client
+    may send back an address that ``presign`` made, and what is stored must be neither secret nor temporary. The first
+    answer that is not None is taken. If all are silent, the address is stored as it is.
+
+    :param href: a web address. It may also be a stored one without a query, to be compared.
+    :return: the storage address that ``resolve`` knows (``s3://bucket/key``), or None if this is not your store.
+    """
+
+
 @hookspec
 def authorize_change(principal: Principal, change: Change) -> Decision | None:
     """Say whether this principal may make this change to the catalogue over HTTP.

@@ -569,6 +569,29 @@ def test_presign_makes_hrefs_that_need_nobody(plug: Plug, publish: Publish) -> N
     assert charged == ["data"]
 
 
+def test_storage_href_is_stored_for_a_temporary_address(plug: Plug, publish: Publish) -> None:
+    """An address with a query that a plugin recognises is stored as its storage address."""
+
+    class Store:
+        @hookimpl
+        def authorize_change(self) -> Decision:
+            return Decision.allow("test")
+
+        @hookimpl
+        def storage_href(self, href: str) -> str | None:
+            return "s3://bucket/key" if href == "https://store.example/key?signature=1" else None
+
+    publish(an_item())
+    client = plug(Store())
+    for href, shown in [
+        ("https://store.example/key?signature=1", f"http://localhost{DOWNLOAD}"),
+        ("https://other.example/key?signature=1", "https://other.example/key?signature=1"),
+    ]:
+        document = an_item(assets={"data": {"href": href}})
+        assert client.put("/collections/collection/items/item", json=document).status_code == 204
+        assert client.get("/collections/collection/items/item").json["assets"]["data"]["href"] == shown
+
+
 def test_presign_and_resolve_may_be_wrapped() -> None:
     """A plugin that wraps hooks is in the way of each of many assets, too."""
 

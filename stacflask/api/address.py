@@ -52,6 +52,12 @@ def _asked() -> str:
     return f"{scheme}://{host}{prefix}".rstrip("/")
 
 
+def own_bases() -> tuple[str, ...]:
+    """Return the base URLs by which this server is known to be reached: the public one and that of the request."""
+    host = f"{request.scheme}://{request.host}{quote(request.script_root)}"
+    return tuple(dict.fromkeys((base_url(), host.rstrip("/"))))
+
+
 def client() -> str:
     """Give the client's address: the one that the outermost trusted proxy tells, else the connection's own."""
     remote = str(request.environ.get("REMOTE_ADDR", ""))

@@ -101,10 +101,8 @@ class Authentication:
         _leave(document.get(inside) if inside else document, SCHEMES, lambda name: name in self.schemes.keys() - theirs)
         assets = document.get("assets")
         for key, asset in assets.items() if isinstance(assets, dict) else ():
-            said = kept.get("assets", {}).get(key, {}).get(REFS) or []
+            said = (kept.get("assets") or {}).get(key, {}).get(REFS) or []
             _leave(asset, REFS, lambda name, said=said: name in self.schemes and name not in said)
-        if EXTENSION not in kept.get("stac_extensions", []) and b'"auth:' not in orjson.dumps(document):
-            _leave(document, "stac_extensions", lambda name: name == EXTENSION, empty="stac_extensions" in kept)
 
 
 def _list(raw: Raw | None) -> list[Any]:
@@ -112,7 +110,7 @@ def _list(raw: Raw | None) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _leave(holder: Any, member: str, unwanted: Any, *, empty: bool = False) -> None:
+def _leave(holder: Any, member: str, unwanted: Any) -> None:
     """Take what is unwanted out of a member, and the member out of its holder if nothing else was in it."""
     value = holder.get(member) if isinstance(holder, dict) else None
     if isinstance(value, list):
@@ -120,7 +118,7 @@ def _leave(holder: Any, member: str, unwanted: Any, *, empty: bool = False) -> N
     elif isinstance(value, dict):
         for name in [name for name in value if unwanted(name)]:
             del value[name]
-    if isinstance(value, list | dict) and not value and not empty:
+    if isinstance(value, list | dict) and not value:
         del holder[member]
 
 

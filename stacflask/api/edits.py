@@ -5,7 +5,7 @@ So nobody learns by a patch where the bytes are, and whoever reads, edits and se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -14,8 +14,9 @@ import jsonpointer
 import orjson
 
 from stacflask import current
-from stacflask.api import address, authentication
+from stacflask.api import address, authentication, bodies, orders, render
 from stacflask.catalog import documents
+from stacflask.catalog.restoring import EXPIRES, Addresses, Restoring
 from stacflask.errors import BadDocument, Conflict
 from stacflask.stac.storable import check_storable
 from stacflask.values import Document, Record
@@ -23,23 +24,45 @@ from stacflask.values import Document, Record
 Edit: TypeAlias = Callable[[Document], Document]
 """From what GET shows to what shall be kept."""
 
+STATUS = "order:status"
+"""The member that is added to items and assets of which an order is known."""
 _SHOWN = 200
 
 
-def edited(edit: Edit, present: Record, rendered: bytes, url: str) -> Document:
-    """Make a change to a record, which GET shows at ``url`` as ``rendered``. Raises BadDocument, Conflict."""
-    shown = orjson.loads(rendered)
-    kept = documents.original(present.body)
-    document = edit(orjson.loads(rendered))
-    # Whoever reads under one name of this server may write under another.
-    path = url.removeprefix(address.base_url())
-    _put_assets_back(document.get("assets"), kept.get("assets") or {}, shown.get("assets") or {}, f"{path}/download/")
-    _put_links_back(document.get("links"), kept["links"], shown["links"], path)
+def edited(edit: Edit, present: Record, rendered: bytes, place: str) -> Document:
+    """Make a change to a record that GET shows as ``rendered``. Raises BadDocument, Conflict.
+
+    ``place`` is the path of the record below the base URL, not percent-encoded.
+    """
+    # Exact with whole numbers of any length, so that none is changed without a word.
+    shown, kept = bodies.decoded(rendered), bodies.decoded(documents.original_text(present.body))
+    document = edit(bodies.decoded(rendered))
+    sent = {key: asset.get("href") for key, asset in _assets(document).items() if isinstance(asset, dict)}
+    origins = _restoring(place, kept).document(document)
+    for key, origin in origins.items():
+        _put_back(document["assets"][key], kept["assets"][origin], shown["assets"].get(origin, {}), sent[key])
+    _put_links_back(document.get("links"), kept["links"], shown["links"], place)
     _put_members_back(document, kept, shown)
     told = authentication.told()
     if told is not None:
         told.out_of(document, kept)
+    _take_states_out(document, kept, origins)
+    _take_extensions_out(document, kept)
     return document
+
+
+def created(document: Document, place: str) -> None:
+    """Restore the hrefs of a document that is new at this place. Raises BadDocument."""
+    _restoring(place, {}).document(document)
+
+
+def _restoring(place: str, kept: Document) -> Restoring:
+    return Restoring(Addresses(address.own_bases(), current.gate().storage_href), place, kept)
+
+
+def _assets(document: Document) -> dict[str, Any]:
+    assets = document.get("assets")
+    return assets if isinstance(assets, dict) else {}
 
 
 def _put_members_back(document: Document, kept: Document, shown: Document) -> None:
@@ -56,32 +79,65 @@ def _put_links_back(links: Any, kept: list[Document], shown: list[Document], pat
 
 
 def _is_self(link: Any, path: str) -> bool:
-    return isinstance(link, dict) and link.get("rel") == "self" and str(link.get("href")).endswith(path)
+    if not isinstance(link, dict) or link.get("rel") != "self":
+        return False
+    href = str(link.get("href")).partition("?")[0].partition("#")[0]
+    return unquote(href).endswith(path)
 
 
-def _put_assets_back(assets: Any, kept: Document, shown: Document, below: str) -> None:
-    for key, asset in assets.items() if isinstance(assets, dict) else ():
-        href = asset.get("href") if isinstance(asset, dict) else None
-        if not isinstance(href, str):
-            continue
-        _, ours, told = href.rpartition(below)
-        origin = unquote(told) if ours else key
-        if origin in kept and (ours or href == kept[origin]["href"]):
-            _put_back(asset, kept[origin], shown[origin])
-
-
-def _put_back(asset: Document, kept: Document, shown: Document) -> None:
-    asset["href"] = kept["href"]
-    before, seen, sent = (one.get("alternate") or {} for one in (kept, shown, asset))
-    if before == seen or not isinstance(sent, dict):
+def _put_back(asset: Document, kept: Document, shown: Document, sent: Any) -> None:
+    """Put back what is shown of an asset in another form, or not at all. ``sent`` is its href as it came."""
+    if sent != shown.get("href") and sent != kept["href"]:
+        _keep(asset, EXPIRES, kept)
+    before, seen, given = (one.get("alternate") or {} for one in (kept, shown, asset))
+    if before == seen or not isinstance(given, dict):
         return
     withheld = {name: entry for name, entry in before.items() if name not in seen}
     # Under a setting GET shows more than what is kept, perhaps in its place.
-    unchanged = {name for name, entry in sent.items() if name in seen and entry == seen[name]}
-    given = {name: before.get(name) if name in unchanged else entry for name, entry in sent.items()}
+    unchanged = {name for name, entry in given.items() if name in seen and entry == seen[name]}
+    given = {name: before.get(name) if name in unchanged else entry for name, entry in given.items()}
     asset["alternate"] = withheld | {name: entry for name, entry in given.items() if entry is not None}
     if not asset["alternate"]:
-        del asset["alternate"]
+        _keep(asset, "alternate", {} if before else kept)
+
+
+def _keep(holder: Document, name: str, kept: Document) -> None:
+    """Give a member the value that is stored, or take it out if none is."""
+    if name in kept:
+        holder[name] = kept[name]
+    else:
+        holder.pop(name, None)
+
+
+def _take_states_out(document: Document, kept: Document, origins: Mapping[str, str]) -> None:
+    """Keep what is stored of the states of orders, where plugins add them to what is shown."""
+    if not current.gate().reports_orders:
+        return
+    properties = document.get("properties")
+    if isinstance(properties, dict):
+        _keep(properties, STATUS, kept.get("properties", {}))
+    for key, origin in origins.items():
+        _keep(document["assets"][key], STATUS, kept["assets"][origin])
+
+
+_ADDED = {
+    render.ALTERNATE_ASSETS: b'"alternate":',
+    authentication.EXTENSION: b'"auth:',
+    orders.EXTENSION: b'"order:',
+}
+"""Extensions that are declared for what the server adds to what is shown, and what their members begin with."""
+
+
+def _take_extensions_out(document: Document, kept: Document) -> None:
+    """Take out the declarations of extensions that only the server needed."""
+    stored, declared = kept.get("stac_extensions"), document.get("stac_extensions")
+    if not isinstance(declared, list):
+        return
+    text, before = orjson.dumps(document), orjson.dumps(kept)
+    added = [name for name, mark in _ADDED.items() if mark not in text or mark in before]
+    declared[:] = [name for name in declared if name not in added or name in (stored or ())]
+    if not declared and stored is None:
+        del document["stac_extensions"]
 
 
 # --- Patches ----------------------------------------------------------------------------------------------------------

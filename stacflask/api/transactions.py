@@ -58,7 +58,7 @@ def create_items(collection_id: str) -> Response:
     document = _document(JSON, GEOJSON)
     if document.get("type") == "FeatureCollection":
         return _create_many(collection_id, document)
-    _check_item(document, collection_id)
+    _check_new_item(document, collection_id)
     record = current.writer().create_items(collection_id, [document], current.restriction())[0]
     response = render.record(render.item(record), record, GEOJSON, 201)
     response.headers["Location"] = address.item_url(collection_id, record.id)
@@ -71,7 +71,7 @@ def _create_many(collection: str, document: Document) -> Response:
         raise BadDocument("/features", "expected an array of items")
     for number, feature in enumerate(features):
         try:
-            _check_item(feature, collection)
+            _check_new_item(feature, collection)
         except BadDocument as error:
             raise error.below(f"/features/{number}") from error
     records = current.writer().create_items(collection, features, current.restriction())
@@ -114,7 +114,7 @@ def _allow_item(action: Literal["replace", "update", "delete"], collection: str,
 
 def _changed_item(collection: str, item: str, edit: Edit) -> Response:
     def checked(present: Record) -> Document:
-        document = edits.edited(edit, present, render.item(present), address.item_url(collection, item))
+        document = edits.edited(edit, present, render.item(present), f"/collections/{collection}/items/{item}")
         _check_item(document, collection, item)
         return document
 
@@ -132,6 +132,7 @@ def create_collection() -> Response:
     """Create a collection."""
     document = _allowed_collection()
     _check_collection(document)
+    edits.created(document, f"/collections/{document['id']}")
     record = current.writer().create_collection(document, current.restriction())
     record = current.catalog().as_shown(record, _shown(record.id))
     response = render.record(render.collection(record), record, JSON, 201)
@@ -200,7 +201,7 @@ def _changed_collection(collection: str, edit: Edit) -> Response:
 
     def checked(present: Record) -> Document:
         rendered = render.collection(catalog.as_shown(present, shown))
-        document = edits.edited(edit, present, rendered, address.collection_url(collection))
+        document = edits.edited(edit, present, rendered, f"/collections/{collection}")
         _check_collection(document, collection)
         return document
 
@@ -229,6 +230,11 @@ def _check_item(document: Any, collection: str, item: str | None = None) -> None
     check_item(document, collection=collection, id=item)
     document.setdefault("collection", collection)
     _check_schemas(document)
+
+
+def _check_new_item(document: Any, collection: str) -> None:
+    _check_item(document, collection)
+    edits.created(document, f"/collections/{collection}/items/{document['id']}")
 
 
 def _check_collection(document: Document, collection: str | None = None) -> None:
