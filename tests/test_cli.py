@@ -100,7 +100,7 @@ def test_help_names_every_command(stacflask: Run) -> None:
     assert code == 0
     commands = dict(line.split(maxsplit=1) for line in out.partition("Commands:\n")[2].splitlines())
     assert commands.keys() == {
-        *("check", "export", "extents", "hooks", "index", "load", "migrate", "queryables", "settings")
+        *("check", "delete", "export", "extents", "hooks", "index", "load", "migrate", "queryables", "settings")
     }
     assert all(text.endswith(".") and not text.endswith("...") for text in commands.values())
 

@@ -32,6 +32,7 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 NO_CONTENT = answer("It is done.", ETag="The state it is in now, if it is.")
 CHANGING = (403, 404, 412, 413, 415, 428)
+FORCE = "Whether to delete the collection's items as well. Without it, a collection with items is left alone (409)."
 _REPRESENTATION = re.compile(r"(?:^|[,\s])return\s*=\s*(\"?)representation\1\s*(?:[,;]|$)", re.IGNORECASE)
 CREATED = {"Location": "Where it is.", "ETag": "Its state."}
 
@@ -178,16 +179,26 @@ def update_collection(collection_id: str) -> Response:
 @bp.route("/collections/<collection_id>", methods=["DELETE"])
 @bp.describes(
     *(403, 404, 409, 412, 428),
-    parameters=(query("force", "true: delete its items too.", {"type": "boolean"}), IF_MATCH),
+    parameters=(query("force", FORCE, {"type": "boolean", "default": False}), IF_MATCH),
     _204=NO_CONTENT,
 )
 def delete_collection(collection_id: str) -> Response:
-    """Delete a collection. One that has items is left alone, unless this is forced."""
+    """Delete a collection. One that has items is left alone (409), unless this is forced.
+
+    Items are deleted in batches. Where time does not suffice, the answer is 503 with the code DeletionUnfinished: the
+    same request, sent again, goes on.
+    """
     _allow_collection("delete", collection_id)
     force = request.args.get("force", "false").lower()
     if force not in ("true", "false"):
         raise BadQuery("force", "expected true or false")
-    current.writer().delete_collection(collection_id, _if_match(), _shown(collection_id), force=force == "true")
+    current.writer().delete_collection(
+        collection_id,
+        _if_match(),
+        _shown(collection_id),
+        force=force == "true",
+        seconds=current.settings().statement_timeout,
+    )
     return _no_content()
 
 

@@ -5,6 +5,7 @@ A new item shares a lock on its collection with other new items, and excludes it
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,13 @@ import sqlalchemy as sa
 from geoalchemy2 import WKBElement
 from sqlalchemy.dialects.postgresql import insert
 
-from stacflask.catalog import documents, extents, observing, statistics
+from stacflask.catalog import deletion, documents, extents, observing, statistics
 from stacflask.catalog.collection_rows import searched
 from stacflask.catalog.reading import Catalog, etag_of
 from stacflask.catalog.rows import Span, heights, span_of
 from stacflask.catalog.search import visible, visible_collections
 from stacflask.catalog.tables import collections, dictionaries, items
-from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed
+from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed, Unavailable
 from stacflask.stac.cost import together
 from stacflask.stac.geometry import bbox_of, to_wkb
 from stacflask.values import UNRESTRICTED, Document, Record
@@ -131,22 +132,41 @@ class Writer:
         return self._collection_record(row)
 
     def delete_collection(
-        self, collection: str, if_match: Sequence[str] | None, shown: Shown | None = None, *, force: bool
+        self,
+        collection: str,
+        if_match: Sequence[str] | None,
+        shown: Shown | None = None,
+        *,
+        force: bool,
+        seconds: float = 20.0,
     ) -> None:
-        """Delete a collection; with ``force`` its items too. Raises NotFound, PreconditionFailed, Conflict."""
-        belonging = items.c.collection == collection
-        with self._database.write() as connection:
+        """Delete a collection; with ``force`` its items too, as many as is possible in so many seconds.
+
+        Raises NotFound, PreconditionFailed, Conflict; Unavailable if items are left.
+        """
+
+        def check(connection: Connection) -> None:
             self._locked_collection(connection, collection, if_match, shown)
-            # How many there are is not said, because not all of them may be seen.
-            if not force and connection.execute(sa.select(sa.exists().where(belonging))).scalar():
+            if (
+                not force
+                and connection.execute(sa.select(sa.exists().where(items.c.collection == collection))).scalar()
+            ):
+                # How many there are is not said, because not all of them may be seen.
                 raise Conflict(
                     f"Collection {collection!r} is not empty. Delete its items first, or send force=true to delete "
                     "them too.",
                     code="CollectionNotEmpty",
                 )
-            connection.execute(sa.delete(items).where(belonging))
-            connection.execute(sa.delete(collections).where(collections.c.id == collection))
-            statistics.forget(connection, collection)
+
+        until = time.monotonic() + seconds
+        for count in deletion.delete(self._database, collection, check):
+            if count == deletion.BATCH and time.monotonic() > until:
+                raise Unavailable(
+                    "Some items were deleted, and some are left. Send the request again to go on; "
+                    "`stacflask delete` deletes any number of items.",
+                    code="DeletionUnfinished",
+                    retry_after=1,
+                )
 
     # --- Their parts
 

@@ -56,6 +56,6 @@ def program() -> None:
 for command in (
     *(database.migrate, database.extents, database.queryables, database.index),
     *(setup.check, setup.hooks, setup.settings),
-    *(documents.load, documents.export),
+    *(documents.load, documents.export, documents.delete),
 ):
     program.add_command(command)

@@ -157,3 +157,34 @@ def export(session: Session, collections: tuple[str, ...], collections_only: boo
             file.write(text + b"\n")
             written += 1
     click.echo(f"{written:,} documents exported", err=True)
+
+
+@click.command()
+@click.argument("collections", nargs=-1, required=True, metavar="COLLECTION...")
+@click.option("--keep-collection", is_flag=True, help="Delete the items only.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@pass_session
+def delete(session: Session, collections: tuple[str, ...], *, keep_collection: bool, yes: bool, quiet: bool) -> None:
+    """Delete collections with all of their items.
+
+    COLLECTION is an id. Items are deleted in batches, each in a transaction of its own, while everything else goes on.
+    A run that was cut short can be run again and goes on where it stopped. No plugin is asked, and the bytes of assets
+    stay in their stores.
+    """
+    if not yes:
+        click.confirm(f"Delete {', '.join(collections)} with all items?", abort=True)
+    for collection in collections:
+        deleted = _delete(session, collection, keep=keep_collection, quiet=quiet)
+        click.echo(f"{collection}: {deleted:,} items deleted{', collection kept' if keep_collection else ''}")
+
+
+def _delete(session: Session, collection: str, *, keep: bool, quiet: bool) -> int:
+    from stacflask.catalog import deletion
+
+    deleted = 0
+    for count in deletion.delete(session.database, collection, deletion.locked(collection), keep=keep):
+        deleted += count
+        if not quiet:
+            click.echo(f"{collection}: {deleted:,} items so far", err=True)
+    return deleted
