@@ -25,24 +25,25 @@ bp = Blueprint("browse", __name__, description="Items by time, for those who fol
 shows = bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The catalog.", "Catalog"), _304=KNOWN)
 
 
-@bp.route("/collections/<collection_id>/by-time")
-@shows
-def browse(collection_id: str) -> Response:
-    """Show the years of which a collection has items."""
-    current.catalog().kept(collection_id, current.restriction())
-    contents = current.catalog().browse(collection_id, None, current.restriction())
-    return _catalog(collection_id, None, contents)
-
-
 class PartQuery(Schema):
     """GET of a period."""
 
-    after = Read(readers.token, "Only what comes after the item with this id; links say which.", TEXT)
+    after = Read(readers.token, "Only what comes after this year, or the item with this id; links say which.", TEXT)
 
     class Meta:
         """Of unknown parameters nothing comes."""
 
         unknown = EXCLUDE
+
+
+@bp.route("/collections/<collection_id>/by-time")
+@bp.takes(PartQuery)
+@shows
+def browse(query: dict[str, str], collection_id: str) -> Response:
+    """Show the years of which a collection has items, a hundred in a page."""
+    current.catalog().kept(collection_id, current.restriction())
+    contents = current.catalog().browse(collection_id, None, current.restriction(), query.get("after"))
+    return _catalog(collection_id, None, contents)
 
 
 @bp.route("/collections/<collection_id>/by-time/<period_name>")

@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import INTERVAL
 
 from stacflask.catalog.search import visible
 from stacflask.catalog.tables import items
+from stacflask.errors import BadQuery
 from stacflask.values import Contents
 
 if TYPE_CHECKING:
@@ -26,9 +28,13 @@ if TYPE_CHECKING:
 MOST = 1000
 """Items that one period lists; if it holds more, and can be divided, it lists its parts."""
 
+PARTS = 100
+"""Years that one page lists. Of all other periods there are fewer in the one above."""
+
 YEAR, MONTH, DAY, HOUR, MINUTE, SECOND = range(6)
 _WRITTEN = (4, 7, 10, 13, 16, 19)
 """How much of a moment names the period of each length that it is in."""
+_UNITS = ("year", "month", "day", "hour", "minute", "second")
 _FIRST = "0001-01-01T00:00:00"
 _NAME = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d)?)?)?)?)?", re.ASCII).fullmatch
 _LENGTHS = {
@@ -87,18 +93,32 @@ def contents(
 ) -> Contents:
     """Give what a period holds of a collection's items that may be seen: its parts, or items; None: of all time.
 
-    A second is not divided: where it holds too many items, it lists some, ``after`` one of them.
+    A second is not divided: where it holds too many items, it lists some, ``after`` one of them. Of years, too, some
+    are listed, ``after`` one of them. Raises BadQuery: that is no year.
     """
     seen = [items.c.collection == collection, *visible(restriction)]
-    if within is None or within.level < DAY:
-        return Contents(periods=tuple(_parts(connection, seen, within)))
+    if within is None:
+        years = _parts(connection, seen, YEAR, _after(after))
+        return Contents(periods=years[:PARTS], more=years[PARTS - 1] if len(years) > PARTS else None)
+    if within.level < DAY:
+        return Contents(periods=_parts(connection, seen, within.level + 1, list(_in(within))))
     listed = sa.select(items.c.id).where(*seen, *_in(within), *_beyond(seen, after))
     found = tuple(connection.execute(listed.order_by(items.c.datetime, items.c.id).limit(MOST + 1)).scalars())
     if len(found) <= MOST:
         return Contents(items=found)
     if within.level == SECOND:
         return Contents(items=found[:MOST], more=found[MOST - 1])
-    return Contents(periods=tuple(_parts(connection, seen, within)))
+    return Contents(periods=_parts(connection, seen, within.level + 1, list(_in(within))))
+
+
+def _after(year: str | None) -> list[sa.ColumnElement[bool]]:
+    """Return the condition on what comes after a year. Raises BadQuery."""
+    if year is None:
+        return []
+    found = period(year)
+    if found is None or found.level != YEAR:
+        raise BadQuery("after", f"expected a year of four digits, got {year!r}")
+    return [sa.false() if found.end is None else items.c.datetime >= found.end]
 
 
 def _beyond(seen: list[sa.ColumnElement[bool]], after: str | None) -> Iterator[sa.ColumnElement[bool]]:
@@ -114,13 +134,18 @@ def _in(period: Period) -> Iterator[sa.ColumnElement[bool]]:
         yield items.c.datetime < period.end
 
 
-def _parts(connection: Connection, seen: list[sa.ColumnElement[bool]], within: Period | None) -> Iterator[str]:
-    """Name the periods within another that hold anything, in order."""
-    level = YEAR if within is None else within.level + 1
-    bounds = [] if within is None else list(_in(within))
-    first = sa.select(sa.func.min(items.c.datetime)).where(*seen, *bounds)
-    moment = connection.execute(first).scalar()
-    while moment is not None:
-        part = Period(moment.astimezone(UTC).isoformat()[: _WRITTEN[level]])
-        yield part.name
-        moment = None if part.end is None else connection.execute(first.where(items.c.datetime >= part.end)).scalar()
+def _parts(
+    connection: Connection, seen: list[sa.ColumnElement[bool]], level: int, bounds: list[sa.ColumnElement[bool]]
+) -> tuple[str, ...]:
+    """Name the periods of a length that hold anything, in order, and no more than one above ``PARTS``.
+
+    One statement steps through the index, so that its timeout is one for all steps.
+    """
+    first = sa.select(items.c.datetime).where(*seen, *bounds).order_by(items.c.datetime).limit(1)
+    steps = sa.select(first.scalar_subquery().label("moment")).cte("steps", recursive=True)
+    end = sa.func.date_trunc(_UNITS[level], steps.c.moment, "UTC") + sa.cast(f"1 {_UNITS[level]}", INTERVAL)
+    following = first.where(items.c.datetime >= end).correlate(steps).scalar_subquery()
+    steps = steps.union_all(sa.select(following).where(steps.c.moment.is_not(None)))
+    found = sa.select(steps.c.moment).where(steps.c.moment.is_not(None)).limit(PARTS + 1)
+    moments = connection.execute(found).scalars()
+    return tuple(moment.astimezone(UTC).isoformat()[: _WRITTEN[level]] for moment in moments)

@@ -238,9 +238,8 @@ class Catalog:
         self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None
     ) -> Contents:
         """Give what a span of time holds of a collection's items. See ``catalog/browsing.py``."""
-        return self.database.read(
-            lambda connection: browsing.contents(connection, collection, within, after, restriction), long=True
-        )
+        work = partial(browsing.contents, collection=collection, within=within, after=after, restriction=restriction)
+        return self.database.within(self._aggregate_timeout, work)
 
     def aggregations(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> dict[str, Kind]:
         """Give the aggregations there are of the items of these collections; None: of all."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from stacflask import hookimpl
 from stacflask.catalog import browsing
@@ -70,6 +71,35 @@ def test_full_days_are_divided(plug: Plug, publish: Publish, monkeypatch: pytest
     second = client.get("/collections/collection/by-time/2024-05-05T05%3A05%3A05").json
     assert [one.rpartition("/")[2] for one in linked(second, "item")] == ["x0"]
     assert [child.partition("?")[2] for child in linked(second, "child")] == ["after=x0"]
+
+
+def test_many_years_are_paged(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Years are listed some at a time, and all of them are reached."""
+    monkeypatch.setattr(browsing, "PARTS", 2)
+    client = plug()
+    page = client.get("/collections/collection/by-time").json
+    assert linked(page, "child")[:2] == [f"/collections/collection/by-time/{year}" for year in ("0001", "2023")]
+    assert linked(page, "child")[2:] == ["/collections/collection/by-time?after=2023"]
+    assert list(reached(client, "/collections/collection")) == ["a", "b", "c", "e", "d", "g", "f"]
+    assert linked(client.get("/collections/collection/by-time?after=9999").json, "child") == []
+
+
+@pytest.mark.parametrize("after", ["x", "2024-05", "0000"])
+def test_after_what_is_no_year(plug: Plug, after: str) -> None:
+    """Pages of years begin after a year."""
+    answer = plug().get(f"/collections/collection/by-time?after={after}")
+    assert (answer.status_code, answer.json["description"].partition(":")[0]) == (400, "after")
+
+
+def test_years_are_one_statement(plug: Plug, publish: Publish) -> None:
+    """However many years there are, one statement finds them, so that one timeout holds for all."""
+    publish(*(at(f"y{year}", f"{year}-05-05T00:00:00Z") for year in range(1500, 1700)))
+    client = plug()
+    engine = client.application.extensions["stacflask"].catalog.database.engine
+    statements: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    assert len(linked(client.get("/collections/collection/by-time").json, "child")) == 101
+    assert sum("items" in statement for statement in statements) == 1
 
 
 def test_hidden_items_mark_no_place(plug: Plug, publish: Publish) -> None:
