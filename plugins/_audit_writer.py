@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import fcntl
 import logging
+import math
 import os
 import threading
 import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stacflask import BadDocument, StacflaskError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BATCH = 1000  # records in one statement
+HURRY = 0.5  # seconds between two tries, at least, that requests make
 REST = 5.0  # seconds between tries while the database does not take them
 FAREWELL = 10.0  # seconds that the end of a process waits for the last records
 SUFFIX = ".jsonl"
@@ -113,16 +115,20 @@ class Writer:
     _doubtful: bool = field(default=False, repr=False)
     _owner: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _tried: float = -math.inf
+    # Entered again by the thread that holds it, in ``_hurry``.
+    _flushing: Any = field(default_factory=threading.RLock, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def put(self, record: bytes) -> None:
         """Take a record. Raises Full."""
+        if self._problem():
+            self._hurry()
         with self._lock:
             if self._owner != os.getpid():
                 self._begin()
-            if self.waiting >= self.capacity or self._overdue():
-                raise Full
+            if problem := self._problem():
+                raise Full(problem)
             if self.folder is not None:
                 self._keep(record, self.folder)
             self._queue.append(record)
@@ -134,8 +140,22 @@ class Writer:
         """How many records the database does not have yet."""
         return len(self._queue) + len(self._pending)
 
-    def _overdue(self) -> bool:
-        return self._since is not None and time.monotonic() - self._since > self.patience
+    def _problem(self) -> str:
+        """Say why no record can be taken; empty if one can."""
+        if self.waiting >= self.capacity:
+            return f"{self.waiting} records wait for the database"
+        if self._since is not None and time.monotonic() - self._since > self.patience:
+            return f"a record has waited for the database for more than {self.patience:g} s"
+        return ""
+
+    def _hurry(self) -> None:
+        """Try again now: the database may be back, and the thread's next try may be seconds away."""
+        if self._tried + HURRY > time.monotonic() or not self._flushing.acquire(blocking=False):
+            return
+        try:
+            self.flush()
+        finally:
+            self._flushing.release()
 
     def _keep(self, record: bytes, folder: Path) -> None:
         try:
@@ -143,7 +163,7 @@ class Writer:
             self._segment.append(record)
         except OSError as error:
             log.error("audit: cannot write to %s: %s", folder, error)  # noqa: TRY400 - the message says it all
-            raise Full from error
+            raise Full(f"cannot write to {folder}: {error}") from error
 
     def begin(self) -> None:
         """Begin to write what earlier processes left, before there is anything new."""
@@ -186,6 +206,7 @@ class Writer:
     def flush(self) -> bool:
         """Insert all that waits. False if the database does not take it just now."""
         with self._flushing:
+            self._tried = time.monotonic()
             with self._lock:
                 self._pending += self._queue
                 self._queue.clear()

@@ -312,6 +312,19 @@ def test_batched_refuses_when_one_waits_too_long(door: Door) -> None:
     assert get(client).status_code == 307
 
 
+def test_downloads_go_on_as_soon_as_the_database_is_back(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """A download that would be refused tries the database first; if it is refused, the log says why."""
+    client = door(patience="1", interval="60")
+    back = take_away(client)
+    assert get(client).status_code == 307
+    client.audit.writer._since -= 1.1
+    assert get(client).status_code == 503
+    assert "audit: refused what cannot be recorded: a record has waited" in caplog.text
+    back()
+    client.audit.writer._tried -= 1
+    assert get(client).status_code == 307
+
+
 def test_batched_delivers_and_counts_where_the_operator_says_so(door: Door, rows: Rows) -> None:
     """What finds no room is counted as lost, and what waits is written once that is possible."""
     figures = Figures()
