@@ -108,6 +108,12 @@ class PreconditionRequired(StacflaskError):
     code = "PreconditionRequired"
 
 
+class TooManyItems(StacflaskError):
+    """More items than one answer may hold."""
+
+    code = "TooManyItems"
+
+
 class NoStore(StacflaskError):
     """No plugin resolves the asset's href: it leads to no store of this deployment."""
 

@@ -139,6 +139,13 @@ class Settings:
     )
     default_limit: int = variable("STACFLASK_DEFAULT_LIMIT", _positive, "Items in a page, unless asked.", 10)
     max_limit: int = variable("STACFLASK_MAX_LIMIT", _positive, "Items in a page at most; more is clamped.", 1000)
+    manifest_limit: int = variable(
+        "STACFLASK_MANIFEST_LIMIT",
+        _positive,
+        "Items of a search whose downloads are listed as text (aria2, list, metalink), at most; more are an error "
+        "(413).",
+        2000,
+    )
     max_body: int = variable("STACFLASK_MAX_BODY", _positive, "Size of a request's body in bytes, at most.", 64 << 20)
     max_search_body: int = variable(
         "STACFLASK_MAX_SEARCH_BODY",

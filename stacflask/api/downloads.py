@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,7 +15,7 @@ from stacflask.api.blueprints import Blueprint
 from stacflask.api.manifests import JSON, METALINK, PLAIN, Entry, Manifest, Missing
 from stacflask.api.openapi import TEXT, answer, array, content, maybe, obj, query, ref
 from stacflask.api.schemas import SearchBody
-from stacflask.errors import BadDocument, BadQuery
+from stacflask.errors import BadDocument, BadQuery, TooManyItems
 from stacflask.values import Grant, ItemQuery
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ WISH = {
     **obj(
         [],
         items=maybe(array(_ITEM, minItems=1)),
-        search={"allOf": [ref("SearchBody")], "nullable": True, "description": "A search; a page of it is listed."},
+        search={
+            "allOf": [ref("SearchBody")],
+            "nullable": True,
+            "description": "A search. As JSON, a page of it is listed; in the other forms, all of it.",
+        },
         assets=maybe(_KEYS),
         roles=maybe(_ROLES),
     ),
@@ -108,7 +112,7 @@ def list_downloads() -> Response:
     form = _form()
     body = _body()
     wish = _wish(body)
-    records, next_token = _found(wish)
+    records, next_token = _found(wish, every_page=form != "json")
     found = {(record.collection, record.id): current.catalog().assets(record) for record in records}
     assets = [asset for several in found.values() for asset in several if wish.wants(asset)]
     manifest = _manifest(assets, list(wish.absent(found)), _links(next_token))
@@ -178,11 +182,17 @@ def _is_word(value: Any) -> bool:
 # --- Finding ---------------------------------------------------------------------------------------------------------
 
 
-def _found(wish: Wish) -> tuple[list[Record], str | None]:
-    """Find the items, in the order in which they are asked for, and the token of a search's next page."""
+def _found(wish: Wish, *, every_page: bool) -> tuple[list[Record], str | None]:
+    """Find the items, in the order in which they are asked for, and the token of a search's next page.
+
+    Raises TooManyItems: every page is asked for, and there are too many.
+    """
     catalog, restriction = current.catalog(), current.restriction()
     if wish.search is not None:
-        page = catalog.search(_search(wish.search), restriction)
+        asked = _search(wish.search)
+        if every_page:
+            return _every_page(asked), None
+        page = catalog.search(asked, restriction)
         return list(page.records), page.next
     by_collection: dict[str, list[str]] = {}
     for collection, item in wish.items:
@@ -192,6 +202,27 @@ def _found(wish: Wish) -> tuple[list[Record], str | None]:
         asked = ItemQuery(len(ids), collections=(collection,), ids=tuple(ids))
         found.update({(record.collection, record.id): record for record in catalog.search(asked, restriction).records})
     return [found[place] for place in wish.items if place in found], None
+
+
+def _every_page(asked: ItemQuery) -> list[Record]:
+    """Find the items of a search and of all pages behind it, since a list of addresses alone has no next link.
+
+    Nothing is signed or charged before it is known that they are not too many. Raises TooManyItems.
+    """
+    most = current.settings().manifest_limit
+    asked = replace(asked, limit=min(most, current.settings().max_limit))
+    records: list[Record] = []
+    while True:
+        page = current.catalog().search(asked, current.restriction())
+        records += page.records
+        if page.next is None and len(records) <= most:
+            return records
+        if len(records) >= most:
+            raise TooManyItems(
+                f"The search finds more than {most} items, which is too many for a list in this form. Narrow the "
+                f"search, or read it page by page as JSON ({FORM}=json)."
+            )
+        asked = replace(asked, token=page.next)
 
 
 def _search(body: Document) -> ItemQuery:

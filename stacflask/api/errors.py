@@ -25,6 +25,7 @@ STATUS: dict[type[errors.StacflaskError], int] = {
     errors.NotFound: 404,
     errors.Missing: 404,
     errors.NoStore: 404,
+    errors.TooManyItems: 413,
     errors.BadQuery: 400,
     errors.BadDocument: 400,
     errors.BadValue: 400,

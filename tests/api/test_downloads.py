@@ -24,6 +24,9 @@ NAMESPACE = "{urn:ietf:params:xml:ns:metalink}"
 DIGEST = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"  # of 0123456789
 
 
+STORE = {"endpoint": "http://127.0.0.1:9", "region": "us-east-1", "access_key": "id", "secret_key": "secret"}
+
+
 class Door:
     """Lets everybody take what is not kept, and see what is not hidden."""
 
@@ -183,6 +186,63 @@ def test_a_search_is_listed_page_by_page(client: Client) -> None:
             body, path = link["body"], link["href"].removeprefix("http://localhost")
     assert sorted(seen) == [("one", "a"), ("one", "b")]
     assert answer.json["links"] == []
+
+
+FORMS = ("list", "aria2", "metalink")
+
+
+@pytest.fixture
+def many(plug: Callable[..., Client], publish: Callable[..., None], stack: Stack) -> Callable[..., Client]:
+    """Publish nineteen items, and give clients under these settings."""
+    publish(*[an_item(f"i{n:02}", "many", assets={"data": {"href": f"s3://{stack.bucket}/{n}"}}) for n in range(19)])
+    return lambda **environ: plug(Door(), environ=environ)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("limit", [1, 7, 100])
+def test_a_list_as_text_has_all_pages(many: Callable[..., Client], form: str, limit: int) -> None:
+    """Where there is no place for a next link, all that a search finds is listed, each once, and in its order."""
+    wish = {"search": {"collections": ["many"], "limit": limit, "sortby": [{"field": "id", "direction": "asc"}]}}
+    answer = many(STACFLASK_MAX_LIMIT="5").post(f"/downloads?f={form}", json=wish)
+    assert answer.status_code == 200
+    found = [text.partition("/items/")[2][:3] for text in answer.text.split("http://localhost")[1:]]
+    assert found == [f"i{n:02}" for n in range(19)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("most", "status"), [(18, 413), (19, 200), (20, 200)])
+def test_a_list_as_text_is_bounded(many: Callable[..., Client], form: str, most: int, status: int) -> None:
+    """Beyond the bound it is an error that names the bound, and never a part that looks like the whole."""
+    client = many(STACFLASK_MANIFEST_LIMIT=str(most), STACFLASK_MAX_LIMIT="6")
+    answer = client.post(f"/downloads?f={form}", json={"search": {"collections": ["many"], "limit": 1}})
+    assert answer.status_code == status
+    if status == 413:
+        assert answer.json["code"] == "TooManyItems"
+        assert "more than 18 items" in answer.json["description"]
+
+
+def test_a_list_that_is_too_long_charges_nothing(
+    plug: Callable[..., Client], many: Callable[..., Client], stack: Stack
+) -> None:
+    """It is known before anything is signed that there are too many."""
+
+    class Charges:
+        charged = 0
+
+        @hookimpl
+        def charge(self) -> None:
+            self.charged += 1
+
+    stores = json.dumps({"real": {**STORE, "buckets": [stack.bucket]}})
+    charges = Charges()
+    store = s3_plugin.create_plugin({"STACFLASK_S3_STORES": stores})
+    client = plug(Door(), charges, store, environ={"STACFLASK_MANIFEST_LIMIT": "10"})
+    wish = {"search": {"collections": ["many"]}, "assets": ["data"]}
+    assert client.post("/downloads?f=list&hrefs=signed", json=wish).status_code == 413
+    assert charges.charged == 0
+    wish["search"] = {"ids": ["i01", "i02"]}
+    assert client.post("/downloads?f=list&hrefs=signed", json=wish).text.count("X-Amz-Signature") == 2
+    assert charges.charged == 2
 
 
 def test_hrefs_can_be_signed(client: Client) -> None:
