@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import TSTZRANGE, Range
 
 from stacflask.catalog import freetext
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, condition, literals
+from stacflask.catalog.cql2.spatial import meets
 from stacflask.catalog.rows import LONG_BBOX
 from stacflask.catalog.search import collection_order
 from stacflask.catalog.tables import collections
@@ -29,7 +30,7 @@ def within_bbox(query: CollectionQuery) -> Condition | None:
     if query.bbox is None:
         return None
     box = literals.bbox(list(query.bbox)).sql
-    met: Condition = sa.func.ST_Intersects(collections.c.footprint, box, type_=sa.Boolean())
+    met: Condition = meets(collections.c.footprint, box)
     if len(query.bbox) != LONG_BBOX:
         return met
     low, high = query.bbox[2], query.bbox[5]

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from stacflask.catalog import freetext
 from stacflask.catalog.areas import areas
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
+from stacflask.catalog.cql2.spatial import meets
 from stacflask.catalog.cql2.sql import LONGEST, TIMESTAMP
 from stacflask.catalog.ordering import TIES, Order, rows
 from stacflask.catalog.paging import Position
@@ -95,12 +96,7 @@ def within_area(values: Values) -> Condition | None:
 
 
 def _meets(wkb: Sql) -> Condition:
-    area = sa.func.ST_GeomFromEWKB(wkb)
-    # The index answers which boxes do, and the function, which costs less than PostGIS says, which footprints do.
-    return sa.and_(
-        items.c.geometry.op("&&", is_comparison=True)(area),
-        sa.not_(sa.func.stacflask_apart(items.c.geometry, area, type_=sa.Boolean())),
-    )
+    return meets(items.c.geometry, sa.func.ST_GeomFromEWKB(wkb))
 
 
 def within_heights(values: Values) -> Condition | None:

@@ -576,3 +576,23 @@ def test_geometries_and_lists_are_bounded(client: Client) -> None:
         assert answer.status_code == 400
         assert answer.json["description"].startswith(f"{next(iter(body))}: ")
     assert client.post("/search", json={"ids": many[:-1]}).status_code == 200
+
+
+@BOTH
+def test_a_line_meets_collections(client: Client, publish: Publish, ask: Ask) -> None:
+    """A line and a box without height find all items whose collection has a point or an area on them."""
+    parts = [
+        {"type": "Point", "coordinates": [9, 19]},
+        {"type": "LineString", "coordinates": [[9, 18], [9, 20]]},
+        {"type": "Polygon", "coordinates": [[[0, 10], [20, 10], [20, 30], [0, 30], [0, 10]]]},
+    ]
+    far = [{"type": "Point", "coordinates": [-60, -10]}, {"type": "LineString", "coordinates": [[-60, 0], [-50, 0]]}]
+    shapes = [{"type": "GeometryCollection", "geometries": [part, far[n % 2]]} for n in range(5) for part in parts]
+    whole = [-60, -10, 20, 30]
+    publish(*(an_item(f"i{n:02}", geometry=shape, bbox=whole) for n, shape in enumerate(shapes)))
+    names = {f"i{n:02}" for n in range(len(shapes))}
+    line = [[2, 19], [12, 19]]
+    assert found(ask(client, limit=20, intersects={"type": "LineString", "coordinates": line})) == names
+    several = {"type": "MultiLineString", "coordinates": [line, [[100, 0], [101, 0]]]}
+    assert found(ask(client, limit=20, intersects=several)) == names
+    assert found(ask(client, limit=20, bbox=[2, 19, 12, 19])) == names

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 from geoalchemy2 import Geography
+from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2 import coercion, times
 from stacflask.catalog.cql2.problems import Problem
+from stacflask.catalog.cql2.spatial import meets
 from stacflask.catalog.cql2.sql import CODE_POINTS, UNICODE, Sql, constant, once
 from stacflask.catalog.cql2.values import Moment, Number, Shape, Stored, Text, Value
 
@@ -67,8 +69,8 @@ def _area(geometry: Value) -> Number:
 def _distance(first: Value, second: Value) -> Number:
     one, other = coercion.shape(first), coercion.shape(second, 1)
     apart = sa.func.ST_Distance(*(sa.cast(_in_pieces(shape), Geography(srid=4326)) for shape in (one, other)))
-    met = sa.func.ST_Intersects(one, other, type_=sa.Boolean())
-    return Number(sa.cast(sa.case((met, 0.0), (~met, apart)), sa.Numeric()))
+    met = Grouping(meets(one, other))
+    return Number(sa.cast(sa.case((met, 0.0), (sa.not_(met), apart)), sa.Numeric()))
 
 
 def _intersection(first: Value, second: Value) -> Shape:
