@@ -6,8 +6,8 @@ in a point only, or within an area. So the parts of collections are looked at on
 
 from alembic import op
 
-revision = "0022"
-down_revision = "0021"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
