@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from bench import catalogue, hooks, house, machine, report
+from bench import catalogue, hooks, house, machine, report, slow_clients
 from bench.client import BenchError
 from bench.measures import Site, check, costs, get, measures, mixed, take
 from dev.stack import StackError
@@ -16,11 +16,11 @@ from dev.stack import StackError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-HOOKS, MIX, PLUGINS = "hooks", "mix", "plugins"
+HOOKS, MIX, PLUGINS, SLOW = "hooks", "mix", "plugins", "slow"
 NAMES = (
     *("row", "constant", "constant-ours", "item", "item-gzip", "search"),
     *("redirect", "redirect-first", "redirect-trusting", "redirect-governed", "store", "stream"),
-    *(HOOKS, MIX, PLUGINS),
+    *(HOOKS, MIX, PLUGINS, SLOW),
 )
 
 
@@ -81,6 +81,9 @@ def measure(options: argparse.Namespace) -> None:
             print("", report.plugins(pairs, samples), sep="\n")
         if samples:
             print("", report.noise(samples, others), sep="\n")
+        if SLOW in wanted:
+            download = f"{catalogue.Scene(0).path}/download/visual"
+            print("", *slow_clients.table(place.open.port, download, options.seconds), sep="\n")
         if HOOKS in wanted:
             environs = {name: house.environ_for(place.stack, plugins) for name, plugins in hooks.SETTINGS.items()}
             print("", report.hooks({name: hooks.costs(environ) for name, environ in environs.items()}), sep="\n")
