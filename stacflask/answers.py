@@ -10,6 +10,7 @@ import copy
 import dis
 import inspect
 import logging
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -115,6 +116,9 @@ def look_at(manager: pluggy.PluginManager, hooks: Iterable[str]) -> None:
                 impl.function = guard.call(impl.function)
 
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x1f\x7f-\x9f]+").fullmatch
+
+
 class Guard:
     """Calls one plugin's function of one hook, and validates what comes of it."""
 
@@ -126,6 +130,7 @@ class Guard:
         self._checks: dict[str, Callable[[Any], Any]] = {
             "restrict": self._condition,
             "order_states": self._states,
+            "storage_href": self._href,
             "deliver": self._delivery,
             **dict.fromkeys(DECIDING, self._decision),
         }
@@ -292,6 +297,13 @@ class Guard:
         signed = validation.signed(given, self.plugin)
         self._last = given, signed
         return signed
+
+    def _href(self, given: Any) -> Any:
+        """Validate an href, which becomes a part of a document."""
+        if given is not None and (type(given) is not str or _ADDRESS(given) is None):
+            _close(given)
+            raise self._wrong(f"expected an address (str) or None, got {named(given)}")
+        return given
 
     def _condition(self, given: Any) -> Any:
         if given is None or type(given) is bool:
