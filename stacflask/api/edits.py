@@ -18,6 +18,7 @@ from stacflask.api import address, authentication, bodies, orders, render
 from stacflask.catalog import documents
 from stacflask.catalog.restoring import EXPIRES, Addresses, Restoring
 from stacflask.errors import BadDocument, Conflict
+from stacflask.stac.geometry import bbox_for, check_geometry
 from stacflask.stac.storable import check_storable
 from stacflask.values import Document, Record
 
@@ -141,6 +142,26 @@ def _take_extensions_out(document: Document, kept: Document) -> None:
 
 
 # --- Patches ----------------------------------------------------------------------------------------------------------
+
+
+def with_bbox(patch: Edit) -> Edit:
+    """Return a patch that computes an item's bbox if it changes the geometry and leaves the bbox as it was."""
+
+    def patched(present: Document) -> Document:
+        # As texts, because a JSON patch works in place.
+        before, bbox = orjson.dumps(present.get("geometry")), present.get("bbox")
+        hint = list(bbox) if isinstance(bbox, list) else None
+        document = patch(present)
+        geometry = document.get("geometry")
+        if orjson.dumps(geometry) == before or document.get("bbox") != hint:
+            return document
+        document.pop("bbox", None)
+        if geometry is not None:
+            check_geometry(geometry, "/geometry")
+            document["bbox"] = bbox_for(geometry, hint)
+        return document
+
+    return patched
 
 
 def merge_patched(present: Document, patch: Document) -> Document:

@@ -96,7 +96,7 @@ def replace_item(collection_id: str, item_id: str) -> Response:
 def update_item(collection_id: str, item_id: str) -> Response:
     """Change parts of an item, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
     _allow_item("update", collection_id, item_id)
-    return _changed_item(collection_id, item_id, _patch())
+    return _changed_item(collection_id, item_id, edits.with_bbox(_patch()))
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["DELETE"])

@@ -318,6 +318,31 @@ def bbox_of(wkb: bytes) -> list[float]:
     return bounds_many([wkb])[0]
 
 
+def bbox_for(value: Document, former: Sequence[float] | None = None) -> list[float]:
+    """Return the bounding box of a checked GeoJSON geometry, with heights if it has any (RFC 7946, section 5).
+
+    ``former`` is the box of the item's former geometry: if it crosses the antimeridian, the new one can cross it too.
+    """
+    crossing = former if former is not None and len(spans(former)) > 1 else None
+    box = bbox_of(to_wkb(value, crossing))
+    heights = [position[2] for position in _each_position(value) if len(position) > 2]  # noqa: PLR2004
+    return [*box[:2], min(heights), *box[2:], max(heights)] if heights else box
+
+
+def _each_position(value: Document) -> Iterator[list[float]]:
+    if value["type"] == "GeometryCollection":
+        for geometry in value["geometries"]:
+            yield from _each_position(geometry)
+        return
+    waiting = [value["coordinates"]]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part[0], list):
+            waiting += part
+        else:
+            yield part
+
+
 def bounds_many(wkbs: Sequence[bytes]) -> list[list[float]]:
     """Give the bounding boxes of many search geometries at once."""
     shapes = shapely.from_wkb(list(wkbs))

@@ -495,6 +495,33 @@ def test_json_patch(editor: Client, there: None) -> None:
     assert (properties["list"], properties["moved"], "a/b" in properties) == ([2, 3], [None, 2, 3], False)
 
 
+LINE = {"type": "LineString", "coordinates": [[1, 2], [3, 4]]}
+TALL = {"type": "MultiPoint", "coordinates": [[1, 2, 30], [3, 4, -5], [0, 0]]}
+NEW_GEOMETRIES: list[tuple[Any, Any]] = [
+    ({"geometry": LINE}, [1, 2, 3, 4]),
+    ({"geometry": TALL}, [0, 0, -5, 3, 4, 30]),
+    ({"geometry": {"type": "GeometryCollection", "geometries": [LINE, TALL]}}, [0, 0, -5, 3, 4, 30]),
+    ({"geometry": LINE, "bbox": [0, 0, 9, 9]}, [0, 0, 9, 9]),
+    ({"geometry": {"coordinates": [5, 6]}}, [5, 6, 5, 6]),
+    ({"geometry": None}, [11, 48, 11, 48]),
+    ([{"op": "replace", "path": "/geometry/coordinates/0", "value": 5}], [5, 48, 5, 48]),
+    ([{"op": "replace", "path": "/geometry", "value": None}], None),
+    ([{"op": "test", "path": "/id", "value": "item"}], [11, 48, 11, 48]),
+]
+
+
+@pytest.mark.parametrize(("patch", "bbox"), NEW_GEOMETRIES)
+def test_a_patched_geometry_has_its_bbox(editor: Client, there: None, patch: Any, bbox: Any) -> None:
+    """A patch of the geometry alone computes the bbox; one that gives a bbox keeps it."""
+    answer = editor.patch(ITEM, json=patch, content_type=PATCH if isinstance(patch, list) else MERGE)
+    expected = 400 if patch == {"geometry": None} else 204  # a merge patch takes the member away
+    assert answer.status_code == expected, answer.text
+    assert editor.get(ITEM).json.get("bbox") == bbox
+    west = 11 if bbox is None else bbox[0]
+    found = editor.get(f"/search?bbox={west},-90,{west},90").json["features"]
+    assert [item["id"] for item in found] == ([] if bbox is None or bbox == [0, 0, 9, 9] else ["item"])
+
+
 WRONG_PATCHES: list[tuple[Any, int]] = [
     ({"op": "add"}, 400),
     ("add", 400),
