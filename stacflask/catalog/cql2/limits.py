@@ -11,6 +11,8 @@ MAXIMUM_DEPTH = 60
 MAXIMUM_OPERATIONS = 1_000
 MAXIMUM_VALUES = 20_000
 """Values of all kinds; a geometry is one."""
+MAXIMUM_NAMES = 1_000
+"""Names of properties. One with dots counts once for each way in which it can be read."""
 MAXIMUM_POSITIONS = 10_000
 """Positions in all geometries together."""
 MAXIMUM_DIGITS = 200

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stacflask.catalog.cql2.limits import MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
+from stacflask.catalog.cql2.limits import MAXIMUM_NAMES, MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
 
 if TYPE_CHECKING:
     from stacflask.catalog.cql2.problems import Place
     from stacflask.values import Json
 
+_DOTS = 4
+"""With more dots than these a name has no more ways to be read."""
+
 
 def check_size(expression: Json, place: Place) -> None:
     """Check all of these. Not recursive: the depth is not ours. Raises BadQuery."""
-    operations, values, positions = 0, 1, 0
+    operations, values, positions, names = 0, 1, 0, 0
     waiting = [(expression, place)]
     while waiting:
         node, at = waiting.pop()
@@ -25,6 +28,9 @@ def check_size(expression: Json, place: Place) -> None:
         positions += _positions(node)
         if positions > MAXIMUM_POSITIONS:
             raise at.refuse(f"expected at most {MAXIMUM_POSITIONS} positions in all geometries together")
+        names += _ways(node)
+        if names > MAXIMUM_NAMES:
+            raise place.refuse(f"expected at most {MAXIMUM_NAMES} names, and of those with dots fewer")
         if operations > MAXIMUM_OPERATIONS or values > MAXIMUM_VALUES:
             raise place.refuse(f"expected at most {MAXIMUM_OPERATIONS} operators and {MAXIMUM_VALUES} values")
         waiting += [
@@ -56,6 +62,12 @@ def _positions(node: Json) -> int:
         elif isinstance(part, dict):
             waiting += [part.get("coordinates"), part.get("geometries")]
     return count
+
+
+def _ways(node: Json) -> int:
+    """Return in how many ways a name can be read. Each becomes a part of the statement."""
+    name = node.get("property") if isinstance(node, dict) else None
+    return 1 << min(name.count("."), _DOTS) if isinstance(name, str) else 0
 
 
 def _parts(node: Json) -> tuple[list[Json], tuple[str, ...]]:

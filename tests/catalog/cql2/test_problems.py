@@ -141,6 +141,15 @@ def test_a_geometry_has_so_many_positions() -> None:
     assert problem(op("s_crosses", PLACE, line)) == expected
 
 
+@pytest.mark.parametrize(("name", "most"), [("a", 1000), ("a.b", 500), ("a.b.c.d", 125), ("a.b.c.d.e.f.g", 62)])
+def test_an_expression_has_so_many_names(name: str, most: int) -> None:
+    """The number of names is bounded, and with it the size of the statement: a name with dots can mean several."""
+    condition(op("in", 1, [{"property": name}] * most), ITEM_FIELDS)
+    assert problem(op("in", 1, [{"property": name}] * (most + 1))).startswith(
+        "the expression: expected at most 1000 names"
+    )
+
+
 NESTS: dict[str, Callable[[Any], Any]] = {
     "not": lambda inner: op("not", inner),
     "or": lambda inner: op("or", op("and", inner, True), True),
