@@ -102,3 +102,14 @@ def test_token_of_another_order(client: Client) -> None:
     assert "sortby=eo:cloud_cover" in unquote(link["href"])
     answer = client.get(unquote(link["href"]).replace("sortby=eo:cloud_cover", "sortby=datetime"))
     assert (answer.status_code, answer.json["description"][:7]) == (400, "token: ")
+
+
+MIXED: dict[str, Any] = {"m1": 1, "m2": 2, "mb": "b", "mc": "c", "mf": False, "mt": True, "mo": {}, "mx": None}
+
+
+def test_types_keep_their_order_in_both_directions(client: Client, publish: Publish) -> None:
+    """Descending reverses the values of each type, and neither the order of the types nor what has no value."""
+    publish(*(an_item(n, "mixed", properties={"datetime": "2024-06-01T12:00:00Z", "v": v}) for n, v in MIXED.items()))
+    path = "/collections/mixed/items"
+    assert get(client, "v,id", path) == ["m1", "m2", "mb", "mc", "mf", "mt", "mo", "mx"]
+    assert get(client, "-v,id", path) == ["m2", "m1", "mc", "mb", "mt", "mf", "mo", "mx"]
