@@ -66,6 +66,13 @@ def _yes_no(text: str) -> bool:
     return answers[text.strip().lower()]
 
 
+AUTO = "auto"
+
+
+def _yes_no_auto(text: str) -> bool | str:
+    return AUTO if text.strip().lower() == AUTO else _yes_no(text)
+
+
 def _positive(text: str) -> int:
     if not _DIGITS(text) or int(text) < 1:
         raise ValueError("expected a whole number above 0")
@@ -156,8 +163,12 @@ class Settings:
     strict_parameters: bool = variable(
         "STACFLASK_STRICT_PARAMETERS", _yes_no, "Whether an unknown query parameter is an error (400).", False
     )
-    count: bool = variable(
-        "STACFLASK_COUNT", _yes_no, "Whether searches tell how many items they match, unless asked.", False
+    count: bool | str = variable(
+        "STACFLASK_COUNT",
+        _yes_no_auto,
+        "Whether searches return numberMatched, unless asked; auto: if all pages are one, for limit=1, and in a "
+        "catalogue of at most STACFLASK_COUNT_LIMIT items.",
+        AUTO,
     )
     count_limit: int = variable(
         "STACFLASK_COUNT_LIMIT", _count, "Items counted for numberMatched at most; more are estimated.", 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -76,6 +77,8 @@ _ITEM = sa.select(items.c.body).where(
 _NEEDED = [sa.select(table).limit(0) for table in metadata.sorted_tables]
 _COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindparam("collection", ""))
 
+SIZE_SECONDS = 60
+"""How long it is remembered how many items the catalogue has."""
 REMEMBERED = 128
 """Restrictions whose lookups are kept; with thousands of collections one takes a megabyte."""
 
@@ -107,6 +110,7 @@ class Catalog:
         self._stretches = Stretches(database)
         self._seeing = Seeing(database)
         self._indexes = Known(database)
+        self._size = (0, 0.0)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Give one collection as it is shown. Raises NotFound, for a hidden one too."""
@@ -233,6 +237,15 @@ class Catalog:
         work = partial(counting.count, query=query, restriction=restriction, bound=bound)
         with _attributed(query):
             return self.database.within(self._aggregate_timeout, work)
+
+    def holds_at_most(self, bound: int) -> bool:
+        """Whether the catalogue has no more items than this, seen or hidden. It is looked up once in a while."""
+        size, until = self._size
+        if time.monotonic() >= until:
+            some = sa.select(sa.literal(1)).select_from(items).limit(bound + 1).subquery()
+            size = self._read(sa.select(sa.func.count()).select_from(some))[0][0]
+            self._size = (size, time.monotonic() + SIZE_SECONDS)
+        return size <= bound
 
     def browse(
         self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None

@@ -1,4 +1,4 @@
-"""numberMatched is exact or not there, and is counted for nobody who does not ask."""
+"""numberMatched is exact or not there, and is counted if that is asked for or cheap."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +19,47 @@ def _items(publish: Publish) -> None:
     publish(*(an_item(f"i{number}") for number in range(5)), an_item("other", "other"))
 
 
-def test_nobody_counts_unasked(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless asked, no search is counted, and none says how many items match."""
+def test_nobody_counts_where_that_is_off(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where counting is off, no search is counted unless asked, and none says how many items match."""
     monkeypatch.setattr(counting, "count", None)
+    client = plug(environ={"STACFLASK_COUNT": "false"})
     for path in PATHS:
-        assert not [name for name in plug().get(f"{path}?limit=2").json if name.startswith("numberMatched")]
+        for limit in (1, 2, 10):
+            assert not [name for name in client.get(f"{path}?limit={limit}").json if name.startswith("numberMatched")]
+
+
+def test_a_small_catalogue_is_counted(plug: Plug) -> None:
+    """Unless set otherwise, every page of a catalogue that has few items says exactly how many match."""
+    client = plug()
+    for path, number in zip(PATHS, (6, 5), strict=True):
+        page = client.get(f"{path}?limit=2").json
+        assert page["numberMatched"] == number
+        [following] = [link["href"] for link in page["links"] if link["rel"] == "next"]
+        assert client.get(following).json["numberMatched"] == number
+        assert "numberMatched" not in client.get(f"{path}?limit=2&count=false").json
+
+
+def test_a_large_catalogue_is_counted_for_a_single_item(plug: Plug) -> None:
+    """In a catalogue of more items than are counted, a number comes with a single item, or with the only page."""
+    client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
+    assert "numberMatched" not in client.get("/search?limit=2&collections=collection").json
+    assert client.get("/search?limit=1&collections=collection").json["numberMatched"] == 5
+    assert client.post("/search", json={"limit": 1, "collections": ["collection"]}).json["numberMatched"] == 5
+    assert client.get("/search?limit=10").json["numberMatched"] == 6
+
+
+def test_a_count_that_nobody_asked_for_fails_no_search(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search is answered without a number if counting takes too long, unless the number was asked for."""
+    from stacflask import Unavailable
+
+    def slow(*_: Any, **__: Any) -> None:
+        raise Unavailable("too slow")
+
+    monkeypatch.setattr(counting, "count", slow)
+    client = plug()
+    answer = client.get("/search?limit=1")
+    assert (answer.status_code, "numberMatched" in answer.json) == (200, False)
+    assert client.get("/search?limit=1&count=true").status_code == 503
 
 
 def test_counted_by_request(plug: Plug) -> None:
@@ -41,7 +77,7 @@ def test_counted_by_request(plug: Plug) -> None:
 
 def test_counted_by_the_url_of_a_post(plug: Plug) -> None:
     """A POST whose URL asks for a count gets one, on all pages, unless its body says otherwise."""
-    client = plug()
+    client = plug(environ={"STACFLASK_COUNT": "false"})
     page = client.post("/search?count=true", json={"limit": 2, "ids": ["i0", "i1", "i2"]}).json
     assert page["numberMatched"] == 3
     [following] = [link for link in page["links"] if link["rel"] == "next"]

@@ -92,8 +92,7 @@ def meaning(query: dict[str, Any]) -> Any:
             return (condition[0], tuple(sorted(map(repr, map(of, condition[1])))))
         return (*condition[:2], float(condition[2]))
 
-    sort = query.get("sort", [SortKey("datetime", descending=True)])
-    made = {**query, "sort": [(key.name, key.descending) for key in sort]}
+    made = {**query, "sort": [(key.name, key.descending) for key in query.get("sort", ())]}
     return {**made, "filter": of(query["filter"])} if "filter" in query else made
 
 
