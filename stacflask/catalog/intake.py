@@ -65,7 +65,8 @@ class Intake:
     """Prepares items.
 
     ``collection`` is for those that name none; with ``schemas``, each must be valid against them. ``compress`` gives
-    the frame of a body of this collection, or None if it cannot be told yet.
+    the frame of a body of this collection, or None if it cannot be told yet. ``restore`` puts stored hrefs in the place
+    of those that a server made, and returns whether it changed any.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class Intake:
         managed: Managed,
         schemas: SchemaChecker | None = None,
         compress: Callable[[str, bytes], bytes | None] = lambda _, __: None,
+        restore: Callable[[Document], bool] = lambda _: False,
     ) -> None:
         self._collection = collection
         self._managed = managed
         self._schemas = schemas
         self._compress = compress
+        self._restore = restore
         self._passed: set[bytes] = set()
 
     def take(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
@@ -129,13 +132,17 @@ class Intake:
                 # What items of one make have in common is looked at in the first of them.
                 self._check(document)
                 self._passed.add(make)
-            parts = split_item(document, self._managed, _exact(line, text))
+            parts = self._split(document, line, text)
             if not _is_plain(parts) or not plain.assets.keys().isdisjoint(STEPS):
                 return None
             # A point stands in for no geometry, which would look like a wrong one.
             return self._row(number, parts, span_of(*parts.times)), parts.geometry if parts.bbox else _NOWHERE
         except (BadDocument, ValueError, msgspec.MsgspecError):
             return None
+
+    def _split(self, document: Document, line: bytes, text: bytes) -> Parts:
+        exact = _exact(line, text)
+        return split_item(document, self._managed, None if self._restore(document) else exact)
 
     def _row(self, number: int, parts: Parts, span: Span, document: Document | None = None) -> Prepared:
         """Return a row; without the document, its geometry is one without heights and comes later."""
@@ -162,7 +169,7 @@ class Intake:
         document = _parsed(line)
         self._with_collection(document)
         self._check(document)
-        parts = split_item(document, self._managed, _exact(line, orjson.dumps(document)))
+        parts = self._split(document, line, orjson.dumps(document))
         try:
             span = span_of(*parts.times)
         except ValueError as error:

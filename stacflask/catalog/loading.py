@@ -22,11 +22,13 @@ from stacflask.catalog.hrefs import HrefCounts
 from stacflask.catalog.intake import Intake
 from stacflask.catalog.lines import BLANK, CAPACITY, blocks, first_blocks
 from stacflask.catalog.reading import Catalog
+from stacflask.catalog.restoring import Addresses, Restoring, made_hrefs
 from stacflask.catalog.tables import collections
-from stacflask.errors import BadDocument
+from stacflask.errors import BadDocument, NotFound
 from stacflask.stac.checks import check_collection
 from stacflask.stac.grammar import CONTROL
 from stacflask.stac.schemas import SchemaChecker
+from stacflask.values import UNRESTRICTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +44,7 @@ class Plan:
     ``method`` says what becomes of what exists already: it is refused, replaced or left. ``collection`` is for items
     that name none. With more than ``most_problems`` documents refused, the load stops; None: it never does.
     ``validate``: documents must be valid against the JSON Schemas, too. ``workers``: processes; 0: this one does all.
-    ``pooled``: see ``create_engine``.
+    ``pooled``: see ``create_engine``. ``addresses`` recognise hrefs that this server or its stores made.
     """
 
     database_url: str
@@ -53,6 +55,7 @@ class Plan:
     validate: bool = False
     workers: int = 0
     pooled: bool = False
+    addresses: Addresses = field(default_factory=Addresses)
 
     @property
     def strict(self) -> bool:
@@ -101,6 +104,33 @@ def load(
 # --- One block, in whatever process -----------------------------------------------------------------------------------
 
 
+class _Restore:
+    """Puts stored hrefs in the place of those that this server or its stores made, as changes over HTTP do."""
+
+    def __init__(self, database: Database, addresses: Addresses) -> None:
+        self._catalog = Catalog(database)
+        self._addresses = addresses
+
+    def __call__(self, document: Document) -> bool:
+        """Restore the hrefs of a checked document; return whether it has any. Raises BadDocument."""
+        made = made_hrefs(document)
+        collection = document.get("collection") if document["type"] == "Feature" else None
+        above = "" if collection is None else f"/collections/{collection}/items/"
+        path = f"{above or '/collections/'}{document['id']}"
+        if not made or not any(map(Restoring(self._addresses, path, {}).concerns, made)):
+            return False
+        Restoring(self._addresses, path, self._stored(collection, document["id"])).document(document)
+        return True
+
+    def _stored(self, collection: str | None, name: str) -> Document:
+        try:
+            if collection is None:
+                return documents.original(self._catalog.kept(name, UNRESTRICTED).body)
+            return documents.original(self._catalog.item(collection, name, UNRESTRICTED).body)
+        except NotFound:
+            return {}
+
+
 class _Work:
     """Prepares and writes blocks over a connection of its own."""
 
@@ -112,7 +142,8 @@ class _Work:
         self._managed = plan.managed
         self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
         schemas = SchemaChecker() if plan.validate else None
-        self._intake = Intake(plan.collection, plan.managed, schemas, self._batches.compress)
+        restore = _Restore(database, plan.addresses)
+        self._intake = Intake(plan.collection, plan.managed, schemas, self._batches.compress, restore)
 
     def __call__(self, text: bytes) -> Written:
         prepared, problems = self._intake.take(text)
@@ -208,6 +239,7 @@ class _Collections:
         self._database = database
         self._plan = plan
         self._schemas = SchemaChecker() if plan.validate else None
+        self._restore = _Restore(database, plan.addresses)
         self._codec = Catalog(database).codec
 
     def load(self, line: bytes, hrefs: HrefCounts) -> bool:
@@ -219,6 +251,7 @@ class _Collections:
         check_collection(document)
         if self._schemas is not None:
             self._schemas.check(document)
+        self._restore(document)
         with self._database.write() as connection:
             written = connection.execute(self._statement(document)).scalar_one_or_none() is not None
         if self._plan.method == "insert" and not written:

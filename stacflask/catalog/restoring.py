@@ -96,6 +96,14 @@ class Restoring:
         found = self.addresses.storage_href(href) if parts.query or parts.fragment else None
         return self._of_store(key, found) if found is not None else (href, None)
 
+    def concerns(self, href: str) -> bool:
+        """Whether an href may stand for a stored one, or is to be refused. What is stored is not read for this."""
+        parts = self._split(href)
+        if parts is None:
+            return False
+        temporary = bool(parts.query or parts.fragment) and self.addresses.storage_href(href) is not None
+        return temporary or any(self._keys(parts.path)) or self.addresses.is_download(parts)
+
     def _split(self, href: str) -> SplitResult | None:
         """Split a web address; a relative one is taken from the document's own URL. None: it is none."""
         base = self.addresses.bases[0] if self.addresses.bases else "http://_"
@@ -162,16 +170,16 @@ class Restoring:
                 link["href"] = self.addresses.storage_href(href) or href
 
 
-def may_be_restored(document: Document) -> bool:
-    """Whether a checked document has an href that ``Restoring`` could change. Cheap: it is asked for every document."""
-    hrefs = [asset["href"] for asset in document["assets"].values()]
+def made_hrefs(document: Document) -> list[str]:
+    """Return the hrefs of a checked document that a server could have made. Cheap: it is called for every document."""
+    assets = (document.get("assets") or {}).values()
+    hrefs = [asset["href"] for asset in assets]
     hrefs += [link["href"] for link in document.get("links") or ()]
-    hrefs += [one["href"] for asset in document["assets"].values() for one in (asset.get("alternate") or {}).values()]
-    return any(_may_be_made(href) for href in hrefs)
+    hrefs += [one["href"] for asset in assets for one in (asset.get("alternate") or {}).values()]
+    return [href for href in hrefs if not href.startswith("s3://") and _MADE(href) is not None]
 
 
-def _may_be_made(href: str) -> bool:
-    return not href.startswith("s3://") and ("download" in href or "?" in href or "#" in href or "%" in href)
+_MADE = re.compile(r"[?#%]|download/").search
 
 
 def _objects(value: Any) -> list[tuple[str, Document]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.batches import Method
     from stacflask.catalog.loading import Tally
+    from stacflask.catalog.restoring import Addresses
 
 
 @click.command()
@@ -84,6 +85,7 @@ def load(
         validate=session.settings.validate_schemas if validate is None else validate,
         workers=_workers(size) if workers is None else workers,
         pooled=session.settings.transaction_pooler,
+        addresses=_addresses(session),
     )
     began = time.monotonic()
     with _progress(size, quiet=quiet) as (tell, progress):
@@ -93,6 +95,15 @@ def load(
     if tally.stopped:
         failed("stopped; what was written before stays. Run it again with --method upsert or ignore")
     return REFUSED if tally.refused else 0
+
+
+def _addresses(session: Session) -> Addresses:
+    """Recognise what the server made of hrefs. Plugins are loaded only when a document has such an address."""
+    from stacflask.catalog.restoring import Addresses
+    from stacflask.gate import Gate
+
+    public = session.settings.public_url
+    return Addresses((public,) if public else (), lambda href: Gate(session.plugins).storage_href(href))
 
 
 def _workers(size: int | None) -> int:

@@ -21,6 +21,7 @@ from stacflask.catalog.documents import Managed, original
 from stacflask.catalog.exporting import export
 from stacflask.catalog.loading import Plan, Tally, load
 from stacflask.catalog.reading import Catalog
+from stacflask.catalog.restoring import Addresses
 from stacflask.catalog.writing import Writer
 from stacflask.errors import NotFound, StacflaskError
 from stacflask.settings import Settings
@@ -425,6 +426,42 @@ def test_extents_are_widened(loader: Loader) -> None:
         given = loader.collection()["extent"]
         assert given["spatial"]["bbox"] == [[0, 0, 11, 48]]
         assert given["temporal"]["interval"] == [["2024-06-01T12:00:00Z", None]]
+
+
+# --- Addresses that a server made -------------------------------------------------------------------------------------
+
+PUBLIC = "https://stac.example.org/api"
+MADE = Addresses((PUBLIC,), lambda href: "s3://b/signed" if href.startswith("https://store.example/x?") else None)
+
+
+@pytest.mark.parametrize("base", [PUBLIC, "http://localhost:8000"])
+def test_documents_as_they_were_shown(loader: Loader, base: str) -> None:
+    """What was read over HTTP and is loaded again keeps its storage addresses, whatever the server was called."""
+    item, collection = an_item(), a_collection(assets={"a": {"href": "s3://b/a"}})
+    loader([collection, item])
+    shown_item = an_item(assets={"data": {"href": f"{base}/collections/collection/items/item/download/d%61ta?link=x"}})
+    shown = a_collection(assets={"a": {"href": f"{base}/collections/collection/download/a#x"}})
+    assert loader([shown, shown_item], method="upsert", addresses=MADE).refused == 0
+    assert loader.item()["assets"]["data"]["href"] == item["assets"]["data"]["href"]
+    assert loader.collection()["assets"] == collection["assets"]
+
+
+def test_own_addresses_of_no_asset_are_refused(loader: Loader) -> None:
+    """A download address of this server that leads to no stored asset is a problem that names the asset."""
+    lost = {"data": {"href": f"{PUBLIC}/collections/collection/items/item/download/data"}}
+    tally = loader([a_collection(), an_item(assets=lost), an_item("b")], most_problems=None, addresses=MADE)
+    assert (tally.new, tally.refused) == (1, 1)
+    assert loader.told[0].startswith("0.input:2: /assets/data/href: is an address of this server")
+    assert loader([a_collection("other", assets=lost)], addresses=MADE).refused == 1
+
+
+def test_signed_addresses_become_storage_addresses(loader: Loader) -> None:
+    """An address that a store signed is stored as the storage address that it leads to."""
+    signed = {"data": {"href": "https://store.example/x?signature=1", "href:expires": "2024-01-01T00:00:00Z"}}
+    foreign = {"data": {"href": "https://store.example/y?signature=1"}}
+    loader([a_collection(), an_item(assets=signed), an_item("b", assets=foreign)], addresses=MADE)
+    assert loader.item()["assets"] == {"data": {"href": "s3://b/signed"}}
+    assert loader.item("b")["assets"] == foreign
 
 
 # --- Ends that nobody wished for, and company -------------------------------------------------------------------------
