@@ -1,7 +1,8 @@
 """Past one machine: behind pgbouncer in transaction mode, and with reads on a streaming replica. Both are real ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 
 import orjson
@@ -185,6 +186,79 @@ def test_reads_go_on_without_the_primary(
         stack.start_database()
     assert client.post(ITEMS, json=an_item("accepted")).status_code == 201
     assert client.get(f"{ITEMS}/accepted").status_code == 200
+
+
+@pytest.fixture
+def changeable(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Give a way to have the proof of how far the replica is turn true or false with every look."""
+
+    def begin(first: bool) -> None:
+        looks = cycle((first, not first))
+        monkeypatch.setattr(replication.Lease, "holds", lambda _: next(looks))
+
+    return begin
+
+
+RANGE = {"datetime": None, "start_datetime": "2020-01-01T00:00:00Z", "end_datetime": "2024-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("words", ["datetime=2022-01-01T00:00:00Z", "sortby=-datetime&limit=10"])
+def test_one_request_reads_from_one_server(
+    plug: Plug,
+    publish: Publish,
+    replicated: tuple[dict[str, str], Replica],
+    changeable: Callable[[bool], None],
+    words: str,
+    *,
+    first: bool,
+) -> None:
+    """A search of several statements finds what one server has: all six items, or none of them, in turn."""
+    environ, replica = replicated
+    publish(an_item("before", properties={"datetime": "2024-06-01T00:00:00Z"}))
+    client = plug(environ=environ)
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    assert client.get("/search?datetime=2022-01-01T00:00:00Z").json["features"] == []
+    replica.pause()
+    try:
+        publish(*(an_item(f"late-{number}", properties=RANGE) for number in range(6)))
+        changeable(first)
+        found = [client.get(f"/search?{words}").json["features"] for _ in range(4)]
+        late = [len([feature for feature in features if feature["id"] != "before"]) for features in found]
+        assert late == ([0, 6, 0, 6] if first else [6, 0, 6, 0])
+    finally:
+        replica.resume()
+
+
+def test_a_change_reads_from_the_primary(
+    plug: Plug,
+    publish: Publish,
+    stack: Stack,
+    replicated: tuple[dict[str, str], Replica],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change of an item whose row and dictionary the replica does not have yet finds both on the primary."""
+    environ, replica = replicated
+    publish(an_item("before"))
+    client = plug(AnyChange(), environ=environ)
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    source = tmp_path / "items.ndjson"
+    items = [
+        an_item(f"item-{n:04}", "new", properties={"datetime": "2024-06-01T00:00:00Z", "n": n}) for n in range(500)
+    ]
+    source.write_bytes(b"\n".join(map(orjson.dumps, [a_collection("new"), *items])))
+    replica.pause()
+    try:
+        assert run(["load", str(source)], {"DATABASE_URL": stack.database_url}) == 0
+        monkeypatch.setattr(replication.Lease, "holds", lambda _: True)
+        address = "/collections/new/items/item-0007"
+        assert client.patch(address, json={"properties": {"title": "new"}}).status_code == 204
+        assert client.put(address, json=items[7]).status_code == 204
+        assert client.get(address).status_code == 404  # as the replica has it
+        assert client.delete(address).status_code == 204
+    finally:
+        replica.resume()
 
 
 def lease(client: FlaskClient) -> replication.Lease:

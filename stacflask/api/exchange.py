@@ -36,6 +36,7 @@ ALLOWED = [
     *("Authorization", "Content-Type", "If-Match", "If-None-Match", "If-Range", "Range", "Prefer", "X-Request-ID"),
     "X-Signed-Asset-Urls",
 ]
+SAFE = ("GET", "HEAD", "OPTIONS")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ANYBODY = "*"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -59,6 +60,7 @@ def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
         COMPRESS_EVALUATE_CONDITIONAL_REQUEST=False,
     )
     app.before_request(_begin)
+    app.teardown_request(_end)
     app.before_request(partial(_bound_body, min(settings.max_body, settings.max_search_body)))
     anybody = ANYBODY in settings.cors_origins
     CORS(
@@ -88,7 +90,14 @@ def _begin() -> None:
         abort(400, "NUL is not a character of any name here.")
     if not request.host:
         abort(400, "Host: expected a name or address, and perhaps a port.")
+    # A plugin's endpoint has no blueprint: what it changes, it decides by what it reads.
+    changing = request.method not in SAFE and request.blueprint in (None, "transactions")
+    current.catalog().database.begin_request(changing=changing)
     address.base_url()  # said now, because plugins that ask for it stand on a floor below
+
+
+def _end(_: BaseException | None) -> None:
+    current.catalog().database.end_request()
 
 
 def _bound_body(most: int) -> None:

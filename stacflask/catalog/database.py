@@ -377,6 +377,16 @@ class Database:
         """Do reading work each statement of which may take so long, instead of what holds for all others."""
         return self.read(lambda connection: _limited(connection, seconds, work, pooled=self.pooled), long=True)
 
+    def begin_request(self, *, changing: bool) -> None:
+        """Begin a request in this thread. Where there is a replica, all of it is read from one server."""
+
+    def end_request(self) -> None:
+        """End the thread's request."""
+
+    def one_server(self) -> AbstractContextManager[None]:
+        """Read all in the block from one server, where there are two and no request has chosen one."""
+        return nullcontext()
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Lend a connection with one transaction around the block."""

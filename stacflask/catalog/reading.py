@@ -6,9 +6,9 @@ import hashlib
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -77,6 +77,9 @@ _ITEM = sa.select(items.c.body).where(
 _NEEDED = [sa.select(table).limit(0) for table in metadata.sorted_tables]
 _COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindparam("collection", ""))
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 SIZE_SECONDS = 60
 """How long it is remembered how many items the catalogue has."""
 REMEMBERED = 128
@@ -86,6 +89,17 @@ REMEMBERED = 128
 def etag_of(frame: bytes) -> str:
     """Give the validator of what is kept, without quotes. It changes with the document."""
     return hashlib.blake2b(frame, digest_size=8).hexdigest()
+
+
+def _from_one_server(method: Callable[Concatenate[Catalog, P], T]) -> Callable[Concatenate[Catalog, P], T]:
+    """Have a method that reads more than once read from one server: a row, and the dictionary that it needs."""
+
+    @wraps(method)
+    def reading(self: Catalog, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.database.one_server():
+            return method(self, *args, **kwargs)
+
+    return reading
 
 
 class Catalog:
@@ -117,6 +131,7 @@ class Catalog:
         kept = self.kept(collection, restriction)
         return self.as_shown(kept, self.shown(restriction, [collection]))
 
+    @_from_one_server
     def kept(self, collection: str, restriction: Restriction) -> Record:
         """Give one collection as it is kept. Raises NotFound, for a hidden one too."""
         name, left = narrowing.one(collection, restriction)
@@ -125,6 +140,7 @@ class Catalog:
             raise NotFound(f"There is no collection {collection!r}.")
         return self._record(collection, collection, frame)
 
+    @_from_one_server
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
         """Give a page of collections, as they are shown."""
         shown = self.shown(restriction) if looks_inside(query) else None
@@ -276,6 +292,7 @@ class Catalog:
         except StacflaskError as error:
             raise Unavailable("The database has not been migrated to this release.", code="NotMigrated") from error
 
+    @_from_one_server
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
         """Give one item. Raises NotFound, whether item or collection are absent or hidden."""
         name, left = narrowing.one(collection, restriction)
@@ -284,6 +301,7 @@ class Catalog:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
         return self._record(collection, item, frame)
 
+    @_from_one_server
     def search(self, query: ItemQuery, restriction: Restriction) -> Page:
         """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list."""
         order = item_order(query.sort)
@@ -314,7 +332,8 @@ class Catalog:
         for own, read in self._reads(query, restriction, seen, longest):
             last = read()
             own.extend(last)
-            rows.extend(last)
+            # Between two statements an item can come to lie where the second one looks.
+            rows.extend(_others(last, rows) if rows else last)
             if len(rows) > query.limit:
                 return rows[: query.limit + 1]
         # What was found last was found while it still held.
@@ -395,6 +414,12 @@ def _attributed(query: ItemQuery | CollectionQuery) -> Iterator[None]:
         if query.filter is None:
             raise
         raise BadQuery("filter", "the database cannot compute this condition for all that it is asked of") from error
+
+
+def _others(rows: Sequence[Any], known: Sequence[Any]) -> list[Any]:
+    """Return the rows of items that are not known yet."""
+    keys = {(row.collection, row.id) for row in known}
+    return [row for row in rows if (row.collection, row.id) not in keys]
 
 
 def _item_lookup(told: bytes) -> Lookup:

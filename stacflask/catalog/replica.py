@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,6 +112,16 @@ def _replayed(mark: Mark) -> Callable[[Connection], bool]:
     return lambda connection: bool(connection.execute(_REPLAYED, {"position": mark.position}).scalar_one())
 
 
+@dataclass(slots=True)
+class Choice:
+    """The server that one request is read from; None until it reads for the first time."""
+
+    server: Database | None = None
+
+
+_CHOICE: ContextVar[Choice | None] = ContextVar("stacflask_replica_choice", default=None)
+
+
 class Replicated(Database):
     """The database and its replica as one: reads go to the replica where that cannot be told from the primary."""
 
@@ -132,10 +143,56 @@ class Replicated(Database):
         """Give the rows that a lookup finds on either."""
         return self._either(lambda database: database.records(lookup, values, long=long))
 
+    def begin_request(self, *, changing: bool) -> None:
+        """Begin a request: what decides about a change is read from the primary, all else from one server."""
+        _CHOICE.set(Choice(self._primary) if changing else Choice())
+
+    def end_request(self) -> None:
+        """End the request: what is read after it is read from either server."""
+        _CHOICE.set(None)
+
+    @contextmanager
+    def one_server(self) -> Iterator[None]:
+        """Read all in the block from one server: that of the request, if there is one."""
+        if _CHOICE.get() is not None:
+            yield
+            return
+        self.begin_request(changing=False)
+        try:
+            yield
+        finally:
+            self.end_request()
+
     def _either(self, ask: Callable[[Database], T]) -> T:
-        """Ask the replica where that is right, and the primary if it fails; and the other way round."""
-        if not self.lease.holds():
-            return self._ask_primary(ask)
+        """Read from the server that was chosen for the request, and choose one if none was."""
+        choice = _CHOICE.get() or Choice()
+        if choice.server is None:
+            return self._first(choice, ask)
+        if choice.server is self._primary:
+            return ask(self._primary)
+        return self._ask_replica(choice, ask)
+
+    def _first(self, choice: Choice, ask: Callable[[Database], T]) -> T:
+        """Read for the first time in a request: from the replica if it has all, and from the other if that fails."""
+        if self.lease.holds():
+            choice.server = self._replica
+            return self._ask_replica(choice, ask)
+        choice.server = self._primary
+        try:
+            return ask(self._primary)
+        except Unavailable as error:
+            if error.code not in AWAY:
+                raise
+            # Nobody can write now: what the replica has is all there is.
+            log.warning("the primary cannot be reached; reading from the replica")
+            choice.server = self._replica
+            return ask(self._replica)
+
+    def _ask_replica(self, choice: Choice, ask: Callable[[Database], T]) -> T:
+        """Read from the replica. If that fails, the rest of the request is read from the primary, which is ahead.
+
+        The other way round, the request would go back in time.
+        """
         try:
             return ask(self._replica)
         except Unavailable as error:
@@ -144,21 +201,20 @@ class Replicated(Database):
             if error.code in AWAY:
                 log.warning("the replica cannot be reached; reading from the primary")
                 self.lease.give_up()
+        choice.server = self._primary
         return ask(self._primary)
-
-    def _ask_primary(self, ask: Callable[[Database], T]) -> T:
-        try:
-            return ask(self._primary)
-        except Unavailable as error:
-            if error.code not in AWAY:
-                raise
-            # Nobody can write now: what the replica has is all there is.
-            log.warning("the primary cannot be reached; reading from the replica")
-            return ask(self._replica)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Lend a connection with one transaction around the block; return once all who read can see what it did."""
-        with super().write() as connection:
-            yield connection
+        """Lend a connection with one transaction around the block; return once all who read can see what it did.
+
+        What is read in the block, such as a dictionary, is read from the primary.
+        """
+        before = _CHOICE.get()
+        _CHOICE.set(Choice(self._primary))
+        try:
+            with super().write() as connection:
+                yield connection
+        finally:
+            _CHOICE.set(before)
         self.lease.outlast()
