@@ -125,6 +125,12 @@ def furnish(port: int, secrets: Secrets) -> None:
         admin.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(OWNER)))
 
 
+def mark_for_tests(port: int, secrets: Secrets) -> None:
+    """Mark the database as one that the fixtures of ``stacflask.testing`` may empty."""
+    with connect(port, secrets, "postgres") as admin:
+        admin.execute(sql.SQL("COMMENT ON DATABASE {} IS 'stacflask test database'").format(sql.Identifier(OWNER)))
+
+
 def connect(port: int, secrets: Secrets, database: str) -> psycopg.Connection:
     """Connect as the cluster's administrator."""
     return psycopg.connect(

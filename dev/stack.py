@@ -164,6 +164,8 @@ def _start_database(folder: Path, port: int, keys: Secrets, ends: ExitStack, *, 
     ends.callback(database.stop)
     database.start()
     postgres.furnish(port, keys)
+    if not durable:
+        postgres.mark_for_tests(port, keys)
     return database
 
 

@@ -1,13 +1,16 @@
 """Fixtures for tests of plugins: ``pytest_plugins = ["stacflask.testing"]`` in a conftest.py brings them in.
 
-They need the address of a migrated PostGIS database that tests may empty: the fixture ``database_url`` gives it, from
-STACFLASK_TEST_DATABASE_URL unless a conftest.py overrides it.
+They need the URL of a migrated PostGIS database that tests may empty: the fixture ``database_url`` returns it, from
+STACFLASK_TEST_DATABASE_URL unless a conftest.py overrides it. The database itself must show that it is one for tests:
+by the word ``test`` in its name, or by the comment ``stacflask test database``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ from stacflask.app import create_app
 from stacflask.catalog.database import Database, create_engine
 from stacflask.catalog.storage import PluginStorage
 from stacflask.current import EXTENSION, House
+from stacflask.errors import SettingError
 from stacflask.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +32,15 @@ if TYPE_CHECKING:
     from stacflask.values import Document
 
 VARIABLE = "STACFLASK_TEST_DATABASE_URL"
+MARK = "stacflask test database"
+"""What the comment on a database says if tests may empty it."""
+NAME = re.compile(r"(?:^|[^a-z])(?:py)?test(?:s|ing)?(?:[^a-z]|$)", re.IGNORECASE)
+"""What the name of a database holds if tests may empty it."""
+IDENTITY = """
+SELECT current_database() AS name, oid, pg_postmaster_start_time() AS since,
+    coalesce(shobj_description(oid, 'pg_database'), '') AS comment
+FROM pg_database WHERE datname = current_database()
+"""
 Plug = Callable[..., "FlaskClient"]
 Publish = Callable[..., None]
 
@@ -78,15 +91,47 @@ def database_url() -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """Give the database, migrated and empty."""
-    engine = create_engine(
-        Settings.from_environ({"DATABASE_URL": database_url}).database_url, pool_size=8, statement_timeout=30
-    )
+    engine = _engine(database_url)
     with engine.begin() as connection:
+        _check_for_tests(connection)
         tables = sa.inspect(connection).get_table_names()
         emptied = [table for table in tables if table not in ("spatial_ref_sys", "alembic_version")]
         connection.execute(sa.text(f"TRUNCATE {', '.join(emptied)}"))
     yield Database(engine)
     engine.dispose()
+
+
+def _engine(url: str) -> sa.Engine:
+    return create_engine(Settings.from_environ({"DATABASE_URL": url}).database_url, pool_size=8, statement_timeout=30)
+
+
+def _check_for_tests(connection: sa.Connection) -> None:
+    """Fail unless the database itself shows that tests may empty it. URLs prove nothing: many lead to one database."""
+    here = connection.execute(sa.text(IDENTITY)).one()
+    if not NAME.search(here.name) and MARK not in here.comment:
+        pytest.fail(
+            f"The database {here.name!r} does not show that it is one for tests, which would empty it. Use one whose "
+            f"name has the word test, or mark it: COMMENT ON DATABASE \"{here.name}\" IS '{MARK}'",
+            pytrace=False,
+        )
+    if (here.oid, here.since) == _serving():
+        pytest.fail(f"{VARIABLE}: this is the database of DATABASE_URL, and tests would empty it", pytrace=False)
+
+
+@functools.cache
+def _serving() -> tuple[Any, Any] | None:
+    """Return what identifies the database of DATABASE_URL, if there is one that answers."""
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        return None
+    try:
+        engine = _engine(url)
+        with engine.connect() as connection:
+            there = connection.execute(sa.text(IDENTITY)).one()
+    except (SettingError, sa.exc.SQLAlchemyError):
+        return None
+    engine.dispose()
+    return there.oid, there.since
 
 
 @pytest.fixture
@@ -104,7 +149,7 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
         settings = Settings.from_environ(
             {"DATABASE_URL": database_url, "STACFLASK_LOG_FORMAT": "text", **(environ or {})}
         )
-        app = create_app(settings, loader.manage({_name(plugin): plugin for plugin in plugins}))
+        app = create_app(settings, loader.manage(_by_name(plugins)))
         app.testing = False  # errors are answered, as they are in production
         built.append(app)
         return app
@@ -145,6 +190,13 @@ def publish(database: Database) -> Publish:
     return put
 
 
-def _name(plugin: object) -> str:
-    named = getattr(plugin, "__name__", None) or type(plugin).__name__
-    return str(named)
+def _by_name(plugins: tuple[object, ...]) -> dict[str, object]:
+    """Return plugins by name. Raises SettingError if two have the same."""
+    named: dict[str, object] = {}
+    for plugin in plugins:
+        name = str(getattr(plugin, "__name__", None) or type(plugin).__name__)
+        if name in named:
+            hint = "give one of them a __name__ of its own"
+            raise SettingError(loader.VARIABLE, f"two plugins are called {name}; {hint}")
+        named[name] = plugin
+    return named

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from plugins import open_access
@@ -28,6 +29,7 @@ from stacflask import (
     loader,
 )
 from stacflask.testing import Plug, Publish, an_item
+from tests.databases import drop
 
 ROOT = Path(__file__).parent.parent
 DOWNLOAD = "/collections/collection/items/item/download/data"
@@ -327,3 +329,44 @@ def test_tests_never_empty_the_catalogue_at_hand(url: str | None, complaint: str
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, f"STACFLASK_TEST_DATABASE_URL: {complaint}" in done.stdout) == (1, True)
+
+
+def test_a_database_must_show_that_it_is_for_tests(database_url: str, tmp_path: Path) -> None:
+    """However its URL is spelled, tests empty no database that neither its name nor its comment gives to them."""
+    name = "production_latest"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    url = database_url.rpartition("/")[0] + f"/{name}"
+    try:
+        with psycopg.connect(url, autocommit=True) as there:
+            there.execute("CREATE TABLE kept AS SELECT 1 AS one")
+            assert "does not show that it is one for tests" in _tried(tmp_path, url)
+            there.execute(f"COMMENT ON DATABASE {name} IS 'stacflask test database'")
+            others = [url.replace("postgresql:", "postgres:"), url.replace("127.0.0.1", "localhost")]
+            assert all("the database of DATABASE_URL" in _tried(tmp_path, url, one) for one in others)
+            assert there.execute("SELECT one FROM kept").fetchone() == (1,)
+            assert "1 passed" in _tried(tmp_path, url)
+            assert there.execute("SELECT one FROM kept").fetchone() is None
+    finally:
+        drop(database_url, name)
+
+
+def _tried(folder: Path, url: str, serving: str = "") -> str:
+    """Run a test that asks for an empty database, and return what pytest prints."""
+    (folder / "conftest.py").write_text('pytest_plugins = ["stacflask.testing"]\n')
+    (folder / "test_mine.py").write_text("def test_mine(database):\n    pass\n")
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "STACFLASK_TEST_DATABASE_URL": url}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        command, cwd=folder, env={**environ, "DATABASE_URL": serving}, capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+def test_two_plugins_of_one_class_are_told(plug: Plug) -> None:
+    """The second plugin of a class would take the place of the first, unless it has a name of its own."""
+    first, second = Store(b"0123456789"), Store(b"")
+    with pytest.raises(SettingError, match="two plugins are called Store; give one of them a __name__ of its own"):
+        plug(first, second)
+    second.__name__ = "Second"  # type: ignore[attr-defined]
+    plug(first, second)
