@@ -8,10 +8,11 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from plugins._oidc_tokens import check_terms, client_of
-from plugins._oidc_web import Declined, basic
+from plugins._oidc_tokens import check_kind, check_terms, client_of
+from plugins._oidc_web import ABOUT_QUESTION, REST, Declined, basic
 from stacflask import BadCredentials, Unavailable
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 REMEMBERED = 4096  # tokens
 UNSUPPORTED = "unsupported_token_type"
 """What some providers answer (RFC 7009, 2.2.1) where others say that a token is not active: they give out none such."""
+
+
+UNANSWERED: Mapping[str, Any] = MappingProxyType({})
+"""Stands for what a token says that the provider declined to judge just now."""
 
 
 @dataclass
@@ -45,6 +50,9 @@ class Introspector:
         if now >= until:
             claims = self._ask(token)
             self._remember(name, now, claims)
+        if claims is UNANSWERED:
+            # Only this token: the provider may well answer about others.
+            raise Unavailable("The identity provider does not answer us.", code="IdentityProviderUnavailable")
         if claims is None:
             raise BadCredentials("The token is not active.")
         self._check(claims)
@@ -52,7 +60,7 @@ class Introspector:
 
     def _remember(self, name: bytes, now: float, claims: Mapping[str, Any] | None) -> None:
         with self._lock:
-            self._known[name] = (now + self.settings.cache, claims)
+            self._known[name] = (now + (REST if claims is UNANSWERED else self.settings.cache), claims)
             self._known.move_to_end(name)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -68,7 +76,9 @@ class Introspector:
         except Declined as declined:
             if declined.word == UNSUPPORTED:
                 return None
-            if declined.status != HTTPStatus.BAD_REQUEST:
+            if declined.status in ABOUT_QUESTION:
+                return UNANSWERED
+            if declined.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 # It is us whom it declines, and not the question: whatever else we ask will fare no better.
                 self.web.rest()
             raise Unavailable("The identity provider does not answer us.", code="IdentityProviderUnavailable") from None
@@ -85,6 +95,7 @@ class Introspector:
             raise BadCredentials("The token is not valid yet.")
         if not self._meant_for_us(claims):
             raise BadCredentials("The token is not meant for this service.")
+        check_kind(claims, self.provider)
         check_terms(claims, self.provider)
 
     def _meant_for_us(self, claims: Mapping[str, Any]) -> bool:

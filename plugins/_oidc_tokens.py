@@ -28,6 +28,10 @@ KINDS = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})
 """What an access token may call itself (``typ`` in the header); what says it is something else is none."""
 OTHERS = frozenset({"at_hash", "c_hash", "s_hash", "events"})
 """Claims that only tokens for other ends have: those that tell a client who logged in, or out."""
+ACCESS_TYPES = frozenset({"bearer", "jwt", "at+jwt"})
+"""What an access token may call itself among its claims."""
+SCOPED = frozenset({"scope", "scp", "client_id", "cid"})
+"""Claims that access tokens have (RFC 9068, Entra, Okta, Auth0), and ID tokens do not."""
 FAR = 253402300799
 """The last second of the year 9999, which is as good as never."""
 MEANING: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
@@ -110,11 +114,43 @@ def _meaning(error: jwt.PyJWTError) -> str:
 def check_access(head: Head, claims: Mapping[str, Any], provider: Provider) -> None:
     """Refuse what is signed well and is no access token for whoever brings it. Raises BadCredentials."""
     kinds = {provider.said.token_type.lower()} if provider.said.token_type else KINDS
-    # Keycloak says it among the claims.
-    named = str(claims.get("typ", "Bearer")).lower()
-    if head.kind not in kinds or named not in ("bearer", "jwt", "at+jwt") or OTHERS & claims.keys():
-        raise BadCredentials("This is not an access token.")
+    if head.kind not in kinds:
+        raise _no_access()
+    if not head.kind.endswith("at+jwt"):
+        check_kind(claims, provider)
+    elif OTHERS & claims.keys():
+        raise _no_access()
     check_terms(claims, provider)
+
+
+def check_kind(claims: Mapping[str, Any], provider: Provider) -> None:
+    """Refuse an ID token whose header does not say what it is. Raises BadCredentials.
+
+    Keycloak says what a token is in ``typ``, Cognito in ``token_use``. Others are told by what only ID tokens have (a
+    nonce, the client itself as audience), unless they have what only access tokens have. Access tokens of Keycloak
+    before 25 have a nonce, too.
+    """
+    typ, use = claims.get("typ", "bearer"), claims.get("token_use", "access")
+    if not isinstance(typ, str) or typ.lower() not in ACCESS_TYPES or use != "access" or OTHERS & claims.keys():
+        raise _no_access()
+    if "typ" in claims and typ.lower() != "jwt":
+        return
+    if not SCOPED & claims.keys() and "token_use" not in claims and ("nonce" in claims or _is_for(claims, provider)):
+        raise _no_access()
+
+
+def _is_for(claims: Mapping[str, Any], provider: Provider) -> bool:
+    """Whether the only audience is the client that asked for the token: that of the login, or ``azp``."""
+    audience = claims.get("aud")
+    named = audience if isinstance(audience, list) else [audience]
+    clients = {claims.get("azp") if isinstance(claims.get("azp"), str) else None}
+    if provider.said.login is not None:
+        clients.add(provider.said.login.client_id)
+    return len(named) == 1 and isinstance(named[0], str) and named[0] in clients
+
+
+def _no_access() -> BadCredentials:
+    return BadCredentials("This is not an access token.")
 
 
 def check_terms(claims: Mapping[str, Any], provider: Provider) -> None:

@@ -32,6 +32,15 @@ WAIT = 1.0  # seconds for one's turn
 AWAY, CODE = "The identity provider cannot be asked now.", "IdentityProviderUnavailable"
 REST = 5.0  # seconds for which a provider that failed is left alone
 
+DECLINED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+ABOUT_QUESTION = frozenset(
+    {
+        *(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.UNPROCESSABLE_ENTITY),
+        *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    }
+)
+"""Statuses by which a provider declines what somebody's token or login made us ask. It answers others all the same."""
+
 log = logging.getLogger(__name__)
 
 
@@ -126,7 +135,7 @@ class Web:
             if len(body) > LARGEST or time.monotonic() > until:
                 self._fail(url, "its answer is too long, or takes too long")
         document = _parsed(body)
-        if answer.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if answer.status_code in DECLINED or (answer.request.method == "POST" and answer.status_code in ABOUT_QUESTION):
             log.warning("%s declined: %s %s", url, answer.status_code, (document or {}).get("error"))
             raise Declined(str((document or {}).get("error", "")), answer.status_code)
         if answer.status_code != HTTPStatus.OK or document is None:

@@ -213,6 +213,13 @@ WRONG = [
     (lambda: token(sub=None), "does not say 'sub'"),
     (lambda: token(typ="logout+jwt"), "not an access token"),
     (lambda: token(at_hash="x"), "not an access token"),
+    (lambda: token(nonce="n"), "not an access token"),
+    (lambda: token(nonce="n", azp="portal", email="j@example.org"), "not an access token"),
+    (lambda: token(azp="stacflask"), "not an access token"),
+    (lambda: token(aud=["stacflask"], azp="stacflask", auth_time=1), "not an access token"),
+    (lambda: token(token_use="id"), "not an access token"),
+    (lambda: token(token_use="id", scope="read"), "not an access token"),
+    (lambda: token(nonce="n", typ="JWT", aud=["stacflask", "portal"]), "not an access token"),
     (lambda: token(typ="JWT", events={}), "not an access token"),
     (lambda: token(cnf={"jkt": "x"}), "bound to a key"),
     (lambda: token() + "x", "not|wrong"),
@@ -224,6 +231,38 @@ def test_a_wrong_token_is_refused(ask: Ask, make: Callable[[], str], problem: st
     """Each way in which a token of the issuer can be wrong is a refusal that tells it, and never nobody."""
     with pytest.raises(BadCredentials, match=problem):
         ask(make())
+
+
+ACCESS: dict[str, Callable[[], str]] = {
+    "RFC 9068": lambda: token(typ="at+jwt", client_id="portal", jti="1", auth_time=1, nonce="n"),
+    "RFC 9068 of one's own": lambda: token(typ="at+jwt", client_id="stacflask", azp="stacflask"),
+    "Keycloak": lambda: of_type("Bearer", azp="portal", scope="openid", sid="s"),
+    "Keycloak before 25": lambda: of_type("Bearer", azp="stacflask", nonce="n", auth_time=1),
+    "Auth0": lambda: token(aud=["stacflask", "https://t.example.org/userinfo"], azp="portal", scope="openid"),
+    "Entra": lambda: token(azp="stacflask", scp="read", ver="2.0"),
+    "Okta": lambda: token(cid="portal", scp=["openid"], uid="u"),
+    "Cognito": lambda: token(token_use="access", client_id="portal"),
+    "plain": token,
+}
+
+
+def of_type(kind: str, **claims: Any) -> str:
+    """Make a token that says among its claims what it is."""
+    return jwt.encode({**json.loads(claims_of(token(**claims))), "typ": kind}, RSA, "RS256", {"kid": "rsa"})
+
+
+@pytest.mark.parametrize("made", ACCESS)
+def test_access_tokens_of_common_providers_are_taken(web: rm.Mocker, made: str) -> None:
+    """What tells ID tokens apart refuses no access token as providers make them."""
+    assert asking(plugin())(ACCESS[made]()).id == "eo:jane"
+
+
+def test_the_login_gets_no_access_by_its_id_token(web: rm.Mocker) -> None:
+    """A token for the client of the login, which says nothing else, is that client's ID token."""
+    login = {"client_id": "stacflask"}
+    with pytest.raises(BadCredentials, match="not an access token"):
+        asking(plugin(login=login))(token())
+    assert asking(plugin(login=login))(token(scope="openid")).id == "eo:jane"
 
 
 def test_what_says_it_is_no_access_token_is_none(web: rm.Mocker) -> None:
@@ -566,6 +605,9 @@ def test_an_answer_is_forgotten(web: rm.Mocker) -> None:
         (active(nbf=time.time() + 3600), "not valid yet"),
         (active(sub=None), "does not say 'sub'"),
         (active(cnf={}), "bound to a key"),
+        (active(typ="ID"), "not an access token"),
+        (active(nonce="n"), "not an access token"),
+        (active(token_use="id"), "not an access token"),
     ],
 )
 def test_answers_are_held_to_the_same(web: rm.Mocker, answer: Any, problem: str) -> None:
@@ -606,6 +648,19 @@ def test_a_strange_token_keeps_nobody_out(web: rm.Mocker) -> None:
     with pytest.raises(Unavailable):
         ask("unclear-token")
     assert ask("another-token").id == "eo:jane"
+
+
+@pytest.mark.parametrize("status", [413, 414, 422, 429, 431])
+def test_a_token_that_the_provider_declines_stops_no_other(web: rm.Mocker, status: int) -> None:
+    """A stranger's token by which the provider has enough is 503, and is not asked about again at once."""
+    web.post(ASKED, [{"status_code": status}, {"json": active()}])
+    ask = asking(plugin(**OPAQUE))
+    with pytest.raises(Unavailable):
+        ask("strange-token")
+    assert ask("opaque-token").id == "eo:jane"
+    with pytest.raises(Unavailable):
+        ask("strange-token")
+    assert sum(call.url == ASKED for call in web.request_history) == 2
 
 
 # --- Over HTTP -------------------------------------------------------------------------------------------------------
