@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from plugins import _tables
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -47,16 +49,10 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Align columns; names at the left, numbers at the right and short."""
     if not rows:
         return "nothing\n"
-    names = list(rows[0])
-    body = [[short(cell) if isinstance(cell, int) else str(cell) for cell in row.values()] for row in rows]
-    widths = [max(len(line[place]) for line in [names, *body]) for place in range(len(names))]
-    numeric = [isinstance(cell, int) for cell in rows[0].values()]
-
-    def line(cells: Sequence[str]) -> str:
-        parts = zip(cells, widths, numeric, strict=True)
-        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in parts).rstrip()
-
-    return "\n".join(map(line, [[name.upper() for name in names], *body])) + "\n"
+    columns = [name.upper() for name in rows[0]]
+    body = [[short(cell) if isinstance(cell, int) else cell for cell in row.values()] for row in rows]
+    numbers = [name.upper() for name, cell in rows[0].items() if isinstance(cell, int)]
+    return "\n".join(_tables.lines(columns, body, numbers=numbers)) + "\n"
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
@@ -94,11 +90,14 @@ PLOTS = (("downloads", "downloads", "#2b6cb0"), ("granted_bytes", "bytes granted
 
 
 def _svg(title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Draw a bar for each value of the first key: downloads above, bytes below. Of many values, the last are drawn."""
-    names, sums = _by_first(keys, rows)
-    plots = [
-        _bars(names, [one[what] for one in sums], said, colour, place) for place, (what, said, colour) in _placed()
-    ]
+    """Draw a bar for each value of each key: downloads above, bytes below. Of many values, the last are drawn."""
+    plots: list[str] = []
+    for key in keys:
+        names, sums = _by(key, rows)
+        of = f" by {key}" if len(keys) > 1 else ""
+        for what, said, colour in PLOTS:
+            place = HEAD + HEIGHT * len(plots)
+            plots.append(_bars(names, [one[what] for one in sums], f"{said}{of}", colour, place))
     height = HEIGHT * len(plots) + HEAD
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
@@ -107,14 +106,10 @@ def _svg(title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-def _placed() -> list[tuple[int, tuple[str, str, str]]]:
-    return [(HEAD + HEIGHT * place, plot) for place, plot in enumerate(PLOTS)]
-
-
-def _by_first(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, int]]]:
+def _by(key: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, int]]]:
     sums: dict[str, dict[str, int]] = {}
     for row in rows:
-        of = sums.setdefault(str(row[keys[0]]), {what: 0 for what, _, _ in PLOTS})
+        of = sums.setdefault(str(row[key]), {what: 0 for what, _, _ in PLOTS})
         for what in of:
             of[what] += row[what]
     names = list(sums)[-MOST:]

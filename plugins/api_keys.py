@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plugins._groups import SPECIAL, is_plain
+from plugins import _tables
+from plugins._groups import SPECIAL, is_plain, warn_unknown
 from plugins._spans import UNITS, cache_seconds, remembered, span
 from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, Setting, hookimpl
 
@@ -36,6 +37,7 @@ PREFIX = "sfk_"
 KEY = re.compile(r"sfk_([0-9a-f]{8})_[A-Za-z0-9_-]{8,200}")
 SCOPES = ("read", "download", "write")
 
+COMMANDS = ("keys",)
 SETTINGS = (Setting(CACHE, "Seconds for which a key that was looked up is trusted.", "5"),)
 RESERVED = SPECIAL | {ANONYMOUS.id}
 """Words that mean many or nobody where rights are granted, so no key may be called so."""
@@ -196,11 +198,13 @@ class ApiKeys:
     """The plugin. ``cache``: seconds for which a key is believed once looked up; a revocation takes as long to hold."""
 
     cache: float = 5.0
+    storage: Storage = field(init=False, repr=False)
     keys: Keys = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Take the storage."""
+        self.storage = services.storage
         self.keys = Keys(services.storage, self.cache)
 
     @hookimpl
@@ -303,19 +307,20 @@ def create(plugin: ApiKeys, /, key: str, **values: Any) -> None:
         raise click.ClickException("there is a key with this id already")
     click.echo("Keep the key: it cannot be shown again.", err=True)
     click.echo(key)
+    warn_unknown(plugin.storage, values["groups"], than_key=key[len(PREFIX) : len(PREFIX) + 8])
 
 
 @click.command("list")
 @click.pass_obj
 def show(plugin: ApiKeys, /) -> None:
     """List the keys, newest first; never their secrets."""
-    layout = "{:<8}  {:<20}  {:<7}  {:<20}  {:<19}  {:<16}  {:<10}  {}".format
-    click.echo(layout("ID", "NAME", "STATE", "GROUPS", "SCOPES", "EXPIRES (UTC)", "LAST USED", "NOTE"))
+    rows = []
     for row in plugin.keys.all():
         expires = row["expires"].astimezone(UTC).strftime("%Y-%m-%d %H:%M") if row["expires"] else "never"
         groups, scopes = ",".join(row["groups"]) or "-", ",".join(row["scopes"])
         used = str(row["last_used"] or "never")
-        click.echo(layout(row["id"], row["name"], row["state"], groups, scopes, expires, used, row["note"] or ""))
+        rows.append((row["id"], row["name"], row["state"], groups, scopes, expires, used, row["note"] or ""))
+    _tables.show(("ID", "NAME", "STATE", "GROUPS", "SCOPES", "EXPIRES (UTC)", "LAST USED", "NOTE"), rows)
 
 
 @click.command("revoke")

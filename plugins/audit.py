@@ -42,6 +42,7 @@ QUEUE = "STACFLASK_AUDIT_QUEUE"
 PATIENCE = "STACFLASK_AUDIT_PATIENCE"
 KEEP = "STACFLASK_AUDIT_KEEP_PERSONAL"
 
+COMMANDS = ("usage",)
 SETTINGS = (
     Setting(ADDRESS, "What is kept of an address: `network`, `full`, `hashed` with a salt a day, or `off`.", "network"),
     Setting(AGENT, "`on`: the User-Agent is kept too.", "off"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from plugins import _tables
 from plugins._free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
 from plugins._groups import NOBODY, SPECIAL, is_plain, names
 from plugins._spans import cache_seconds, remembered
@@ -27,6 +28,7 @@ CACHE = "STACFLASK_COLLECTION_GROUPS_CACHE"
 PREVIEW_TYPES = "STACFLASK_COLLECTION_GROUPS_PREVIEW_TYPES"
 PREVIEW_BYTES = "STACFLASK_COLLECTION_GROUPS_PREVIEW_BYTES"
 
+COMMANDS = ("access",)
 SETTINGS = (
     Setting(
         DEFAULT,
@@ -273,10 +275,9 @@ _groups = click.argument("groups", metavar="GROUP...", nargs=-1, required=True, 
 @click.pass_obj
 def show(plugin: CollectionGroups, /, collection: str | None) -> None:
     """List the grants, of COLLECTION or of all, and the default where nothing was granted."""
-    layout = "{:<30}  {:<8}  {}".format
-    click.echo(layout("COLLECTION", "ACTION", "GROUP"))
-    for row in plugin.table.grants(collection):
-        click.echo(layout(row["collection"], row["action"], row["group_name"]))
+    grants = plugin.table.grants(collection)
+    rows = [(row["collection"], row["action"], row["group_name"]) for row in grants]
+    _tables.show(("COLLECTION", "ACTION", "GROUP"), rows)
     rest = "everybody may see and download" if plugin.open_default else "nobody may do anything"
     click.echo(f"Where nothing is listed, {rest}.", err=True)
 

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from plugins import _tables
 from plugins._free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
 from plugins._licence_table import Table
 from plugins._pages import is_our_own, page, prefers_page
@@ -32,6 +33,7 @@ FREE_BYTES = "STACFLASK_LICENCE_FREE_BYTES"
 CACHE = "STACFLASK_LICENCE_CACHE"
 LOGIN = "STACFLASK_LICENCE_LOGIN"
 
+COMMANDS = ("licence",)
 SETTINGS = (
     Setting(FREE_ROLES, "Roles, comma separated: a small asset that has only such roles needs no licence."),
     Setting(FREE_TYPES, "Media types, comma separated, of assets that need no licence.", DEFAULT_TYPES),
@@ -338,11 +340,11 @@ def unrequire(plugin: Licences, /, collection: str, licence: str) -> None:
 @click.pass_obj
 def show(plugin: Licences, /) -> None:
     """List all versions, the newest of each licence first, and the collections that ask for it."""
-    layout = "{:<20}  {:<10}  {:<20}  {:>8}  {:<30}  {}".format
-    click.echo(layout("ID", "VERSION", "SINCE", "ACCEPTED", "TITLE", "COLLECTIONS"))
+    rows = []
     for row in plugin.table.versions():
         since, collections = timestamp(row["created"]), ",".join(row["collections"]) or "-"
-        click.echo(layout(row["id"], row["version"], since, row["accepted"], row["title"], collections))
+        rows.append((row["id"], row["version"], since, row["accepted"], row["title"], collections))
+    _tables.show(("ID", "VERSION", "SINCE", "ACCEPTED", "TITLE", "COLLECTIONS"), rows, numbers=("ACCEPTED",))
 
 
 @click.command("acceptances")
@@ -350,7 +352,6 @@ def show(plugin: Licences, /) -> None:
 @click.pass_obj
 def acceptances(plugin: Licences, /, licence: str) -> None:
     """List who accepted licence ID, in which version and when."""
-    layout = "{:<20}  {:<10}  {}".format
-    click.echo(layout("ACCEPTED", "VERSION", "PRINCIPAL"))
-    for row in plugin.table.acceptances(licence):
-        click.echo(layout(timestamp(row["accepted"]), row["version"], row["principal"]))
+    accepted = plugin.table.acceptances(licence)
+    rows = [(timestamp(row["accepted"]), row["version"], row["principal"]) for row in accepted]
+    _tables.show(("ACCEPTED", "VERSION", "PRINCIPAL"), rows)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from plugins import _tables
 from plugins._link_bodies import LINK, LINKS, NARROWED, NARROWING, REVOKED, WISH, Wish, narrowing, wish
 from plugins._link_tokens import (
     Keys,
@@ -61,6 +62,7 @@ KEYS = "STACFLASK_LINKS_KEYS"
 LONGEST = "STACFLASK_LINKS_LONGEST"
 CACHE = "STACFLASK_LINKS_CACHE"
 
+COMMANDS = ("links",)
 SETTINGS = (
     Setting(
         KEYS,
@@ -595,14 +597,13 @@ def make_key(name: str | None) -> None:
 @click.pass_obj
 def list_links(plugin: Links, /, maker: str | None) -> None:
     """List the newest links; never the links themselves."""
-    layout = "{:<16}  {:<20}  {:<8}  {:<20}  {:<11}  {:<40}  {}".format
-    click.echo(layout("ID", "MAKER", "STATE", "EXPIRES", "USED", "OPENS", "NOTE"))
+    rows = []
     for row in plugin.table.all(maker):
         shown = _described(row)
         used = "-" if row["downloads"] is None else f"{row['used']}/{row['downloads']}"
-        click.echo(
-            layout(row["id"], row["maker"], shown["state"], shown["expires"], used, row["path"], row["note"] or "")
-        )
+        state = (shown["state"], shown["expires"], used)
+        rows.append((row["id"], row["maker"], *state, row["path"], row["note"] or ""))
+    _tables.show(("ID", "MAKER", "STATE", "EXPIRES", "USED", "OPENS", "NOTE"), rows)
 
 
 @click.command("revoke")

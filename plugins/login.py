@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 import click
 
+from plugins import _tables
 from plugins._login_flow import CALLBACK, Journey, Way
 from plugins._login_sessions import SCHEME, Jar, Sessions, digest
 from plugins._oidc_settings import VARIABLE, read_providers
@@ -43,6 +44,7 @@ LIFETIME = "STACFLASK_LOGIN_LIFETIME"
 CACHE = "STACFLASK_LOGIN_CACHE"
 USUAL = "12h"
 
+COMMANDS = ("sessions",)
 SETTINGS = (
     Setting(
         VARIABLE, "The providers, as JSON or a file; those with `login` log people in.", required=True, secret=True
@@ -305,11 +307,11 @@ WHO = {
 @click.pass_obj
 def show(plugin: Logins, /) -> None:
     """List the open sessions, newest first."""
-    layout = "{:<32}  {:<12}  {:<20}  {:<20}  {}".format
-    click.echo(layout("PRINCIPAL", "PROVIDER", "SINCE (UTC)", "UNTIL (UTC)", "GROUPS"))
+    rows = []
     for row in plugin.sessions.all():
         times = [row[name].astimezone(UTC).strftime("%Y-%m-%d %H:%M") for name in ("created", "expires")]
-        click.echo(layout(row["principal"], row["provider"], *times, ",".join(row["groups"]) or "-"))
+        rows.append((row["principal"], row["provider"], *times, ",".join(row["groups"]) or "-"))
+    _tables.show(("PRINCIPAL", "PROVIDER", "SINCE (UTC)", "UNTIL (UTC)", "GROUPS"), rows)
 
 
 @click.command("end")

@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plugins._groups import is_plain, names
+from plugins import _tables
+from plugins._groups import is_plain, names, warn_unknown
 from plugins._spans import cache_seconds, remembered, span, written
 from stacflask import Answer, Decision, Endpoint, Principal, Setting, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from stacflask import Asset, Call, Portion, Services, Storage
 
 CACHE = "STACFLASK_QUOTA_CACHE"
 
+COMMANDS = ("quota",)
 SETTINGS = (
     Setting(CACHE, "Seconds for which limits are trusted; usage for one at most, and never where it is booked.", "5"),
 )
@@ -63,6 +65,11 @@ class Limit:
     amount: int
     window: int
 
+
+Row = tuple[int | None, int | None, int]
+"""Limits of downloads and of bytes, and the window in seconds."""
+DAY = 86_400
+"""The window of new limits, in seconds."""
 
 Limits = dict[str, Limit]
 """By dimension; what is not in it is not limited."""
@@ -357,8 +364,19 @@ class Table:
         return None if booked else shortage(limits, before, cost)
 
     def set(self, group: str, downloads: int | None, size: int | None, window: int) -> None:
-        """Limit a group, or change its limits. ``window`` is in seconds."""
+        """Limit a group, or replace its limits. ``window`` is in seconds."""
+        self.change(group, lambda _: (downloads, size, window))
+
+    def change(self, group: str, changed: Callable[[Mapping[str, Any]], Row]) -> tuple[Mapping[str, Any], Row]:
+        """Change a group's limits; return what they were (empty: none) and what they are."""
         with self._storage.transaction() as statements:
+            statements.rows("LOCK TABLE plugin_quota_limits IN SHARE ROW EXCLUSIVE MODE")
+            rows = statements.rows(
+                "SELECT downloads, bytes, window_seconds FROM plugin_quota_limits WHERE group_name = :group",
+                group=group,
+            )
+            before = rows[0] if rows else {}
+            downloads, size, window = after = changed(before)
             statements.rows(
                 "INSERT INTO plugin_quota_limits (group_name, downloads, bytes, window_seconds) "
                 "VALUES (:group, :downloads, :bytes, :window) ON CONFLICT (group_name) DO UPDATE SET "
@@ -368,6 +386,7 @@ class Table:
                 bytes=size,
                 window=window,
             )
+        return before, after
 
     def unset(self, group: str) -> bool:
         """Limit a group no more. False if it was not limited."""
@@ -442,11 +461,13 @@ class Quota:
     """The plugin. ``cache``: seconds for which limits are trusted once read."""
 
     cache: float = 5.0
+    storage: Storage = field(init=False, repr=False)
     table: Table = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Take the storage."""
+        self.storage = services.storage
         self.table = Table(services.storage, self.cache)
 
     @hookimpl
@@ -579,7 +600,9 @@ def _given_amount(_: click.Context, option: click.Parameter, text: str | None) -
     return number
 
 
-def _given_window(_: click.Context, __: click.Parameter, text: str) -> int:
+def _given_window(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
     try:
         seconds = int(span(text).total_seconds())
     except ValueError as error:
@@ -593,18 +616,35 @@ def _given_window(_: click.Context, __: click.Parameter, text: str) -> int:
 @click.argument("group", callback=_given_group)
 @click.option("--downloads", callback=_given_amount, help="How many downloads, or unlimited.")
 @click.option("--bytes", "volume", callback=_given_amount, help="How much: 500GB, 1.5TiB, or unlimited.")
-@click.option("--window", default="24h", show_default=True, callback=_given_window, help="In what time: 15m, 24h, 30d.")
+@click.option("--window", callback=_given_window, help="In what time: 15m, 24h, 30d.  [default: 24h, if new]")
 @click.pass_obj
-def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int | None, window: int) -> None:
-    """Limit GROUP. Who is in several groups has the largest limits. Special: * is everybody, @ who has credentials."""
-    if downloads is None and volume is None:
-        raise click.UsageError("say --downloads or --bytes, or both; unset takes limits away")
-    plugin.table.set(group, downloads, volume, window)
+def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int | None, window: int | None) -> None:
+    """Limit GROUP, or change those of its limits that are named; the others stay.
+
+    Who is in several groups has the largest limits. Special: * is everybody, @ who has credentials.
+    """
+
+    def changed(before: Mapping[str, Any]) -> Row:
+        named = (downloads, volume, window)
+        kept = [before.get(column) for column in ("downloads", "bytes", "window_seconds")]
+        after = [old if new is None else new for old, new in zip(kept, named, strict=True)]
+        if after[:2] == [None, None]:
+            raise click.UsageError("name --downloads or --bytes, or both; unset removes limits")
+        return after[0], after[1], after[2] or DAY
+
+    if downloads is None and volume is None and window is None:
+        raise click.UsageError("name --downloads, --bytes or --window; unset removes limits")
+    before, after = plugin.table.change(group, changed)
+    old = _described(before["downloads"], before["bytes"], before["window_seconds"]) if before else ""
+    replaced = f" (was {old})" if old and old != _described(*after) else ""
+    click.echo(f"{group}: {_described(*after)}{replaced}", err=True)
+    warn_unknown(plugin.storage, [group])
+
+
+def _described(downloads: int | None, volume: int | None, window: int) -> str:
     amounts = ((DOWNLOADS, downloads), (BYTES, volume))
-    limits = " and ".join(
-        f"{dimension} {_shown(dimension, amount)}" for dimension, amount in amounts if amount is not None
-    )
-    click.echo(f"{group}: {limits} in {written(window)}", err=True)
+    limits = [f"{dimension} {_shown(dimension, amount)}" for dimension, amount in amounts if amount is not None]
+    return f"{' and '.join(limits)} in {written(window)}"
 
 
 @click.command("unset")
@@ -621,11 +661,12 @@ def unset_limits(plugin: Quota, /, group: str) -> None:
 @click.pass_obj
 def list_limits(plugin: Quota, /) -> None:
     """List the limits. Who is in several groups has the largest; who is in none is not limited."""
-    layout = "{:<20}  {:>10}  {:>10}  {:>6}".format
-    click.echo(layout("GROUP", "DOWNLOADS", "BYTES", "WINDOW"))
+    rows = []
     for row in plugin.table.all():
         amounts = [_shown(dimension, row[dimension]) for dimension in (DOWNLOADS, BYTES)]
-        click.echo(layout(row["group_name"], *amounts, written(row["window_seconds"])))
+        rows.append((row["group_name"], *amounts, written(row["window_seconds"])))
+    columns = ("GROUP", "DOWNLOADS", "BYTES", "WINDOW")
+    _tables.show(columns, rows, numbers=columns[1:])
 
 
 def _shown(dimension: str, amount: int | None) -> str:
@@ -646,11 +687,12 @@ def show_usage(plugin: Quota, /, principal: str, groups: tuple[str, ...]) -> Non
     limits = plugin.table.limits(names(Principal(principal, frozenset(groups), scheme)))
     if not limits:
         raise click.ClickException("no limit applies; say the principal's groups with --group")
-    layout = "{:<10}  {:>10}  {:>10}  {:>10}  {:>6}".format
-    click.echo(layout("", "LIMIT", "USED", "LEFT", "WINDOW"))
+    rows = []
     for dimension, now in state(limits, plugin.table.usage(principal, limits)).items():
         amounts = [_shown(dimension, now[name]) for name in ("limit", "used", "left")]
-        click.echo(layout(dimension, *amounts, written(now["window"])))
+        rows.append((dimension, *amounts, written(now["window"])))
+    columns = ("", "LIMIT", "USED", "LEFT", "WINDOW")
+    _tables.show(columns, rows, numbers=columns[1:])
 
 
 @click.command("prune")

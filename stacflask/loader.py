@@ -10,6 +10,8 @@ import traceback
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -94,6 +96,24 @@ def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]
         yield name, told
 
 
+def shipped() -> Iterator[str]:
+    """Give the names of plugins that could be named: the modules of a package ``plugins``, and entry points."""
+    package: Any = find_spec("plugins")
+    places = package.submodule_search_locations if package else []
+    for module in iter_modules(places):
+        if not module.name.startswith("_"):
+            yield f"plugins.{module.name}"
+    yield from (point.name for point in entry_points(group=GROUP))
+
+
+def declared_commands(name: str) -> Sequence[str]:
+    """Give the commands that a plugin's module declares in ``COMMANDS``; none if it cannot be imported."""
+    try:
+        return tuple(getattr(_find(name), "COMMANDS", ()))
+    except SettingError:
+        return ()
+
+
 def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[SettingError]:
     """Find what is wrong with each plugin's settings, or with its name."""
     for name in names:
@@ -101,6 +121,35 @@ def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[Setti
             _create(name, environ)
         except SettingError as error:
             yield error
+
+
+def load_usable(
+    names: Sequence[str], environ: Mapping[str, str]
+) -> tuple[pluggy.PluginManager, dict[str, SettingError]]:
+    """Build the plugin manager from those plugins that can be loaded, and say what is wrong with each of the others.
+
+    Raises SettingError for a name that is given twice.
+    """
+    usable: dict[str, object] = {}
+    wrong: dict[str, SettingError] = {}
+    for name in _distinct(names):
+        try:
+            plugin = _create(name, environ)
+            manage({name: plugin}).hook.extend_cli()
+        except SettingError as error:
+            wrong[name] = error
+        else:
+            usable[name] = plugin
+    return manage(usable), wrong
+
+
+def commands_of(manager: pluggy.PluginManager) -> Iterator[tuple[str, Any]]:
+    """Give the commands that plugins add, each with the plugin's name. Raises SettingError."""
+    impls: list[Any] = manager.hook.extend_cli.get_hookimpls()
+    for impl in reversed(impls):
+        if not impl.wrapper:
+            for command in impl.function():
+                yield impl.plugin_name, command
 
 
 def answerers(manager: pluggy.PluginManager) -> Iterator[tuple[str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network
@@ -25,6 +26,33 @@ def variable(name: str, parse: Callable[[str], Any], text: str, default: Any = _
     if default is _UNSET:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+_SECRET = r"\w*(?:password|passwd|secret|token|credential|api_?key|access_?key|private_?key)\w*"  # noqa: S105 - names
+_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
+_USER_INFO = re.compile(r"(?<=://)([^:/@\s]*):\S*(?=@)")
+_SECRET_VALUE = re.compile(rf"""({_SECRET}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^&\s,;}}]+)""", re.IGNORECASE)
+
+
+def masked(text: str) -> str:
+    """Return a setting's value without the secrets in it: passwords in URLs, and what secret names stand for."""
+    if text[:1] in ("{", "["):
+        try:
+            return json.dumps(_masked_json(json.loads(text)), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            pass  # masked as text
+    return _SECRET_VALUE.sub(r"\1***", _USER_INFO.sub(r"\1:***", text))
+
+
+def _masked_json(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _masked_json(part, key) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_masked_json(part, name) for part in value]
+    # The name of a variable is none of its value.
+    if value and _SECRET_NAME.fullmatch(name) and not name.endswith(("_env", "_file")):
+        return "***"
+    return masked(value) if isinstance(value, str) else value
 
 
 def _database_url(text: str) -> str:
@@ -301,5 +329,5 @@ def _read(declared: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
         return declared["parse"](environ[declared["name"]].strip())
     except ValueError as error:
         # A database address holds a password: the message names the form, never the value.
-        shown = "" if declared["parse"] is _database_url else f", not {environ[declared['name']]!r}"
+        shown = "" if declared["parse"] is _database_url else f", not {masked(environ[declared['name']])!r}"
         raise SettingError(declared["name"], f"{error}{shown}") from error

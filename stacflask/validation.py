@@ -299,7 +299,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "path": TEXT,
         "options": Field(_is_claims, "a mapping by text"),
     },
-    Redirect: {"url": URL, "lifetime": LIFETIME},
+    Redirect: {"url": URL, "lifetime": LIFETIME, "size": BYTES.optional()},
     Loan: {
         "queries": Field(_sequence(_matching(_QUERY, LONGEST_URL), MOST_QUERIES), "a list of queries (name=value)"),
         "lifetime": LIFETIME,

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from stacflask import hookimpl
+from stacflask import Setting, hookimpl, loader
 from stacflask.catalog.database import Database
 from stacflask.cli import run
 from stacflask.testing import a_collection, an_item
@@ -168,7 +168,71 @@ def test_two_commands_of_one_name(stacflask: Run, plugin: types.ModuleType, monk
     """A plugin cannot put its command in another's place unnoticed."""
     monkeypatch.setattr(plugin, "extend_cli", hookimpl(lambda: [click.Command("load")]))
     code, _, err = stacflask("anything", STACFLASK_PLUGINS=PLUGIN)
-    assert (code, err) == (2, "error: STACFLASK_PLUGINS: more than one command is called load\n")
+    told = f"error: STACFLASK_PLUGINS: {PLUGIN}: the command load is one of stacflask already\n"
+    assert (code, err) == (2, told)
+    assert stacflask("check", STACFLASK_PLUGINS=PLUGIN)[::2] == (2, told)
+
+
+def test_a_plugin_that_cannot_be_loaded_hides_no_other(stacflask: Run) -> None:
+    """A setting that one plugin misses keeps nobody from the help of another's commands."""
+    environ = {"STACFLASK_PLUGINS": "plugins.links,plugins.quota"}
+    code, out, err = stacflask("quota", "set", "--help", **environ)
+    assert (code, "--downloads" in out, err) == (0, True, "")
+    code, out, err = stacflask("--help", **environ)
+    assert (code, "  quota " in out, err.startswith("error: STACFLASK_LINKS_KEYS: missing")) == (2, True, True)
+    assert stacflask("links", "list", **environ)[2] == err
+
+
+def test_an_unknown_command_names_its_plugin(stacflask: Run) -> None:
+    """A command of a plugin that is not enabled is told with that plugin's name."""
+    code, _, err = stacflask("usage", "show", STACFLASK_PLUGINS="plugins.quota")
+    told = "No such command 'usage'. It belongs to plugins.audit, which STACFLASK_PLUGINS does not name."
+    assert (code, err) == (2, f"error: {told}\n")
+
+
+@pytest.mark.parametrize("name", [f"plugins.{one}" for one in ("api_keys", "audit", "licence", "login", "quota")])
+def test_declared_commands_are_those_there_are(name: str) -> None:
+    """What a module declares in COMMANDS is what its plugin adds."""
+    source = Path(f"{name.replace('.', '/')}.py").read_text() + Path("plugins/_usage.py").read_text()
+    (declared,) = loader.declared_commands(name)
+    assert f'"{declared}"' in source.partition("click.Group(")[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("https://me:p/w@d@h/x", "https://me:***@h/x"),
+        ('{"url": "postgresql://me:pw@h/d", "client_secret": "s", "name": "n"}', '"client_secret": "***", "name": "n"'),
+        ('{"a": [{"secretKey": "s"}], "token": 5}', '{"a": [{"secretKey": "***"}], "token": "***"}'),
+        ('{"api_key": "s", broken', '{"api_key": ***, broken'),
+        ("host=h password=s dbname=d", "host=h password=*** dbname=d"),
+        ("https://h/?sig=1&access_token=s&b=c", "access_token=***&b=c"),
+        ("plain", "plain"),
+    ],
+)
+def test_secrets_in_values_are_not_shown(
+    value: str, shown: str, stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that is not declared secret may hold secrets: they are left out of it."""
+    monkeypatch.setattr(plugin, "SETTINGS", (Setting("MINE", "What it is."),), raising=False)
+    out = stacflask("settings", STACFLASK_PLUGINS=PLUGIN, MINE=value)[1]
+    line = next(line for line in out.splitlines() if line.startswith("MINE="))
+    assert shown in line
+    assert "pw" not in line
+
+
+def test_secret_is_what_anybody_calls_secret(
+    stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that another plugin lists as secret is shown by nobody, be it one of core's."""
+    monkeypatch.setattr(plugin, "SETTINGS", (Setting("MINE", "x"), Setting("STACFLASK_TITLE", "x")), raising=False)
+    other = types.ModuleType("plugins_of_others.second")
+    other.SETTINGS = (Setting("MINE", "y", secret=True), Setting("STACFLASK_TITLE", "y", secret=True))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "plugins_of_others", types.ModuleType("plugins_of_others"))
+    monkeypatch.setitem(sys.modules, "plugins_of_others.second", other)
+    names = f"{PLUGIN},plugins_of_others.second"
+    out = stacflask("settings", STACFLASK_PLUGINS=names, MINE="hidden one", STACFLASK_TITLE="hidden two")[1]
+    assert ("MINE=***" in out, "STACFLASK_TITLE=***" in out, "hidden" in out) == (True, True, False)
 
 
 # --- The set-up -------------------------------------------------------------------------------------------------------

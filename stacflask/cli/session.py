@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stacflask.errors import SettingError
-from stacflask.loader import VARIABLE, load_plugins
+from stacflask.loader import VARIABLE, commands_of, declared_commands, load_usable, shipped
 from stacflask.settings import Settings
 from stacflask.values import UNRESTRICTED, Services
 
@@ -31,7 +31,7 @@ class Session:
         self.environ = environ
         self._own = own
         self.problem: SettingError | None = None
-        """Why the plugins' commands could not be listed."""
+        """Why not all of the plugins' commands could be listed."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -56,7 +56,19 @@ class Session:
     @cached_property
     def plugins(self) -> Any:
         """The plugin manager, plugins not yet started. Raises SettingError, but not for settings they do not need."""
-        return load_plugins(self.plugin_names, self.environ)
+        usable, unusable = self._usable
+        for error in unusable.values():
+            raise error
+        return usable
+
+    @cached_property
+    def _usable(self) -> tuple[Any, dict[str, SettingError]]:
+        return load_usable(self.plugin_names, self.environ)
+
+    @property
+    def unusable(self) -> dict[str, SettingError]:
+        """Plugins that cannot be loaded, and what is wrong with each."""
+        return self._usable[1]
 
     @cached_property
     def started(self) -> Any:
@@ -81,12 +93,16 @@ class Session:
 
     @cached_property
     def commands(self) -> dict[str, click.Command]:
-        """The plugins' commands. Raises SettingError."""
-        added = [command for commands in self.plugins.hook.extend_cli() for command in commands]
-        names = [*self._own, *(str(command.name) for command in added)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise SettingError(VARIABLE, f"more than one command is called {', '.join(twice)}")
-        return {str(command.name): self._starting(command) for command in added}
+        """The commands of those plugins that can be loaded. Raises SettingError."""
+        owners = dict.fromkeys(self._own, "stacflask")
+        added: dict[str, click.Command] = {}
+        for plugin, command in commands_of(self._usable[0]):
+            name = str(command.name)
+            if name in owners:
+                raise SettingError(VARIABLE, f"{plugin}: the command {name} is one of {owners[name]} already")
+            owners[name] = plugin
+            added[name] = self._starting(command)
+        return added
 
     def _starting(self, command: click.Command) -> click.Command:
         """Give the command made so that plugins are started before it runs; its help does without."""
@@ -118,18 +134,35 @@ class Program(click.Group):
         """Name all commands. Where plugins fail to load, that is told below the help."""
         session = ctx.ensure_object(Session)
         try:
-            return [*super().list_commands(ctx), *sorted(session.commands)]
+            listed = [*super().list_commands(ctx), *sorted(session.commands)]
         except SettingError as error:
             session.problem = error
             return super().list_commands(ctx)
+        session.problem = next(iter(session.unusable.values()), None)
+        return listed
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Find a command. Plugins are loaded for what is none of the program's own. Raises SettingError."""
         own = super().get_command(ctx, cmd_name)
         session = ctx.ensure_object(Session)
-        if own is not None or session.problem is not None:
+        if own is not None or (session.problem is not None and "commands" not in vars(session)):
             return own
         return session.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command that the arguments name. Raises UsageError, which names the plugin that has it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            session = ctx.ensure_object(Session)
+            if session.unusable:
+                raise next(iter(session.unusable.values())) from error
+            owner = next((name for name in shipped() if args[0] in declared_commands(name)), None)
+            if owner is not None:
+                raise click.UsageError(
+                    f"{error.message} It belongs to {owner}, which {VARIABLE} does not name."
+                ) from error
+            raise
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from stacflask.cli.session import Session, pass_session
 from stacflask.cli.telling import failed
 from stacflask.errors import StacflaskError
 from stacflask.loader import VARIABLE, answerers, hear, problems, settings_of
-from stacflask.settings import Settings
+from stacflask.settings import Settings, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +44,7 @@ def check(session: Session, *, every_item: bool) -> None:
         raise StacflaskError(f"The database's tables are at revision {found}, but this release is at {heads}.")
     click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
     hear(session.started)
+    _ = session.commands
     names = [name for name, _ in session.plugins.list_name_plugin()]
     click.echo(f"plugins: {', '.join(reversed(names)) or 'none'}")
     for notes in session.started.hook.check_setup():
@@ -100,34 +100,33 @@ def settings(session: Session) -> None:
 
     Passwords and other secrets are left out.
     """
-    for field in fields(Settings):
-        name = field.metadata["name"]
-        given = "" if session.environ.get(name, "").strip() else "  (default)"
-        click.echo(f"{name}={_shown(getattr(session.settings, field.name))}{given}\n    {field.metadata['help']}")
+    declared = [(plugin, one) for plugin, told in settings_of(session.plugin_names) for one in told]
+    # Secret is what anybody calls secret.
+    secret = {one.name for _, one in declared if one.secret}
     listed: set[str] = set()
-    for plugin, told in settings_of(session.plugin_names):
-        for setting in told:
-            if setting.name not in listed:
-                listed.add(setting.name)
-                click.echo(f"{_line(setting, session.environ)}\n    {setting.help} ({plugin})")
+    for field in fields(Settings):
+        name, value = field.metadata["name"], getattr(session.settings, field.name)
+        given = "" if session.environ.get(name, "").strip() else "  (default)"
+        shown = "***" if name in secret and not given else _shown(value)
+        click.echo(f"{name}={shown}{given}\n    {field.metadata['help']}")
+        listed.add(name)
+    for plugin, setting in declared:
+        if setting.name not in listed:
+            listed.add(setting.name)
+            line = _line(setting, session.environ, secret=setting.name in secret)
+            click.echo(f"{line}\n    {setting.help} ({plugin})")
 
 
-def _line(setting: Setting, environ: Mapping[str, str]) -> str:
+def _line(setting: Setting, environ: Mapping[str, str], *, secret: bool) -> str:
     value = environ.get(setting.name, "").strip()
     if not value:
         return f"{setting.name}={setting.default}  ({'missing' if setting.required else 'default'})"
-    return f"{setting.name}={'***' if setting.secret else value}"
+    return f"{setting.name}={'***' if secret else masked(value)}"
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return masked(",".join(map(str, value)))
     if isinstance(value, bool):
         return str(value).lower()
-    # In addresses, a password stands after the user's name or among the parameters.
-    text = str("" if value is None else value).replace("+psycopg:", ":")
-    return re.sub(r"(?<=://)([^:/@]*):[^/]*(?=@)|((?:ssl)?password=)[^&]*", _masked, text)
-
-
-def _masked(found: re.Match[str]) -> str:
-    return f"{found[1]}:***" if found[2] is None else f"{found[2]}***"
+    return masked(str("" if value is None else value).replace("+psycopg:", ":"))
