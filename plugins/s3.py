@@ -15,7 +15,7 @@ from plugins._s3_store import Store
 from stacflask import Location, Missing, Setting, SettingError, content_disposition, filename_of, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from plugins._s3_settings import StoreSettings
     from stacflask import Asset, Order, Redirect, Services, Stream
@@ -50,19 +50,22 @@ class Address(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3:
     """Finds and delivers what lies under the configured buckets and prefixes, and touches nothing else.
 
     ``parts`` are those of each bucket, the longest prefix first. ``addresses`` are endpoints with their stores.
+    ``filename`` gives the name to save an asset under.
     """
 
     parts: Mapping[str, Sequence[tuple[Part, Store]]]
     addresses: Mapping[Address, Sequence[Store]]
+    filename: Callable[[Asset], str] = filename_of
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Let the stores tell how long they take. Raises SettingError for a store that every author could publish."""
+        self.filename = services.filename or filename_of
         for store in self._stores():
             store.observe = services.observe
             if services.changes_possible and store.settings.unowned:
@@ -90,7 +93,7 @@ class S3:
             return None
         if streamed or store.settings.stream:
             return store.stream(bucket, key)
-        return store.redirect(bucket, key, _fields(asset), grant_id)
+        return store.redirect(bucket, key, _fields(asset, self.filename(asset)), grant_id)
 
     @hookimpl
     def presign(self, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
@@ -99,7 +102,7 @@ class S3:
         store = self._store(bucket, key) if location.store == NAME else None
         if store is None or store.settings.stream:
             return None
-        return store.presign(bucket, key, _fields(asset), grant_id)
+        return store.presign(bucket, key, _fields(asset, self.filename(asset)), grant_id)
 
     @hookimpl
     def order(self, asset: Asset) -> Order | None:
@@ -262,9 +265,8 @@ def _is_key(key: str) -> bool:
         return False
 
 
-def _fields(asset: Asset) -> str:
+def _fields(asset: Asset, filename: str) -> str:
     """Give what of the address tells the store to answer with other header fields than its own."""
-    filename = filename_of(asset)
     # A usual name stands in it as it is: it need not be encoded, and almost each asset has its own.
     named = filename.join(AROUND) if USUAL.fullmatch(filename) else _named(filename)
     return named + _typed(asset.media_type)

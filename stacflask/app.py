@@ -41,6 +41,7 @@ from stacflask.catalog.reading import Catalog
 from stacflask.catalog.replica import Replicated
 from stacflask.catalog.storage import PluginStorage
 from stacflask.catalog.writing import Writer
+from stacflask.disposition import NAMES
 from stacflask.gate import Gate
 from stacflask.loader import load_plugins
 from stacflask.values import UNRESTRICTED, Services
@@ -88,6 +89,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
             observe=gate.observe,
             look=_looking(catalog, gate),
             changes_possible=gate.writable,
+            filename=NAMES[settings.file_names],
         )
     )
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from mimetypes import guess_extension
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stacflask.values import Asset
 
 NAMELESS = "download"
@@ -16,6 +19,10 @@ BREAKS = str.maketrans(dict.fromkeys('/\\"\u2028\u2029', "_"))
 MISLEADING = {ord("%"): "_"}  # old browsers decode it
 ENCODED = ("http", "https", "ftp", "file")
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
+UNSAFE = re.compile(r"[^\w.-]+")
+EXTENSION = re.compile(r"(\.(tar|[a-z]+json|json|xml|csv|txt|nii|tif|nc))?\.[A-Za-z][A-Za-z0-9]{0,9}$", re.IGNORECASE)
+"""An extension; before that of a compression, the one of what is compressed."""
+USUAL = {"image/tiff": ".tif", "image/jpeg": ".jpg", "application/geo+json": ".geojson", "application/x-hdf5": ".h5"}
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 """Names that are saved as they are. Almost all are so, and pages ask for thousands."""
 
@@ -42,6 +49,40 @@ def filename_of(asset: Asset) -> str:
     local = asset.properties.get("file:local_path")
     path = local if isinstance(local, str) else _path(asset.href)
     return _clean(path.rpartition("/")[2]) or _clean(asset.key) or NAMELESS
+
+
+def download_name(asset: Asset) -> str:
+    """Return the name ``{item}_{asset}.{extension}`` to save a single download under, in characters that are safe.
+
+    Of an asset of a collection, the collection's id stands for the item's. An id that the key begins with is not
+    repeated, nor a key that the id ends with. A file in a directory keeps its own name.
+    """
+    if asset.path:
+        return filename_of(asset)
+    extension = _extension(asset)
+    item, key = asset.item or asset.collection, asset.key
+    if extension and key.lower().endswith(extension.lower()):
+        key = key[: -len(extension)]
+    item, key = (UNSAFE.sub("_", word).strip("_.-") for word in (item, key))
+    low_item, low_key = item.casefold(), key.casefold()
+    if not item or re.match(rf"{re.escape(low_item)}(?![^\W_])", low_key):
+        stem = key
+    elif not key or re.search(rf"(?<![^\W_]){re.escape(low_key)}$", low_item):
+        stem = item
+    else:
+        stem = f"{item}_{key}"
+    return _fit(f"{stem or NAMELESS}{extension}") or NAMELESS
+
+
+def _extension(asset: Asset) -> str:
+    """Return the extension of the stored file, with its dot, or else the usual one of the media type."""
+    found = (
+        EXTENSION.search(filename_of(asset)) if _path(asset.href) or asset.properties.get("file:local_path") else None
+    )
+    if found:
+        return found[0]
+    media_type = (asset.media_type or "").partition(";")[0].strip().lower()
+    return USUAL.get(media_type) or guess_extension(media_type) or ""
 
 
 def local_path(asset: Asset) -> str:
@@ -91,3 +132,7 @@ def _fit(name: str) -> str:
     """Cut a name to what a file system takes, keeping its ending; a name of dots alone is none."""
     short = name.strip().encode()[-LONGEST:].decode(errors="ignore").strip()
     return short if short.strip(".") else ""
+
+
+NAMES: dict[str, Callable[[Asset], str]] = {"item": download_name, "stored": filename_of}
+"""How single downloads can be named."""

@@ -261,6 +261,12 @@ class Settings:
         "Beginnings of the User-Agent of clients that send Authorization on to the store, which refuses it: streamed.",
         ("Wget/1.", "Python-urllib/"),
     )
+    file_names: str = variable(
+        "STACFLASK_FILE_NAMES",
+        _one_of("item", "stored"),
+        "How single downloads are named: item ({item}_{asset}.{extension}) or stored (as the file in the store).",
+        "item",
+    )
     max_streams: int = variable(
         "STACFLASK_MAX_STREAMS", _positive, "Streams in flight per process; beyond it, 503 with Retry-After.", 8
     )

@@ -558,6 +558,7 @@ class Services:
     ``look(collection, item, key)`` says how it stands with an asset, as its order's address does, whoever may see it;
     ``item`` is None for an asset of a collection.
     ``observe(name, value)`` tells a figure to whoever keeps them (hook ``observed``).
+    ``filename(asset)`` is the name to save a single download under; None: as ``filename_of`` has it.
     ``changes_possible``: a plugin implements ``authorize_change``, so documents can be changed over HTTP.
     """
 
@@ -566,6 +567,7 @@ class Services:
     observe: Callable[[str, float], None] = lambda _name, _value: None
     look: Callable[[str, str | None, str], Order] = lambda _collection, _item, _key: Order("succeeded")
     changes_possible: bool = False
+    filename: Callable[[Asset], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacflask import Asset, content_disposition, filename_of
-from stacflask.disposition import local_path
+from stacflask.disposition import download_name, local_path
 
 FORM = re.compile(r"attachment; filename=\"([ -~]*)\"; filename\*=UTF-8''([A-Za-z0-9_.~%-]+)")
 
@@ -110,3 +110,60 @@ def test_name_of_any_href(href: str, key: str) -> None:
 def test_long_names_keep_their_ending() -> None:
     """A name that no file system would take loses its beginning, since the ending tells the type."""
     assert filename_of(asset("s3://bucket/" + "ü" * 300 + ".tif")).endswith("ü.tif")
+
+
+@pytest.mark.parametrize(
+    ("item", "key", "href", "name"),
+    [
+        ("scene", "visual", "s3://b/x/visual.tif", "scene_visual.tif"),
+        ("scene", "visual", "s3://b/TCI.TIF", "scene_visual.TIF"),
+        ("scene", "visual.tif", "s3://b/visual.tif", "scene_visual.tif"),
+        ("scene", "scene_B04", "s3://b/scene_B04.tif", "scene_B04.tif"),
+        ("scene", "SCENE-B04", "s3://b/x.tif", "SCENE-B04.tif"),
+        ("scene", "scene", "s3://b/x.tif", "scene.tif"),
+        ("scene1", "scene10", "s3://b/x.tif", "scene1_scene10.tif"),
+        ("20240611_visual", "visual", "s3://b/x.tif", "20240611_visual.tif"),
+        ("supervisual", "visual", "s3://b/x.tif", "supervisual_visual.tif"),
+        ("scene", "data", "s3://b/x.tar.gz", "scene_data.tar.gz"),
+        ("scene", "meta", "s3://b/x.geojson.gz", "scene_meta.geojson.gz"),
+        ("scene", "data", "s3://b/v1.2/0a1b2c", "scene_data"),
+        ("scene", "data", "s3://b/v1.2", "scene_data"),
+        ("a b:c", "d/e", "s3://b/x.tif", "a_b_c_d_e.tif"),
+        ("..", "...", "s3://b/x.tif", "download.tif"),
+        ("München", "Straße", "s3://b/x.tif", "München_Straße.tif"),
+        ("a\u202eb", 'c"d', "s3://b/x.tif", "a_b_c_d.tif"),
+        (None, "data", "s3://b/x.tif", "c_data.tif"),
+    ],
+)
+def test_names_of_single_downloads(item: str | None, key: str, href: str, name: str) -> None:
+    """They have item, asset and extension, nothing twice, and characters that every file system takes."""
+    assert download_name(Asset("c", item, key, href)) == name
+
+
+@pytest.mark.parametrize(
+    ("media_type", "name"),
+    [
+        ("image/tiff; application=geotiff", "i_data.tif"),
+        ("application/json", "i_data.json"),
+        ("no/such", "i_data"),
+        (None, "i_data"),
+    ],
+)
+def test_extensions_of_media_types(media_type: str | None, name: str) -> None:
+    """Where the stored file has no extension, it is that of the media type."""
+    assert download_name(Asset("c", "i", "data", "s3://b/0a1b2c", media_type)) == name
+
+
+def test_files_of_directories_keep_their_names() -> None:
+    """A reader finds the files of a directory by their names."""
+    assert download_name(Asset("c", "i", "cube", "s3://b/cube/", path="band/0.0")) == "0.0"
+
+
+@given(st.text(), st.text(), st.text())
+def test_every_name_of_a_single_download_is_safe(item: str, key: str, href: str) -> None:
+    """Whatever ids, keys and hrefs are, the name is one step of a path, fits, and is no hidden file."""
+    name = download_name(Asset("c", item, key, f"s3://b/{href}"))
+    assert name
+    assert not set(name) & set('/\\:*?"<>|\0\n')
+    assert len(name.encode()) <= 255
+    assert name not in (".", "..")

@@ -22,7 +22,7 @@ from stacflask.api import orders, ranges, wanted
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.lengths import exactly
 from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
-from stacflask.disposition import content_disposition, filename_of
+from stacflask.disposition import NAMES, content_disposition
 from stacflask.errors import BadQuery, NoAnswer, Offline, Unavailable
 from stacflask.values import Portion, Redirect, Transfer
 
@@ -165,7 +165,7 @@ def _stream(grant: Grant, stream: Stream, part: ranges.Part) -> Response:
 def _describe(response: Response, grant: Grant, stream: Stream) -> None:
     headers = response.headers
     headers["Accept-Ranges"] = "bytes"
-    headers["Content-Disposition"] = content_disposition(filename_of(grant.asset))
+    headers["Content-Disposition"] = content_disposition(NAMES[current.settings().file_names](grant.asset))
     headers["Cache-Control"] = "no-store" if grant.decision.counted else "private, no-cache"
     headers["X-Content-Type-Options"] = "nosniff"
     if stream.etag:

@@ -85,13 +85,19 @@ def test_stream_is_the_whole(door: Client, store: Any) -> None:
     headers = answer.headers
     assert headers["Content-Length"] == str(len(content(store)))
     assert headers["Content-Type"] == "image/tiff; application=geotiff"
-    assert headers["Content-Disposition"].startswith('attachment; filename="file.tif"')
+    assert headers["Content-Disposition"].startswith('attachment; filename="item_data.tif"')
     assert headers["Accept-Ranges"] == "bytes"
     assert headers["ETag"] == '"v1"'
     assert headers["Last-Modified"] == "Wed, 01 May 2024 12:00:00 GMT"
     assert headers["Cache-Control"] == "private, no-cache"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "Content-Encoding" not in headers
+
+
+def test_names_can_be_those_of_the_stored_files(plug: Callable[..., Client], store: Any, consent: Any) -> None:
+    """A setting names downloads as the files in the store are named."""
+    client = plug(store, consent, environ={"STACFLASK_FILE_NAMES": "stored"})
+    assert 'filename="file.tif"' in client.head(HERE).headers["Content-Disposition"]
 
 
 def test_head_says_what_get_would(door: Client, store: Any) -> None:

@@ -953,6 +953,19 @@ def test_coded_objects_reach_clients(
     assert redirected.content == gzip.decompress(GZIPPED)
 
 
+@pytest.mark.parametrize(("setting", "name"), [("item", "item_data.json"), ("stored", "x.json")])
+def test_redirects_name_the_file(
+    real: dict[str, Any], put: Callable[..., str], plug: Plug, publish: Publish, setting: str, name: str
+) -> None:
+    """The store answers with the name that the setting asks for."""
+    publish(an_item(assets={"data": {"href": put("test_s3/x.json")}}))
+    plugin = s3.create_plugin({VARIABLE: json.dumps({"real": real})})
+    client = plug(open_access, plugin, environ={"STACFLASK_FILE_NAMES": setting})
+    location = client.get("/collections/collection/items/item/download/data").headers["Location"]
+    told = requests.get(location, timeout=30).headers["Content-Disposition"]
+    assert told == content_disposition(name)
+
+
 def test_replaced_before_reading(door: Door, put: Callable[..., str]) -> None:
     """An object replaced after its length and validator were told is not sent under them."""
     stream = door.stream(put())
