@@ -45,7 +45,9 @@ def be_impatient(connection: sa.Connection) -> None:
 
 # A pooler may stand in between: nothing is kept in a session, the lock is a transaction's, beside those of the work.
 settings = Settings.from_environ(os.environ)
-engine = create_engine(settings.database_url, pool_size=0, statement_timeout=0, pooled=settings.transaction_pooler)
+# A pooler that refuses options at the start of a session is not sent any, unless the URL has some.
+pooled = settings.transaction_pooler or "options=" not in settings.database_url
+engine = create_engine(settings.database_url, pool_size=0, statement_timeout=0, pooled=pooled)
 engine = engine.execution_options(isolation_level="READ COMMITTED")
 with engine.begin() as guard:
     guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -53,6 +53,10 @@ class Replica:
         """Let it catch up."""
         self._order("SELECT pg_wal_replay_resume()")
 
+    def promote(self) -> None:
+        """Make it a primary of its own, and wait until it takes changes."""
+        self._order("SELECT pg_promote()")
+
     def stop(self) -> None:
         """Stop it, ending its sessions."""
         self._server.stop()

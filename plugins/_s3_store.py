@@ -61,7 +61,7 @@ class Store:
         steady = urllib3.Timeout(connect=settings.timeout, read=settings.stall_timeout)
         self._credentials = _credentials(settings, quick)
         away = "The store of this asset cannot be reached at the moment."
-        self._questions = Bulkhead(f"store {settings.name}", description=away)
+        self._questions = Bulkhead(f"store {settings.name}", slow=settings.timeout / 2, description=away)
         self._keys = Bulkhead(f"credentials of store {settings.name}", description=away)
         self._asker = self._client("endpoint", quick)
         self._reader = self._client("endpoint", steady)

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
+from bench.stalls import Proxy
 from dev.scaling import Replica
 from dev.stack import Stack
 from stacflask import Decision, Services, Storage, Unavailable, hookimpl
@@ -289,3 +290,22 @@ def test_items_can_be_spread(database: Database) -> None:
     assert names("SELECT tgname FROM pg_trigger WHERE tgrelid IN ({tables})") == []
     assert names("SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid IN ({tables})") == []
     assert names("SELECT column_default FROM information_schema.columns WHERE column_default LIKE 'nextval%'") == []
+
+
+# --- Several hosts ----------------------------------------------------------------------------------------------------
+
+
+def test_a_standby_takes_over(plug: Plug, publish: Publish, stack: Stack, database_url: str) -> None:
+    """Of several hosts the one is used that takes changes: once the first is gone and the second is promoted, that."""
+    publish(a_collection())
+    with stack.replica() as (url, replica):
+        primary = Proxy(int(database_url.rpartition(":")[2].partition("/")[0]))
+        host = f"127.0.0.1:{replica.port},127.0.0.1:{primary.port}"
+        base, name = url.rpartition("@")[0], url.rpartition("/")[2]
+        client = plug(AnyChange(), environ={"DATABASE_URL": f"{base}@{host}/{name}?target_session_attrs=read-write"})
+        assert client.post(ITEMS, json=an_item("before")).status_code == 201
+        primary.set("refusing")
+        assert client.get("/search").status_code == 503
+        replica.promote()
+        waiting_for(lambda: client.post(ITEMS, json=an_item("after")).status_code in (201, 409))
+        assert client.get(f"{ITEMS}/before").status_code == 200

@@ -27,6 +27,9 @@ OWN_OPTIONS = {
 }
 """Server settings that the parameter ``options`` cannot set, with the reason."""
 
+LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
+"""Server settings that are lists of names: SET takes each of them apart."""
+
 _PAIR = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.]*)=((?:\\.|[^\s\\])*)(?:\s+|$)")
 _HOST_AND_PORT = re.compile(r"([^/:\[\],]+):(\d+)")
 
@@ -124,11 +127,13 @@ def _written(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def set_local(settings: Mapping[str, str]) -> str:
-    """Return the statement that sets server settings for one transaction, read as the parameter ``options`` is."""
-    calls = (f"set_config({_quoted(name)}, {_quoted(value)}, true)" for name, value in settings.items())
-    return f"SELECT {', '.join(calls)}"
+    """Return the statements that set server settings for one transaction.
+
+    They take no snapshot, so that the transaction's isolation can still be chosen.
+    """
+    return " ".join(f"SET LOCAL {name} = {_quoted(name, value)};" for name, value in settings.items())
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", "''").replace("\\", "\\\\").replace("%", "%%")
-    return f"E'{escaped}'"
+def _quoted(name: str, value: str) -> str:
+    parts = [part.strip().strip('"') for part in value.split(",")] if name in LISTS else [value]
+    return ", ".join("'" + part.replace("'", "''").replace("%", "%%") + "'" for part in parts)

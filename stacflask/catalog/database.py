@@ -117,9 +117,10 @@ def create_engine(
     if pooled:
         settings = connecting.set_local(session)
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(settings))
+    primary = given.get("target_session_attrs") in ("read-write", "primary")
     # Commands wait for as long as it takes.
     slow = SLOW_SECONDS if statement_timeout else COMMAND_SECONDS
-    return engine.execution_options(pooled=pooled, connections=Connections(engine, pool_size, slow))
+    return engine.execution_options(pooled=pooled, connections=Connections(engine, pool_size, slow, primary=primary))
 
 
 def _pool(size: int) -> dict[str, Any]:
@@ -151,8 +152,9 @@ def _connector(pool_size: int, patience: float | None) -> Callable[..., connecti
 class Connections:
     """The connections of one engine: how many of them statements of one kind can use, and whether any comes back."""
 
-    def __init__(self, engine: Engine, size: int, slow: float) -> None:
+    def __init__(self, engine: Engine, size: int, slow: float, *, primary: bool) -> None:
         self._engine = engine
+        self._primary = primary
         self._size = size
         self._slow = slow
         self._stuck = False
@@ -164,6 +166,11 @@ class Connections:
         """Return a bound of half of the connections. Calls wait for their turn for up to ``slow`` seconds."""
         wait = max(slow, self._slow)
         return Bulkhead(name, limit=max(1, self._size // 2), slow=wait, rest=0, description=BUSY, code="DatabaseBusy")
+
+    def look_elsewhere(self, error: BaseException | None) -> None:
+        """Drop all connections if their server has become a standby, and the URL asks for one that is none."""
+        if self._primary and isinstance(error, pg.ReadOnlySqlTransaction):
+            self._engine.dispose()
 
     def _returned(self, _connection: Any, _record: Any) -> None:
         self._stuck = False
@@ -400,6 +407,9 @@ class Database:
         try:
             with self._connections.waiting():
                 yield
+        except (DBAPIError, pg.ReadOnlySqlTransaction) as error:
+            self._connections.look_elsewhere(getattr(error, "orig", error))
+            raise
         finally:
             self._observe(time.perf_counter() - began)
 
