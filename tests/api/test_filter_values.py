@@ -16,6 +16,8 @@ from stacflask import hookimpl
 from stacflask.catalog.cql2 import compile as compiler
 from stacflask.catalog.cql2 import values
 from stacflask.catalog.cql2.compile import Operator
+from stacflask.catalog.cql2.spatial import RELATIONS
+from stacflask.catalog.cql2.temporal import RELATIONS as INTERVALS
 from stacflask.catalog.database import Database
 from stacflask.testing import Plug, a_collection, an_item
 from tests.catalog.cql2.notation import Unwritable, write
@@ -347,3 +349,30 @@ def test_a_token_belongs_to_the_exact_numbers_of_its_filter(client: Client, kept
     token = f', "token": "{link["body"]["token"]}"}}'
     assert client.post("/search", data=(body % one)[:-1] + token, **form).status_code == 200
     assert client.post("/search", data=(body % other)[:-1] + token, **form).status_code == 400
+
+
+NOSUCH, POINT = {"property": "nosuch"}, {"type": "Point", "coordinates": [11.0, 48.0]}
+SPAN = {"interval": ["2024-01-01", ".."]}
+UNLISTED = [
+    *(op(name, NOSUCH, 1) for name in ("=", "<>", "<", "<=", ">", ">=")),
+    *(op("=", op(name, NOSUCH, 1), 1) for name in ("+", "-", "*", "/", "%", "div", "^")),
+    *(op(name, *pair) for name in RELATIONS for pair in ((NOSUCH, POINT), (POINT, NOSUCH), (NOSUCH, NOSUCH))),
+    *(op(name, NOSUCH, SPAN) for name in (*INTERVALS, "t_disjoint")),
+    *(op(name, NOSUCH, ["a"]) for name in ("a_contains", "a_containedBy", "a_equals", "a_overlaps")),
+    *(op("=", op(name, NOSUCH), 1) for name in ("area", "year", "length", "size", "abs", "floor", "to_number")),
+    *(op("=", op(name, NOSUCH), "a") for name in ("casei", "accenti", "lower", "upper", "to_string")),
+    *(op(name, NOSUCH, *operands) for name, operands in (("like", ["%"]), ("in", [[1, "a"]]), ("between", [1, 2]))),
+    op("<", op("distance", NOSUCH, POINT), 1),
+    op("s_intersects", op("centroid", NOSUCH), POINT),
+    op("s_intersects", op("intersection", NOSUCH, POINT), POINT),
+    op("=", op("to_datetime", NOSUCH), NOON),
+    NOSUCH,
+]
+
+
+def test_unlisted_names(client: Client, kept: Callable[..., None]) -> None:
+    """A name that nothing has is null in every operator and function: a condition of it is neither true nor false."""
+    kept({"a": 1})
+    for condition in UNLISTED:
+        assert found(client, op("isNull", condition)) == {"a"}, condition
+        assert found(client, op("or", condition, op("not", condition))) == set(), condition
