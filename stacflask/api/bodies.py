@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from stacflask.errors import BadDocument
-from stacflask.stac.numbers import read_decimal
+from stacflask.stac.numbers import ExactFloat, read_decimal
 
 if TYPE_CHECKING:
     from stacflask.values import Document
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _decode = msgspec.json.Decoder().decode
 """Exact with whole numbers of any length, which others turn into fractions without a word."""
 _decode_exactly = msgspec.json.Decoder(float_hook=read_decimal).decode
+_LONG = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}").search
+"""What all numbers have that no float is equal to, and some others."""
 
 
 def expect(*media_types: str) -> None:
@@ -36,14 +39,28 @@ def parsed(*, exact: bool = False) -> Any:
 def decoded(text: bytes, *, exact: bool = False) -> Any:
     """Read JSON text. Raises BadDocument.
 
-    ``exact``: a number that no float is equal to becomes an ExactFloat, which compares by its exact value in SQL.
+    ``exact``: a number that no float is equal to becomes an ExactFloat, which compares by its exact value in SQL;
+    coordinates are plain floats all the same.
     """
     try:
-        return _decode_exactly(text) if exact else _decode(text)
+        return _with_plain_coordinates(_decode_exactly(text)) if exact and _LONG(text) else _decode(text)
     except RecursionError:
         raise BadDocument("", "is nested too deep") from None
     except ValueError as error:
         raise BadDocument("", f"is not JSON: {_explained(text, error)}") from error
+
+
+def _with_plain_coordinates(document: Any) -> Any:
+    """Round the numbers in the arrays of geometries and boxes, in place. Not recursive: the depth is the client's."""
+    waiting = [(document, False)] if isinstance(document, dict | list) else []
+    while waiting:
+        node, inside = waiting.pop()
+        for key, part in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            if isinstance(part, dict | list):
+                waiting.append((part, isinstance(part, list) and (inside or key in ("coordinates", "bbox"))))
+            elif inside and isinstance(part, ExactFloat):
+                node[key] = float(part)
+    return document
 
 
 def _explained(text: bytes, error: ValueError) -> str:

@@ -152,7 +152,7 @@ class SearchGeometry(dict[str, Any]):
 
 def shape_of(value: Document) -> Any:
     """Give the shape of a checked GeoJSON geometry, or None where it cannot be read."""
-    return shapely.from_geojson(orjson.dumps(_bare(value), default=float), on_invalid="ignore")
+    return shapely.from_geojson(orjson.dumps(_bare(value)), on_invalid="ignore")
 
 
 def _bare(value: Document) -> Document:
