@@ -370,3 +370,22 @@ def test_settings_have_defaults() -> None:
     """Without settings the cache is five seconds."""
     assert create_plugin({}).cache == 5
     assert create_plugin({"STACFLASK_API_KEYS_CACHE": "0"}).cache == 0
+
+
+def test_create_warns_of_a_group_that_exists_nowhere(keys: Run) -> None:
+    """A group that no grant, limit or other key names is probably misspelt; the key is made all the same."""
+    made = keys("create", "jane", "--group", "members")
+    assert (made.exit_code, "names the group members" in made.output) == (0, True)
+    assert "warning" not in keys("create", "joe", "--group", "members").output
+    assert "the group membres; is members meant?" in keys("create", "ann", "--group", "membres").output
+
+
+def test_no_cell_breaks_the_table(keys: Run) -> None:
+    """Columns are as wide as their widest cell, and control characters are written as escapes."""
+    keys("create", "jane" * 20, "--note", "a\nb\x1b[2J")
+    keys("create", "joe", "--group", "日本", "--note", "short")
+    lines = keys("list").output.splitlines()
+    assert len(lines) == 3
+    assert {line.index(note) for line, note in zip(lines[::2], ("NOTE", "a\\nb\\x1b[2J"), strict=True)} == {
+        lines[0].index("NOTE")
+    }

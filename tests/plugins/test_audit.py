@@ -605,6 +605,13 @@ def test_usage_is_a_table_a_file_or_a_plot(client: Any, tmp_path: Path) -> None:
         assert "http" not in path.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 
+def test_a_plot_draws_every_dimension(client: Any) -> None:
+    """Of two dimensions, each has its downloads and its bytes drawn."""
+    page = run(client, "show", "--by", "principal", "--by", "collection", "--format", "html").output
+    for plot in ("downloads by principal", "bytes granted by principal", "downloads by collection"):
+        assert page.count(f">{plot}<") == 1
+
+
 def test_usage_is_parquet(client: Any, tmp_path: Path) -> None:
     """Columnar files keep numbers as numbers."""
     parquet = pytest.importorskip("pyarrow.parquet")

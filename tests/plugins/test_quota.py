@@ -690,3 +690,20 @@ def test_a_wrong_setting_is_named() -> None:
     """A cache that is no number of seconds stops the start."""
     with pytest.raises(SettingError, match=r"^STACFLASK_QUOTA_CACHE"):
         create_plugin({"STACFLASK_QUOTA_CACHE": "never"})
+
+
+def test_set_changes_only_what_is_named(run: Run) -> None:
+    """The limits and the window that are not named stay, and what is replaced is printed."""
+    assert "(was" not in run("set", "members", "--bytes", "1TB", "--window", "7d").output
+    changed = run("set", "members", "--downloads", "unlimited")
+    assert "members: downloads unlimited and bytes 1 TB in 1w (was bytes 1 TB in 1w)" in changed.output
+    assert "in 30d (was" in run("set", "members", "--window", "30d").output
+    assert run("list").output.splitlines()[1].split() == ["members", "unlimited", "1", "TB", "30d"]
+    for arguments in (("set", "members"), ("set", "new", "--window", "7d")):
+        assert run(*arguments).exit_code == 2
+
+
+def test_set_warns_of_a_group_that_exists_nowhere(run: Run) -> None:
+    """A group that no key and no grant names is probably misspelt."""
+    assert "warning: no grant, limit or other key names the group nobody" in run("set", "nobody", "--bytes", "1").output
+    assert "warning" not in run("set", "*", "--bytes", "1").output
