@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
@@ -27,6 +27,61 @@ _NEWEST = (
     .order_by(dictionaries.c.created.desc())
     .limit(1)
 )
+
+
+_MAGIC = bytes.fromhex("37a430ec")
+"""What a dictionary begins with, before its id (RFC 8878, section 5)."""
+
+# The id stands in the frame's header (RFC 8878, section 3.1.1.1): its size and place follow from the descriptor.
+_USED = """
+    SELECT DISTINCT collection, CASE get_byte(head, 4) & 3
+        WHEN 0 THEN 0
+        WHEN 1 THEN get_byte(head, at)
+        WHEN 2 THEN get_byte(head, at) + (get_byte(head, at + 1) << 8)
+        ELSE get_byte(head, at) + (get_byte(head, at + 1) << 8) + (get_byte(head, at + 2) << 16)
+            + (get_byte(head, at + 3)::bigint << 24)
+    END AS id
+    FROM (SELECT collection, head, 6 - ((get_byte(head, 4) >> 5) & 1) AS at FROM ({0}) AS heads) AS placed
+"""
+_ALL = "SELECT collection, substring(body FROM 1 FOR 12) AS head FROM items"
+_SAMPLE = """
+    SELECT ends.collection, substring(ends.body FROM 1 FOR 12) AS head
+    FROM (SELECT id FROM collections ORDER BY id LIMIT :collections) AS chosen, LATERAL (
+        (SELECT collection, body FROM items WHERE collection = chosen.id ORDER BY id LIMIT :rows) UNION ALL
+        (SELECT collection, body FROM items WHERE collection = chosen.id ORDER BY id DESC LIMIT :rows)
+    ) AS ends
+"""
+
+
+class Lost(NamedTuple):
+    """A dictionary that items of a collection need, and that is missing or damaged."""
+
+    collection: str
+    dictionary: int
+
+    def __str__(self) -> str:
+        """Name both."""
+        return f"collection {self.collection!r}: dictionary {self.dictionary} is missing or damaged"
+
+
+def lost(connection: Connection, *, sample: int | None, collections: int | None = None) -> list[Lost]:
+    """Return the dictionaries that items need and that the database does not have.
+
+    ``sample``: so many of the first and the last items of each collection are looked at; None: all items are.
+    ``collections``: so many of them at most; None: all.
+    """
+    source, values = (_ALL, {}) if sample is None else (_SAMPLE, {"rows": sample, "collections": collections})
+    used = connection.execute(sa.text(_USED.format(source)), values).all()
+    wanted = {row.id for row in used if row.id}
+    found = sa.select(dictionaries.c.id, sa.func.substring(dictionaries.c.data, 1, 8).label("head"))
+    rows = connection.execute(found.where(dictionaries.c.id.in_(wanted))).all() if wanted else []
+    held = {row.id for row in rows if is_dictionary(row.id, row.head)}
+    return sorted(Lost(row.collection, row.id) for row in used if row.id and row.id not in held)
+
+
+def is_dictionary(identifier: int, data: bytes) -> bool:
+    """Whether data begin as the dictionary of this id does."""
+    return bytes(data[:8]) == _MAGIC + identifier.to_bytes(4, "little")
 
 
 class Dictionaries:

@@ -20,6 +20,7 @@ from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import looks_inside, select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.database import lookup
+from stacflask.catalog.dictionaries import is_dictionary, lost
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order, usual
@@ -82,6 +83,13 @@ T = TypeVar("T")
 
 SIZE_SECONDS = 60
 """How long it is remembered how many items the catalogue has."""
+LOST = "DictionaryLost"
+"""The error's code if a document cannot be read without a dictionary that the database does not have."""
+DICTIONARY_SAMPLE = 3
+"""Items at either end of a collection of which the check for readiness reads the dictionary's id."""
+DICTIONARIES_CHECKED = 300.0
+"""Seconds for which that check is not repeated."""
+
 REMEMBERED = 128
 """Restrictions whose lookups are kept; with thousands of collections one takes a megabyte."""
 
@@ -124,6 +132,7 @@ class Catalog:
         self._stretches = Stretches(database)
         self._seeing = Seeing(database)
         self._indexes = Known(database)
+        self._dictionaries_until = 0.0
         self._size = (0, 0.0)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
@@ -291,6 +300,15 @@ class Catalog:
             raise
         except StacflaskError as error:
             raise Unavailable("The database has not been migrated to this release.", code="NotMigrated") from error
+        if time.monotonic() >= self._dictionaries_until:
+            self._check_dictionaries()
+
+    def _check_dictionaries(self) -> None:
+        """Check a sample of items for dictionaries that are lost. Raises Unavailable."""
+        work = partial(lost, sample=DICTIONARY_SAMPLE, collections=names.MOST_COLLECTIONS)
+        for one in self.database.read(work):
+            raise Unavailable(f"Documents cannot be read: {one}.", code=LOST)
+        self._dictionaries_until = time.monotonic() + DICTIONARIES_CHECKED
 
     @_from_one_server
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
@@ -401,8 +419,10 @@ class Catalog:
 
     def _dictionary(self, identifier: int) -> bytes:
         statement = sa.select(dictionaries.c.data).where(dictionaries.c.id == identifier)
-        data: bytes = self.database.read(lambda connection: connection.execute(statement).scalar_one())
-        return data
+        data = self.database.read(lambda connection: connection.execute(statement).scalar_one_or_none())
+        if data is None or not is_dictionary(identifier, data):
+            raise StacflaskError(f"The compression dictionary {identifier} is missing or damaged.", code=LOST)
+        return bytes(data)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import gzip
 import os
 import sys
 import time
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -149,15 +150,20 @@ def _summary(tally: Tally, seconds: float) -> str:
 @click.option("-o", "--output", default="-", type=click.Path(dir_okay=False, allow_dash=True), help="[default: -]")
 @click.option("--gzip", "compress", is_flag=True, help="Compress it.")
 @pass_session
-def export(session: Session, collections: tuple[str, ...], collections_only: bool, output: str, compress: bool) -> None:
+def export(session: Session, collections: tuple[str, ...], collections_only: bool, output: str, compress: bool) -> int:
     """Write the catalogue as newline-delimited JSON.
 
     Collections come first, so that it can be loaded again. Documents are as they were given, with the storage
     addresses of their assets, and all of one moment. A file is there only once it is whole.
+
+    Documents that cannot be read are left out: standard error names their collections and the reasons, and the exit
+    code is 1.
     """
+    from stacflask.catalog.exporting import Unread
     from stacflask.catalog.exporting import export as exported
 
-    texts = exported(session.database, collections, items_too=not collections_only)
+    unread: Counter[Unread] = Counter()
+    texts = exported(session.database, collections, items_too=not collections_only, unread=unread)
     first = next(texts, None)  # what is wrong is told before a file is begun
     written = 0
     with ExitStack() as ends:
@@ -168,6 +174,9 @@ def export(session: Session, collections: tuple[str, ...], collections_only: boo
             file.write(text + b"\n")
             written += 1
     click.echo(f"{written:,} documents exported", err=True)
+    for (collection, reason), count in unread.items():
+        failed(f"collection {collection!r}: {count:,} documents left out: {reason}")
+    return REFUSED if unread else 0
 
 
 @click.command()

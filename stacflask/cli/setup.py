@@ -24,7 +24,7 @@ ELSEWHERE = ("STACFLASK_TEST_DATABASE_URL",)
 
 
 @click.command()
-@click.option("--every-item", is_flag=True, help="Check the hrefs of all items, and not only of a sample of 10,000.")
+@click.option("--every-item", is_flag=True, help="Check all items, and not only a sample of each collection.")
 @pass_session
 def check(session: Session, *, every_item: bool) -> None:
     """See whether settings, database and plugins are ready to serve.
@@ -43,6 +43,7 @@ def check(session: Session, *, every_item: bool) -> None:
         found, heads = (", ".join(sorted(revisions)) for revisions in (condition.found, condition.heads))
         raise StacflaskError(f"The database's tables are at revision {found}, but this release is at {heads}.")
     click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
+    _check_dictionaries(session, every_item=every_item)
     hear(session.started)
     _ = session.commands
     names = [name for name, _ in session.plugins.list_name_plugin()]
@@ -51,6 +52,18 @@ def check(session: Session, *, every_item: bool) -> None:
         for note in notes:
             click.echo(f"note: {note}")
     _check_hrefs(session, every_item=every_item)
+
+
+def _check_dictionaries(session: Session, *, every_item: bool) -> None:
+    """Check that the dictionaries are there that items are compressed with. Raises StacflaskError."""
+    from stacflask.catalog.dictionaries import lost
+
+    found = session.database.read(lambda connection: lost(connection, sample=None if every_item else 100))
+    for one in found:
+        failed(str(one))
+    if found:
+        raise StacflaskError("Documents cannot be read. Restore the table dictionaries from a backup.")
+    click.echo("dictionaries: complete")
 
 
 def _check_hrefs(session: Session, *, every_item: bool) -> None:
