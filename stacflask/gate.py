@@ -206,6 +206,10 @@ class Gate:
             raise NoStore("No store of this server has this asset.")
         return location
 
+    def resolves(self, asset: Asset) -> bool:
+        """Whether a plugin knows where such an asset's bytes are. Raises whatever plugins raise."""
+        return self._resolving({"asset": asset}) is not None
+
     @property
     def _resolving(self) -> Callable[..., Any]:
         return _first(self.plugins.hook.resolve)

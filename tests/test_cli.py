@@ -173,6 +173,19 @@ def test_two_commands_of_one_name(stacflask: Run, plugin: types.ModuleType, monk
     assert stacflask("check", STACFLASK_PLUGINS=PLUGIN)[::2] == (2, told)
 
 
+def test_a_command_that_breaks_names_its_plugin(
+    stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a plugin's command raises is one line with the plugin's name."""
+
+    def breaks() -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(plugin, "extend_cli", hookimpl(lambda: [click.Command("mine", callback=breaks)]))
+    code, _, err = stacflask("mine", STACFLASK_PLUGINS=PLUGIN)
+    assert (code, err) == (2, f"error: {PLUGIN}: the command mine raised RuntimeError: boom\n")
+
+
 def test_a_plugin_that_cannot_be_loaded_hides_no_other(stacflask: Run) -> None:
     """A setting that one plugin misses keeps nobody from the help of another's commands."""
     environ = {"STACFLASK_PLUGINS": "plugins.links,plugins.quota"}

@@ -9,6 +9,7 @@ import click
 
 from stacflask.catalog.hrefs import RELATIVE, scheme
 from stacflask.errors import SettingError, StacflaskError
+from stacflask.gate import Gate
 from stacflask.values import Asset
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _resolved(session: Session, group: Group) -> bool:
     """Whether a plugin resolves an href. One that says why it does not have it, resolves it."""
     asset = Asset(group.collection, "", "asset", group.href)
     try:
-        return session.started.hook.resolve(asset=asset) is not None
+        return Gate(session.started).resolves(asset)
     except SettingError:
         raise
     except StacflaskError:

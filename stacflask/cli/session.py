@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stacflask.errors import SettingError
+from stacflask.errors import SettingError, StacflaskError
 from stacflask.loader import VARIABLE, commands_of, declared_commands, load_usable, shipped
 from stacflask.settings import Settings
 from stacflask.values import UNRESTRICTED, Services
@@ -101,23 +101,28 @@ class Session:
             if name in owners:
                 raise SettingError(VARIABLE, f"{plugin}: the command {name} is one of {owners[name]} already")
             owners[name] = plugin
-            added[name] = self._starting(command)
+            added[name] = self._starting(command, plugin)
         return added
 
-    def _starting(self, command: click.Command) -> click.Command:
+    def _starting(self, command: click.Command, plugin: str) -> click.Command:
         """Give the command made so that plugins are started before it runs; its help does without."""
         command = copy.copy(command)
         if isinstance(command, click.Group):
-            command.commands = {name: self._starting(part) for name, part in command.commands.items()}
+            command.commands = {name: self._starting(part, plugin) for name, part in command.commands.items()}
         elif command.callback is not None:
-            command.callback = self._after_start(command.callback)
+            command.callback = self._after_start(command.callback, f"{plugin}: the command {command.name}")
         return command
 
-    def _after_start(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _after_start(self, callback: Callable[..., Any], named: str) -> Callable[..., Any]:
         @wraps(callback)
         def run_started(*arguments: Any, **options: Any) -> Any:
             _ = self.started
-            return callback(*arguments, **options)
+            try:
+                return callback(*arguments, **options)
+            except (click.ClickException, click.exceptions.Exit, click.Abort, StacflaskError, OSError):
+                raise
+            except Exception as error:
+                raise StacflaskError(f"{named} raised {type(error).__name__}: {error}") from error
 
         return run_started
 
