@@ -10,6 +10,7 @@ from functools import lru_cache, partial, wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+import msgspec
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -457,11 +458,16 @@ def _of_seen(select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], seen
 
 def _told(restriction: Restriction) -> bytes:
     """Give a restriction as text, by which what was made of it is remembered: the same text is the same restriction."""
-    return b"" if restriction is UNRESTRICTED else orjson.dumps([restriction.items, restriction.collections])
+    if restriction is UNRESTRICTED:
+        return b""
+    try:
+        return orjson.dumps([restriction.items, restriction.collections])
+    except TypeError:  # an integer of more than 64 bits
+        return msgspec.json.encode([restriction.items, restriction.collections])
 
 
 def _restriction(told: bytes) -> Restriction:
-    return Restriction(*orjson.loads(told)) if told else UNRESTRICTED
+    return Restriction(*msgspec.json.decode(told)) if told else UNRESTRICTED
 
 
 def _check(query: ItemQuery | CollectionQuery, fields: Fields) -> None:
