@@ -136,4 +136,6 @@ def _description(app: Flask, settings: Settings) -> Api:
     api = Api(app, spec_kwargs={"info": {"description": DESCRIPTION}})
     for name, schema in {**models.SCHEMAS, **schemas.BODIES, **buckets.BODIES}.items():
         api.spec.components.schema(name, schema)
+    for name, parameter in schemas.components(settings).items():
+        api.spec.components.parameter(name, "query", parameter)
     return api

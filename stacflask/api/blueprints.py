@@ -86,4 +86,5 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
 def _listed(doc: Description, doc_info: Description, **_: Any) -> Description:
     """Bring parameters into the form of OpenAPI."""
-    return {**doc, "parameters": list(doc_info["manual_doc"].pop(_BY_NAME).values())}
+    parameters = doc_info["manual_doc"].pop(_BY_NAME).values()
+    return {**doc, "parameters": [one.get("component", one) for one in parameters]}

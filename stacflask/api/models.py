@@ -24,7 +24,9 @@ ORDERED: Schema = {"anyOf": [TEXT, NUMBER]}
 POSITION = array(NUMBER, minItems=2, maxItems=3)
 RING = array(POSITION, minItems=4)
 BBOX: Schema = {
-    "oneOf": [array(NUMBER, minItems=4, maxItems=4), array(NUMBER, minItems=6, maxItems=6)],
+    "type": "array",
+    "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}],
+    "items": NUMBER,
     "description": "West, south, (lowest,) east, north (, highest). West is greater than east over the antimeridian.",
     "example": [5, 44, 12, 48],
 }
@@ -83,6 +85,7 @@ _COLLECTION = {
     "links": array(ref("Link")),
     "assets": ref("Assets"),
     "item_assets": maybe(OBJECT),
+    "itemType": {**TEXT, "default": "feature"},
 }
 _FEATURES = _constant("FeatureCollection")
 

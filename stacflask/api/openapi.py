@@ -48,8 +48,7 @@ def query(name: str, text: str, schema: Schema) -> Schema:
     described = _parameter("query", name, text, schema)
     if "$ref" in schema:
         return {**{key: value for key, value in described.items() if key != "schema"}, "content": content(schema)}
-    lists = schema.get("type") == "array" or "oneOf" in schema
-    return {**described, "style": "form", "explode": False} if lists else described
+    return {**described, "style": "form", "explode": False}
 
 
 IF_NONE_MATCH = header("If-None-Match", "ETags that the client has; answered 304 where the present one is among them.")

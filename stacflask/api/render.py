@@ -28,6 +28,9 @@ CODED = ":gzip"
 """What Flask-Compress adds to the ETag of what it compresses."""
 ALTERNATE_ASSETS = "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json"
 
+ITEM_TYPE = b'"itemType"'
+"""OGC API Features' member of a collection, which the server adds unless the document has it."""
+
 Link = dict[str, Any]
 
 
@@ -117,6 +120,8 @@ def collections(records: Iterable[Record]) -> list[bytes]:
 def _collection(record: Record, base: str, told: authentication.Authentication | None, *, with_storage: bool) -> bytes:
     url, links = _collection_links(base, record.id)
     text = _opened(record.body, links, with_storage)
+    if ITEM_TYPE not in record.body:
+        text = b'%b,%b:"feature"}' % (text[:-1], ITEM_TYPE)
     return _finished(text if told is None else told.in_collection(text), url)
 
 

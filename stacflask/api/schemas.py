@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flask import Request
 
     from stacflask.api.openapi import Schema as Description
+    from stacflask.settings import Settings
 
 
 class Parser(FlaskParser):
@@ -255,8 +256,22 @@ class SearchBody(SearchQuery):
 
 
 def parameters(schema: type[Schema]) -> list[Description]:
-    """Describe what a query may hold."""
-    return [query(name, field.text, field.schema) for name, field in _fields(schema())]
+    """Describe what a query may hold. ``limit`` is a component, because what it says depends on the settings."""
+    limit = {"name": "limit", "component": "limit" if issubclass(schema, ItemsQuery) else COLLECTIONS_LIMIT}
+    described = [(name, query(name, field.text, field.schema)) for name, field in _fields(schema())]
+    return [limit if name == "limit" else parameter for name, parameter in described]
+
+
+COLLECTIONS_LIMIT = "limitOfCollections"
+
+
+def components(settings: Settings) -> dict[str, Description]:
+    """Describe the parameters that depend on the settings, by the names of their components."""
+    defaults = {"limit": settings.default_limit, COLLECTIONS_LIMIT: settings.max_limit}
+    return {
+        name: query("limit", LIMIT, {**ONE_OR_MORE, "maximum": settings.max_limit, "default": default})
+        for name, default in defaults.items()
+    }
 
 
 def _fields(schema: Schema) -> list[tuple[str, Read]]:

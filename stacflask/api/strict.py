@@ -23,8 +23,9 @@ def checker(spec: APISpec) -> Callable[[], None]:
     document = spec.to_dict()
     schemes = document.get("components", {}).get("securitySchemes", {}).values()
     always = _queried(schemes)
+    components = document.get("components", {}).get("parameters", {})
     known = {
-        (path, method): always | _queried(operation.get("parameters", ()))
+        (path, method): always | _queried(_resolved(one, components) for one in operation.get("parameters", ()))
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
         if method != "parameters"
@@ -38,6 +39,10 @@ def checker(spec: APISpec) -> Callable[[], None]:
             raise BadQuery(name, UNKNOWN)
 
     return check
+
+
+def _resolved(parameter: Any, components: Any) -> Any:
+    return components[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else parameter
 
 
 def _queried(parameters: Any) -> frozenset[str]:

@@ -213,6 +213,8 @@ def _changed_collection(collection: str, edit: Edit) -> Response:
     def checked(present: Record) -> Document:
         rendered = render.collection(catalog.as_shown(present, shown))
         document = edits.edited(edit, present, rendered, f"/collections/{collection}")
+        if render.ITEM_TYPE not in present.body and document.get("itemType") == "feature":
+            del document["itemType"]  # the server's own, which was shown
         _check_collection(document, collection)
         return document
 

@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from stacflask import Answer, Challenge, Endpoint, hookimpl
-from stacflask.testing import an_item
+from stacflask.testing import a_collection, an_item
 from tests.browser import CHROMIUM, browsing
 
 Client = Any
@@ -67,8 +67,10 @@ def operations(description: dict[str, Any]) -> Iterator[Operation]:
     for path, described in description["paths"].items():
         for method, operation in described.items():
             if method in METHODS:
-                shared = described.get("parameters", [])
-                yield method, path, {**operation, "parameters": [*shared, *operation.get("parameters", [])]}
+                several = [*described.get("parameters", []), *operation.get("parameters", [])]
+                components = description["components"]["parameters"]
+                resolved = [components[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in several]
+                yield method, path, {**operation, "parameters": resolved}
 
 
 def references(value: Any) -> Iterator[str]:
@@ -131,8 +133,9 @@ def test_every_success_has_a_schema(description: dict[str, Any]) -> None:
 
 
 def test_references_and_schemas_fit(description: dict[str, Any]) -> None:
-    """Every reference leads somewhere, and every schema is referred to."""
-    there = {f"#/components/schemas/{name}" for name in description["components"]["schemas"]}
+    """Every reference leads somewhere, and every schema and parameter is referred to."""
+    components = description["components"]
+    there = {f"#/components/{kind}/{name}" for kind in ("schemas", "parameters") for name in components[kind]}
     assert set(references(description)) == there
 
 
@@ -151,7 +154,12 @@ def test_downloads_are_described(description: dict[str, Any]) -> None:
 def test_searches_have_their_words(description: dict[str, Any]) -> None:
     """GET's parameters and POST's members are the same words."""
     search = description["paths"]["/search"]
-    words = {parameter["name"] for parameter in search["get"]["parameters"]} - SIGNING
+    (parameters,) = [
+        operation["parameters"]
+        for method, path, operation in operations(description)
+        if (method, path) == ("get", "/search")
+    ]
+    words = {parameter["name"] for parameter in parameters} - SIGNING
     assert words == {"bbox", "intersects", "datetime", "ids", "collections", "limit", "token", *EXTENSIONS}
     body = search["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["$ref"].endswith("/SearchBody")
@@ -272,3 +280,34 @@ def test_addresses_can_be_read_on_a_telephone(page: str, tmp_path: Path) -> None
         assert browser.run(height) == browser.run(height.replace("/conformance", "/"))
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
         assert browser.complaints == []
+
+
+def test_parameters_are_those_of_ogc_features(build: Callable[..., Flask]) -> None:
+    """limit, bbox and datetime are described as OGC 17-069r4 (7.15.2 to 7.15.4) has them, limit as a component."""
+    client: Any = build(environ={"STACFLASK_DEFAULT_LIMIT": "7", "STACFLASK_MAX_LIMIT": "70"}).test_client()
+    document = client.get("/api").json
+    listed = document["paths"]["/collections/{collection_id}/items"]["get"]["parameters"]
+    assert {"$ref": "#/components/parameters/limit"} in listed
+    limit = document["components"]["parameters"]["limit"]
+    assert limit["schema"] == {"type": "integer", "minimum": 1, "maximum": 70, "default": 7}
+    named = {"limit": limit, **{one["name"]: one for one in listed if "name" in one}}
+    for name in ("limit", "bbox", "datetime"):
+        assert (named[name]["in"], named[name]["required"]) == ("query", False)
+        assert (named[name]["style"], named[name]["explode"]) == ("form", False)
+    box, numbers = named["bbox"]["schema"], {"type": "number"}
+    sizes = [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]
+    assert (box["type"], box["oneOf"], box["items"]) == ("array", sizes, numbers)
+    assert named["datetime"]["schema"]["type"] == "string"
+
+
+def test_collections_have_an_item_type(edit: Callable[..., Any]) -> None:
+    """A collection says that its items are features, as OGC 17-069r4 has it, and is unchanged if it is sent back."""
+    client = edit()
+    made = client.post("/collections", json=a_collection("typed"))
+    assert made.json["itemType"] == "feature"
+    shown = client.get("/collections/typed")
+    assert client.put("/collections/typed", json=shown.json).status_code == 204
+    assert client.get("/collections/typed").headers["ETag"] == shown.headers["ETag"]
+    own = {**a_collection("own"), "itemType": "record"}
+    assert client.post("/collections", json=own).json["itemType"] == "record"
+    assert client.get("/collections/own").text.count("itemType") == 1
