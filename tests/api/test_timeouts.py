@@ -4,11 +4,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
+from bench.stalls import Proxy
+from stacflask.catalog import connecting
 from stacflask.catalog.database import Database
 from stacflask.testing import an_item
+from tests.waiting import waiting_for
 
 SHORT = {"STACFLASK_AGGREGATE_TIMEOUT": "1"}
 
@@ -41,3 +45,21 @@ def test_each_class_has_its_time(
         assert search.is_alive()
     search.join()
     assert found == [200]
+
+
+def test_a_database_that_never_answers(
+    plug: Callable[..., FlaskClient], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the network swallows what a database sends, a request ends with 503, and goes on once it is back."""
+    monkeypatch.setattr(connecting, "GRACE_SECONDS", 0.1)
+    port = int(database_url.rpartition(":")[2].partition("/")[0])
+    proxy = Proxy(port)
+    url = database_url.replace(f":{port}/", f":{proxy.port}/")
+    client = plug(environ={"DATABASE_URL": url, "STACFLASK_STATEMENT_TIMEOUT": "0.5"})
+    assert client.get("/search").status_code == 200
+    proxy.set("hanging")
+    answer = client.get("/search")
+    assert (answer.status_code, answer.json["code"]) == (503, "DatabaseUnavailable")
+    assert answer.headers["Retry-After"]
+    proxy.set("quiet")
+    waiting_for(lambda: client.get("/search").status_code == 200)
