@@ -142,7 +142,8 @@ NARROWING = {
     "additionalProperties": False,
     "properties": {"link": _TEXT, "href": _HREF, "lifetime": _LIFETIME, "addresses": _ADDRESSES},
 }
-NARROWED = {"type": "object", "required": ["link"], "properties": {"link": _TEXT, "href": _TEXT}}
+_BASE = {**_TEXT, "description": "The same with the link in the path, for readers that append paths (Zarr, GDAL)."}
+NARROWED = {"type": "object", "required": ["link"], "properties": {"link": _TEXT, "href": _TEXT, "base": _BASE}}
 _KEPT = {
     "id": _TEXT,
     "path": {**_TEXT, "description": "What it opens, and all below."},
@@ -156,11 +157,12 @@ _KEPT = {
 }
 LINK = {
     "type": "object",
-    "required": [*_KEPT, "link", "href"],
+    "required": [*_KEPT, "link", "href", "base"],
     "properties": {
         **_KEPT,
         "link": {**_TEXT, "description": "The link itself; it is shown this once."},
         "href": {**_TEXT, "description": "The address that needs no headers."},
+        "base": _BASE,
     },
 }
 LINKS = {

@@ -318,10 +318,12 @@ class Links:
     @hookimpl
     def authenticate(self, request: Request) -> Principal | None:
         """Recognise a link: who asks is its maker, as he is now, for this download only. Raises BadCredentials."""
-        text = request.query.get(PARAMETER)
-        if text is None:
+        texts = {text for text in (request.query.get(PARAMETER), request.token or None) if text is not None}
+        if not texts:
             return None
-        link = read(text)
+        if len(texts) > 1:
+            raise wrong()
+        link = read(texts.pop())
         self.keys.verify(link)
         kept, now = self.table.find(link.id), datetime.now(UTC)
         check_time(kept.limits.expires, now)
@@ -439,7 +441,7 @@ class Links:
         wanted = wish(call.body, call.base_url, min(self.longest, _left(maker, now)))
         row = self.table.add(maker, wanted, now)
         link = str(self.keys.issue(row["id"]))
-        body = {**_described(row), "link": link, "href": f"{wanted.href}?{PARAMETER}={link}"}
+        body = {**_described(row), "link": link, **_hrefs(wanted.href, link, call.base_url)}
         return Answer(body, 201, {"Cache-Control": "no-store"})
 
     def narrow(self, call: Call) -> Answer:
@@ -450,7 +452,7 @@ class Links:
             read(narrowed)
         except (BadCredentials, ValueError) as error:
             raise BadDocument("/link", "not a link, or one that has been narrowed too often") from error
-        body = {"link": narrowed, **({"href": f"{href}?{PARAMETER}={narrowed}"} if href else {})}
+        body = {"link": narrowed, **(_hrefs(href, narrowed, call.base_url) if href else {})}
         return Answer(body, headers={"Cache-Control": "no-store"})
 
     def show(self, call: Call) -> Answer:
@@ -482,6 +484,12 @@ class Links:
             context_settings={"obj": self},
         )
         return [group]
+
+
+def _hrefs(href: str, link: str, base_url: str) -> dict[str, str]:
+    """Return an address with a link in its query, and one with it in its path, to which a path can be appended."""
+    path = href.removeprefix(base_url)
+    return {"href": f"{href}?{PARAMETER}={link}", "base": f"{base_url}/signed/{link}{path}"}
 
 
 def _narrowed(given: Sequence[str], request: Request, now: datetime) -> list[Place]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from stacflask.settings import Settings
 
 EXTENSION = "stacflask"
+TOKEN = "stacflask.token"  # noqa: S105 - a name in the environ
+"""The credential of an address that begins with /signed/{token}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def asked() -> Request:
     """Give what plugins may see of the request."""
     headers = Fields(request.headers)
     address, base_url = g.client, g.get("base_url", "")
-    return Request(request.method, request.path, headers, request.args, address, request.cookies, base_url)
+    token = request.environ.get(TOKEN, "")
+    return Request(request.method, request.path, headers, request.args, address, request.cookies, base_url, token)
 
 
 def principal() -> Principal:
@@ -98,7 +101,7 @@ def principal() -> Principal:
     known: Principal | None = g.get("principal")
     if known is None:
         door = gate()
-        known = g.principal = door.authenticate(asked()) if door.recognises else ANONYMOUS
+        known = g.principal = door.authenticate(asked()) if door.recognises or TOKEN in request.environ else ANONYMOUS
     return known
 
 

@@ -86,7 +86,7 @@ class Gate:
         principal: Principal | None = self.plugins.hook.authenticate(request=request)
         if principal is not None:
             return principal
-        if "Authorization" in request.headers and self.recognises:
+        if request.token or ("Authorization" in request.headers and self.recognises):
             raise BadCredentials("These credentials are not of a kind that is understood here.")
         return ANONYMOUS
 

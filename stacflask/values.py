@@ -50,7 +50,8 @@ class Request:
     """What an authenticating plugin may look at.
 
     ``headers`` are looked up without regard to case. ``address`` is the client's address as far as it can be trusted,
-    ``base_url`` the address that clients use for this API, without a slash at its end.
+    ``base_url`` the address that clients use for this API, without a slash at its end. ``token`` is the credential of
+    an address that begins with ``/signed/{token}``; ``path`` is without this beginning.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Request:
     address: str
     cookies: Mapping[str, str] = field(default_factory=dict)
     base_url: str = ""
+    token: str = ""
 
     def credentials(self, scheme: str) -> str | None:
         """Give what follows ``scheme`` (``Bearer``, ``Basic``) in Authorization (RFC 9110, 11.4), or None."""

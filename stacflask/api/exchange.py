@@ -18,6 +18,7 @@ from flask_cors import CORS
 from stacflask import current
 from stacflask.api import address
 from stacflask.api.landing import HTML, OPENAPI
+from stacflask.api.path_tokens import PathTokens
 from stacflask.api.render import GEOJSON, JSON, SCHEMA
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
         # Weighed already, and without compressing first.
         COMPRESS_EVALUATE_CONDITIONAL_REQUEST=False,
     )
+    app.wsgi_app = PathTokens(app.wsgi_app)  # type: ignore[method-assign]
     app.before_request(_begin)
     app.teardown_request(_end)
     app.before_request(partial(_bound_body, min(settings.max_body, settings.max_search_body)))

@@ -497,6 +497,62 @@ def test_each_file_of_a_directory_is_bounded(client: FlaskClient, publish: Publi
     assert taken(client, link, path=f"{down}/b") == 200
 
 
+# --- In the path -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cube(client: FlaskClient, publish: Publish) -> str:
+    """Publish a directory asset; give its download address."""
+    publish(an_item("zarr", "radar", assets={"cube": {"href": "s3://bucket/cube/"}}))
+    return "/collections/radar/items/zarr/download/cube"
+
+
+def test_paths_are_appended_to_a_link_in_the_path(client: FlaskClient, cube: str) -> None:
+    """What is appended to the base of a link is opened without headers or query, by GET, HEAD and range."""
+    base = path_of(made(client, cube)["base"])
+    assert base.endswith(cube)
+    for name in (".zgroup", "band/0.0", "\u00e4 b/%3F"):
+        assert client.get(f"{base}/{name}").status_code == 307
+        assert client.head(f"{base}/{name}").status_code == 200
+    ranged = client.get(f"{base}/a?delivery=stream", headers={"Range": "bytes=2-3"})
+    assert (ranged.status_code, ranged.data) == (206, b"23")
+
+
+def test_a_link_in_the_path_has_the_same_limits(client: FlaskClient, cube: str, database: Database) -> None:
+    """Place, count, revocation and form are checked as in the query, and nothing but downloads is opened."""
+    counted = made(client, cube, downloads=1)
+    base = path_of(counted["base"])
+    elsewhere = base.removesuffix(cube) + DATA
+    codes = {path: client.get(path).json["code"] for path in (elsewhere, base.removesuffix(cube) + ITEM)}
+    assert set(codes.values()) == {"LinkElsewhere"}
+    assert [client.get(f"{base}/a?delivery=stream").status_code for _ in range(3)] == [200, 200, 403]
+    assert client.get(f"{base[:-1]}?link={made(client)['link']}").json["code"] == "InvalidLink"
+    assert client.get(base.replace("/signed/sfl", "/signed/xyz")).json["code"] == "InvalidLink"
+    other = path_of(made(client, cube)["base"])
+    assert client.delete("/links", headers=JANE).status_code == 200
+    assert client.get(f"{other}/a").json["code"] == "LinkRevoked"
+
+
+def test_a_token_that_no_plugin_knows_is_refused(plug: Plug, publish: Publish) -> None:
+    """Without the plugin, an address with a token in its path is never that of a client without credentials."""
+    from plugins import open_access
+
+    publish(an_item("scene", "radar"))
+    client = plug(open_access, Shelf())
+    assert client.get(DATA).status_code == 307
+    assert client.get(f"/signed/whatever{DATA}").status_code == 401
+
+
+def test_no_link_in_a_path_is_logged(client: FlaskClient, cube: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a good nor a wrong one stands in the log, whatever the path behind it."""
+    link = made(client, cube)["link"]
+    with caplog.at_level("DEBUG"):
+        for path in (f"{cube}/a", "/nosuch", "", "/", cube):
+            client.get(f"/signed/{link}{path}")
+    assert caplog.records
+    assert not [record for record in caplog.records if link[:20] in repr(record.__dict__)]
+
+
 # --- Lists and ends --------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,37 @@
+"""Credentials in the path, ``/signed/{token}/...``, for readers that append paths to an address and drop its query.
+
+The token is taken out of the path before anything else reads it. So routes, logs and links have the plain path.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from stacflask.current import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+PREFIX = "/signed/"
+_FORM = re.compile(r"/signed/([^/]+)(/.*)?", re.DOTALL)
+_RAW = re.compile(r"/signed/[^/?]+")
+
+
+class PathTokens:
+    """WSGI middleware that moves the token from the path to the environ."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Call the application with the plain path."""
+        environ.pop(TOKEN, None)
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(PREFIX) and (found := _FORM.fullmatch(path)):
+            environ[TOKEN] = found[1]
+            environ["PATH_INFO"] = found[2] or "/"
+            for name in ("RAW_URI", "REQUEST_URI"):
+                if name in environ:
+                    environ[name] = _RAW.sub("", environ[name], count=1)
+        return self._app(environ, start_response)
