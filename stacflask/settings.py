@@ -282,6 +282,19 @@ class Settings:
         "Whether documents must be valid against the JSON schemas of STAC and of the extensions they name.",
         False,
     )
+    schemas: str | None = variable(
+        "STACFLASK_SCHEMAS",
+        str.strip,
+        "Folder of further JSON schemas for validation: files `*.json`, each with its address as `$id`.",
+        None,
+    )
+    unknown_schemas: str = variable(
+        "STACFLASK_UNKNOWN_SCHEMAS",
+        _one_of("refuse", "warn"),
+        "What validation does with a document that names a schema which is neither bundled nor in `STACFLASK_SCHEMAS`: "
+        "refuse it, or check it against the others and warn.",
+        "refuse",
+    )
     require_if_match: bool = variable(
         "STACFLASK_REQUIRE_IF_MATCH", _yes_no, "Whether replacing, patching and deleting need If-Match (428).", False
     )

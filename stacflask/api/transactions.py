@@ -256,14 +256,16 @@ def _check_collection(document: Document, collection: str | None = None) -> None
 
 
 def _check_schemas(document: Document) -> None:
-    if current.settings().validate_schemas:
+    settings = current.settings()
+    if settings.validate_schemas:
         # Links are the server's to add, so their absence is no fault of the document.
-        _schema_checker().check({"links": [], **document})
+        checker = _schema_checker(settings.schemas, warn=settings.unknown_schemas == "warn")
+        checker.check({"links": [], **document})
 
 
 @lru_cache(maxsize=1)
-def _schema_checker() -> SchemaChecker:
-    return SchemaChecker()
+def _schema_checker(folder: str | None, *, warn: bool) -> SchemaChecker:
+    return SchemaChecker(folder, warn=warn)
 
 
 def _patch() -> Edit:

@@ -44,12 +44,17 @@ ATTEMPTS = 5
 
 @dataclass(slots=True)
 class Written:
-    """What became of a batch: how many items are new, were replaced, and were left as they are."""
+    """What became of a batch: how many items are new, were replaced, and were left as they are.
+
+    ``repairs`` are changes of documents, ``unknown`` the schemas that they name and that are not known.
+    """
 
     new: int = 0
     replaced: int = 0
     left: int = 0
     problems: list[Problem] = field(default_factory=list)
+    repairs: list[Problem] = field(default_factory=list)
+    unknown: frozenset[str] = frozenset()
     hrefs: HrefCounts = field(default_factory=HrefCounts)
 
 

@@ -23,6 +23,7 @@ from stacflask.stac.checks import LONGEST_ID, STEPS, check_item
 from stacflask.stac.geometry import to_wkb, to_wkb_many
 from stacflask.stac.grammar import kind
 from stacflask.stac.storable import check_storable
+from stacflask.stac.time_repair import repair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +67,8 @@ class Intake:
 
     ``collection`` is for those that name none; with ``schemas``, each must be valid against them. ``compress`` gives
     the frame of a body of this collection, or None if it cannot be told yet. ``restore`` puts stored hrefs in the place
-    of those that a server made, and returns whether it changed any.
+    of those that a server made, and returns whether it changed any. With ``repairing`` (see ``stac.time_repair``), what
+    is changed is added to ``repairs``.
     """
 
     def __init__(
@@ -76,12 +78,16 @@ class Intake:
         schemas: SchemaChecker | None = None,
         compress: Callable[[str, bytes], bytes | None] = lambda _, __: None,
         restore: Callable[[Document], bool] = lambda _: False,
+        *,
+        repairing: bool = False,
     ) -> None:
         self._collection = collection
         self._managed = managed
         self._schemas = schemas
         self._compress = compress
         self._restore = restore
+        self._repair = repairing
+        self.repairs: list[Problem] = []
         self._passed: set[bytes] = set()
 
     def take(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
@@ -168,13 +174,16 @@ class Intake:
             return []
         document = _parsed(line)
         self._with_collection(document)
+        changed = repair(document) if self._repair else []
         self._check(document)
-        parts = self._split(document, line, orjson.dumps(document))
+        parts = self._split(document, orjson.dumps(document) if changed else line, orjson.dumps(document))
         try:
             span = span_of(*parts.times)
         except ValueError as error:
             raise BadDocument("/properties/datetime", str(error)) from error
-        return [self._row(number, parts, span, document)]
+        row = self._row(number, parts, span, document)
+        self.repairs += [Problem(number, one.pointer, f"repaired {one.before!r} to {one.after!r}") for one in changed]
+        return [row]
 
     def _with_collection(self, document: Any) -> None:
         if self._collection is not None and isinstance(document, dict):

@@ -28,6 +28,7 @@ from stacflask.errors import BadDocument, NotFound
 from stacflask.stac.checks import check_collection
 from stacflask.stac.grammar import CONTROL
 from stacflask.stac.schemas import SchemaChecker
+from stacflask.stac.time_repair import Repair, repair
 from stacflask.values import UNRESTRICTED
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Plan:
     ``method`` says what becomes of what exists already: it is refused, replaced or left. ``collection`` is for items
     that name none. With more than ``most_problems`` documents refused, the load stops; None: it never does.
     ``validate``: documents must be valid against the JSON Schemas, too. ``workers``: processes; 0: this one does all.
-    ``pooled``: see ``create_engine``. ``addresses`` recognise hrefs that this server or its stores made.
+    ``schemas`` is a folder of further ones, ``unknown_schemas`` says what becomes of documents that name others: they
+    are refused, or loaded with a warning. ``repair``: see ``stac.time_repair``. ``pooled``: see ``create_engine``.
+    ``addresses`` recognise hrefs that this server or its stores made.
     """
 
     database_url: str
@@ -56,6 +59,13 @@ class Plan:
     workers: int = 0
     pooled: bool = False
     addresses: Addresses = field(default_factory=Addresses)
+    schemas: str | None = None
+    unknown_schemas: str = "refuse"
+    repair: bool = False
+
+    def checker(self) -> SchemaChecker | None:
+        """Return what validates documents, if anything is to. Raises SettingError."""
+        return SchemaChecker(self.schemas, warn=self.unknown_schemas == "warn") if self.validate else None
 
     @property
     def strict(self) -> bool:
@@ -74,6 +84,8 @@ class Tally:
     refused: int = 0
     read: int = 0
     stopped: bool = False
+    repaired: int = 0
+    unknown: set[str] = field(default_factory=set)
     hrefs: HrefCounts = field(default_factory=HrefCounts)
 
     @property
@@ -141,11 +153,14 @@ class _Work:
         self._strict = plan.strict
         self._managed = plan.managed
         self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
-        schemas = SchemaChecker() if plan.validate else None
+        self._schemas = plan.checker()
         restore = _Restore(database, plan.addresses)
-        self._intake = Intake(plan.collection, plan.managed, schemas, self._batches.compress, restore)
+        self._intake = Intake(
+            plan.collection, plan.managed, self._schemas, self._batches.compress, restore, repairing=plan.repair
+        )
 
     def __call__(self, text: bytes) -> Written:
+        self._intake.repairs.clear()
         prepared, problems = self._intake.take(text)
         if self._strict and problems:
             return Written(problems=problems)
@@ -153,6 +168,8 @@ class _Work:
         named = [(lines[row.line], row.collection) for row in prepared]
         written = self._batches.write(prepared)
         written.problems += problems
+        written.repairs = list(self._intake.repairs)
+        written.unknown = frozenset(self._schemas.unknown) if self._schemas else frozenset()
         for line, collection in named:
             written.hrefs.add_text(line, collection, self._managed)
         return written
@@ -205,6 +222,8 @@ class _Load:
             self._met.add(block.where(index, ""))
             try:
                 self._tally.collections += self._collections.load(line, self._tally.hrefs)
+                for one in self._collections.repairs:
+                    self._note(f"{block.where(index, one.pointer)}: repaired {one.before!r} to {one.after!r}")
             except BadDocument as error:
                 self._refuse(f"{block.where(index, error.pointer)}: {error.problem}")
 
@@ -216,7 +235,14 @@ class _Load:
         self._tally.hrefs.merge(written.hrefs)
         for problem in sorted(written.problems, key=lambda problem: problem.line):
             self._refuse(f"{block.where(problem.line, problem.pointer)}: {problem.description}")
+        for one in sorted(written.repairs, key=lambda repair: repair.line):
+            self._note(f"{block.where(one.line, one.pointer)}: {one.description}")
+        self._tally.unknown |= written.unknown
         self._progress(self._tally)
+
+    def _note(self, message: str) -> None:
+        self._tell(message)
+        self._tally.repaired += 1
 
     def _refuse(self, message: str) -> None:
         # Documents come from strangers: nothing of theirs moves the cursor.
@@ -238,7 +264,8 @@ class _Collections:
     def __init__(self, database: Database, plan: Plan) -> None:
         self._database = database
         self._plan = plan
-        self._schemas = SchemaChecker() if plan.validate else None
+        self._schemas = plan.checker()
+        self.repairs: list[Repair] = []
         self._restore = _Restore(database, plan.addresses)
         self._codec = Catalog(database).codec
 
@@ -248,6 +275,7 @@ class _Collections:
             document: Document = orjson.loads(line.strip(BLANK))
         except orjson.JSONDecodeError as error:
             raise BadDocument("", f"not JSON: {error}") from error
+        self.repairs = repair(document) if self._plan.repair else []
         check_collection(document)
         if self._schemas is not None:
             self._schemas.check(document)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--validate/--no-validate", default=None, help="Check against the JSON Schemas of STAC and its extensions."
 )
+@click.option("--repair", is_flag=True, help="Write times as RFC 3339 has them, and list what was changed.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes; 0 does all in this one. [default: one a core]")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @pass_session
@@ -57,6 +58,7 @@ def load(
     on_error: str,
     max_errors: int | None,
     validate: bool | None,
+    repair: bool,
     workers: int | None,
     quiet: bool,
 ) -> int:
@@ -87,12 +89,19 @@ def load(
         workers=_workers(size) if workers is None else workers,
         pooled=session.settings.transaction_pooler,
         addresses=_addresses(session),
+        schemas=session.settings.schemas,
+        unknown_schemas=session.settings.unknown_schemas,
+        repair=repair,
     )
     began = time.monotonic()
     with _progress(size, quiet=quiet) as (tell, progress):
         tally = bulk_load(files, plan, tell, progress)
     click.echo(_summary(tally, time.monotonic() - began))
     warn(session, tally.hrefs)
+    for address in sorted(tally.unknown):
+        click.echo(f"warning: documents name a schema that is not known and was not checked: {address}", err=True)
+    if tally.repaired:
+        click.echo(f"{tally.repaired:,} values repaired", err=True)
     if tally.stopped:
         failed("stopped; what was written before stays. Run it again with --method upsert or ignore")
     return REFUSED if tally.refused else 0

@@ -1,9 +1,13 @@
-"""The published JSON Schemas of STAC and its extensions, bundled in ``stacflask/schemas``. Nothing is ever fetched."""
+"""The published JSON Schemas of STAC and its extensions, bundled in ``stacflask/schemas``, and an operator's own.
+
+Nothing is ever fetched.
+"""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from itertools import takewhile
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +15,7 @@ import jsonschema_rs
 import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind
 
-from stacflask.errors import BadDocument
+from stacflask.errors import BadDocument, SettingError
 from stacflask.stac.grammar import kind, step
 
 if TYPE_CHECKING:
@@ -28,17 +32,29 @@ _FORMATS = {"iri-reference": lambda _: True}
 _IT = "it"
 """What a message calls the value, which may be large."""
 _LONGEST = 500
+VARIABLE = "STACFLASK_SCHEMAS"
+MOST_UNKNOWN = 1000
+"""Addresses of unknown schemas that are collected."""
 
 
 class SchemaChecker:
-    """Checks documents against the schemas they claim. Each schema is compiled once, when first asked for."""
+    """Checks documents against the schemas they claim. Each schema is compiled once, when first asked for.
 
-    def __init__(self) -> None:
+    ``folder`` has further schemas: files ``*.json``, each with its address as ``$id``. With ``warn``, a document may
+    name others; their addresses are collected in ``unknown``. Raises SettingError: the folder has something else.
+    """
+
+    def __init__(self, folder: str | None = None, *, warn: bool = False) -> None:
         self._folder = files("stacflask") / "schemas"
         index = orjson.loads((self._folder / "index.json").read_bytes())
         self._files: dict[str, str] = {address: entry["file"] for address, entry in index.items()}
+        self._further = _further(folder) if folder else {}
+        self._warn = warn
+        self.unknown: set[str] = set()
         self._validators: dict[str, jsonschema_rs.Validator] = {}
         self._lock = Lock()
+        for address in self._further:
+            self._compiled(address)
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -48,7 +64,7 @@ class SchemaChecker:
     def check(self, document: Document) -> None:
         """Check an item or collection, which ``checks.py`` has found fit to be kept, as it will be served.
 
-        Raises BadDocument: it breaks a schema, or claims one that is not bundled: what cannot be checked is not valid.
+        Raises BadDocument: it breaks a schema, or claims one that is not known: what cannot be checked is not valid.
         """
         served = _as_served(document)
         version = document["stac_version"]
@@ -58,11 +74,22 @@ class SchemaChecker:
 
     def _check_against(self, address: str, document: Document, claim: str) -> None:
         address = address.removesuffix("#")
-        if address not in self._files:
-            raise BadDocument(claim, f"schema not bundled: {address}")
+        if address not in self._files and address not in self._further:
+            if not self._warn:
+                raise BadDocument(claim, f"schema not bundled: {address}. {VARIABLE} names a folder of further ones")
+            if len(self.unknown) < MOST_UNKNOWN:
+                self.unknown.add(address)
+            return
         validator = self._validator(address)
         if not validator.is_valid(document):
             raise _told(validator.iter_errors(document), address)
+
+    def _compiled(self, address: str) -> None:
+        """Compile a further schema, so that one that is wrong is found at once. Raises SettingError."""
+        try:
+            self._validator(address)
+        except (ValueError, KeyError) as error:
+            raise SettingError(VARIABLE, f"{address}: {error}"[:_LONGEST]) from error
 
     def _validator(self, address: str) -> jsonschema_rs.Validator:
         with self._lock:
@@ -78,7 +105,26 @@ class SchemaChecker:
             return self._validators[address]
 
     def _read(self, address: str) -> Any:
+        if address in self._further:
+            return self._further[address]
         return orjson.loads((self._folder / self._files[address]).read_bytes())
+
+
+def _further(folder: str) -> dict[str, Any]:
+    """Read the schemas of a folder, by their addresses. Raises SettingError."""
+    if not Path(folder).is_dir():
+        raise SettingError(VARIABLE, f"{folder!r} is not a folder that can be read")
+    found: dict[str, Any] = {}
+    for path in sorted(Path(folder).glob("**/*.json")):
+        try:
+            schema = orjson.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise SettingError(VARIABLE, f"{path}: {error}") from error
+        address = schema.get("$id", schema.get("id")) if isinstance(schema, dict) else None
+        if not isinstance(address, str):
+            raise SettingError(VARIABLE, f"{path}: expected a JSON schema with its address as $id")
+        found[address.removesuffix("#")] = schema
+    return found
 
 
 def _as_served(document: Document) -> Document:

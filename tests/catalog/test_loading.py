@@ -23,7 +23,7 @@ from stacflask.catalog.loading import Plan, Tally, load
 from stacflask.catalog.reading import Catalog
 from stacflask.catalog.restoring import Addresses
 from stacflask.catalog.writing import Writer
-from stacflask.errors import NotFound, StacflaskError
+from stacflask.errors import NotFound, SettingError, StacflaskError
 from stacflask.settings import Settings
 from stacflask.testing import a_collection, an_item
 from stacflask.values import UNRESTRICTED, Document
@@ -340,6 +340,58 @@ def test_schemas(loader: Loader) -> None:
     assert loader(ndjson([a_collection(), item]), validate=True, most_problems=None).refused == 1
     assert loader.told[0].startswith("0.input:2: /properties/gsd: ")
     assert loader(ndjson([item])).new == 1
+
+
+EXTENSION = "https://example.org/mine/v1.0.0/schema.json"
+SCHEMA = {"$id": EXTENSION, "properties": {"properties": {"required": ["mine:x"]}}}
+
+
+def test_further_schemas(loader: Loader, tmp_path: Path) -> None:
+    """A schema in the folder is held to as the bundled ones are."""
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "mine.json").write_text(json.dumps(SCHEMA))
+    item = an_item(stac_extensions=[EXTENSION])
+    right = an_item("b", stac_extensions=[EXTENSION], properties={"datetime": "2024-06-01T12:00:00Z", "mine:x": 1})
+    plan = {"validate": True, "most_problems": None, "schemas": str(tmp_path / "schemas")}
+    tally = loader(ndjson([a_collection(), item, right]), **plan)
+    assert (tally.new, tally.refused) == (1, 1)
+    assert "mine:x" in loader.told[0]
+
+
+def test_unknown_schemas_are_refused_or_warned_of(loader: Loader) -> None:
+    """A document that names an unknown schema is refused, or checked against the others."""
+    item = an_item(stac_extensions=[EXTENSION])
+    wrong = an_item("b", stac_extensions=[EXTENSION], properties={"datetime": "2024-06-01T12:00:00Z", "gsd": "ten"})
+    refused = loader(ndjson([a_collection(), item]), validate=True, most_problems=None)
+    assert (refused.new, loader.told[0].startswith("0.input:2: /stac_extensions/0: ")) == (0, True)
+    warned = loader(ndjson([item, wrong]), validate=True, most_problems=None, unknown_schemas="warn")
+    assert (warned.new, warned.refused, warned.unknown) == (1, 1, {EXTENSION})
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}", '{"$id": 5}', '{"$id": "https://x.example/y", "type": 5}'])
+def test_wrong_folders_of_schemas(loader: Loader, tmp_path: Path, content: str) -> None:
+    """What is no schema stops the load, and is named."""
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "wrong.json").write_text(content)
+    with pytest.raises(SettingError, match="STACFLASK_SCHEMAS"):
+        loader(ndjson([a_collection()]), validate=True, schemas=str(tmp_path / "schemas"))
+
+
+def test_repairs_are_listed(loader: Loader) -> None:
+    """Times with a space are repaired if that is wished, and each change is listed; other faults stay faults."""
+    times = {"datetime": None, "start_datetime": "2024-01-01 00:00:00", "end_datetime": "2024-01-02 00:00:00.5+0100"}
+    extent = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [["2020-01-01 00:00:00Z", None]]}}
+    documents = [a_collection(extent=extent), an_item(properties=times), an_item("b", properties={"datetime": "soon"})]
+    assert loader(ndjson(documents), most_problems=None).refused == 3
+    tally = loader(ndjson(documents), most_problems=None, repair=True)
+    assert (tally.new, tally.refused, tally.repaired) == (1, 1, 3)
+    assert loader.item()["properties"] == {
+        "datetime": None,
+        "start_datetime": "2024-01-01T00:00:00Z",
+        "end_datetime": "2024-01-02T00:00:00.5+01:00",
+    }
+    listed = "0.input:2: /properties/start_datetime: repaired '2024-01-01 00:00:00' to '2024-01-01T00:00:00Z'"
+    assert listed in loader.told
 
 
 def test_collection_for_items_that_name_none(loader: Loader) -> None:
