@@ -38,6 +38,7 @@ def stores(stack: Stack) -> dict[str, Any]:
             "access_key": stack.s3_access_key,
             "secret_key": stack.s3_secret_key,
             "buckets": [stack.bucket],
+            "collections": "*",
         }
     }
 
