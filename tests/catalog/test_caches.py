@@ -15,7 +15,7 @@ from stacflask.catalog.cql2.sql import constant
 from stacflask.catalog.shapes import MOST, Shapes
 
 ROOT = Path(__file__).parents[2]
-TABLE = (ROOT / "docs" / "decisions" / "0007-caches.md").read_text()
+TABLE = (ROOT / "docs" / "decisions" / "0008-caches.md").read_text()
 CACHE = re.compile(r"\blru_cache\(|@cache\b|\bremembered\(|OrderedDict\(|threading\.local|\bdeque\(|_known: dict")
 NO_CACHES = {"stacflask/bulkhead.py", "plugins/_audit_writer.py", "stacflask/api/fields.py"}
 """Modules that have a structure of the same kind for what is under way, and for one request."""
