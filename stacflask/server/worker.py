@@ -135,9 +135,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.log.warning("connection not accepted: %s", error)
             self._make_room()
             return
-        self.nr_conns += 1
         if self.cfg.is_ssl:
-            sock = ssl_wrap_socket(sock, self.cfg)
+            try:
+                sock = ssl_wrap_socket(sock, self.cfg)
+            except OSError as error:  # gone already
+                self.log.warning("TLS connection not accepted: %s", error)
+                sock.close()
+                return
+        self.nr_conns += 1
         incoming = Incoming(self.cfg, client, self.spool, self.body_limit)
         conn = Connection(sock, client, listener.getsockname(), incoming)
         if self.nr_conns >= self.worker_connections:

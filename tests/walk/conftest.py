@@ -51,14 +51,14 @@ class Server:
 
 
 @contextmanager
-def serving(environ: dict[str, str], log: Path) -> Iterator[Server]:
+def serving(environ: dict[str, str], log: Path, scheme: str = "http") -> Iterator[Server]:
     """Run gunicorn in this environment until the block ends."""
     port = free_port()
     environ = {**environ, "PORT": str(port)}
     command = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", "wsgi:application"]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=out, stderr=out)
-    server = Server(f"http://127.0.0.1:{port}", environ, process, log)
+    server = Server(f"{scheme}://127.0.0.1:{port}", environ, process, log)
     try:
         wait_until_ready(server)
         yield server

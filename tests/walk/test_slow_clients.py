@@ -2,11 +2,19 @@
 
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from dev.demo import FIRST_DOWNLOAD, LARGE_DOWNLOAD
 from dev.run import environ_for
@@ -37,7 +45,7 @@ def small(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def address_of(server: Server) -> tuple[str, int]:
-    host, _, port = server.url.removeprefix("http://").partition(":")
+    host, _, port = server.url.partition("://")[2].partition(":")
     return host, int(port)
 
 
@@ -128,3 +136,49 @@ def test_clients_that_leave_early_leave_no_traceback(small: Server) -> None:
             pass
     waiting_for(lambda: requests.get(f"{small.url}/health", timeout=30).ok)
     assert "Traceback" not in small.log.read_text()
+
+
+def write_certificate(key: Path, certificate: Path) -> None:
+    """Write a key and its certificate for 127.0.0.1."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    unencrypted = serialization.NoEncryption()
+    key.write_bytes(private.private_bytes(pem, serialization.PrivateFormat.PKCS8, unencrypted))
+    certificate.write_bytes(signed.public_bytes(pem))
+
+
+@pytest.fixture(scope="module")
+def encrypted(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serve with TLS by one process."""
+    folder = tmp_path_factory.mktemp("encrypted")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    write_certificate(key, certificate)
+    environ = {**environ_for(demo_stack, 8000), "WEB_CONCURRENCY": "1"}
+    environ["GUNICORN_CMD_ARGS"] = f"--certfile={certificate} --keyfile={key}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        with serving(environ, folder / "log", scheme="https") as server:
+            yield server
+
+
+def test_clients_that_leave_before_tls_end_no_process(encrypted: Server) -> None:
+    """Connections that are reset before their handshake are dropped, and the process serves on."""
+    for number in range(100):
+        with socket.create_connection(address_of(encrypted), timeout=30) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"x" * (number % 2))
+    assert requests.get(f"{encrypted.url}/health", timeout=30).ok
+    assert "Exception in worker process" not in encrypted.log.read_text()
+
+
+def test_slow_handshakes_keep_nobody_waiting(encrypted: Server) -> None:
+    """While more clients than there are threads have begun a TLS handshake, others are answered."""
+    with held(encrypted, b"\x16\x03\x01\x02\x00\x01"):
+        assert requests.get(f"{encrypted.url}/search", timeout=30).ok
