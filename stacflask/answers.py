@@ -82,6 +82,9 @@ OBSERVERS = frozenset({"answered", "observed", "finished", "tracked"})
 DECIDING = frozenset({"authorize", "authorize_many", "authorize_change", "charge", "charge_many"})
 """Hooks that return decisions."""
 
+UNDECIDING = frozenset({"restrict", "presign", "lend", "decided", "order_states", "storage_href", "check_setup"})
+"""Hooks in which a refusal is a mistake: it would be an answer that nobody records."""
+
 NOTED = DECIDING | {"authenticate", "recall", "restrict"}
 """Hooks whose results are logged if a wrapper changes them."""
 
@@ -344,8 +347,10 @@ class Guard:
     def _element(self, one: Any, kind: type, given: Any) -> Any:
         if kind is click.Command:
             return self._command(one, given)
-        if type(one) is not kind or (kind is str and not validation.is_text(one)):
+        if type(one) is not kind:
             raise self._wrong(f"expected a list of {kind.__name__}, got {named(given)}")
+        if kind is str and not validation.is_line(one):
+            raise self._wrong("expected texts of one line without control characters")
         problem = None if kind is str else validation.problem(one)
         if problem and isinstance(one, Endpoint) and validation.is_text(one.path):
             problem = f"{one.path}: {problem}"
@@ -359,6 +364,8 @@ class Guard:
             raise self._wrong("expected a command's name to be letters, digits, - and _")
         if inspect.iscoroutinefunction(command.callback):
             raise self._wrong(f"the command {command.name} is an async function; expected a plain one")
+        for part in command.commands.values() if isinstance(command, click.Group) else ():
+            self._command(part, given)
         return command
 
     def _counted(self, given: Any, number: int) -> Any:
@@ -437,7 +444,9 @@ class Guard:
             problem = None if self.hook in (*AT_START, "startup") else problem
         elif isinstance(error, StacflaskError):
             problem = validation.error_problem(error)
-            if isinstance(error, Refused) and problem is None:
+            if isinstance(error, Refused) and self.hook in UNDECIDING:
+                problem = "raised Refused, but this hook decides nothing"
+            elif isinstance(error, Refused) and problem is None:
                 error.decision = replace(error.decision, by=self.plugin)
         elif isinstance(error, Exception) and not _is_answer(error):
             problem = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -191,6 +192,11 @@ class Gate:
         self._tell(self._refusal(grant, denial, others))
         raise Refused(denial, anonymous=grant.principal.anonymous)
 
+    def _withdraw(self, act: str, grant: Grant, denial: Decision) -> NoReturn:
+        """Refuse what was granted already. Raises Refused."""
+        _record(act, grant.principal, denial, **_about(grant.asset))
+        self._refuse(grant, denial)
+
     def _refusal(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> Verdict:
         return Verdict(grant.id, grant.principal, grant.asset, denial, others, self.visit())
 
@@ -199,8 +205,11 @@ class Gate:
         return verdict
 
     def resolve(self, grant: Grant) -> Location:
-        """Find the bytes. Raises NoStore, Missing, Offline."""
-        location: Location | None = self._resolving({"asset": grant.asset})
+        """Find the bytes. Raises NoStore, Missing, Offline, Refused."""
+        try:
+            location: Location | None = self._resolving({"asset": grant.asset})
+        except Refused as refused:
+            self._withdraw("resolve", grant, refused.decision)
         if location is None:
             log.warning("no plugin resolves this href", extra={"href": grant.asset.href})
             raise NoStore("No store of this server has this asset.")
@@ -224,9 +233,12 @@ class Gate:
         return stream if streamed else self._delivery(grant, location, streamed=False)
 
     def _delivery(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
-        delivery: Delivery | None = self.plugins.hook.deliver(
-            principal=grant.principal, asset=grant.asset, location=location, streamed=streamed, grant_id=grant.id
-        )
+        try:
+            delivery: Delivery | None = self.plugins.hook.deliver(
+                principal=grant.principal, asset=grant.asset, location=location, streamed=streamed, grant_id=grant.id
+            )
+        except Refused as refused:
+            self._withdraw("deliver", grant, refused.decision)
         if delivery is None or (streamed and isinstance(delivery, Redirect)):
             log.error("no plugin delivers from this store", extra={"store": location.store, "streamed": streamed})
             raise NoAnswer("No plugin delivers this asset.")
@@ -239,8 +251,7 @@ class Gate:
             reason = f"{grant.decision.reason}, for at most {limit} bytes"
             detail = f"This asset is larger than the {limit} bytes that may be downloaded with your rights."
             denial = Decision.deny(reason, detail=detail, code="TooLarge")
-            _record("deliver", grant.principal, denial, **_about(grant.asset))
-            self._refuse(grant, denial)
+            self._withdraw("deliver", grant, denial)
 
     def presign(self, grants: Sequence[Grant]) -> list[Redirect | None]:
         """Give temporary addresses without a look at the objects, where their store does and knows them online.
@@ -258,6 +269,10 @@ class Gate:
                 redirect: Redirect | None = None if location is None else presign(known)
             except (Missing, Offline):
                 return None
+            except Refused as refused:
+                with suppress(Refused):
+                    self._withdraw("resolve", grant, refused.decision)
+                return None
             return redirect
 
         return [signed(grant) for grant in grants]
@@ -268,10 +283,13 @@ class Gate:
         return loan
 
     def order(self, grant: Grant, offline: Offline) -> Order:
-        """Have an asset brought online that nobody has ordered yet; say how it stands. Raises Unavailable."""
+        """Have an asset brought online that nobody has ordered yet; say how it stands. Raises Unavailable, Refused."""
         found: Order | None = offline.order
         if offline.order.status == "orderable":
-            found = self.plugins.hook.order(principal=grant.principal, asset=grant.asset)
+            try:
+                found = self.plugins.hook.order(principal=grant.principal, asset=grant.asset)
+            except Refused as refused:
+                self._withdraw("order", grant, refused.decision)
         if found is None:
             raise Unavailable(f"{offline.description} Nobody here does that.", code=offline.code, retry_after=86400)
         return found

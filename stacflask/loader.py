@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from stacflask import answers, hookspecs
+from stacflask import answers, hookspecs, validation
 from stacflask.bulkhead import PluginShare
-from stacflask.errors import SettingError, StacflaskError
+from stacflask.errors import SettingError
 from stacflask.values import Setting
 
 if TYPE_CHECKING:
@@ -91,8 +91,10 @@ def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]
     """
     for name in names:
         told = getattr(_find(name), "SETTINGS", ())
-        if not (isinstance(told, list | tuple) and all(isinstance(one, Setting) for one in told)):
+        if not (isinstance(told, list | tuple) and all(type(one) is Setting for one in told)):
             raise SettingError(VARIABLE, f"{name}: SETTINGS: expected a list or tuple of Setting")
+        if problem := next(filter(None, map(validation.problem, told)), None):
+            raise SettingError(VARIABLE, f"{name}: SETTINGS: {problem}")
         yield name, told
 
 
@@ -109,9 +111,10 @@ def shipped() -> Iterator[str]:
 def declared_commands(name: str) -> Sequence[str]:
     """Give the commands that a plugin's module declares in ``COMMANDS``; none if it cannot be imported."""
     try:
-        return tuple(getattr(_find(name), "COMMANDS", ()))
+        declared = getattr(_find(name), "COMMANDS", ())
     except SettingError:
         return ()
+    return declared if isinstance(declared, list | tuple) else ()
 
 
 def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[SettingError]:
@@ -179,9 +182,11 @@ def _create(name: str, environ: Mapping[str, str]) -> object:
         return module
     try:
         plugin = create(environ)
-    except StacflaskError:
+    except SettingError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if answers.is_signal(error):
+            raise
         raise SettingError(VARIABLE, f"{name}: create_plugin failed: {_told(error, module)}") from error
     if plugin is None or isinstance(plugin, type | list | tuple | dict):
         given = f"the class {plugin.__name__}" if isinstance(plugin, type) else type(plugin).__name__
@@ -199,7 +204,9 @@ def _find(name: str) -> Any:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise SettingError(VARIABLE, f"there is no module {name!r} on Python's path") from error
         raise SettingError(VARIABLE, f"{name} needs the package {error.name!r}, which is not installed") from error
-    except Exception as error:
+    except BaseException as error:
+        if answers.is_signal(error):
+            raise
         raise SettingError(VARIABLE, f"{name} cannot be imported: {_told(error)}") from error
 
 
@@ -211,7 +218,7 @@ def _entry_point(name: str) -> EntryPoint:
     return next(iter(found))
 
 
-def _told(error: Exception, module: Any = None) -> str:
+def _told(error: BaseException, module: Any = None) -> str:
     """Tell an exception and where it was raised: of this module's lines, if there are any, the last."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"

@@ -6,7 +6,7 @@ level is copied when a view is made; members become views when they are read.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, Mapping, MutableSequence, MutableSet, ValuesView
 from typing import Any, NoReturn
 
 MESSAGE = "read-only, because other plugins get it too: change a copy (copy.deepcopy)"
@@ -110,7 +110,7 @@ SCALARS = frozenset({str, int, float, bool, bytes, type(None), ReadOnlyDict, Rea
 
 
 def read_only(value: Any) -> Any:
-    """Return a view of a mapping, list or set that cannot be changed; anything else as it is."""
+    """Return a view of a mapping, sequence or set that cannot be changed; anything else as it is."""
     if type(value) in SCALARS:
         return value
     if type(value) is dict or isinstance(value, Mapping):
@@ -125,11 +125,13 @@ def read_only(value: Any) -> Any:
 
 
 def _frozen(value: Any) -> Any:
-    if type(value) is tuple:
-        return tuple(map(read_only, value))
-    if isinstance(value, set):
-        return frozenset(value)
-    return bytes(value) if isinstance(value, bytearray) else value
+    if type(value) is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        return tuple.__new__(type(value), map(read_only, value))
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if isinstance(value, MutableSequence):  # a deque, a UserList
+        return read_only(list(value))
+    return frozenset(value) if isinstance(value, MutableSet) else value
 
 
 EMPTY: Mapping[str, Any] = read_only({})

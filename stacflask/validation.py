@@ -68,8 +68,10 @@ class Field(NamedTuple):
 # --- Texts -----------------------------------------------------------------------------------------------------------
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PORT = r"[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _URL = re.compile(
-    r"https?://(?:[A-Za-z0-9_-][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:[/?][!$-;=?-\[\]^_`a-z{|}~]*)?"
+    r"https?://(?:[A-Za-z0-9_-][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])"
+    rf"(?::(?:{_PORT}))?(?:[/?][!$-;=?-\[\]^_`a-z{{|}}~]*)?"
 )
 _QUERY = re.compile(r"[A-Za-z0-9._~-]+=[A-Za-z0-9._~%!$'()*+,;:@/?=&-]*")
 _PATH = re.compile(r"/(?![/\\])[A-Za-z0-9._~%!$'()*+,;:@/?=&-]*")
@@ -95,9 +97,14 @@ def _is_str(value: Any) -> bool:
     return value is None or type(value) is str
 
 
-def is_name(value: Any) -> bool:
+def is_line(value: Any, most: int = LONGEST_TEXT) -> bool:
     """Whether a value is a text of one line that is not empty."""
-    return is_text(value, LONGEST_NAME) and bool(value) and not _CONTROL.search(value)
+    return is_text(value, most) and bool(value) and not _CONTROL.search(value)
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value is a text of one line that is neither empty nor long."""
+    return is_line(value, LONGEST_NAME)
 
 
 def _matching(form: re.Pattern[str], most: int) -> Check:

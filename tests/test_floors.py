@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "catalog": CATALOG_MAY,
     "validation": {"errors", "readonly", "values"},
     "answers": {"errors", "validation", "values"},
-    "loader": {"answers", "bulkhead", "errors", "hookspecs", "values"},
+    "loader": {"answers", "bulkhead", "errors", "hookspecs", "validation", "values"},
     "current": {"gate", "catalog", "settings", "values"},
     "api": GROUND | {"api", "current", "stac", "catalog", "gate"},
     "logformat": set(),

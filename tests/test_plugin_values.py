@@ -3,7 +3,7 @@
 
 import copy
 import json
-from collections import OrderedDict
+from collections import OrderedDict, UserList, deque, namedtuple
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -258,6 +258,7 @@ BAD_URLS = [
     'https://h/"x',
     "https://h/<x>",
     "https://h:port/",
+    "https://h:65536/",
     "https://h/\0",
     "https://h/" + "x" * 20_000,
     b"https://h/x",
@@ -536,7 +537,7 @@ def test_a_signal_ends_the_process_all_the_same() -> None:
         manager.hook.startup(services=None)
 
 
-@pytest.mark.parametrize("hook", ["authorize", "charge"])
+@pytest.mark.parametrize("hook", ["authorize", "charge", "resolve", "deliver"])
 def test_a_refusal_that_is_raised_is_recorded(hook: str, plug: Plug, publish: Publish) -> None:
     """A plugin that raises Refused denies, and whoever keeps records is told."""
     publish(an_item())
@@ -552,6 +553,48 @@ def test_a_refusal_that_is_raised_is_recorded(hook: str, plug: Plug, publish: Pu
     client = plug(plugin, Consents(), Store(), Records())
     assert client.get(DOWNLOAD).status_code == 401
     assert [(one.decision.code, one.decision.by) for one in told] == [("Mine", "Mine")]
+
+
+def test_one_refused_asset_leaves_others_signed(plug: Plug, publish: Publish) -> None:
+    """A refusal in `resolve` on a page of signed hrefs is recorded, and the other assets are signed."""
+    publish(an_item(assets={"data": {"href": "s3://b/closed"}, "more": {"href": "s3://b/open"}}))
+    told: list[Verdict] = []
+
+    class Signs:
+        @hookimpl
+        def resolve(self, asset: Asset) -> Location:
+            if asset.key == "data":
+                raise Refused(Decision.deny("mine"), anonymous=False)
+            return Location("test", asset.href)
+
+        @hookimpl
+        def presign(self) -> Redirect:
+            return Redirect("https://s/signed", SOON)
+
+        @hookimpl
+        def decided(self, verdict: Verdict) -> None:
+            told.append(verdict)
+
+    assets = plug(Signs(), Consents()).get("/collections/collection/items/item?hrefs=signed").json["assets"]
+    assert assets["more"]["href"] == "https://s/signed"
+    assert "/download/data" in assets["data"]["href"]
+    assert [(one.asset.key, one.decision.allowed) for one in told] == [("data", False), ("more", True)]
+
+
+@pytest.mark.parametrize("hook", ["restrict", "presign", "lend", "decided"])
+def test_hooks_that_decide_nothing_refuse_nothing(hook: str, asks: Any) -> None:
+    """A refusal where nobody records one is a 500 that names the plugin, and no 403."""
+    path = f"{DOWNLOAD.partition('/download/')[0]}?hrefs=signed" if hook in ("presign", "lend") else DOWNLOAD
+    asks(hook, [raising(lambda: Refused(Decision.deny("mine"), anonymous=False))], path)
+
+
+@pytest.mark.parametrize("note", ["two\nlines", "", "bell\a", 5, b"bytes"])
+def test_notes_on_the_setup_are_lines(note: Any) -> None:
+    """What `stacflask check` prints of a plugin is text of one line."""
+    plugin = answering("check_setup")
+    plugin.given = [note]
+    with pytest.raises(TypeError, match="mine: check_setup: expected"):
+        loader.manage({"mine": plugin}).hook.check_setup()
 
 
 @pytest.mark.parametrize("hook", ["answered", "observed", "finished"])
@@ -629,6 +672,24 @@ def test_claims_cannot_be_changed() -> None:
     for one in (me.claims, me.claims["tier"], ANONYMOUS.claims):
         with pytest.raises(TypeError, match="read-only"):
             one["a"] = "b"
+
+
+def test_sequences_of_other_classes_cannot_be_changed() -> None:
+    """Claims may hold more than JSON: a queue, a named tuple, a list of one's own. No part of them can be changed."""
+    pair = namedtuple("pair", "first second")  # noqa: PYI024 - without types, as plugins write it
+    given = {"queue": deque([1]), "own": UserList([1]), "pair": pair([1], {}), "set": {1}}
+    claims = Principal("me", scheme="test", claims=given).claims
+    assert claims["pair"].first == [1]
+    changes: list[Callable[[], Any]] = [
+        lambda: claims["queue"].append(2),
+        lambda: claims["own"].append(2),
+        lambda: claims["pair"].first.append(2),
+        lambda: claims["pair"].second.update(a=1),
+        lambda: claims["set"].add(2),
+    ]
+    for change in changes:
+        with pytest.raises((TypeError, AttributeError)):
+            change()
 
 
 def test_what_a_plugin_is_given_is_json() -> None:
@@ -808,6 +869,7 @@ def test_endpoints_and_commands_are_plain_functions() -> None:
     for hook, given in (
         ("extend_api", Endpoint("GET", "/mine", handler, "Mine.", {})),
         ("extend_cli", click.Command("mine", callback=_later)),
+        ("extend_cli", click.Group("mine", commands=[click.Command("part", callback=_later)])),
     ):
         plugin = answering(hook)
         plugin.given = [given]
@@ -828,6 +890,8 @@ def test_endpoints_and_commands_are_plain_functions() -> None:
         ("POST", "/collections/{a}/{b}"),
         ("GET", "/{a}/{b}/items"),
         ("GET", "/co{x}"),
+        ("GET", "/signed/mine"),
+        ("POST", "/signed/{a}/{b}"),
     ],
 )
 def test_addresses_of_core_are_not_taken(method: Any, path: str, plug: Plug) -> None:

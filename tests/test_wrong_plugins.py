@@ -84,6 +84,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
             "def create_plugin(environ):\n    return environ['MINE']\n",
             r"create_plugin failed: KeyError: 'MINE' \(.*, line 3\)",
         ),
+        ("raise SystemExit(0)\n", r"cannot be imported: SystemExit: 0 \(.*mine.py, line 2\)"),
+        ("def create_plugin(environ): raise SystemExit(0)\n", r"create_plugin failed: SystemExit: 0 \(.*, line 2\)"),
+        ("def create_plugin(environ): raise KeyboardInterrupt\n", r"create_plugin failed: KeyboardInterrupt"),
+        ("def create_plugin(environ): raise NotFound('Mine.')\n", r"create_plugin failed: NotFound: Mine\."),
         ("def create_plugin(environ): pass\n", "create_plugin gave NoneType, expected an object"),
         ("def create_plugin(environ): return [1]\n", "create_plugin gave list, expected an object"),
         ("class Mine: pass\ndef create_plugin(environ): return Mine\n", "create_plugin gave the class Mine"),
@@ -135,6 +139,22 @@ def test_wrong_settings_of_a_module_are_told(write: Write) -> None:
     name = write("SETTINGS = ('MINE', 'What it is.')\n@hookimpl\ndef startup(services): pass\n")
     with pytest.raises(SettingError, match=f"{name}: SETTINGS: expected a list or tuple of Setting"):
         list(loader.settings_of([name]))
+
+
+@pytest.mark.parametrize(
+    "members", ["None, 'x'", "'a b', 'x'", "'MINE', 'x', 5", "'MINE', 'x', secret='no'", "'MINE', 'x', required=1"]
+)
+def test_wrong_fields_of_settings_are_told(members: str, write: Write) -> None:
+    """Each field of a setting is validated: one that is wrongly called secret must not be shown."""
+    name = write(f"SETTINGS = [Setting({members})]\n@hookimpl\ndef startup(services): pass\n")
+    with pytest.raises(SettingError, match=f"{name}: SETTINGS: expected (name|default|secret|required) to be"):
+        list(loader.settings_of([name]))
+
+
+@pytest.mark.parametrize("declared", ["5", "'usage'", "None"])
+def test_wrong_declarations_of_commands_are_none(declared: str, write: Write) -> None:
+    """What a module declares as commands is a list of names, or counts for nothing."""
+    assert loader.declared_commands(write(f"COMMANDS = {declared}\n")) == ()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import orjson
 from flask import Response, request
 
 from stacflask import current
-from stacflask.api import address, bodies, render
+from stacflask.api import address, bodies, path_tokens, render
 from stacflask.api.openapi import TEXT, answer, content, failures, query
 from stacflask.errors import SettingError
 from stacflask.values import ANONYMOUS, Call
@@ -41,7 +41,7 @@ def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoin
         spec.options["security"] = [{}, *({challenge.name: []} for challenge in challenges)]
     if endpoints:
         spec.tag({"name": "plugins", "description": "What the plugins of this deployment add"})
-    core = [rule.rule for rule in app.url_map.iter_rules()]
+    core = [*(rule.rule for rule in app.url_map.iter_rules()), f"{path_tokens.PREFIX}<path:rest>"]
     for number, endpoint in enumerate(endpoints):
         _check_free(core, endpoints[:number], endpoint)
         name = f"{endpoint.method} {endpoint.path}".replace(".", "_")
