@@ -16,7 +16,8 @@ from msgspec import Raw
 
 from stacflask import current
 from stacflask.api import address
-from stacflask.catalog.documents import HERE
+from stacflask.catalog import documents
+from stacflask.catalog.documents import HERE, STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,6 @@ EXTENSION = "https://stac-extensions.github.io/authentication/v1.1.0/schema.json
 SCHEMES, REFS = "auth:schemes", "auth:refs"
 
 _MANAGED = b'"href":"' + HERE
-_PROPERTIES, _EXTENSIONS = b'"properties":{"', b'"stac_extensions":["'
-_STAND_IN = "\ufdd0".encode()
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
@@ -41,6 +40,10 @@ class Authentication:
     schemes: Mapping[str, Any]
     schemes_text: bytes
     refs_text: bytes
+
+    @property
+    def _schemes_member(self) -> bytes:
+        return b'"auth:schemes":%b,' % self.schemes_text
 
     def in_item(self, text: bytes) -> bytes:
         """Tell it in an item whose assets are managed, which their marks show."""
@@ -55,26 +58,24 @@ class Authentication:
         return {**document, "stac_extensions": [EXTENSION], SCHEMES: self.schemes}
 
     def _spliced(self, text: bytes) -> bytes | None:
-        """Put it into a usual item's text; None if it is not clear where things stand in it."""
-        head, *rest = text.split(_MANAGED)
-        # Where as many objects have ended as have begun, but for the item itself, a member is the item's own.
-        properties = head.find(_PROPERTIES)
-        extensions = head.find(_EXTENSIONS, 0, max(properties, 0))
-        if extensions < 0 or _depth(head[:extensions]) != 1 or _depth(head[:properties]) != 1 or b'"auth:' in text:
+        """Put it into a usual item's text; None if parts of it have to be parsed for that."""
+        # An escape may hide a name.
+        if b'"auth:' in text or b"\\u" in text:
             return None
-        after_properties, after_extensions = properties + len(_PROPERTIES) - 1, extensions + len(_EXTENSIONS) - 1
-        told = b'%b"%b",%b"auth:schemes":%b,%b' % (
-            head[:after_extensions],
-            EXTENSION.encode(),
-            head[after_extensions:after_properties],
-            self.schemes_text,
-            head[after_properties:],
-        )
-        return (b'"auth:refs":%b,%b' % (self.refs_text, _MANAGED)).join((told, *rest))
+        places = documents.places(text)
+        extensions, properties = places.get("stac_extensions"), places.get("properties")
+        if extensions is None or properties is None or text[extensions : extensions + 1] != b"[":
+            return None
+        extension = b'"%b"%b' % (EXTENSION.encode(), b"" if text.startswith(b"[]", extensions) else b",")
+        told = text
+        for place, told_there in sorted(((extensions, extension), (properties, self._schemes_member)), reverse=True):
+            told = told[: place + 1] + told_there + told[place + 1 :]
+        # Only the href of an asset begins with the mark, and no text in a document holds its raw control character.
+        return told.replace(_MANAGED, b'"auth:refs":%b,%b' % (self.refs_text, _MANAGED))
 
     def _apart(self, text: bytes, inside: str | None) -> bytes:
         """Take a document apart and put it in, beside what its publisher tells; the rest stays, to the digit."""
-        members: dict[str, Any] = dict(_members(text.replace(HERE, _STAND_IN)))
+        members: dict[str, Any] = dict(_members(text.replace(HERE, STAND_IN)))
         extensions = _list(members.get("stac_extensions"))
         members["stac_extensions"] = extensions if EXTENSION in extensions else [*extensions, EXTENSION]
         place: dict[str, Any] = dict(_members(members[inside])) if inside else members
@@ -82,13 +83,14 @@ class Authentication:
         place[SCHEMES] = {**(theirs if isinstance(theirs, dict) else {}), **self.schemes}
         if inside:
             members[inside] = place
-        if "assets" in members:
-            members["assets"] = {key: self._asset(asset) for key, asset in _members(members["assets"]).items()}
-        return _encode(members).replace(_STAND_IN, HERE)
+        if bytes(members.get("assets", b"null")) != b"null":
+            assets = _members(members["assets"])
+            members["assets"] = {key: self._asset(asset) for key, asset in assets.items()}
+        return _encode(members).replace(STAND_IN, HERE)
 
     def _asset(self, asset: Raw) -> Any:
         members: dict[str, Any] = dict(_members(asset))
-        if not bytes(members["href"]).startswith(b'"' + _STAND_IN):
+        if not bytes(members["href"]).startswith(b'"' + STAND_IN):
             return asset
         refs = _list(members.get(REFS))
         members[REFS] = [*refs, *(name for name in self.schemes if name not in refs)]
@@ -120,10 +122,6 @@ def _leave(holder: Any, member: str, unwanted: Any) -> None:
             del value[name]
     if isinstance(value, list | dict) and not value:
         del holder[member]
-
-
-def _depth(text: bytes) -> int:
-    return text.count(b"{") - text.count(b"}")
 
 
 def told() -> Authentication | None:

@@ -16,7 +16,8 @@ import orjson
 from stacflask import current
 from stacflask.api import address, authentication, bodies, orders, render
 from stacflask.catalog import documents
-from stacflask.catalog.restoring import EXPIRES, Addresses, Restoring
+from stacflask.catalog.documents import EXPIRES
+from stacflask.catalog.restoring import Addresses, Restoring
 from stacflask.errors import BadDocument, Conflict
 from stacflask.stac.geometry import bbox_for, check_geometry
 from stacflask.stac.storable import check_storable

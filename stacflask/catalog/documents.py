@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 HERE = b"\x01"
 """Stands for the address below which the record's assets are downloaded, slash included."""
+STAND_IN = token_hex(16).encode()
+"""Replaces HERE while a text is parsed, for which HERE is not JSON. It is random, so that no document holds it."""
 SEPARATOR = b"\x00"
 
 _OGC = "http://www.opengis.net/def/rel/ogc/1.0/"
@@ -196,8 +199,15 @@ def original_text(body: bytes) -> bytes:
     return orjson.dumps(written)
 
 
+EXPIRES = "href:expires"
+"""The member that is added to an asset whose href is a temporary one."""
+_EXPIRES_MEMBER = b'"href:expires":'
+
+
 def with_hrefs(text: bytes, hrefs: Callable[[str], tuple[str, str] | None]) -> bytes:
     """Put in an href, and when it ends, for the marks of those asset keys that have one; the other marks stay."""
+    if _EXPIRES_MEMBER in text:
+        text = _without_expires(text, lambda key: hrefs(key) is not None)
 
     def put(mark: re.Match[bytes]) -> bytes:
         found = hrefs(unquote(mark[1].decode()))
@@ -207,6 +217,31 @@ def with_hrefs(text: bytes, hrefs: Callable[[str], tuple[str, str] | None]) -> b
         return b'%b","href:expires":"%b' % (_encode(href)[1:-1], expires.encode())
 
     return _MARK.sub(put, text)
+
+
+def _without_expires(text: bytes, of: Callable[[str], bool]) -> bytes:
+    """Leave out the stored ends of those assets' hrefs; the rest stays, to the digit."""
+    raw = _members(text.replace(HERE, STAND_IN))
+    members: dict[str, Any] = _fragments(raw)
+    assets = {key: _fragments(_members(asset)) for key, asset in _members(raw["assets"]).items()}
+    members["assets"] = {
+        key: {name: value for name, value in asset.items() if name != EXPIRES or not of(key)}
+        for key, asset in assets.items()
+    }
+    return orjson.dumps(members).replace(STAND_IN, HERE)
+
+
+def places(text: bytes) -> dict[str, int]:
+    """Return where the values of a shown document's members begin; empty if its text is not compact."""
+    found, end = {}, 0
+    # HERE would not be JSON.
+    for member, raw in _members(text.replace(HERE, b".")).items():
+        begin, name = end + 1, orjson.dumps(member) + b":"
+        if not text.startswith(name, begin):
+            return {}
+        found[member] = begin + len(name)
+        end = found[member] + len(bytes(raw))
+    return found
 
 
 def storage_hrefs(body: bytes) -> dict[str, str]:

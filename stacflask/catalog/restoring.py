@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+from stacflask.catalog.documents import EXPIRES
 from stacflask.errors import BadDocument
 from stacflask.stac.grammar import step
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from stacflask.values import Document
 
-EXPIRES = "href:expires"
-"""The member that is added to an asset whose href is a temporary one."""
 _WEB = ("http", "https")
 _DOWNLOAD = re.compile(r"/collections/[^/]+(?:/items/[^/]+)?/download/.").search
 _NO_ASSET = (

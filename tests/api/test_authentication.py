@@ -10,6 +10,9 @@ import pytest
 
 import stacflask
 from stacflask import Challenge, Decision, hookimpl
+from stacflask.catalog.documents import Managed
+from stacflask.catalog.loading import Plan, load
+from stacflask.settings import Settings
 from stacflask.testing import Plug, Publish, a_collection, an_item
 
 SHOWN = {"STACFLASK_SHOW_AUTHENTICATION": "yes"}
@@ -58,6 +61,7 @@ ITEMS: dict[str, dict[str, Any]] = {
     "no extensions": {**USUAL, "stac_extensions": []},
     "properties of others": {**USUAL, "assets": {"data": {**MANAGED, "properties": {"a": 1}}}},
     "braces in texts": {**USUAL, "properties": {"datetime": "2024-06-01T12:00:00Z", "title": '}}"properties":{"a'}},
+    "stand-in characters": {**USUAL, "title": "\ufdd0", "assets": {"data": MANAGED, "\ufdd0": PUBLIC}},
     "with schemes": {
         "stac_extensions": [OTHER, URI],
         "properties": {"datetime": "2024-06-01T12:00:00Z", "auth:schemes": {"own": {"type": "s3"}}},
@@ -91,6 +95,29 @@ def test_items_tell_it(client: Any, publish: Publish, members: dict[str, Any]) -
     assert found == shown
     ours = without(shown)
     assert ours == without({**document, "assets": shown["assets"], "links": shown["links"]})
+    assert shown["assets"].keys() == document["assets"].keys()
+
+
+ESCAPED = {
+    "a name": rb'"properties":{"\u0061uth:schemes":{"own":{"type":"s3"}},"n":0.10,"datetime":"2024-06-01T12:00:00Z"}',
+    "another object": rb'"x":{"a":"}","properties":{"b":1}},"properties":{"datetime":"2024-06-01T12:00:00Z"}',
+}
+
+
+@pytest.mark.parametrize("members", ESCAPED.values(), ids=ESCAPED.keys())
+def test_loaded_items_tell_it(client: Any, publish: Publish, tmp_path: Path, database_url: str, members: bytes) -> None:
+    """The schemes are in the item's own properties, once, however its text is written."""
+    publish(a_collection())
+    item = an_item(**USUAL)
+    del item["properties"]
+    text = json.dumps(item).encode()[:-1] + b"," + members + b"}"
+    (tmp_path / "item.json").write_bytes(text)
+    url = Settings.from_environ({"DATABASE_URL": database_url}).database_url
+    assert load([str(tmp_path / "item.json")], Plan(url, Managed()), print).new == 1
+    answer = client.get(ITEM)
+    assert answer.data.count(b'auth:schemes"') == 1
+    assert {"key", "id", "link"} <= answer.json["properties"]["auth:schemes"].keys()
+    assert answer.json.get("x") == json.loads(text).get("x")
 
 
 def without(document: Any) -> Any:

@@ -126,6 +126,21 @@ def test_they_say_when_they_end(house: Callable[..., Client]) -> None:
     assert assets["unknown"]["href"] == f"{ADDRESS}/unknown"
 
 
+def test_the_end_replaces_a_stored_one(
+    house: Callable[..., Client], publish: Callable[..., None], stack: Stack
+) -> None:
+    """A stored end is shown beside the address of the server, and not beside an href that ends at another time."""
+    stored = {"href": "s3://bucket/a", "href:expires": "2000-01-01T00:00:00Z", "x": 0.10}
+    client = house()
+    publish(an_item("ends", "open", assets={"data": {**stored, "href": f"s3://{stack.bucket}/one"}, "unknown": stored}))
+    path = "/collections/open/items/ends"
+    assert client.get(path).json["assets"]["data"]["href:expires"] == "2000-01-01T00:00:00Z"
+    answer = client.get(f"{path}?hrefs=signed", headers=JANE)
+    assert answer.data.count(b'"href:expires"') == 2
+    assert answer.json["assets"]["data"]["href:expires"] > "2001"
+    assert answer.json["assets"]["unknown"]["href:expires"] == "2000-01-01T00:00:00Z"
+
+
 def test_what_may_not_be_taken_keeps_its_address(house: Callable[..., Client]) -> None:
     """Who sees an item and may not download it gets no signature."""
     answer = house().get(f"{ITEM}?hrefs=signed")
