@@ -28,10 +28,18 @@ def variable(name: str, parse: Callable[[str], Any], text: str, default: Any = _
     return field(default=default, metadata=metadata)
 
 
-_SECRET = r"\w*(?:password|passwd|secret|token|credential|api_?key|access_?key|private_?key)\w*"  # noqa: S105 - names
-_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
+_PART = (
+    r"(?:\w*(?:password|passwd|secret|token|credential|signature|authorization|api_?key|access_?key|private_?key)\w*"
+    r"|\b(?:\w*_)?(?:pass|passphrase|pwd|sig)\b)"
+)  # names of parts of a value
+_SECRET_NAME = re.compile(_PART, re.IGNORECASE)
+_SECRET_VARIABLE = re.compile(
+    r"(?:\w*_)?(?:PASSWORD|PASSWD|PASS|PASSPHRASE|PWD|SECRETS?|TOKENS?|CREDENTIALS?|KEYS?)", re.IGNORECASE
+)
+_KEY_IN_URL = re.compile(r"(?<=://)[^:/@\s]+(?=@)")
+_SCHEME_VALUE = re.compile(r"\b(Bearer|(?<=:)Basic|(?<=: )Basic)\s+\S+", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)([^:/@\s]*):\S*(?=@)")
-_SECRET_VALUE = re.compile(rf"""({_SECRET}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^&\s,;}}]+)""", re.IGNORECASE)
+_SECRET_VALUE = re.compile(rf"""({_PART}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^&\s,;}}]+)""", re.IGNORECASE)
 
 
 def masked(text: str) -> str:
@@ -41,7 +49,15 @@ def masked(text: str) -> str:
             return json.dumps(_masked_json(json.loads(text)), ensure_ascii=False)
         except (ValueError, RecursionError):
             pass  # masked as text
-    return _SECRET_VALUE.sub(r"\1***", _USER_INFO.sub(r"\1:***", text))
+    text = _SCHEME_VALUE.sub(r"\1=***", _USER_INFO.sub(r"\1:***", text))
+    if text.startswith("http"):  # the key of a service stands for the user there
+        text = _KEY_IN_URL.sub("***", text)
+    return _SECRET_VALUE.sub(r"\1***", text)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a variable must hold a secret by its name, whatever a plugin says of it."""
+    return _SECRET_VARIABLE.fullmatch(name) is not None
 
 
 def _masked_json(value: Any, name: str = "") -> Any:

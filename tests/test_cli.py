@@ -219,7 +219,13 @@ def test_declared_commands_are_those_there_are(name: str) -> None:
         ('{"a": [{"secretKey": "s"}], "token": 5}', '{"a": [{"secretKey": "***"}], "token": "***"}'),
         ('{"api_key": "s", broken', '{"api_key": ***, broken'),
         ("host=h password=s dbname=d", "host=h password=*** dbname=d"),
-        ("https://h/?sig=1&access_token=s&b=c", "access_token=***&b=c"),
+        ("https://h/?sig=pw&access_token=s&b=c", "sig=***&access_token=***&b=c"),
+        ("https://h/?X-Amz-Signature=pw&a=b", "X-Amz-Signature=***&a=b"),
+        ("https://pw@h/1", "https://***@h/1"),
+        ('[{"pass": "pw"}]', '[{"pass": "***"}]'),
+        ("Authorization: Bearer pw", "Authorization: ***"),
+        ("Bearer pw", "Bearer=***"),
+        ("Basic maps", "Basic maps"),
         ("plain", "plain"),
     ],
 )
@@ -232,6 +238,16 @@ def test_secrets_in_values_are_not_shown(
     line = next(line for line in out.splitlines() if line.startswith("MINE="))
     assert shown in line
     assert "pw" not in line
+
+
+@pytest.mark.parametrize("name", ["MY_PASSWORD", "SMTP_PASS", "AWS_SECRET_ACCESS_KEY", "STACFLASK_MY_KEYS", "MY_TOKEN"])
+def test_secret_is_what_its_name_calls_secret(
+    name: str, stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable with such a name is not shown, even if its plugin forgot to call it secret."""
+    monkeypatch.setattr(plugin, "SETTINGS", (Setting(name, "What it is."),), raising=False)
+    out = stacflask("settings", **{"STACFLASK_PLUGINS": PLUGIN, name: "hidden"})[1]
+    assert (f"{name}=***" in out, "hidden" in out) == (True, False)
 
 
 def test_secret_is_what_anybody_calls_secret(

@@ -12,7 +12,7 @@ from stacflask.cli.session import Session, pass_session
 from stacflask.cli.telling import failed
 from stacflask.errors import StacflaskError
 from stacflask.loader import VARIABLE, answerers, hear, problems, settings_of
-from stacflask.settings import Settings, masked
+from stacflask.settings import Settings, is_secret_name, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +126,7 @@ def settings(session: Session) -> None:
     for plugin, setting in declared:
         if setting.name not in listed:
             listed.add(setting.name)
-            line = _line(setting, session.environ, secret=setting.name in secret)
+            line = _line(setting, session.environ, secret=setting.name in secret or is_secret_name(setting.name))
             click.echo(f"{line}\n    {setting.help} ({plugin})")
 
 
