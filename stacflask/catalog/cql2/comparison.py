@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, array
+from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2 import coercion
 from stacflask.catalog.cql2.coercion import NAMES, unlike
@@ -165,7 +166,8 @@ def is_null(value: Value) -> Truth:
         case Stored():
             return Truth(value.present.is_(None))
         case Moment() if value.given is not None:
-            return Truth(sa.not_(value.given))
+            # In brackets: without, what follows would be negated with it.
+            return Truth(Grouping(sa.not_(value.given)))
         case Period():
             return Truth(sa.or_(value.start.sql.is_(None), value.end.sql.is_(None)))
         case Array():
