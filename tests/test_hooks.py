@@ -669,7 +669,11 @@ def test_authorize_refusal_ends_the_walk(plug: Plug, publish: Publish) -> None:
             return Decision.deny("the reason", detail="The detail.", code="Mine", link="/terms", extra={"more": 1})
 
     answer = plug(Somebody(), Consents(), Denies(), store).get(DOWNLOAD)
-    assert (answer.status_code, answer.json["code"], answer.json["description"]) == (403, "Mine", "The detail.")
+    assert (answer.status_code, answer.json["code"], answer.json["description"]) == (
+        403,
+        "Mine",
+        "The detail. See http://localhost/terms.",
+    )
     assert answer.json["more"] == 1
     assert answer.json["links"][0]["href"] == "http://localhost/terms"
     assert "the reason" not in answer.text
@@ -977,7 +981,7 @@ def test_decided_tells_who_granted_what_and_how(plug: Plug, publish: Publish) ->
     assert (redirect.decision.by, redirect.decision.reason, redirect.others) == ("Consents", "test", ())
     assert redirect.visit == Visit("r1", "GET", "127.0.0.1", "test/1")
     assert (redirect.delivery, redirect.portion) == ("redirect", Portion(0, None))
-    assert (stream.delivery, stream.portion) == ("stream", Portion(2, 4))
+    assert (stream.delivery, stream.portion) == ("stream", Portion(2, 4, 10))
     assert redirect.id != stream.id
 
 

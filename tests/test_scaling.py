@@ -295,6 +295,12 @@ def test_items_can_be_spread(database: Database) -> None:
 # --- Several hosts ----------------------------------------------------------------------------------------------------
 
 
+def holds_item(url: str, item: str) -> bool:
+    """Return whether a server has an item."""
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT FROM items WHERE id = %s", [item]).rowcount == 1
+
+
 def test_a_standby_takes_over(plug: Plug, publish: Publish, stack: Stack, database_url: str) -> None:
     """Of several hosts the one is used that takes changes: once the first is gone and the second is promoted, that."""
     publish(a_collection())
@@ -304,6 +310,7 @@ def test_a_standby_takes_over(plug: Plug, publish: Publish, stack: Stack, databa
         base, name = url.rpartition("@")[0], url.rpartition("/")[2]
         client = plug(AnyChange(), environ={"DATABASE_URL": f"{base}@{host}/{name}?target_session_attrs=read-write"})
         assert client.post(ITEMS, json=an_item("before")).status_code == 201
+        waiting_for(lambda: holds_item(url, "before"))  # a standby is promoted without what has not reached it
         primary.set("refusing")
         assert client.get("/search").status_code == 503
         replica.promote()

@@ -104,8 +104,8 @@ def test_an_item_that_comes_between_two_looks(
     publish(*(lasting(f"day-{day:03}", day, 0) for day in (1, 20, 400, 690, 700)))
     original, looks = catalog.database.records, []
 
-    def records(*asked: Any) -> Any:
-        rows = original(*asked)
+    def records(*asked: Any, **more: Any) -> Any:
+        rows = original(*asked, **more)
         looks.append(rows)
         if len(looks) == 1:
             publish(lasting("years", -1000, 2000))
