@@ -96,19 +96,23 @@ def is_relative(href: str) -> bool:
     return _STORAGE.match(href) is None
 
 
-def body_of(document: Document, managed: Callable[[str], bool], written: Document | None = None) -> bytes:
-    """Build the body of a checked document.
+def body_of(document: Document, managed: Callable[[str], bool]) -> bytes:
+    """Build the body of a checked document."""
+    return _body(document, managed, document)[0]
 
-    ``written`` is the same document in fragments of its text (see ``verbatim``), if its text is to be kept as it is.
+
+def _body(document: Document, managed: Callable[[str], bool], written: Document) -> tuple[bytes, dict[str, str]]:
+    """Build the body of a checked document, and return its storage hrefs by the asset's key.
+
+    ``written`` is the same document, or fragments of its text (see ``verbatim``) if its text is to be kept as it is.
     """
-    written = document if written is None else written
     private: dict[str, Any] = {}
     shown = {name: value for name, value in written.items() if name != "links"}
     if document.get("assets"):
         shown["assets"] = _public_assets(document["assets"], written["assets"], managed, private)
     links = _public_links(document.get("links") or (), written.get("links") or (), managed, private)
     public = b'%b,"links":[%b' % (orjson.dumps(shown)[:-1], links)
-    return public + SEPARATOR + orjson.dumps(private) if private else public
+    return public + SEPARATOR + orjson.dumps(private) if private else public, private.get("hrefs", {})
 
 
 def verbatim(text: bytes) -> Document:
@@ -132,19 +136,21 @@ def _fragments(members: Mapping[str, Raw]) -> Document:
 def _public_assets(
     assets: Document, written: Document, managed: Callable[[str], bool], private: dict[str, Any]
 ) -> Document:
-    hrefs = {key: asset["href"] for key, asset in assets.items()}
-    hrefs = {key: href for key, href in hrefs.items() if managed(href)}
-    shown = written | {key: {**written[key], "href": marked(key)} for key in hrefs}
-    if hrefs:
-        private["hrefs"] = hrefs
+    hrefs: dict[str, str] = {}
+    shown = dict(written)
     for key, asset in assets.items():
-        alternate = asset.get("alternate")
+        href, alternate = asset["href"], asset.get("alternate")
+        if managed(href):
+            hrefs[key] = href
+            shown[key] = {**written[key], "href": marked(key)}
         if alternate and any(managed(entry["href"]) for entry in alternate.values()):
             private.setdefault("alternates", {})[key] = written[key]["alternate"]
             public = {name: entry for name, entry in alternate.items() if not managed(entry["href"])}
             shown[key] = {**shown[key], "alternate": public}
             if not public:
                 del shown[key]["alternate"]
+    if hrefs:
+        private["hrefs"] = hrefs
     return shown
 
 
@@ -160,15 +166,15 @@ _MARK = re.compile(HERE + rb"([^\"]*)")
 def _public_links(
     links: Sequence[Document], written: Sequence[Any], managed: Callable[[str], bool], private: dict[str, Any]
 ) -> bytes:
-    shown = b""
+    shown = []
     for link, text in zip(links, written, strict=True):
         if link["rel"] in STRUCTURE:
             continue
         if managed(link["href"]):
             private.setdefault("links", []).append(text)
         else:
-            shown += orjson.dumps(text) + b","
-    return shown
+            shown.append(text)
+    return orjson.dumps(shown)[1:-1] + b"," if shown else b""
 
 
 # --- and back --------------------------------------------------------------------------------------------------------
@@ -265,7 +271,10 @@ def closed(text: bytes, links: bytes = b"") -> bytes:
 
 
 class Parts(msgspec.Struct, frozen=True, gc=False):
-    """What a row needs of an item. ``geometry`` and ``properties`` are JSON text, ``given`` is the latter parsed."""
+    """What a row needs of an item. ``geometry`` and ``properties`` are JSON text, ``given`` is the latter parsed.
+
+    ``hrefs`` are its storage hrefs by the asset's key.
+    """
 
     collection: str
     id: str
@@ -275,6 +284,7 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
     properties: bytes
     given: Document
     body: bytes
+    hrefs: dict[str, str]
 
 
 def split_item(document: Document, managed: Callable[[str], bool], text: bytes | None = None) -> Parts:
@@ -287,6 +297,7 @@ def split_item(document: Document, managed: Callable[[str], bool], text: bytes |
         written = verbatim(text)
         written.setdefault("collection", document["collection"])
     given = document["properties"]
+    body, hrefs = _body(document, managed, written)
     return Parts(
         document["collection"],
         document["id"],
@@ -295,7 +306,8 @@ def split_item(document: Document, managed: Callable[[str], bool], text: bytes |
         orjson.dumps(written["geometry"]),
         orjson.dumps(written["properties"]),
         given,
-        body_of(document, managed, written),
+        body,
+        hrefs,
     )
 
 

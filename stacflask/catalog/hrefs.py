@@ -9,12 +9,11 @@ import msgspec
 import sqlalchemy as sa
 
 from stacflask.catalog.documents import HERE, closed, is_relative, public, storage_hrefs
-from stacflask.catalog.lines import BLANK
 from stacflask.catalog.reading import Catalog
 from stacflask.catalog.tables import collections, items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from stacflask.catalog.database import Database
 
@@ -53,25 +52,28 @@ class HrefCounts:
 
     groups: dict[str, Group] = field(default_factory=dict)
     documents: int = 0
+    _beginning: str = ""
+    _latest: Group | None = None
 
-    def add_text(self, text: bytes, collection: str, managed: Callable[[str], bool]) -> None:
-        """Count the hrefs of a document that was checked: storage addresses and relative ones."""
+    def add(self, collection: str, managed: Iterable[str], others: Iterable[str]) -> None:
+        """Count the hrefs of a document: storage addresses, and the relative ones of the others."""
         self.documents += 1
-        for asset in (_assets(text.strip(BLANK)).assets or {}).values():
-            if managed(asset.href):
-                self._add(_beginning(asset.href), collection, asset.href)
-            elif is_relative(asset.href):
-                self._add(RELATIVE, collection, asset.href)
+        for href in managed:
+            # Most hrefs of a document begin alike.
+            if self._latest is not None and href.startswith(self._beginning):
+                self._latest.count += 1
+            else:
+                beginning = _beginning(href)
+                self._latest, self._beginning = self._add(beginning, collection, href), f"{beginning}/"
+        for href in others:
+            if is_relative(href):
+                self._add(RELATIVE, collection, href)
 
     def add_body(self, body: bytes, collection: str) -> None:
         """Count the hrefs of a stored document."""
-        self.documents += 1
         hrefs = storage_hrefs(body)
-        for href in hrefs.values():
-            self._add(_beginning(href), collection, href)
-        for key, asset in (_assets(closed(public(body).replace(HERE, b""))).assets or {}).items():
-            if key not in hrefs and is_relative(asset.href):
-                self._add(RELATIVE, collection, asset.href)
+        assets = _assets(closed(public(body).replace(HERE, b""))).assets or {}
+        self.add(collection, hrefs.values(), [asset.href for key, asset in assets.items() if key not in hrefs])
 
     def merge(self, other: HrefCounts) -> None:
         """Add the counts of others."""
@@ -79,10 +81,12 @@ class HrefCounts:
         for beginning, group in other.groups.items():
             self._add(beginning, group.collection, group.href, group.count)
 
-    def _add(self, beginning: str, collection: str, href: str, count: int = 1) -> None:
+    def _add(self, beginning: str, collection: str, href: str, count: int = 1) -> Group:
         if beginning not in self.groups and len(self.groups) >= MOST_BEGINNINGS:
             beginning = f"{scheme(href)}:"
-        self.groups.setdefault(beginning, Group(collection, href)).count += count
+        group = self.groups.setdefault(beginning, Group(collection, href))
+        group.count += count
+        return group
 
 
 def scheme(href: str) -> str:

@@ -16,6 +16,7 @@ import orjson
 
 from stacflask.catalog.documents import split_item
 from stacflask.catalog.lines import BLANK, is_collection
+from stacflask.catalog.restoring import may_hold_made
 from stacflask.catalog.rows import Span, heights, span_of
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import HALF, POLE
@@ -26,7 +27,7 @@ from stacflask.stac.storable import check_storable
 from stacflask.stac.time_repair import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from stacflask.catalog.documents import Managed, Parts
     from stacflask.stac.schemas import SchemaChecker
@@ -37,7 +38,8 @@ class Prepared(msgspec.Struct, gc=False):
     """An item ready to be written.
 
     ``line`` is its place in the block, ``wkb`` its search geometry as EWKB, ``given`` its properties parsed. ``frame``
-    is its body compressed, and then ``body`` is empty; None: that is still to be done.
+    is its body compressed, and then ``body`` is empty; None: that is still to be done. ``hrefs`` are those of its
+    assets: storage addresses, and others.
     """
 
     line: int
@@ -51,6 +53,7 @@ class Prepared(msgspec.Struct, gc=False):
     given: Document
     body: bytes
     frame: bytes | None
+    hrefs: tuple[Collection[str], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,29 +145,35 @@ class Intake:
             if not _is_plain(parts) or not plain.assets.keys().isdisjoint(STEPS):
                 return None
             # A point stands in for no geometry, which would look like a wrong one.
-            return self._row(number, parts, span_of(*parts.times)), parts.geometry if parts.bbox else _NOWHERE
+            return (
+                self._row(number, parts, span_of(*parts.times), document, plain=True),
+                parts.geometry if parts.bbox else _NOWHERE,
+            )
         except (BadDocument, ValueError, msgspec.MsgspecError):
             return None
 
     def _split(self, document: Document, line: bytes, text: bytes) -> Parts:
         exact = _exact(line, text)
-        return split_item(document, self._managed, None if self._restore(document) else exact)
+        restored = may_hold_made(text) and self._restore(document)
+        return split_item(document, self._managed, None if restored else exact)
 
-    def _row(self, number: int, parts: Parts, span: Span, document: Document | None = None) -> Prepared:
-        """Return a row; without the document, its geometry is one without heights and comes later."""
+    def _row(self, number: int, parts: Parts, span: Span, document: Document, *, plain: bool) -> Prepared:
+        """Return a row; a plain geometry has no heights, and its search geometry comes later."""
         frame = self._compress(parts.collection, parts.body)
+        assets, hrefs = document["assets"], parts.hrefs
         return Prepared(
             number,
             parts.collection,
             parts.id,
             span,
             parts.bbox,
-            heights(parts.bbox, document and document["geometry"]),
-            None if document is None else _geometry(document),
+            heights(parts.bbox, None if plain else document["geometry"]),
+            None if plain else _geometry(document),
             parts.properties,
             parts.given,
             parts.body if frame is None else b"",
             frame,
+            (hrefs.values(), [assets[key]["href"] for key in assets if key not in hrefs]),
         )
 
     # --- Carefully
@@ -181,7 +190,7 @@ class Intake:
             span = span_of(*parts.times)
         except ValueError as error:
             raise BadDocument("/properties/datetime", str(error)) from error
-        row = self._row(number, parts, span, document)
+        row = self._row(number, parts, span, document, plain=False)
         self.repairs += [Problem(number, one.pointer, f"repaired {one.before!r} to {one.after!r}") for one in changed]
         return [row]
 

@@ -151,7 +151,6 @@ class _Work:
             engine = create_engine(plan.database_url, pool_size=1, statement_timeout=0, pooled=plan.pooled)
             database = Database(engine)
         self._strict = plan.strict
-        self._managed = plan.managed
         self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
         self._schemas = plan.checker()
         restore = _Restore(database, plan.addresses)
@@ -161,17 +160,17 @@ class _Work:
 
     def __call__(self, text: bytes) -> Written:
         self._intake.repairs.clear()
+        hrefs = HrefCounts()
         prepared, problems = self._intake.take(text)
         if self._strict and problems:
             return Written(problems=problems)
-        lines = text.split(b"\n")
-        named = [(lines[row.line], row.collection) for row in prepared]
+        for row in prepared:
+            hrefs.add(row.collection, *row.hrefs)
         written = self._batches.write(prepared)
         written.problems += problems
         written.repairs = list(self._intake.repairs)
         written.unknown = frozenset(self._schemas.unknown) if self._schemas else frozenset()
-        for line, collection in named:
-            written.hrefs.add_text(line, collection, self._managed)
+        written.hrefs = hrefs
         return written
 
 
@@ -284,7 +283,9 @@ class _Collections:
             written = connection.execute(self._statement(document)).scalar_one_or_none() is not None
         if self._plan.method == "insert" and not written:
             raise BadDocument("/id", f"collection {document['id']!r} exists already")
-        hrefs.add_text(line, document["id"], self._plan.managed)
+        assets = [asset["href"] for asset in (document.get("assets") or {}).values()]
+        managed = [href for href in assets if self._plan.managed(href)]
+        hrefs.add(document["id"], managed, [href for href in assets if not self._plan.managed(href)])
         return written
 
     def _statement(self, document: Document) -> sa.Executable:
