@@ -63,6 +63,8 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     Raises SettingError, and whatever a plugin raises at its start: a program that is set up wrongly does not serve.
     """
     logs.configure(settings)
+    if settings.schemas:
+        transactions.schema_checker(settings)
     streams = settings.max_streams
     Threads.divide(settings.threads or streams + THREADS_BESIDE_STREAMS, streams)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins

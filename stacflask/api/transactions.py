@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from stacflask.api.edits import Edit
     from stacflask.catalog.shown import Shown
+    from stacflask.settings import Settings
 
+log = logging.getLogger(__name__)
 bp = Blueprint("transactions", __name__, description="Changes to items and collections")
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -259,8 +262,16 @@ def _check_schemas(document: Document) -> None:
     settings = current.settings()
     if settings.validate_schemas:
         # Links are the server's to add, so their absence is no fault of the document.
-        checker = _schema_checker(settings.schemas, warn=settings.unknown_schemas == "warn")
+        checker = schema_checker(settings)
+        known = set(checker.unknown)
         checker.check({"links": [], **document})
+        for address in checker.unknown - known:
+            log.warning("a document names a schema that is not known: %.500r", address)
+
+
+def schema_checker(settings: Settings) -> SchemaChecker:
+    """Return what validates documents. Raises SettingError: a further schema is wrong."""
+    return _schema_checker(settings.schemas, warn=settings.unknown_schemas == "warn")
 
 
 @lru_cache(maxsize=1)

@@ -3,10 +3,12 @@
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stacflask.errors import SettingError
 from stacflask.testing import a_collection, an_item
 
 Publish = Callable[..., None]
@@ -681,6 +683,27 @@ def test_schemas_are_checked_where_asked_for(edit: Callable[..., Client], there:
     assert strict.post("/collections", json={**a_collection("bad"), "license": ""}).status_code == 400
     for item in (wrong, unknown):
         assert lenient.post(ITEMS, json=item).status_code == 201
+
+
+def test_unknown_schemas_are_warned_of(
+    edit: Callable[..., Client], there: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where documents may name unknown schemas, the log names each of them once."""
+    client = edit(STACFLASK_VALIDATE_SCHEMAS="true", STACFLASK_UNKNOWN_SCHEMAS="warn")
+    caplog.clear()
+    for name in ("one", "two"):
+        unknown = an_item(name, stac_extensions=[EO, "https://example.org/unknown/schema.json"])
+        assert client.post(ITEMS, json=unknown).status_code == 201
+    warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warnings == ["a document names a schema that is not known: 'https://example.org/unknown/schema.json'"]
+
+
+def test_a_wrong_folder_of_schemas_ends_the_start(edit: Callable[..., Client], tmp_path: Path) -> None:
+    """A server does not start with a folder of schemas that cannot be used."""
+    (tmp_path / "wrong.json").write_text("[]")
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(SettingError, match="STACFLASK_SCHEMAS"):
+            edit(STACFLASK_SCHEMAS=str(folder))
 
 
 # --- Who may ----------------------------------------------------------------------------------------------------------
