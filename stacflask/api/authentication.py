@@ -1,14 +1,16 @@
 """The STAC authentication extension: documents tell how their downloads want to be asked for.
 
-What they tell are the plugins' own challenges. It is put into an item's text where that is as items usually are, and
-what is not is taken apart; on the way back, in a change, it is taken out again, for it is not the publisher's.
+The schemes are the plugins' own challenges. Assets that a client without credentials may not download refer to them. A
+change takes them out of the document again, because the publisher did not write them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import msgspec
 import orjson
@@ -18,46 +20,52 @@ from stacflask import current
 from stacflask.api import address
 from stacflask.catalog import documents
 from stacflask.catalog.documents import HERE, STAND_IN
+from stacflask.errors import Unavailable
+from stacflask.values import ANONYMOUS, Grant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from stacflask.gate import Gate
-    from stacflask.values import Document
+    from stacflask.values import Asset, Document, Record
 
 EXTENSION = "https://stac-extensions.github.io/authentication/v1.1.0/schema.json"
 SCHEMES, REFS = "auth:schemes", "auth:refs"
 
-_MANAGED = b'"href":"' + HERE
+_MANAGED = re.compile(b'"href":"' + HERE + rb'([^"]*)')
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """The schemes of a deployment, by name, and what of them is put into texts."""
+    """The schemes of a deployment, their texts, and the keys of refused assets by collection and item."""
 
     schemes: Mapping[str, Any]
     schemes_text: bytes
     refs_text: bytes
+    refused: Mapping[tuple[str, str | None], Collection[str]] = field(default_factory=dict)
 
     @property
     def _schemes_member(self) -> bytes:
         return b'"auth:schemes":%b,' % self.schemes_text
 
-    def in_item(self, text: bytes) -> bytes:
-        """Tell it in an item whose assets are managed, which their marks show."""
-        return text if HERE not in text else self._spliced(text) or self._apart(text, inside="properties")
+    def in_item(self, text: bytes, record: Record) -> bytes:
+        """Add the schemes to an item that has refused assets, and references to the schemes to these assets."""
+        keys = self.refused.get((record.collection, record.id), ())
+        if not keys or HERE not in text:
+            return text
+        return self._spliced(text, keys) or self._apart(text, keys, inside="properties")
 
-    def in_collection(self, text: bytes) -> bytes:
-        """Tell it in a collection."""
-        return self._apart(text, inside=None)
+    def in_collection(self, text: bytes, record: Record) -> bytes:
+        """Add the schemes to a collection, and references to them to its refused assets."""
+        return self._apart(text, self.refused.get((record.id, None), ()), inside=None)
 
     def in_catalog(self, document: Document) -> Document:
         """Tell it in the landing page."""
         return {**document, "stac_extensions": [EXTENSION], SCHEMES: self.schemes}
 
-    def _spliced(self, text: bytes) -> bytes | None:
+    def _spliced(self, text: bytes, keys: Collection[str]) -> bytes | None:
         """Put it into a usual item's text; None if parts of it have to be parsed for that."""
         # An escape may hide a name.
         if b'"auth:' in text or b"\\u" in text:
@@ -71,9 +79,10 @@ class Authentication:
         for place, told_there in sorted(((extensions, extension), (properties, self._schemes_member)), reverse=True):
             told = told[: place + 1] + told_there + told[place + 1 :]
         # Only the href of an asset begins with the mark, and no text in a document holds its raw control character.
-        return told.replace(_MANAGED, b'"auth:refs":%b,%b' % (self.refs_text, _MANAGED))
+        refs = b'"auth:refs":%b,' % self.refs_text
+        return _MANAGED.sub(lambda mark: refs + mark[0] if unquote(mark[1].decode()) in keys else mark[0], told)
 
-    def _apart(self, text: bytes, inside: str | None) -> bytes:
+    def _apart(self, text: bytes, keys: Collection[str], inside: str | None) -> bytes:
         """Take a document apart and put it in, beside what its publisher tells; the rest stays, to the digit."""
         members: dict[str, Any] = dict(_members(text.replace(HERE, STAND_IN)))
         extensions = _list(members.get("stac_extensions"))
@@ -85,7 +94,7 @@ class Authentication:
             members[inside] = place
         if bytes(members.get("assets", b"null")) != b"null":
             assets = _members(members["assets"])
-            members["assets"] = {key: self._asset(asset) for key, asset in assets.items()}
+            members["assets"] = {key: self._asset(asset) if key in keys else asset for key, asset in assets.items()}
         return _encode(members).replace(STAND_IN, HERE)
 
     def _asset(self, asset: Raw) -> Any:
@@ -139,3 +148,25 @@ def _told(gate: Gate, base_url: str) -> Authentication | None:
         return None
     text = orjson.dumps(schemes).replace(b"{base_url}", base_url.encode())
     return Authentication(orjson.loads(text), text, orjson.dumps(list(schemes)))
+
+
+def told_of(assets: Callable[[], Sequence[Asset]]) -> Authentication | None:
+    """Return what this deployment shows, and which of these assets refer to it."""
+    shown = told()
+    return None if shown is None else replace(shown, refused=_refused(assets()))
+
+
+def _refused(assets: Sequence[Asset]) -> dict[tuple[str, str | None], set[str]]:
+    """Return the keys of those assets that a client without credentials may not download, by collection and item.
+
+    All of them are refused while a plugin cannot decide, so that documents can be read meanwhile.
+    """
+    try:
+        weighed: Sequence[Any] = current.gate().weigh(ANONYMOUS, assets)
+    except Unavailable:
+        weighed = [None] * len(assets)
+    found: dict[tuple[str, str | None], set[str]] = {}
+    for asset, one in zip(assets, weighed, strict=True):
+        if not isinstance(one, Grant):
+            found.setdefault((asset.collection, asset.item), set()).add(asset.key)
+    return found

@@ -55,6 +55,5 @@ def get_item(collection_id: str, item_id: str) -> Response:
     if signing.wanted():
         text = render.item(record, render.signed_of([record]))
         return render.never_cached(render.reply(orders.shown(text, states) if states else text, GEOJSON))
-    if not states:
-        return render.record(render.item(record), record, GEOJSON)
-    return render.record(orders.shown(render.item(record), states), record, GEOJSON, more=repr(sorted(states.items())))
+    text = render.item(record)
+    return render.record(orders.shown(text, states) if states else text, record, GEOJSON)

@@ -15,7 +15,7 @@ from stacflask.api.conditions import State, not_modified
 from stacflask.catalog import documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from stacflask.api.fields import Fields
     from stacflask.values import Count, Page, Record
@@ -52,10 +52,15 @@ def item(record: Record, signed: Mapping[signing.Place, signing.Signed] = signin
     return items([record], signed)[0]
 
 
-def items(records: Iterable[Record], signed: Mapping[signing.Place, signing.Signed] = signing.NONE) -> list[bytes]:
+def items(records: Sequence[Record], signed: Mapping[signing.Place, signing.Signed] = signing.NONE) -> list[bytes]:
     """Render items. What the request at hand and the settings say of all of them is asked for once."""
-    base, told, with_storage = address.base_url(), authentication.told(), current.settings().show_storage
+    base, told, with_storage = address.base_url(), _told_of(records, of_item=True), current.settings().show_storage
     return [_item(record, signed, base, told, with_storage=with_storage) for record in records]
+
+
+def _told_of(records: Sequence[Record], *, of_item: bool) -> authentication.Authentication | None:
+    assets_of = current.catalog().assets
+    return authentication.told_of(lambda: [asset for record in records for asset in assets_of(record, of_item=of_item)])
 
 
 def _item(
@@ -71,7 +76,7 @@ def _item(
     text = _opened(record.body, b'%b%b","type":"%b"}' % (links, name.encode(), GEOJSON.encode()), with_storage)
     if signed:
         text = documents.with_hrefs(text, lambda key: signed.get((record.collection, record.id, key)))
-    return _finished(text if told is None else told.in_item(text), url + name)
+    return _finished(text if told is None else told.in_item(text, record), url + name)
 
 
 @lru_cache(maxsize=4096)
@@ -85,7 +90,7 @@ def _item_links(base: str, collection: str) -> tuple[str, bytes]:
     return f"{of}/items/", links.encode()
 
 
-def signed_of(records: Iterable[Record], fields: Fields | None = None) -> Mapping[signing.Place, signing.Signed]:
+def signed_of(records: Sequence[Record], fields: Fields | None = None) -> Mapping[signing.Place, signing.Signed]:
     """Sign the hrefs of items' assets, if the request at hand asks for it. Raises BadQuery.
 
     What ``fields`` leave out is not signed: nobody gets it, so nobody is charged for it, nor said to have taken it.
@@ -111,9 +116,9 @@ def collection(record: Record) -> bytes:
     return collections([record])[0]
 
 
-def collections(records: Iterable[Record]) -> list[bytes]:
+def collections(records: Sequence[Record]) -> list[bytes]:
     """Render collections. What the request at hand and the settings say of all of them is asked for once."""
-    base, told, with_storage = address.base_url(), authentication.told(), current.settings().show_storage
+    base, told, with_storage = address.base_url(), _told_of(records, of_item=False), current.settings().show_storage
     return [_collection(record, base, told, with_storage=with_storage) for record in records]
 
 
@@ -122,7 +127,7 @@ def _collection(record: Record, base: str, told: authentication.Authentication |
     text = _opened(record.body, links, with_storage)
     if ITEM_TYPE not in record.body:
         text = b'%b,%b:"feature"}' % (text[:-1], ITEM_TYPE)
-    return _finished(text if told is None else told.in_collection(text), url)
+    return _finished(text if told is None else told.in_collection(text, record), url)
 
 
 @lru_cache(maxsize=4096)
@@ -208,18 +213,16 @@ def document(value: Any, media_type: str = JSON, status: int = 200) -> Response:
     return tagged(reply(encoded(value), media_type, status))
 
 
-def record(rendered: bytes, kept: Record, media_type: str, status: int = 200, more: str = "") -> Response:
-    """Answer with one record, its state as ETag. The address it is asked under is part of it, and ``more``."""
+def record(rendered: bytes, kept: Record, media_type: str, status: int = 200) -> Response:
+    """Answer with one record, its state as ETag."""
     response = reply(rendered, media_type, status)
-    response.set_etag(tag_of(kept, more))
+    response.set_etag(tag_of(kept, rendered))
     return conditional(response)
 
 
-def tag_of(kept: Record, more: str = "") -> str:
-    """Give a record's ETag: its state, and what is put into it: the address that its links begin with, the schemes."""
-    told = authentication.told()
-    around = address.base_url().encode() + more.encode() + (b"" if told is None else told.schemes_text)
-    return f"{kept.etag}-{zlib.crc32(around):08x}"
+def tag_of(kept: Record, rendered: bytes) -> str:
+    """Return a record's ETag: its state, and a checksum of all that is shown with it, as links and schemes are."""
+    return f"{kept.etag}-{zlib.crc32(rendered):08x}"
 
 
 def state_of(tag: str) -> str:

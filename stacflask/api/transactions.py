@@ -320,7 +320,7 @@ def _changed(record: Record, rendered: Callable[[Record], bytes], media_type: st
         response.headers["Preference-Applied"] = "return=representation"
         return response
     response = _no_content()
-    response.set_etag(render.tag_of(record))
+    response.set_etag(render.tag_of(record, rendered(record)))
     return response
 
 

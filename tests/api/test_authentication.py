@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jsonschema_rs
 import pytest
 
 import stacflask
-from stacflask import Challenge, Decision, hookimpl
+from stacflask import Asset, Challenge, Decision, Principal, Request, Unavailable, hookimpl
 from stacflask.catalog.documents import Managed
 from stacflask.catalog.loading import Plan, load
 from stacflask.settings import Settings
@@ -191,3 +192,81 @@ def test_it_is_the_same_for_every_name_of_the_server(plug: Plug, publish: Callab
     publish(an_item())
     page = plug(Asks(), environ={**SHOWN, "STACFLASK_PUBLIC_URL": "https://stac.example.org/api"}).get("/").json
     assert page["auth:schemes"]["link"]["flows"]["made"]["authorizationApi"] == "https://stac.example.org/api/links"
+
+
+class Opens(Asks):
+    """Lets anybody download thumbnails, and principals all else."""
+
+    down = False
+
+    @hookimpl
+    def authenticate(self, request: Request) -> Principal | None:
+        """Return a principal for any credential."""
+        return Principal("user") if "Authorization" in request.headers else None
+
+    @hookimpl
+    def authorize(self, principal: Principal, asset: Asset) -> Decision:
+        """Decide by the key."""
+        if self.down:
+            raise Unavailable("The members cannot be read.")
+        free = asset.key.startswith("thumb") or not principal.anonymous
+        return Decision.allow("free") if free else Decision.deny("members only")
+
+
+MIXED: dict[str, Any] = {"thumb nail": MANAGED, "data": MANAGED, "public": PUBLIC}
+NAMES = ["key", "id", "link"]
+
+
+def refs_of(document: Any) -> dict[str, Any]:
+    return {key: asset["auth:refs"] for key, asset in document["assets"].items() if "auth:refs" in asset}
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer user"}])
+def test_assets_that_need_no_credentials_have_no_references(
+    plug: Plug, publish: Publish, headers: dict[str, str]
+) -> None:
+    """Only assets that are refused without credentials refer to schemes, in items, pages and collections."""
+    client = plug(Opens(), environ=SHOWN)
+    publish(a_collection(assets=MIXED), an_item(assets=MIXED), an_item("free", assets={"thumb": MANAGED}))
+    item = client.get(ITEM, headers=headers).json
+    assert refs_of(item) == {"data": NAMES}
+    assert refs_of(client.get(COLLECTION, headers=headers).json) == {"data": NAMES}
+    assert refs_of(client.get("/collections", headers=headers).json["collections"][0]) == {"data": NAMES}
+    page = client.post("/search", json={}, headers=headers).json["features"]
+    assert [refs_of(found) for found in page if found["id"] == "item"] == [{"data": NAMES}]
+    free = client.get(f"{COLLECTION}/items/free", headers=headers).json
+    assert refs_of(free) == {}
+    assert "auth:schemes" not in free["properties"]
+    fields = client.get("/search?ids=item&fields=assets.data.auth:refs", headers=headers).json["features"][0]
+    assert fields["assets"] == {"data": {"auth:refs": NAMES}}
+
+
+def test_the_etag_changes_with_the_references(plug: Plug, publish: Publish) -> None:
+    """A client's copy of an item is not confirmed after an asset has become free."""
+    plugin = Opens()
+    client = plug(plugin, environ=SHOWN)
+    publish(an_item(assets={"thumb": MANAGED}))
+    free = client.get(ITEM)
+    plugin.down = True
+    assert refs_of(client.get(ITEM).json) == {"thumb": NAMES}
+    assert client.get(ITEM, headers={"If-None-Match": free.headers["ETag"]}).status_code == 200
+    plugin.down = False
+    assert client.head(ITEM, headers={"If-None-Match": free.headers["ETag"]}).status_code == 304
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"id": "}", "a": {"stac_extensions": ["x"], "properties": {"y": 1}}},
+        {"a": "\ufdd0data", "description": "}{", "links": [{"rel": "about", "href": "https://example.org/\ufdd0"}]},
+    ],
+)
+def test_texts_of_publishers_stay_as_they_are(client: Any, plug: Plug, publish: Publish, members: Any) -> None:
+    """Braces and unusual characters in a document are not mistaken for its structure."""
+    document = an_item(**{"id": "item", "stac_extensions": [OTHER], **members})
+    publish({name: document[name] for name in sorted(document, key=lambda name: (name != "id", name))})
+    path = f"{COLLECTION}/items/{quote(document['id'])}"
+    shown, usual = client.get(path).json, plug(Asks()).get(path).json
+    assert sorted(shown["stac_extensions"]) == [URI, OTHER]
+    assert without(shown) == without(usual)
+    assert shown.get("a") == members["a"]
