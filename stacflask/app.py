@@ -83,7 +83,8 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     replica = settings.replica_url and engines(settings.replica_url, variable="STACFLASK_REPLICA_URL")
     database = Replicated(primary, replica, observe) if replica else Database(primary, observe)
     directories = Directories(settings.directory_types)
-    catalog = Catalog(database, directories, settings.aggregate_timeout, settings.hidden_extents)
+    timeouts = (settings.aggregate_timeout, settings.costly_timeout)
+    catalog = Catalog(database, directories, *timeouts, settings.hidden_extents)
     manager.hook.startup(
         services=Services(
             storage,

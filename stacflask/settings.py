@@ -326,6 +326,13 @@ class Settings:
         "Seconds that one statement of a count or an aggregation may take, which look at all that is found; then 503.",
         10.0,
     )
+    costly_timeout: float = variable(
+        "STACFLASK_COSTLY_TIMEOUT",
+        _seconds,
+        "Seconds that all statements of a search, count or aggregation with a costly condition may take together; "
+        "then 503.",
+        2.0,
+    )
     pool_size: int = variable("STACFLASK_POOL_SIZE", _positive, "Database connections per process, at most.", 8)
     cors_origins: tuple[str, ...] = variable(
         "STACFLASK_CORS_ORIGINS", _origins, "Origins that browsers may call from, comma separated.", ("*",)

@@ -163,6 +163,8 @@ class FindingQuery(PageQuery):
         """Give what was sent under the names of the catalogue's query, with this limit unless one was sent."""
         named = {"datetime": "interval", "sortby": "sort", "shown": "fields", "q": "text"}
         said = _with_condition(data, self.language)
+        if "filter" in said:
+            _check_cost(said["filter"], "filter" if "filter" in data else "query")
         if "intersects" in said and "filter" in said:
             _check_positions(said["intersects"], said["filter"])
         return {"limit": limit, **{named.get(name, name): value for name, value in said.items()}}
@@ -195,6 +197,14 @@ def _check_positions(*expressions: Any) -> None:
     """Check that all geometries together are within the bound of one. Raises BadQuery."""
     if sum(map(cql2.positions_in, expressions)) > readers.MOST_POSITIONS:
         raise BadQuery("filter", f"expected at most {readers.MOST_POSITIONS} positions, those of intersects included")
+
+
+def _check_cost(expression: Any, parameter: str) -> None:
+    """Check what a condition costs for each row. Raises BadQuery."""
+    cost = cql2.cost_of(expression)
+    if cost > cql2.MAXIMUM_COST:
+        problem = f"expected a condition that costs at most {cql2.MAXIMUM_COST} units for each item, got {cost}"
+        raise BadQuery(parameter, f"{problem}. Use fewer properties, functions and positions, or IN instead of OR")
 
 
 def _with_condition(data: dict[str, Any], language: str) -> dict[str, Any]:

@@ -380,9 +380,13 @@ class Database:
         with self._observed(), self._reader.connect() as connection:
             return work(connection)
 
-    def within(self, seconds: float, work: Callable[[Connection], T]) -> T:
-        """Do reading work each statement of which may take so long, instead of what holds for all others."""
-        return self.read(lambda connection: _limited(connection, seconds, work, pooled=self.pooled), long=True)
+    def within(self, seconds: float, work: Callable[[Connection], T], *, together: bool = False) -> T:
+        """Do reading work each statement of which may take so long, instead of what holds for all others.
+
+        ``together``: all of them may, not each.
+        """
+        timed = _sharing(seconds, work, pooled=self.pooled) if together else work
+        return self.read(lambda connection: _limited(connection, seconds, timed, pooled=self.pooled), long=True)
 
     def begin_request(self, *, changing: bool) -> None:
         """Begin a request in this thread. Where there is a replica, all of it is read from one server."""
@@ -416,7 +420,7 @@ class Database:
 
 def _limited(connection: Connection, seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> T:
     # Through a pooler, what is set for the transaction is gone with it.
-    limit = sa.func.set_config("statement_timeout", f"{seconds * 1000:.0f}", pooled)
+    limit = sa.func.set_config("statement_timeout", _milliseconds(seconds), pooled)
     driver: Any = connection.connection.driver_connection
     patience, driver.patience = driver.patience, seconds + connecting.GRACE_SECONDS
     connection.execute(sa.select(limit))
@@ -426,3 +430,28 @@ def _limited(connection: Connection, seconds: float, work: Callable[[Connection]
         driver.patience = patience
         if not pooled and not connection.invalidated:
             connection.execute(sa.text("RESET statement_timeout"))
+
+
+def _milliseconds(seconds: float) -> str:
+    """Write a timeout. It is never 0, which is none."""
+    return f"{max(1, seconds * 1000):.0f}"
+
+
+def _sharing(seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> Callable[[Connection], T]:
+    """Return work whose statements share these seconds: before each, the timeout is set to what is left."""
+
+    def timed(connection: Connection) -> T:
+        deadline = time.monotonic() + seconds
+        driver: Any = connection.connection.driver_connection
+
+        def before(*_: Any) -> None:
+            left = _milliseconds(deadline - time.monotonic())
+            driver.execute("SELECT set_config('statement_timeout', %s, %s)", (left, pooled))
+
+        sa.event.listen(connection, "before_cursor_execute", before)
+        try:
+            return work(connection)
+        finally:
+            sa.event.remove(connection, "before_cursor_execute", before)
+
+    return timed

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2 import strings
-from stacflask.catalog.cql2.sql import Sql, constant
+from stacflask.catalog.cql2.sql import Sql, constant, once
 from stacflask.catalog.cql2.values import Text
 from stacflask.catalog.tables import collections, items
 
@@ -22,12 +22,31 @@ if TYPE_CHECKING:
 
 ITEM_MEMBERS = ("title", "description", "keywords", "constellation", "platform", "instruments", "mission")
 """Properties in which free text is looked for, beside the id."""
+MOST_APART = 3
+"""Texts for each of which an item's words are made anew."""
 COLLECTION_MEMBERS = ("id", "title", "description", "keywords")
 
 
 def in_items(text: FreeText) -> sa.ColumnElement[bool]:
-    """Give the condition that an item has these texts."""
-    return _condition(text, lambda term: item_words().like(strings.casei(Text(literal=_pattern(term))).sql))
+    """Give the condition that an item has these texts.
+
+    An index serves texts that all must be there, one by one. Each costs making the item's words anew: of many, the
+    first few are looked for like this, and then all of them in words that are made once.
+    """
+    if count(text) <= MOST_APART:
+        return _condition(text, lambda term: _in(item_words(), term))
+    required = [term for term in text[1:] if isinstance(term, str)] if text[0] == "and" else []
+    first = (_in(item_words(), term) for term in required[:MOST_APART])
+    return sa.and_(*first, once(lambda words: _condition(text, lambda term: _in(words, term)), item_words()))
+
+
+def _in(words: Sql, term: str) -> sa.ColumnElement[bool]:
+    return words.like(strings.casei(Text(literal=_pattern(term))).sql)
+
+
+def count(text: FreeText) -> int:
+    """Count the texts in it."""
+    return 1 if isinstance(text, str) else sum(map(count, text[1:]))
 
 
 def item_words(table: Any = items) -> Sql:

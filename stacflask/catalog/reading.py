@@ -37,7 +37,7 @@ from stacflask.catalog.search import (
 )
 from stacflask.catalog.search import visible_collections as seen_collections
 from stacflask.catalog.seeing import EVERYTHING, Seeing
-from stacflask.catalog.shapes import Shapes, is_plain, is_settled, may_be_long, shape_of, values_of
+from stacflask.catalog.shapes import Shapes, is_costly, is_plain, is_settled, may_be_long, shape_of, values_of
 from stacflask.catalog.shown import WITHHELD
 from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
@@ -60,6 +60,7 @@ from stacflask.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sqlalchemy.engine import Connection
     from sqlalchemy.sql import Select
 
     from stacflask.catalog.aggregating import Kind
@@ -119,10 +120,12 @@ class Catalog:
         database: Database,
         directories: Directories = Directories(),  # noqa: B008 - frozen
         aggregate_timeout: float = 10.0,
+        costly_timeout: float = 2.0,
         hidden_extents: str = "withheld",
     ) -> None:
         self.database = database
         self._aggregate_timeout = aggregate_timeout
+        self._costly_timeout = costly_timeout
         self._hidden_extents = hidden_extents
         self.directories = directories
         self.codec = Codec(self._dictionary)
@@ -261,8 +264,7 @@ class Catalog:
     def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
         """Say how many items a search finds on all its pages. See ``catalog/counting.py``."""
         work = partial(counting.count, query=query, restriction=restriction, bound=bound)
-        with _attributed(query):
-            return self.database.within(self._aggregate_timeout, work)
+        return self._look_at_all(query, work)
 
     def holds_at_most(self, bound: int) -> bool:
         """Whether the catalogue has no more items than this, seen or hidden. It is looked up once in a while."""
@@ -290,8 +292,14 @@ class Catalog:
         """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
         seen = self.item_names(query.collections, restriction, sample)
         work = partial(aggregating.aggregated, query=query, restriction=restriction, asked=asked, seen=seen)
+        return self._look_at_all(query, work, len(asked.names))
+
+    def _look_at_all(self, query: ItemQuery, work: Callable[[Connection], T], times: int = 1) -> T:
+        """Do work on all that a query finds, ``times`` over. If that is costly, all statements share one timeout."""
+        together = is_costly(query, times)
+        seconds = min(self._costly_timeout, self._aggregate_timeout) if together else self._aggregate_timeout
         with _attributed(query):
-            return self.database.within(self._aggregate_timeout, work)
+            return self.database.within(seconds, work, together=together)
 
     def check(self) -> None:
         """See that the database answers and has the tables and columns that this release needs. Raises Unavailable."""
@@ -364,10 +372,11 @@ class Catalog:
         self, query: ItemQuery, restriction: Restriction, seen: Seen, longest: Longest | None
     ) -> Iterator[tuple[list[Any], Callable[[], Sequence[Any]]]]:
         """Give what reads the rows of one page, one after the other, each with the list of its part's rows so far."""
+        deadline = time.monotonic() + self._costly_timeout if is_costly(query) else None
         for part in parts(query):
             own: list[Any] = []
             for stretch in self._stretches.of(query, restriction, longest, part, own):
-                for read in self._steps(query, restriction, seen, longest, stretch, part):
+                for read in self._steps(query, restriction, seen, longest, stretch, part, deadline):
                     yield own, read
 
     def _steps(
@@ -378,10 +387,15 @@ class Catalog:
         longest: Longest | None,
         stretch: Stretch,
         part: Part,
+        deadline: float | None,
     ) -> Iterator[Callable[[], Sequence[Any]]]:
         """Give what reads the rows of one stretch."""
         types = ordered_types(query, self._indexes.forms)
         long = may_be_long(query, restriction)
+        if deadline is not None:
+            for statement in statements(query, restriction, longest, types, stretch, seen, part):
+                yield partial(self._read_before, deadline, statement)
+            return
         build = partial(statements, query, restriction, longest, types, stretch, seen, part)
         if not is_plain(query) or self.database.pooled:
             for statement in build():
@@ -398,6 +412,11 @@ class Catalog:
 
     def _read(self, statement: Select[Any], *, long: bool = False) -> Sequence[Any]:
         return self.database.read(lambda connection: connection.execute(statement).all(), long=long)
+
+    def _read_before(self, deadline: float, statement: Select[Any]) -> Sequence[Any]:
+        """Read as one of several statements that must all end before a time on the monotonic clock."""
+        seconds = deadline - time.monotonic()
+        return self.database.within(seconds, lambda connection: connection.execute(statement).all())
 
     def asset(self, collection: str, item: str | None, key: str, restriction: Restriction) -> Asset:
         """Give one asset that is downloaded through the server, of an item or, with None, of the collection itself.

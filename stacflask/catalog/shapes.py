@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stacflask.catalog import freetext
+from stacflask.catalog.cql2 import COSTLY, cost_of, positions_in
 from stacflask.catalog.database import lookup, texts
 from stacflask.catalog.ordering import usual
 from stacflask.catalog.search import given, is_short, item_order
@@ -72,6 +74,24 @@ def may_be_long(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether a search may have to look at many items for each that it finds: its conditions may have no index."""
     chosen = query.filter is not None or query.text is not None or query.intersects is not None
     return chosen or any(key.name not in INDEXED for key in query.sort) or not of_times(restriction.items)
+
+
+MOST_TEXTS = 50
+"""Free texts beyond which a search is costly."""
+MOST_POSITIONS = 5_000
+"""Positions of ``intersects`` beyond which it is."""
+
+
+def is_costly(query: ItemQuery, times: int = 1) -> bool:
+    """Whether the conditions of a search take so long for each item that 100,000 items take seconds.
+
+    ``times``: how often they are computed for an item.
+    """
+    cost = 0 if query.filter is None else cost_of(query.filter)
+    positions = 0 if query.intersects is None else positions_in(query.intersects)
+    texts_in = 0 if query.text is None else freetext.count(query.text)
+    shares = (cost / COSTLY, positions / MOST_POSITIONS, texts_in / MOST_TEXTS)
+    return sum(shares) * times > 1
 
 
 def shape_of(query: ItemQuery, values: dict[str, Any], part: Part, policy: tuple[Any, ...]) -> Shape:

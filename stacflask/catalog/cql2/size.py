@@ -22,13 +22,13 @@ def check_size(expression: Json, place: Place) -> None:
         node, at = waiting.pop()
         at = at.of(node)
         at.check_depth()
-        parts, steps = _parts(node)
+        parts, steps = parts_of(node)
         operations += isinstance(node, dict) and "op" in node
         values += len(parts)
         positions += _positions(node)
         if positions > MAXIMUM_POSITIONS:
             raise at.refuse(f"expected at most {MAXIMUM_POSITIONS} positions in all geometries together")
-        names += _ways(node)
+        names += ways(node)
         if names > MAXIMUM_NAMES:
             raise place.refuse(f"expected at most {MAXIMUM_NAMES} names, and of those with dots fewer")
         if operations > MAXIMUM_OPERATIONS or values > MAXIMUM_VALUES:
@@ -44,7 +44,7 @@ def positions_in(expression: Json) -> int:
     while waiting:
         node = waiting.pop()
         count += _positions(node)
-        waiting += [part for part in _parts(node)[0] if isinstance(part, dict | list)]
+        waiting += [part for part in parts_of(node)[0] if isinstance(part, dict | list)]
     return count
 
 
@@ -64,13 +64,14 @@ def _positions(node: Json) -> int:
     return count
 
 
-def _ways(node: Json) -> int:
+def ways(node: Json) -> int:
     """Return in how many ways a name can be read. Each becomes a part of the statement."""
     name = node.get("property") if isinstance(node, dict) else None
     return 1 << min(name.count("."), _DOTS) if isinstance(name, str) else 0
 
 
-def _parts(node: Json) -> tuple[list[Json], tuple[str, ...]]:
+def parts_of(node: Json) -> tuple[list[Json], tuple[str, ...]]:
+    """Return the operands, ends or elements of a node, and the member that holds them."""
     if isinstance(node, list):
         return node, ()
     for member in ("args", "interval"):

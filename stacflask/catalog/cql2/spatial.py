@@ -31,14 +31,32 @@ def _function(name: str) -> Callable[..., Sql]:
     return partial(getattr(sa.func, name), type_=sa.Boolean())
 
 
+def _short(name: str) -> Callable[..., Sql]:
+    """Return a relation for which PostGIS prepares no geometry, behind those that it does prepare.
+
+    It holds for no two geometries that are apart, or of which one contains the other: an area of many positions is
+    compared with all of an item only near its boundary.
+    """
+
+    def relation(one: Sql, other: Sql) -> Sql:
+        contained = (
+            sa.func.ST_Contains(one, other, type_=sa.Boolean()),
+            sa.func.ST_Contains(other, one, type_=sa.Boolean()),
+        )
+        exactly = sa.case((sa.or_(*contained), sa.false()), else_=_function(name)(one, other))
+        return Grouping(sa.and_(meets(one, other), exactly))
+
+    return relation
+
+
 RELATIONS: Mapping[str, Callable[..., Sql]] = {
     "s_contains": _function("ST_Contains"),
-    "s_crosses": _function("ST_Crosses"),
+    "s_crosses": _short("ST_Crosses"),
     "s_equals": _function("ST_Equals"),
     "s_disjoint": lambda one, other: Grouping(sa.not_(Grouping(meets(one, other)))),
     "s_intersects": lambda one, other: Grouping(meets(one, other)),
-    "s_overlaps": _function("ST_Overlaps"),
-    "s_touches": _function("ST_Touches"),
+    "s_overlaps": _short("ST_Overlaps"),
+    "s_touches": _short("ST_Touches"),
     "s_within": _function("ST_Within"),
 }
 
