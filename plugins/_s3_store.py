@@ -248,7 +248,8 @@ class Body(Iterator[bytes]):
         if not self._left:
             raise StopIteration
         try:
-            piece = self._answer.read(min(CHUNK, self._left), decode_content=False)
+            # What has come is passed on at once: a client that has left is noticed, however slow the store is.
+            piece = self._answer.read1(min(CHUNK, self._left), decode_content=False)
         except (HTTPError, OSError) as error:
             self._break_off(error)
         self._left -= len(piece)

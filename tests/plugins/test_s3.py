@@ -1136,6 +1136,14 @@ def test_a_body_that_ends_early(fault: str) -> None:
         assert 0 < got <= handler.length // 2
 
 
+def test_what_has_come_is_passed_on() -> None:
+    """Bytes of a store that is slow are passed on as they come, so that it is noticed when their client has gone."""
+    with misbehaving("stalled", stall_timeout=3) as (door, _):
+        pieces: Any = door.stream(HREF).open(0, 100)
+        assert len(next(pieces)) == 50
+        pieces.close()
+
+
 def test_a_client_that_goes() -> None:
     """A stream given up hangs up on the store, which had sent no more than what lies in between."""
     with misbehaving("none") as (door, handler):
