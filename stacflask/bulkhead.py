@@ -83,8 +83,9 @@ class Bulkhead:
     up to ``slow`` seconds for its turn.
 
     A call that ends in an error after more than ``slow`` seconds opens the bulkhead for ``rest`` seconds, unless
-    another call succeeded meanwhile: calls are refused at once. Then one call is admitted as a probe; the others are
-    admitted again if it succeeds. 0 disables this. Errors about the request (``NotFound``, ``Refused`` and the like)
+    another call succeeded meanwhile: calls are refused at once. Then one call is admitted as a probe, and another
+    whenever the last one has not ended after ``rest`` seconds; the others are admitted again if a probe succeeds.
+    0 disables this. Errors about the request (``NotFound``, ``Refused`` and the like)
     are answers, and count as successes.
 
     Args:
@@ -220,10 +221,16 @@ class Bulkhead:
         """Whether a call is the one that is admitted after this was open. Raises Unavailable while it is."""
         if self._open_until is None:
             return False
-        if now < self._open_until or self._probe is not None:
+        if now < self._open_until or self._is_probed(now):
             self._refuse(now, max(1, math.ceil(self._open_until - now)))
         self._probe = me
         return True
+
+    def _is_probed(self, now: float) -> bool:
+        """Whether another probe must not be made. One that hangs is given up for another, up to ``share`` of them."""
+        if self._probe is None:
+            return False
+        return now - self.calls.get(self._probe, now) < self._rest or len(self.calls) >= self.share
 
     def _has_room(self, now: float) -> bool:
         if not self._is_slow(now):

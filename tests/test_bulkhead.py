@@ -108,6 +108,27 @@ def test_a_failed_probe_opens_again(bulkhead: Bulkhead, clock: Clock) -> None:
     assert admits(bulkhead)
 
 
+def test_a_probe_that_hangs(bulkhead: Bulkhead, clock: Clock) -> None:
+    """A probe that does not end is followed by another one: one slow connection does not keep a dependency refused."""
+    fails(bulkhead, clock, 4, OSError("timed out"))
+    clock.now += 5
+    with calls(bulkhead, 1):
+        clock.now += 5
+        assert admits(bulkhead)
+        assert admits(bulkhead)
+
+
+def test_probes_that_hang_have_their_share(bulkhead: Bulkhead, clock: Clock) -> None:
+    """Probes that do not end occupy ``share`` threads at most."""
+    fails(bulkhead, clock, 4, OSError("timed out"))
+    clock.now += 5
+    with calls(bulkhead, 1):
+        clock.now += 5
+        with calls(bulkhead, 1):
+            clock.now += 5
+            assert not admits(bulkhead)
+
+
 @pytest.mark.parametrize(("seconds", "error"), [(0, OSError("refused")), (4, NotFound("absent"))])
 def test_what_opens_nothing(bulkhead: Bulkhead, clock: Clock, seconds: float, error: Exception) -> None:
     """Quick failures occupy no threads, and errors about a request are answers."""
