@@ -29,7 +29,7 @@ from stacflask.values import Portion, Redirect, Stream, Transfer
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from stacflask.values import Asset, Grant, Verdict
+    from stacflask.values import Asset, Grant, Location, Verdict
 
 bp = Blueprint("archives", __name__, description="Whole items as archives")
 
@@ -57,16 +57,20 @@ def download_item(collection_id: str, item_id: str) -> Response:
     record = current.catalog().item(collection_id, item_id, current.restriction())
     assets = _chosen(current.catalog().assets(record))
     grants = [current.gate().authorize(current.principal(), asset) for asset in assets]
-    streams, offline = [], []
+    streams: list[Stream] = []
+    stores: set[str] = set()
+    offline = []
     for grant in grants:
         try:
-            streams.append(_stream(grant))
+            location = current.gate().resolve(grant)
+            stores.add(location.store)
+            streams.append(_stream(grant, location))
         except Offline as error:
             offline.append((grant, error))
     if offline:  # all are ordered, so that nobody waits for one after the other
         answer, *_ = [orders.accepted(grant, error) for grant, error in offline]
         return answer
-    return _answer(Archive.of(grants, streams), item_id)
+    return _answer(Archive.of(grants, streams, frozenset(stores)), item_id)
 
 
 def _chosen(assets: Sequence[Asset]) -> Sequence[Asset]:
@@ -85,8 +89,8 @@ def _chosen(assets: Sequence[Asset]) -> Sequence[Asset]:
     return chosen
 
 
-def _stream(grant: Grant) -> Stream:
-    delivery = current.gate().deliver(grant, current.gate().resolve(grant), streamed=True)
+def _stream(grant: Grant, location: Location) -> Stream:
+    delivery = current.gate().deliver(grant, location, streamed=True)
     if isinstance(delivery, Redirect):
         raise TypeError("the gate lets no redirect pass for a stream")
     return delivery
@@ -124,7 +128,7 @@ def _answer(archive: Archive, item: str) -> Response:
 
 def _sent(archive: Archive, part: ranges.Part) -> Slot:
     """Take a place among the streams and book every asset of which something leaves: all that, or nothing is sent."""
-    slot = Slot(current.gate().finished, part.length)
+    slot = Slot(current.gate().finished, part.length, archive.stores)
     sending = Sending(archive, part.first, part.length)
     slot.chunks = sending
     try:
@@ -151,16 +155,17 @@ class Archive:
 
     grants: Sequence[Grant]
     streams: Sequence[Stream]
+    stores: frozenset[str]
     files: Sequence[zips.File]
     length: int
 
     @classmethod
-    def of(cls, grants: Sequence[Grant], streams: Sequence[Stream]) -> Archive:
+    def of(cls, grants: Sequence[Grant], streams: Sequence[Stream], stores: frozenset[str]) -> Archive:
         """Give each asset a name and a place."""
         codings = [_ending(stream) for stream in streams]
         names = [name.partition("/")[2] for name in manifests.names([grant.asset for grant in grants], codings)]
         sizes = [(name, found.length, found.last_modified) for name, found in zip(names, streams, strict=True)]
-        return cls(grants, streams, *zips.layout(sizes))
+        return cls(grants, streams, stores, *zips.layout(sizes))
 
     def as_stream(self) -> Stream:
         """Describe the archive as what ranges are taken of. Without a validator for each part, it has none."""

@@ -22,12 +22,13 @@ from stacflask.api import orders, ranges, wanted
 from stacflask.api.blueprints import Blueprint
 from stacflask.api.lengths import exactly
 from stacflask.api.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
+from stacflask.api.places import Place
 from stacflask.disposition import NAMES, content_disposition
-from stacflask.errors import BadQuery, NoAnswer, Offline, Unavailable
+from stacflask.errors import BadQuery, NoAnswer, Offline
 from stacflask.values import Portion, Redirect, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from stacflask.values import Asset, Delivery, Grant, Stream, Verdict
 
@@ -94,7 +95,7 @@ def _download(collection: str, item: str | None, key: str) -> Response:
         delivery = current.gate().deliver(grant, location, streamed=streamed)
     except Offline as offline:
         return orders.accepted(grant, offline)
-    return _answer(grant, delivery)
+    return _answer(grant, delivery, location.store)
 
 
 def _wants_stream(collection: str) -> bool:
@@ -110,7 +111,7 @@ def _wants_stream(collection: str) -> bool:
     return request.method == "HEAD" or wish is not None or collection in settings.stream_collections or forwards
 
 
-def _answer(grant: Grant, delivery: Delivery) -> Response:
+def _answer(grant: Grant, delivery: Delivery, store: str) -> Response:
     """Make the answer and, last of all, book what leaves with it: whatever fails before has cost nothing."""
     if isinstance(delivery, Redirect):
         response = _for_client(_redirect(grant, delivery), grant)
@@ -120,7 +121,7 @@ def _answer(grant: Grant, delivery: Delivery) -> Response:
     part = ranges.part_of(delivery)
     response = _for_client(_stream(grant, delivery, part), grant)
     if request.method == "GET" and part.status != ranges.NOT_MODIFIED:
-        response.response = _bytes(grant, delivery, part)
+        response.response = _bytes(grant, delivery, part, store)
     return response
 
 
@@ -201,9 +202,9 @@ def _digest(asset: Asset, stream: Stream) -> str | None:
         return None
 
 
-def _bytes(grant: Grant, stream: Stream, part: ranges.Part) -> Slot:
+def _bytes(grant: Grant, stream: Stream, part: ranges.Part, store: str) -> Slot:
     """Take a place among the streams, book what leaves, and open the store: in this order, and all or nothing."""
-    slot = Slot(current.gate().finished, part.length)
+    slot = Slot(current.gate().finished, part.length, {store})
     try:
         slot.begin(current.gate().charge(grant, Portion(part.first, part.length, stream.length), "stream"))
         slot.chunks = stream.open(part.first, part.length) if part.length else iter(())
@@ -221,20 +222,15 @@ class Slot:
     """
 
     _lock = threading.Lock()
-    _taken = 0
+    _place: Place | None = None
+    _verdict: Verdict | None = None
 
-    def __init__(self, tell: Callable[[Transfer], None], announced: int) -> None:
-        self._held = False
+    def __init__(self, tell: Callable[[Transfer], None], announced: int, stores: Iterable[str]) -> None:
         self._tell = tell
         self._announced = announced
-        self._verdict: Verdict | None = None
         self._began, self._sent = 0.0, 0
         self.chunks: Iterator[bytes] = iter(())
-        with Slot._lock:
-            if Slot._taken >= current.settings().max_streams:
-                raise Unavailable("Too many downloads are being streamed just now.", code="TooManyStreams")
-            Slot._taken += 1
-            self._held = True
+        self._place = Place(stores, current.settings().max_streams)
 
     def begin(self, verdict: Verdict) -> None:
         """Remember what is about to be sent, to tell how it ended."""
@@ -245,7 +241,9 @@ class Slot:
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in exactly(self.chunks, self._announced):
+        place = self._place
+        chunks = self.chunks if place is None else place.timed(self.chunks)
+        for chunk in exactly(chunks, self._announced):
             yield chunk
             # The server asks for the next once this one is out.
             self._sent += len(chunk)
@@ -257,9 +255,9 @@ class Slot:
             if closing is not None:
                 closing()
         finally:
+            if self._place is not None:
+                self._place.give_back()
             with Slot._lock:
-                Slot._taken -= self._held
-                self._held = False
                 verdict, self._verdict = self._verdict, None
             if verdict is not None:
                 self._tell(self._transfer(verdict))

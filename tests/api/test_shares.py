@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from plugins import quota
-from stacflask import Location, Principal, Redirect, hookimpl
+from stacflask import Location, Principal, Redirect, Stream, hookimpl
+from stacflask.api import places
 from stacflask.catalog.database import Database
 from stacflask.testing import Plug, Publish, an_item
 from tests.waiting import waiting_for
@@ -70,6 +71,50 @@ def test_a_plugin_that_hangs(plug: Plug, publish: Publish, consent: object, aski
         assert client.get("/search").status_code == 200
     finally:
         hanging.go.set()
+
+
+class Stores:
+    """Streams a byte of what is in the store ``slow`` and then hangs; all else is streamed at once."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    @hookimpl
+    def resolve(self, asset: Any) -> Location:
+        """Find everything."""
+        return Location(asset.href.partition(":")[0], asset.href)
+
+    @hookimpl
+    def deliver(self, location: Location) -> Stream:
+        """Stream two bytes."""
+
+        def slowly(_first: int, _length: int) -> Iterator[bytes]:
+            yield b"x"
+            if location.store == "slow":
+                self.go.wait()
+            yield b"x"
+
+        return Stream(slowly, 2)
+
+
+@pytest.mark.parametrize("path", ["download/data", "download.zip"])
+def test_streams_of_a_store_that_hangs(
+    plug: Plug, publish: Publish, consent: object, asking: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A store that hangs amid its streams has half of the places for streams; another store's are streamed."""
+    monkeypatch.setattr(places, "SLOW_SECONDS", -1.0)
+    publish(an_item("a", assets={"data": {"href": "slow:a"}}), an_item("b", assets={"data": {"href": "quick:b"}}))
+    stores = Stores()
+    client = plug(stores, consent, environ=FEW)
+    try:
+        answers = asking(
+            lambda: client.get(f"/collections/collection/items/a/{path}?delivery=stream", buffered=True), 6
+        )
+        waiting_for(lambda: len(answers) == 4)
+        assert {(answer.status_code, answer.json["code"]) for answer in answers} == {(503, "Unavailable")}
+        assert client.get(f"/collections/collection/items/b/{path}?delivery=stream").status_code == 200
+    finally:
+        stores.go.set()
 
 
 @contextmanager
