@@ -13,7 +13,7 @@ import click
 
 from plugins import _tables
 from plugins._free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
-from plugins._groups import NOBODY, SPECIAL, is_plain, names
+from plugins._groups import NOBODY, SPECIAL, is_plain, names, warn_unknown
 from plugins._spans import cache_seconds, remembered
 from stacflask import Decision, Setting, SettingError, hookimpl
 
@@ -192,10 +192,12 @@ class CollectionGroups:
     cache: float = 5.0
     previews: FreeAssets = PREVIEW_ASSETS
     table: Table = field(init=False, repr=False)
+    storage: Storage = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Take the storage."""
+        self.storage = services.storage
         self.table = Table(services.storage, self.cache, open_default=self.open_default)
 
     @hookimpl
@@ -289,6 +291,7 @@ def show(plugin: CollectionGroups, /, collection: str | None) -> None:
 @click.pass_obj
 def grant(plugin: CollectionGroups, /, collection: str, action: str, groups: tuple[str, ...]) -> None:
     """Let each GROUP do ACTION in COLLECTION. Special: * is everybody, @ everybody with credentials, - nobody."""
+    warn_unknown(plugin.storage, groups)
     plugin.table.grant(collection, action, groups)
     click.echo(f"{', '.join(groups)} may {action} {collection}", err=True)
 

@@ -168,6 +168,15 @@ def test_revoking(closed: Door) -> None:
     assert closed.access("revoke", "landsat", "see", "members").exit_code == 1
 
 
+def test_a_grant_to_a_group_that_exists_nowhere(closed: Door) -> None:
+    """A group that no key, limit or other grant names is probably misspelt: a warning says so, and what is meant."""
+    assert (
+        "no grant, limit or other key names the group members" in closed.access("grant", "a", "see", "members").output
+    )
+    assert "warning" not in closed.access("grant", "b", "see", "members", "*").output
+    assert "the group membres; is members meant?" in closed.access("grant", "b", "see", "membres").output
+
+
 def test_granting_twice_is_granting_once(closed: Door) -> None:
     """A grant that stands already is no error."""
     for _ in range(2):
