@@ -92,3 +92,14 @@ def test_a_body_needs_no_escaping(client: Client) -> None:
     answer = client.post("/search", json={"datetime": "2024-01-01T00:00:00 01:00"})
     assert (answer.status_code, answer.json["description"][:9]) == (400, "datetime:")
     assert found(client.post("/search", json={"datetime": "2024-01-01T02:00:00+01:00"})) == ["b"]
+
+
+@pytest.mark.parametrize("digits", ["1234567", "1234569", "9999999", "123456999999", "123456"])
+def test_times_in_other_properties_have_any_number_of_digits(client: Any, publish: Any, digits: str) -> None:
+    """A filter finds a time in a string by its own text, and digits beyond microseconds are cut off in both."""
+    text = f"2024-06-01T12:00:59.{digits}Z"
+    publish(an_item(properties={"datetime": "2024-06-01T12:00:00Z", "expires": text}))
+    cut = f"2024-06-01T12:00:59.{digits[:6]}Z"
+    for asked in (text, cut, f"{text[:-1]}+00:00"):
+        found = client.get("/search", query_string={"filter": f"expires = TIMESTAMP('{asked}')"}).json
+        assert [item["id"] for item in found["features"]] == ["item"], asked
