@@ -108,12 +108,11 @@ class Authentication:
     def out_of(self, document: Document, kept: Document) -> None:
         """Take out of a changed document what only we told in it, so that it is not kept as the publisher's."""
         inside = "properties" if document.get("type") == "Feature" else None
-        theirs = (kept.get(inside, {}) if inside else kept).get(SCHEMES) or {}
-        _leave(document.get(inside) if inside else document, SCHEMES, lambda name: name in self.schemes.keys() - theirs)
+        before = kept.get(inside, {}) if inside else kept
+        _take_back(document.get(inside) if inside else document, before, SCHEMES, self.schemes)
         assets = document.get("assets")
         for key, asset in assets.items() if isinstance(assets, dict) else ():
-            said = (kept.get("assets") or {}).get(key, {}).get(REFS) or []
-            _leave(asset, REFS, lambda name, said=said: name in self.schemes and name not in said)
+            _take_back(asset, (kept.get("assets") or {}).get(key, {}), REFS, self.schemes)
 
 
 def _list(raw: Raw | None) -> list[Any]:
@@ -121,15 +120,27 @@ def _list(raw: Raw | None) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _leave(holder: Any, member: str, unwanted: Any) -> None:
-    """Take what is unwanted out of a member, and the member out of its holder if nothing else was in it."""
+def _take_back(holder: Any, kept: Document, member: str, ours: Collection[str]) -> None:
+    """Take our names out of a member, unless the publisher has them; if no others are left, it is what is stored.
+
+    What is stored may be anything: other forms than the extension's are replaced in what is shown.
+    """
     value = holder.get(member) if isinstance(holder, dict) else None
+    if not isinstance(value, list | dict):
+        return
+    stored = kept.get(member)
+    theirs = stored if type(stored) is type(value) else ()
+    added = [name for name in value if isinstance(name, str) and name in ours and name not in theirs]
     if isinstance(value, list):
-        value[:] = [one for one in value if not unwanted(one)]
-    elif isinstance(value, dict):
-        for name in [name for name in value if unwanted(name)]:
+        value[:] = [name for name in value if name not in added]
+    else:
+        for name in added:
             del value[name]
-    if isinstance(value, list | dict) and not value:
+    if value or not added:
+        return
+    if member in kept and not theirs:
+        holder[member] = stored
+    else:
         del holder[member]
 
 

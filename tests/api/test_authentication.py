@@ -155,6 +155,22 @@ def test_where_there_is_nothing_to_ask_for_nothing_is_told(
     assert client.get(ITEM).headers["ETag"] != off.get(ITEM).headers["ETag"]
 
 
+ODD: list[Any] = [{}, [], 7, "key", None, ["key"], [{"key": 1}]]
+
+
+@pytest.mark.parametrize("value", ODD, ids=str)
+def test_other_forms_are_kept(client: Any, publish: Publish, plug: Plug, value: Any) -> None:
+    """What a publisher stores under the extension's names in other forms is stored still after what is shown is put."""
+    properties = {"datetime": "2024-06-01T12:00:00Z", "auth:schemes": value}
+    publish(an_item(properties=properties, assets={"data": {**MANAGED, "auth:refs": value}}))
+    quiet = plug(Asks())
+    before: Any = quiet.get(ITEM).json
+    assert client.put(ITEM, json=client.get(ITEM).json).status_code == 204
+    assert quiet.get(ITEM).json == before
+    sent = {**before, "assets": {"data": {**MANAGED, "auth:refs": [{"a": 1}, "own"]}}}
+    assert client.put(ITEM, json=sent).status_code == 204
+
+
 @pytest.mark.parametrize("members", [ITEMS["usual"], ITEMS["with schemes"], ITEMS["no extensions"]])
 @pytest.mark.parametrize("kind", ["item", "collection"])
 def test_what_is_read_and_sent_back_is_not_kept(
