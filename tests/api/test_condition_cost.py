@@ -38,6 +38,13 @@ def circle(number: int) -> Json:
     return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
 
 
+def comb(teeth: int, *, flat: bool = False) -> Json:
+    """Return a polygon of so many long teeth, which stand upright unless they are flat."""
+    ring = [[-80 + n / 20, 80.0 * (n % 4 in (1, 2))] for n in range(teeth)]
+    ring = [*ring, [ring[-1][0], -1.0], [ring[0][0], -1.0], ring[0]]
+    return {"type": "Polygon", "coordinates": [[[y, x / 2] if flat else [x, y] for x, y in ring]]}
+
+
 COSTLY = any_of(*(op("like", TITLE, f"%{n}%") for n in range(100)))
 TOO_COSTLY = {
     "likes": any_of(*(op("like", TITLE, f"%{n}%") for n in range(300))),
@@ -51,6 +58,9 @@ TOO_COSTLY = {
     "the same in several geometries": any_of(*(op("s_overlaps", circle(500), PLACE) for _ in range(5))),
     "distance": op("<", op("distance", PLACE, circle(2_500)), 1),
     "intersection": op("<", op("area", op("intersection", PLACE, circle(2_500))), 1),
+    "geometries of the filter itself": op("<", op("area", op("intersection", comb(600), comb(600, flat=True))), 1),
+    "the same in a relation": op("s_overlaps", comb(600), comb(600, flat=True)),
+    "the same within another": op("s_intersects", op("intersection", comb(100), comb(100)), comb(600)),
     "many small geometries": any_of(*(op("s_within", PLACE, circle(4)) for _ in range(300))),
 }
 CHEAP = {

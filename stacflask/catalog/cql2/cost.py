@@ -24,6 +24,13 @@ OTHER_POSITIONS = 2
 """Positions for a unit if each row's geometry is compared with all of the lines."""
 PREPARED = frozenset({"s_contains", "s_disjoint", "s_equals", "s_intersects", "s_within"})
 """Operators of geometries that are prepared, or that compare boxes first."""
+LITERAL_UNITS = 2
+"""Units for a position if an operator compares or joins geometries of the filter itself. The planner computes it, which
+no timeout ends, and what two geometries share can have as many parts as the product of their positions."""
+SPATIAL = frozenset(
+    {"area", "centroid", "distance", "intersection", "s_contains", "s_crosses", "s_disjoint", "s_equals"}
+    | {"s_intersects", "s_overlaps", "s_touches", "s_within"}
+)
 COLUMNS = frozenset({"id", "collection", "geometry", "datetime", "start_datetime", "end_datetime"})
 
 OPERATORS: Mapping[str, int] = {
@@ -43,7 +50,10 @@ PROPERTY = 4
 
 
 def cost_of(expression: Json) -> int:
-    """Return the units of an expression, well formed or not. Parts without a property cost nothing for each row."""
+    """Return the units of an expression, well formed or not.
+
+    Parts without a property cost nothing for each row, except for what they cost once if they compute geometries.
+    """
     cost, waiting = 0, [expression]
     while waiting:
         node = waiting.pop()
@@ -54,14 +64,29 @@ def cost_of(expression: Json) -> int:
 
 def _operator(node: Json) -> int:
     name = node.get("op") if isinstance(node, dict) else None
-    if not isinstance(name, str) or not _reads_row(node):
+    if not isinstance(name, str):
         return 0
     name = name.lower()
+    if name in SPATIAL and not _has_property(node):
+        return LITERAL_UNITS * sum(map(positions_in, parts_of(node)[0]))
+    if not _reads_row(node):
+        return 0
     own = OPERATORS.get(name, 1)
     if own == 1:
         return own
     positions = sum(map(positions_in, parts_of(node)[0]))
     return own + positions // (PREPARED_POSITIONS if name in PREPARED else OTHER_POSITIONS)
+
+
+def _has_property(expression: Json) -> bool:
+    """Whether a property is read anywhere in an expression, well formed or not."""
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict) and "property" in node:
+            return True
+        waiting += [part for part in parts_of(node)[0] if isinstance(part, dict | list)]
+    return False
 
 
 def _reads_row(node: Json) -> bool:
