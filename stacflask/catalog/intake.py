@@ -173,7 +173,7 @@ class Intake:
             parts.given,
             parts.body if frame is None else b"",
             frame,
-            (hrefs.values(), [assets[key]["href"] for key in assets if key not in hrefs]),
+            (list(hrefs.values()), [assets[key]["href"] for key in assets if key not in hrefs]),
         )
 
     # --- Carefully
