@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# A reload reads the worker anew, as it reads this file.
+# A reload imports the worker again, as it reads this file again.
 for module in [name for name in sys.modules if name.startswith("stacflask.server")]:
     del sys.modules[module]
 sys.path.insert(0, str(Path(__file__).parent))

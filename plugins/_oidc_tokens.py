@@ -126,9 +126,9 @@ def check_access(head: Head, claims: Mapping[str, Any], provider: Provider) -> N
 def check_kind(claims: Mapping[str, Any], provider: Provider) -> None:
     """Refuse an ID token whose header does not say what it is. Raises BadCredentials.
 
-    Keycloak says what a token is in ``typ``, Cognito in ``token_use``. Others are told by what only ID tokens have (a
-    nonce, the client itself as audience), unless they have what only access tokens have. Access tokens of Keycloak
-    before 25 have a nonce, too.
+    Keycloak names the kind of a token in ``typ``, Cognito in ``token_use``. Others are known by claims that only ID
+    tokens have (a nonce, the client itself as audience), unless they have a claim of access tokens. Access tokens of
+    Keycloak before 25 have a nonce, too.
     """
     typ, use = claims.get("typ", "bearer"), claims.get("token_use", "access")
     if not isinstance(typ, str) or typ.lower() not in ACCESS_TYPES or use != "access" or OTHERS & claims.keys():

@@ -43,7 +43,7 @@ FORMER_TIMES = """
 
 
 def upgrade() -> None:
-    # Reads go on. Whoever writes waits, since what is written meanwhile would not be filled in.
+    # Reads continue. Writes wait, because rows that are written meanwhile would not be filled in.
     op.execute("LOCK TABLE items IN SHARE ROW EXCLUSIVE MODE")
     op.execute(OWN_TIMES)
     op.execute(DATED)
