@@ -11,11 +11,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from plugins._s3_presign import encoded
 from plugins._s3_settings import OWN_FOLDER, VARIABLE, Part, read_stores
-from plugins._s3_store import Store
+from plugins._s3_store import GRANT, Store
 from stacflask import Location, Missing, Setting, SettingError, content_disposition, filename_of, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from urllib.parse import SplitResult
 
     from plugins._s3_settings import StoreSettings
     from stacflask import Asset, Order, Redirect, Services, Stream
@@ -29,8 +30,8 @@ SETTINGS = (
 )
 LONGEST_KEY = 1024  # bytes, by S3's own rule
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w .+/:-]*\"|[\w.+-]+))*", re.ASCII)
-SIGNATURES = frozenset({"x-amz-signature", "x-amz-credential", "signature", "awsaccesskeyid"})
-"""Parameters of signed addresses, of versions 4 and 2."""
+SIGNATURES = frozenset({"x-amz-signature", "x-amz-credential", "signature", "awsaccesskeyid", "x-goog-signature"})
+"""Parameters of signed addresses, of versions 4 and 2, and of Google's own form."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PORTS = {"http": 80, "https": 443}
 
@@ -113,18 +114,40 @@ class S3:
 
     @hookimpl
     def storage_href(self, href: str) -> str | None:
-        """Return ``s3://bucket/key`` for a web address of a configured bucket, if it is signed or has no query."""
+        """Return ``s3://bucket/key`` for a web address of a configured bucket, if it is signed or has no query.
+
+        What this server signed, or anybody with its credentials, is recognised under any host.
+        """
         if not href.lower().startswith(("https://", "http://")) or CONTROL.search(href):
             return None
         try:
             parts = urlsplit(href)
-            signed = SIGNATURES.intersection(name.lower() for name, _ in parse_qsl(parts.query))
+            query = {name.lower(): value for name, value in parse_qsl(parts.query, keep_blank_values=True)}
+            path = _usual_path(parts.path)
         except ValueError:
             return None
+        signed = not SIGNATURES.isdisjoint(query)
         if parts.query and not signed:
             return None
-        bucket, key = self._parse_address(parts._replace(query="", fragment="").geturl())
-        return f"s3://{bucket}/{key}" if bucket else None
+        bucket, key = self._parse_address(
+            parts._replace(netloc=_usual_host(parts), path=path, query="", fragment="").geturl()
+        )
+        if not bucket and signed and self._is_own(query):
+            bucket, key = self._place_anywhere(parts.hostname or "", unquote(path))
+        return f"s3://{bucket}/{key}" if bucket and key else None
+
+    def _is_own(self, query: Mapping[str, str]) -> bool:
+        """Whether the query of a signed address shows that it was signed here, or with the credentials of a store."""
+        signer = query.get("x-amz-credential", "").partition("/")[0] or query.get("awsaccesskeyid")
+        return GRANT in query or any(
+            store.settings.keys and store.settings.keys.access_key == signer for store in self._stores()
+        )
+
+    def _place_anywhere(self, host: str, path: str) -> tuple[str, str]:
+        """Return the bucket and the key of an address whose host is not that of a configured endpoint."""
+        path = path.lstrip("/")
+        bucket = next((bucket for bucket in self.parts if host.startswith(f"{bucket}.")), None)
+        return (bucket, path) if bucket else _split("", path, "")
 
     @hookimpl
     def check_setup(self) -> Sequence[str]:
@@ -248,6 +271,25 @@ def _split(host: str, path: str, endpoint: str) -> tuple[str, str]:
         bucket, _, key = path.partition("/")
         return bucket, key
     return (host.removesuffix(f".{endpoint}"), path) if host.endswith(f".{endpoint}") else ("", "")
+
+
+def _usual_host(parts: SplitResult) -> str:
+    """Return host and port without what does not change where an address leads. Raises ValueError."""
+    host = (parts.hostname or "").rstrip(".")
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"[{host}]{port}" if ":" in host else f"{host}{port}"
+
+
+def _usual_path(path: str) -> str:
+    """Return a path as clients send it: steps with dots are followed, and it begins with one slash."""
+    kept: list[str] = []
+    for segment in path.lstrip("/").split("/"):
+        step = segment.replace("%2e", ".").replace("%2E", ".")
+        if step == "..":
+            kept = kept[:-1]
+        elif step != ".":
+            kept.append(segment)
+    return "/" + "/".join(kept)
 
 
 def _is_key(key: str) -> bool:

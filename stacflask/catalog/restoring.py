@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from stacflask.values import Document
 
 _WEB = ("http", "https")
+_ITSELF = "localhost"
+_STREAMED = "delivery=stream"
 _DOWNLOAD = re.compile(r"/collections/[^/]+(?:/items/[^/]+)?/download/.").search
 _NO_ASSET = (
     "is an address of this server, but of no asset that this document has. Give the storage address, or the download "
@@ -54,15 +56,15 @@ class Addresses:
         hosts = frozenset((_host(parts), unquote(parts.path).rstrip("/")) for parts in split)
         object.__setattr__(self, "_hosts", hosts)
 
-    def is_download(self, parts: SplitResult) -> bool:
-        """Whether a URL is the download address of any asset of this server."""
+    def download_path(self, parts: SplitResult) -> str | None:
+        """Return the path of the download address of any asset of this server, without a token; None: it is none."""
         host = _host(parts)
-        return any(
-            path.startswith(f"{prefix}/") and _DOWNLOAD(path, len(prefix)) is not None
-            for own, prefix in self._hosts
-            if own == host
-            for path in _paths(parts.path)
-        )
+        for prefix in (prefix for own, prefix in self._hosts if own == host):
+            for path in _paths(parts.path):
+                found = _DOWNLOAD(path, len(prefix)) if path.startswith(f"{prefix}/") else None
+                if found is not None:
+                    return prefix + path[found.start() :]
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,9 @@ class Restoring:
         for origin in self._keys(parts.path):
             if origin in assets:
                 return assets[origin]["href"], origin
-        if self.addresses.is_download(parts):
+        if self.addresses.download_path(parts) is not None:
             raise BadDocument("", _NO_ASSET)
-        found = self.addresses.storage_href(href) if parts.query or parts.fragment else None
+        found = self._storage(parts)
         return self._of_store(key, found) if found is not None else (href, None)
 
     def concerns(self, href: str) -> bool:
@@ -100,14 +102,22 @@ class Restoring:
         parts = self._split(href)
         if parts is None:
             return False
-        temporary = bool(parts.query or parts.fragment) and self.addresses.storage_href(href) is not None
-        return temporary or any(self._keys(parts.path)) or self.addresses.is_download(parts)
+        own = any(self._keys(parts.path)) or self.addresses.download_path(parts) is not None
+        return own or self._storage(parts) is not None
+
+    def _storage(self, parts: SplitResult) -> str | None:
+        """Return the storage address that a temporary address leads to, in whatever form it was written."""
+        return self.addresses.storage_href(parts.geturl()) if parts.query or parts.fragment else None
 
     def _split(self, href: str) -> SplitResult | None:
-        """Split a web address; a relative one is taken from the document's own URL. None: it is none."""
+        """Split a web address; a relative one is taken from the document's own URL. None: it is none.
+
+        Browsers read a backslash as a slash, and GDAL writes its own prefix before a web address.
+        """
         base = self.addresses.bases[0] if self.addresses.bases else "http://_"
+        written = href.strip().replace("\\", "/").removeprefix("/vsicurl/")
         try:
-            parts = urlsplit(urljoin(base + quote(self.path), href.strip()))
+            parts = urlsplit(urljoin(base + quote(self.path), written))
             _host(parts)
         except ValueError:
             return None
@@ -165,8 +175,18 @@ class Restoring:
         """Take no working temporary address into a link."""
         for link in links if isinstance(links, list) else ():
             href = link.get("href") if isinstance(link, dict) else None
-            if isinstance(href, str) and href.lower().startswith(_WEB) and "?" in href:
-                link["href"] = self.addresses.storage_href(href) or href
+            parts = self._split(href) if isinstance(href, str) else None
+            if parts is not None:
+                link["href"] = self._link(parts) or href
+
+    def _link(self, parts: SplitResult) -> str | None:
+        """Return what is stored for a link's temporary address; None: it is no temporary one."""
+        path = self.addresses.download_path(parts)
+        if path is None:
+            return self._storage(parts)
+        if not parts.query and path == unquote(parts.path):
+            return None
+        return parts._replace(path=quote(path), query=_STREAMED if parts.query == _STREAMED else "").geturl()
 
 
 def may_hold_made(text: bytes) -> bool:
@@ -213,8 +233,11 @@ def _host(parts: SplitResult) -> _Host:
 
 
 def _plain(name: str) -> str:
+    """Return one spelling of a host's name. All names of the machine itself are one."""
     try:
-        return str(ip_address(name))
+        address = ip_address(name)
+        address = getattr(address, "ipv4_mapped", None) or address
+        return _ITSELF if address.is_loopback else str(address)
     except ValueError:
         pass
     try:

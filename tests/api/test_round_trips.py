@@ -2,10 +2,11 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -231,6 +232,10 @@ LOST = [
     "http://localhost{0}/download/other",
     "http://localhost{0}/download/other?link=sfl.k.x",
     "http://LOCALHOST:80{0}/d%6Fwnload/other#x",
+    "http://127.0.0.1{0}/download/other",
+    "http://[::1]{0}/download/other",
+    "http:\\\\localhost{0}/download/other",
+    "http://localhost{0}/download/data/file",
     "http://localhost/collections/another/items/item/download/data",
     "http://localhost/collections/another/download/data",
     "/collections/another/download/data",
@@ -300,6 +305,85 @@ def test_a_presigned_url_becomes_its_storage_address(
     found = kept["alternate"]["a"]["href"] if method == "alternate" else kept["href"]
     assert found == f"s3://{stack.bucket}/round/da/ta +%41.tif"
     assert "href:expires" not in kept
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "host with a dot": lambda href: href.replace("127.0.0.1:", "127.0.0.1.:"),
+    "another name of the host": lambda href: href.replace("127.0.0.1:", "localhost:"),
+    "a number as host": lambda href: href.replace("127.0.0.1:", "2130706433:"),
+    "bucket in the host": lambda href: re.sub(r"//127.0.0.1:(\d+)/([^/]+)/", r"//\2.127.0.0.1:\1/", href),
+    "a user": lambda href: href.replace("http://", "http://a:b@"),
+    "https": lambda href: href.replace("http://", "https://"),
+    "without a scheme": lambda href: href.removeprefix("http:"),
+    "capitals": lambda href: href.replace("http://", "HTTP://"),
+    "two slashes": lambda href: re.sub(r"(//[^/]+)/", r"\1//", href),
+    "a dot": lambda href: href.replace("/round/", "/./round/"),
+    "steps": lambda href: href.replace("/round/", "/x/%2E./round/"),
+    "percent-encoding": lambda href: href.replace("/round/", "/%72ound/"),
+    "names in capitals": lambda href: href.replace("X-Amz-", "x-AMZ-"),
+    "names with escapes": lambda href: href.replace("X-Amz-Signature", "X-Amz-%53ignature"),
+    "backslashes": lambda href: href.replace("http://", "http:\\\\"),
+    "GDAL": lambda href: f"/vsicurl/{href}",
+    "a tab": lambda href: href.replace("X-Amz-Signature", "X-Amz-\tSignature"),
+    "spaces": lambda href: f" {href} ",
+    "a fragment": lambda href: f"{href}#part",
+}
+
+
+def test_a_presigned_url_in_another_spelling_is_recognised(
+    open_api: Callable[..., Client], stored: Callable[[str], Any], stack: Stack
+) -> None:
+    """However host, path and query of a presigned URL are written, the storage address is stored."""
+    client = open_api()
+    signed = client.get(f"{ITEM}?hrefs=signed").json["assets"]["data"]["href"]
+    new = {name: {"href": change(signed)} for name, change in SPELLINGS.items()}
+    document = client.get(ITEM).json
+    links = [{"rel": "via", "title": name, "href": asset["href"]} for name, asset in new.items()]
+    answer = client.patch(ITEM, json={"assets": new, "links": document["links"] + links})
+    assert answer.status_code == 204, answer.text
+    kept = stored(ITEM)
+    right = f"s3://{stack.bucket}/round/data +%41.tif"
+    assert {name: kept["assets"][name]["href"] for name in new} == dict.fromkeys(new, right)
+    assert {link["title"]: link["href"] for link in kept["links"] if "title" in link} == dict.fromkeys(new, right)
+
+
+def test_what_was_signed_here_is_recognised_under_any_place(
+    open_api: Callable[..., Client], stored: Callable[[str], Any], stack: Stack
+) -> None:
+    """A URL with this server's mark, or with a store's access key, is never stored, wherever it leads."""
+    client = open_api()
+    query = client.get(f"{ITEM}?hrefs=signed").json["assets"]["data"]["href"].partition("?")[2]
+    key = f"AWSAccessKeyId={stack.s3_access_key}&Signature=x&Expires=9999999999"
+    new = {
+        "cname": (f"https://cdn.example.org/{stack.bucket}/x.tif?{query}", f"s3://{stack.bucket}/x.tif"),
+        "virtual": (f"https://{stack.bucket}.cdn.example.org/x.tif?{query}", f"s3://{stack.bucket}/x.tif"),
+        "other bucket": (f"http://{stack.s3_endpoint}/private/x.tif?{query}", "s3://private/x.tif"),
+        "version 2": (f"http://{stack.s3_endpoint}/private/x.tif?{key}", "s3://private/x.tif"),
+    }
+    answer = client.patch(ITEM, json={"assets": {name: {"href": href} for name, (href, _) in new.items()}})
+    assert answer.status_code == 204, answer.text
+    kept = stored(ITEM)["assets"]
+    assert {name: kept[name]["href"] for name in new} == {name: right for name, (_, right) in new.items()}
+
+
+def test_a_link_keeps_no_token(open_api: Callable[..., Client], stored: Callable[[str], Any]) -> None:
+    """A link to a download address is stored without the token that makes the address work for everybody."""
+    client, plain = open_api(), f"http://localhost{ITEM}/download/data"
+    written = {
+        f"{plain}?link=sfl.k.x": plain,
+        f"{plain}?delivery=stream&link=sfl.k.x": plain,
+        f"{plain}?delivery=stream": f"{plain}?delivery=stream",
+        f"http://localhost/signed/sfl.k.x{ITEM}/download/data": plain,
+        plain: plain,
+        "http://127.0.0.1/x?link=y": "http://127.0.0.1/x?link=y",
+    }
+    links = [{"rel": "via", "href": href} for href in written]
+    document = client.get(ITEM).json
+    assert client.patch(ITEM, json={"links": document["links"] + links}).status_code == 204
+    kept = [unquote(link["href"]) for link in stored(ITEM)["links"]]
+    assert sorted(set(kept) - {"s3://bucket/via", "https://example.org/via"}) == sorted(
+        map(unquote, set(written.values()))
+    )
 
 
 def test_a_foreign_address_stays(open_api: Callable[..., Client], stored: Callable[[str], Any]) -> None:
