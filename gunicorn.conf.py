@@ -84,12 +84,17 @@ def _wrong() -> str:
 
 
 def _look(tell: Connection) -> None:
+    from stacflask.catalog.connecting import arguments
     from stacflask.errors import SettingError
     from stacflask.loader import load_plugins
     from stacflask.settings import Settings
 
     try:
-        load_plugins(Settings.from_environ(os.environ).plugins, os.environ)
+        settings = Settings.from_environ(os.environ)
+        arguments(settings.database_url, "DATABASE_URL")
+        if settings.replica_url:
+            arguments(settings.replica_url, "STACFLASK_REPLICA_URL")
+        load_plugins(settings.plugins, os.environ)
     except SettingError as error:
         tell.send(f"error: {error}")
     else:

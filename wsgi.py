@@ -2,7 +2,14 @@
 
 import os
 
+from gunicorn.errors import AppImportError
+
 from stacflask.app import create_app
+from stacflask.errors import SettingError
 from stacflask.settings import Settings
 
-application = create_app(Settings.from_environ(os.environ))
+try:
+    application = create_app(Settings.from_environ(os.environ))
+except SettingError as error:
+    # gunicorn prints this line alone, and stops.
+    raise AppImportError(f"error: {error}") from None

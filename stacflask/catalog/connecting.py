@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn
 
 from stacflask.errors import SettingError
 
@@ -24,13 +25,27 @@ GRACE_SECONDS = 5.0
 OWN_OPTIONS = {
     "statement_timeout": "set STACFLASK_STATEMENT_TIMEOUT instead",
     "timezone": "the program needs UTC",
+    "client_encoding": "the program needs UTF-8",
+    "datestyle": "the program needs ISO",
+    "standard_conforming_strings": "the program needs on",
 }
 """Server settings that the parameter ``options`` cannot set, with the reason."""
+
+WHOLE_NUMBERS = (
+    *("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+    "tcp_user_timeout",
+)
+"""Parameters that libpq checks too late, when it has connected already."""
+
+NOWHERE = "/dev/null"
+"""A host at which there is nothing: libpq takes it for a directory of sockets."""
 
 LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
 """Server settings that are lists of names: SET takes each of them apart."""
 
 _PAIR = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.]*)=((?:\\.|[^\s\\])*)(?:\s+|$)")
+_WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
+_UTF_8 = re.compile(r"utf-?8", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"([^/:\[\],]+):(\d+)")
 
 
@@ -69,7 +84,7 @@ def arguments(url: str, variable: str) -> dict[str, Any]:
         variable: The setting that holds the URL, for the error.
 
     Raises:
-        SettingError: The URL is malformed, or has a parameter that there is not.
+        SettingError: The URL is malformed, or has a parameter that does not exist, or whose value cannot be used.
     """
     base, _, query = url.partition("://")[2].partition("?")
     try:
@@ -79,8 +94,39 @@ def arguments(url: str, variable: str) -> dict[str, Any]:
         named = re.search(r'URI query parameter: "([\w ]*)"', str(error))
         problem = f"unknown parameter {named[1]!r}" if named else "expected postgresql://user:password@host:port/name"
         raise SettingError(variable, problem) from None
+    for problem in _problems(found):
+        raise SettingError(variable, problem)
     found["options"] = options(found.get("options", ""), variable)
     return found
+
+
+def _problems(found: Mapping[str, Any]) -> Iterator[str]:
+    """Find what is wrong with the values of parameters. What can be a part of a password is not repeated."""
+    if "@" in found.get("host", ""):
+        yield "host: expected no @. In a user or password, write it as %40"
+    ports = str(found.get("port", "")).split(",")
+    if not all(not port or (_WHOLE_NUMBER.fullmatch(port) and 0 < int(port) < 1 << 16) for port in ports):
+        yield "port: expected a number from 1 to 65535. In a password, write / as %2F"
+    for name in WHOLE_NUMBERS:
+        if name in found and not _WHOLE_NUMBER.fullmatch(found[name]):
+            yield f"{name}: expected a whole number, got {found[name]!r}"
+    if not _UTF_8.fullmatch(found.get("client_encoding", "utf8")):
+        yield "client_encoding: the program needs UTF-8"
+    if "replication" in found:
+        yield "replication: the program needs an ordinary session"
+    yield from _problem_of_libpq(found)
+
+
+def _problem_of_libpq(found: Mapping[str, Any]) -> Iterator[str]:
+    """Let libpq check the values. It does before it connects; here it tries to where nothing is."""
+    hosts = str(found.get("hostaddr") or found.get("host") or "").count(",") + 1
+    others = {name: value for name, value in found.items() if name not in ("hostaddr", *WHOLE_NUMBERS)}
+    conninfo = make_conninfo("", **{**others, "host": ",".join([NOWHERE] * hosts)})
+    connection = PGconn.connect_start(conninfo.encode())
+    text = connection.error_message.decode(errors="replace").strip()
+    connection.finish()
+    if not text.startswith("connection to server"):
+        yield text.partition("\n")[0]
 
 
 def _joined(query: str) -> str:

@@ -75,6 +75,14 @@ _BY_TEXT: tuple[tuple[tuple[str, ...], Meaning], ...] = (
         ("DatabaseRefused", "The database refused the login or a permission. The operator must mend this.", 60),
     ),
     (
+        ("unrecognized configuration parameter", "invalid value for parameter"),
+        ("DatabaseRefused", "The database refused a parameter of the connection. The operator must mend this.", 60),
+    ),
+    (
+        ("does not support ssl", "ssl error", "certificate", "was required"),
+        ("DatabaseRefused", "The database does not offer the encryption that the settings ask for.", 60),
+    ),
+    (
         ("read-only", "read-write", "standby mode", "not in hot standby"),
         ("DatabaseUnavailable", "No database server is in the state that the settings ask for.", 5),
     ),

@@ -1,6 +1,9 @@
 """Reloads (SIGHUP): what changed on disk is read anew, and what could not start ends nothing."""
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import requests
 from dev.run import environ_for
 from dev.stack import Stack
 from stacflask.server.worker import streams_end_after
+from tests.conftest import ROOT
 from tests.waiting import waiting_for
 from tests.walk.conftest import serving
 
@@ -40,6 +44,34 @@ def test_a_reload_runs_the_code_that_is_there(demo_stack: Stack, tmp_path: Path)
         libraries = [library for library in ("/orjson/", "/msgspec/") if library in worker]
         assert libraries
         assert [library for library in libraries if library in first] == []
+
+
+STORES = '{"a": {"endpoint": "http://h", "region": "r", "buckets": ["b/"], "access_key": "c", "secret_key": "d"}}'
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ({"DATABASE_URL": "postgresql://h/db?sslmode=bogus"}, 'DATABASE_URL: invalid sslmode value: "bogus"'),
+        ({"STACFLASK_REPLICA_URL": "postgresql://h:0/db"}, "STACFLASK_REPLICA_URL: port: expected a number"),
+        # What only a plugin finds, at its start in the worker.
+        (
+            {
+                "STACFLASK_PLUGINS": "plugins.s3,plugins.collection_groups",
+                "STACFLASK_S3_STORES": STORES,
+            },
+            "STACFLASK_S3_STORES: /a/collections: missing",
+        ),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(setting: dict[str, str], problem: str) -> None:
+    """What cannot be served is reported by the name of the setting, and without a traceback."""
+    command = [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", "--workers=1", "wsgi:application"]
+    environ = {**os.environ, "DATABASE_URL": "postgresql://h/db", **setting}
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert f"error: {problem}" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(("graceful", "given"), [(120, 115), (30, 25), (10, 5), (5, 2.5), (1, 0.5)])
