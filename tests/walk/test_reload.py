@@ -46,7 +46,9 @@ def test_a_reload_runs_the_code_that_is_there(demo_stack: Stack, tmp_path: Path)
         assert [library for library in libraries if library in first] == []
 
 
-STORES = '{"a": {"endpoint": "http://h", "region": "r", "buckets": ["b/"], "access_key": "c", "secret_key": "d"}}'
+STORES = (
+    '{"a": {"endpoint": "http://h", "region": "eu-a-1", "buckets": ["assets/"], "access_key": "c", "secret_key": "d"}}'
+)
 
 
 @pytest.mark.parametrize(
