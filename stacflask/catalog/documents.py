@@ -96,9 +96,9 @@ def is_relative(href: str) -> bool:
     return _STORAGE.match(href) is None
 
 
-def body_of(document: Document, managed: Callable[[str], bool]) -> bytes:
-    """Build the body of a checked document."""
-    return _body(document, managed, document)[0]
+def body_of(document: Document, managed: Callable[[str], bool], text: bytes | None = None) -> bytes:
+    """Build the body of a checked document. ``text`` is its JSON text, if that is to be kept as it is."""
+    return _body(document, managed, document if text is None else verbatim(text))[0]
 
 
 def _body(document: Document, managed: Callable[[str], bool], written: Document) -> tuple[bytes, dict[str, str]]:
@@ -127,6 +127,23 @@ def verbatim(text: bytes) -> Document:
     if "links" in raw:
         written["links"] = [Fragment(bytes(link)) for link in _elements(raw["links"])]
     return written
+
+
+def rewritten(document: Any, text: bytes) -> bytes:
+    """Return a changed document as JSON text. Parts that are as in ``text``, before the change, keep their digits."""
+    return orjson.dumps(_rewritten(document, text))
+
+
+def _rewritten(value: Any, text: bytes) -> Any:
+    before = orjson.loads(text)
+    if value == before:
+        return Fragment(text)
+    if isinstance(value, dict) and isinstance(before, dict):
+        raw = _members(text)
+        return {name: _rewritten(one, bytes(raw[name])) if name in raw else one for name, one in value.items()}
+    if isinstance(value, list) and isinstance(before, list) and len(value) == len(before):
+        return [_rewritten(one, bytes(raw)) for one, raw in zip(value, _elements(text), strict=True)]
+    return value
 
 
 def _fragments(members: Mapping[str, Raw]) -> Document:

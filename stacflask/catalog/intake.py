@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import orjson
 
-from stacflask.catalog.documents import split_item
+from stacflask.catalog.documents import rewritten, split_item
 from stacflask.catalog.lines import BLANK, is_collection
 from stacflask.catalog.restoring import may_hold_made
 from stacflask.catalog.rows import Span, heights, span_of
@@ -152,10 +152,11 @@ class Intake:
         except (BadDocument, ValueError, msgspec.MsgspecError):
             return None
 
-    def _split(self, document: Document, line: bytes, text: bytes) -> Parts:
-        exact = _exact(line, text)
-        restored = may_hold_made(text) and self._restore(document)
-        return split_item(document, self._managed, None if restored else exact)
+    def _split(self, document: Document, line: bytes, text: bytes, *, changed: bool = False) -> Parts:
+        """Take the item of a line apart. ``changed``: it is not as in its line, but as in ``text``."""
+        if (may_hold_made(text) and self._restore(document)) or changed:
+            return split_item(document, self._managed, rewritten(document, line))
+        return split_item(document, self._managed, _exact(line, text))
 
     def _row(self, number: int, parts: Parts, span: Span, document: Document, *, plain: bool) -> Prepared:
         """Return a row; a plain geometry has no heights, and its search geometry comes later."""
@@ -185,7 +186,7 @@ class Intake:
         self._with_collection(document)
         changed = repair(document) if self._repair else []
         self._check(document)
-        parts = self._split(document, orjson.dumps(document) if changed else line, orjson.dumps(document))
+        parts = self._split(document, line, orjson.dumps(document), changed=bool(changed))
         try:
             span = span_of(*parts.times)
         except ValueError as error:

@@ -270,8 +270,9 @@ class _Collections:
 
     def load(self, line: bytes, hrefs: HrefCounts) -> bool:
         """Load one collection, and count its hrefs; False if it exists and is to be left. Raises BadDocument."""
+        text = line.strip(BLANK)
         try:
-            document: Document = orjson.loads(line.strip(BLANK))
+            document: Document = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             raise BadDocument("", f"not JSON: {error}") from error
         self.repairs = repair(document) if self._plan.repair else []
@@ -280,7 +281,10 @@ class _Collections:
             self._schemas.check(document)
         self._restore(document)
         with self._database.write() as connection:
-            written = connection.execute(self._statement(document)).scalar_one_or_none() is not None
+            written = (
+                connection.execute(self._statement(document, documents.rewritten(document, text))).scalar_one_or_none()
+                is not None
+            )
         if self._plan.method == "insert" and not written:
             raise BadDocument("/id", f"collection {document['id']!r} exists already")
         assets = [asset["href"] for asset in (document.get("assets") or {}).values()]
@@ -288,8 +292,8 @@ class _Collections:
         hrefs.add(document["id"], managed, [href for href in assets if not self._plan.managed(href)])
         return written
 
-    def _statement(self, document: Document) -> sa.Executable:
-        body = self._codec.compress(documents.body_of(document, self._plan.managed))
+    def _statement(self, document: Document, text: bytes) -> sa.Executable:
+        body = self._codec.compress(documents.body_of(document, self._plan.managed, text))
         row = {"id": document["id"], "body": body, **searched(document)}
         statement = insert(collections).values(row)
         if self._plan.method == "upsert":

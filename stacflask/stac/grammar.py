@@ -83,7 +83,7 @@ def number(value: Any) -> None:
     if type(value) is float and isfinite(value):
         return
     if type(value) is not int or not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
-        raise unlike("a finite number", value)
+        raise unlike("a finite number, of at most 64 bits if it is whole", value)
 
 
 def between(low: float, high: float, name: str) -> Check:

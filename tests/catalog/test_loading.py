@@ -498,6 +498,29 @@ def test_documents_as_they_were_shown(loader: Loader, base: str) -> None:
     assert loader.collection()["assets"] == collection["assets"]
 
 
+LONG = '123456789012345678901234567890, "y": 0.10000000000000000555, "z": 1.10'
+
+
+@pytest.mark.parametrize("kind", ["collection", "restored", "repaired"])
+def test_numbers_keep_their_digits_in_what_the_load_changes(loader: Loader, kind: str) -> None:
+    """Only what is changed of a document is written anew."""
+    base = "https://stac.example.org"
+    stored = an_item(properties={"datetime": "2024-06-01T12:00:00Z", "x": 0}, assets={"a": {"href": "s3://bucket/a"}})
+    loader([a_collection(), stored])
+    document = a_collection(x=0) if kind == "collection" else stored
+    if kind == "restored":
+        document["assets"]["a"]["href"] = f"{base}/collections/collection/items/item/download/a"
+    if kind == "repaired":
+        document["properties"]["datetime"] = "2024-06-01 12:00:00Z"
+    text = json.dumps(document).replace('"x": 0', f'"x": {LONG}')
+    loader(text.encode(), method="upsert", addresses=Addresses((base,)), repair=True)
+    assert not [line for line in loader.told if "repaired" not in line]
+    (exported,) = [line for line in export(loader.database) if (b'"Collection"' in line) == (kind == "collection")]
+    assert LONG.replace(", ", ",").replace(": ", ":").encode() in exported
+    assert b"s3://bucket/a" in exported or kind == "collection"
+    assert b"stac.example.org" not in exported
+
+
 def test_own_addresses_of_no_asset_are_refused(loader: Loader) -> None:
     """A download address of this server that leads to no stored asset is a problem that names the asset."""
     lost = {"data": {"href": f"{PUBLIC}/collections/collection/items/item/download/data"}}
