@@ -22,6 +22,7 @@ from stacflask import (
     Location,
     Principal,
     SettingError,
+    StacflaskError,
     Stream,
     Unavailable,
     answers,
@@ -299,6 +300,18 @@ def test_errors_tell_whose_they_are_once(plug: Plug, publish: Publish, capfd: py
     other = plug(a_plugin("authenticate", refuses), Store())
     assert [other.get(DOWNLOAD).json["description"] for _ in range(3)] == ["Not you."] * 3
     assert len(error.__notes__) == len(refusal.__notes__) == 1
+
+
+def test_every_500_is_logged_with_its_plugin(plug: Plug, publish: Publish, caplog: pytest.LogCaptureFixture) -> None:
+    """An error of ours that is a fault of the server is logged, too, wherever a plugin raises it."""
+    publish(an_item())
+
+    def breaks() -> None:
+        raise StacflaskError("The archive broke.")
+
+    assert plug(a_plugin("authorize", breaks)).get(DOWNLOAD).status_code == 500
+    raised = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [getattr(one, "__notes__", None) for one in raised] == [["This was plugin Plugin, asked by hook authorize."]]
 
 
 @pytest.mark.parametrize("chunks", [(b"0123",), (), (b"01234", b"56789a")])

@@ -68,6 +68,8 @@ def answer(error: errors.StacflaskError) -> Response:
         return answer_unforeseen(error)  # its text may hold a setting's value
     # A plugin may have made an error of its own out of one of these.
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("server error", exc_info=error)  # it has a note of the plugin that raised it
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(error.retry_after)
