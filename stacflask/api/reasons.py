@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import request
+from werkzeug.datastructures import MIMEAccept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +31,8 @@ def status_line(status: int, description: str) -> str:
 
 def wants_text() -> bool:
     """Whether the client takes plain text and no JSON."""
-    accepted = request.accept_mimetypes
+    # Of a media type, parameters such as charset do not count.
+    accepted = MIMEAccept([(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes])
     return bool(accepted) and not accepted.quality("application/json") and bool(accepted.quality("text/plain"))
 
 

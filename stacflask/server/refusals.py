@@ -27,23 +27,23 @@ class RequestTooSlow(ParseException):  # type: ignore[misc]
     """The request was not complete in time."""
 
 
-_BAD = "400 Bad Request"
+_BAD = "400"
 _REFUSALS: tuple[tuple[type[Exception], str, str, str], ...] = (
     (
         LimitRequestLine,
-        "414 URI Too Long",
+        "414",
         "AddressTooLong",
         f"Expected at most {LONGEST} characters: send it by POST.",
     ),
     (
         LimitRequestHeaders,
-        "431 Request Header Fields Too Large",
+        "431",
         "HeadersTooLarge",
         f"Expected shorter header fields: {MAX_HEAD >> 10} KiB at most.",
     ),
-    (RequestTooSlow, "408 Request Timeout", "RequestTimeout", "The request did not arrive in time. Send it again."),
-    (BodyTooLarge, "413 Content Too Large", "ContentTooLarge", "The body is larger than any that is accepted here."),
-    (SpoolFull, "503 Service Unavailable", "TooManyBodies", "Too many large request bodies are arriving just now."),
+    (RequestTooSlow, "408", "RequestTimeout", "The request did not arrive in time. Send it again."),
+    (BodyTooLarge, "413", "ContentTooLarge", "The body is larger than any that is accepted here."),
+    (SpoolFull, "503", "TooManyBodies", "Too many large request bodies are arriving just now."),
     (HostRequired, _BAD, "BadRequest", "Host: expected in every HTTP/1.1 request."),
     (
         TargetNotEncoded,
@@ -52,14 +52,14 @@ _REFUSALS: tuple[tuple[type[Exception], str, str, str], ...] = (
         "The address holds characters outside ASCII: expected them percent-encoded as UTF-8, such as %C3%A9.",
     ),
     (RequestIncomplete, _BAD, "BadRequest", "The connection was closed before the request was complete."),
-    (ExpectationFailed, "417 Expectation Failed", "ExpectationFailed", "Expect: expected 100-continue or nothing."),
+    (ExpectationFailed, "417", "ExpectationFailed", "Expect: expected 100-continue or nothing."),
     (InvalidResponseHeaderName, "", "", ""),
     (InvalidResponseHeader, "", "", ""),
     (InvalidHeaderName, _BAD, "BadRequest", "A header field has a name that is not allowed."),
     (InvalidHeader, _BAD, "BadRequest", "A header field is malformed, repeated, or contradicts another."),
     (ParseException, _BAD, "BadRequest", "Expected a request in HTTP/1.1."),
 )
-_BROKEN = ("500 Internal Server Error", "ServerError", "Something broke here. The log has it.")
+_BROKEN = ("500", "ServerError", "Something broke here. The log has it.")
 
 
 def is_fault_of_request(error: Exception) -> bool:
@@ -70,11 +70,13 @@ def is_fault_of_request(error: Exception) -> bool:
 def refusal(error: Exception) -> bytes:
     """Write the response to what is no request."""
     status, code, description = _entry(error)
+    # Many clients show nothing but the reason phrase.
+    reason = description.partition(". ")[0].rstrip(".")
     body = json.dumps({"code": code, "description": description})
     fields = ["Connection: close", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     if isinstance(error, SpoolFull):
         fields.append("Retry-After: 10")
-    return "\r\n".join([f"HTTP/1.1 {status}", *fields, "", body]).encode()
+    return "\r\n".join([f"HTTP/1.1 {status} {reason}", *fields, "", body]).encode()
 
 
 def _entry(error: Exception) -> tuple[str, str, str]:

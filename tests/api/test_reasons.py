@@ -72,6 +72,8 @@ def test_plain_text_for_clients_that_take_no_json(plug: Plug) -> None:
         "text/plain": "text/plain",
         "text/plain, image/*": "text/plain",
         "text/plain;q=0.5": "text/plain",
+        "text/plain; charset=utf-8": "text/plain",
+        "text/plain;charset=utf-8, application/json;charset=utf-8": "application/json",
         "text/*": "text/plain",
         "text/plain, application/json;q=0": "text/plain",
         "text/plain, application/json;q=0.1": "application/json",
