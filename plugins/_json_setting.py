@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stacflask import SettingError
 
@@ -22,3 +23,16 @@ def json_text(environ: Mapping[str, str], name: str, describes: str) -> str:
         return Path(value).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise SettingError(name, f"neither a JSON object nor a readable file: {error}") from error
+
+
+def distinct(text: str) -> Any:
+    """Decode JSON in which no object names a member twice: of two, one would hold without a word. Raises ValueError."""
+    return json.loads(text, object_pairs_hook=_distinct)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"given twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}")
+    return members

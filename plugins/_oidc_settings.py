@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from plugins._json_setting import json_text
+from plugins._json_setting import distinct, json_text
 from stacflask import SettingError
 
 if TYPE_CHECKING:
@@ -113,8 +113,10 @@ class Provider:
 def read_providers(environ: Mapping[str, str]) -> list[Provider]:
     """Read ``STACFLASK_OIDC_ISSUERS``: the JSON itself, or the path of a file that holds it. Raises SettingError."""
     try:
-        said = msgspec.json.decode(json_text(environ, VARIABLE, "OpenID providers"), type=dict[str, Issuer])
-    except msgspec.MsgspecError as error:
+        text = json_text(environ, VARIABLE, "OpenID providers")
+        said = msgspec.json.decode(text, type=dict[str, Issuer])
+        distinct(text)
+    except ValueError as error:  # that of msgspec is one, too
         raise SettingError(VARIABLE, str(error)) from error
     providers = [_provider(name, issuer, environ) for name, issuer in said.items()]
     _together(providers)

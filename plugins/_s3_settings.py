@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from minio.helpers import check_bucket_name
 
-from plugins._json_setting import json_text
+from plugins._json_setting import distinct, json_text
 from plugins._s3_endpoints import check, read_endpoint
 from stacflask import SettingError
 
@@ -154,17 +153,9 @@ class Place:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        return _members("", json.loads(text, object_pairs_hook=_distinct))
+        return _members("", distinct(text))
     except ValueError as error:
         raise SettingError(VARIABLE, f"not JSON: {error}") from error
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"given twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}")
-    return members
 
 
 def _members(pointer: str, value: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from plugins._json_setting import distinct
 from stacflask import Location, Missing, Setting, SettingError, Stream, Unavailable, hookimpl
 
 if TYPE_CHECKING:
@@ -143,26 +143,28 @@ class Pieces(Iterator[bytes]):
 def create_plugin(environ: Mapping[str, str]) -> LocalFiles:
     """Make the plugin from ``STACFLASK_LOCAL_FILES_ROOTS``. Raises SettingError."""
     text = environ.get(VARIABLE, "").strip()
-    owners = _owners(text) if text.startswith("{") else {word.strip(): None for word in text.split(",") if word.strip()}
+    owners = (
+        _owners(text) if text.startswith("{") else [(word.strip(), None) for word in text.split(",") if word.strip()]
+    )
     if not owners:
         raise SettingError(VARIABLE, "missing. It lists the folders that may be downloaded from, comma separated.")
-    names = {_folder(word): found for word, found in owners.items()}
+    names = {_folder(word): found for word, found in owners}
     unowned = () if text.startswith("{") else tuple(names)
     # The deepest first: below a folder that is listed itself, the collections of the outer one count no more.
     ordered = sorted(names, key=lambda name: -len(name.resolve().parts))
     roots = {name.resolve(): names[name] for name in ordered}
-    if len(roots) < len(names):
+    if len(roots) < len(owners):
         raise SettingError(VARIABLE, "names a folder twice")
     return LocalFiles(tuple(roots), tuple(ordered), roots, unowned)
 
 
-def _owners(text: str) -> dict[str, frozenset[str] | None]:
+def _owners(text: str) -> list[tuple[str, frozenset[str] | None]]:
     """Read the collections of each folder; None: any collection. Raises SettingError."""
     try:
-        folders = json.loads(text)
+        folders = distinct(text)
     except ValueError as error:
         raise SettingError(VARIABLE, f"not JSON: {error}") from error
-    return {name: _collections(name, given) for name, given in folders.items()}
+    return [(name, _collections(name, given)) for name, given in folders.items()]
 
 
 def _collections(folder: str, given: Any) -> frozenset[str] | None:

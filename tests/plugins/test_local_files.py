@@ -76,6 +76,9 @@ def door(root: Path) -> Door:
         ("{", "not JSON"),
         ('{"/": []}', "/: expected a list of collections"),
         ('{"/": ["a"], "/etc/..": ["b"]}', "names a folder twice"),
+        ('{"/etc": ["a"], "/etc/": ["b"]}', "names a folder twice"),
+        ('{"/etc": ["a"], "/etc": ["b"]}', "not JSON: given twice: /etc"),
+        ("/etc,/etc/", "names a folder twice"),
     ],
 )
 def test_wrong_setting(value: str, complaint: str) -> None:

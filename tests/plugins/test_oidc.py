@@ -745,6 +745,7 @@ UNSAID = {"introspection": {"client_id": "u", "client_secret_env": "N"}}
         ({"eo": {"issuer": ISSUER, "audience": "a", "ca_file": "/nosuch"}}, "/eo/ca_file"),
         ({"e o": {"issuer": ISSUER, "audience": "a"}}, "/e o/"),
         ({"a": {"issuer": ISSUER, "audience": "a"}, "b": {"issuer": ISSUER, "audience": "a"}}, "twice"),
+        (f'{{"eo": {{"issuer": "{ISSUER}", "audience": "a", "audience": "b"}}}}', "given twice: audience"),
         ({"eo": {"issuer": ISSUER, "audience": "a", **UNSAID}}, "no N"),
         ({"eo": {"issuer": ISSUER, "audience": "a", "login": {"client_id": "u", "scope": "email"}}}, "openid"),
         (
