@@ -34,8 +34,11 @@ _PART = (
 )  # names of parts of a value
 _SECRET_NAME = re.compile(_PART, re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(
-    r"(?:\w*_)?(?:PASSWORD|PASSWD|PASS|PASSPHRASE|PWD|SECRETS?|TOKENS?|CREDENTIALS?|KEYS?)", re.IGNORECASE
+    r"\w*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL)\w*(?<!_FILE)(?<!_ENV)"
+    r"|\w*(?:PWD|TOKENS?|KEYS?)|(?:\w*_)?PASS",
+    re.IGNORECASE,
 )
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _KEY_IN_URL = re.compile(r"(?<=://)[^:/@\s]+(?=@)")
 _SCHEME_VALUE = re.compile(r"\b(Bearer|(?<=:)Basic|(?<=: )Basic)\s+\S+", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)([^:/@\s]*):\S*(?=@)")
@@ -49,6 +52,7 @@ def masked(text: str) -> str:
             return json.dumps(_masked_json(json.loads(text)), ensure_ascii=False)
         except (ValueError, RecursionError):
             pass  # masked as text
+    text = _PRIVATE_KEY.sub("***", text)
     text = _SCHEME_VALUE.sub(r"\1=***", _USER_INFO.sub(r"\1:***", text))
     if text.startswith("http"):  # the key of a service stands for the user there
         text = _KEY_IN_URL.sub("***", text)
@@ -61,14 +65,20 @@ def is_secret_name(name: str) -> bool:
 
 
 def _masked_json(value: Any, name: str = "") -> Any:
+    if value and _is_secret_member(name):
+        return "***"
     if isinstance(value, dict):
         return {key: _masked_json(part, key) for key, part in value.items()}
     if isinstance(value, list):
-        return [_masked_json(part, name) for part in value]
-    # The name of a variable is none of its value.
-    if value and _SECRET_NAME.fullmatch(name) and not name.endswith(("_env", "_file")):
-        return "***"
+        return [_masked_json(part) for part in value]
     return masked(value) if isinstance(value, str) else value
+
+
+def _is_secret_member(name: str) -> bool:
+    # The name of a variable or file is none of its value.
+    if name.endswith(("_env", "_file")):
+        return False
+    return name.lower() in ("key", "keys") or _SECRET_NAME.fullmatch(name) is not None
 
 
 def _database_url(text: str) -> str:

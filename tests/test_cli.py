@@ -225,6 +225,9 @@ def test_declared_commands_are_those_there_are(name: str) -> None:
         ('[{"pass": "pw"}]', '[{"pass": "***"}]'),
         ("Authorization: Bearer pw", "Authorization: ***"),
         ("Bearer pw", "Bearer=***"),
+        ('{"keys": ["pw"], "n": 1}', '{"keys": "***", "n": 1}'),
+        ('{"credentials": {"user": "u", "value": "pw"}}', '{"credentials": "***"}'),
+        ("-----BEGIN RSA PRIVATE KEY-----\npw\n-----END RSA PRIVATE KEY-----", "MINE=***"),
         ("Basic maps", "Basic maps"),
         ("plain", "plain"),
     ],
@@ -240,7 +243,13 @@ def test_secrets_in_values_are_not_shown(
     assert "pw" not in line
 
 
-@pytest.mark.parametrize("name", ["MY_PASSWORD", "SMTP_PASS", "AWS_SECRET_ACCESS_KEY", "STACFLASK_MY_KEYS", "MY_TOKEN"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("MY_PASSWORD", "SMTP_PASS", "AWS_SECRET_ACCESS_KEY", "STACFLASK_MY_KEYS", "MY_TOKEN"),
+        *("MY_SECRET_TEXT", "MYTOKEN", "APIKEY", "MY_PASSWORDS", "MY_CREDENTIALS_JSON"),
+    ],
+)
 def test_secret_is_what_its_name_calls_secret(
     name: str, stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
