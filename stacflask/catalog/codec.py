@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import zstandard
 
+from stacflask.errors import StacflaskError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LEVEL = 3
+DAMAGED = "DocumentDamaged"
+"""The error's code if a document cannot be decompressed."""
 DICTIONARY_SIZE = 16 << 10
 FEWEST_SAMPLES = 200
 """Below this many bodies a dictionary learns too little to be worth keeping for good."""
@@ -73,10 +77,17 @@ class Codec:
         return frame
 
     def decompress(self, frame: bytes) -> bytes:
-        """Return the body, decompressed with the dictionary that its frame names."""
-        tools = self._readers(zstandard.get_frame_parameters(frame).dict_id)
-        tool = tools.take()
-        body: bytes = tool.decompress(frame)
+        """Return the body, decompressed with the dictionary that its frame names.
+
+        Raises StacflaskError: the frame or the dictionary is damaged.
+        """
+        try:
+            tools = self._readers(zstandard.get_frame_parameters(frame).dict_id)
+            tool = tools.take()
+            body: bytes = tool.decompress(frame)
+        except zstandard.ZstdError as error:
+            told = f"A stored document, or the dictionary that it was compressed with, is damaged: {error}."
+            raise StacflaskError(told, code=DAMAGED) from error
         tools.give(tool)
         return body
 
@@ -100,7 +111,8 @@ class Codec:
 
     def _writing(self, dictionary: int) -> _Tools:
         shared = self._dictionary(dictionary)
-        return _Tools(lambda: zstandard.ZstdCompressor(level=LEVEL, dict_data=shared))
+        # With the checksum, no other text can come out of a damaged dictionary or frame.
+        return _Tools(lambda: zstandard.ZstdCompressor(level=LEVEL, dict_data=shared, write_checksum=True))
 
 
 def train(bodies: Sequence[bytes]) -> tuple[int, bytes] | None:

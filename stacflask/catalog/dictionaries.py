@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
 import sqlalchemy as sa
+import zstandard
 
 from stacflask.catalog.codec import FEWEST_SAMPLES, train
+from stacflask.catalog.documents import original_text
 from stacflask.catalog.tables import dictionaries
+from stacflask.errors import StacflaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.engine import Connection
 
@@ -41,11 +46,15 @@ _USED = """
         ELSE get_byte(head, at) + (get_byte(head, at + 1) << 8) + (get_byte(head, at + 2) << 16)
             + (get_byte(head, at + 3)::bigint << 24)
     END AS id
-    FROM (SELECT collection, head, 6 - ((get_byte(head, 4) >> 5) & 1) AS at FROM ({0}) AS heads) AS placed
+    FROM (
+        SELECT collection, head, 6 - ((get_byte(head, 4) >> 5) & 1) AS at FROM ({0}) AS heads
+        WHERE octet_length(head) = 12  -- what is shorter is no frame of a document
+    ) AS placed
 """
-_ALL = "SELECT collection, substring(body FROM 1 FOR 12) AS head FROM items"
+_HEAD = "substring(body FROM 1 FOR 12) AS head"
+_ALL = f"SELECT collection, {_HEAD} FROM items"
 _SAMPLE = """
-    SELECT ends.collection, substring(ends.body FROM 1 FOR 12) AS head
+    SELECT ends.collection, {0}
     FROM (SELECT id FROM collections ORDER BY id LIMIT :collections) AS chosen, LATERAL (
         (SELECT collection, body FROM items WHERE collection = chosen.id ORDER BY id LIMIT :rows) UNION ALL
         (SELECT collection, body FROM items WHERE collection = chosen.id ORDER BY id DESC LIMIT :rows)
@@ -70,13 +79,40 @@ def lost(connection: Connection, *, sample: int | None, collections: int | None 
     ``sample``: so many of the first and the last items of each collection are looked at; None: all items are.
     ``collections``: so many of them at most; None: all.
     """
-    source, values = (_ALL, {}) if sample is None else (_SAMPLE, {"rows": sample, "collections": collections})
+    source, values = (
+        (_ALL, {}) if sample is None else (_SAMPLE.format(_HEAD), {"rows": sample, "collections": collections})
+    )
     used = connection.execute(sa.text(_USED.format(source)), values).all()
     wanted = {row.id for row in used if row.id}
     found = sa.select(dictionaries.c.id, sa.func.substring(dictionaries.c.data, 1, 8).label("head"))
     rows = connection.execute(found.where(dictionaries.c.id.in_(wanted))).all() if wanted else []
     held = {row.id for row in rows if is_dictionary(row.id, row.head)}
     return sorted(Lost(row.collection, row.id) for row in used if row.id and row.id not in held)
+
+
+def sample_frames(connection: Connection, rows: int, collections: int | None = None) -> list[tuple[str, bytes]]:
+    """Return the stored bodies of so many of the first and the last items of each collection, with its id."""
+    values = {"rows": rows, "collections": collections}
+    return [(row.collection, row.body) for row in connection.execute(sa.text(_SAMPLE.format("body")), values)]
+
+
+def unusable(codec: Codec, frames: Iterable[tuple[str, bytes]]) -> list[Lost]:
+    """Return the dictionaries with which none of these bodies can be read: not even one that has the right id."""
+    usable: dict[Lost, bool] = {}
+    for collection, frame in frames:
+        with suppress(zstandard.ZstdError):
+            dictionary = zstandard.get_frame_parameters(frame).dict_id
+            if dictionary and not usable.get(Lost(collection, dictionary)):
+                usable[Lost(collection, dictionary)] = _is_readable(codec, frame)
+    return sorted(one for one, readable in usable.items() if not readable)
+
+
+def _is_readable(codec: Codec, frame: bytes) -> bool:
+    try:
+        orjson.loads(original_text(codec.decompress(frame)))
+    except (StacflaskError, ValueError, KeyError):
+        return False
+    return True
 
 
 def is_dictionary(identifier: int, data: bytes) -> bool:

@@ -9,6 +9,7 @@ import orjson
 import sqlalchemy as sa
 import zstandard
 
+from stacflask.catalog.codec import DAMAGED
 from stacflask.catalog.documents import original_text
 from stacflask.catalog.reading import LOST, Catalog
 from stacflask.catalog.tables import collections, items
@@ -66,14 +67,15 @@ class _Reader:
             dictionary = zstandard.get_frame_parameters(frame).dict_id
             if dictionary not in self._lost:
                 return self._text(frame)
-        except StacflaskError as error:
-            if error.code != LOST:
+        except (StacflaskError, zstandard.ZstdError, ValueError, KeyError) as error:
+            code = error.code if isinstance(error, StacflaskError) else DAMAGED
+            if code not in (LOST, DAMAGED):
                 raise
+            if code == DAMAGED:
+                using = f", compressed with dictionary {dictionary}," if dictionary else ""
+                self._unread[Unread(collection, f"what is stored{using} is damaged")] += 1
+                return None
             self._lost[dictionary] = f"dictionary {dictionary} is missing or damaged"
-        except (zstandard.ZstdError, ValueError, KeyError):
-            using = f", compressed with dictionary {dictionary}," if dictionary else ""
-            self._unread[Unread(collection, f"what is stored{using} is damaged")] += 1
-            return None
         self._unread[Unread(collection, self._lost[dictionary])] += 1
         return None
 

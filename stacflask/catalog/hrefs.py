@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from stacflask.catalog.documents import HERE, closed, is_relative, public, storage_hrefs
 from stacflask.catalog.reading import Catalog
 from stacflask.catalog.tables import collections, items
+from stacflask.errors import StacflaskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,10 +50,14 @@ class Group:
 
 @dataclass(slots=True)
 class HrefCounts:
-    """Counts hrefs of assets by scheme, authority and first step of the path."""
+    """Counts hrefs of assets by scheme, authority and first step of the path.
+
+    ``damaged`` are the documents of each collection that cannot be read.
+    """
 
     groups: dict[str, Group] = field(default_factory=dict)
     documents: int = 0
+    damaged: Counter[str] = field(default_factory=Counter)
     _beginning: str = ""
     _latest: Group | None = None
 
@@ -111,7 +117,10 @@ def survey(database: Database, *, every_item: bool = False) -> HrefCounts:
         number = connection.execute(sa.select(sa.func.count()).select_from(collections)).scalar_one()
         for statement in _statements(None if every_item else max(10, SAMPLE // max(1, number))):
             for row in connection.execution_options(yield_per=ROWS).execute(statement):
-                counts.add_body(codec.decompress(row.body), row.id)
+                try:
+                    counts.add_body(codec.decompress(row.body), row.id)
+                except (StacflaskError, ValueError):
+                    counts.damaged[row.id] += 1
     return counts
 
 

@@ -21,7 +21,7 @@ from stacflask.catalog.codec import Codec
 from stacflask.catalog.collection_search import looks_inside, select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.database import lookup
-from stacflask.catalog.dictionaries import is_dictionary, lost
+from stacflask.catalog.dictionaries import is_dictionary, lost, sample_frames, unusable
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
 from stacflask.catalog.ordering import Order, usual
@@ -313,9 +313,11 @@ class Catalog:
             self._check_dictionaries()
 
     def _check_dictionaries(self) -> None:
-        """Check a sample of items for dictionaries that are lost. Raises Unavailable."""
-        work = partial(lost, sample=DICTIONARY_SAMPLE, collections=names.MOST_COLLECTIONS)
-        for one in self.database.read(work):
+        """Check a sample of items for dictionaries that are lost or damaged. Raises Unavailable."""
+        most = names.MOST_COLLECTIONS
+        found = self.database.read(partial(lost, sample=DICTIONARY_SAMPLE, collections=most))
+        frames = self.database.read(partial(sample_frames, rows=DICTIONARY_SAMPLE, collections=most))
+        for one in found or unusable(self.codec, frames):
             raise Unavailable(f"Documents cannot be read: {one}.", code=LOST)
         self._dictionaries_until = time.monotonic() + DICTIONARIES_CHECKED
 

@@ -56,9 +56,13 @@ def check(session: Session, *, every_item: bool) -> None:
 
 def _check_dictionaries(session: Session, *, every_item: bool) -> None:
     """Check that the dictionaries are there that items are compressed with. Raises StacflaskError."""
-    from stacflask.catalog.dictionaries import lost
+    from stacflask.catalog.dictionaries import lost, sample_frames, unusable
+    from stacflask.catalog.reading import Catalog
 
     found = session.database.read(lambda connection: lost(connection, sample=None if every_item else 100))
+    if not found:
+        frames = session.database.read(lambda connection: sample_frames(connection, 3))
+        found = unusable(Catalog(session.database).codec, frames)
     for one in found:
         failed(str(one))
     if found:
@@ -73,6 +77,10 @@ def _check_hrefs(session: Session, *, every_item: bool) -> None:
     counts = survey(session.database, every_item=every_item)
     click.echo(f"hrefs: checked in {counts.documents:,} documents")
     warn(session, counts)
+    for collection, number in sorted(counts.damaged.items()):
+        failed(f"collection {collection!r}: {number:,} documents are damaged")
+    if counts.damaged:
+        raise StacflaskError("Documents cannot be read. Restore them from a backup.")
 
 
 def _check_settings(session: Session) -> None:

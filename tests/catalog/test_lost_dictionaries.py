@@ -14,7 +14,7 @@ from stacflask.catalog.database import Database
 from stacflask.catalog.documents import Managed
 from stacflask.catalog.loading import Plan, load
 from stacflask.settings import Settings
-from stacflask.testing import Plug, a_collection, an_item
+from stacflask.testing import Plug, Publish, a_collection, an_item
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -22,6 +22,11 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 DAMAGES = {
     "lost": "DELETE FROM dictionaries WHERE collection = 'a'",
     "overwritten": "UPDATE dictionaries SET data = 'no dictionary' WHERE collection = 'a'",
+    "cut": "UPDATE dictionaries SET data = substring(data FROM 1 FOR 2000) WHERE collection = 'a'",
+    "wrong tables": "UPDATE dictionaries SET data = overlay(data PLACING decode(repeat('ff', 60), 'hex') FROM 12)"
+    " WHERE collection = 'a'",
+    "wrong content": "UPDATE dictionaries SET data = substring(data FROM 1 FOR 500) || decode(repeat('41', "
+    "octet_length(data) - 500), 'hex') WHERE collection = 'a'",
 }
 
 
@@ -58,7 +63,8 @@ def test_export_goes_on(run: Run) -> None:
     written = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(written) == 252
     assert {one["collection"] for one in written[2:]} == {"b"}
-    assert "error: collection 'a': 250 documents left out: dictionary " in done.stderr
+    assert "error: collection 'a': 250 documents left out: " in done.stderr
+    assert "dictionary " in done.stderr
 
 
 @pytest.mark.usefixtures("damaged")
@@ -77,8 +83,28 @@ def test_the_server_is_not_ready(plug: Plug) -> None:
     client = plug()
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.json["code"]) == (503, "DictionaryLost")
-    assert client.get("/collections/a/items/item-1").json["code"] == "DictionaryLost"
+    answer = client.get("/collections/a/items/item-1")
+    assert answer.status_code == 500
+    assert answer.json["code"] in ("DictionaryLost", "DocumentDamaged")
     assert client.get("/collections/b/items").status_code == 200
+
+
+@pytest.mark.parametrize("damage", ["''", "substring(body FROM 1 FOR 20)", "overlay(body PLACING 'xxxx' FROM 20)"])
+def test_a_damaged_document_is_named(database: Database, publish: Publish, run: Run, plug: Plug, damage: str) -> None:
+    """One damaged document fails a check and its own readers only."""
+    publish(an_item("item-1", "a"), an_item("item-2", "a"))
+    with database.write() as connection:
+        connection.execute(sa.text(f"UPDATE items SET body = {damage} WHERE id = 'item-1'"))
+    done = run("check")
+    assert done.returncode != 0
+    assert "error: collection 'a': 1 documents are damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = run("export")
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
+    client = plug()
+    assert client.get("/health/ready").status_code == 200
+    assert client.get("/collections/a/items/item-1").json["code"] == "DocumentDamaged"
+    assert client.get("/collections/a/items/item-2").status_code == 200
 
 
 def test_dictionaries_that_are_there_are_found(database: Database, run: Run, plug: Plug) -> None:
