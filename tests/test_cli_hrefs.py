@@ -25,11 +25,13 @@ HREFS = {
     "missing": "disk:2024/gone.tif",
     "web": "https://example.org/a.tif",
     "ftp": "ftp://ftp.example.org/a.tif",
+    "ftp with a password": "ftp://jane:secret@ftp.example.org/a.tif",
     "relative": "./a.tif",
     "absolute": "/data/a.tif",
 }
 WARNINGS = [
     "2 hrefs with the scheme /vsigs: no plugin resolves them, such as /vsigs/bucket/a.tif.",
+    "2 hrefs with the scheme ftp: no plugin resolves them, such as ftp://jane:***@ftp.example.org/a.tif.",
     "2 hrefs with the scheme gs: no plugin resolves them, such as gs://bucket/a.tif.",
     "2 hrefs with the scheme s3: no plugin resolves them, such as s3://unknown/b/c.tif.",
     "4 hrefs without a scheme, such as ./a.tif.",
@@ -92,7 +94,7 @@ def test_check_warns_of_hrefs_that_nothing_resolves(stacflask: Run, file: str, o
 
 def test_public_hrefs_are_not_warned_of(stacflask: Run, file: str) -> None:
     """What the settings call public is none of a plugin's business."""
-    _, told = stacflask("load", file, "--quiet", STACFLASK_PUBLIC_HREFS="gs://,s3://unknown/,/vsigs/")
+    _, told = stacflask("load", file, "--quiet", STACFLASK_PUBLIC_HREFS="ftp://,gs://,s3://unknown/,/vsigs/")
     assert [line for line in told.splitlines() if "scheme " in line and "without" not in line] == []
 
 

@@ -10,6 +10,7 @@ import click
 from stacflask.catalog.hrefs import RELATIVE, scheme
 from stacflask.errors import SettingError, StacflaskError
 from stacflask.gate import Gate
+from stacflask.settings import masked
 from stacflask.values import Asset
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def warn(session: Session, counts: HrefCounts) -> None:
     examples: dict[str, str] = {}
     for group in unresolved:
         numbers[scheme(group.href)] += group.count
-        examples.setdefault(scheme(group.href), group.href)
+        examples.setdefault(scheme(group.href), masked(group.href))
     for name, number in sorted(numbers.items()):
         click.echo(
             f"warning: {_hrefs(number)} with the scheme {name}: no plugin resolves them, such as {examples[name]}. "
