@@ -98,20 +98,28 @@ def is_relative(href: str) -> bool:
 
 def body_of(document: Document, managed: Callable[[str], bool], text: bytes | None = None) -> bytes:
     """Build the body of a checked document. ``text`` is its JSON text, if that is to be kept as it is."""
-    return _body(document, managed, document if text is None else verbatim(text))[0]
+    return _body(document, managed, _own(document) if text is None else verbatim(text))[0]
+
+
+def _own(document: Document) -> Document:
+    """Copy a document as far as ``_body`` changes it."""
+    written = dict(document)
+    if document.get("assets"):
+        written["assets"] = {key: dict(asset) for key, asset in document["assets"].items()}
+    return written
 
 
 def _body(document: Document, managed: Callable[[str], bool], written: Document) -> tuple[bytes, dict[str, str]]:
     """Build the body of a checked document, and return its storage hrefs by the asset's key.
 
-    ``written`` is the same document, or fragments of its text (see ``verbatim``) if its text is to be kept as it is.
+    ``written`` is the same document, or fragments of its text (see ``verbatim``) if its text is to be kept as it is. It
+    is changed into what is shown: to copy every asset takes longer than to write all of them.
     """
     private: dict[str, Any] = {}
-    shown = {name: value for name, value in written.items() if name != "links"}
+    links = _public_links(document.get("links") or (), written.pop("links", None) or (), managed, private)
     if document.get("assets"):
-        shown["assets"] = _public_assets(document["assets"], written["assets"], managed, private)
-    links = _public_links(document.get("links") or (), written.get("links") or (), managed, private)
-    public = b'%b,"links":[%b' % (orjson.dumps(shown)[:-1], links)
+        _hide(document["assets"], written["assets"], managed, private)
+    public = b'%b,"links":[%b' % (orjson.dumps(written)[:-1], links)
     return public + SEPARATOR + orjson.dumps(private) if private else public, private.get("hrefs", {})
 
 
@@ -150,25 +158,30 @@ def _fragments(members: Mapping[str, Raw]) -> Document:
     return {name: Fragment(bytes(raw)) for name, raw in members.items()}
 
 
-def _public_assets(
-    assets: Document, written: Document, managed: Callable[[str], bool], private: dict[str, Any]
-) -> Document:
+def _hide(assets: Document, written: Document, managed: Callable[[str], bool], private: dict[str, Any]) -> None:
+    """Move what of the assets is not shown from ``written`` to the private part."""
     hrefs: dict[str, str] = {}
-    shown = dict(written)
     for key, asset in assets.items():
-        href, alternate = asset["href"], asset.get("alternate")
-        if managed(href):
+        if asset.get("alternate"):
+            _hide_alternates(key, asset["alternate"], written[key], managed, private)
+        if managed(href := asset["href"]):
             hrefs[key] = href
-            shown[key] = {**written[key], "href": marked(key)}
-        if alternate and any(managed(entry["href"]) for entry in alternate.values()):
-            private.setdefault("alternates", {})[key] = written[key]["alternate"]
-            public = {name: entry for name, entry in alternate.items() if not managed(entry["href"])}
-            shown[key] = {**shown[key], "alternate": public}
-            if not public:
-                del shown[key]["alternate"]
+            written[key]["href"] = marked(key)
     if hrefs:
         private["hrefs"] = hrefs
-    return shown
+
+
+def _hide_alternates(
+    key: str, alternate: Document, written: Document, managed: Callable[[str], bool], private: dict[str, Any]
+) -> None:
+    public = {name: entry for name, entry in alternate.items() if not managed(entry["href"])}
+    if len(public) == len(alternate):
+        return
+    private.setdefault("alternates", {})[key] = written["alternate"]
+    if public:
+        written["alternate"] = public
+    else:
+        del written["alternate"]
 
 
 @lru_cache(maxsize=4096)
@@ -304,15 +317,14 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
     hrefs: dict[str, str]
 
 
-def split_item(document: Document, managed: Callable[[str], bool], text: bytes | None = None) -> Parts:
+def split_item(document: Document, managed: Callable[[str], bool], written: Document | None = None) -> Parts:
     """Take a checked item apart, which names its collection.
 
-    ``text`` is its JSON text, if that is to be kept as it is: written again, some numbers have other digits.
+    ``written`` are fragments of its text (see ``verbatim``) if that is to be kept as it is, or the document itself if it
+    is not needed afterwards: either is changed into what is shown. The default is a copy of the document.
     """
-    written = document
-    if text is not None:
-        written = verbatim(text)
-        written.setdefault("collection", document["collection"])
+    written = _own(document) if written is None else written
+    written.setdefault("collection", document["collection"])
     given = document["properties"]
     body, hrefs = _body(document, managed, written)
     return Parts(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import orjson
 
-from stacflask.catalog.documents import rewritten, split_item
+from stacflask.catalog.documents import rewritten, split_item, verbatim
 from stacflask.catalog.lines import BLANK, is_collection
 from stacflask.catalog.restoring import may_hold_made
 from stacflask.catalog.rows import Span, heights, span_of
@@ -155,8 +155,10 @@ class Intake:
     def _split(self, document: Document, line: bytes, text: bytes, *, changed: bool = False) -> Parts:
         """Take the item of a line apart. ``changed``: it is not as in its line, but as in ``text``."""
         if (may_hold_made(text) and self._restore(document)) or changed:
-            return split_item(document, self._managed, rewritten(document, line))
-        return split_item(document, self._managed, _exact(line, text))
+            exact: bytes | None = rewritten(document, line)
+        else:
+            exact = _exact(line, text)
+        return split_item(document, self._managed, document if exact is None else verbatim(exact))
 
     def _row(self, number: int, parts: Parts, span: Span, document: Document, *, plain: bool) -> Prepared:
         """Return a row; a plain geometry has no heights, and its search geometry comes later."""

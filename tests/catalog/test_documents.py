@@ -197,3 +197,16 @@ def test_an_escaped_dot_is_no_key() -> None:
     line = compact({**an_item(), "assets": {"DOT": {"href": "s3://b/k"}}}).replace("DOT", "\\u002e")
     _, problems = Intake(None, Managed()).take(f"{compact(an_item('first'))}\n{line}".encode())
     assert [problem.line for problem in problems] == [1]
+
+
+def test_a_document_is_left_as_it_is() -> None:
+    """What is stored of a document is written without changing it: its caller goes on with it."""
+    alternate = {"here": {"href": "s3://bucket/other.tif"}, "there": {"href": "https://example.org/other.tif"}}
+    assets = {"data": {"href": "s3://bucket/key.tif", "alternate": alternate}}
+    document = an_item(assets=assets, links=[{"rel": "about", "href": "s3://bucket/about"}])
+    before = deepcopy(document)
+
+    documents.body_of(document, Managed())
+    documents.split_item(document, Managed())
+
+    assert document == before
