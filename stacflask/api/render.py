@@ -13,6 +13,7 @@ from stacflask import current
 from stacflask.api import address, authentication, signing
 from stacflask.api.conditions import State, not_modified
 from stacflask.catalog import documents
+from stacflask.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +56,8 @@ def item(record: Record, signed: Mapping[signing.Place, signing.Signed] = signin
 def items(records: Sequence[Record], signed: Mapping[signing.Place, signing.Signed] = signing.NONE) -> list[bytes]:
     """Render items. What the request at hand and the settings say of all of them is asked for once."""
     base, told, with_storage = address.base_url(), _told_of(records, of_item=True), current.settings().show_storage
-    return [_item(record, signed, base, told, with_storage=with_storage) for record in records]
+    with turn(len(records)):
+        return [_item(record, signed, base, told, with_storage=with_storage) for record in records]
 
 
 def _told_of(records: Sequence[Record], *, of_item: bool) -> authentication.Authentication | None:

@@ -320,8 +320,8 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
 def split_item(document: Document, managed: Callable[[str], bool], written: Document | None = None) -> Parts:
     """Take a checked item apart, which names its collection.
 
-    ``written`` are fragments of its text (see ``verbatim``) if that is to be kept as it is, or the document itself if it
-    is not needed afterwards: either is changed into what is shown. The default is a copy of the document.
+    ``written`` are fragments of its text (see ``verbatim``) if that is to be kept as it is, or the document itself if
+    it is not needed afterwards: either is changed into what is shown. The default is a copy of the document.
     """
     written = _own(document) if written is None else written
     written.setdefault("collection", document["collection"])

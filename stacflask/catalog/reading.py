@@ -43,6 +43,7 @@ from stacflask.catalog.stretches import Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.catalog.tokens import Tokens
 from stacflask.errors import BadQuery, BadValue, NotFound, StacflaskError, Unavailable
+from stacflask.turns import turn
 from stacflask.values import (
     UNRESTRICTED,
     Aggregation,
@@ -340,7 +341,8 @@ class Catalog:
         with _attributed(query):
             rows = self._found(query, restriction)
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
-        records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
+        with turn(len(part.rows)):
+            records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         return Page(records, tokens.write(part.next), tokens.write(part.prev))
 
     def _item_row(self, query: ItemQuery, restriction: Restriction, collection: str, item: str) -> Any:

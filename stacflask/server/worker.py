@@ -39,10 +39,9 @@ SPOOLED_BODIES = 4
 """Bodies of the greatest size that may arrive at the same time; smaller ones accordingly."""
 HEALTH = "/health"
 
-ACCEPT_CHECKS_PER_CONNECTION, MAX_ACCEPT_CHECKS = 10, 30
-"""How often a worker that has more to do than another checks whether that one took a new connection, half a millisecond
-apart, before it takes it itself: so often for each connection that it has more, as long as the other's main thread may
-wait for its turn (`sys.getswitchinterval`), and never more than that."""
+ACCEPT_WAIT_PER_CONNECTION, MAX_ACCEPT_WAIT = 0.005, 0.015
+"""Seconds for which a worker that has more to do than another leaves a new connection to that one: for each connection
+that it has more, as long as the other's main thread may wait for its turn (`sys.getswitchinterval`), and in all."""
 ABSENT = 255
 BUSY = mmap.mmap(-1, 256)
 """How many connections each worker has given to threads, in memory that all of them share."""
@@ -123,9 +122,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, unless a worker that has less to do takes it."""
-        for check in range(MAX_ACCEPT_CHECKS):
-            if check >= ACCEPT_CHECKS_PER_CONNECTION * (len(self.busy) - min(BUSY[:])):
-                break
+        began = time.monotonic()
+        while time.monotonic() - began < min(MAX_ACCEPT_WAIT, ACCEPT_WAIT_PER_CONNECTION * self._more_than_another()):
             time.sleep(0.0005)
         try:
             sock, client = listener.accept()
@@ -298,6 +296,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         else:
             conn.closing = not fs.result()
             self._finish(conn)
+
+    def _more_than_another(self) -> int:
+        """Return how many connections more than the worker that has the fewest this one has given to threads."""
+        return len(self.busy) - min(BUSY[:])
 
     def _publish_busy(self) -> None:
         BUSY[_place(self)] = min(len(self.busy), ABSENT - 1) if self.alive else ABSENT

@@ -13,6 +13,7 @@ from stacflask import Location, Principal, Redirect, Stream, hookimpl
 from stacflask.api import places
 from stacflask.catalog.database import Database
 from stacflask.testing import Plug, Publish, an_item
+from stacflask.turns import LARGE_PAGE, turn
 from tests.waiting import waiting_for
 
 DOWNLOAD = "/collections/collection/items/a/download/data"
@@ -71,6 +72,20 @@ def test_a_plugin_that_hangs(plug: Plug, publish: Publish, consent: object, aski
         assert client.get("/search").status_code == 200
     finally:
         hanging.go.set()
+
+
+def test_large_pages_are_computed_one_at_a_time(plug: Plug, publish: Publish, asking: Any) -> None:
+    """A page of many items waits for the one that is being computed; one of few does not."""
+    publish(*(an_item(str(number)) for number in range(LARGE_PAGE + 1)))
+    client = plug()
+    few, many = f"/search?limit={LARGE_PAGE}", f"/search?limit={LARGE_PAGE + 1}"
+    with turn(LARGE_PAGE + 1):
+        large = asking(lambda: client.get(many), 2)
+        assert client.get(few).status_code == 200
+        assert client.get("/health").status_code == 200
+        assert large == []
+    waiting_for(lambda: len(large) == 2)
+    assert [answer.json["numberReturned"] for answer in large] == [LARGE_PAGE + 1] * 2
 
 
 class Stores:
