@@ -521,11 +521,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records in order, with the tokens of the pages before and after, where there are such."""
+    """Records in order, with the tokens of the pages before and after, where there are such.
+
+    ``matched`` is the number of records on all pages, if it was counted with the page.
+    """
 
     records: tuple[Record, ...]
     next: str | None = None
     prev: str | None = None
+    matched: int | None = None
 
 
 # --- What plugins may use and add -----------------------------------------------------------------------------------

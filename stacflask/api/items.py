@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stacflask import current
 from stacflask.api import address, names, orders, paging, render, reposting, signing
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.counting import counted
+from stacflask.api.counting import bound_of, counted
 from stacflask.api.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
 from stacflask.api.render import GEOJSON
 from stacflask.api.schemas import ItemSearch, ItemsQuery
@@ -27,7 +27,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
     """List a collection's items, newest first."""
     query = replace(query, collections=(collection_id,))
     names.check(query)
-    page = current.catalog().search(query, current.restriction())
+    page = current.catalog().search(query, current.restriction(), bound_of(query))
     if not page.records:
         # Whoever sees an item has seen that there is its collection; for an empty page it must be asked.
         current.catalog().kept(collection_id, current.restriction())

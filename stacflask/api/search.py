@@ -10,7 +10,7 @@ from flask import request
 from stacflask import current
 from stacflask.api import address, names, paging, readers, render, reposting, signing
 from stacflask.api.blueprints import Blueprint
-from stacflask.api.counting import counted
+from stacflask.api.counting import bound_of, counted
 from stacflask.api.openapi import answer
 from stacflask.api.openapi import query as parameter
 from stacflask.api.render import GEOJSON
@@ -54,7 +54,7 @@ def _count_parameter() -> bool | None:
 
 def _search(query: ItemSearch) -> Response:
     names.check(query)
-    page = current.catalog().search(query, current.restriction())
+    page = current.catalog().search(query, current.restriction(), bound_of(query))
     neighbours = paging.links(page, as_post=lambda: reposting.search_body(SearchQuery))
     links = [render.root_link(), render.link("self", address.asked_url(), GEOJSON), *neighbours]
     return render.item_collection(page, links, query.fields, counted(query, page))

@@ -8,30 +8,61 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
-from stacflask.catalog.search import found
+from stacflask.catalog import search
+from stacflask.catalog.database import texts
+from stacflask.catalog.ordering import rows as limit_of_rows
+from stacflask.catalog.seeing import EVERYTHING
 from stacflask.catalog.tables import items
-from stacflask.values import UNRESTRICTED, Count
+from stacflask.values import UNRESTRICTED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from sqlalchemy.engine import Connection
 
+    from stacflask.catalog.seeing import Seen
     from stacflask.values import ItemQuery, Restriction
 
 
-def count(connection: Connection, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
-    """Count the items of all pages of a search: exactly, if they are no more than ``bound``.
+def number(query: ItemQuery, restriction: Restriction, seen: Seen) -> sa.Select[Any]:
+    """Return the statement that counts the items of all pages of a search, up to the value ``most``."""
+    some = _matching(query, restriction).where(*seen.conditions(items.c.collection))
+    return sa.select(sa.func.count()).select_from(some.limit(sa.bindparam("most", 0, sa.Integer())).subquery())
 
-    The planner's estimate is told only to who may see everything: it is made of statistics on all there is.
+
+def along(
+    page: Callable[[], Iterable[sa.Select[Any]]], query: ItemQuery, restriction: Restriction
+) -> Iterator[sa.Select[Any]]:
+    """Return the statements of a page. The first has a column ``matched`` with the number of items of all pages.
+
+    The number is in the row after the page, if there is one. PostgreSQL counts when it comes to that row, so a page
+    that is not full costs no count.
     """
-    matching = sa.select(sa.literal(1)).select_from(items).where(*found(query, restriction))
-    counted = sa.select(sa.func.count()).select_from(matching.limit(bound + 1).subquery())
-    number: int = connection.execute(counted).scalar_one()
-    if number <= bound:
-        return Count(matched=number)
-    if restriction != UNRESTRICTED:
-        return Count()
-    [[plan]] = connection.execute(_Explain(matching)).all()
-    return Count(estimate=max(number, int(plan[0]["Plan"]["Plan Rows"])))
+    first, *others = page()
+    rows = first.subquery("page")
+    counted = number(query, restriction, EVERYTHING).scalar_subquery()
+    beyond = sa.func.row_number().over() == limit_of_rows(query.limit)
+    yield sa.select(*rows.c, sa.case((beyond, counted)).label("matched"))
+    yield from others
+
+
+def given(query: ItemQuery, seen: Seen, most: int) -> dict[str, Any]:
+    """Return what that statement compares with, by name."""
+    values = {**search.given(query), **seen.given(), "most": most}
+    return {name: texts(tuple(value)) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def estimate(connection: Connection, query: ItemQuery) -> int:
+    """Return the number of items that the planner expects of a search by a client that can see all items.
+
+    It must not be shown to others: it is made of statistics on all items.
+    """
+    [[plan]] = connection.execute(_Explain(_matching(query, UNRESTRICTED))).all()
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def _matching(query: ItemQuery, restriction: Restriction) -> sa.Select[Any]:
+    return sa.select(sa.literal_column("1")).select_from(items).where(*search.found(query, restriction))
 
 
 class _Explain(Executable, ClauseElement):

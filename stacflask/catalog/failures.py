@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNREACHABLE = "The database cannot be reached."
+TIMEOUT = "QueryTimeout"
+"""The error's code if a statement took too long."""
 BUSY = "All database connections are busy."
 
 Meaning = tuple[str, str, int]
@@ -139,7 +141,7 @@ def _meaning(error: BaseException | None) -> StacflaskError:
 def _cancelled(text: str) -> Unavailable:
     if "user request" in text:
         return Unavailable("The query was cancelled by the operator.", code="QueryCancelled", retry_after=10)
-    return Unavailable("The query took too long.", code="QueryTimeout")
+    return Unavailable("The query took too long.", code=TIMEOUT)
 
 
 def _of_connection(text: str) -> Unavailable:

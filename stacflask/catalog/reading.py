@@ -22,8 +22,10 @@ from stacflask.catalog.collection_search import looks_inside, select_collections
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.database import lookup
 from stacflask.catalog.dictionaries import is_dictionary, lost, sample_frames, unusable
+from stacflask.catalog.failures import TIMEOUT
 from stacflask.catalog.indexing import Known
 from stacflask.catalog.lasting import Lasting
+from stacflask.catalog.narrowing import ALL
 from stacflask.catalog.ordering import Order, usual
 from stacflask.catalog.search import (
     Part,
@@ -36,10 +38,10 @@ from stacflask.catalog.search import (
     visible,
 )
 from stacflask.catalog.search import visible_collections as seen_collections
-from stacflask.catalog.seeing import EVERYTHING, Seeing
+from stacflask.catalog.seeing import EVERYTHING, Seeing, Seen
 from stacflask.catalog.shapes import Shapes, is_costly, is_plain, is_settled, may_be_long, shape_of, values_of
 from stacflask.catalog.shown import WITHHELD
-from stacflask.catalog.stretches import Stretches
+from stacflask.catalog.stretches import WHOLE, Stretches
 from stacflask.catalog.tables import collections, dictionaries, items, metadata
 from stacflask.catalog.tokens import Tokens
 from stacflask.errors import BadQuery, BadValue, NotFound, StacflaskError, Unavailable
@@ -70,7 +72,6 @@ if TYPE_CHECKING:
     from stacflask.catalog.database import Database, Lookup
     from stacflask.catalog.lasting import Longest
     from stacflask.catalog.observing import Observations
-    from stacflask.catalog.seeing import Seen
     from stacflask.catalog.shown import Shown
     from stacflask.catalog.stretches import Stretch
 
@@ -84,6 +85,8 @@ _COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindpar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+QUICK = 10_000
+"""Items of a catalogue that are counted as fast as a page is read, unless the condition is costly."""
 SIZE_SECONDS = 60
 """How long it is remembered how many items the catalogue has."""
 LOST = "DictionaryLost"
@@ -263,9 +266,34 @@ class Catalog:
             _check(query, COLLECTION_FIELDS.only(self.collection_names(restriction)))
 
     def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
-        """Say how many items a search finds on all its pages. See ``catalog/counting.py``."""
-        work = partial(counting.count, query=query, restriction=restriction, bound=bound)
-        return self._look_at_all(query, work)
+        """Return how many items a search finds on all its pages: exactly, if they are no more than ``bound``."""
+        number = self._number(query, restriction, bound)
+        if number <= bound:
+            return Count(matched=number)
+        if restriction != UNRESTRICTED:
+            return Count()
+        return Count(estimate=max(number, self._look_at_all(query, partial(counting.estimate, query=query))))
+
+    def _number(self, query: ItemQuery, restriction: Restriction, bound: int) -> int:
+        """Count what a query finds, up to one more than ``bound``."""
+        narrowed, left, ids = narrowing.several(query, restriction)
+        seen, most = Seen(ids), bound + 1
+        build = partial(counting.number, narrowed, left, seen)
+        if not is_plain(query) or self.database.pooled:
+            apart = build().params(most=most)
+            return self._look_at_all(query, lambda connection: int(connection.execute(apart).scalar_one()))
+        values = counting.given(narrowed, seen, most)
+        shape = ("count", frozenset(values), _told(left), orjson.dumps(query.filter))
+        shapes = self._shapes if query.filter is None else self._filtered
+        (counted,) = shapes.lookups(shape, lambda: [build()], prepared=False)
+        run = (counted.sql, counted.arguments(values))
+        return self._look_at_all(query, lambda connection: int(connection.exec_driver_sql(*run).scalar_one()))
+
+    def _is_quick(self, query: ItemQuery, bound: int | None) -> bool:
+        """Whether all that a query finds is counted about as fast as its page is read."""
+        if bound is None or bound > QUICK or self.database.pooled or not is_plain(query) or is_costly(query):
+            return False
+        return self.holds_at_most(bound)
 
     def holds_at_most(self, bound: int) -> bool:
         """Whether the catalogue has no more items than this, seen or hidden. It is looked up once in a while."""
@@ -332,35 +360,55 @@ class Catalog:
         return self._record(collection, item, frame)
 
     @_from_one_server
-    def search(self, query: ItemQuery, restriction: Restriction) -> Page:
-        """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list."""
+    def search(self, query: ItemQuery, restriction: Restriction, bound: int | None = None) -> Page:
+        """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list.
+
+        Items of all pages are counted with it up to ``bound``, if that costs one statement no more than the page.
+        """
         order = item_order(query.sort)
         tokens = Tokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._item_row, query, restriction)))
         with _attributed(query):
-            rows = self._found(query, restriction)
+            rows = self._counted(query, restriction, bound) if self._is_quick(query, bound) else None
+            rows = self._found(query, restriction) if rows is None else rows
         part = paging.cut(rows, query.limit, order.position(query.token), order.values)
         with turn(len(part.rows)):
             records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
-        return Page(records, tokens.write(part.next), tokens.write(part.prev))
+        matched = next((row.matched for row in reversed(rows) if getattr(row, "matched", None) is not None), None)
+        return Page(records, tokens.write(part.next), tokens.write(part.prev), matched)
+
+    def _counted(self, query: ItemQuery, restriction: Restriction, bound: int | None) -> Sequence[Any] | None:
+        """Read one page and count with it; None: counting fails, which the page alone may not."""
+        try:
+            return self._found(query, restriction, bound)
+        except BadValue:
+            return None
+        except Unavailable as error:
+            if error.code != TIMEOUT:
+                raise
+            return None
 
     def _item_row(self, query: ItemQuery, restriction: Restriction, collection: str, item: str) -> Any:
         """Read the row of one item; None: the query does not find it, or not any more."""
         one = replace(query, limit=1, token=None, collections=(collection,), ids=(item,))
         return next(iter(self._found(one, restriction)), None)
 
-    def _found(self, query: ItemQuery, restriction: Restriction) -> Sequence[Any]:
+    def _found(self, query: ItemQuery, restriction: Restriction, bound: int | None = None) -> Sequence[Any]:
         """Read one page. Of collections the statement tells in short what may be seen, if ids are all it takes."""
         narrowed, left, ids = narrowing.several(query, restriction)
-        return self._seeing.through(ids, partial(self._rows, narrowed, left), attrgetter("collection"))
+        # What is told in short is right for rows, whose collections are looked at, and not for their number.
+        read = partial(self._rows, narrowed, left, bound=bound if ids is ALL else None)
+        return self._seeing.through(ids, read, attrgetter("collection"))
 
-    def _rows(self, query: ItemQuery, restriction: Restriction, seen: Seen = EVERYTHING) -> Sequence[Any]:
+    def _rows(
+        self, query: ItemQuery, restriction: Restriction, seen: Seen = EVERYTHING, *, bound: int | None = None
+    ) -> Sequence[Any]:
         """Read one page. Once an item has come that lasts longer than any before, nothing is found: read again."""
         longest = None if query.interval is None else self._lasting.of(query.collections)
         rows: list[Any] = []
         last: Sequence[Any] = ()
-        for own, read in self._reads(query, restriction, seen, longest):
+        for own, read in self._reads(query, restriction, seen, longest, bound):
             last = read()
             own.extend(last)
             # Between two statements an item can come to lie where the second one looks.
@@ -370,18 +418,21 @@ class Catalog:
         # What was found last was found while it still held.
         if last or longest is None or self._lasting.still(longest):
             return rows
-        return self._rows(query, restriction, seen)
+        return self._rows(query, restriction, seen, bound=bound)
 
     def _reads(
-        self, query: ItemQuery, restriction: Restriction, seen: Seen, longest: Longest | None
+        self, query: ItemQuery, restriction: Restriction, seen: Seen, longest: Longest | None, bound: int | None
     ) -> Iterator[tuple[list[Any], Callable[[], Sequence[Any]]]]:
         """Give what reads the rows of one page, one after the other, each with the list of its part's rows so far."""
         deadline = time.monotonic() + self._costly_timeout if is_costly(query) else None
         for part in parts(query):
             own: list[Any] = []
-            for stretch in self._stretches.of(query, restriction, longest, part, own):
-                for read in self._steps(query, restriction, seen, longest, stretch, part, deadline):
+            # To be counted, all that the query finds is looked at anyway.
+            counted = bound is not None
+            for stretch in [WHOLE] if counted else self._stretches.of(query, restriction, longest, part, own):
+                for read in self._steps(query, restriction, seen, longest, stretch, part, deadline, bound):
                     yield own, read
+            bound = None  # a page that takes further statements is counted by one of its own
 
     def _steps(
         self,
@@ -392,6 +443,7 @@ class Catalog:
         stretch: Stretch,
         part: Part,
         deadline: float | None,
+        bound: int | None,
     ) -> Iterator[Callable[[], Sequence[Any]]]:
         """Give what reads the rows of one stretch."""
         types = ordered_types(query, self._indexes.forms)
@@ -406,6 +458,9 @@ class Catalog:
                 yield partial(self._read, statement, long=long)
             return
         values = {**values_of(query, longest, stretch, part), **seen.given()}
+        if bound is not None:
+            values["most"] = bound + 1
+            build = partial(counting.along, build, query, restriction)
         # Filters are many: those that come once must not push out what is asked for all the time.
         shapes = self._shapes if query.filter is None else self._filtered
         way = stretch.walked, one_by_one(query, restriction, part)
