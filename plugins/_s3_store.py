@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
 from threading import Lock
@@ -82,14 +81,14 @@ class Store:
         size = self._seen.get((bucket, key)) if self.settings.verify else None
         if self.settings.verify and size is None:
             size = self._stat(bucket, key).size
-        return replace(self.presign(bucket, key, fields, grant_id), size=size)
+        return self.presign(bucket, key, fields, grant_id, size)
 
-    def presign(self, bucket: str, key: str, fields: str, grant_id: str) -> Redirect:
+    def presign(self, bucket: str, key: str, fields: str, grant_id: str, size: int | None = None) -> Redirect:
         """Do the same as ``redirect`` without asking whether the object is there. Raises Unavailable."""
         place = self._places.get(bucket) or self._place(bucket)
         pen = self._pen()
         # In the order of their names, as they are signed; that of a grant is plain.
-        return Redirect(pen.signed(place, key, f"{fields}&{self._added}{grant_id}"), pen.lifetime)
+        return Redirect(pen.signed(place, key, f"{fields}&{self._added}{grant_id}"), pen.lifetime, size)
 
     def _place(self, bucket: str) -> Bucket:
         """Say where a bucket is, as the library has it, which knows each kind of endpoint. Raises Unavailable."""

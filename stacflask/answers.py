@@ -275,10 +275,11 @@ class Guard:
         """Validate one of the values."""
         if given is None:
             return None
-        if type(given) not in ONE[self.hook]:
+        kinds = ONE[self.hook]
+        if type(given) not in kinds:
             _close(given)
-            kinds = " or ".join(kind.__name__ for kind in ONE[self.hook])
-            raise self._wrong(f"expected {kinds} or None, got {named(given)}")
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise self._wrong(f"expected {names} or None, got {named(given)}")
         self._hold(validation.problem(given))
         return given
 

@@ -280,6 +280,30 @@ class PluginShare(Bulkhead):
     def __init__(self, name: str) -> None:
         super().__init__(name, slow=PLUGIN_SLOW_SECONDS, rest=0)
 
+    def guard(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that runs inside this bulkhead. Hooks are called so: no lock is taken unless needed."""
+        calls, clock = self.calls, self._clock
+
+        @wraps(function)
+        def guarded(*args: Any) -> Any:
+            inside, me = INSIDE.stack, threading.get_ident()
+            if inside:
+                return within(*args)
+            # First counted and then compared, so that calls that begin at once cannot exceed the limit together.
+            calls[me] = now = clock()
+            if len(calls) > 1 and (len(calls) > self.limit or self._is_slow(now)):
+                self._leave(me)
+                return within(*args)
+            inside.append(self)
+            try:
+                return function(*args)
+            finally:
+                inside.pop()
+                self._leave(me)
+
+        within = super().guard(function)
+        return guarded
+
     @property
     def limit(self) -> int:
         """Calls in flight at most."""

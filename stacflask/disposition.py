@@ -20,8 +20,9 @@ MISLEADING = {ord("%"): "_"}  # old browsers decode it
 ENCODED = ("http", "https", "ftp", "file")
 SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 UNSAFE = re.compile(r"[^\w.-]+")
-EXTENSION = re.compile(r"(\.(tar|[a-z]+json|json|xml|csv|txt|nii|tif|nc))?\.[A-Za-z][A-Za-z0-9]{0,9}$", re.IGNORECASE)
-"""An extension; before that of a compression, the one of what is compressed."""
+EXTENSION = re.compile(r"[A-Za-z][A-Za-z0-9]{0,9}")
+COMPRESSED = re.compile(r"tar|[a-z]+json|json|xml|csv|txt|nii|tif|nc", re.IGNORECASE)
+"""Extensions that belong to the one behind them: ``.tar.gz``."""
 USUAL = {"image/tiff": ".tif", "image/jpeg": ".jpg", "application/geo+json": ".geojson", "application/x-hdf5": ".h5"}
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 """Names that are saved as they are. Almost all are so, and pages ask for thousands."""
@@ -46,8 +47,15 @@ def filename_of(asset: Asset) -> str:
     """
     if asset.path:
         return _clean(asset.path.rpartition("/")[2]) or NAMELESS
+    return _file_name(asset, _stored_path(asset))
+
+
+def _stored_path(asset: Asset) -> str:
     local = asset.properties.get("file:local_path")
-    path = local if isinstance(local, str) else _path(asset.href)
+    return local if isinstance(local, str) else _path(asset.href)
+
+
+def _file_name(asset: Asset, path: str) -> str:
     return _clean(path.rpartition("/")[2]) or _clean(asset.key) or NAMELESS
 
 
@@ -63,24 +71,30 @@ def download_name(asset: Asset) -> str:
     item, key = asset.item or asset.collection, asset.key
     if extension and key.lower().endswith(extension.lower()):
         key = key[: -len(extension)]
-    item, key = (UNSAFE.sub("_", word).strip("_.-") for word in (item, key))
+    return _clean(f"{_stem(_safe(item), _safe(key)) or NAMELESS}{extension}") or NAMELESS
+
+
+def _safe(word: str) -> str:
+    return word if word.isalnum() else UNSAFE.sub("_", word).strip("_.-")
+
+
+def _stem(item: str, key: str) -> str:
+    """Join an item's id and an asset's key, unless one holds the other as a whole word at that end."""
     low_item, low_key = item.casefold(), key.casefold()
-    if not item or re.match(rf"{re.escape(low_item)}(?![^\W_])", low_key):
-        stem = key
-    elif not key or re.search(rf"(?<![^\W_]){re.escape(low_key)}$", low_item):
-        stem = item
-    else:
-        stem = f"{item}_{key}"
-    return _fit(f"{stem or NAMELESS}{extension}") or NAMELESS
+    if not item or (low_key.startswith(low_item) and not low_key[len(low_item) :][:1].isalnum()):
+        return key
+    if not key or (low_item.endswith(low_key) and not low_item[: len(low_item) - len(low_key)][-1:].isalnum()):
+        return item
+    return f"{item}_{key}"
 
 
 def _extension(asset: Asset) -> str:
     """Return the extension of the stored file, with its dot, or else the usual one of the media type."""
-    found = (
-        EXTENSION.search(filename_of(asset)) if _path(asset.href) or asset.properties.get("file:local_path") else None
-    )
-    if found:
-        return found[0]
+    path = _stored_path(asset)
+    stem, dot, last = _file_name(asset, path).rpartition(".") if path else ("", "", "")
+    if dot and EXTENSION.fullmatch(last):
+        _, dot, before = stem.rpartition(".")
+        return f".{before}.{last}" if dot and COMPRESSED.fullmatch(before) else f".{last}"
     media_type = (asset.media_type or "").partition(";")[0].strip().lower()
     return USUAL.get(media_type) or guess_extension(media_type) or ""
 

@@ -447,7 +447,7 @@ def _first(hook: Any, without: Container[str] = ()) -> Callable[[Mapping[str, An
 
     def ask(known: Mapping[str, Any]) -> Any:
         for answer, names in asked:
-            found = answer(*[known[name] for name in names])
+            found = answer(*map(known.__getitem__, names))
             if found is not None:
                 return found
         return None

@@ -37,11 +37,11 @@ class ReadOnlyDict(dict[str, Any]):
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
         """Return the pairs of names and members."""
-        return ItemsView(self)
+        return dict.items(self) if SCALARS.issuperset(map(type, dict.values(self))) else ItemsView(self)
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
         """Return the members."""
-        return ValuesView(self)
+        return dict.values(self) if SCALARS.issuperset(map(type, dict.values(self))) else ValuesView(self)
 
     def copy(self) -> dict[str, Any]:
         """Return a dict that can be changed; its members are read-only."""

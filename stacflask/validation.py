@@ -9,8 +9,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -48,7 +49,7 @@ LARGEST_OBJECT = (1 << 63) - 1
 """Bytes."""
 LONGEST_WAIT = 10 * 366 * 86_400
 """Seconds."""
-LONGEST_LIFETIME = timedelta(days=36_525)
+NO_TIME, LONGEST_LIFETIME = timedelta(0), timedelta(days=36_525)
 DEEPEST = 64
 """Levels of a condition."""
 
@@ -62,7 +63,8 @@ class Field(NamedTuple):
 
     def optional(self) -> Field:
         """Allow None, too."""
-        return Field(lambda value: value is None or self.check(value), f"{self.expected} or None")
+        check = self.check
+        return Field(lambda value: value is None or check(value), f"{self.expected} or None")
 
 
 # --- Texts -----------------------------------------------------------------------------------------------------------
@@ -99,7 +101,9 @@ def _is_str(value: Any) -> bool:
 
 def is_line(value: Any, most: int = LONGEST_TEXT) -> bool:
     """Whether a value is a text of one line that is not empty."""
-    return is_text(value, most) and bool(value) and not _CONTROL.search(value)
+    if type(value) is not str or not 0 < len(value) <= most:
+        return False
+    return value.isprintable() or (is_text(value, most) and not _CONTROL.search(value))
 
 
 def is_name(value: Any) -> bool:
@@ -136,7 +140,7 @@ def _is_moment(value: Any) -> bool:
 
 
 def _is_lifetime(value: Any) -> bool:
-    return isinstance(value, timedelta) and timedelta(0) <= value <= LONGEST_LIFETIME
+    return isinstance(value, timedelta) and NO_TIME <= value <= LONGEST_LIFETIME
 
 
 BOOLEAN = Field(lambda value: value is True or value is False, "True or False")
@@ -208,12 +212,12 @@ def _headers(allowed: Callable[[str], bool], expected: str) -> Field:
     def wrong(value: Any) -> str | None:
         if not isinstance(value, Mapping):
             return named(value)
-        if len(value) > MOST_HEADERS or len({str(name).lower() for name in value}) < len(value):
-            return "too many, or one twice"
-        return next((_shown(name) for name, text in value.items() if not is_right(name, text)), None)
-
-    def is_right(name: Any, text: Any) -> bool:
-        return _is_token(name) and allowed(name) and _is_value(text)
+        names = set()
+        for name, text in value.items() if len(value) <= MOST_HEADERS else ():
+            if not (_is_token(name) and allowed(name) and _is_value(text)):
+                return _shown(name)
+            names.add(name.lower())
+        return None if len(names) == len(value) else "too many, or one twice"
 
     return Field(lambda value: wrong(value) is None, expected, lambda value: str(wrong(value)))
 
@@ -370,24 +374,38 @@ FIELDS: dict[type, dict[str, Field]] = {
 
 
 _READ = {kind: attrgetter(*fields) for kind, fields in FIELDS.items()}
-_CHECKS = {kind: tuple(field.check for field in fields.values()) for kind, fields in FIELDS.items()}
-_USUAL = _READ[Decision](Decision(None, ""))[2:]
-"""What a decision holds besides ``allowed`` and ``reason`` if nothing else was said."""
 _BY = list(FIELDS[Decision]).index("by")
+
+
+def _default(field: Any, check: Check) -> Any:
+    """Return a field's default, which needs no check; of one without, what is identical to nothing else."""
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return default if default is not MISSING and check(default) else object()
+
+
+def _forms(kind: type) -> list[tuple[Check, Any]]:
+    defaults = {field.name: field for field in fields(kind)}
+    return [(field.check, _default(defaults[name], field.check)) for name, field in FIELDS[kind].items()]
+
+
+_FORMS = {kind: _forms(kind) for kind in FIELDS}
 
 
 def problem(value: Any) -> str | None:
     """Return what is wrong with a value of a class in ``FIELDS``, or None."""
     kind = type(value)
-    found, checks = _READ[kind](value), _CHECKS[kind]
-    # A page asks for the decisions on thousands of assets.
-    if kind is Decision and all(map(is_, found[2:], _USUAL)):
-        checks = checks[:2]
-    for number, check in enumerate(checks):
-        if not check(found[number]):
-            name, field = list(FIELDS[kind].items())[number]
-            return f"expected {name} to be {field.expected}, got {(field.got or named)(found[number])}"
+    for found, (check, default) in zip(_READ[kind](value), _FORMS[kind], strict=True):
+        if found is not default and not check(found):
+            return _field_problem(value)
     return _answer_problem(value) if kind is Answer else None
+
+
+def _field_problem(value: Any) -> str | None:
+    kind = type(value)
+    for found, (name, field) in zip(_READ[kind](value), FIELDS[kind].items(), strict=True):
+        if not field.check(found):
+            return f"expected {name} to be {field.expected}, got {(field.got or named)(found)}"
+    return None
 
 
 def signed(decision: Decision, by: str) -> Decision:
@@ -420,42 +438,47 @@ def _is_huge(number: float) -> bool:
 # --- Conditions ------------------------------------------------------------------------------------------------------
 
 
-def condition_problem(condition: Any, depth: int = 0) -> str | None:
+def condition_problem(condition: Any) -> str | None:
     """Return what is wrong with the form of a condition in CQL2 JSON; its meaning is for the compiler."""
-    if type(condition) is bool and not depth:
+    if type(condition) is bool:
         return None
-    if depth > DEEPEST:
-        return f"expected nothing nested deeper than {DEEPEST}"
-    if isinstance(condition, dict):
-        return _object_problem(condition, depth)
-    if isinstance(condition, list | tuple):
-        return _elements_problem(condition, depth)
-    if type(condition) is float and not abs(condition) < float("inf"):
-        return f"expected finite numbers, got {condition}"
-    return None if type(condition) in _LITERALS else f"expected JSON, got {named(condition)}"
-
-
-_LITERALS = frozenset({str, int, float, bool, type(None)})
-_PLAIN = frozenset({str, int, bool})
-
-
-def _object_problem(condition: dict[Any, Any], depth: int) -> str | None:
-    if not depth and type(condition.get("op")) is not str:
+    if type(condition) is not dict or type(condition.get("op")) is not str:
         return "expected an object with op and args, or True or False"
-    if not all(type(name) is str for name in condition):
-        return "expected an object's names to be text (str)"
-    return next(filter(None, (condition_problem(part, depth + 1) for part in condition.values())), None)
+    level: list[Any] = [condition]
+    for _ in range(DEEPEST):
+        for part in level:
+            problem = None if isinstance(part, dict | list | tuple) else _literal_problem(part)
+            if problem is None and isinstance(part, dict) and not _NAMES.issuperset(map(type, part)):
+                problem = "expected an object's names to be text (str)"
+            if problem is not None:
+                return problem
+        level = [part for parts in level for part in _members(parts)]
+        if not level:
+            return None
+    return f"expected nothing nested deeper than {DEEPEST}"
 
 
-def _elements_problem(elements: list[Any] | tuple[Any, ...], depth: int) -> str | None:
+_LITERALS = frozenset({str, int, bool, type(None)})
+_NAMES = frozenset({str})
+
+
+def _literal_problem(value: Any) -> str | None:
+    if type(value) is float:
+        return None if abs(value) < float("inf") else f"expected finite numbers, got {value}"
+    return None if type(value) in _LITERALS else f"expected JSON, got {named(value)}"
+
+
+def _members(value: Any) -> list[Any]:
+    """Return the members of a part of a condition that are not right by their type alone."""
+    if isinstance(value, dict):
+        return [member for member in value.values() if type(member) not in _LITERALS]
     # Thousands of ids are usual, in each request; a tuple of them cannot change.
-    if _known.get(id(elements)) is elements:
-        return None
-    if _PLAIN.issuperset(map(type, elements)):
-        if type(elements) is tuple and len(elements) > FEW:
-            _remember(elements)
-        return None
-    return next(filter(None, (condition_problem(part, depth + 1) for part in elements)), None)
+    if not isinstance(value, list | tuple) or _known.get(id(value)) is value:
+        return []
+    members = [] if _LITERALS.issuperset(map(type, value)) else [one for one in value if type(one) not in _LITERALS]
+    if not members and type(value) is tuple and len(value) > FEW:
+        _remember(value)
+    return members
 
 
 FEW, REMEMBERED = 100, 64

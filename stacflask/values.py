@@ -24,12 +24,9 @@ def _nothing() -> Mapping[str, Any]:
     return EMPTY
 
 
-def _protect(record: object, *names: str) -> None:
-    """Make mappings of a frozen record read-only: several plugins get it, and none may change it for the others."""
-    for name in names:
-        value = getattr(record, name)
-        if type(value) is not ReadOnlyDict:
-            object.__setattr__(record, name, read_only(value))
+def _protect(record: object, name: str) -> None:
+    """Make a mapping of a frozen record read-only: several plugins get it, and none may change it for the others."""
+    object.__setattr__(record, name, read_only(getattr(record, name)))
 
 
 class Condition(dict[str, Any]):
@@ -90,7 +87,8 @@ class Principal:
 
     def __post_init__(self) -> None:
         """Make the claims read-only."""
-        _protect(self, "claims")
+        if type(self.claims) is not ReadOnlyDict:
+            _protect(self, "claims")
 
     @property
     def anonymous(self) -> bool:
@@ -146,7 +144,8 @@ class Asset:
 
     def __post_init__(self) -> None:
         """Make the properties read-only."""
-        _protect(self, "properties")
+        if type(self.properties) is not ReadOnlyDict:
+            _protect(self, "properties")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,10 @@ class Decision:
 
     def __post_init__(self) -> None:
         """Make headers and extra members read-only."""
-        _protect(self, "headers", "extra")
+        if type(self.headers) is not ReadOnlyDict:
+            _protect(self, "headers")
+        if type(self.extra) is not ReadOnlyDict:
+            _protect(self, "extra")
 
     @classmethod
     def allow(
@@ -274,7 +276,8 @@ class Location:
 
     def __post_init__(self) -> None:
         """Make the options read-only."""
-        _protect(self, "options")
+        if type(self.options) is not ReadOnlyDict:
+            _protect(self, "options")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """A dependency that is slow or fails occupies its share of threads, and no more."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from stacflask import Bulkhead, NotFound, Unavailable
+from stacflask.bulkhead import PluginShare
 
 
 class Clock:
@@ -186,3 +188,32 @@ def test_a_guarded_function(bulkhead: Bulkhead, clock: Clock) -> None:
     fails(bulkhead, clock, 4, OSError("timed out"))
     with pytest.raises(Unavailable):
         double(2)
+
+
+def test_calls_that_begin_at_once_do_not_exceed_a_plugins_share() -> None:
+    """Hooks take no lock while there is room: calls beyond it wait for their turn, also behind those that fail."""
+    share = PluginShare("plugin mine")
+    start = threading.Barrier(3 * share.limit)
+    lock, running, most = threading.Lock(), [0], [0]
+
+    def hook() -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.02)
+        with lock:
+            running[0] -= 1
+        raise NotFound("Nothing.")
+
+    def call() -> None:
+        start.wait()
+        with pytest.raises(NotFound):
+            share.guard(hook)()
+
+    threads = [threading.Thread(target=call) for _ in range(start.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] <= share.limit
+    assert not share.calls

@@ -5,7 +5,7 @@ import copy
 import json
 from collections import OrderedDict, UserList, deque, namedtuple
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -230,7 +230,8 @@ def test_conditions_that_mean_nothing_name_the_plugin(
 def test_wrong_locations_open_nothing(asks: Any) -> None:
     """Where the bytes are has a store and a path, both of them text."""
     wrong = [
-        *[LOCATION(value, "p") for value in (None, 3, "", "a\n", b"s3")],
+        # What stands for a field without a default is no value that needs no check.
+        *[LOCATION(value, "p") for value in (None, 3, "", "a\n", b"s3", MISSING)],
         *[LOCATION("s", value) for value in (None, 3, b"x", "\ud800")],
         *[LOCATION("s", "p", value) for value in (None, [], {1: 2})],
         *("s3://b/k", ("s", "p"), Location),
