@@ -24,6 +24,8 @@ from stacflask.api.render import GEOJSON, JSON, SCHEMA
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flask import Request
+
     from stacflask.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -61,9 +63,10 @@ def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
         COMPRESS_EVALUATE_CONDITIONAL_REQUEST=False,
     )
     app.wsgi_app = PathTokens(app.wsgi_app)  # type: ignore[method-assign]
-    app.before_request(_begin)
-    app.teardown_request(_end)
-    app.before_request(partial(_bound_body, min(settings.max_body, settings.max_search_body)))
+    app.before_request(partial(_begin, min(settings.max_body, settings.max_search_body)))
+    if settings.replica_url:
+        app.before_request(_begin_reading)
+        app.teardown_request(_end_reading)
     anybody = ANYBODY in settings.cors_origins
     CORS(
         app,
@@ -80,8 +83,10 @@ def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
     app.after_request(_Finish(Compress(app), known_by, anybody=anybody))
 
 
-def _begin() -> None:
-    environ = request.environ
+def _begin(most: int) -> None:
+    """Check a request and note what all that handles it needs. ``most``: bytes of a body that changes nothing."""
+    asked = current.http()
+    environ = asked.environ
     given = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
     g.trace_id = _trace_id(environ.get("HTTP_TRACEPARENT", ""))
@@ -90,22 +95,26 @@ def _begin() -> None:
     # PostgreSQL's text cannot hold a NUL, so nothing is called so.
     if "\0" in environ["PATH_INFO"] or "%00" in environ.get("QUERY_STRING", ""):
         abort(400, "NUL is not a character of any name here.")
-    if not request.host:
+    if not asked.host:
         abort(400, "Host: expected a name or address, and perhaps a port.")
-    # A plugin's endpoint has no blueprint: what it changes, it decides by what it reads.
-    changing = request.method not in SAFE and request.blueprint in (None, "transactions")
-    current.catalog().database.begin_request(changing=changing)
+    if not _may_change(asked):  # parsing a large body costs far more than sending it
+        asked.max_content_length = most
     address.base_url()  # said now, because plugins that ask for it stand on a floor below
 
 
-def _end(_: BaseException | None) -> None:
+def _may_change(asked: Request) -> bool:
+    """Whether a request is for the Transaction extensions or for a plugin's endpoint, which has no blueprint."""
+    return asked.blueprint in (None, "transactions")
+
+
+def _begin_reading() -> None:
+    asked = current.http()
+    # What a plugin's endpoint changes, it decides by what it reads.
+    current.catalog().database.begin_request(changing=asked.method not in SAFE and _may_change(asked))
+
+
+def _end_reading(_: BaseException | None) -> None:
     current.catalog().database.end_request()
-
-
-def _bound_body(most: int) -> None:
-    """Allow large bodies to changes and to plugins' endpoints only: parsing one costs far more than sending it."""
-    if request.blueprint not in (None, "transactions"):
-        request.max_content_length = most
 
 
 def _trace_id(traceparent: str) -> str | None:
@@ -131,7 +140,7 @@ class _Finish:
     def __call__(self, response: Response) -> Response:
         if not response.direct_passthrough and _takes_gzip():
             response = self._compress.after_request(response)
-        headers = response.headers
+        asked, headers = current.http(), response.headers
         if "Vary" in headers:
             response.vary.update(self._vary)
         else:
@@ -141,10 +150,10 @@ class _Finish:
         # A download link stands in an address; other sites need not learn of any.
         headers["Referrer-Policy"] = "same-origin"
         headers.setdefault("Cache-Control", "private, no-cache")
-        if request.method != "OPTIONS":
+        if asked.method != "OPTIONS":
             headers.extend(self._allowed)
-        rule, seconds = request.url_rule, time.perf_counter() - g.began
-        current.gate().answered(rule.rule if rule else "", request.method, response.status_code, seconds)
+        rule, seconds = asked.url_rule, time.perf_counter() - g.began
+        current.gate().answered(rule.rule if rule else "", asked.method, response.status_code, seconds)
         _log(response, seconds)
         return response
 
@@ -155,19 +164,20 @@ def _takes_gzip() -> bool:
 
 
 def _log(response: Response, seconds: float) -> None:
+    asked = current.http()
     # Whoever watches over the process asks every few seconds.
-    watching = request.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
+    watching = asked.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
     # For the server's own log of requests, which cannot know what in a path is secret.
-    path = request.environ["stacflask.path"] = _path()
+    path = asked.environ["stacflask.path"] = _path(asked)
     log.log(
         logging.DEBUG if watching else logging.INFO,
         "request answered",
         extra={
-            "method": request.method,
+            "method": asked.method,
             "path": path,
-            "route": request.url_rule.rule if request.url_rule else None,
+            "route": asked.url_rule.rule if asked.url_rule else None,
             "status": response.status_code,
-            "bytes": _length(response),
+            "bytes": _length(asked, response),
             "duration": round(seconds, 4),
             "client": g.client,
             "principal": getattr(g.get("principal"), "id", None),
@@ -175,17 +185,18 @@ def _log(response: Response, seconds: float) -> None:
     )
 
 
-def _path() -> str:
+def _path(asked: Request) -> str:
     """Return the path that was asked for, without what in it gives access."""
-    path = request.path
-    for name, value in (request.view_args or {}).items():
+    path = asked.path
+    for name, value in (asked.view_args or {}).items():
         if name in SECRET_NAMES and value:
             path = path.replace(str(value), "***")
     return quote(path)
 
 
-def _length(response: Response) -> int | None:
+def _length(asked: Request, response: Response) -> int | None:
     """Return the length of the body that follows; None if it is not known before it has been sent."""
-    if request.method == "HEAD" or response.status_code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+    if asked.method == "HEAD" or response.status_code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         return 0
-    return response.content_length if response.is_streamed else response.calculate_content_length()
+    length = response.content_length  # set by werkzeug for a body that is here
+    return length if length is not None or response.is_streamed else response.calculate_content_length()

@@ -175,16 +175,14 @@ class Connections:
     def _returned(self, _connection: Any, _record: Any) -> None:
         self._stuck = False
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def refuse_if_stuck(self) -> None:
         """Refuse to wait for a connection if others have waited in vain and none has come back since."""
         if self._stuck and self._engine.pool.checkedout() >= self._size:  # type: ignore[attr-defined]
             raise Unavailable(BUSY, code="DatabaseBusy", retry_after=2)
-        try:
-            yield
-        except PoolTimeoutError:
-            self._stuck = True
-            raise
+
+    def waited_in_vain(self) -> None:
+        """Remember that no connection has come back in time."""
+        self._stuck = True
 
 
 def _rested(_: Any, record: Any) -> None:
@@ -409,8 +407,11 @@ class Database:
         """Tell how long the block took, the wait for a connection included."""
         began = time.perf_counter()
         try:
-            with self._connections.waiting():
-                yield
+            self._connections.refuse_if_stuck()
+            yield
+        except PoolTimeoutError:
+            self._connections.waited_in_vain()
+            raise
         except (DBAPIError, pg.ReadOnlySqlTransaction) as error:
             self._connections.look_elsewhere(getattr(error, "orig", error))
             raise
