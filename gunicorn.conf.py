@@ -49,7 +49,7 @@ graceful_timeout = 30
 timeout = 60
 keepalive = 15
 limit_request_line = LONGEST
-# Who may speak for clients is decided in one place, stacflask/api/address.py.
+# Who may speak for clients is decided in one place, stacflask/api/http/public_url.py.
 forwarded_allow_ips = ""
 # The application logs each request itself, with its decision.
 accesslog = None
@@ -84,9 +84,9 @@ def _wrong() -> str:
 
 
 def _look(tell: Connection) -> None:
-    from stacflask.catalog.connecting import arguments
+    from stacflask.catalog.database.connection_settings import arguments
     from stacflask.errors import SettingError
-    from stacflask.loader import load_plugins
+    from stacflask.pluginmanager.loading import load_plugins
     from stacflask.settings import Settings
 
     try:

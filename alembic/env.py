@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from geoalchemy2 import alembic_helpers
 
 from alembic import context
-from stacflask.catalog.database import create_engine
-from stacflask.catalog.tables import PLUGIN_PREFIX, PROPERTY_INDEX_PREFIX, metadata
+from stacflask.catalog.database.engine import create_engine
+from stacflask.catalog.database.tables import PLUGIN_PREFIX, PROPERTY_INDEX_PREFIX, metadata
 from stacflask.settings import Settings
 
 LOCK = 0x57AC  # any number will do, as long as all releases use the same

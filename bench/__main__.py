@@ -8,8 +8,9 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from bench import catalogue, hooks, house, machine, report, slow_clients
+from bench import catalogue, hooks, machine, report, servers
 from bench.client import BenchError
+from bench.limits import slow_clients
 from bench.measures import Site, check, costs, get, measures, mixed, take
 from dev.stack import StackError
 
@@ -85,7 +86,7 @@ def measure(options: argparse.Namespace) -> None:
             download = f"{catalogue.Scene(0).path}/download/visual"
             print("", *slow_clients.table(place.open.port, download, options.seconds), sep="\n")
         if HOOKS in wanted:
-            environs = {name: house.environ_for(place.stack, plugins) for name, plugins in hooks.SETTINGS.items()}
+            environs = {name: servers.environ_for(place.stack, plugins) for name, plugins in hooks.SETTINGS.items()}
             print("", report.hooks({name: hooks.costs(environ) for name, environ in environs.items()}), sep="\n")
 
 
@@ -93,21 +94,21 @@ def measure(options: argparse.Namespace) -> None:
 def site(options: argparse.Namespace, *, plugins: bool) -> Iterator[Site]:
     """Start and fill all that is measured, and remove it afterwards; ``plugins``: a server for each setup of them."""
     with ExitStack() as ends:
-        stack, folder = ends.enter_context(house.stack())
+        stack, folder = ends.enter_context(servers.stack())
         _say(f"loading {options.items} items and {options.big / 1e6:.0f} MB of objects ...")
-        house.furnish(stack, folder, options.items, options.big)
+        servers.furnish(stack, folder, options.items, options.big)
         _say("starting gunicorn ...")
-        opened = ends.enter_context(house.served("open", house.environ_for(stack, house.OPEN), folder))
-        governed = ends.enter_context(house.served("governed", house.environ_for(stack, house.GOVERNED), folder))
-        house.accept_licence(governed.port)
+        opened = ends.enter_context(servers.served("open", servers.environ_for(stack, servers.OPEN), folder))
+        governed = ends.enter_context(servers.served("governed", servers.environ_for(stack, servers.GOVERNED), folder))
+        servers.accept_licence(governed.port)
         size = len(get(opened.port, catalogue.Scene(0).path))
-        plain = {**house.environ_for(stack, house.OPEN), "BENCH_BYTES": str(size)}
+        plain = {**servers.environ_for(stack, servers.OPEN), "BENCH_BYTES": str(size)}
         application = "bench.constant:application"
-        constant = ends.enter_context(house.served("constant", plain, folder, application, "--worker-class=gthread"))
-        constant_ours = ends.enter_context(house.served("constant-ours", plain, folder, application))
+        constant = ends.enter_context(servers.served("constant", plain, folder, application, "--worker-class=gthread"))
+        constant_ours = ends.enter_context(servers.served("constant-ours", plain, folder, application))
         setups = {
-            name: ends.enter_context(house.served(name, house.environ_for(stack, names), folder))
-            for name, names in (house.SETUPS if plugins else {}).items()
+            name: ends.enter_context(servers.served(name, servers.environ_for(stack, names), folder))
+            for name, names in (servers.SETUPS if plugins else {}).items()
         }
         yield Site(
             stack, constant, constant_ours, opened, governed, options.items, options.big, options.seconds, setups

@@ -1,7 +1,7 @@
 """A made-up catalogue for measuring: deterministic, two collections, items of about 10 KB with sixteen assets each.
 
 The objects of a few scenes really lie in the bucket, each under three prefixes, for which the server is told to look
-after them in three ways; see ``bench.house``.
+after them in three ways; see ``bench.servers``.
 """
 
 from __future__ import annotations

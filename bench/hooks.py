@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from bench.catalogue import Scene
 from bench.client import ROOT, BenchError
-from bench.house import GOVERNED, KEYS, OPEN, bearer
+from bench.servers import GOVERNED, KEYS, OPEN, bearer
 from stacflask.app import create_app
 from stacflask.current import EXTENSION
+from stacflask.model.delivery import Portion
+from stacflask.model.principal import Request
 from stacflask.settings import Settings
-from stacflask.values import Portion, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

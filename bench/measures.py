@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from bench import catalogue, machine, mix, rows
 from bench.client import BenchError, Plan, load
-from bench.house import KEYS, SETUPS, bearer, store_client
+from bench.servers import KEYS, SETUPS, bearer, store_client
 from bench.streams import Source, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bench.house import Served
     from bench.machine import Watch
+    from bench.servers import Served
     from dev.stack import Stack
 
 MANY = 8

@@ -15,10 +15,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.random_searches import Statement, Watch, spread
+from bench.limits.random_searches import Statement, Watch, spread
 from stacflask.app import create_app
 from stacflask.current import EXTENSION
-from stacflask.loader import manage
+from stacflask.pluginmanager.loading import manage
 from stacflask.settings import Settings
 
 if TYPE_CHECKING:

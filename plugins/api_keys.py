@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plugins import _tables
-from plugins._groups import SPECIAL, is_plain, warn_unknown
-from plugins._spans import UNITS, cache_seconds, remembered, span
+from plugins._common import text_tables
+from plugins._common.groups import SPECIAL, is_plain, warn_unknown
+from plugins._common.spans import UNITS, cache_seconds, remembered, span
 from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, Setting, hookimpl
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ def show(plugin: ApiKeys, /) -> None:
         groups, scopes = ",".join(row["groups"]) or "-", ",".join(row["scopes"])
         used = str(row["last_used"] or "never")
         rows.append((row["id"], row["name"], row["state"], groups, scopes, expires, used, row["note"] or ""))
-    _tables.show(("ID", "NAME", "STATE", "GROUPS", "SCOPES", "EXPIRES (UTC)", "LAST USED", "NOTE"), rows)
+    text_tables.show(("ID", "NAME", "STATE", "GROUPS", "SCOPES", "EXPIRES (UTC)", "LAST USED", "NOTE"), rows)
 
 
 @click.command("revoke")

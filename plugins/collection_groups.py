@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from plugins import _tables
-from plugins._free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
-from plugins._groups import NOBODY, SPECIAL, is_plain, names, warn_unknown
-from plugins._spans import cache_seconds, remembered
+from plugins._common import text_tables
+from plugins._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
+from plugins._common.groups import NOBODY, SPECIAL, is_plain, names, warn_unknown
+from plugins._common.spans import cache_seconds, remembered
 from stacflask import Decision, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def show(plugin: CollectionGroups, /, collection: str | None) -> None:
     """List the grants, of COLLECTION or of all, and the default where nothing was granted."""
     grants = plugin.table.grants(collection)
     rows = [(row["collection"], row["action"], row["group_name"]) for row in grants]
-    _tables.show(("COLLECTION", "ACTION", "GROUP"), rows)
+    text_tables.show(("COLLECTION", "ACTION", "GROUP"), rows)
     rest = "everybody may see and download" if plugin.open_default else "nobody may do anything"
     click.echo(f"Where nothing is listed, {rest}.", err=True)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from plugins._json_setting import distinct
+from plugins._common.json_setting import distinct
 from stacflask import Location, Missing, Setting, SettingError, Stream, Unavailable, hookimpl
 
 if TYPE_CHECKING:

@@ -16,33 +16,14 @@ from stacflask.errors import (
     Unavailable,
 )
 from stacflask.hookspecs import hookimpl
-from stacflask.values import (
-    ANONYMOUS,
-    Answer,
-    Asset,
-    Call,
-    Challenge,
-    Change,
-    Cookie,
-    Cql2,
-    Decision,
-    Endpoint,
-    Loan,
-    Location,
-    Order,
-    Portion,
-    Principal,
-    Redirect,
-    Request,
-    Services,
-    Setting,
-    Statements,
-    Storage,
-    Stream,
-    Transfer,
-    Verdict,
-    Visit,
-)
+from stacflask.model.asset import Asset, Change
+from stacflask.model.decision import Decision
+from stacflask.model.delivery import Loan, Location, Order, Portion, Redirect, Stream
+from stacflask.model.endpoint import Answer, Call, Cookie, Endpoint
+from stacflask.model.events import Transfer, Verdict, Visit
+from stacflask.model.json_types import Cql2
+from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
+from stacflask.model.services import Services, Setting, Statements, Storage
 
 __version__ = "0.1.0"
 

@@ -9,50 +9,44 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from stacflask import __version__, current, logs
-from stacflask.api import (
+from stacflask.api import plugin_endpoints
+from stacflask.api.download import archives, asset, many, orders
+from stacflask.api.http import document_schemas, errors, request_log, unknown_parameters
+from stacflask.api.parameters import aggregations, search_parameters
+from stacflask.api.parameters.blueprints import Api
+from stacflask.api.stac import (
     aggregation,
-    archives,
     browse,
-    buckets,
     children,
     collections,
-    download,
-    downloads,
-    errors,
-    exchange,
-    extensions,
     functions,
     items,
     landing,
-    models,
-    orders,
     queryables,
-    schemas,
     search,
-    strict,
     transactions,
 )
-from stacflask.api.blueprints import Api
 from stacflask.bulkhead import THREADS_BESIDE_STREAMS, Threads
-from stacflask.catalog.assets import Directories
-from stacflask.catalog.database import Database, create_engine
-from stacflask.catalog.documents import Managed
-from stacflask.catalog.reading import Catalog
-from stacflask.catalog.replica import Replicated
-from stacflask.catalog.storage import PluginStorage
-from stacflask.catalog.writing import Writer
+from stacflask.catalog.database.engine import Database, create_engine
+from stacflask.catalog.database.plugin_storage import PluginStorage
+from stacflask.catalog.database.replica import Replicated
+from stacflask.catalog.documents.assets import Directories
+from stacflask.catalog.documents.documents import Managed
+from stacflask.catalog.reader import Catalog
+from stacflask.catalog.writer import Writer
 from stacflask.disposition import NAMES
 from stacflask.gate import Gate
-from stacflask.loader import load_plugins
-from stacflask.values import UNRESTRICTED, Services
+from stacflask.model.decision import UNRESTRICTED
+from stacflask.model.services import Services
+from stacflask.pluginmanager.loading import load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pluggy
 
+    from stacflask.model.delivery import Order
     from stacflask.settings import Settings
-    from stacflask.values import Order
 
 DESCRIPTION = "Search a catalogue of assets (STAC API 1.0.0), and download them (STAC API Download 1.0.0)."
 
@@ -100,7 +94,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
         settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs, settings.public_hrefs))
     )
     app.extensions[current.EXTENSION] = house
-    exchange.surround(app, settings, house.gate.known_by)
+    request_log.surround(app, settings, house.gate.known_by)
     _add_routes(app, house, manager)
     return app
 
@@ -118,18 +112,18 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
     # A path with a doubled or trailing slash is answered as it stands: a redirect would lose a POST.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters["key"] = download.Key
+    app.url_map.converters["key"] = asset.Key
     api = _description(app, house.settings)
     describing = [functions.bp, queryables.bp, aggregation.bp]
-    taking = [download.bp, downloads.bp, archives.bp, orders.bp]
+    taking = [asset.bp, many.bp, archives.bp, orders.bp]
     listing = [landing.bp, children.bp, browse.bp, collections.bp, items.bp, search.bp]
     blueprints = [*listing, *describing, *taking]
     for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
         api.register_blueprint(blueprint)
     endpoints = [endpoint for several in manager.hook.extend_api() for endpoint in several]
-    extensions.register(app, api.spec, house.gate.challenges(), endpoints)
+    plugin_endpoints.register(app, api.spec, house.gate.challenges(), endpoints)
     if house.settings.strict_parameters:
-        app.before_request(strict.checker(api.spec))
+        app.before_request(unknown_parameters.checker(api.spec))
     # Last, so that it takes precedence over flask-smorest's own.
     errors.register(app)
 
@@ -137,8 +131,8 @@ def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager)
 def _description(app: Flask, settings: Settings) -> Api:
     app.config.update(API_TITLE=settings.title, API_VERSION=__version__, OPENAPI_VERSION="3.0.3")
     api = Api(app, spec_kwargs={"info": {"description": DESCRIPTION}})
-    for name, schema in {**models.SCHEMAS, **schemas.BODIES, **buckets.BODIES}.items():
+    for name, schema in {**document_schemas.SCHEMAS, **search_parameters.BODIES, **aggregations.BODIES}.items():
         api.spec.components.schema(name, schema)
-    for name, parameter in schemas.components(settings).items():
+    for name, parameter in search_parameters.components(settings).items():
         api.spec.components.parameter(name, "query", parameter)
     return api

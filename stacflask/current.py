@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, g, has_request_context, request
 
-from stacflask.values import ANONYMOUS, Principal, Request, Restriction, Visit
+from stacflask.model.events import Visit
+from stacflask.model.principal import ANONYMOUS, Principal, Request
 
 if TYPE_CHECKING:
     from flask import Request as HttpRequest
 
-    from stacflask.catalog.reading import Catalog
-    from stacflask.catalog.writing import Writer
+    from stacflask.catalog.reader import Catalog
+    from stacflask.catalog.writer import Writer
     from stacflask.gate import Gate
+    from stacflask.model.decision import Restriction
     from stacflask.settings import Settings
 
 EXTENSION = "stacflask"

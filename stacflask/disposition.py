@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stacflask.values import Asset
+    from stacflask.model.asset import Asset
 
 NAMELESS = "download"
 LONGEST = 255  # bytes, as in most file systems

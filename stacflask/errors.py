@@ -1,13 +1,13 @@
-"""What can go wrong, in the house's own words. No HTTP: ``api/errors.py`` has the one table from error to status."""
+"""What can go wrong, in the house's own words. No HTTP: ``api/http/errors.py`` has the one table from error to status."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stacflask.values import Order
+from stacflask.model.delivery import Order
 
 if TYPE_CHECKING:
-    from stacflask.values import Decision
+    from stacflask.model.decision import Decision
 
 
 class StacflaskError(Exception):

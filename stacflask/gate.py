@@ -13,34 +13,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stacflask.errors import BadCredentials, Missing, NoAnswer, NoStore, Offline, Refused, Unavailable
-from stacflask.values import (
-    ANONYMOUS,
-    UNRESTRICTED,
-    Asset,
-    Challenge,
-    Change,
-    Cql2,
-    Decision,
-    Delivery,
-    Grant,
-    Loan,
-    Location,
-    Order,
-    Portion,
-    Principal,
-    Redirect,
-    Request,
-    Restriction,
-    Transfer,
-    Verdict,
-    Visit,
-)
+from stacflask.model.decision import UNRESTRICTED, Decision, Grant, Restriction
+from stacflask.model.delivery import Delivery, Loan, Location, Order, Portion, Redirect
+from stacflask.model.events import Transfer, Verdict, Visit
+from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pluggy
+
+    from stacflask.model.asset import Asset, Change
+    from stacflask.model.json_types import Cql2
 
 log = logging.getLogger(__name__)
 

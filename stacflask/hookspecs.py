@@ -16,25 +16,14 @@ if TYPE_CHECKING:
 
     import click
 
-    from stacflask.values import (
-        Asset,
-        Challenge,
-        Change,
-        Cql2,
-        Decision,
-        Endpoint,
-        Loan,
-        Location,
-        Order,
-        Portion,
-        Principal,
-        Redirect,
-        Request,
-        Services,
-        Stream,
-        Transfer,
-        Verdict,
-    )
+    from stacflask.model.asset import Asset, Change
+    from stacflask.model.decision import Decision
+    from stacflask.model.delivery import Loan, Location, Order, Portion, Redirect, Stream
+    from stacflask.model.endpoint import Endpoint
+    from stacflask.model.events import Transfer, Verdict
+    from stacflask.model.json_types import Cql2
+    from stacflask.model.principal import Challenge, Principal, Request
+    from stacflask.model.services import Services
 
 PROJECT = "stacflask"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -17,19 +17,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from stacflask import loader, logs
+from stacflask import logs
 from stacflask.app import create_app
-from stacflask.catalog.database import Database, create_engine
-from stacflask.catalog.storage import PluginStorage
+from stacflask.catalog.database.engine import Database, create_engine
+from stacflask.catalog.database.plugin_storage import PluginStorage
 from stacflask.current import EXTENSION, House
 from stacflask.errors import SettingError
+from stacflask.pluginmanager import loading
 from stacflask.settings import Settings
 
 if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
 
-    from stacflask.values import Document
+    from stacflask.model.json_types import Document
 
 VARIABLE = "STACFLASK_TEST_DATABASE_URL"
 MARK = "stacflask test database"
@@ -149,7 +150,7 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
         settings = Settings.from_environ(
             {"DATABASE_URL": database_url, "STACFLASK_LOG_FORMAT": "text", **(environ or {})}
         )
-        app = create_app(settings, loader.manage(_by_name(plugins)))
+        app = create_app(settings, loading.manage(_by_name(plugins)))
         app.testing = False  # errors are answered, as they are in production
         built.append(app)
         return app
@@ -171,9 +172,9 @@ def plug(build: Callable[..., Flask]) -> Plug:
 @pytest.fixture
 def publish(database: Database) -> Publish:
     """Put documents into the catalogue: collections as they are, items with collections made for them where missing."""
-    from stacflask.catalog.documents import Managed
-    from stacflask.catalog.reading import Catalog
-    from stacflask.catalog.writing import Writer
+    from stacflask.catalog.documents.documents import Managed
+    from stacflask.catalog.reader import Catalog
+    from stacflask.catalog.writer import Writer
     from stacflask.errors import Conflict
 
     writer = Writer(Catalog(database), Managed())
@@ -197,6 +198,6 @@ def _by_name(plugins: tuple[object, ...]) -> dict[str, object]:
         name = str(getattr(plugin, "__name__", None) or type(plugin).__name__)
         if name in named:
             hint = "give one of them a __name__ of its own"
-            raise SettingError(loader.VARIABLE, f"two plugins are called {name}; {hint}")
+            raise SettingError(loading.VARIABLE, f"two plugins are called {name}; {hint}")
         named[name] = plugin
     return named

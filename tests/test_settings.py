@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stacflask.errors import SettingError
-from stacflask.loader import settings_of
+from stacflask.pluginmanager.loading import settings_of
 from stacflask.settings import Settings
 
 ROOT = Path(__file__).parent.parent

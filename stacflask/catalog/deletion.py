@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from stacflask.catalog import statistics
-from stacflask.catalog.tables import collections, items
+from stacflask.catalog.database.tables import collections, items
+from stacflask.catalog.properties import statistics
 from stacflask.errors import NotFound
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from stacflask.catalog.database import Database
+    from stacflask.catalog.database.engine import Database
 
 BATCH = 5_000
 """Items that are deleted in one transaction."""

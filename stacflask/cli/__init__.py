@@ -14,8 +14,8 @@ import click
 
 from stacflask import __version__
 from stacflask.cli import database, documents, setup
+from stacflask.cli.errors import told
 from stacflask.cli.session import Program, Session
-from stacflask.cli.telling import told
 from stacflask.errors import StacflaskError
 
 if TYPE_CHECKING:

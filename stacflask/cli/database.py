@@ -17,7 +17,7 @@ def migrate(session: Session) -> None:
 
     Safe to run at any time and from several places at once: whoever comes second finds nothing to do.
     """
-    from stacflask.catalog import migrating
+    from stacflask.catalog.database import migrations
 
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: record.getMessage().startswith("Running"))  # each revision, and no chatter
@@ -25,7 +25,7 @@ def migrate(session: Session) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     _ = session.settings  # complain about these first
-    migrating.migrate()
+    migrations.migrate()
     click.echo("The database is up to date.")
 
 
@@ -38,8 +38,8 @@ def extents(session: Session, collections: tuple[str, ...]) -> None:
     COLLECTIONS are their ids; without any, all are done. Only the first box and interval of each are replaced; a
     collection without items keeps its own.
     """
-    from stacflask.catalog.extents import all_collections, recompute
-    from stacflask.catalog.reading import Catalog
+    from stacflask.catalog.documents.extents import all_collections, recompute
+    from stacflask.catalog.reader import Catalog
 
     codec = Catalog(session.database).codec
     for name in collections or tuple(session.database.read(all_collections)):
@@ -63,8 +63,8 @@ def refresh_queryables(session: Session, collections: tuple[str, ...]) -> None:
     there before release 0.1: whatever is loaded or written is taken account of as it comes. Searches, loads and
     changes go on meanwhile.
     """
-    from stacflask.catalog.extents import all_collections
-    from stacflask.catalog.statistics import refresh
+    from stacflask.catalog.documents.extents import all_collections
+    from stacflask.catalog.properties.statistics import refresh
 
     for name in collections or tuple(session.database.read(all_collections)):
         click.echo(f"{name}: {refresh(session.database, name):,} items")
@@ -101,13 +101,13 @@ def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], 
     PROPERTY is a name such as eo:cloud_cover; without any, those that STACFLASK_INDEXES names are indexed. What there
     is already is left. An index that an interrupted run left unfinished is made anew.
     """
-    from stacflask.catalog import indexing, text_index
+    from stacflask.catalog.properties import indexes, text_index
 
     if text:
         click.echo(f"free text: {'indexed' if text_index.add(session.database) else 'indexed already'}")
-    for name in indexing.checked(names or (() if text else session.settings.indexes)):
+    for name in indexes.checked(names or (() if text else session.settings.indexes)):
         made = None
-        for made in indexing.add(session.database, name, forms):
+        for made in indexes.add(session.database, name, forms):
             click.echo(f"{made.name}: indexed {made.rows:,} items by {made.form}, {_megabytes(made.size)}")
         if made is None:
             click.echo(f"{name}: indexed already")
@@ -117,9 +117,9 @@ def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], 
 @pass_session
 def index_list(session: Session) -> None:
     """List the indexes on properties: type, items, size, and how often each was used."""
-    from stacflask.catalog import indexing, text_index
+    from stacflask.catalog.properties import indexes, text_index
 
-    for found in session.database.read(indexing.listed):
+    for found in session.database.read(indexes.listed):
         state = f"{found.rows:,} items, {_megabytes(found.size)}, used {found.scans:,} times"
         click.echo(f"{found.name} by {found.form}: {state if found.valid else 'not in use: add it again'}")
     size = session.database.read(text_index.size)
@@ -134,15 +134,15 @@ def index_list(session: Session) -> None:
 @pass_session
 def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...], *, text: bool) -> None:
     """Drop indexes on properties."""
-    from stacflask.catalog import indexing, text_index
+    from stacflask.catalog.properties import indexes, text_index
 
     if text:
         text_index.drop(session.database)
         click.echo("free text: dropped the index")
     elif not names:
         raise click.UsageError("name a property, or say --text")
-    for name in indexing.checked(names):
-        gone = indexing.drop(session.database, name, forms)
+    for name in indexes.checked(names):
+        gone = indexes.drop(session.database, name, forms)
         for dropped in gone:
             click.echo(f"{name}: dropped the index by {dropped.form}")
         if not gone:

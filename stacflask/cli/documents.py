@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stacflask.cli.errors import REFUSED, failed
 from stacflask.cli.session import Session, pass_session
-from stacflask.cli.telling import REFUSED, failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stacflask.catalog.batches import Method
-    from stacflask.catalog.loading import Tally
-    from stacflask.catalog.restoring import Addresses
+    from stacflask.catalog.bulk.copy import Method
+    from stacflask.catalog.bulk.load import Tally
+    from stacflask.catalog.documents.stored_hrefs import Addresses
 
 
 @click.command()
@@ -71,11 +71,11 @@ def load(
     Each refused document is told with its line and place. The exit code is 0 if all were loaded, 1 if some were
     refused, 2 if the load could not go on. A load that was cut short can be run again with upsert or ignore.
     """
-    from stacflask.catalog.documents import Managed
-    from stacflask.catalog.lines import size_of
-    from stacflask.catalog.loading import Plan
-    from stacflask.catalog.loading import load as bulk_load
-    from stacflask.cli.hrefs import warn
+    from stacflask.catalog.bulk.input_files import size_of
+    from stacflask.catalog.bulk.load import Plan
+    from stacflask.catalog.bulk.load import load as bulk_load
+    from stacflask.catalog.documents.documents import Managed
+    from stacflask.cli.href_warnings import warn
 
     size = size_of(files)
     stop = on_error == "stop" and max_errors is None
@@ -109,7 +109,7 @@ def load(
 
 def _addresses(session: Session) -> Addresses:
     """Recognise what the server made of hrefs. Plugins are loaded only when a document has such an address."""
-    from stacflask.catalog.restoring import Addresses
+    from stacflask.catalog.documents.stored_hrefs import Addresses
     from stacflask.gate import Gate
 
     public = session.settings.public_url
@@ -117,7 +117,7 @@ def _addresses(session: Session) -> Addresses:
 
 
 def _workers(size: int | None) -> int:
-    from stacflask.catalog.lines import BLOCK
+    from stacflask.catalog.bulk.input_files import BLOCK
 
     return 0 if size is not None and size <= BLOCK else len(os.sched_getaffinity(0))
 
@@ -168,8 +168,8 @@ def export(session: Session, collections: tuple[str, ...], collections_only: boo
     Documents that cannot be read are left out: standard error names their collections and the reasons, and the exit
     code is 1.
     """
-    from stacflask.catalog.exporting import Unread
-    from stacflask.catalog.exporting import export as exported
+    from stacflask.catalog.bulk.export import Unread
+    from stacflask.catalog.bulk.export import export as exported
 
     unread: Counter[Unread] = Counter()
     texts = exported(session.database, collections, items_too=not collections_only, unread=unread)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stacflask.errors import SettingError, StacflaskError
-from stacflask.loader import VARIABLE, commands_of, declared_commands, load_usable, shipped
+from stacflask.model.decision import UNRESTRICTED
+from stacflask.model.services import Services
+from stacflask.pluginmanager.loading import VARIABLE, commands_of, declared_commands, load_usable, shipped
 from stacflask.settings import Settings
-from stacflask.values import UNRESTRICTED, Services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from stacflask.catalog.database import Database
-    from stacflask.values import Order
+    from stacflask.catalog.database.engine import Database
+    from stacflask.model.delivery import Order
 
 
 class Session:
@@ -41,7 +42,7 @@ class Session:
     @cached_property
     def database(self) -> Database:
         """The database; a command's statements may take as long as they need."""
-        from stacflask.catalog.database import Database, create_engine
+        from stacflask.catalog.database.engine import Database, create_engine
 
         url, pooled = self.settings.database_url, self.settings.transaction_pooler
         return Database(create_engine(url, pool_size=2, statement_timeout=0, pooled=pooled))
@@ -73,7 +74,7 @@ class Session:
     @cached_property
     def started(self) -> Any:
         """The plugin manager, its plugins started as in a server."""
-        from stacflask.catalog.storage import PluginStorage
+        from stacflask.catalog.database.plugin_storage import PluginStorage
         from stacflask.gate import Gate
 
         self.plugins.hook.startup(
@@ -84,8 +85,8 @@ class Session:
         return self.plugins
 
     def _look(self, collection: str, item: str | None, key: str) -> Order:
-        from stacflask.catalog.assets import Directories
-        from stacflask.catalog.reading import Catalog
+        from stacflask.catalog.documents.assets import Directories
+        from stacflask.catalog.reader import Catalog
         from stacflask.gate import Gate
 
         catalog = Catalog(self.database, Directories(self.settings.directory_types))

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stacflask.cli.errors import failed
 from stacflask.cli.session import Session, pass_session
-from stacflask.cli.telling import failed
 from stacflask.errors import StacflaskError
-from stacflask.loader import VARIABLE, answerers, hear, problems, settings_of
+from stacflask.pluginmanager.loading import VARIABLE, answerers, hear, problems, settings_of
 from stacflask.settings import Settings, is_secret_name, masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stacflask.values import Setting
+    from stacflask.model.services import Setting
 
 ELSEWHERE = ("STACFLASK_TEST_DATABASE_URL",)
 """Variables that are read by the fixtures for tests."""
@@ -32,10 +32,10 @@ def check(session: Session, *, every_item: bool) -> None:
     A variable STACFLASK_* that nobody reads is probably misspelt: a warning names it. So do warnings name hrefs that
     no plugin resolves, with counts by scheme.
     """
-    from stacflask.catalog import migrating
+    from stacflask.catalog.database import migrations
 
     _check_settings(session)
-    condition = migrating.condition(session.database)
+    condition = migrations.condition(session.database)
     click.echo(f"database: PostgreSQL {condition.postgresql}, PostGIS {condition.postgis or 'missing'}")
     if not condition.migrated:
         if not condition.found:
@@ -56,8 +56,8 @@ def check(session: Session, *, every_item: bool) -> None:
 
 def _check_dictionaries(session: Session, *, every_item: bool) -> None:
     """Check that the dictionaries are there that items are compressed with. Raises StacflaskError."""
-    from stacflask.catalog.dictionaries import lost, sample_frames, unusable
-    from stacflask.catalog.reading import Catalog
+    from stacflask.catalog.documents.dictionaries import lost, sample_frames, unusable
+    from stacflask.catalog.reader import Catalog
 
     found = session.database.read(lambda connection: lost(connection, sample=None if every_item else 100))
     if not found:
@@ -71,8 +71,8 @@ def _check_dictionaries(session: Session, *, every_item: bool) -> None:
 
 
 def _check_hrefs(session: Session, *, every_item: bool) -> None:
-    from stacflask.catalog.hrefs import survey
-    from stacflask.cli.hrefs import warn
+    from stacflask.catalog.bulk.href_survey import survey
+    from stacflask.cli.href_warnings import warn
 
     counts = survey(session.database, every_item=every_item)
     click.echo(f"hrefs: checked in {counts.documents:,} documents")

@@ -32,7 +32,7 @@ from stacflask.stac.times import parse_instant
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from stacflask.values import Json
+    from stacflask.model.json_types import Json
 
 LONGEST_ID = 512
 STEPS = (".", "..")

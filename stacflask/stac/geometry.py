@@ -26,7 +26,7 @@ from stacflask.stac.wrapping import cut_at_antimeridian
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stacflask.values import Document
+    from stacflask.model.json_types import Document
 
 MAXIMUM_POSITIONS = 100_000
 MAXIMUM_DEPTH = 5

@@ -15,7 +15,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from stacflask.values import Document
+    from stacflask.model.json_types import Document
 
 _EXTENSIONS = "https://stac-extensions.github.io/"
 _COMMON = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/"

@@ -21,7 +21,7 @@ from stacflask.stac.grammar import kind, step
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stacflask.values import Document
+    from stacflask.model.json_types import Document
 
 _CORE = {
     "Feature": "https://schemas.stacspec.org/v{}/item-spec/json-schema/item.json",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from stacflask import Principal, Request, hookimpl
+from stacflask.model.json_types import Document
 from stacflask.testing import a_collection, an_item
-from stacflask.values import Document
 
 Publish = Callable[..., None]
 Plug = Callable[..., Any]

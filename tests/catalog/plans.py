@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from stacflask.catalog.database import Database
+from stacflask.catalog.database.engine import Database
 
 OFF = ("enable_seqscan", "enable_sort", "enable_incremental_sort")
 OTHERS = sa.text(

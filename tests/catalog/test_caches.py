@@ -9,16 +9,17 @@ import pytest
 import sqlalchemy as sa
 import zstandard
 
-from stacflask.catalog import codec, shapes
-from stacflask.catalog.codec import Codec
-from stacflask.catalog.cql2.sql import constant
-from stacflask.catalog.shapes import MOST, Shapes
+from stacflask.catalog.cql2.values.sql import constant
+from stacflask.catalog.documents import codec
+from stacflask.catalog.documents.codec import Codec
+from stacflask.catalog.search import statement_cache
+from stacflask.catalog.search.statement_cache import MOST, Shapes
 from stacflask.errors import StacflaskError
 
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "decisions" / "0008-caches.md").read_text()
 CACHE = re.compile(r"\blru_cache\(|@cache\b|\bremembered\(|OrderedDict\(|threading\.local|\bdeque\(|_known: dict")
-NO_CACHES = {"stacflask/bulkhead.py", "plugins/_audit_writer.py", "stacflask/api/fields.py"}
+NO_CACHES = {"stacflask/bulkhead.py", "plugins/audit/writer.py", "stacflask/api/parameters/fields.py"}
 """Modules that have a structure of the same kind for what is under way, and for one request."""
 CACHING = sorted(
     path
@@ -133,7 +134,7 @@ def test_odd_shapes_keep_to_themselves() -> None:
         ask(shape)
     assert built == []
     assert len(known) <= 2 * MOST
-    assert shapes.MOST == MOST
+    assert statement_cache.MOST == MOST
 
 
 def test_long_names_are_not_kept() -> None:

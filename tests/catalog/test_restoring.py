@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stacflask.catalog.restoring import Addresses, Restoring
+from stacflask.catalog.documents.stored_hrefs import Addresses, Restoring
 from stacflask.errors import BadDocument
 
 BASES = ["http://localhost:8000", "https://stac.example.org", "https://stac.example.org/a/prefix", "http://[::1]:81"]

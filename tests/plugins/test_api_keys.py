@@ -26,9 +26,9 @@ from stacflask import (
 )
 from stacflask.errors import Refused
 from stacflask.gate import Gate
-from stacflask.loader import manage
+from stacflask.model.decision import UNRESTRICTED
+from stacflask.pluginmanager.loading import manage
 from stacflask.testing import Plug
-from stacflask.values import UNRESTRICTED
 
 Run = Callable[..., Result]
 

@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from plugins import audit
-from plugins._audit_writer import Segment
-from plugins.audit import COLUMNS, Audit, Table, create_plugin, network
+from plugins.audit import Audit, create_plugin, settings
+from plugins.audit.addresses import network
+from plugins.audit.table import COLUMNS, Table
+from plugins.audit.writer import Segment
 from stacflask import Decision, Principal, SettingError, Storage, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
@@ -515,17 +517,17 @@ def test_a_full_disk_leads_to_what_the_operator_chose(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        (audit.WRITE, "sometimes"),
-        (audit.FAILURE, "ignore"),
-        (audit.ADDRESS, "half"),
-        (audit.AGENT, "yes"),
-        (audit.INTERVAL, "0"),
-        (audit.INTERVAL, "soon"),
-        (audit.QUEUE, "0"),
-        (audit.PATIENCE, "nan"),
-        (audit.KEEP, "long"),
-        (audit.SPOOL, "/no/such/folder"),
-        (audit.SPOOL, "relative"),
+        (settings.WRITE, "sometimes"),
+        (settings.FAILURE, "ignore"),
+        (settings.ADDRESS, "half"),
+        (settings.AGENT, "yes"),
+        (settings.INTERVAL, "0"),
+        (settings.INTERVAL, "soon"),
+        (settings.QUEUE, "0"),
+        (settings.PATIENCE, "nan"),
+        (settings.KEEP, "long"),
+        (settings.SPOOL, "/no/such/folder"),
+        (settings.SPOOL, "relative"),
     ],
 )
 def test_wrong_settings_stop_the_start(name: str, value: str) -> None:

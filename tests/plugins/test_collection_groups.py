@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner, Result
 
-from plugins._groups import names
+from plugins._common.groups import names
 from plugins.collection_groups import CollectionGroups, create_plugin, rights
 from stacflask import ANONYMOUS, Asset, Change, Cql2, Principal, Services, SettingError, Storage
 from stacflask.errors import Refused
 from stacflask.gate import Gate
-from stacflask.loader import manage
+from stacflask.pluginmanager.loading import manage
 from stacflask.testing import Plug, a_collection
 
 Run = Callable[..., Result]

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 import pytest
 
-from plugins._oidc_settings import VARIABLE, Introspection, Issuer, Login
 from plugins.api_keys import ApiKeys
 from plugins.audit import Audit
 from plugins.collection_groups import CollectionGroups
 from plugins.licence import Licences
 from plugins.links import Links, create_plugin
 from plugins.login import Logins
+from plugins.oidc.settings import VARIABLE, Introspection, Issuer, Login
 from plugins.quota import Quota
 
 ROOT = Path(__file__).parents[2]

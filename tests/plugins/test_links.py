@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from plugins._link_tokens import Keys, Place, caveats, place_of, read, read_keys
 from plugins.api_keys import ApiKeys
 from plugins.audit import create_plugin as create_audit
 from plugins.collection_groups import CollectionGroups
 from plugins.links import CACHE, KEYS, LONGEST, Links, create_plugin
+from plugins.links.tokens import Keys, Place, caveats, place_of, read, read_keys
 from stacflask import (
     Asset,
     BadCredentials,
@@ -25,7 +25,7 @@ from stacflask import (
     SettingError,
     hookimpl,
 )
-from stacflask.catalog.database import Database
+from stacflask.catalog.database.engine import Database
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
 from tests.waiting import waiting_for

@@ -14,7 +14,7 @@ import pytest
 from plugins import local_files, open_access
 from plugins.collection_groups import CollectionGroups
 from stacflask import ANONYMOUS, Asset, Location, Missing, SettingError, Stream, Unavailable
-from stacflask.loader import manage
+from stacflask.pluginmanager.loading import manage
 from stacflask.testing import Plug, Publish, an_item
 
 ZARR = "application/vnd+zarr"

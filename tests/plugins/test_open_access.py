@@ -6,7 +6,7 @@ from plugins import open_access
 from stacflask import ANONYMOUS, Asset, Change, Principal
 from stacflask.errors import Refused
 from stacflask.gate import Gate
-from stacflask.loader import load_plugins, manage
+from stacflask.pluginmanager.loading import load_plugins, manage
 
 
 @pytest.mark.parametrize("principal", [ANONYMOUS, Principal("jane", scheme="test")])

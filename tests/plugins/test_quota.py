@@ -13,23 +13,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from plugins.quota import (
+from plugins.quota import Quota, create_plugin
+from plugins.quota.limits import (
     BYTES,
     DOWNLOADS,
     UNLIMITED,
     Limit,
     Limits,
-    Quota,
     Usage,
     combined,
-    create_plugin,
     fields,
     grain,
     shortage,
-    size,
-    spelled,
     wait,
 )
+from plugins.quota.sizes import size, spelled
 from stacflask import (
     ANONYMOUS,
     Asset,
@@ -46,7 +44,7 @@ from stacflask import (
 )
 from stacflask.errors import Refused
 from stacflask.gate import Gate
-from stacflask.loader import manage
+from stacflask.pluginmanager.loading import manage
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
 
@@ -495,8 +493,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from plugins.quota import Quota
 from stacflask import Asset, Portion, Principal, Services
-from stacflask.catalog.database import Database, create_engine
-from stacflask.catalog.storage import PluginStorage
+from stacflask.catalog.database.engine import Database, create_engine
+from stacflask.catalog.database.plugin_storage import PluginStorage
 from stacflask.settings import Settings
 
 url = Settings.from_environ({"DATABASE_URL": sys.argv[1]}).database_url

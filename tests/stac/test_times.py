@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stacflask.model.query import Interval
 from stacflask.stac.times import format_instant, parse_instant, parse_interval
-from stacflask.values import Interval
 
 
 def at(

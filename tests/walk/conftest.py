@@ -20,7 +20,7 @@ from dev.demo import MEMBERS_DOWNLOAD, Download
 from dev.ports import free_port
 from dev.run import environ_for
 from dev.stack import Stack
-from stacflask.values import Document
+from stacflask.model.json_types import Document
 from tests.conftest import ROOT, migrate
 from tests.databases import drop
 

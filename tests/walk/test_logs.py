@@ -78,7 +78,9 @@ def test_every_line_is_json_with_its_time_in_utc(own: Server) -> None:
         assert client.recv(1000)
     found(own, message="request refused", client="127.0.0.1")
     found(own, logger="gunicorn.access", path="/search", status=200)
-    assert {"gunicorn.error", "gunicorn.access", "stacflask.api.exchange"} <= {line["logger"] for line in lines(own)}
+    assert {"gunicorn.error", "gunicorn.access", "stacflask.api.http.request_log"} <= {
+        line["logger"] for line in lines(own)
+    }
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines(own))
 
 

@@ -7,15 +7,15 @@ import pytest
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2 import ITEM_FIELDS, condition
-from stacflask.catalog.cql2.compile import truth_of
-from stacflask.catalog.database import Database, create_engine
-from stacflask.catalog.documents import Managed
-from stacflask.catalog.reading import Catalog
-from stacflask.catalog.tables import collections, items
-from stacflask.catalog.writing import Writer
+from stacflask.catalog.cql2.compiler.compile import truth_of
+from stacflask.catalog.database.engine import Database, create_engine
+from stacflask.catalog.database.tables import collections, items
+from stacflask.catalog.documents.documents import Managed
+from stacflask.catalog.reader import Catalog
+from stacflask.catalog.writer import Writer
+from stacflask.model.json_types import Cql2
 from stacflask.settings import Settings
 from stacflask.testing import a_collection, an_item
-from stacflask.values import Cql2
 
 Item = dict[str, Any]
 Answers = dict[str, bool | None]

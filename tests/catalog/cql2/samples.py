@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from stacflask.catalog.cql2 import FUNCTIONS
-from stacflask.catalog.cql2.compile import OPERATORS
+from stacflask.catalog.cql2.compiler.compile import OPERATORS
 from tests.catalog.cql2.reference import instant
 
 NAMES = ("n", "m", "s", "t", "flag", "when", "then", "tags", "other", "mixed", "deep.er", "eo:cloud_cover", "nothing")

@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import assume, given, settings
 
-from stacflask import loader
 from stacflask.app import create_app
 from stacflask.catalog.cql2 import parse
-from stacflask.catalog.database import Database
-from stacflask.catalog.documents import Managed
-from stacflask.catalog.reading import Catalog
-from stacflask.catalog.writing import Writer
+from stacflask.catalog.database.engine import Database
+from stacflask.catalog.documents.documents import Managed
+from stacflask.catalog.reader import Catalog
+from stacflask.catalog.writer import Writer
 from stacflask.current import EXTENSION
+from stacflask.pluginmanager import loading
 from stacflask.settings import Settings
 from stacflask.testing import a_collection
 from tests.catalog.cql2 import samples, test_conditions
@@ -41,7 +41,7 @@ NO_COLUMNS = {
 def client(catalogue: Database, database_url: str) -> Iterator[Client]:
     """Give a client of one application for all tests of this module."""
     environ = {"DATABASE_URL": database_url, "STACFLASK_LOG_FORMAT": "text", "STACFLASK_MAX_LIMIT": "1000"}
-    app = create_app(Settings.from_environ(environ), loader.manage({}))
+    app = create_app(Settings.from_environ(environ), loading.manage({}))
     yield app.test_client()
     app.extensions[EXTENSION].catalog.database.engine.dispose()
 

@@ -6,8 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2 import ITEM_FIELDS, condition, parse
-from stacflask.catalog.database import Database
-from stacflask.catalog.tables import items
+from stacflask.catalog.database.engine import Database
+from stacflask.catalog.database.tables import items
 from tests.catalog.plans import plan_by
 
 MANY = sa.text("""

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from hypothesis import assume, given, settings
 from sqlalchemy.dialects.postgresql import JSONB
 
-from stacflask.catalog.database import Database
-from stacflask.catalog.tables import items as table
+from stacflask.catalog.database.engine import Database
+from stacflask.catalog.database.tables import items as table
 from stacflask.errors import BadQuery
-from stacflask.values import Cql2
+from stacflask.model.json_types import Cql2
 from tests.catalog.cql2 import samples
 from tests.catalog.cql2.conftest import Ask, Item
 from tests.catalog.cql2.reference import Unsure, evaluate, truth

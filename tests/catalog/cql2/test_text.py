@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stacflask.api import filters
+from stacflask.api.parameters import filters
 from stacflask.catalog.cql2 import parse
 from stacflask.errors import BadQuery
 from stacflask.stac.numbers import ExactFloat, read_decimal

@@ -1,0 +1,148 @@
+"""Licences in the database: their versions, who asks for them, and who accepted which when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plugins._common.spans import remembered
+from stacflask import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from stacflask import Storage
+
+REMEMBERED = 8192  # collections, and acceptances
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A licence that a collection asks for, in its newest version."""
+
+    licence: str
+    version: str
+    title: str
+
+
+class Table:
+    """Licences, who asks for them and who accepted them. What decides a download is trusted for ``cache`` seconds."""
+
+    def __init__(self, storage: Storage, cache: float) -> None:
+        self._storage = storage
+        self.demands = remembered(self._demands, cache, REMEMBERED)
+        self._acceptance = remembered(self.acceptance, cache, REMEMBERED)
+
+    def _demands(self, collection: str) -> list[Demand]:
+        """Give what a collection asks for."""
+        # A licence without any version cannot be accepted, and so closes its collections.
+        rows = self._storage.rows(
+            "SELECT DISTINCT ON (licence) licence, coalesce(version, '') AS version, coalesce(title, licence) AS title "
+            "FROM plugin_licence_collections LEFT JOIN plugin_licences ON id = licence "
+            "WHERE collection = :collection ORDER BY licence, plugin_licences.created DESC",
+            collection=collection,
+        )
+        return [Demand(**row) for row in rows]
+
+    def has_accepted(self, principal: str, demand: Demand) -> bool:
+        """Whether a principal accepted what is asked for. Only a yes is remembered: acceptance holds at once."""
+        try:
+            self._acceptance(principal, demand.licence, demand.version)
+        except LookupError:
+            return False
+        return True
+
+    def acceptance(self, principal: str, licence: str, version: str) -> datetime:
+        """Say when a principal accepted a version. Raises LookupError if never."""
+        rows = self._storage.rows(
+            "SELECT accepted FROM plugin_licence_acceptances "
+            "WHERE principal = :principal AND licence = :licence AND version = :version",
+            principal=principal,
+            licence=licence,
+            version=version,
+        )
+        if not rows:
+            raise LookupError(licence)
+        moment: datetime = rows[0]["accepted"]
+        return moment
+
+    def accept(self, principal: str, licence: str, version: str) -> None:
+        """Record an acceptance; the first one stands."""
+        with self._storage.transaction() as statements:
+            statements.rows(
+                "INSERT INTO plugin_licence_acceptances (principal, licence, version) "
+                "VALUES (:principal, :licence, :version) ON CONFLICT DO NOTHING",
+                principal=principal,
+                licence=licence,
+                version=version,
+            )
+
+    def newest(self, principal: str) -> list[Mapping[str, Any]]:
+        """Give every licence in its newest version, with the time at which the principal accepted it."""
+        return self._storage.rows(
+            "SELECT newest.*, accepted FROM (SELECT DISTINCT ON (id) id, version, title, text, url "
+            "FROM plugin_licences ORDER BY id, created DESC) AS newest LEFT JOIN plugin_licence_acceptances AS a "
+            "ON a.principal = :principal AND a.licence = newest.id AND a.version = newest.version ORDER BY id",
+            principal=principal,
+        )
+
+    def find(self, principal: str, licence: str) -> Mapping[str, Any]:
+        """Give one licence as ``newest`` does. Raises NotFound."""
+        for row in self.newest(principal):
+            if row["id"] == licence:
+                return row
+        raise NotFound(f"There is no licence {licence!r}.")
+
+    def add(self, **values: str | None) -> bool:
+        """Add a version (id, version, title, text, url), from now on the newest. False if it is there already."""
+        with self._storage.transaction() as statements:
+            return bool(
+                statements.rows(
+                    "INSERT INTO plugin_licences (id, version, title, text, url) "
+                    "VALUES (:id, :version, :title, :text, :url) ON CONFLICT DO NOTHING RETURNING id",
+                    **values,
+                )
+            )
+
+    def require(self, collection: str, licence: str) -> bool:
+        """Let a collection ask for a licence. False if there is no such licence."""
+        with self._storage.transaction() as statements:
+            known = statements.rows("SELECT FROM plugin_licences WHERE id = :licence LIMIT 1", licence=licence)
+            if known:
+                statements.rows(
+                    "INSERT INTO plugin_licence_collections (collection, licence) VALUES (:collection, :licence) "
+                    "ON CONFLICT DO NOTHING",
+                    collection=collection,
+                    licence=licence,
+                )
+        return bool(known)
+
+    def unrequire(self, collection: str, licence: str) -> bool:
+        """Let a collection ask for a licence no more. False if it did not."""
+        with self._storage.transaction() as statements:
+            return bool(
+                statements.rows(
+                    "DELETE FROM plugin_licence_collections WHERE collection = :collection AND licence = :licence "
+                    "RETURNING licence",
+                    collection=collection,
+                    licence=licence,
+                )
+            )
+
+    def versions(self) -> list[Mapping[str, Any]]:
+        """Give all versions of all licences, with the number of acceptances and the collections that ask for them."""
+        return self._storage.rows(
+            "SELECT id, version, title, created, "
+            "(SELECT count(*) FROM plugin_licence_acceptances WHERE licence = id AND version = l.version) AS accepted, "
+            "ARRAY(SELECT collection FROM plugin_licence_collections WHERE licence = id ORDER BY 1) AS collections "
+            "FROM plugin_licences AS l ORDER BY id, created DESC"
+        )
+
+    def acceptances(self, licence: str) -> list[Mapping[str, Any]]:
+        """Give who accepted which version of a licence when, in the order of time."""
+        return self._storage.rows(
+            "SELECT principal, version, accepted FROM plugin_licence_acceptances WHERE licence = :licence "
+            "ORDER BY accepted, principal",
+            licence=licence,
+        )

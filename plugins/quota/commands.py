@@ -1,0 +1,141 @@
+"""The commands of ``stacflask quota``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from plugins._common import text_tables
+from plugins._common.groups import is_plain, names, warn_unknown
+from plugins._common.spans import span, written
+from plugins.quota.limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, state
+from plugins.quota.sizes import size, spelled
+from stacflask import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugins.quota import Quota
+
+
+def _given_group(_: click.Context, __: click.Parameter, group: str) -> str:
+    if not is_plain(group):
+        raise click.BadParameter(f"{group!r} cannot be used as a name")
+    return group
+
+
+def _given_amount(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if text.lower() == "unlimited":
+        return UNLIMITED
+    try:
+        number = size(text) if option.name == "volume" else int(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if not 0 <= number < UNLIMITED:
+        raise click.BadParameter("expected at least 0, and less than a billion billions")
+    return number
+
+
+def _given_window(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        seconds = int(span(text).total_seconds())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if not 0 < seconds < 10**9:
+        raise click.BadParameter("expected from a second to thirty years")
+    return seconds
+
+
+@click.command("set")
+@click.argument("group", callback=_given_group)
+@click.option("--downloads", callback=_given_amount, help="How many downloads, or unlimited.")
+@click.option("--bytes", "volume", callback=_given_amount, help="How much: 500GB, 1.5TiB, or unlimited.")
+@click.option("--window", callback=_given_window, help="In what time: 15m, 24h, 30d.  [default: 24h, if new]")
+@click.pass_obj
+def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int | None, window: int | None) -> None:
+    """Limit GROUP, or change those of its limits that are named; the others stay.
+
+    Who is in several groups has the largest limits. Special: * is everybody, @ who has credentials.
+    """
+
+    def changed(before: Mapping[str, Any]) -> Row:
+        named = (downloads, volume, window)
+        kept = [before.get(column) for column in ("downloads", "bytes", "window_seconds")]
+        after = [old if new is None else new for old, new in zip(kept, named, strict=True)]
+        if after[:2] == [None, None]:
+            raise click.UsageError("name --downloads or --bytes, or both; unset removes limits")
+        return after[0], after[1], after[2] or DAY
+
+    if downloads is None and volume is None and window is None:
+        raise click.UsageError("name --downloads, --bytes or --window; unset removes limits")
+    before, after = plugin.table.change(group, changed)
+    old = _described(before["downloads"], before["bytes"], before["window_seconds"]) if before else ""
+    replaced = f" (was {old})" if old and old != _described(*after) else ""
+    click.echo(f"{group}: {_described(*after)}{replaced}", err=True)
+    warn_unknown(plugin.storage, [group])
+
+
+def _described(downloads: int | None, volume: int | None, window: int) -> str:
+    amounts = ((DOWNLOADS, downloads), (BYTES, volume))
+    limits = [f"{dimension} {_shown(dimension, amount)}" for dimension, amount in amounts if amount is not None]
+    return f"{' and '.join(limits)} in {written(window)}"
+
+
+@click.command("unset")
+@click.argument("group")
+@click.pass_obj
+def unset_limits(plugin: Quota, /, group: str) -> None:
+    """Limit GROUP no more."""
+    if not plugin.table.unset(group):
+        raise click.ClickException(f"group {group!r} has no limits")
+    click.echo(f"{group}: no limits", err=True)
+
+
+@click.command("list")
+@click.pass_obj
+def list_limits(plugin: Quota, /) -> None:
+    """List the limits. Who is in several groups has the largest; who is in none is not limited."""
+    rows = []
+    for row in plugin.table.all():
+        amounts = [_shown(dimension, row[dimension]) for dimension in (DOWNLOADS, BYTES)]
+        rows.append((row["group_name"], *amounts, written(row["window_seconds"])))
+    columns = ("GROUP", "DOWNLOADS", "BYTES", "WINDOW")
+    text_tables.show(columns, rows, numbers=columns[1:])
+
+
+def _shown(dimension: str, amount: int | None) -> str:
+    if amount is None:
+        return "-"
+    if amount >= UNLIMITED:
+        return "unlimited"
+    return spelled(amount) if dimension == BYTES else str(amount)
+
+
+@click.command("show")
+@click.argument("principal")
+@click.option("--group", "groups", multiple=True, help="A group of the principal, to which limits apply; repeatable.")
+@click.pass_obj
+def show_usage(plugin: Quota, /, principal: str, groups: tuple[str, ...]) -> None:
+    """Show what PRINCIPAL has used and has left."""
+    scheme = "" if principal == "anonymous" else "asked about"
+    limits = plugin.table.limits(names(Principal(principal, frozenset(groups), scheme)))
+    if not limits:
+        raise click.ClickException("no limit applies; say the principal's groups with --group")
+    rows = []
+    for dimension, now in state(limits, plugin.table.usage(principal, limits)).items():
+        amounts = [_shown(dimension, now[name]) for name in ("limit", "used", "left")]
+        rows.append((dimension, *amounts, written(now["window"])))
+    columns = ("", "LIMIT", "USED", "LEFT", "WINDOW")
+    text_tables.show(columns, rows, numbers=columns[1:])
+
+
+@click.command("prune")
+@click.pass_obj
+def prune(plugin: Quota, /) -> None:
+    """Delete usage that no limit looks back to, of those who do not come any more."""
+    click.echo(f"deleted {plugin.table.prune()} rows", err=True)

@@ -1,0 +1,80 @@
+"""Bodies of requests: their media type, and the JSON in them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+from flask import request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from stacflask.errors import BadDocument
+from stacflask.stac.numbers import ExactFloat, read_decimal
+
+if TYPE_CHECKING:
+    from stacflask.model.json_types import Document
+
+_decode = msgspec.json.Decoder().decode
+"""Exact with whole numbers of any length, which others turn into fractions without a word."""
+_decode_exactly = msgspec.json.Decoder(float_hook=read_decimal).decode
+_LONG = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}").search
+"""What all numbers have that no float is equal to, and some others."""
+
+
+def expect(*media_types: str) -> None:
+    """Refuse a body of another media type, or a compressed one. Raises UnsupportedMediaType."""
+    if request.mimetype not in media_types:
+        raise UnsupportedMediaType(f"Content-Type: expected {' or '.join(media_types)}, got {request.mimetype!r}.")
+    if request.content_encoding not in (None, "", "identity"):
+        raise UnsupportedMediaType(f"Content-Encoding: expected none, got {request.content_encoding!r}.")
+
+
+def parsed(*, exact: bool = False) -> Any:
+    """Read the body as JSON; for ``exact``, see ``decoded``. Raises BadDocument."""
+    return decoded(request.get_data(), exact=exact)
+
+
+def decoded(text: bytes, *, exact: bool = False) -> Any:
+    """Read JSON text. Raises BadDocument.
+
+    ``exact``: a number that no float is equal to becomes an ExactFloat, which compares by its exact value in SQL;
+    coordinates are plain floats all the same.
+    """
+    try:
+        return _with_plain_coordinates(_decode_exactly(text)) if exact and _LONG(text) else _decode(text)
+    except RecursionError:
+        raise BadDocument("", "is nested too deep") from None
+    except ValueError as error:
+        raise BadDocument("", f"is not JSON: {_explained(text, error)}") from error
+
+
+def _with_plain_coordinates(document: Any) -> Any:
+    """Round the numbers in the arrays of geometries and boxes, in place. Not recursive: the depth is the client's."""
+    waiting = [(document, False)] if isinstance(document, dict | list) else []
+    while waiting:
+        node, inside = waiting.pop()
+        for key, part in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            if isinstance(part, dict | list):
+                waiting.append((part, isinstance(part, list) and (inside or key in ("coordinates", "bbox"))))
+            elif inside and isinstance(part, ExactFloat):
+                node[key] = float(part)
+    return document
+
+
+def _explained(text: bytes, error: ValueError) -> str:
+    """Say what is wrong, with line and column."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as better:
+        return str(better)
+    return str(error)
+
+
+def an_object(*, exact: bool = False) -> Document:
+    """Read the body as a JSON object; for ``exact``, see ``decoded``. Raises BadDocument."""
+    body = parsed(exact=exact)
+    if not isinstance(body, dict):
+        raise BadDocument("", "expected a JSON object")
+    return body

@@ -1,0 +1,11 @@
+"""Media types of responses."""
+
+from __future__ import annotations
+
+JSON = "application/json"
+GEOJSON = "application/geo+json"
+SCHEMA = "application/schema+json"
+
+
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
+HTML = "text/html"

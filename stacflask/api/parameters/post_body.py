@@ -1,0 +1,59 @@
+"""A search by GET as the body of one by POST, for pages whose URL would be too long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import request
+from msgspec import Raw
+
+from stacflask.api.parameters import filters, parse, search_parameters, sorting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from marshmallow import Schema
+
+
+def search_body(schema: type[Schema], **fixed: Any) -> dict[str, Any]:
+    """Return the request's parameters, which were read by ``schema``, as a search's body with these members besides."""
+    known = {field.data_key or name for name, field in schema().fields.items()} & _READ.keys()
+    given = search_parameters.arguments(request)
+    body = {name: _READ[name](text) for name, text in given.items() if name in known}
+    if "filter" in given:
+        language = body.setdefault("filter-lang", filters.TEXT)
+        body["filter"] = given["filter"] if language == filters.TEXT else _raw(given["filter"])
+    return {**body, **fixed}
+
+
+def _raw(text: str) -> Raw:
+    return Raw(text.encode())
+
+
+def _sort(text: str) -> list[dict[str, str]]:
+    return [{"field": key.name, "direction": "desc" if key.descending else "asc"} for key in sorting.sort_text(text)]
+
+
+def _fields(text: str) -> dict[str, list[str]]:
+    names = [name.strip() for name in text.split(",")]
+    return {
+        "include": [name.removeprefix("+").strip() for name in names if not name.startswith("-")],
+        "exclude": [name[1:].strip() for name in names if name.startswith("-")],
+    }
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "limit": parse.limit_text,
+    "bbox": parse.bbox_text,
+    "datetime": str,
+    "intersects": _raw,
+    "ids": parse.names_text,
+    "collections": parse.names_text,
+    "q": str,
+    "filter-lang": str,
+    "filter-crs": str,
+    "query": _raw,
+    "sortby": _sort,
+    "fields": _fields,
+    "count": parse.flag_text,
+}

@@ -1,0 +1,92 @@
+"""Catalogs by time below each collection, so that every item is reached by child and item links alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from marshmallow import EXCLUDE, Schema
+
+from stacflask import current
+from stacflask.api.documents import stac_links
+from stacflask.api.documents.stac_links import link
+from stacflask.api.http import public_url, responses
+from stacflask.api.http.media_types import GEOJSON
+from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
+from stacflask.api.parameters import parse
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.api.parameters.search_parameters import Read
+from stacflask.catalog.aggregation.by_time import Period, period
+from stacflask.errors import NotFound
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from stacflask.model.page import Contents
+
+bp = Blueprint("browse", __name__, description="Items by time, for those who follow links")
+shows = bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The catalog.", "Catalog"), _304=KNOWN)
+
+
+class PartQuery(Schema):
+    """GET of a period."""
+
+    after = Read(parse.token, "Only what comes after this year, or the item with this id; links say which.", TEXT)
+
+    class Meta:
+        """Of unknown parameters nothing comes."""
+
+        unknown = EXCLUDE
+
+
+@bp.route("/collections/<collection_id>/by-time")
+@bp.takes(PartQuery)
+@shows
+def browse(query: dict[str, str], collection_id: str) -> Response:
+    """Show the years of which a collection has items, a hundred in a page."""
+    current.catalog().kept(collection_id, current.restriction())
+    contents = current.catalog().browse(collection_id, None, current.restriction(), query.get("after"))
+    return _catalog(collection_id, None, contents)
+
+
+@bp.route("/collections/<collection_id>/by-time/<period_name>")
+@bp.takes(PartQuery)
+@shows
+def browse_period(query: dict[str, str], collection_id: str, period_name: str) -> Response:
+    """Show the parts of a year, month, day or less, or the items in it, where they are few enough."""
+    within = period(period_name)
+    contents = within and current.catalog().browse(collection_id, within, current.restriction(), query.get("after"))
+    if not within or not contents or not (contents.periods or contents.items):
+        raise NotFound(f"There are no items of {period_name!r} in collection {collection_id!r}.")
+    return _catalog(collection_id, within, contents)
+
+
+def _catalog(collection: str, within: Period | None, contents: Contents) -> Response:
+    url = _url(collection, within)
+    parent = public_url.collection_url(collection) if within is None else _url(collection, within.above)
+    title = f"{collection}, {within.name}" if within else f"{collection}, by time"
+    children = [link("child", _url(collection, Period(name)), title=name) for name in contents.periods]
+    if contents.more is not None:
+        children.append(link("child", f"{url}?{urlencode({'after': contents.more})}", title="More"))
+    own = [link("item", public_url.item_url(collection, item), GEOJSON, title=item) for item in contents.items]
+    return responses.document(
+        {
+            "type": "Catalog",
+            "stac_version": "1.1.0",
+            "id": f"{collection}-{within.name if within else 'by-time'}",
+            "title": title,
+            "description": f"Items of collection {collection}{f', {within.name}' if within else ''} by time",
+            "links": [
+                stac_links.root_link(),
+                link("parent", parent),
+                link("self", public_url.asked_url()),
+                *children,
+                *own,
+            ],
+        }
+    )
+
+
+def _url(collection: str, within: Period | None) -> str:
+    base = f"{public_url.collection_url(collection)}/by-time"
+    return base if within is None else f"{base}/{public_url.segment(within.name)}"

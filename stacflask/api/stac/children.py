@@ -1,0 +1,59 @@
+"""The children of the landing page: every collection whole, as its child link leads to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stacflask import current
+from stacflask.api.documents import page_links, render, stac_links
+from stacflask.api.http import public_url
+from stacflask.api.http.media_types import JSON
+from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.api.parameters.parse import expected
+from stacflask.api.parameters.search_parameters import PageQuery, Read
+from stacflask.model.page import Page
+from stacflask.model.query import CollectionQuery
+
+if TYPE_CHECKING:
+    from flask import Response
+
+TYPES = ("Catalog", "Collection")
+
+bp = Blueprint("children", __name__, description="What is below the landing page")
+
+
+def type_of(text: str) -> str:
+    """Read the name of a type."""
+    if text not in TYPES:
+        raise expected(" or ".join(TYPES))
+    return text
+
+
+class ChildrenQuery(PageQuery):
+    """GET of children."""
+
+    type = Read(type_of, "Only children of this type.", {**TEXT, "enum": list(TYPES)})
+
+
+@bp.route("/children")
+@bp.takes(ChildrenQuery)
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("A page of children.", "Children"), _304=KNOWN)
+def children(query: dict[str, Any]) -> Response:
+    """List the collections as children of the landing page; below it there are no catalogs."""
+    page = _page(query)
+    links = [
+        stac_links.root_link(),
+        stac_links.link("parent", public_url.base_url()),
+        stac_links.link("self", public_url.asked_url()),
+        *page_links.links(page, JSON),
+    ]
+    return render.child_list(page, links)
+
+
+def _page(query: dict[str, Any]) -> Page:
+    if query.get("type") == "Catalog":
+        return Page(())
+    limit = query.get("limit", current.settings().max_limit)
+    asked = CollectionQuery(limit, token=query.get("token"))
+    return current.catalog().collections(asked, current.restriction())

@@ -1,0 +1,47 @@
+"""Collections, alone and in a list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stacflask import current
+from stacflask.api.documents import page_links, render, stac_links
+from stacflask.api.http import public_url
+from stacflask.api.http.media_types import JSON
+from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
+from stacflask.api.parameters import known_names
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.api.parameters.search_parameters import CollectionSearch, CollectionsQuery
+
+if TYPE_CHECKING:
+    from flask import Response
+
+bp = Blueprint("collections", __name__, description="Collections of items")
+
+
+@bp.route("/collections")
+@bp.takes(CollectionsQuery)
+@bp.describes(
+    412, parameters=[IF_NONE_MATCH], _200=answer("A page of collections.", "Collections", ETag=STATE), _304=KNOWN
+)
+def list_collections(query: CollectionSearch) -> Response:
+    """Find collections; in the order of their ids unless they are sorted."""
+    known_names.check_of_collections(query)
+    page = current.catalog().collections(query, current.restriction())
+    links = [
+        stac_links.root_link(),
+        stac_links.link("self", public_url.asked_url()),
+        *stac_links.names_links(f"{public_url.base_url()}/collections-"),
+        *page_links.links(page, JSON),
+    ]
+    return render.collection_list(page, links, query.fields)
+
+
+@bp.route("/collections/<collection_id>")
+@bp.describes(
+    404, 412, parameters=[IF_NONE_MATCH], _200=answer("The collection.", "Collection", ETag=STATE), _304=KNOWN
+)
+def get_collection(collection_id: str) -> Response:
+    """Show one collection."""
+    record = current.catalog().collection(collection_id, current.restriction())
+    return render.record(render.collection(record), record, JSON)

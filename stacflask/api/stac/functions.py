@@ -1,0 +1,22 @@
+"""The functions that a filter may call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stacflask.api.http import responses
+from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, answer
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.catalog.cql2 import FUNCTIONS
+
+if TYPE_CHECKING:
+    from flask import Response
+
+bp = Blueprint("filter", __name__, description="What filters may ask")
+
+
+@bp.route("/functions")
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The functions.", "Functions"), _304=KNOWN)
+def list_functions() -> Response:
+    """List the functions of CQL2 expressions, with what they take and give."""
+    return responses.document({"functions": [function.document() for function in FUNCTIONS.values()]})

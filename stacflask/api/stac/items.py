@@ -1,0 +1,61 @@
+"""Items: one, and the pages of a collection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stacflask import current
+from stacflask.api.documents import order_status, page_links, render, signed_hrefs, stac_links
+from stacflask.api.http import public_url, responses
+from stacflask.api.http.media_types import GEOJSON
+from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
+from stacflask.api.parameters import known_names, post_body
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.api.parameters.search_parameters import ItemSearch, ItemsQuery
+from stacflask.api.stac.counting import bound_of, counted
+
+if TYPE_CHECKING:
+    from flask import Response
+
+
+bp = Blueprint("items", __name__, description="Items of a collection")
+
+
+@bp.route("/collections/<collection_id>/items")
+@bp.takes(ItemsQuery)
+@bp.describes(404, parameters=signed_hrefs.DESCRIPTION, _200=answer("A page of items.", "ItemCollection", GEOJSON))
+def list_items(query: ItemSearch, collection_id: str) -> Response:
+    """List a collection's items, newest first."""
+    query = replace(query, collections=(collection_id,))
+    known_names.check(query)
+    page = current.catalog().search(query, current.restriction(), bound_of(query))
+    if not page.records:
+        # Whoever sees an item has seen that there is its collection; for an empty page it must be asked.
+        current.catalog().kept(collection_id, current.restriction())
+    links = [
+        stac_links.root_link(),
+        stac_links.link("self", public_url.asked_url(), GEOJSON),
+        stac_links.link("collection", public_url.collection_url(collection_id)),
+        *page_links.links(page, as_post=lambda: post_body.search_body(ItemsQuery, collections=[collection_id])),
+    ]
+    return render.item_collection(page, links, query.fields, counted(query, page))
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>")
+@bp.describes(
+    404,
+    412,
+    parameters=[IF_NONE_MATCH, *signed_hrefs.DESCRIPTION],
+    _200=answer("The item.", "Item", GEOJSON, ETag=STATE),
+    _304=KNOWN,
+)
+def get_item(collection_id: str, item_id: str) -> Response:
+    """Show one item."""
+    record = current.catalog().item(collection_id, item_id, current.restriction())
+    states = current.gate().order_states(collection_id, item_id)
+    if signed_hrefs.wanted():
+        text = render.item(record, render.signed_of([record]))
+        return render.never_cached(responses.reply(order_status.shown(text, states) if states else text, GEOJSON))
+    text = render.item(record)
+    return render.record(order_status.shown(text, states) if states else text, record, GEOJSON)

@@ -1,0 +1,136 @@
+"""The landing page, the conformance declaration, the API's description and the health of the process."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import swagger_ui_bundle
+from flask import Response, current_app, render_template, send_from_directory
+from flask_smorest import current_api
+
+from stacflask import current
+from stacflask.api.documents import authentication, stac_links
+from stacflask.api.documents.stac_links import link
+from stacflask.api.http import public_url, responses
+from stacflask.api.http.media_types import GEOJSON, HTML, OPENAPI
+from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.api.stac import conformance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from apispec import APISpec
+SWAGGER = max((Path(swagger_ui_bundle.__file__).parent / "vendor").glob("swagger-ui-*"))
+
+FUNCTIONS = "http://www.opengis.net/def/rel/ogc/1.0/functions"
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""No other site frames the page, to have what it does by a session clicked on."""
+
+bp = Blueprint("landing", __name__, description="What this API is and can do")
+
+
+@bp.route("/")
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The catalogue's root.", "LandingPage"), _304=KNOWN)
+def landing() -> Response:
+    """Show what there is."""
+    settings = current.settings()
+    titles = current.catalog().titles(current.restriction())
+    told = authentication.told()
+    page = {
+        "type": "Catalog",
+        "stac_version": "1.1.0",
+        "id": settings.id,
+        "title": settings.title,
+        "description": settings.description,
+        "conformsTo": _classes(),
+        "links": [*_links(), *_children(titles)],
+    }
+    return responses.document(page if told is None else told.in_catalog(page))
+
+
+def _classes() -> list[str]:
+    return conformance.classes(writable=current.gate().writable)
+
+
+def _links() -> list[stac_links.Link]:
+    base = public_url.base_url()
+    return [
+        stac_links.root_link(),
+        link("self", base, title="This document"),
+        link("conformance", f"{base}/conformance", title="Conformance classes"),
+        link("data", f"{base}/collections", title="Collections"),
+        link("search", f"{base}/search", GEOJSON, method="GET", title="Search for items"),
+        link("search", f"{base}/search", GEOJSON, method="POST", title="Search for items"),
+        link("children", f"{base}/children", title="Collections as children"),
+        *stac_links.describing(base),
+        link(FUNCTIONS, f"{base}/functions", title="Functions of filters"),
+        link("service-desc", f"{base}/api", OPENAPI, title="OpenAPI document"),
+        link("service-doc", f"{base}/api.html", "text/html", title="API documentation"),
+    ]
+
+
+def _children(titles: Sequence[tuple[str, str | None]]) -> list[stac_links.Link]:
+    """Link to every collection, as browsing asks for. There may be thousands, so their address is asked for once."""
+    begins = f"{public_url.base_url()}/collections/"
+    return [link("child", begins + public_url.segment(name), title=title or name) for name, title in titles]
+
+
+@bp.route("/conformance")
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The classes.", "Conformance"), _304=KNOWN)
+def conforms() -> Response:
+    """List the conformance classes that this API holds to."""
+    return responses.document({"conformsTo": _classes()})
+
+
+@bp.route("/health")
+@bp.describes(_200=answer("The process answers.", "Health"))
+def live() -> Response:
+    """Say that the process lives; needs no credentials and asks nobody."""
+    return responses.reply(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
+
+
+@bp.route("/health/ready")
+@bp.describes(_200=answer("Database and migrations are as they should be.", "Health"))
+def ready() -> Response:
+    """Say whether requests can be served: the database answers and is migrated. Needs no credentials."""
+    current.catalog().check()
+    return responses.reply(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
+
+
+@bp.route("/api")
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("It, in OpenAPI 3.0.", "Description", OPENAPI), _304=KNOWN)
+def service_desc() -> Response:
+    """Describe this API."""
+    return responses.tagged(responses.reply(_description(current_api.spec, public_url.base_url()), OPENAPI))
+
+
+@lru_cache(maxsize=16)
+def _description(spec: APISpec, base: str) -> bytes:
+    return orjson.dumps({**spec.to_dict(), "servers": [{"url": base}]})
+
+
+@bp.route("/api.html")
+@bp.describes(_200=answer("The page.", TEXT, HTML))
+def service_doc() -> Response:
+    """Show the description as a page, all of which comes from this server."""
+    # Where a plugin tells who somebody is, the page shows it, and the way in or out.
+    tells_who = "GET /whoami" in current_app.view_functions
+    page = render_template("api.html", title=current.settings().title, tells_who=tells_who)
+    response = responses.reply(page.encode(), f"{HTML}; charset=utf-8")
+    response.headers["Content-Security-Policy"] = CONTENT_POLICY
+    return response
+
+
+@bp.route("/api/static/<path:name>")
+@bp.describes(404, _200=answer("The file.", {**TEXT, "format": "binary"}, "*/*"))
+def static(name: str) -> Response:
+    """Give a part of that page: one of Swagger UI, or the script that starts it."""
+    folder = Path(current_app.root_path) / "api" / "static" if name == "start.js" else SWAGGER
+    return responses.conditional(send_from_directory(folder, name, conditional=False, max_age=3600))

@@ -1,0 +1,176 @@
+"""Queryables and sortables: which names a search may use, and what to expect under each, as JSON Schemas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from stacflask import current
+from stacflask.api.http import public_url, responses
+from stacflask.api.http.media_types import SCHEMA
+from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, answer
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS
+from stacflask.catalog.cql2.values.types import Moment, Shape, Text
+from stacflask.catalog.properties.observations import Seen
+from stacflask.stac import known
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flask import Response
+
+    from stacflask.catalog.cql2 import Fields
+    from stacflask.catalog.properties.observations import Observations
+    from stacflask.model.json_types import Document
+
+DIALECT = "https://json-schema.org/draft/2019-09/schema"
+SCALARS = frozenset({"string", "number", "integer", "boolean"})
+
+bp = Blueprint("queryables", __name__, description="Which names a search may use")
+told = bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The names.", "Names", SCHEMA), _304=KNOWN)
+told_below = bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The names.", "Names", SCHEMA), _304=KNOWN)
+
+
+@bp.route("/queryables")
+@told
+def queryables() -> Response:
+    """List the names by which items of all collections can be filtered."""
+    return _answer("Queryables", _of_items(None))
+
+
+@bp.route("/sortables")
+@told
+def sortables() -> Response:
+    """List the names by which items of all collections can be sorted."""
+    return _answer("Sortables", _sortable(_of_items(None)))
+
+
+@bp.route("/collections/<collection_id>/queryables")
+@told_below
+def collection_queryables(collection_id: str) -> Response:
+    """List the names by which items of a collection can be filtered."""
+    return _answer(f"Queryables of {collection_id}", _of_collection(collection_id))
+
+
+@bp.route("/collections/<collection_id>/sortables")
+@told_below
+def collection_sortables(collection_id: str) -> Response:
+    """List the names by which items of a collection can be sorted."""
+    return _answer(f"Sortables of {collection_id}", _sortable(_of_collection(collection_id)))
+
+
+@bp.route("/collections-queryables")
+@told
+def collections_queryables() -> Response:
+    """List the names by which collections can be filtered."""
+    return _answer("Queryables of collections", _of_collections())
+
+
+@bp.route("/collections-sortables")
+@told
+def collections_sortables() -> Response:
+    """List the names by which collections can be sorted."""
+    return _answer("Sortables of collections", _sortable(_of_collections()))
+
+
+# --- What there is ----------------------------------------------------------------------------------------------------
+
+
+def _of_collection(collection: str) -> dict[str, Document]:
+    current.catalog().kept(collection, current.restriction())
+    return _of_items((collection,))
+
+
+def _of_items(collections: tuple[str, ...] | None) -> dict[str, Document]:
+    seen = current.catalog().item_names(collections, current.restriction(), current.settings().queryables_sample)
+    return _described(ITEM_FIELDS, seen)
+
+
+def _of_collections() -> dict[str, Document]:
+    return _described(COLLECTION_FIELDS, current.catalog().collection_names(current.restriction()))
+
+
+def _described(fields: Fields, seen: Observations) -> dict[str, Document]:
+    columns = {name: _column(name, value) for name, value in fields.columns.items() if "." not in name}
+    return columns | {name: member(name, seen[name]) for name in sorted(seen.keys() - columns.keys())}
+
+
+def _sortable(members: Mapping[str, Document]) -> dict[str, Document]:
+    return {name: one for name, one in members.items() if _types(one) and _types(one) <= SCALARS}
+
+
+def _types(described: Document) -> set[str]:
+    types = described.get("type", [])
+    return set(types if isinstance(types, list) else [types])
+
+
+def _answer(title: str, members: Mapping[str, Document]) -> Response:
+    body = {
+        "$schema": DIALECT,
+        "$id": public_url.asked_url(),
+        "type": "object",
+        "title": title,
+        "properties": members,
+        "additionalProperties": not current.settings().strict_names,
+    }
+    return responses.tagged(responses.reply(orjson.dumps(body), SCHEMA))
+
+
+# --- One name ---------------------------------------------------------------------------------------------------------
+
+_TITLES = {"id": "Id", "collection": "Id of the collection", "geometry": "Footprint"}
+
+
+def _column(name: str, value: Any) -> Document:
+    """Describe a name with a column of its own."""
+    title = {"title": _TITLES.get(name) or known.fields().get(name, {}).get("title", name)}
+    match value:
+        case Text():
+            return {**title, "type": "string"}
+        case Moment():
+            return {**title, "type": "string", "format": "date-time"}
+        case Shape():
+            return {**title, "format": "geometry-any"}
+    return {**title, **_schema(Seen(frozenset({"string", "number", "boolean"})), {})}
+
+
+def member(name: str, seen: Seen) -> Document:
+    """Describe a property by what was seen of it, and by what its extension says."""
+    defined = known.fields().get(name, {})
+    return {"title": name, **_only(defined, "title", "description"), **_schema(seen, defined)}
+
+
+def _only(schema: Document, *names: str) -> Document:
+    return {name: schema[name] for name in names if name in schema}
+
+
+def _schema(seen: Seen, defined: Document) -> Document:
+    kinds = seen.kinds - {"integer"} if "number" in seen.kinds or defined.get("type") == "number" else seen.kinds
+    types = sorted({_TYPES.get(kind, kind) for kind in kinds}) or [defined.get("type", "string")]
+    if seen.kinds == {"integer"} and defined.get("type") == "number":
+        types = ["number"]
+    schema: Document = {"type": types[0] if len(types) == 1 else types}
+    if seen.kinds == {"time"}:
+        schema["format"] = "date-time"
+    if len(types) == 1:
+        schema |= _limits(types[0], seen, defined)
+    return schema
+
+
+_TYPES = {"time": "string"}
+
+
+def _limits(kind: str, seen: Seen, defined: Document) -> Document:
+    """Say what is stored, or where that is not known what may be."""
+    match kind:
+        case "number" | "integer":
+            if seen.low is None:
+                return _only(defined, "minimum", "maximum")
+            return {"minimum": seen.low, "maximum": seen.high}
+        case "string" if "time" not in seen.kinds and seen.words:
+            return {"enum": sorted(seen.words)}
+        case "array" if seen.members is not None and seen.members.kinds:
+            return {"items": _schema(seen.members, defined.get("items", {}))}
+    return {}

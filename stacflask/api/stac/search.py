@@ -1,0 +1,62 @@
+"""Item search across collections. GET and POST differ only in where the words stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flask import request
+
+from stacflask import current
+from stacflask.api.documents import page_links, render, signed_hrefs, stac_links
+from stacflask.api.http import public_url
+from stacflask.api.http.media_types import GEOJSON
+from stacflask.api.http.openapi import answer
+from stacflask.api.http.openapi import query as parameter
+from stacflask.api.parameters import known_names, parse, post_body
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.api.parameters.search_parameters import COUNT, YES_OR_NO, ItemSearch, SearchBody, SearchQuery
+from stacflask.api.stac.counting import bound_of, counted
+from stacflask.errors import BadQuery
+
+if TYPE_CHECKING:
+    from flask import Response
+
+
+bp = Blueprint("search", __name__, description="Search for items across collections")
+
+COUNTING = parameter("count", f"{COUNT} The member of the body decides, if there is one.", YES_OR_NO)
+FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
+
+
+@bp.route("/search", methods=["GET"])
+@bp.takes(SearchQuery)
+@bp.describes(parameters=signed_hrefs.DESCRIPTION, _200=FOUND)
+def search_by_get(query: ItemSearch) -> Response:
+    """Find items."""
+    return _search(query)
+
+
+@bp.route("/search", methods=["POST"])
+@bp.takes_posted(SearchBody)
+@bp.describes(413, 415, parameters=(*signed_hrefs.DESCRIPTION, COUNTING), _200=FOUND)
+def search_by_post(query: ItemSearch) -> Response:
+    """Find items; as GET does, with the parameters as JSON."""
+    return _search(query if query.count is not None else replace(query, count=_count_parameter()))
+
+
+def _count_parameter() -> bool | None:
+    """Return what the URL of a POST says of ``count``. Raises BadQuery."""
+    text = request.args.get("count")
+    try:
+        return None if text is None else parse.flag_text(text)
+    except ValueError as error:
+        raise BadQuery("count", str(error)) from error
+
+
+def _search(query: ItemSearch) -> Response:
+    known_names.check(query)
+    page = current.catalog().search(query, current.restriction(), bound_of(query))
+    neighbours = page_links.links(page, as_post=lambda: post_body.search_body(SearchQuery))
+    links = [stac_links.root_link(), stac_links.link("self", public_url.asked_url(), GEOJSON), *neighbours]
+    return render.item_collection(page, links, query.fields, counted(query, page))

@@ -1,0 +1,334 @@
+"""The Transaction extensions: changes to items and collections, each under a plugin's leave."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from flask import Response, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from stacflask import current
+from stacflask.api.documents import render
+from stacflask.api.http import bodies, public_url, responses
+from stacflask.api.http.media_types import GEOJSON, JSON
+from stacflask.api.http.openapi import IF_MATCH, PREFER, answer, content, query, ref
+from stacflask.api.parameters.blueprints import Blueprint
+from stacflask.api.stac import patches
+from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired
+from stacflask.model.asset import Change
+from stacflask.stac.checks import check_collection, check_id, check_item
+from stacflask.stac.grammar import check_at
+from stacflask.stac.schemas import SchemaChecker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stacflask.api.stac.patches import Edit
+    from stacflask.catalog.search.visible_extents import Shown
+    from stacflask.model.json_types import Document
+    from stacflask.model.page import Record
+    from stacflask.settings import Settings
+
+log = logging.getLogger(__name__)
+bp = Blueprint("transactions", __name__, description="Changes to items and collections")
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+NO_CONTENT = answer("It is done.", ETag="The state it is in now, if it is.")
+CHANGING = (403, 404, 412, 413, 415, 428)
+FORCE = "Whether to delete the collection's items as well. Without it, a collection with items is left alone (409)."
+_REPRESENTATION = re.compile(r"(?:^|[,\s])return\s*=\s*(\"?)representation\1\s*(?:[,;]|$)", re.IGNORECASE)
+CREATED = {"Location": "Where it is.", "ETag": "Its state."}
+
+
+PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch", JSON_PATCH)}
+
+# --- Items -----------------------------------------------------------------------------------------------------------
+
+
+@bp.route("/collections/<collection_id>/items", methods=["POST"])
+@bp.takes_body(content({"anyOf": [ref("NewItem"), ref("NewItems")]}, JSON, GEOJSON))
+@bp.describes(
+    403,
+    404,
+    409,
+    413,
+    415,
+    _201=answer("Created.", {"oneOf": [ref("Item"), ref("ItemCollection")]}, GEOJSON, **CREATED),
+)
+def create_items(collection_id: str) -> Response:
+    """Create one item, or all items of a FeatureCollection or none."""
+    current.catalog().kept(collection_id, current.restriction())
+    _allow("create", collection_id)
+    document = _document(JSON, GEOJSON)
+    if document.get("type") == "FeatureCollection":
+        return _create_many(collection_id, document)
+    _check_new_item(document, collection_id)
+    record = current.writer().create_items(collection_id, [document], current.restriction())[0]
+    response = render.record(render.item(record), record, GEOJSON, 201)
+    response.headers["Location"] = public_url.item_url(collection_id, record.id)
+    return response
+
+
+def _create_many(collection: str, document: Document) -> Response:
+    features = document.get("features")
+    if not isinstance(features, list):
+        raise BadDocument("/features", "expected an array of items")
+    for number, feature in enumerate(features):
+        try:
+            _check_new_item(feature, collection)
+        except BadDocument as error:
+            raise error.below(f"/features/{number}") from error
+    records = current.writer().create_items(collection, features, current.restriction())
+    listed = b",".join(map(render.item, records))
+    return responses.reply(b'{"type":"FeatureCollection","features":[%b],"links":[]}' % listed, GEOJSON, 201)
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>", methods=["PUT"])
+@bp.takes_body(content("NewItem", JSON, GEOJSON))
+@bp.describes(*CHANGING, parameters=(IF_MATCH, PREFER), _200=answer("Replaced.", "Item", GEOJSON), _204=NO_CONTENT)
+def replace_item(collection_id: str, item_id: str) -> Response:
+    """Replace an item."""
+    _allow_item("replace", collection_id, item_id)
+    document = _document(JSON, GEOJSON)
+    return _changed_item(collection_id, item_id, lambda _: document)
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>", methods=["PATCH"])
+@bp.takes_body(PATCH_BODY)
+@bp.describes(*CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=answer("Changed.", "Item", GEOJSON), _204=NO_CONTENT)
+def update_item(collection_id: str, item_id: str) -> Response:
+    """Change parts of an item, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
+    _allow_item("update", collection_id, item_id)
+    return _changed_item(collection_id, item_id, patches.with_bbox(_patch()))
+
+
+@bp.route("/collections/<collection_id>/items/<item_id>", methods=["DELETE"])
+@bp.describes(403, 404, 412, 428, parameters=(IF_MATCH,), _204=NO_CONTENT)
+def delete_item(collection_id: str, item_id: str) -> Response:
+    """Delete an item. Its bytes stay in their store."""
+    _allow_item("delete", collection_id, item_id)
+    current.writer().delete_item(collection_id, item_id, _if_match())
+    return _no_content()
+
+
+def _allow_item(action: Literal["replace", "update", "delete"], collection: str, item: str) -> None:
+    current.catalog().item(collection, item, current.restriction())
+    _allow(action, collection, item)
+
+
+def _changed_item(collection: str, item: str, edit: Edit) -> Response:
+    def checked(present: Record) -> Document:
+        document = patches.edited(edit, present, render.item(present), f"/collections/{collection}/items/{item}")
+        _check_item(document, collection, item)
+        return document
+
+    record = current.writer().change_item(collection, item, checked, _if_match())
+    return _changed(record, render.item, GEOJSON)
+
+
+# --- Collections -----------------------------------------------------------------------------------------------------
+
+
+@bp.route("/collections", methods=["POST"])
+@bp.takes_body(content("NewCollection", JSON))
+@bp.describes(403, 409, 413, 415, _201=answer("Created.", "Collection", **CREATED))
+def create_collection() -> Response:
+    """Create a collection."""
+    document = _allowed_collection()
+    _check_collection(document)
+    patches.created(document, f"/collections/{document['id']}")
+    record = current.writer().create_collection(document, current.restriction())
+    record = current.catalog().as_shown(record, _shown(record.id))
+    response = render.record(render.collection(record), record, JSON, 201)
+    response.headers["Location"] = public_url.collection_url(record.id)
+    return response
+
+
+def _allowed_collection() -> Document:
+    """Read the collection to be created, and authorize that once. What is wrong with the body, others do not learn."""
+    try:
+        document = _document(JSON)
+        check_at("/id", check_id, document.get("id"))
+    except (BadDocument, UnsupportedMediaType):
+        _allow_collection_named("")
+        raise
+    _allow_collection_named(document["id"])
+    return document
+
+
+def _allow_collection_named(collection: str) -> None:
+    current.gate().authorize_change(current.principal(), Change("create", collection, new_collection=True))
+
+
+@bp.route("/collections/<collection_id>", methods=["PUT"])
+@bp.takes_body(content("NewCollection", JSON))
+@bp.describes(*CHANGING, parameters=(IF_MATCH, PREFER), _200=answer("Replaced.", "Collection"), _204=NO_CONTENT)
+def replace_collection(collection_id: str) -> Response:
+    """Replace a collection's document; its items stay."""
+    _allow_collection("replace", collection_id)
+    document = _document(JSON)
+    return _changed_collection(collection_id, lambda _: document)
+
+
+@bp.route("/collections/<collection_id>", methods=["PATCH"])
+@bp.takes_body(PATCH_BODY)
+@bp.describes(*CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=answer("Changed.", "Collection"), _204=NO_CONTENT)
+def update_collection(collection_id: str) -> Response:
+    """Change parts of a collection's document."""
+    _allow_collection("update", collection_id)
+    return _changed_collection(collection_id, _patch())
+
+
+@bp.route("/collections/<collection_id>", methods=["DELETE"])
+@bp.describes(
+    *(403, 404, 409, 412, 428),
+    parameters=(query("force", FORCE, {"type": "boolean", "default": False}), IF_MATCH),
+    _204=NO_CONTENT,
+)
+def delete_collection(collection_id: str) -> Response:
+    """Delete a collection. One that has items is left alone (409), unless this is forced.
+
+    Items are deleted in batches. Where time does not suffice, the answer is 503 with the code DeletionUnfinished: the
+    same request, sent again, goes on.
+    """
+    _allow_collection("delete", collection_id)
+    force = request.args.get("force", "false").lower()
+    if force not in ("true", "false"):
+        raise BadQuery("force", "expected true or false")
+    current.writer().delete_collection(
+        collection_id,
+        _if_match(),
+        _shown(collection_id),
+        force=force == "true",
+        seconds=current.settings().statement_timeout,
+    )
+    return _no_content()
+
+
+def _allow_collection(action: Literal["replace", "update", "delete"], collection: str) -> None:
+    current.catalog().kept(collection, current.restriction())
+    _allow(action, collection)
+
+
+def _changed_collection(collection: str, edit: Edit) -> Response:
+    catalog, shown = current.catalog(), _shown(collection)
+
+    def checked(present: Record) -> Document:
+        rendered = render.collection(catalog.as_shown(present, shown))
+        document = patches.edited(edit, present, rendered, f"/collections/{collection}")
+        if render.ITEM_TYPE not in present.body and document.get("itemType") == "feature":
+            del document["itemType"]  # the server's own, which was shown
+        _check_collection(document, collection)
+        return document
+
+    record = current.writer().change_collection(collection, checked, _if_match(), shown)
+    return _changed(catalog.as_shown(record, shown), render.collection, JSON)
+
+
+def _shown(collection: str) -> Shown | None:
+    return current.catalog().shown(current.restriction(), [collection])
+
+
+# --- What both share -------------------------------------------------------------------------------------------------
+
+
+def _allow(action: Literal["create", "replace", "update", "delete"], collection: str, item: str | None = None) -> None:
+    current.gate().authorize_change(current.principal(), Change(action, collection, item))
+
+
+def _document(*media_types: str) -> Document:
+    """Read the body as a JSON object. Raises UnsupportedMediaType, BadDocument."""
+    bodies.expect(*media_types)
+    return bodies.an_object()
+
+
+def _check_item(document: Any, collection: str, item: str | None = None) -> None:
+    check_item(document, collection=collection, id=item)
+    document.setdefault("collection", collection)
+    _check_schemas(document)
+
+
+def _check_new_item(document: Any, collection: str) -> None:
+    _check_item(document, collection)
+    patches.created(document, f"/collections/{collection}/items/{document['id']}")
+
+
+def _check_collection(document: Document, collection: str | None = None) -> None:
+    check_collection(document, id=collection)
+    _check_schemas(document)
+
+
+def _check_schemas(document: Document) -> None:
+    settings = current.settings()
+    if settings.validate_schemas:
+        # Links are the server's to add, so their absence is no fault of the document.
+        checker = schema_checker(settings)
+        known = set(checker.unknown)
+        checker.check({"links": [], **document})
+        for address in checker.unknown - known:
+            log.warning("a document names a schema that is not known: %.500r", address)
+
+
+def schema_checker(settings: Settings) -> SchemaChecker:
+    """Return what validates documents. Raises SettingError: a further schema is wrong."""
+    return _schema_checker(settings.schemas, warn=settings.unknown_schemas == "warn")
+
+
+@lru_cache(maxsize=1)
+def _schema_checker(folder: str | None, *, warn: bool) -> SchemaChecker:
+    return SchemaChecker(folder, warn=warn)
+
+
+def _patch() -> Edit:
+    """Read the body as a patch, by its media type. Raises UnsupportedMediaType, BadDocument."""
+    try:
+        bodies.expect(MERGE_PATCH, JSON, GEOJSON, JSON_PATCH)
+    except UnsupportedMediaType as error:
+        raise _accepting(error) from None
+    if request.mimetype == JSON_PATCH:
+        operations = bodies.parsed()
+        return lambda present: patches.json_patched(present, operations)
+    patch = bodies.an_object()
+    return lambda present: patches.merge_patched(present, patch)
+
+
+def _accepting(error: UnsupportedMediaType) -> UnsupportedMediaType:
+    accepted = ("Accept-Patch", f"{MERGE_PATCH}, {JSON}, {JSON_PATCH}")
+    headers = error.get_headers()
+    error.get_headers = lambda *_, **__: [*headers, accepted]  # type: ignore[method-assign]
+    return error
+
+
+def _if_match() -> tuple[str, ...] | None:
+    """Give the states that If-Match names, or None if it was not sent.
+
+    Raises PreconditionRequired, and PreconditionFailed for ``If-None-Match: *``: what is to be changed is there.
+    """
+    if request.if_none_match.star_tag:
+        raise PreconditionFailed("It exists, and If-None-Match says that it must not.")
+    if "If-Match" not in request.headers:
+        if current.settings().require_if_match:
+            raise PreconditionRequired("If-Match is needed here: the ETag of the state you mean to change.")
+        return None
+    sent = request.if_match
+    return ("*",) if sent.star_tag else tuple(render.state_of(tag) for tag in sent.as_set() if tag)
+
+
+def _changed(record: Record, rendered: Callable[[Record], bytes], media_type: str) -> Response:
+    if _REPRESENTATION.search(request.headers.get("Prefer", "")):
+        response = render.record(rendered(record), record, media_type)
+        response.headers["Preference-Applied"] = "return=representation"
+        return response
+    response = _no_content()
+    response.set_etag(render.tag_of(record, rendered(record)))
+    return response
+
+
+def _no_content() -> Response:
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response

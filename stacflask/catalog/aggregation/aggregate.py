@@ -1,0 +1,282 @@
+"""Aggregations: numbers and distributions of the items that a search would find, one statement each.
+
+What is asked for by name is looked up in a table of fixed ones and among the properties of the items that may be seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import partial
+from itertools import pairwise
+from math import floor, log10
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from stacflask.catalog.aggregation import grids
+from stacflask.catalog.cql2 import ITEM_FIELDS
+from stacflask.catalog.database.tables import items
+from stacflask.catalog.search.item_search import found
+from stacflask.errors import BadQuery
+from stacflask.model.page import Aggregation, Bucket
+from stacflask.stac.times import format_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.cql2.values.types import Stored
+    from stacflask.catalog.properties.observations import Observations, Seen
+    from stacflask.model.decision import Restriction
+    from stacflask.model.query import AggregationQuery, ItemQuery
+
+MOST_BUCKETS = 10_000
+"""More of them are an error where their size can be chosen; else the rest is told as overflow."""
+COMFORTABLE = 100
+"""So many buckets of time, or fewer, are made where no interval is asked for."""
+MOST_RANGES = 20
+"""The same for ranges of numbers."""
+SUFFIX = "_frequency"
+
+INTERVALS = {
+    "second": timedelta(seconds=1),
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+    "month": timedelta(days=30),
+    "quarter": timedelta(days=91),
+    "year": timedelta(days=365),
+}
+"""What PostgreSQL calls intervals, and roughly how long they are."""
+
+SHORT = {
+    "cloud_cover": "eo:cloud_cover",
+    "snow_cover": "eo:snow_cover",
+    "sun_elevation": "view:sun_elevation",
+    "sun_azimuth": "view:sun_azimuth",
+    "off_nadir": "view:off_nadir",
+    "grid_code": "grid:code",
+}
+"""Names of properties that clients know from other servers."""
+
+
+class Found:
+    """The items that a search finds, and what can be asked about them."""
+
+    def __init__(
+        self, connection: Connection, query: ItemQuery, restriction: Restriction, asked: AggregationQuery
+    ) -> None:
+        self._connection = connection
+        self._where = found(query, restriction)
+        self.asked = asked
+
+    def select(self, *columns: Any) -> sa.Select[Any]:
+        """Select from these items."""
+        return sa.select(*columns).select_from(items).where(*self._where)
+
+    def one(self, column: Any, *where: Any) -> Any:
+        """Give one value of all of them."""
+        return self._connection.execute(self.select(column).where(*where)).scalar_one()
+
+    def ends(self, column: Any, *where: Any) -> tuple[Any, Any]:
+        """Give the least and the greatest value, in one look."""
+        both = self.select(sa.func.min(column), sa.func.max(column)).where(*where)
+        least, greatest = self._connection.execute(both).one()
+        return least, greatest
+
+    def counted(self, key: Any, *more: Any) -> tuple[list[tuple[Any, int]], int]:
+        """Count them by a key, the most frequent first, and those left over: without a key, or of one too many."""
+        groups = self.select(key.label("key"), sa.func.count().label("frequency"))
+        for joined in more:
+            groups = groups.join(joined, sa.true(), isouter=True)
+        grouped = groups.group_by(sa.literal_column("1")).subquery()
+        whole = sa.func.sum(grouped.c.frequency).over()
+        ordered = sa.select(grouped.c.key, grouped.c.frequency, whole).order_by(
+            grouped.c.key.is_(None), grouped.c.frequency.desc(), grouped.c.key
+        )
+        rows = self._connection.execute(ordered.limit(MOST_BUCKETS)).all()
+        kept = [(key, frequency) for key, frequency, _ in rows if key is not None]
+        return kept, int(rows[0][2]) - sum(frequency for _, frequency in kept) if rows else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An aggregation there is: what it gives, and how it is made of the items found."""
+
+    data_type: str
+    make: Callable[[str, Found], Aggregation]
+    distributed: str | None = None
+    """What a distribution distributes: ``string``, ``numeric``, ``datetime``."""
+
+
+# --- Single values ----------------------------------------------------------------------------------------------------
+
+
+def _total(name: str, items_found: Found) -> Aggregation:
+    return Aggregation(name, "integer", items_found.one(sa.func.count()))
+
+
+def _extreme(of: Any, name: str, items_found: Found) -> Aggregation:
+    # In this form an index gives the value at once.
+    moment = items_found.one(of(items.c.datetime), items.c.has_datetime)
+    return Aggregation(name, "datetime", format_instant(moment) if moment is not None else None)
+
+
+# --- Distributions ----------------------------------------------------------------------------------------------------
+
+
+def _terms(key: Any, name: str, items_found: Found, *joined: Any, of: str = "string") -> Aggregation:
+    counts, overflow = items_found.counted(key, *joined)
+    buckets = tuple(Bucket(str(key), of, frequency) for key, frequency in counts)
+    return Aggregation(name, buckets=buckets, overflow=overflow, distributed=of)
+
+
+def _moments(moment: Any, name: str, items_found: Found) -> Aggregation:
+    return _by_time(moment, name, items_found, lambda: items_found.ends(moment))
+
+
+def _datetimes(name: str, items_found: Found) -> Aggregation:
+    own = sa.case((items.c.has_datetime, items.c.datetime))
+    return _by_time(own, name, items_found, lambda: items_found.ends(items.c.datetime, items.c.has_datetime))
+
+
+def _by_time(moment: Any, name: str, items_found: Found, ends: Callable[[], tuple[Any, Any]]) -> Aggregation:
+    interval = items_found.asked.interval or _comfortable(*ends())
+    counts, overflow = items_found.counted(sa.func.date_trunc(interval, moment, "UTC"))
+    if len(counts) == MOST_BUCKETS:
+        raise BadQuery("datetime_frequency_interval", f"expected one with fewer than {MOST_BUCKETS} buckets")
+    buckets = tuple(Bucket(format_instant(key), "datetime", frequency) for key, frequency in sorted(counts))
+    return Aggregation(name, buckets=buckets, overflow=overflow, distributed="datetime", interval=interval)
+
+
+def _comfortable(first: Any, last: Any) -> str:
+    span: timedelta = last - first if first is not None else timedelta()
+    return next((name for name, length in INTERVALS.items() if span <= COMFORTABLE * length), "year")
+
+
+def _numbers(property_name: str, seen: Seen, number: Any, name: str, items_found: Found) -> Aggregation:
+    given = items_found.asked.ranges.get(property_name)
+    edges = given if isinstance(given, tuple) else _edges(seen, given)
+    if not edges:
+        return Aggregation(name, buckets=(), overflow=items_found.one(sa.func.count()), distributed="numeric")
+    sides = sa.cast(sa.literal([Decimal(repr(edge)) for edge in edges], ARRAY(sa.Numeric)), ARRAY(sa.Numeric))
+    counts, overflow = items_found.counted(sa.func.width_bucket(number, sides, type_=sa.Integer))
+    buckets = tuple(_ranged(edges, dict(counts), open_ends=isinstance(given, tuple)))
+    return Aggregation(name, buckets=buckets, overflow=overflow, distributed="numeric")
+
+
+def _edges(seen: Seen, width: float | None) -> tuple[float, ...]:
+    """Give the sides of ranges of this width, or of a round one, that hold all numbers that are known of.
+
+    They are the same whichever items are found, and nobody need look at these twice.
+    """
+    if seen.low is None or seen.high is None:
+        return ()
+    low, high = Decimal(repr(seen.low)), Decimal(repr(seen.high))
+    step = Decimal(repr(width)) if width is not None else _round(high - low)
+    first, last = floor(low / step), floor(high / step) + 1
+    if last - first > MOST_BUCKETS:
+        raise BadQuery("ranges", f"expected at most {MOST_BUCKETS} ranges")
+    return tuple(float(step * number) for number in range(first, last + 1))
+
+
+def _round(span: Decimal) -> Decimal:
+    """Give the least of 1, 2, 5, 10, 20 ... that makes few enough ranges of a span."""
+    if not span:
+        return Decimal(1)
+    magnitude = Decimal(10) ** floor(log10(span / MOST_RANGES))
+    return next(step for factor in (1, 2, 5, 10) if (step := magnitude * factor) * MOST_RANGES >= span)
+
+
+def _ranged(edges: Sequence[float], counts: Mapping[int, int], *, open_ends: bool) -> Iterator[Bucket]:
+    sides = [None, *edges, None]
+    for number, (low, high) in enumerate(pairwise(sides)):
+        # What lies further out than was known of is not passed over.
+        if open_ends or number in counts or (low is not None and high is not None):
+            key = f"{'*' if low is None else low}-{'*' if high is None else high}"
+            yield Bucket(key, "numeric", counts.get(number, 0), low, high)
+
+
+# --- Which there are --------------------------------------------------------------------------------------------------
+
+
+def _grid(cell: Callable[[int], Any], usual: int, name: str, items_found: Found) -> Aggregation:
+    return _terms(cell(items_found.asked.precision.get(name, usual)), name, items_found)
+
+
+_GEOHASH = partial(_grid, grids.geohash, grids.GEOHASH_USUAL)
+_GEOTILE = partial(_grid, grids.geotile, grids.GEOTILE_USUAL)
+FREQUENCY = "frequency_distribution"
+
+GRIDS = {
+    "centroid_geohash_grid_frequency": Kind(FREQUENCY, _GEOHASH, "string"),
+    "centroid_geotile_grid_frequency": Kind(FREQUENCY, _GEOTILE, "string"),
+    "grid_geohash_frequency": Kind(FREQUENCY, _GEOHASH, "string"),
+    "grid_geotile_frequency": Kind(FREQUENCY, _GEOTILE, "string"),
+}
+FIXED = {
+    "total_count": Kind("integer", _total),
+    "datetime_min": Kind("datetime", partial(_extreme, sa.func.min)),
+    "datetime_max": Kind("datetime", partial(_extreme, sa.func.max)),
+    "datetime_frequency": Kind(FREQUENCY, _datetimes, "datetime"),
+    "collection_frequency": Kind(FREQUENCY, partial(_terms, items.c.collection), "string"),
+    **GRIDS,
+}
+
+
+def offered(seen: Observations) -> dict[str, Kind]:
+    """Give the aggregations there are of items that hold this, by name."""
+    own = {name: kind for name, one in sorted(seen.items()) if (kind := _of_property(name, one)) is not None}
+    short = {name: own[known] for name, known in SHORT.items() if known in own and name not in own}
+    # The fixed ones last: no property takes the name of one.
+    return {f"{name}{SUFFIX}": kind for name, kind in (short | own).items()} | FIXED
+
+
+def _of_property(name: str, seen: Seen) -> Kind | None:
+    """Give the distribution of what stands under a name; None: it is nothing that can be counted by."""
+    stored = ITEM_FIELDS.stored(name)
+    match sorted(seen.kinds):
+        case ["time"]:
+            return Kind(FREQUENCY, partial(_moments, stored.moment), "datetime")
+        case ["integer"] | ["number"] | ["integer", "number"]:
+            return Kind(FREQUENCY, partial(_numbers, name, seen, stored.number), "numeric")
+        case ["array"] if seen.members is not None and seen.members.kinds <= _SCALARS:
+            return Kind(FREQUENCY, partial(_members, stored), "string")
+        case kinds if _SCALARS.issuperset(kinds):
+            of = "boolean" if kinds == ["boolean"] else "string"
+            return Kind(FREQUENCY, partial(_terms, stored.content, of=of), of)
+    return None
+
+
+_SCALARS = frozenset({"string", "time", "integer", "number", "boolean"})
+
+
+def _members(stored: Stored, name: str, items_found: Found) -> Aggregation:
+    """Count items by each member of an array, however often it stands there."""
+    members = sa.func.jsonb_array_elements_text(stored.array).column_valued("member")
+    distinct = sa.select(members.label("member")).distinct().lateral("members")
+    return _terms(distinct.c.member, name, items_found, distinct)
+
+
+def aggregated(
+    connection: Connection,
+    query: ItemQuery,
+    restriction: Restriction,
+    asked: AggregationQuery,
+    seen: Observations,
+) -> list[Aggregation]:
+    """Make the aggregations that are asked for. Raises BadQuery: there is none of that name."""
+    there = offered(seen)
+    for name in asked.names:
+        if name not in there:
+            alike = get_close_matches(name, there, n=1)
+            hint = f"; is {alike[0]!r} meant?" if alike else ""
+            raise BadQuery("aggregations", f"there is no aggregation {name[:80]!r} here{hint}")
+    items_found = Found(connection, query, restriction, asked)
+    return [there[name].make(name, items_found) for name in dict.fromkeys(asked.names)]

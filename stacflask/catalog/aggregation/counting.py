@@ -1,0 +1,80 @@
+"""How many items a search would find: counted up to a bound, and beyond it estimated under another name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ClauseElement, Executable
+
+from stacflask.catalog.database.engine import texts
+from stacflask.catalog.database.tables import items
+from stacflask.catalog.search import item_search
+from stacflask.catalog.search.ordering import rows as limit_of_rows
+from stacflask.catalog.search.visibility import EVERYTHING
+from stacflask.model.decision import UNRESTRICTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.search.visibility import Seen
+    from stacflask.model.decision import Restriction
+    from stacflask.model.query import ItemQuery
+
+
+def number(query: ItemQuery, restriction: Restriction, seen: Seen) -> sa.Select[Any]:
+    """Return the statement that counts the items of all pages of a search, up to the value ``most``."""
+    some = _matching(query, restriction).where(*seen.conditions(items.c.collection))
+    return sa.select(sa.func.count()).select_from(some.limit(sa.bindparam("most", 0, sa.Integer())).subquery())
+
+
+def along(
+    page: Callable[[], Iterable[sa.Select[Any]]], query: ItemQuery, restriction: Restriction
+) -> Iterator[sa.Select[Any]]:
+    """Return the statements of a page. The first has a column ``matched`` with the number of items of all pages.
+
+    The number is in the row after the page, if there is one. PostgreSQL counts when it comes to that row, so a page
+    that is not full costs no count.
+    """
+    first, *others = page()
+    rows = first.subquery("page")
+    counted = number(query, restriction, EVERYTHING).scalar_subquery()
+    beyond = sa.func.row_number().over() == limit_of_rows(query.limit)
+    yield sa.select(*rows.c, sa.case((beyond, counted)).label("matched"))
+    yield from others
+
+
+def given(query: ItemQuery, seen: Seen, most: int) -> dict[str, Any]:
+    """Return what that statement compares with, by name."""
+    values = {**item_search.given(query), **seen.given(), "most": most}
+    return {name: texts(tuple(value)) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def estimate(connection: Connection, query: ItemQuery) -> int:
+    """Return the number of items that the planner expects of a search by a client that can see all items.
+
+    It must not be shown to others: it is made of statistics on all items.
+    """
+    [[plan]] = connection.execute(_Explain(_matching(query, UNRESTRICTED))).all()
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def _matching(query: ItemQuery, restriction: Restriction) -> sa.Select[Any]:
+    return sa.select(sa.literal_column("1")).select_from(items).where(*item_search.found(query, restriction))
+
+
+class _Explain(Executable, ClauseElement):
+    """What the planner thinks of a statement."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: sa.Select[Any]) -> None:
+        self.statement = statement
+
+
+@compiles(_Explain)
+def _explained(element: _Explain, compiler: Any, **kwargs: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **kwargs)}"

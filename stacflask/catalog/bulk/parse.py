@@ -1,0 +1,323 @@
+"""From lines of input to what rows need: at a glance for what is plain, carefully for all else.
+
+The glance checks types only and must never pass what ``stac.checks`` would refuse; where it has any doubt, the item is
+looked at carefully, which also finds the words for what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import orjson
+
+from stacflask.catalog.bulk.input_files import BLANK, is_collection
+from stacflask.catalog.documents.documents import rewritten, split_item, verbatim
+from stacflask.catalog.documents.rows import Span, heights, span_of
+from stacflask.catalog.documents.stored_hrefs import may_hold_made
+from stacflask.errors import BadDocument
+from stacflask.stac.bbox import HALF, POLE
+from stacflask.stac.checks import LONGEST_ID, STEPS, check_item
+from stacflask.stac.geometry import to_wkb, to_wkb_many
+from stacflask.stac.grammar import kind
+from stacflask.stac.storable import check_storable
+from stacflask.stac.time_repair import repair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from stacflask.catalog.documents.documents import Managed, Parts
+    from stacflask.model.json_types import Document
+    from stacflask.stac.schemas import SchemaChecker
+
+
+class Prepared(msgspec.Struct, gc=False):
+    """An item ready to be written.
+
+    ``line`` is its place in the block, ``wkb`` its search geometry as EWKB, ``given`` its properties parsed. ``frame``
+    is its body compressed, and then ``body`` is empty; None: that is still to be done. ``hrefs`` are those of its
+    assets: storage addresses, and others.
+    """
+
+    line: int
+    collection: str
+    id: str
+    span: Span
+    bbox: list[float] | None
+    heights: tuple[float | None, float | None]
+    wkb: bytes | None
+    properties: bytes
+    given: Document
+    body: bytes
+    frame: bytes | None
+    hrefs: tuple[Collection[str], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a document was refused; ``pointer`` (RFC 6901) says where in it, and is empty for the whole."""
+
+    line: int
+    pointer: str
+    description: str
+
+
+class Intake:
+    """Prepares items.
+
+    ``collection`` is for those that name none; with ``schemas``, each must be valid against them. ``compress`` gives
+    the frame of a body of this collection, or None if it cannot be told yet. ``restore`` puts stored hrefs in the place
+    of those that a server made, and returns whether it changed any. With ``repairing`` (see ``stac.time_repair``), what
+    is changed is added to ``repairs``.
+    """
+
+    def __init__(
+        self,
+        collection: str | None,
+        managed: Managed,
+        schemas: SchemaChecker | None = None,
+        compress: Callable[[str, bytes], bytes | None] = lambda _, __: None,
+        restore: Callable[[Document], bool] = lambda _: False,
+        *,
+        repairing: bool = False,
+    ) -> None:
+        self._collection = collection
+        self._managed = managed
+        self._schemas = schemas
+        self._compress = compress
+        self._restore = restore
+        self._repair = repairing
+        self.repairs: list[Problem] = []
+        self._passed: set[bytes] = set()
+
+    def take(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
+        """Prepare the items of these lines, which count from 0. Blank lines and collections are passed over."""
+        prepared, doubtful = self._glance_at(text)
+        problems = []
+        for number, line in doubtful:
+            try:
+                prepared += self._look_at(number, line)
+            except BadDocument as error:
+                problems.append(Problem(number, error.pointer, error.problem))
+        return sorted(prepared, key=attrgetter("line")), problems
+
+    # --- At a glance
+
+    def _glance_at(self, text: bytes) -> tuple[list[Prepared], list[tuple[int, bytes]]]:
+        """Give what is plain, and the lines that are not."""
+        glances: list[tuple[Prepared, bytes]] = []
+        doubtful: list[tuple[int, bytes]] = []
+        # One line after the other, and nothing large of it is held on to: so it stays in the processor's cache.
+        for number, given in enumerate(_lines(text)):
+            line = given.strip(BLANK)
+            glance = self._glance(number, line)
+            if glance is not None:
+                glances.append(glance)
+            elif line:
+                doubtful.append((number, line))
+        plain = []
+        for (row, _), wkb in zip(glances, to_wkb_many([geometry for _, geometry in glances]), strict=True):
+            if wkb is None:
+                doubtful.append((row.line, text.split(b"\n")[row.line].strip(BLANK)))
+            else:
+                row.wkb = wkb if row.bbox else None
+                plain.append(row)
+        return plain, doubtful
+
+    def _glance(self, number: int, line: bytes) -> tuple[Prepared, bytes] | None:
+        """Give a plain item but for its search geometry, and its geometry as it came."""
+        if self._schemas is not None or _suspicious(line):
+            return None
+        try:
+            document = _parsed(line)
+            text = check_storable(document)
+            self._with_collection(document)
+            plain = msgspec.convert(document, _Plain)
+            make = _make(plain)
+            if make not in self._passed:
+                # What items of one make have in common is looked at in the first of them.
+                self._check(document)
+                self._passed.add(make)
+            parts = self._split(document, line, text)
+            if not _is_plain(parts) or not plain.assets.keys().isdisjoint(STEPS):
+                return None
+            # A point stands in for no geometry, which would look like a wrong one.
+            return (
+                self._row(number, parts, span_of(*parts.times), document, plain=True),
+                parts.geometry if parts.bbox else _NOWHERE,
+            )
+        except (BadDocument, ValueError, msgspec.MsgspecError):
+            return None
+
+    def _split(self, document: Document, line: bytes, text: bytes, *, changed: bool = False) -> Parts:
+        """Take the item of a line apart. ``changed``: it is not as in its line, but as in ``text``."""
+        if (may_hold_made(text) and self._restore(document)) or changed:
+            exact: bytes | None = rewritten(document, line)
+        else:
+            exact = _exact(line, text)
+        return split_item(document, self._managed, document if exact is None else verbatim(exact))
+
+    def _row(self, number: int, parts: Parts, span: Span, document: Document, *, plain: bool) -> Prepared:
+        """Return a row; a plain geometry has no heights, and its search geometry comes later."""
+        frame = self._compress(parts.collection, parts.body)
+        assets, hrefs = document["assets"], parts.hrefs
+        return Prepared(
+            number,
+            parts.collection,
+            parts.id,
+            span,
+            parts.bbox,
+            heights(parts.bbox, None if plain else document["geometry"]),
+            None if plain else _geometry(document),
+            parts.properties,
+            parts.given,
+            parts.body if frame is None else b"",
+            frame,
+            (list(hrefs.values()), [assets[key]["href"] for key in assets if key not in hrefs]),
+        )
+
+    # --- Carefully
+
+    def _look_at(self, number: int, line: bytes) -> list[Prepared]:
+        if is_collection(line):
+            return []
+        document = _parsed(line)
+        self._with_collection(document)
+        changed = repair(document) if self._repair else []
+        self._check(document)
+        parts = self._split(document, line, orjson.dumps(document), changed=bool(changed))
+        try:
+            span = span_of(*parts.times)
+        except ValueError as error:
+            raise BadDocument("/properties/datetime", str(error)) from error
+        row = self._row(number, parts, span, document, plain=False)
+        self.repairs += [Problem(number, one.pointer, f"repaired {one.before!r} to {one.after!r}") for one in changed]
+        return [row]
+
+    def _with_collection(self, document: Any) -> None:
+        if self._collection is not None and isinstance(document, dict):
+            document.setdefault("collection", self._collection)
+
+    def _check(self, document: Document) -> None:
+        if isinstance(document, dict) and document.get("type", "Feature") != "Feature":
+            raise BadDocument("/type", f"expected 'Feature' or 'Collection', got {kind(document['type'])}")
+        check_item(document)
+        if self._schemas is not None:
+            self._schemas.check(document)
+
+
+_NOWHERE = b'{"type":"Point","coordinates":[0,0]}'
+# Escapes of control characters; raw, only DEL and the C1 controls can stand in JSON.
+_ESCAPED = re.compile(rb"\\(?:[bfnrt]|u00[0189]|u007[fF])").search
+_C1 = re.compile(rb"\xc2[\x80-\x9f]").search
+
+_Line = Annotated[str, msgspec.Meta(min_length=1)]
+_Size = (
+    Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | Annotated[float, msgspec.Meta(ge=0, lt=2.0**63, multiple_of=1)]
+)
+"""In JSON, 12.0 is the number 12."""
+
+
+class _Alternate(msgspec.Struct, gc=False):
+    href: str
+
+
+class _Asset(msgspec.Struct, gc=False):
+    """The members of an asset that ``stac.checks`` checks."""
+
+    href: _Line
+    alternate: dict[str, _Alternate] | None = None
+    title: str | None = None
+    description: str | None = None
+    type: _Line | None = None
+    roles: list[str] | None = None
+    size: _Size = msgspec.field(name="file:size", default=0)
+
+
+class _Link(msgspec.Struct, gc=False):
+    rel: _Line
+    href: _Line
+    type: _Line | None = None
+    title: str | None = None
+
+
+class _Times(msgspec.Struct, gc=False):
+    datetime: str | None
+    start_datetime: str | None = None
+    end_datetime: str | None = None
+
+
+class _Plain(msgspec.Struct, gc=False):
+    """The members of an item that ``stac.checks`` checks, apart from those that items of one make have in common."""
+
+    type: Any
+    stac_version: Any
+    id: str
+    collection: str
+    geometry: Any
+    properties: _Times
+    assets: dict[_Line, _Asset]
+    links: list[_Link] = []
+    bbox: list[float] | msgspec.UnsetType = msgspec.UNSET
+    stac_extensions: Any = None
+
+
+def _make(plain: _Plain) -> bytes:
+    """Return what items of one make have in common, as text."""
+    return orjson.dumps([plain.collection, plain.type, plain.stac_version, plain.stac_extensions])
+
+
+def _exact(line: bytes, text: bytes) -> bytes | None:
+    """Return the line if ``text``, its document written again, differs in more than the spaces between tokens."""
+    return None if line == text or msgspec.json.format(line, indent=-1) == text else line
+
+
+def _lines(text: bytes) -> Iterator[bytes]:
+    start = 0
+    while (end := text.find(b"\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
+
+
+def _suspicious(line: bytes) -> bool:
+    if b"\x7f" in line or (b"\\" in line and _ESCAPED(line)):
+        return True
+    return not line.isascii() and _C1(line) is not None
+
+
+def _is_plain(parts: Parts) -> bool:
+    _, start, end = parts.times
+    named = 0 < len(parts.id) <= LONGEST_ID and "/" not in parts.id and parts.id not in STEPS
+    return named and (start is None) == (end is None) and _is_plain_place(parts)
+
+
+def _is_plain_place(parts: Parts) -> bool:
+    match parts.bbox:
+        case None:
+            return parts.geometry == b"null"
+        case [west, south, east, north]:
+            return -HALF <= west <= east <= HALF and -POLE <= south <= north <= POLE
+        case [west, south, low, east, north, high]:
+            return -HALF <= west <= east <= HALF and -POLE <= south <= north <= POLE and low <= high
+    return False
+
+
+def _parsed(line: bytes) -> Document:
+    try:
+        document: Document = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise BadDocument("", f"not JSON: {error}") from error
+    return document
+
+
+def _geometry(document: Document) -> bytes | None:
+    if document["geometry"] is None:
+        return None
+    try:
+        return to_wkb(document["geometry"], document.get("bbox"))
+    except BadDocument as error:
+        raise error.below("/geometry") from None

@@ -1,0 +1,188 @@
+"""Comparisons of single values: = <> < <= > >= between, in, like, isNull.
+
+Stored values of another type than they are compared with are unknown; a literal that can never fit is a mistake.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, array
+from sqlalchemy.sql.elements import Grouping
+
+from stacflask.catalog.cql2.values import coercion
+from stacflask.catalog.cql2.values.coercion import NAMES, unlike
+from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.types import (
+    Array,
+    Moment,
+    Number,
+    Period,
+    Shape,
+    Stored,
+    Text,
+    Truth,
+    Value,
+    every,
+    some,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from stacflask.catalog.cql2.values.sql import Sql
+
+PLAIN: dict[str, Callable[[Sql, Sql], Sql]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+def compare(symbol: str, left: Value, right: Value) -> Truth:
+    """Compare two values. Of two stored values the row tells the type; strings that are both times compare as such."""
+    if isinstance(left, Stored) and isinstance(right, Stored):
+        readings = (rule(symbol, left, right) for rule in (_numbers, _moments, _texts, _truths))
+        return Truth(sa.func.coalesce(*readings, type_=sa.Boolean()))
+    rule = _rule(left, right)
+    if rule is _moments:
+        return compare_times(symbol, coercion.moment(left), coercion.moment(right, 1))
+    return Truth(rule(symbol, left, right))
+
+
+def _rule(left: Value, right: Value) -> Callable[[str, Value, Value], Sql]:
+    kinds = [type(value) for value in (left, right) if not isinstance(value, Stored)]
+    kind = Moment if Moment in kinds else kinds[0]
+    if kind not in _RULES:
+        raise Problem(f"{NAMES[kind]} cannot be compared like this")
+    return _RULES[kind]
+
+
+def _numbers(symbol: str, left: Value, right: Value) -> Sql:
+    return PLAIN[symbol](coercion.number(left), coercion.number(right, 1))
+
+
+def _texts(symbol: str, left: Value, right: Value) -> Sql:
+    return PLAIN[symbol](coercion.text(left), coercion.text(right, 1))
+
+
+def _truths(symbol: str, left: Value, right: Value) -> Sql:
+    return PLAIN[symbol](coercion.truth(left), coercion.truth(right, 1))
+
+
+def _moments(symbol: str, left: Value, right: Value) -> Sql:
+    return compare_moments(symbol, coercion.moment(left), coercion.moment(right, 1))
+
+
+_RULES: dict[type, Callable[[str, Value, Value], Sql]] = {
+    Number: _numbers,
+    Text: _texts,
+    Truth: _truths,
+    Moment: _moments,
+}
+
+_KINDS: dict[type[Text | Number | Truth], tuple[Callable[..., Sql], sa.types.TypeEngine[Any]]] = {
+    Text: (coercion.text, sa.Text()),
+    Number: (coercion.number, sa.Numeric()),
+    Truth: (coercion.truth, sa.Boolean()),
+}
+
+
+def compare_times(symbol: str, left: Moment, right: Moment) -> Truth:
+    """Compare two instants; an item's own one in its column, where an index can serve it."""
+    given = [time.given for time in (left, right) if time.given is not None]
+    indexed = sa.and_(compare_moments(symbol, _in_column(left), _in_column(right)), *given) if given else None
+    return Truth(compare_moments(symbol, left, right), indexed=indexed)
+
+
+def _in_column(time: Moment) -> Moment:
+    return time if time.column is None else Moment(time.column)
+
+
+def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
+    """Compare two instants; with a literal DATE, by the day (in UTC) on which the other one falls."""
+    if left.last is not None and right.last is None:
+        return compare_moments(MIRRORED[symbol], right, left)
+    if right.last is None:
+        return PLAIN[symbol](left.sql, right.sql)
+    match symbol:
+        case "=":
+            return sa.and_(left.sql >= right.sql, left.sql <= right.last)
+        case "<>":
+            return sa.or_(left.sql < right.sql, left.sql > right.last)
+        case "<=" | ">":
+            return PLAIN[symbol](left.sql, right.last)
+    return PLAIN[symbol](left.sql, right.sql)
+
+
+# --- Several at once --------------------------------------------------------------------------------------------------
+
+
+def between(value: Value, low: Value, high: Value | None = None) -> Truth:
+    """Whether ``low <= value <= high``. Older clients send both bounds as one array."""
+    if isinstance(low, Array) and high is None and len(low.members) == len(("low", "high")):
+        low, high = low.members
+    if isinstance(value, Truth) or high is None:
+        raise Problem("between takes a number, a string or a time, and its lower and upper bound")
+    return every([compare(">=", value, low), compare("<=", value, high)])
+
+
+def is_in(value: Value, members: Value) -> Truth:
+    """Whether any of ``members`` equals ``value``."""
+    if not isinstance(members, Array):
+        raise unlike(Array, members, 1)
+    if isinstance(value, Text | Number | Truth):
+        tests = [Truth(_any_of(type(value), value, members.members))] if members.members else []
+    else:
+        tests = list(_equal_to_any(value, members.members))
+    return some([Truth(sa.false()), *tests])
+
+
+def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Truth]:
+    """Compare a stored value with those of each type at once, and with what may be of any type one by one."""
+    kinds = tuple(_KINDS) if isinstance(value, Stored) else ()
+    for kind in kinds:
+        same = tuple(member for member in members if isinstance(member, kind))
+        if same:
+            yield Truth(_any_of(kind, value, same))
+    yield from (compare("=", value, member) for member in members if not isinstance(member, kinds))
+
+
+def _any_of(kind: type[Text | Number | Truth], value: Value, members: tuple[Value, ...]) -> Sql:
+    """Compare with values of one type. If all stand in the expression, they go to the database as one parameter."""
+    read, sql_type = _KINDS[kind]
+    literals = [member.literal for member in members if isinstance(member, kind)]
+    if None in literals or len(literals) < len(members):
+        return read(value) == sa.any_(array([read(member, 1) for member in members]))
+    return read(value) == sa.any_(sa.literal(literals, ARRAY(sql_type)))
+
+
+def like(value: Value, pattern: Value) -> Truth:
+    r"""Whether a string matches a pattern: ``%`` any characters, ``_`` one, ``\`` takes the next literally."""
+    if not isinstance(pattern, Text) or pattern.pattern is None:
+        raise Problem("expected a pattern: a literal string", 1)
+    if (len(pattern.pattern) - len(pattern.pattern.rstrip("\\"))) % 2:
+        raise Problem("expected a character after the last backslash of the pattern", 1)
+    return Truth(coercion.text(value).like(pattern.sql))
+
+
+def is_null(value: Value) -> Truth:
+    """Whether a value is missing, null or unknown."""
+    match value:
+        case Stored():
+            return Truth(value.present.is_(None))
+        case Moment() if value.given is not None:
+            # In brackets: without, what follows would be negated with it.
+            return Truth(Grouping(sa.not_(value.given)))
+        case Period():
+            return Truth(sa.or_(value.start.sql.is_(None), value.end.sql.is_(None)))
+        case Array():
+            return Truth(sa.literal(False, sa.Boolean()))
+        case Text() | Number() | Truth() | Moment() | Shape():
+            return Truth(value.sql.is_(None))

@@ -1,0 +1,193 @@
+"""Functions beyond the standard's own: what expressions may call, as one table that is also shown to clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import sqlalchemy as sa
+from geoalchemy2 import Geography
+from sqlalchemy.sql.elements import Grouping
+
+from stacflask.catalog.cql2.compiler.spatial import meets
+from stacflask.catalog.cql2.values import coercion, times
+from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.sql import CODE_POINTS, UNICODE, Sql, constant, once
+from stacflask.catalog.cql2.values.types import Moment, Number, Shape, Stored, Text, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stacflask.model.json_types import Document
+
+Type: TypeAlias = Literal["string", "number", "integer", "datetime", "geometry", "boolean"]
+
+_PIECE = 1.0
+"""Degrees."""
+_EQUAL_AREA = 6933
+"""The EPSG code of a projection of the WGS 84 ellipsoid that keeps areas, and straight parallels and meridians."""
+_DAY = 86_400
+_LONGEST = 100_000
+"""Days that ``ago`` goes back at most."""
+_NUMBER = r"^[+-]?([0-9]{1,100}([.][0-9]{0,100})?|[.][0-9]{1,100})([eE][+-]?[0-9]{1,2})?$"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function by its name, as OGC API Features part 3 lists it. ``args`` are names and types."""
+
+    name: str
+    description: str
+    args: Mapping[str, tuple[Type, ...]]
+    returns: Type
+    apply: Callable[..., Value]
+
+    def document(self) -> Document:
+        """Describe it for clients."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "args": [{"title": title, "type": list(types)} for title, types in self.args.items()],
+            "returns": [self.returns],
+        }
+
+
+# --- Places -----------------------------------------------------------------------------------------------------------
+
+
+def _in_pieces(shape: Sql) -> Sql:
+    """Edges are straight on the map; in short pieces they are so on the Earth, too, and none is half the Earth long."""
+    return sa.func.ST_Segmentize(shape, _PIECE)
+
+
+def _area(geometry: Value) -> Number:
+    # On the ellipsoid itself PostGIS takes what is larger than a hemisphere for its complement.
+    flat = sa.func.ST_Transform(_in_pieces(coercion.shape(geometry)), _EQUAL_AREA)
+    return Number(sa.cast(sa.func.ST_Area(flat), sa.Numeric()))
+
+
+def _distance(first: Value, second: Value) -> Number:
+    one, other = coercion.shape(first), coercion.shape(second, 1)
+    apart = sa.func.ST_Distance(*(sa.cast(_in_pieces(shape), Geography(srid=4326)) for shape in (one, other)))
+    met = Grouping(meets(one, other))
+    return Number(sa.cast(sa.case((met, 0.0), (sa.not_(met), apart)), sa.Numeric()))
+
+
+def _intersection(first: Value, second: Value) -> Shape:
+    # A mixed collection cannot be overlaid; of such a one, what has the most dimensions counts.
+    sides = (sa.func.ST_CollectionExtract(coercion.shape(value, index)) for index, value in enumerate((first, second)))
+    return Shape(sa.func.ST_Intersection(*sides))
+
+
+def _centroid(geometry: Value) -> Shape:
+    return Shape(sa.func.ST_Centroid(coercion.shape(geometry)))
+
+
+# --- Times ------------------------------------------------------------------------------------------------------------
+
+
+def _part(field: str) -> Callable[[Value], Number]:
+    def part(time: Value) -> Number:
+        return Number(sa.extract(field, sa.func.timezone(constant("UTC"), coercion.moment(time).sql)))
+
+    return part
+
+
+def _now() -> Moment:
+    return Moment(sa.func.now())
+
+
+def _ago(days: Value) -> Moment:
+    if not isinstance(days, Number) or days.literal is None or not 0 <= days.literal <= _LONGEST:
+        raise Problem(f"expected a literal number of days from 0 to {_LONGEST}", 0)
+    seconds: Sql = sa.literal(float(days.literal) * _DAY, sa.Double())
+    return Moment(sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds))
+
+
+# --- Types ------------------------------------------------------------------------------------------------------------
+
+
+def _number_in(text: Sql) -> Sql:
+    return sa.case((text.regexp_match(constant(_NUMBER)), sa.cast(text, sa.Numeric())))
+
+
+def _to_number(value: Value) -> Number:
+    if isinstance(value, Number):
+        return value
+    if isinstance(value, Stored):
+        return Number(_number_in(value.content))
+    return Number(once(_number_in, coercion.text(value)))
+
+
+def _to_string(value: Value) -> Text:
+    if isinstance(value, Text):
+        return value
+    sql = value.content if isinstance(value, Stored) else sa.cast(coercion.number(value), sa.Text())
+    return Text(sql.collate(CODE_POINTS))
+
+
+def _to_datetime(value: Value) -> Moment:
+    if isinstance(value, Text) and value.literal is None:
+        return Moment(times.read(value.sql))
+    return coercion.moment(value)
+
+
+# --- Strings, numbers, arrays -----------------------------------------------------------------------------------------
+
+
+def _cased(function: Any) -> Callable[[Value], Text]:
+    def cased(string: Value) -> Text:
+        return Text(function(coercion.text(string).collate(UNICODE), type_=sa.Text()).collate(CODE_POINTS))
+
+    return cased
+
+
+def _length(string: Value) -> Number:
+    return Number(sa.cast(sa.func.char_length(coercion.text(string)), sa.Numeric()))
+
+
+def _rounded(function: Any) -> Callable[[Value], Number]:
+    def rounded(number: Value) -> Number:
+        return Number(function(coercion.number(number), type_=sa.Numeric()))
+
+    return rounded
+
+
+def _size(array: Value) -> Number:
+    if not isinstance(array, Stored):
+        raise Problem("expected a property that holds an array", 0)
+    return Number(sa.cast(sa.func.jsonb_array_length(array.array), sa.Numeric()))
+
+
+_ONE_TIME: Mapping[str, tuple[Type, ...]] = {"time": ("datetime",)}
+_ONE_NUMBER: Mapping[str, tuple[Type, ...]] = {"number": ("number",)}
+_ONE_STRING: Mapping[str, tuple[Type, ...]] = {"string": ("string",)}
+_ONE_GEOMETRY: Mapping[str, tuple[Type, ...]] = {"geometry": ("geometry",)}
+_TWO_GEOMETRIES: Mapping[str, tuple[Type, ...]] = {"first": ("geometry",), "second": ("geometry",)}
+_ANY: Mapping[str, tuple[Type, ...]] = {"value": ("string", "number", "boolean")}
+
+_TABLE = (
+    Function("area", "Area on the Earth's ellipsoid, in square metres.", _ONE_GEOMETRY, "number", _area),
+    Function("distance", "Shortest distance on the ellipsoid, in metres.", _TWO_GEOMETRIES, "number", _distance),
+    Function("intersection", "What two geometries have in common.", _TWO_GEOMETRIES, "geometry", _intersection),
+    Function("centroid", "The centre of a geometry in the plane.", _ONE_GEOMETRY, "geometry", _centroid),
+    Function("year", "The year, in UTC.", _ONE_TIME, "integer", _part("year")),
+    Function("month", "The month from 1 to 12, in UTC.", _ONE_TIME, "integer", _part("month")),
+    Function("day", "The day of the month, in UTC.", _ONE_TIME, "integer", _part("day")),
+    Function("dayofyear", "The day of the year from 1 to 366, in UTC.", _ONE_TIME, "integer", _part("doy")),
+    Function("hour", "The hour from 0 to 23, in UTC.", _ONE_TIME, "integer", _part("hour")),
+    Function("now", "The time of the request.", {}, "datetime", _now),
+    Function("ago", "The time so many days before the request.", {"days": ("number",)}, "datetime", _ago),
+    Function("to_number", "A string read as a number; null if it is none.", _ANY, "number", _to_number),
+    Function("to_string", "A value written as a string.", _ANY, "string", _to_string),
+    Function("to_datetime", "A string read as a time; null if it is none.", _ONE_STRING, "datetime", _to_datetime),
+    Function("lower", "A string in lower case.", _ONE_STRING, "string", _cased(sa.func.lower)),
+    Function("upper", "A string in upper case.", _ONE_STRING, "string", _cased(sa.func.upper)),
+    Function("length", "How many characters a string has.", _ONE_STRING, "integer", _length),
+    Function("size", "How many elements an array has.", {"array": ("string",)}, "integer", _size),
+    Function("abs", "A number without its sign.", _ONE_NUMBER, "number", _rounded(sa.func.abs)),
+    Function("floor", "The next whole number below.", _ONE_NUMBER, "integer", _rounded(sa.func.floor)),
+    Function("ceiling", "The next whole number above.", _ONE_NUMBER, "integer", _rounded(sa.func.ceiling)),
+    Function("round", "The nearest whole number; halves go outward.", _ONE_NUMBER, "integer", _rounded(sa.func.round)),
+)
+FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _TABLE}

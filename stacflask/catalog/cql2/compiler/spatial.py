@@ -1,0 +1,66 @@
+"""The eight relations of geometries, in the plane."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import Grouping
+
+from stacflask.catalog.cql2.values import coercion
+from stacflask.catalog.cql2.values.types import Truth, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stacflask.catalog.cql2.values.sql import Sql
+
+
+def meets(one: Sql, other: Sql) -> Sql:
+    """Return whether two geometries have a point in common.
+
+    An index answers for their boxes. The function answers for the geometries; it is right where ST_Intersects of a
+    prepared line is wrong, and costs less than PostGIS says.
+    """
+    boxes = one.op("&&", is_comparison=True, return_type=sa.Boolean())(other)
+    return sa.and_(boxes, sa.not_(sa.func.stacflask_apart(one, other, type_=sa.Boolean())))
+
+
+def _function(name: str) -> Callable[..., Sql]:
+    return partial(getattr(sa.func, name), type_=sa.Boolean())
+
+
+def _short(name: str) -> Callable[..., Sql]:
+    """Return a relation for which PostGIS prepares no geometry, behind those that it does prepare.
+
+    It holds for no two geometries that are apart, or of which one contains the other: an area of many positions is
+    compared with all of an item only near its boundary.
+    """
+
+    def relation(one: Sql, other: Sql) -> Sql:
+        contained = (
+            sa.func.ST_Contains(one, other, type_=sa.Boolean()),
+            sa.func.ST_Contains(other, one, type_=sa.Boolean()),
+        )
+        exactly = sa.case((sa.or_(*contained), sa.false()), else_=_function(name)(one, other))
+        return Grouping(sa.and_(meets(one, other), exactly))
+
+    return relation
+
+
+RELATIONS: Mapping[str, Callable[..., Sql]] = {
+    "s_contains": _function("ST_Contains"),
+    "s_crosses": _short("ST_Crosses"),
+    "s_equals": _function("ST_Equals"),
+    "s_disjoint": lambda one, other: Grouping(sa.not_(Grouping(meets(one, other)))),
+    "s_intersects": lambda one, other: Grouping(meets(one, other)),
+    "s_overlaps": _short("ST_Overlaps"),
+    "s_touches": _short("ST_Touches"),
+    "s_within": _function("ST_Within"),
+}
+
+
+def relate(name: str, first: Value, second: Value) -> Truth:
+    """Whether two geometries are in a relation."""
+    return Truth(RELATIONS[name](coercion.shape(first), coercion.shape(second, 1)))

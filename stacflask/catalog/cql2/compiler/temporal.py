@@ -1,0 +1,67 @@
+"""The fifteen relations of instants and intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2.compiler.comparison import compare_times
+from stacflask.catalog.cql2.values import coercion
+from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.types import Moment, Period, Stored, Truth, Value, every, some
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RELATIONS: Mapping[str, tuple[str, ...]] = {
+    "t_after": ("start > end",),
+    "t_before": ("end < start",),
+    "t_equals": ("start = start", "end = end"),
+    "t_intersects": ("start <= end", "end >= start"),
+    "t_contains": ("start < start", "end > end"),
+    "t_during": ("start > start", "end < end"),
+    "t_finishedBy": ("start < start", "end = end"),
+    "t_finishes": ("start > start", "end = end"),
+    "t_meets": ("end = start",),
+    "t_metBy": ("start = end",),
+    "t_overlappedBy": ("start > start", "start < end", "end > end"),
+    "t_overlaps": ("start < start", "end > start", "end < end"),
+    "t_startedBy": ("start = start", "end > end"),
+    "t_starts": ("start = start", "end < end"),
+}
+"""What must hold of the ends of the first interval (on the left) and of the second. All of it must."""
+
+OF_INSTANTS = {"t_after", "t_before", "t_equals", "t_intersects"}
+"""Relations that instants can have; the standard keeps the others for intervals."""
+
+
+def relate(name: str, first: Value, second: Value) -> Truth:
+    """Whether two times are in a relation. Raises Problem: it is one of intervals, and an operand is none.
+
+    A stored value is never an interval: as one it is unknown.
+    """
+    if name not in OF_INSTANTS:
+        _check_intervals(name, first, second)
+        if isinstance(first, Stored) or isinstance(second, Stored):
+            return Truth(sa.cast(sa.null(), sa.Boolean))
+    one, other = coercion.period(first), coercion.period(second, 1)
+    return every([compare_times(*_sides(rule, one, other)) for rule in RELATIONS[name]])
+
+
+def disjoint(first: Value, second: Value) -> Truth:
+    """Whether two times have nothing in common."""
+    return some([relate("t_before", first, second), relate("t_after", first, second)])
+
+
+def _check_intervals(name: str, *values: Value) -> None:
+    for index, value in enumerate(values):
+        if not isinstance(value, Period | Stored):
+            raise Problem(
+                f"{name} compares two intervals; with an instant use t_intersects, t_after or t_before", index
+            )
+
+
+def _sides(rule: str, one: Period, other: Period) -> tuple[str, Moment, Moment]:
+    left, symbol, right = rule.split()
+    return symbol, getattr(one, left), getattr(other, right)

@@ -1,0 +1,232 @@
+"""From cql2-text to cql2-json, by recursive descent.
+
+Types are no concern here: whether they fit together is told of text and JSON alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stacflask.catalog.cql2.compiler.compile import OPERATORS
+from stacflask.catalog.cql2.text import wkt
+from stacflask.catalog.cql2.text.tokens import Token, Tokens, identifier, number, string
+from stacflask.catalog.cql2.values.limits import MAXIMUM_DEPTH, MAXIMUM_LENGTH
+from stacflask.catalog.cql2.values.problems import Node, Place
+from stacflask.catalog.cql2.values.size import check_size
+from stacflask.errors import BadQuery
+from stacflask.stac.numbers import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stacflask.model.json_types import Cql2, Json
+
+
+def parse(text: str, parameter: str = "filter") -> Cql2:
+    """Give the JSON of an expression in cql2-text.
+
+    Raises BadQuery: it is none; the message says at which character, and what was expected there.
+    """
+    if len(text) > MAXIMUM_LENGTH:
+        raise BadQuery(parameter, f"expected at most {MAXIMUM_LENGTH} characters, got {len(text)}")
+    expression = _read(text, parameter)
+    check_size(expression, Place(parameter))
+    return expression
+
+
+def _read(text: str, parameter: str) -> Cql2:
+    r"""Read a text. The grammar is ambiguous: ``\'`` is a quote, or a last backslash and the end of a string."""
+    expression: Cql2
+    try:
+        expression = _Reader(Tokens(text, parameter)).whole()
+    except BadQuery as error:
+        if "\\'" not in text:
+            raise
+        try:
+            expression = _Reader(Tokens(text, parameter, escapes=False)).whole()
+        except BadQuery:
+            raise error from None
+    return expression
+
+
+OR, AND, NOT, PREDICATE, SUM, PRODUCT, POWER, OPERAND = range(8)
+"""How tightly operators bind."""
+_BINDING = {
+    "OR": OR,
+    "AND": AND,
+    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">=", "NOT", "LIKE", "BETWEEN", "IN", "IS"), PREDICATE),
+    **dict.fromkeys(("+", "-"), SUM),
+    **dict.fromkeys(("*", "/", "%", "DIV"), PRODUCT),
+    "^": POWER,
+}
+_ALONE = {PREDICATE, POWER}
+"""Levels where one operator cannot follow another without brackets."""
+_LITERALS: dict[str, Callable[[str], Json]] = {
+    "number": number,
+    "string": string,
+    "TRUE": lambda _: True,
+    "FALSE": lambda _: False,
+}
+_NAMES = {name.lower(): name for name in OPERATORS}
+
+
+class _Group(list[Any]):
+    """What stands in brackets. One value alone may be an array, or only that value: what is around it will tell."""
+
+
+def _single(value: Json) -> Json:
+    """Give what brackets hold: one value, or an array of any other number of them."""
+    if not isinstance(value, _Group):
+        return value
+    return value[0] if len(value) == 1 else list(value)
+
+
+def _array(value: Json) -> Json:
+    return list(value) if isinstance(value, _Group) else value
+
+
+def _operation(name: str, at: Token, *args: Json) -> Node:
+    return Node({"op": name, "args": [_single(arg) for arg in args]}, at.position)
+
+
+class _Reader:
+    """Reads an expression from left to right, once; only brackets and NOT lead deeper."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+        self._depth = 0
+
+    def whole(self) -> Json:
+        """Read all there is."""
+        value = _single(self._expression())
+        self._tokens.take("end", "an operator or the end")
+        return value
+
+    # --- Operators ----------------------------------------------------------------------------------------------------
+
+    def _expression(self, floor: int = OR) -> Json:
+        """Read an operand, and the operators after it that bind at least as tightly as ``floor``."""
+        self._depth += 1
+        if self._depth > MAXIMUM_DEPTH:
+            raise self._tokens.refuse(f"expected nothing nested deeper than {MAXIMUM_DEPTH}")
+        negated = self._tokens.next.kind == "NOT"
+        value, ceiling = (self._negation(), NOT) if negated else (self._operand(), OPERAND)
+        while floor <= (binding := _BINDING.get(self._tokens.next.kind, -1)) <= ceiling:
+            value = self._operator(value, binding)
+            ceiling = binding - (binding in _ALONE)
+        self._depth -= 1
+        return value
+
+    def _negation(self) -> Node:
+        return _operation("not", self._tokens.read(), self._expression(NOT))
+
+    def _operator(self, left: Json, binding: int) -> Node:
+        if binding in (OR, AND):
+            return self._chain(left, binding)
+        operator = self._tokens.read()
+        match operator.kind:
+            case "IS":
+                return self._null(left, operator)
+            case "NOT":
+                return _operation("not", operator, self._predicate(left, self._tokens.read()))
+            case "LIKE" | "BETWEEN" | "IN":
+                return self._predicate(left, operator)
+        return _operation(operator.kind.lower(), operator, left, self._expression(binding + 1))
+
+    def _chain(self, left: Json, binding: int) -> Node:
+        operator, args = self._tokens.next, [left]
+        while self._tokens.accept(operator.kind):
+            args.append(self._expression(binding + 1))
+        return _operation(operator.kind.lower(), operator, *args)
+
+    def _null(self, left: Json, operator: Token) -> Node:
+        negated = self._tokens.accept("NOT")
+        self._tokens.take("NULL", "NULL" if negated else "NULL or NOT NULL")
+        node = _operation("isNull", operator, left)
+        return _operation("not", operator, node) if negated else node
+
+    def _predicate(self, left: Json, operator: Token) -> Node:
+        match operator.kind:
+            case "LIKE":
+                return _operation("like", operator, left, self._expression(SUM))
+            case "BETWEEN":
+                low = self._expression(SUM)
+                self._tokens.take("AND", "AND and an upper bound")
+                return _operation("between", operator, left, low, self._expression(SUM))
+            case "IN":
+                self._tokens.take("(", "a list in brackets")
+                return _operation("in", operator, left, self._members())
+        raise self._tokens.unlike("LIKE, BETWEEN or IN", operator)
+
+    # --- Operands -----------------------------------------------------------------------------------------------------
+
+    def _operand(self) -> Json:
+        token = self._tokens.read()
+        if token.kind in _LITERALS:
+            return _LITERALS[token.kind](token.text)
+        match token.kind:
+            case "name":
+                return self._named(token)
+            case "quoted":
+                return Node({"property": identifier(token.text)}, token.position)
+            case "(":
+                return self._group()
+            case "-" | "+" if self._tokens.next.kind not in ("-", "+"):
+                return self._signed(token)
+        raise self._tokens.unlike("a value", token)
+
+    def _signed(self, sign: Token) -> Json:
+        value = _single(self._operand())
+        if sign.kind == "+":
+            return value
+        return -value if is_number(value) else _operation("*", sign, -1, value)
+
+    def _group(self) -> _Group:
+        return _Group([] if self._tokens.accept(")") else self._members())
+
+    def _values(self) -> list[Json]:
+        """Read what stands between commas up to the closing bracket, at least one thing."""
+        values = [self._expression()]
+        while self._tokens.accept(","):
+            values.append(self._expression())
+        self._tokens.take(")", "an operator, ',' or ')'")
+        return values
+
+    def _members(self) -> list[Json]:
+        return [_single(value) for value in self._values()]
+
+    def _named(self, name: Token) -> Node:
+        if wkt.begins(self._tokens, name):
+            return wkt.geometry(self._tokens, name)
+        if not self._tokens.accept("("):
+            return Node({"property": name.text}, name.position)
+        match name.text.upper():
+            case "DATE" | "TIMESTAMP":
+                return self._instant(name)
+            case "INTERVAL":
+                return self._interval(name)
+            case "BBOX":
+                return wkt.bbox(self._tokens, name)
+        return self._function(name)
+
+    def _function(self, name: Token) -> Node:
+        known = _NAMES.get(name.text.lower(), name.text)
+        args = [] if self._tokens.accept(")") else self._values()
+        return _operation(known, name, *(map(_array, args) if known.startswith("a_") else args))
+
+    def _instant(self, name: Token) -> Node:
+        text = string(self._tokens.take("string", "a string in single quotes").text)
+        self._tokens.take(")", "')'")
+        return Node({name.text.lower(): text}, name.position)
+
+    def _interval(self, name: Token) -> Node:
+        start = self._end()
+        self._tokens.take(",", "',' and the end of the interval")
+        end = self._end()
+        self._tokens.take(")", "')'")
+        return Node({"interval": [start, end]}, name.position)
+
+    def _end(self) -> Json:
+        if self._tokens.next.kind not in ("string", "name", "quoted"):
+            raise self._tokens.unlike("a date or time in single quotes, '..' or a property")
+        return self._operand()

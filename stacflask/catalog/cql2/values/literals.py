@@ -1,0 +1,158 @@
+"""Values that stand in the expression itself."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from stacflask.catalog.cql2.values.limits import LARGEST, MAXIMUM_DIGITS, MAXIMUM_POSITIONS
+from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.sql import TIMESTAMP, Sql
+from stacflask.catalog.cql2.values.times import parse_date, parse_timestamp
+from stacflask.catalog.cql2.values.types import Moment, Number, Shape, Text, Truth
+from stacflask.errors import BadDocument
+from stacflask.stac.bbox import check_bbox
+from stacflask.stac.geometry import boxes_to_wkb, check_geometry, to_wkb
+from stacflask.stac.numbers import exact_value
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stacflask.model.json_types import Document, Json
+
+OPEN = ".."
+_HALF = re.compile("[\ud800-\udfff]").search
+
+
+_FORMS = {
+    "op": "the name of an operator or function, and its operands in an array args",
+    "property": "the name of a property",
+    "interval": "an interval of two ends",
+}
+"""What objects are meant to hold that have these members."""
+
+
+def scalar(value: Json) -> Truth | Number | Text:
+    """Make a value of JSON that has no parts. Raises Problem: it is null."""
+    if isinstance(value, bool):
+        return truth(value)
+    if isinstance(value, int | float):
+        return number(value)
+    if isinstance(value, str):
+        return text(value)
+    raise Problem("expected a value, got null, which is no value: isNull asks for it")
+
+
+def tagged(value: Document) -> Moment | Shape:
+    """Make a value of an object that says what it is. Raises Problem: it does not."""
+    for tag, make in (("date", date), ("timestamp", timestamp)):
+        if tag in value:
+            return make(value[tag])
+    for tag, expected in _FORMS.items():
+        if tag in value:
+            raise Problem(f"expected {expected}")
+    if "type" in value:
+        return geometry(value)
+    if "bbox" in value:
+        return bbox(value["bbox"])
+    raise Problem("expected an object with op, property, date, timestamp, interval or bbox, or a GeoJSON geometry")
+
+
+def truth(value: bool) -> Truth:
+    """Make a boolean."""
+    return Truth(literal=value)
+
+
+def number(value: float) -> Number:
+    """Make a number, with its exact value. Raises Problem: it is too large for arithmetic, too small, or too long."""
+    exact = exact_value(value)
+    if exact == 0:
+        return Number(literal=Decimal(0), bounded=True)
+    if not exact.is_finite() or not 1 / LARGEST <= exact.copy_abs() <= LARGEST:
+        raise Problem(f"expected 0 or a number between {1 / LARGEST:g} and {LARGEST:g}, or its negative")
+    if len(exact.as_tuple().digits) > MAXIMUM_DIGITS:
+        raise Problem(f"expected a number of at most {MAXIMUM_DIGITS} digits")
+    return Number(literal=exact, bounded=True)
+
+
+def text(value: str) -> Text:
+    """Make a string. Raises Problem: no stored string can be like it."""
+    check_storable(value)
+    return Text(literal=value, pattern=value)
+
+
+def check_storable(value: str) -> None:
+    """Check that PostgreSQL can hold a string. Raises Problem."""
+    if "\0" in value or (not value.isprintable() and _HALF(value)):
+        raise Problem("expected a string without U+0000 and without halves of surrogate pairs")
+
+
+def date(value: Any) -> Moment:
+    """Make a day."""
+    first, last = parse_date(_string(value))
+    return Moment(_instant(first), _instant(last))
+
+
+def timestamp(value: Any) -> Moment:
+    """Make an instant."""
+    return Moment(_instant(parse_timestamp(_string(value))))
+
+
+def moment(value: str) -> Moment:
+    """Make an instant, or a day, of a string that may be either."""
+    return date(value) if _is_date(value) else timestamp(value)
+
+
+def check_order(start: str, end: str) -> None:
+    """Check two ends that stand in the expression. Raises Problem."""
+    first, last = (parse_date(text)[1] if _is_date(text) else parse_timestamp(text) for text in (start, end))
+    if last < first:
+        raise Problem(f"expected an end that is not before the start, got {start} and {end}")
+
+
+def _is_date(text: str) -> bool:
+    return len(text) == len("2020-01-31")
+
+
+def infinity(sign: str) -> Moment:
+    """Make the instant before (``-``) or after all others."""
+    return Moment(sa.cast(sa.literal(f"{sign}infinity", sa.Text()), TIMESTAMP))
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Problem("expected a string that holds a date or a time")
+    return value
+
+
+def _instant(value: datetime) -> Sql:
+    return sa.literal(value, TIMESTAMP)
+
+
+def geometry(value: Document) -> Shape:
+    """Make a geometry of GeoJSON. Raises Problem: it is wrong, or crosses itself."""
+    try:
+        check_geometry(value, maximum_positions=MAXIMUM_POSITIONS)
+        return _shape(to_wkb(value, repair=False))
+    except BadDocument as error:
+        raise _within(error) from None
+
+
+def bbox(value: Any) -> Shape:
+    """Make a geometry of a box of 4 or 6 numbers: two boxes if it crosses the antimeridian. Heights do not count."""
+    try:
+        check_bbox(value)
+    except BadDocument as error:
+        raise _within(error) from None
+    return _shape(boxes_to_wkb([value]))
+
+
+def _within(error: BadDocument) -> Problem:
+    return Problem(f"{error.pointer}: {error.problem}" if error.pointer else error.problem)
+
+
+def _shape(wkb: bytes) -> Shape:
+    return Shape(sa.func.ST_GeomFromEWKB(sa.literal(wkb, sa.LargeBinary())))

@@ -1,0 +1,80 @@
+"""Whether an expression keeps to the limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stacflask.catalog.cql2.values.limits import MAXIMUM_NAMES, MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
+
+if TYPE_CHECKING:
+    from stacflask.catalog.cql2.values.problems import Place
+    from stacflask.model.json_types import Json
+
+_DOTS = 4
+"""With more dots than these a name has no more ways to be read."""
+
+
+def check_size(expression: Json, place: Place) -> None:
+    """Check all of these. Not recursive: the depth is not ours. Raises BadQuery."""
+    operations, values, positions, names = 0, 1, 0, 0
+    waiting = [(expression, place)]
+    while waiting:
+        node, at = waiting.pop()
+        at = at.of(node)
+        at.check_depth()
+        parts, steps = parts_of(node)
+        operations += isinstance(node, dict) and "op" in node
+        values += len(parts)
+        positions += _positions(node)
+        if positions > MAXIMUM_POSITIONS:
+            raise at.refuse(f"expected at most {MAXIMUM_POSITIONS} positions in all geometries together")
+        names += ways(node)
+        if names > MAXIMUM_NAMES:
+            raise place.refuse(f"expected at most {MAXIMUM_NAMES} names, and of those with dots fewer")
+        if operations > MAXIMUM_OPERATIONS or values > MAXIMUM_VALUES:
+            raise place.refuse(f"expected at most {MAXIMUM_OPERATIONS} operators and {MAXIMUM_VALUES} values")
+        waiting += [
+            (part, at.below(*steps, index)) for index, part in enumerate(parts) if isinstance(part, dict | list)
+        ]
+
+
+def positions_in(expression: Json) -> int:
+    """Count the positions of all geometries in an expression, well formed or not."""
+    count, waiting = 0, [expression]
+    while waiting:
+        node = waiting.pop()
+        count += _positions(node)
+        waiting += [part for part in parts_of(node)[0] if isinstance(part, dict | list)]
+    return count
+
+
+def _positions(node: Json) -> int:
+    """Count the positions in one geometry."""
+    if not isinstance(node, dict):
+        return 0
+    count, waiting = 0, [node.get("coordinates"), node.get("geometries")]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            inner = [one for one in part if isinstance(one, dict | list)]
+            count += not inner
+            waiting += inner
+        elif isinstance(part, dict):
+            waiting += [part.get("coordinates"), part.get("geometries")]
+    return count
+
+
+def ways(node: Json) -> int:
+    """Return in how many ways a name can be read. Each becomes a part of the statement."""
+    name = node.get("property") if isinstance(node, dict) else None
+    return 1 << min(name.count("."), _DOTS) if isinstance(name, str) else 0
+
+
+def parts_of(node: Json) -> tuple[list[Json], tuple[str, ...]]:
+    """Return the operands, ends or elements of a node, and the member that holds them."""
+    if isinstance(node, list):
+        return node, ()
+    for member in ("args", "interval"):
+        if isinstance(node, dict) and isinstance(node.get(member), list):
+            return node[member], (member,)
+    return [], ()

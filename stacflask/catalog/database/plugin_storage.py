@@ -1,0 +1,71 @@
+"""Storage for plugins: their own tables, reached by plain SQL with named parameters."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from stacflask.bulkhead import current
+from stacflask.catalog.database.engine import lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.bulkhead import Bulkhead
+    from stacflask.catalog.database.engine import Database, Lookup
+
+
+class _Statements:
+    def __init__(self, connection: Connection) -> None:
+        self._driver = connection.connection.driver_connection
+
+    def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Run one SQL statement with ``:name`` parameters; give its rows, if it has any."""
+        return _lookup(sql).rows(self._driver, values)
+
+
+@lru_cache(maxsize=512)
+def _lookup(sql: str) -> Lookup:
+    return lookup(sa.text(sql))
+
+
+class PluginStorage:
+    """Implements the face's ``Storage`` over the catalogue's database.
+
+    Each plugin can use half of the connections: statements that wait for a lock on the tables of one plugin must not
+    occupy those that the catalogue and the other plugins need.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._shares: dict[str, Bulkhead] = {}
+
+    @property
+    def _share(self) -> Bulkhead:
+        """The share of the plugin whose hook runs in this thread. Background threads of all plugins have one."""
+        name = current()
+        share = self._shares.get(name)
+        if share is None:
+            share = self._shares.setdefault(name, self._database.share(f"tables of {name or 'plugins'}"))
+        return share
+
+    def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Read with one statement of its own: no transaction is opened for it."""
+        with self._share:
+            return self._database.rows(_lookup(sql), values)
+
+    def write(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
+        """Write with one statement, which is its own transaction."""
+        with self._share:
+            return self._database.rows(_lookup(sql), values, again=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[_Statements]:
+        """Open a transaction: committed when the block ends, undone when it raises."""
+        with self._share, self._database.write() as connection:
+            yield _Statements(connection)

@@ -1,0 +1,47 @@
+"""What of a collection's document stands in columns of its own, for searching."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from geoalchemy2 import WKBElement
+from sqlalchemy.dialects.postgresql import Range
+
+from stacflask.catalog.documents import documents, searched_text
+from stacflask.catalog.documents.rows import heights
+from stacflask.errors import BadDocument
+from stacflask.stac.geometry import SRID, boxes_to_wkb
+from stacflask.stac.times import parse_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from stacflask.model.json_types import Document
+
+
+def searched(document: Document) -> dict[str, Any]:
+    """Give the columns that a checked document is searched by."""
+    boxes = document["extent"]["spatial"]["bbox"]
+    lows, highs = zip(*(heights(box) for box in boxes), strict=True)
+    tall = any(low is not None for low in lows)
+    return {
+        "document": documents.searchable(document),
+        "footprint": WKBElement(_footprint(boxes), srid=SRID, extended=True),
+        "lowest": min(low or 0 for low in lows) if tall else None,
+        "highest": max(high or 0 for high in highs) if tall else None,
+        "periods": [_period(*interval) for interval in document["extent"]["temporal"]["interval"]],
+        "words": searched_text.words_of(document),
+    }
+
+
+def _footprint(boxes: Sequence[Sequence[float]]) -> bytes:
+    try:
+        return boxes_to_wkb(boxes)
+    except BadDocument as error:
+        raise error.below("/extent/spatial/bbox") from None
+
+
+def _period(start: str | None, end: str | None) -> Range[datetime]:
+    first, last = (None if moment is None else parse_instant(moment) for moment in (start, end))
+    return Range(first, last, bounds="[]")

@@ -1,0 +1,165 @@
+"""The dictionaries that items' bodies are compressed with: one for each collection, trained when it first fills."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+import zstandard
+
+from stacflask.catalog.database.tables import dictionaries
+from stacflask.catalog.documents.codec import FEWEST_SAMPLES, train
+from stacflask.catalog.documents.documents import original_text
+from stacflask.errors import StacflaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.database.engine import Database
+    from stacflask.catalog.documents.codec import Codec
+
+MOST_SAMPLES = 600
+"""More bodies make training slower and the dictionary no better."""
+
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:collection, 0))")
+_NEWEST = (
+    sa.select(dictionaries.c.id, dictionaries.c.data)
+    .where(dictionaries.c.collection == sa.bindparam("collection"))
+    .order_by(dictionaries.c.created.desc())
+    .limit(1)
+)
+
+
+_MAGIC = bytes.fromhex("37a430ec")
+"""What a dictionary begins with, before its id (RFC 8878, section 5)."""
+
+# The id stands in the frame's header (RFC 8878, section 3.1.1.1): its size and place follow from the descriptor.
+_USED = """
+    SELECT DISTINCT collection, CASE get_byte(head, 4) & 3
+        WHEN 0 THEN 0
+        WHEN 1 THEN get_byte(head, at)
+        WHEN 2 THEN get_byte(head, at) + (get_byte(head, at + 1) << 8)
+        ELSE get_byte(head, at) + (get_byte(head, at + 1) << 8) + (get_byte(head, at + 2) << 16)
+            + (get_byte(head, at + 3)::bigint << 24)
+    END AS id
+    FROM (
+        SELECT collection, head, 6 - ((get_byte(head, 4) >> 5) & 1) AS at FROM ({0}) AS heads
+        WHERE octet_length(head) = 12  -- what is shorter is no frame of a document
+    ) AS placed
+"""
+_HEAD = "substring(body FROM 1 FOR 12) AS head"
+_ALL = f"SELECT collection, {_HEAD} FROM items"
+_SAMPLE = """
+    SELECT ends.collection, {0}
+    FROM (SELECT id FROM collections ORDER BY id LIMIT :collections) AS chosen, LATERAL (
+        (SELECT collection, body FROM items WHERE collection = chosen.id ORDER BY id LIMIT :rows) UNION ALL
+        (SELECT collection, body FROM items WHERE collection = chosen.id ORDER BY id DESC LIMIT :rows)
+    ) AS ends
+"""
+
+
+class Lost(NamedTuple):
+    """A dictionary that items of a collection need, and that is missing or damaged."""
+
+    collection: str
+    dictionary: int
+
+    def __str__(self) -> str:
+        """Name both."""
+        return f"collection {self.collection!r}: dictionary {self.dictionary} is missing or damaged"
+
+
+def lost(connection: Connection, *, sample: int | None, collections: int | None = None) -> list[Lost]:
+    """Return the dictionaries that items need and that the database does not have.
+
+    ``sample``: so many of the first and the last items of each collection are looked at; None: all items are.
+    ``collections``: so many of them at most; None: all.
+    """
+    source, values = (
+        (_ALL, {}) if sample is None else (_SAMPLE.format(_HEAD), {"rows": sample, "collections": collections})
+    )
+    used = connection.execute(sa.text(_USED.format(source)), values).all()
+    wanted = {row.id for row in used if row.id}
+    found = sa.select(dictionaries.c.id, sa.func.substring(dictionaries.c.data, 1, 8).label("head"))
+    rows = connection.execute(found.where(dictionaries.c.id.in_(wanted))).all() if wanted else []
+    held = {row.id for row in rows if is_dictionary(row.id, row.head)}
+    return sorted(Lost(row.collection, row.id) for row in used if row.id and row.id not in held)
+
+
+def sample_frames(connection: Connection, rows: int, collections: int | None = None) -> list[tuple[str, bytes]]:
+    """Return the stored bodies of so many of the first and the last items of each collection, with its id."""
+    values = {"rows": rows, "collections": collections}
+    return [(row.collection, row.body) for row in connection.execute(sa.text(_SAMPLE.format("body")), values)]
+
+
+def unusable(codec: Codec, frames: Iterable[tuple[str, bytes]]) -> list[Lost]:
+    """Return the dictionaries with which none of these bodies can be read: not even one that has the right id."""
+    usable: dict[Lost, bool] = {}
+    for collection, frame in frames:
+        with suppress(zstandard.ZstdError):
+            dictionary = zstandard.get_frame_parameters(frame).dict_id
+            if dictionary and not usable.get(Lost(collection, dictionary)):
+                usable[Lost(collection, dictionary)] = _is_readable(codec, frame)
+    return sorted(one for one, readable in usable.items() if not readable)
+
+
+def _is_readable(codec: Codec, frame: bytes) -> bool:
+    try:
+        orjson.loads(original_text(codec.decompress(frame)))
+    except (StacflaskError, ValueError, KeyError):
+        return False
+    return True
+
+
+def is_dictionary(identifier: int, data: bytes) -> bool:
+    """Whether data begin as the dictionary of this id does."""
+    return bytes(data[:8]) == _MAGIC + identifier.to_bytes(4, "little")
+
+
+class Dictionaries:
+    """Chooses the dictionary of each collection for one process, and trains it where there is none."""
+
+    def __init__(self, database: Database, codec: Codec) -> None:
+        self._database = database
+        self._codec = codec
+        self._chosen: dict[str, int] = {}
+
+    def known(self, collection: str) -> int:
+        """Give the id of the dictionary that was chosen for this collection, or 0."""
+        return self._chosen.get(collection, 0)
+
+    def choose(self, collection: str, bodies: Sequence[bytes]) -> int:
+        """Give the id of the collection's newest dictionary, else of one trained on these bodies, else 0 for none."""
+        if collection not in self._chosen:
+            with self._database.write() as connection:
+                identifier = self._newest(connection, collection) or self._trained(connection, collection, bodies)
+            if not identifier:
+                return 0
+            # Only now, committed, may it be used.
+            self._chosen[collection] = identifier
+        return self._chosen[collection]
+
+    def _newest(self, connection: Connection, collection: str) -> int:
+        row = connection.execute(_NEWEST, {"collection": collection}).one_or_none()
+        if row is None:
+            return 0
+        self._codec.learn(row.id, row.data)
+        return int(row.id)
+
+    def _trained(self, connection: Connection, collection: str, bodies: Sequence[bytes]) -> int:
+        if len(bodies) < FEWEST_SAMPLES:
+            return 0
+        # Loads that run side by side meet a new collection at the same time: one of them trains, the others wait.
+        connection.execute(_LOCK, {"collection": collection})
+        found = self._newest(connection, collection)
+        trained = train(bodies[:: -(-len(bodies) // MOST_SAMPLES)]) if not found else None
+        if trained is None:
+            return found
+        identifier, data = trained
+        connection.execute(sa.insert(dictionaries).values(id=identifier, collection=collection, data=data))
+        self._codec.learn(identifier, data)
+        return identifier

@@ -1,0 +1,373 @@
+r"""From a document to what is kept of it, and back. The one place that knows the form of a body.
+
+A body is kept ready to be sent, so that a page of items is joined and never parsed. It is JSON text in two parts with a
+NUL between them (raw control characters cannot stand in JSON, so nothing a document holds can be mistaken for them):
+
+- the public part: the document as given, its ``links`` moved last and left open for those that the server adds
+  (``...,"links":[{"rel":"license",...},``); the href of each managed asset is ``\x01`` and its quoted key;
+- the private part: the hrefs that managed assets were given, their alternates, and links to storage addresses.
+
+Where the bytes are is thus in the private part only, and is read for downloads and exports alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+import msgspec
+import orjson
+from msgspec import Raw
+from orjson import Fragment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from stacflask.model.json_types import Document
+
+HERE = b"\x01"
+"""Stands for the address below which the record's assets are downloaded, slash included."""
+STAND_IN = token_hex(16).encode()
+"""Replaces HERE while a text is parsed, for which HERE is not JSON. It is random, so that no document holds it."""
+SEPARATOR = b"\x00"
+
+_OGC = "http://www.opengis.net/def/rel/ogc/1.0/"
+STRUCTURE = frozenset(
+    {"self", "root", "parent", "collection", "items", "item", "child", "children"}
+    | {"aggregate", "aggregations", f"{_OGC}queryables", f"{_OGC}sortables"}
+)
+"""Relations that the server makes itself; those of a given document are dropped."""
+
+_encode = msgspec.json.encode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_elements = msgspec.json.Decoder(list[Raw]).decode
+
+
+class _Private(msgspec.Struct, omit_defaults=True, gc=False):
+    """The private part: hrefs and alternates by asset key, and links withheld whole."""
+
+    hrefs: dict[str, str] = {}
+    alternates: dict[str, Raw] = {}
+    links: list[Raw] = []
+
+
+_private = msgspec.json.Decoder(_Private).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Managed:
+    """Tells which hrefs are downloaded through the server.
+
+    These are storage addresses but for those that begin with one of ``public``, and all that begin with one of
+    ``prefixes``, which precede.
+    """
+
+    prefixes: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
+
+    def __call__(self, href: str) -> bool:
+        """Whether ``href`` is a storage address, to be kept private."""
+        # The usual ones without the patterns: this is asked for every link and asset.
+        if href.startswith(_S3) and not self.public:
+            return True
+        if self.prefixes and href.startswith(self.prefixes):
+            return True
+        if href.startswith(("https://", "http://", *self.public)):
+            return False
+        return _STORAGE.match(href) is not None and _PUBLIC.match(href) is None
+
+
+_S3 = "s3://"
+# Every scheme, and GDAL's own way to write a storage address. Without a scheme, an href is relative.
+_STORAGE = re.compile(r"[a-z][a-z0-9+.-]*:|/vsi", re.IGNORECASE)
+# What anybody resolves without this server: addresses of the web and of FTP (but not with a password in them), names in
+# public registers, the data themselves, and people.
+_PUBLIC = re.compile(
+    r"https?:|ftps?://(?![^/?#]*@)|(?:data|doi|urn|info|ark|hdl|magnet|ipfs|ipns|mailto|tel):", re.IGNORECASE
+)
+
+
+def is_relative(href: str) -> bool:
+    """Whether an href has no scheme, and is no storage address in GDAL's form."""
+    return _STORAGE.match(href) is None
+
+
+def body_of(document: Document, managed: Callable[[str], bool], text: bytes | None = None) -> bytes:
+    """Build the body of a checked document. ``text`` is its JSON text, if that is to be kept as it is."""
+    return _body(document, managed, _own(document) if text is None else verbatim(text))[0]
+
+
+def _own(document: Document) -> Document:
+    """Copy a document as far as ``_body`` changes it."""
+    written = dict(document)
+    if document.get("assets"):
+        written["assets"] = {key: dict(asset) for key, asset in document["assets"].items()}
+    return written
+
+
+def _body(document: Document, managed: Callable[[str], bool], written: Document) -> tuple[bytes, dict[str, str]]:
+    """Build the body of a checked document, and return its storage hrefs by the asset's key.
+
+    ``written`` is the same document, or fragments of its text (see ``verbatim``) if its text is to be kept as it is. It
+    is changed into what is shown: to copy every asset takes longer than to write all of them.
+    """
+    private: dict[str, Any] = {}
+    links = _public_links(document.get("links") or (), written.pop("links", None) or (), managed, private)
+    if document.get("assets"):
+        _hide(document["assets"], written["assets"], managed, private)
+    public = b'%b,"links":[%b' % (orjson.dumps(written)[:-1], links)
+    return public + SEPARATOR + orjson.dumps(private) if private else public, private.get("hrefs", {})
+
+
+def verbatim(text: bytes) -> Document:
+    """Take a document apart as far as its assets' members and its links; each value is a fragment of its compact text.
+
+    Written again by orjson, numbers keep their digits. Raises msgspec errors on a wrong form.
+    """
+    raw = _members(msgspec.json.format(text, indent=-1))
+    written: Document = _fragments(raw)
+    if bytes(raw.get("assets", b"null")) != b"null":
+        written["assets"] = {key: _fragments(_members(asset)) for key, asset in _members(raw["assets"]).items()}
+    if "links" in raw:
+        written["links"] = [Fragment(bytes(link)) for link in _elements(raw["links"])]
+    return written
+
+
+def rewritten(document: Any, text: bytes) -> bytes:
+    """Return a changed document as JSON text. Parts that are as in ``text``, before the change, keep their digits."""
+    return orjson.dumps(_rewritten(document, text))
+
+
+def _rewritten(value: Any, text: bytes) -> Any:
+    before = orjson.loads(text)
+    if value == before:
+        return Fragment(text)
+    if isinstance(value, dict) and isinstance(before, dict):
+        raw = _members(text)
+        return {name: _rewritten(one, bytes(raw[name])) if name in raw else one for name, one in value.items()}
+    if isinstance(value, list) and isinstance(before, list) and len(value) == len(before):
+        return [_rewritten(one, bytes(raw)) for one, raw in zip(value, _elements(text), strict=True)]
+    return value
+
+
+def _fragments(members: Mapping[str, Raw]) -> Document:
+    return {name: Fragment(bytes(raw)) for name, raw in members.items()}
+
+
+def _hide(assets: Document, written: Document, managed: Callable[[str], bool], private: dict[str, Any]) -> None:
+    """Move what of the assets is not shown from ``written`` to the private part."""
+    hrefs: dict[str, str] = {}
+    for key, asset in assets.items():
+        if asset.get("alternate"):
+            _hide_alternates(key, asset["alternate"], written[key], managed, private)
+        if managed(href := asset["href"]):
+            hrefs[key] = href
+            written[key]["href"] = marked(key)
+    if hrefs:
+        private["hrefs"] = hrefs
+
+
+def _hide_alternates(
+    key: str, alternate: Document, written: Document, managed: Callable[[str], bool], private: dict[str, Any]
+) -> None:
+    public = {name: entry for name, entry in alternate.items() if not managed(entry["href"])}
+    if len(public) == len(alternate):
+        return
+    private.setdefault("alternates", {})[key] = written["alternate"]
+    if public:
+        written["alternate"] = public
+    else:
+        del written["alternate"]
+
+
+@lru_cache(maxsize=4096)
+def marked(key: str) -> Fragment:
+    """Return the href of a managed asset as it is kept."""
+    return Fragment(b'"%b%b"' % (HERE, quote(key, safe="").encode()))
+
+
+_MARK = re.compile(HERE + rb"([^\"]*)")
+
+
+def _public_links(
+    links: Sequence[Document], written: Sequence[Any], managed: Callable[[str], bool], private: dict[str, Any]
+) -> bytes:
+    shown = []
+    for link, text in zip(links, written, strict=True):
+        if link["rel"] in STRUCTURE:
+            continue
+        if managed(link["href"]):
+            private.setdefault("links", []).append(text)
+        else:
+            shown.append(text)
+    return orjson.dumps(shown)[1:-1] + b"," if shown else b""
+
+
+# --- and back --------------------------------------------------------------------------------------------------------
+
+
+def public(body: bytes) -> bytes:
+    """Give the public part: JSON text up to the place where the server's own links follow."""
+    return body.partition(SEPARATOR)[0]
+
+
+def original(body: bytes) -> Document:
+    """Give the document as it was given, but for the links that the server makes itself."""
+    document: Document = orjson.loads(original_text(body))
+    return document
+
+
+def original_text(body: bytes) -> bytes:
+    """Give what ``original`` gives as JSON text, in which numbers keep their very digits."""
+    text, _, private = body.partition(SEPARATOR)
+    kept = _private(private) if private else _Private()
+    text = closed(_MARK.sub(lambda mark: _encode(kept.hrefs[unquote(mark[1].decode())])[1:-1], text))
+    if not kept.alternates and not kept.links:
+        return text
+    written = verbatim(text)
+    for key, alternate in kept.alternates.items():
+        written["assets"][key]["alternate"] = Fragment(bytes(alternate))
+    written["links"] += [Fragment(bytes(link)) for link in kept.links]
+    return orjson.dumps(written)
+
+
+EXPIRES = "href:expires"
+"""The member that is added to an asset whose href is a temporary one."""
+_EXPIRES_MEMBER = b'"href:expires":'
+
+
+def with_hrefs(text: bytes, hrefs: Callable[[str], tuple[str, str] | None]) -> bytes:
+    """Put in an href, and when it ends, for the marks of those asset keys that have one; the other marks stay."""
+    if _EXPIRES_MEMBER in text:
+        text = _without_expires(text, lambda key: hrefs(key) is not None)
+
+    def put(mark: re.Match[bytes]) -> bytes:
+        found = hrefs(unquote(mark[1].decode()))
+        if found is None:
+            return mark[0]
+        href, expires = found
+        return b'%b","href:expires":"%b' % (_encode(href)[1:-1], expires.encode())
+
+    return _MARK.sub(put, text)
+
+
+def _without_expires(text: bytes, of: Callable[[str], bool]) -> bytes:
+    """Leave out the stored ends of those assets' hrefs; the rest stays, to the digit."""
+    raw = _members(text.replace(HERE, STAND_IN))
+    members: dict[str, Any] = _fragments(raw)
+    assets = {key: _fragments(_members(asset)) for key, asset in _members(raw["assets"]).items()}
+    members["assets"] = {
+        key: {name: value for name, value in asset.items() if name != EXPIRES or not of(key)}
+        for key, asset in assets.items()
+    }
+    return orjson.dumps(members).replace(STAND_IN, HERE)
+
+
+def places(text: bytes) -> dict[str, int]:
+    """Return where the values of a shown document's members begin; empty if its text is not compact."""
+    found, end = {}, 0
+    # HERE would not be JSON.
+    for member, raw in _members(text.replace(HERE, b".")).items():
+        begin, name = end + 1, orjson.dumps(member) + b":"
+        if not text.startswith(name, begin):
+            return {}
+        found[member] = begin + len(name)
+        end = found[member] + len(bytes(raw))
+    return found
+
+
+def storage_hrefs(body: bytes) -> dict[str, str]:
+    """Give the storage addresses of the managed assets, by key."""
+    private = body.partition(SEPARATOR)[2]
+    return _private(private).hrefs if private else {}
+
+
+def opened(body: bytes) -> Document:
+    """Read the public part. Where an asset's address belongs, its key stands."""
+    document: Document = orjson.loads(closed(public(body).replace(HERE, b"")))
+    return document
+
+
+def closed(text: bytes, links: bytes = b"") -> bytes:
+    """End a public part: with these further links (comma-separated objects), or with none."""
+    return (text + links if links else text.removesuffix(b",")) + b"]}"
+
+
+# --- What a row needs ------------------------------------------------------------------------------------------------
+
+
+class Parts(msgspec.Struct, frozen=True, gc=False):
+    """What a row needs of an item. ``geometry`` and ``properties`` are JSON text, ``given`` is the latter parsed.
+
+    ``hrefs`` are its storage hrefs by the asset's key.
+    """
+
+    collection: str
+    id: str
+    times: tuple[str | None, str | None, str | None]
+    bbox: list[float] | None
+    geometry: bytes
+    properties: bytes
+    given: Document
+    body: bytes
+    hrefs: dict[str, str]
+
+
+def split_item(document: Document, managed: Callable[[str], bool], written: Document | None = None) -> Parts:
+    """Take a checked item apart, which names its collection.
+
+    ``written`` are fragments of its text (see ``verbatim``) if that is to be kept as it is, or the document itself if
+    it is not needed afterwards: either is changed into what is shown. The default is a copy of the document.
+    """
+    written = _own(document) if written is None else written
+    written.setdefault("collection", document["collection"])
+    given = document["properties"]
+    body, hrefs = _body(document, managed, written)
+    return Parts(
+        document["collection"],
+        document["id"],
+        (given["datetime"], given.get("start_datetime"), given.get("end_datetime")),
+        [float(degrees) for degrees in document["bbox"]] if "bbox" in document else None,
+        orjson.dumps(written["geometry"]),
+        orjson.dumps(written["properties"]),
+        given,
+        body,
+        hrefs,
+    )
+
+
+def with_member(body: bytes, name: str, value: bytes) -> bytes:
+    """Give the body with one public member of the document replaced; the rest stays as it is, to the byte."""
+    return with_members(body, {name: value})
+
+
+def with_members(body: bytes, values: Mapping[str, bytes | None]) -> bytes:
+    """Give the body with some public members replaced, or left out; the rest stays as it is, to the byte.
+
+    Links come last, and cannot be left out. Raises KeyError: one that is to be replaced is not there.
+    """
+    text, separator, private = body.partition(SEPARATOR)
+    pieces, start, end = [], 0, 0
+    wanted = {name for name, value in values.items() if value is not None}
+    # Where a member stands follows from how ``body_of`` writes them. HERE would not be JSON.
+    for member, raw in _members(closed(text.replace(HERE, b"."))).items():
+        begin = end + 1
+        name = orjson.dumps(member) + b":"
+        end = begin + len(name) + len(bytes(raw))
+        if member in values:
+            value = values[member]
+            pieces.append(text[start:begin] + (b"" if value is None else name + value))
+            start = end + 1 if value is None else end
+            wanted.discard(member)
+    if wanted:
+        raise KeyError(*wanted)
+    return b"".join(pieces) + text[start:] + separator + private
+
+
+def searchable(document: Document) -> Document:
+    """Give what of a collection can be searched: all but links and assets."""
+    return {name: value for name, value in document.items() if name not in ("links", "assets", "item_assets")}

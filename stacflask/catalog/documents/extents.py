@@ -1,0 +1,241 @@
+"""Collections' extents: widened as items come, made anew from the items when asked.
+
+The first box and the first interval of an extent are the overall ones; those after them are the author's and are left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+
+from stacflask.catalog.database.tables import collections, items
+from stacflask.catalog.documents import documents
+from stacflask.catalog.documents.collection_rows import searched
+from stacflask.catalog.documents.item_times import note_times
+from stacflask.catalog.search.visible_extents import Shown, extent_of
+from stacflask.errors import NotFound
+from stacflask.stac.bbox import HALF, around, covers
+from stacflask.stac.bbox import widen as widened_box
+from stacflask.stac.times import format_instant, parse_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.documents.codec import Codec
+    from stacflask.catalog.documents.rows import Span
+    from stacflask.model.json_types import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where and when some items are: ``boxes`` in degrees, each of 4 or 6 numbers, and first and last moment.
+
+    ``longest`` is how long the longest of them lasts, in seconds. ``dated``: one of them has a datetime.
+    """
+
+    boxes: Sequence[Sequence[float]]
+    start: datetime
+    end: datetime
+    longest: float
+    dated: bool = False
+
+
+def reach(boxes: Sequence[Sequence[float]], spans: Sequence[Span]) -> Reach:
+    """Return where and when items with these boxes and times are."""
+    return Reach(
+        boxes,
+        min(span.first for span in spans),
+        max(span.last for span in spans),
+        max(span.seconds for span in spans),
+        any(span.given[0] for span in spans),
+    )
+
+
+class Reached(NamedTuple):
+    """Where and when all of some items are; without a ``box`` none of them is anywhere."""
+
+    box: list[float] | None
+    start: datetime
+    end: datetime
+
+
+def widen(connection: Connection, codec: Codec, collection: str, reach: Reach) -> None:
+    """Widen a collection's extent to hold these items. Nothing is locked or written where it holds them already.
+
+    Call it last in a transaction: the lock on the collection's row is then held for a moment only.
+    """
+    given, longest, dated = _extent(connection, collection)
+    if reach.longest > longest or (reach.dated and not dated):
+        note_times(connection, collection, reach.longest, dated=reach.dated)
+    if _widened(given, reach) is None:
+        return
+    frame, document = _locked(connection, collection)
+    extent = _widened(document["extent"], reach)
+    if extent is not None:
+        _write(connection, codec, collection, frame, {**document, "extent": extent})
+
+
+def recompute(connection: Connection, codec: Codec, collection: str) -> bool:
+    """Make a collection's extent from its items; True if that changed it. Without items it stays as it is.
+
+    Raises NotFound.
+    """
+    frame, document = _locked(connection, collection)
+    given = document["extent"]
+    extent = _anew(given, reached(connection, [items.c.collection == collection]).get(collection))
+    if extent == given:
+        return False
+    _write(connection, codec, collection, frame, {**document, "extent": extent})
+    return True
+
+
+def _anew(given: Document, found: Reached | None) -> Document:
+    if found is None:
+        return given
+    box = {} if found.box is None else _with_box(given, found.box)
+    return {**given, **box, **_with_interval(given, [format_instant(found.start), format_instant(found.end)])}
+
+
+def all_collections(connection: Connection) -> list[str]:
+    """Name all collections, in order."""
+    return list(connection.execute(sa.select(collections.c.id).order_by(collections.c.id)).scalars())
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def _extent(connection: Connection, collection: str) -> tuple[Document, float, bool]:
+    columns = (collections.c.document["extent"], collections.c.longest, collections.c.dated)
+    statement = sa.select(*columns).where(collections.c.id == collection)
+    extent, longest, dated = _found(connection.execute(statement).one_or_none(), collection)
+    return extent, longest, dated
+
+
+def _locked(connection: Connection, collection: str) -> tuple[bytes, Document]:
+    statement = sa.select(collections.c.body, collections.c.document).where(collections.c.id == collection)
+    # Writers of items share a key lock on the row. This one does not conflict with theirs, as FOR UPDATE would.
+    row = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+    frame, document = _found(row, collection)
+    return frame, document
+
+
+def _found(value: Any, collection: str) -> Any:
+    if value is None:
+        raise NotFound(f"There is no collection {collection!r}.")
+    return value
+
+
+def _write(connection: Connection, codec: Codec, collection: str, frame: bytes, document: Document) -> None:
+    body = documents.with_member(codec.decompress(frame), "extent", orjson.dumps(document["extent"]))
+    change = sa.update(collections).where(collections.c.id == collection)
+    connection.execute(change.values(body=codec.compress(body), **searched(document)))
+
+
+# --- Widening ---------------------------------------------------------------------------------------------------------
+
+
+def _widened(extent: Document, reach: Reach) -> Document | None:
+    """Give the extent that holds these items too, or None where this one does."""
+    box, interval = _first_box(extent), _first_interval(extent)
+    new_box = box if _surely_covers(box, reach.boxes) else reduce(widened_box, reach.boxes, box)
+    new_interval = _widened_interval(interval, reach)
+    if (new_box, new_interval) == (box, interval):
+        return None
+    return {**extent, **_with_box(extent, new_box), **_with_interval(extent, new_interval)}
+
+
+def _surely_covers(outer: Sequence[float], boxes: Sequence[Sequence[float]]) -> bool:
+    """Tell quickly, of thousands of boxes, whether all lie within; False leaves it open."""
+    if any(len(box) != 4 or not -HALF <= box[0] <= box[2] <= HALF for box in boxes):  # noqa: PLR2004
+        return False
+    if not boxes:
+        return True
+    west, south, east, north = zip(*boxes, strict=True)
+    return covers(outer, (min(west), min(south), max(east), max(north)))
+
+
+def _widened_interval(interval: list[str | None], reach: Reach) -> list[str | None]:
+    start, end = interval
+    if start is not None and reach.start < parse_instant(start):
+        start = format_instant(reach.start)
+    if end is not None and reach.end > parse_instant(end):
+        end = format_instant(reach.end)
+    return [start, end]
+
+
+# --- From the items ---------------------------------------------------------------------------------------------------
+
+# Boxes that begin and end in the same degree of longitude are joined, so that millions of items become thousands of
+# rows. An item that was cut at the antimeridian lies on both sides of it: its box is taken from its parts.
+_PLACED = sa.text(f"""
+    ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(lowest, 0) AS low,
+    coalesce(highest, 0) AS high, lowest IS NOT NULL AS tall,
+    CASE WHEN has_start_datetime AND has_end_datetime THEN start_datetime END AS start,
+    CASE WHEN has_start_datetime AND has_end_datetime THEN end_datetime END AS "end",
+    ST_XMin(geometry) = -{HALF} AND ST_XMax(geometry) = {HALF} AND ST_NumGeometries(geometry) > 1 AS cut
+""")
+_JOINED = sa.text(f"""
+    SELECT collection, min(west), min(ST_YMin(geometry)), min(low), max(east), max(ST_YMax(geometry)), max(high),
+           bool_or(tall) AS tall, min(least(datetime, start)) AS start, max(greatest(datetime, "end")) AS end
+    FROM (
+        SELECT collection, geometry, low, high, tall, datetime, start, "end",
+               CASE WHEN cut THEN coalesce((SELECT min(ST_XMin(part.geom)) FILTER (WHERE ST_XMin(part.geom) >= 0)
+                                            FROM ST_Dump(geometry) AS part), -{HALF}) ELSE west END AS west,
+               CASE WHEN cut THEN coalesce((SELECT max(ST_XMax(part.geom)) FILTER (WHERE ST_XMax(part.geom) <= 0)
+                                            FROM ST_Dump(geometry) AS part), {HALF}) ELSE east END AS east
+        FROM placed
+    ) AS parted GROUP BY collection, floor(west), floor(east)
+""").columns()
+
+
+def reached(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> dict[str, Reached]:
+    """Give what the items that fulfil some conditions reach, by their collections."""
+    columns = (items.c.collection, items.c.geometry, items.c.datetime)
+    placed = sa.select(*columns, _PLACED).where(*conditions).cte("placed")
+    groups: dict[str, list[Any]] = {}
+    for row in connection.execute(_JOINED.add_cte(placed)):
+        groups.setdefault(row[0], []).append(row)
+    return {collection: _reached(rows) for collection, rows in groups.items()}
+
+
+def shown(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> Shown:
+    """Give what is shown of collections to who sees the items that fulfil these conditions."""
+    found = reached(connection, conditions)
+    return Shown({collection: extent_of(*one) for collection, one in found.items()})
+
+
+def _reached(rows: Sequence[Any]) -> Reached:
+    tall = any(row.tall for row in rows)
+    boxes = [row[1:7] if tall else (*row[1:3], *row[4:6]) for row in rows if row[1] is not None]
+    start, end = min(row.start for row in rows), max(row.end for row in rows)
+    return Reached(around(boxes) if boxes else None, start, end)
+
+
+# --- The form of an extent --------------------------------------------------------------------------------------------
+
+
+def _first_box(extent: Document) -> list[float]:
+    box: list[float] = extent["spatial"]["bbox"][0]
+    return box
+
+
+def _first_interval(extent: Document) -> list[str | None]:
+    interval: list[str | None] = extent["temporal"]["interval"][0]
+    return interval
+
+
+def _with_box(extent: Document, box: Sequence[float]) -> Document:
+    spatial = extent["spatial"]
+    return {"spatial": {**spatial, "bbox": [list(box), *spatial["bbox"][1:]]}}
+
+
+def _with_interval(extent: Document, interval: list[str | None]) -> Document:
+    temporal = extent["temporal"]
+    return {"temporal": {**temporal, "interval": [interval, *temporal["interval"][1:]]}}

@@ -1,0 +1,243 @@
+"""Indexes on properties of items: made, listed and dropped by command while everything else goes on.
+
+Their expressions are the very ones that filters, orders and positions are made of: PostgreSQL uses an index on an
+expression only for the same expression. Within equal values items are in the usual order, so that one index serves a
+filter on a value with the newest first, a list sorted by the property, and every page of either.
+
+The database itself keeps the list: an index is named after its property, and its comment says what it is for.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import takewhile
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex, DropIndex, ExecutableDDLElement
+
+from stacflask.catalog.cql2 import Fields
+from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.database.database_errors import translated
+from stacflask.catalog.database.tables import PROPERTY_INDEX_PREFIX, items
+from stacflask.catalog.search.ordering import FORMS, TIES
+from stacflask.errors import BadQuery, Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.cql2.values.sql import Sql
+    from stacflask.catalog.cql2.values.types import Stored
+    from stacflask.catalog.database.engine import Database
+
+INDEXED: Mapping[str, Callable[[Stored], Sql]] = {**FORMS, "time": attrgetter("moment")}
+"""What an index can hold of a property. Nothing is sorted by times: strings that spell them are in their own order."""
+
+LOCK = 0x57AD
+"""Whoever makes or drops indexes holds this: two at once would wait for each other."""
+SAMPLE = 20_000
+"""Of about so many items, spread over the table, the types of values are looked at before all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyIndex:
+    """One index: on the values of ``name`` that are of the type ``form``."""
+
+    name: str
+    form: str
+    valid: bool = True
+    size: int = 0
+    rows: int = 0
+    scans: int = 0
+
+    @property
+    def label(self) -> str:
+        """Its name in the database. PostgreSQL's names are short, so part of a hash stands for the rest."""
+        digest = blake2b(self.name.encode(), digest_size=6).hexdigest()
+        plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in self.name.lower())
+        return f"{PROPERTY_INDEX_PREFIX}{self.form}_{plain[:20]}_{digest}"
+
+
+# --- What there is ----------------------------------------------------------------------------------------------------
+
+_LIST = sa.text("""
+    SELECT obj_description(c.oid, 'pg_class') AS said, i.indisvalid AS valid, pg_relation_size(c.oid) AS size,
+           greatest(c.reltuples, 0)::bigint AS rows, coalesce(s.idx_scan, 0) AS scans
+    FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    LEFT JOIN pg_stat_all_indexes AS s ON s.indexrelid = c.oid
+    WHERE i.indrelid = to_regclass('items') AND starts_with(c.relname, :prefix) ORDER BY c.relname
+""").bindparams(prefix=PROPERTY_INDEX_PREFIX)
+
+
+def listed(connection: Connection) -> list[PropertyIndex]:
+    """Give the indexes on properties, those of an interrupted run among them."""
+    return [found for row in connection.execute(_LIST) if (found := _described(row)) is not None]
+
+
+def _described(row: Any) -> PropertyIndex | None:
+    try:
+        said = json.loads(row.said or "null")
+        # Before keys with dots could be reached, a name with dots was indexed as another expression.
+        valid = row.valid and ("." not in said["property"] or "keys" in said)
+        return PropertyIndex(said["property"], said["form"], valid, row.size, row.rows, row.scans)
+    except (ValueError, TypeError, KeyError):
+        return None  # interrupted before it was described, or somebody else's
+
+
+class Known:
+    """What a process knows of the indexes there are; it is asked anew after a while."""
+
+    REST = 5.0
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._since = 0.0
+        self._forms: frozenset[tuple[str, str]] = frozenset()
+
+    def forms(self, name: str) -> tuple[str, ...]:
+        """Name the types of a property's values that an index can give in order, up to the first that none can."""
+        if time.monotonic() - self._since > self.REST or not self._since:
+            found = self._database.read(listed)
+            self._forms = frozenset((index.name, index.form) for index in found if index.valid)
+            self._since = time.monotonic()
+        return tuple(takewhile(lambda form: (name, form) in self._forms, FORMS))
+
+
+# --- Making and dropping ----------------------------------------------------------------------------------------------
+
+
+def add(database: Database, name: str, forms: Sequence[str] = ()) -> Iterator[PropertyIndex]:
+    """Index a property's values of these types, or else of those that the items hold; give each index that was made.
+
+    What is there already is left, unless an interrupted run left it unfinished. Raises BadQuery: no item has it.
+    """
+    with alone(database) as connection:
+        wanted = forms or _held(connection, name)
+        there = {(index.name, index.form): index.valid for index in listed(connection)}
+        for form in wanted:
+            if not there.get((name, form)):
+                yield _made(connection, PropertyIndex(name, form))
+
+
+def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[PropertyIndex]:
+    """Drop a property's indexes, of these types or all; give those that were there."""
+    with alone(database) as connection:
+        gone = [index for index in listed(connection) if index.name == name and (not forms or index.form in forms)]
+        for index in gone:
+            _drop(connection, index)
+    return gone
+
+
+@contextmanager
+def alone(database: Database) -> Iterator[Connection]:
+    """Lend a connection without a transaction, as building an index beside all else asks for."""
+    with translated(), database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(LOCK))).scalar_one():
+            raise Conflict("Another command is making or dropping indexes.")
+        try:
+            yield connection
+        finally:
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(LOCK)))
+
+
+def _made(connection: Connection, index: PropertyIndex) -> PropertyIndex:
+    _drop(connection, index)  # what an interrupted run left is of no use, and in the way
+    connection.execute(CreateIndex(_definition(index)))
+    said = sql.Literal(json.dumps({"property": index.name, "form": index.form, "keys": "first"}))
+    driver: Any = connection.connection.driver_connection
+    driver.execute(sql.SQL("COMMENT ON INDEX {} IS {}").format(sql.Identifier(index.label), said))
+    connection.execute(_CreateStatistics(index))
+    connection.execute(sa.text("ANALYZE items"))  # which is when it looks how the values are spread
+    return next(found for found in listed(connection) if found.label == index.label)
+
+
+def _drop(connection: Connection, index: PropertyIndex) -> None:
+    connection.execute(DropIndex(_definition(index), if_exists=True))
+    connection.execute(_DropStatistics(index))
+
+
+class _Statistics(ExecutableDDLElement):
+    """Has the planner know how the values are spread: it learns nothing from an index that leaves rows out."""
+
+    def __init__(self, index: PropertyIndex) -> None:
+        self.index = index
+
+
+class _CreateStatistics(_Statistics):
+    pass
+
+
+class _DropStatistics(_Statistics):
+    pass
+
+
+@compiles(_CreateStatistics)
+def _create(element: _Statistics, compiler: Any, **_: Any) -> str:
+    value = compiler.sql_compiler.process(_value(items, element.index), include_table=False, literal_binds=True)
+    return f"CREATE STATISTICS {compiler.preparer.quote(element.index.label)} ON ({value}) FROM items"
+
+
+@compiles(_DropStatistics)
+def _forget(element: _Statistics, compiler: Any, **_: Any) -> str:
+    return f"DROP STATISTICS IF EXISTS {compiler.preparer.quote(element.index.label)}"
+
+
+def _value(table: Any, index: PropertyIndex) -> Sql:
+    return INDEXED[index.form](Fields({}, table.c.properties).stored(index.name))
+
+
+def _definition(index: PropertyIndex) -> sa.Index:
+    # On a copy of the table: what operators make is no part of the program's own tables.
+    table = items.to_metadata(sa.MetaData())
+    value = _value(table, index)
+    ties = (table.c[name] for name in TIES)
+    return sa.Index(index.label, value, *ties, postgresql_where=value.is_not(None), postgresql_concurrently=True)
+
+
+# --- What the items hold ----------------------------------------------------------------------------------------------
+
+
+def _held(connection: Connection, name: str) -> tuple[str, ...]:
+    """Name the types of a property's values. Some of the items will tell, unless none of those has it.
+
+    A list that is sorted by the property begins with the first type, so those before the ones there are come too: their
+    indexes are empty and cost next to nothing, and tell at once that nothing comes before.
+    """
+    count = connection.execute(_ROUGHLY).scalar_one()
+    some = sa.tablesample(items, sa.func.system(min(100.0, 100 * SAMPLE / max(count, 1))), name="some")
+    found = _types(connection, some, name) or _types(connection, items, name)
+    if not found:
+        raise BadQuery("property", f"no item has a {name!r} that is a number, a string or a boolean")
+    last = max(tuple(FORMS).index(form) for form in found if form in FORMS)
+    return (*tuple(FORMS)[: last + 1], *(found - FORMS.keys()))
+
+
+_ROUGHLY = sa.text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('items')")
+
+
+def _types(connection: Connection, source: Any, name: str) -> set[str]:
+    stored = Fields({}, source.c.properties).stored(name)
+    kinds = set(connection.execute(sa.select(stored.kind).where(stored.kind.in_(FORMS)).distinct()).scalars())
+    times = connection.execute(sa.select(sa.literal("time")).where(stored.moment.is_not(None)).limit(1))
+    return kinds | set(times.scalars())
+
+
+def checked(names: Iterable[str]) -> tuple[str, ...]:
+    """Give the names as they stand below ``properties``. Raises BadQuery: one is no name."""
+    found = tuple(name.removeprefix("properties.") for name in names)
+    for name in found:
+        try:
+            Fields({}, items.c.properties).stored(name)
+        except Problem as problem:
+            raise BadQuery("property", problem.message) from problem
+    return found

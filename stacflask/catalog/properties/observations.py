@@ -1,0 +1,162 @@
+"""What properties hold: which types, from which number to which, which words. Pure: documents in, observations out.
+
+Documents are looked at by columns, all values of one name together, so that most of the work is done in C.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from stacflask.model.json_types import Document
+
+Observations: TypeAlias = "dict[str, Seen]"
+"""What was seen, by the name that a filter would use: a dot is part of a key, or leads into an object."""
+
+MANY = 50
+"""A property with more different words than this is not an enumeration."""
+LONG = 100
+"""Nor is one with words of more characters."""
+MOST_NAMES = 1000
+"""Names of a collection beyond these are not kept."""
+DEEP = 3
+"""Objects within objects are looked into so far."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
+_KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of one property.
+
+    ``kinds`` are JSON Schema's types, and ``time`` for strings that all are one. ``words`` are the other strings; None:
+    too many. ``members`` is what was seen in arrays.
+    """
+
+    kinds: frozenset[str] = NOTHING
+    low: float | None = None
+    high: float | None = None
+    words: frozenset[str] | None = NOTHING
+    members: Seen | None = None
+
+    def __or__(self, other: Seen) -> Seen:
+        """Give what both have seen."""
+        if self.members is None or other.members is None:
+            members = self.members or other.members
+        else:
+            members = self.members | other.members
+        return Seen(
+            self.kinds | other.kinds,
+            _least(min, self.low, other.low),
+            _least(max, self.high, other.high),
+            _few(None if self.words is None or other.words is None else self.words | other.words),
+            members,
+        )
+
+    def written(self) -> Document:
+        """Give it as JSON; what says nothing is left out."""
+        given = {
+            "kinds": sorted(self.kinds),
+            "low": self.low,
+            "high": self.high,
+            "words": sorted(self.words) if self.words else None,
+            "many": self.words is None,
+            "members": self.members.written() if self.members is not None else None,
+        }
+        return {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+def read(given: Document) -> Seen:
+    """Read what ``written`` gave."""
+    return Seen(
+        frozenset(given["kinds"]),
+        given.get("low"),
+        given.get("high"),
+        None if given.get("many") else frozenset(given.get("words", ())),
+        read(given["members"]) if "members" in given else None,
+    )
+
+
+def merged(several: Iterable[Mapping[str, Seen]]) -> Observations:
+    """Give what all together have seen."""
+    whole: Observations = {}
+    for observations in several:
+        for name, seen in observations.items():
+            if name in whole:
+                whole[name] |= seen
+            elif len(whole) < MOST_NAMES:
+                whole[name] = seen
+    return whole
+
+
+def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int = 1) -> Observations:
+    """Look at the members of these documents. A null says nothing."""
+    columns = _columns(documents)
+    seen = {f"{prefix}{name}": of_values(column) for name, column in columns.items()}
+    inner = [
+        observe([value for value in column if type(value) is dict], f"{prefix}{name}.", depth + 1)
+        for name, column in columns.items()
+        if depth < DEEP and f"{prefix}{name}" in seen and "object" in seen[f"{prefix}{name}"].kinds
+    ]
+    return merged([{name: one for name, one in seen.items() if one.kinds}, *inner])
+
+
+def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Give all values of each name."""
+    makes: dict[tuple[str, ...], list[Iterable[Any]]] = defaultdict(list)
+    for document in documents:
+        makes[tuple(document)].append(document.values())
+    columns: dict[str, list[Any]] = defaultdict(list)
+    # Documents with the same names in the same order, as most are, are turned into columns in one step.
+    for names, rows in makes.items():
+        for name, column in zip(names, zip(*rows, strict=True), strict=True):
+            columns[name] += column
+    return columns
+
+
+def of_values(column: Sequence[Any]) -> Seen:
+    """Look at all values of one name."""
+    types = set(map(type, column))
+    seen = Seen()
+    for kind in types & _KINDS.keys():
+        seen |= _of_kind(kind, column if len(types) == 1 else [value for value in column if type(value) is kind])
+    return seen
+
+
+def _of_kind(kind: type[Any], column: Sequence[Any]) -> Seen:
+    if kind is str:
+        return _of_strings(set(column))
+    kinds = frozenset({_KINDS[kind]})
+    if kind is int or kind is float:
+        return Seen(kinds, min(column), max(column))
+    if kind is list:
+        return Seen(kinds, members=of_values(list(chain.from_iterable(column))))
+    return Seen(kinds)
+
+
+def _of_strings(words: set[str]) -> Seen:
+    # The first that is no time settles it: most columns of words are told from times by one look.
+    if all(map(_TIME, words)):
+        return Seen(frozenset({"time"}))
+    return Seen(frozenset({"string"}), words=_few(frozenset(words)))
+
+
+def _few(words: frozenset[str] | None) -> frozenset[str] | None:
+    if words is None or len(words) > MANY or any(len(word) > LONG for word in words):
+        return None
+    return words
+
+
+def _least(of: Any, one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    chosen: float = of(one, other)
+    return chosen

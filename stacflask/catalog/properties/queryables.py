@@ -1,0 +1,122 @@
+"""Which names a filter may use, and what stands under them, as far as who asks may know.
+
+What items hold comes from the statistics, or for who may not see all items from a sample of those they may see. What a
+collection's document says (summaries, item_assets) stands for names of which no item is seen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from stacflask.catalog.database.tables import collections, items
+from stacflask.catalog.documents import documents
+from stacflask.catalog.properties import observations, statistics
+from stacflask.catalog.properties.observations import Seen
+from stacflask.catalog.search.item_search import visible, visible_collections
+from stacflask.catalog.search.visible_extents import SUMMARIES
+from stacflask.stac import known
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.documents.codec import Codec
+    from stacflask.catalog.properties.observations import Observations
+    from stacflask.catalog.search.visible_extents import Shown
+    from stacflask.model.decision import Restriction
+    from stacflask.model.json_types import Document
+
+MOST_COLLECTIONS = 2000
+"""Collections whose documents are looked at, for a list of all names."""
+_NO_FIELDS = frozenset({"links", "assets", "item_assets", "stac_extensions", "type", "stac_version"})
+
+
+def of_items(
+    connection: Connection,
+    asked: Sequence[str] | None,
+    restriction: Restriction,
+    sample: int,
+    codec: Codec,
+    *,
+    summaries: bool,
+) -> Observations:
+    """Give what the items of these collections hold; None: of all. Of hidden ones nothing is told.
+
+    ``summaries``: whether those of the collections say what no item does.
+    """
+    chosen = _chosen(asked, restriction)
+    told = connection.execute(_first(collections.c.body, chosen)).scalars()
+    said = [declared(_opened(codec, body), summaries=summaries) for body in told]
+    found = _held(connection, chosen, restriction, sample)
+    return found | {name: seen for name, seen in observations.merged(said).items() if name not in found}
+
+
+def _held(
+    connection: Connection, chosen: list[sa.ColumnElement[bool]], restriction: Restriction, sample: int
+) -> Observations:
+    names = sa.select(collections.c.id).where(*chosen)
+    if restriction.items is None:
+        return observations.merged(statistics.kept(connection, names).values())
+    seen = sa.select(sa.cast(items.c.properties, sa.Text)).where(items.c.collection.in_(names), *visible(restriction))
+    newest = seen.order_by(items.c.datetime.desc(), items.c.collection.desc(), items.c.id.desc()).limit(sample)
+    return statistics.observed(connection.execute(newest).scalars().all()) if sample else {}
+
+
+def of_collections(connection: Connection, restriction: Restriction, shown: Shown | None = None) -> Observations:
+    """Give what the documents of the collections hold that may be seen; ``shown`` is shown of them."""
+    chosen = _first(collections.c.document, list(visible_collections(restriction)))
+    rows = connection.execute(chosen if shown is None else shown.through(chosen)).scalars()
+    told = [{name: value for name, value in document.items() if name not in _NO_FIELDS} for document in rows]
+    return observations.observe(told)
+
+
+def _chosen(asked: Sequence[str] | None, restriction: Restriction) -> list[sa.ColumnElement[bool]]:
+    named = [] if asked is None else [collections.c.id.in_(asked)]
+    return [*named, *visible_collections(restriction)]
+
+
+def _first(column: sa.Column[Any], conditions: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    return sa.select(column).where(*conditions).order_by(collections.c.id).limit(MOST_COLLECTIONS)
+
+
+def _opened(codec: Codec, frame: bytes) -> Document:
+    return documents.original(codec.decompress(frame))
+
+
+# --- What a collection says of its items ------------------------------------------------------------------------------
+
+
+def declared(collection: Document, *, summaries: bool = True) -> Observations:
+    """Give what a collection's document says about its items, with or without its summaries."""
+    summed_up = (collection.get(SUMMARIES) or {}) if summaries else {}
+    told = {name: _summarized(name, summary) for name, summary in summed_up.items()}
+    in_assets = [_fields(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)]
+    # What assets are like says which types to expect, and nothing about ranges.
+    expected = {name: Seen(seen.kinds, words=None) for name, seen in observations.observe(in_assets).items()}
+    return expected | {name: seen for name, seen in told.items() if seen.kinds}
+
+
+def _summarized(name: str, summary: Any) -> Seen:
+    """Read a summary: values, a range, or a JSON Schema."""
+    match summary:
+        case {"minimum": low, "maximum": high}:
+            return observations.of_values([low, high])
+        case {"type": str(kind)}:
+            return Seen(frozenset({kind}), words=None)
+        case list(values) if known.fields().get(name, {}).get("type") == "array":
+            return Seen(frozenset({"array"}), members=observations.of_values(values))
+        case list(values):
+            return observations.of_values(values)
+    return Seen()
+
+
+def _fields(asset: Document) -> Document:
+    """Give the members of an asset that an item's properties might have, too."""
+    return {
+        name: value
+        for name, value in asset.items()
+        if (":" in name or name == "gsd") and isinstance(value, str | int | float)
+    }

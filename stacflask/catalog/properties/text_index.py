@@ -1,0 +1,63 @@
+"""An index for free text in items: on the trigrams of all that it is looked for in. Made and dropped by command.
+
+It is not there unless somebody asks for it: every item that is written costs more with it. It is a GiST index, because
+requests are planned without bitmaps, and a GIN index gives nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateIndex, DropIndex
+
+from stacflask.catalog.database.tables import PROPERTY_INDEX_PREFIX, items
+from stacflask.catalog.properties.indexes import alone
+from stacflask.catalog.search.freetext import item_words
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from stacflask.catalog.database.engine import Database
+
+LABEL = f"{PROPERTY_INDEX_PREFIX}of_texts"
+
+_SIZE = sa.text("""
+    SELECT pg_relation_size(indexrelid) FROM pg_index WHERE indexrelid = to_regclass(:label) AND indisvalid
+""").bindparams(label=LABEL)
+
+
+def size(connection: Connection) -> int | None:
+    """Give its size in bytes, or None if it is not there, or unfinished."""
+    found: int | None = connection.execute(_SIZE).scalar()
+    return found
+
+
+def add(database: Database) -> bool:
+    """Make it while all else goes on; False: it is there already. What an interrupted run left is made anew."""
+    with alone(database) as connection:
+        if size(connection) is not None:
+            return False
+        connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+        connection.execute(DropIndex(_definition(), if_exists=True))
+        connection.execute(CreateIndex(_definition()))
+        connection.execute(sa.text("ANALYZE items"))  # which is when it looks how the texts are spread
+    return True
+
+
+def drop(database: Database) -> None:
+    """Drop it, if it is there."""
+    with alone(database) as connection:
+        connection.execute(DropIndex(_definition(), if_exists=True))
+
+
+def _definition() -> sa.Index:
+    table = items.to_metadata(sa.MetaData())
+    words = item_words(table).label("words")
+    return sa.Index(
+        LABEL,
+        words,
+        postgresql_using="gist",
+        postgresql_ops={"words": "gist_trgm_ops(siglen=64)"},
+        postgresql_concurrently=True,
+    )

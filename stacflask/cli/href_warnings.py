@@ -1,0 +1,68 @@
+"""Warnings of hrefs that nothing resolves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from stacflask.catalog.bulk.href_survey import RELATIVE, scheme
+from stacflask.errors import SettingError, StacflaskError
+from stacflask.gate import Gate
+from stacflask.model.asset import Asset
+from stacflask.settings import masked
+
+if TYPE_CHECKING:
+    from stacflask.catalog.bulk.href_survey import Group, HrefCounts
+    from stacflask.cli.session import Session
+
+
+def warn(session: Session, counts: HrefCounts) -> None:
+    """Ask the plugins for an href of each group, and warn of those that none resolves, by scheme.
+
+    Without plugins there is nothing to ask: a load may run where none are named.
+    """
+    asked = {beginning: group for beginning, group in counts.groups.items() if beginning != RELATIVE}
+    try:
+        unresolved = [group for group in asked.values() if session.plugin_names and not _resolved(session, group)]
+    except SettingError as error:
+        click.echo(f"warning: hrefs are not checked: {error}", err=True)
+        return
+    numbers: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for group in unresolved:
+        numbers[scheme(group.href)] += group.count
+        examples.setdefault(scheme(group.href), masked(group.href))
+    for name, number in sorted(numbers.items()):
+        click.echo(
+            f"warning: {_hrefs(number)} with the scheme {name}: no plugin resolves them, such as {examples[name]}. "
+            "Their download is 404. If they are public, name their beginning in STACFLASK_PUBLIC_HREFS, and load them "
+            "again",
+            err=True,
+        )
+    if RELATIVE in counts.groups:
+        group = counts.groups[RELATIVE]
+        click.echo(
+            f"warning: {_hrefs(group.count)} without a scheme, such as {group.href}. Clients resolve them against the "
+            "address of the item, where no file is",
+            err=True,
+        )
+
+
+def _hrefs(number: int) -> str:
+    return f"{number:,} href{'' if number == 1 else 's'}"
+
+
+def _resolved(session: Session, group: Group) -> bool:
+    """Whether a plugin resolves an href. One that says why it does not have it, resolves it."""
+    asset = Asset(group.collection, "", "asset", group.href)
+    try:
+        return Gate(session.started).resolves(asset)
+    except SettingError:
+        raise
+    except StacflaskError:
+        return True
+    except Exception as error:  # noqa: BLE001 - a plugin's mistake is told, and ends no load
+        click.echo(f"warning: {group.href} cannot be checked: {type(error).__name__}: {error}", err=True)
+        return True

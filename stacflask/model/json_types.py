@@ -1,0 +1,36 @@
+"""JSON values, and conditions in CQL2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from stacflask.model.readonly import EMPTY, read_only
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Json: TypeAlias = Any
+Document: TypeAlias = dict[str, Any]
+Cql2: TypeAlias = dict[str, Any] | bool
+"""A condition in CQL2 JSON (OGC 21-065r2); ``True`` and ``False`` are conditions too."""
+
+NOTHING = EMPTY
+
+
+def _nothing() -> Mapping[str, Any]:
+    return EMPTY
+
+
+def _protect(record: object, name: str) -> None:
+    """Make a mapping of a frozen record read-only: several plugins get it, and none may change it for the others."""
+    object.__setattr__(record, name, read_only(getattr(record, name)))
+
+
+class Condition(dict[str, Any]):
+    """A condition of the plugin ``by``, by whose name mistakes in it are logged."""
+
+    __slots__ = ("by",)
+
+    def __init__(self, members: dict[str, Any], by: str) -> None:
+        super().__init__(members)
+        self.by = by

@@ -1,0 +1,156 @@
+"""Every item is reached by child and item links, and by nothing that may not be seen."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from stacflask import hookimpl
+from stacflask.catalog.aggregation import by_time
+from stacflask.testing import a_collection, an_item
+
+Publish = Callable[..., None]
+Plug = Callable[..., Any]
+BASE = "http://localhost"
+
+
+def at(name: str, when: str, **times: str) -> dict[str, Any]:
+    """Make an item of a time."""
+    return an_item(name, properties={"datetime": when, **times})
+
+
+@pytest.fixture(autouse=True)
+def _items(publish: Publish) -> None:
+    publish(
+        at("a", "0001-01-01T00:00:00Z"),
+        at("b", "2023-12-31T23:59:59.999999Z"),
+        at("c", "2024-02-29T00:00:00Z"),
+        at("d", "2024-02-29T23:59:59Z"),
+        at("e", "2024-03-01T00:00:00+14:00"),
+        at("f", "9999-12-31T23:59:59Z"),
+        an_item(
+            "g",
+            properties={
+                "datetime": None,
+                "start_datetime": "2024-03-05T00:00:00Z",
+                "end_datetime": "2025-01-01T00:00:00Z",
+            },
+        ),
+        a_collection("empty"),
+    )
+
+
+def linked(document: dict[str, Any], rel: str) -> list[str]:
+    return [link["href"].removeprefix(BASE) for link in document["links"] if link["rel"] == rel]
+
+
+def reached(client: Any, path: str) -> Iterator[str]:
+    """Walk down all child links, seeing that each leads back up, and give the items that are linked."""
+    document = client.get(path).json
+    assert linked(document, "self") == [path]
+    for child in linked(document, "child"):
+        assert linked(client.get(child).json, "parent")[0] in path
+        yield from reached(client, child)
+    for item in linked(document, "item"):
+        assert client.get(item).status_code == 200
+        yield item.rpartition("/")[2]
+
+
+def test_every_item_is_reached_once(plug: Plug) -> None:
+    """From a collection down, links lead to each of its items and to each once, in the order of time."""
+    assert list(reached(plug(), "/collections/collection")) == ["a", "b", "c", "e", "d", "g", "f"]
+
+
+def test_full_days_are_divided(plug: Plug, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day with too many items is divided into hours, and so on down to seconds, which list theirs part by part."""
+    publish(*(at(f"x{number}", f"2024-05-05T05:05:05.{number}Z") for number in range(3)))
+    monkeypatch.setattr(by_time, "MOST", 1)
+    client = plug()
+    assert sorted(reached(client, "/collections/collection")) == [*"abcdefg", "x0", "x1", "x2"]
+    second = client.get("/collections/collection/by-time/2024-05-05T05%3A05%3A05").json
+    assert [one.rpartition("/")[2] for one in linked(second, "item")] == ["x0"]
+    assert [child.partition("?")[2] for child in linked(second, "child")] == ["after=x0"]
+
+
+def test_many_years_are_paged(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Years are listed some at a time, and all of them are reached."""
+    monkeypatch.setattr(by_time, "PARTS", 2)
+    client = plug()
+    page = client.get("/collections/collection/by-time").json
+    assert linked(page, "child")[:2] == [f"/collections/collection/by-time/{year}" for year in ("0001", "2023")]
+    assert linked(page, "child")[2:] == ["/collections/collection/by-time?after=2023"]
+    assert list(reached(client, "/collections/collection")) == ["a", "b", "c", "e", "d", "g", "f"]
+    assert linked(client.get("/collections/collection/by-time?after=9999").json, "child") == []
+
+
+@pytest.mark.parametrize("after", ["x", "2024-05", "0000"])
+def test_after_what_is_no_year(plug: Plug, after: str) -> None:
+    """Pages of years begin after a year."""
+    answer = plug().get(f"/collections/collection/by-time?after={after}")
+    assert (answer.status_code, answer.json["description"].partition(":")[0]) == (400, "after")
+
+
+def test_years_are_one_statement(plug: Plug, publish: Publish) -> None:
+    """However many years there are, one statement finds them, so that one timeout holds for all."""
+    publish(*(at(f"y{year}", f"{year}-05-05T00:00:00Z") for year in range(1500, 1700)))
+    client = plug()
+    engine = client.application.extensions["stacflask"].catalog.database.engine
+    statements: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    assert len(linked(client.get("/collections/collection/by-time").json, "child")) == 101
+    assert sum("items" in statement for statement in statements) == 1
+
+
+def test_hidden_items_mark_no_place(plug: Plug, publish: Publish) -> None:
+    """After an item that may not be seen there is as much as after one that is not there: nothing."""
+
+    class Hides:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "<>", "args": [{"property": "id"}, "c"]} if of == "items" else None
+
+    client = plug(Hides())
+    day = "/collections/collection/by-time/2024-02-29"
+    assert linked(client.get(day).json, "item") == [f"/collections/collection/items/{name}" for name in ("e", "d")]
+    assert client.get(f"{day}?after=c").status_code == client.get(f"{day}?after=nosuch").status_code == 404
+
+
+def test_catalogs_are_valid(plug: Plug) -> None:
+    """Each is a STAC catalog, with absolute links that have types, and named like its period."""
+    import pystac
+
+    document = plug().get("/collections/collection/by-time/2024").json
+    assert (document["type"], document["id"], document["title"]) == ("Catalog", "collection-2024", "collection, 2024")
+    assert linked(document, "child") == [f"/collections/collection/by-time/2024-0{month}" for month in (2, 3)]
+    assert all(link["href"].startswith(BASE) and link["type"] for link in document["links"])
+    assert pystac.Catalog.from_dict(document).id == "collection-2024"
+
+
+@pytest.mark.parametrize(
+    "name", ["2022", "2024-13", "2024-02-30", "24", "2024-2", "0000", "x", "2024-02-29T25", "2024-02-29T00Z", "٢٠٢٤"]
+)
+def test_what_is_no_period_or_empty_is_not_there(plug: Plug, name: str) -> None:
+    """Of a period in which there is nothing, or which there is not, no catalog is shown."""
+    assert plug().get(f"/collections/collection/by-time/{name}").status_code == 404
+
+
+def test_collections_without_items(plug: Plug) -> None:
+    """A collection without items has no years; one that is not there has no catalog."""
+    client = plug()
+    assert linked(client.get("/collections/empty/by-time").json, "child") == []
+    assert client.get("/collections/nosuch/by-time").status_code == 404
+    assert client.get("/collections/nosuch/by-time/2024").status_code == 404
+
+
+def test_hidden_items_have_no_periods(plug: Plug) -> None:
+    """Periods of which only hidden items are, are not there."""
+
+    class Hides:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "=", "args": [{"property": "id"}, "b"]} if of == "items" else None
+
+    client = plug(Hides())
+    assert list(reached(client, "/collections/collection")) == ["b"]
+    assert client.get("/collections/collection/by-time/2024").status_code == 404

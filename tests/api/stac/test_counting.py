@@ -1,0 +1,244 @@
+"""numberMatched is exact or not there, and is counted if that is asked for or cheap."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+
+from stacflask import BadQuery, StacflaskError, Unavailable, hookimpl
+from stacflask.catalog import reader
+from stacflask.catalog.aggregation import counting
+from stacflask.catalog.database.database_errors import TIMEOUT
+from stacflask.catalog.database.engine import Database
+from stacflask.catalog.reader import Catalog
+from stacflask.errors import BadValue
+from stacflask.testing import an_item
+
+Publish = Callable[..., None]
+Plug = Callable[..., Any]
+PATHS = ["/search", "/collections/collection/items"]
+
+
+@pytest.fixture(autouse=True)
+def _items(publish: Publish) -> None:
+    publish(*(an_item(f"i{number}") for number in range(5)), an_item("other", "other"))
+
+
+def test_nobody_counts_where_that_is_off(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where counting is off, no search is counted unless asked, and none says how many items match."""
+    monkeypatch.setattr(counting, "number", None)
+    client = plug(environ={"STACFLASK_COUNT": "false"})
+    for path in PATHS:
+        for limit in (1, 2, 10):
+            assert not [name for name in client.get(f"{path}?limit={limit}").json if name.startswith("numberMatched")]
+
+
+def test_a_small_catalogue_is_counted(plug: Plug) -> None:
+    """Unless set otherwise, every page of a catalogue that has few items says exactly how many match."""
+    client = plug()
+    for path, number in zip(PATHS, (6, 5), strict=True):
+        page = client.get(f"{path}?limit=2").json
+        assert page["numberMatched"] == number
+        [following] = [link["href"] for link in page["links"] if link["rel"] == "next"]
+        assert client.get(following).json["numberMatched"] == number
+        assert "numberMatched" not in client.get(f"{path}?limit=2&count=false").json
+
+
+def test_a_large_catalogue_is_counted_for_a_single_item(plug: Plug) -> None:
+    """In a catalogue of more items than are counted, a number comes with a single item, or with the only page."""
+    client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
+    assert "numberMatched" not in client.get("/search?limit=2&collections=collection").json
+    assert client.get("/search?limit=1&collections=collection").json["numberMatched"] == 5
+    assert client.post("/search", json={"limit": 1, "collections": ["collection"]}).json["numberMatched"] == 5
+    assert client.get("/search?limit=10").json["numberMatched"] == 6
+
+
+@pytest.mark.parametrize(("error", "status"), [(Unavailable("too slow"), 503), (BadQuery("filter", "wrong"), 400)])
+def test_a_count_that_nobody_asked_for_fails_no_search(
+    plug: Plug, monkeypatch: pytest.MonkeyPatch, error: StacflaskError, status: int
+) -> None:
+    """A search is answered without a number if counting fails, unless the number was asked for."""
+
+    def slow(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(counting, "number", slow)
+    client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
+    answer = client.get("/search?limit=1")
+    assert (answer.status_code, "numberMatched" in answer.json) == (200, False)
+    assert client.get("/search?limit=1&count=true").status_code == status
+
+
+@pytest.mark.parametrize("error", [Unavailable("too slow", code=TIMEOUT), BadValue("an overflow")])
+def test_a_page_that_cannot_be_counted_is_read_without(
+    plug: Plug, monkeypatch: pytest.MonkeyPatch, error: StacflaskError
+) -> None:
+    """If the statement that counts a page with its items fails, the page is read by one that does not count."""
+    original = Database.records
+
+    def records(self: Database, lookup: Any, values: Any, **more: Any) -> Any:
+        if "most" in values:
+            raise error
+        return original(self, lookup, values, **more)
+
+    monkeypatch.setattr(Database, "records", records)
+    page = plug().get("/search?limit=2&filter=id<>'other'").json
+    assert (page["numberReturned"], page["numberMatched"]) == (2, 5)
+
+
+def test_counted_by_request(plug: Plug) -> None:
+    """Who asks is told the number of all pages, on each of them, by GET and POST alike."""
+    client = plug()
+    for path in PATHS:
+        query = {"limit": 2, "count": "true", "collections": "collection"}
+        page = client.get(path, query_string=query).json
+        assert (page["numberMatched"], page["numberReturned"]) == (5, 2)
+        [following] = [link["href"] for link in page["links"] if link["rel"] == "next"]
+        assert client.get(following).json["numberMatched"] == 5
+    body = {"limit": 2, "count": True, "filter": {"op": "like", "args": [{"property": "id"}, "i%"]}}
+    assert client.post("/search", json=body).json["numberMatched"] == 5
+
+
+def test_counted_by_the_url_of_a_post(plug: Plug) -> None:
+    """A POST whose URL asks for a count gets one, on all pages, unless its body says otherwise."""
+    client = plug(environ={"STACFLASK_COUNT": "false"})
+    page = client.post("/search?count=true", json={"limit": 2, "ids": ["i0", "i1", "i2"]}).json
+    assert page["numberMatched"] == 3
+    [following] = [link for link in page["links"] if link["rel"] == "next"]
+    assert client.post(following["href"], json=following["body"]).json["numberMatched"] == 3
+    assert "numberMatched" not in client.post("/search?count=false", json={"limit": 2}).json
+    assert "numberMatched" not in client.post("/search?count=true", json={"limit": 2, "count": False}).json
+    assert client.post("/search?count=false", json={"limit": 2, "count": True}).json["numberMatched"] == 6
+    wrong = client.post("/search?count=yes", json={})
+    assert (wrong.status_code, wrong.json["description"]) == (400, "count: expected true or false")
+    assert plug(environ={"STACFLASK_STRICT_PARAMETERS": "true"}).post("/search?count=true", json={}).status_code == 200
+
+
+def test_counted_by_setting(plug: Plug) -> None:
+    """A deployment may count always; who does not want it, says so."""
+    client = plug(environ={"STACFLASK_COUNT": "true"})
+    assert client.get("/search?limit=1").json["numberMatched"] == 6
+    assert "numberMatched" not in client.get("/search?limit=1&count=false").json
+
+
+def test_what_is_on_one_page_is_not_counted_again(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first page is the only one, its own number is the answer."""
+    monkeypatch.setattr(Catalog, "count", None)
+    client = plug()
+    assert client.get("/search?count=true").json["numberMatched"] == 6
+    assert client.get("/search?count=true&ids=nosuch").json["numberMatched"] == 0
+
+
+def test_beyond_the_bound_it_is_an_estimate(plug: Plug) -> None:
+    """More items than are counted are estimated, under another name; the bound itself is still exact."""
+    client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
+    answer = client.get("/search?limit=1&count=true").json
+    assert "numberMatched" not in answer
+    assert answer["numberMatchedEstimate"] >= 6
+    assert client.get("/search?limit=1&count=true&collections=collection").json["numberMatched"] == 5
+
+
+def test_only_what_may_be_seen_is_counted(plug: Plug) -> None:
+    """Hidden items are in no number; and no estimate is told, which would be made of them."""
+
+    class Hides:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            return {"op": "in", "args": [{"property": "id"}, ["i1", "i2", "i3"]]} if of == "items" else None
+
+    assert plug(Hides()).get("/search?limit=1&count=true").json["numberMatched"] == 3
+    bounded = plug(Hides(), environ={"STACFLASK_COUNT_LIMIT": "2"}).get("/search?limit=1&count=true").json
+    assert not [name for name in bounded if name.startswith("numberMatched")]
+
+
+def test_wrong_wish(plug: Plug) -> None:
+    """It is true or false."""
+    client = plug()
+    assert client.get("/search?count=maybe").json["description"] == "count: expected true or false"
+    assert client.post("/search", json={"count": "true"}).status_code == 400
+
+
+SEARCHES = (
+    "",
+    "collections=collection",
+    "collections=collection,other",
+    "collections=other,nosuch",
+    "ids=i0,i1,i2,other",
+    "bbox=-180,-90,180,90",
+    "bbox=170,-90,-170,90",
+    "bbox=-180,-90,0,180,90,9&collections=collection",
+    "datetime=../2100-01-01T00:00:00Z",
+    "datetime=2100-01-01T00:00:00Z/..",
+    "filter=id > 'i1'",
+    "filter=id > 'i1'&sortby=-id",
+    "filter=CASEI(title) = 'none' OR id <> 'i3'",
+    "sortby=datetime",
+    "sortby=-properties.title",
+    "q=nosuch,item",
+)
+
+
+@pytest.mark.parametrize("quick", [reader.QUICK, 0])
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_number_is_that_of_all_pages(plug: Plug, monkeypatch: pytest.MonkeyPatch, search: str, quick: int) -> None:
+    """Counted with its page or by a statement of its own, each page has the number of items of all pages."""
+    monkeypatch.setattr(reader, "QUICK", quick)
+    client = plug()
+    following, found, numbers = f"/search?{search}&limit=2", 0, set()
+    last = following
+    while following:
+        last, page = following, client.get(following).json
+        found += page["numberReturned"]
+        numbers.add(page["numberMatched"])
+        following = next((link["href"] for link in page["links"] if link["rel"] == "next"), "")
+    back = [link["href"] for link in client.get(last).json["links"] if link["rel"] == "prev"]
+    numbers.update(client.get(href).json["numberMatched"] for href in back)
+    assert numbers == {found}
+
+
+@pytest.mark.parametrize("search", ["", "bbox=-180,-90,180,90&", "collections=collection&", "filter=id<>'other'&"])
+def test_a_page_is_counted_by_its_own_statement(plug: Plug, monkeypatch: pytest.MonkeyPatch, search: str) -> None:
+    """In a small catalogue one statement reads the page and the number."""
+    client, path = plug(), f"/search?{search}limit=2"
+    expected = client.get(path).json["numberMatched"]
+    statements, original = [], Database.records
+
+    def records(*given: Any, **more: Any) -> Any:
+        statements.append(given)
+        return original(*given, **more)
+
+    monkeypatch.setattr(Database, "records", records)
+    monkeypatch.setattr(Database, "read", None)
+    assert client.get(path).json["numberMatched"] == expected
+    assert len(statements) == 1
+
+
+def test_many_who_may_see_little_are_counted_right(plug: Plug) -> None:
+    """A policy that lists many collections hides the others from the number, too."""
+
+    class Lists:
+        @hookimpl
+        def restrict(self, of: str) -> Any:
+            name = "id" if of == "collections" else "collection"
+            return {"op": "in", "args": [{"property": name}, ["other", *(f"c{n}" for n in range(300))]]}
+
+    page = plug(Lists()).get("/search?limit=1&count=true").json
+    assert (page["numberReturned"], page["numberMatched"]) == (1, 1)
+
+
+def test_no_number_while_long_statements_take_all_their_connections(
+    plug: Plug, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count that may take long needs a connection of those for long statements. Without one there is no number."""
+
+    def share(_: Database, *, long: bool) -> AbstractContextManager[None]:
+        if long:
+            raise Unavailable("busy")
+        return nullcontext()
+
+    client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
+    assert client.get("/search?limit=1&collections=collection").json["numberMatched"] == 5
+    monkeypatch.setattr(Database, "_share_of", share)
+    answer = client.get("/search?limit=1&collections=collection")
+    assert (answer.status_code, "numberMatched" in answer.json) == (200, False)

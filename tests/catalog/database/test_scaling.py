@@ -1,0 +1,318 @@
+"""Past one machine: behind pgbouncer in transaction mode, and with reads on a streaming replica. Both are real ones."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+
+from bench.limits.stalls import Proxy
+from dev.scaling import Replica
+from dev.stack import Stack
+from stacflask import Decision, Services, Storage, Unavailable, hookimpl
+from stacflask.catalog.database import replica as replication
+from stacflask.catalog.database.engine import Database
+from stacflask.catalog.database.tables import metadata
+from stacflask.cli import run
+from stacflask.testing import Plug, Publish, a_collection, an_item
+from tests.conftest import migrate
+from tests.waiting import waiting_for
+from tests.walk.conftest import own_database
+
+ITEMS = "/collections/collection/items"
+
+
+class AnyChange:
+    """Lets everybody change everything, and keeps the storage that it is given."""
+
+    storage: Storage
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Remember."""
+        self.storage = services.storage
+
+    @hookimpl
+    def authorize_change(self) -> Decision:
+        """Consent."""
+        return Decision.allow("test")
+
+
+# --- A pooler in transaction mode -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pooled(stack: Stack, database_url: str) -> Iterator[dict[str, str]]:
+    """Give the settings of a program that reaches the tests' database through pgbouncer."""
+    with stack.pooler() as url:
+        yield {"DATABASE_URL": url, "STACFLASK_TRANSACTION_POOLER": "yes"}
+
+
+def test_many_clients_share_few_sessions(plug: Plug, publish: Publish, pooled: dict[str, str]) -> None:
+    """Reads and writes go on for long and side by side, over fewer sessions than there are clients."""
+    publish(a_collection())
+    clients = [plug(AnyChange(), environ=pooled) for _ in range(2)]
+
+    def work(number: int) -> list[int]:
+        client = clients[number % 2]
+        item = an_item(f"item-{number}")
+        steps = [client.post(ITEMS, json=item), client.get(f"{ITEMS}/item-{number}"), client.get("/search?limit=5")]
+        steps += [client.put(f"{ITEMS}/item-{number}", json=item), client.delete(f"{ITEMS}/item-{number}")]
+        return [step.status_code for step in steps]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(map(tuple, pool.map(work, range(80)))) == {(201, 200, 200, 204, 204)}
+
+
+def test_statements_end_in_time_and_leave_nothing_behind(plug: Plug, pooled: dict[str, str]) -> None:
+    """The time that is set for statements holds, though sessions are shared, and nobody else's session gets it."""
+    plugin = AnyChange()
+    plug(plugin, environ={**pooled, "STACFLASK_STATEMENT_TIMEOUT": "2"})
+    with pytest.raises(Unavailable, match="too long"):
+        plugin.storage.rows("SELECT pg_sleep(60)")
+    assert plugin.storage.rows("SHOW timezone") == [{"TimeZone": "UTC"}]
+    with psycopg.connect(pooled["DATABASE_URL"]) as stranger:
+        assert stranger.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def test_commands_behind_a_pooler(stack: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Migrating, checking, loading in several processes and exporting work through the pooler, too."""
+    documents = [a_collection(), *(an_item(f"item-{number:04}") for number in range(500))]
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(b"\n".join(map(orjson.dumps, documents)))
+    with own_database(stack, "pooled") as own, own.pooler() as url:
+        environ = {"DATABASE_URL": url, "STACFLASK_TRANSACTION_POOLER": "yes"}
+        migrate(url, "downgrade", "base")
+        migrate(url)
+        for command in (["check"], ["load", "--workers", "2", str(source)], ["export", "-o", str(target)]):
+            assert run(command, environ) == 0, capfd.readouterr().err
+    assert [orjson.loads(line) for line in target.read_bytes().splitlines()] == documents
+
+
+# --- A streaming replica ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def replicated(stack: Stack, database_url: str) -> Iterator[tuple[dict[str, str], Replica]]:
+    """Give the settings of a program that reads from a replica, and the replica."""
+    with stack.replica() as (url, replica):
+        yield {"STACFLASK_REPLICA_URL": url}, replica
+
+
+def test_what_is_written_is_seen_by_all(
+    plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]
+) -> None:
+    """Once a change is answered, it shows in every process, also in those that read from the replica."""
+    publish(a_collection())
+    ours, theirs = (plug(AnyChange(), environ=replicated[0]) for _ in range(2))
+    for number in range(10):
+        address = f"{ITEMS}/item-{number}"
+        assert ours.post(ITEMS, json=an_item(f"item-{number}")).status_code == 201
+        assert [client.get(address).status_code for client in (ours, theirs)] == [200, 200]
+        changed = an_item(f"item-{number}", properties={"datetime": "2024-06-01T12:00:00Z", "version": "2"})
+        assert ours.put(address, json=changed).status_code == 204
+        assert [client.get(address).json["properties"]["version"] for client in (theirs, ours)] == ["2", "2"]
+        assert ours.delete(address).status_code == 204
+        assert [client.get(address).status_code for client in (theirs, ours)] == [404, 404]
+
+
+def test_reads_go_to_the_replica(
+    plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a process holds proof that is recent enough, it asks the replica; then it looks again."""
+    monkeypatch.setattr(replication, "BEHIND", 3600)
+    environ, replica = replicated
+    publish(an_item("before"))
+    client = plug(environ=environ)
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    replica.pause()
+    try:
+        publish(an_item("after"))  # past the program, which would have waited
+        assert client.get(f"{ITEMS}/after").status_code == 404
+        monkeypatch.setattr(replication, "BEHIND", 0)
+        lease(client)._until = 0.0
+        assert client.get(f"{ITEMS}/after").status_code == 200
+    finally:
+        replica.resume()
+
+
+def test_a_replica_that_falls_behind(plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]) -> None:
+    """A write waits until no process trusts a replica without it, and is seen by all though the replica lacks it."""
+    environ, replica = replicated
+    publish(a_collection())
+    ours, theirs = (plug(AnyChange(), environ=environ) for _ in range(2))
+    waiting_for(lambda: theirs.get("/collections/collection").status_code == 200 and holds(theirs))
+    replica.pause()
+    try:
+        assert ours.post(ITEMS, json=an_item("late")).status_code == 201
+        assert [client.get(f"{ITEMS}/late").status_code for client in (theirs, ours)] == [200, 200]
+    finally:
+        replica.resume()
+
+
+def test_a_replica_that_is_away(plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]) -> None:
+    """Without its replica, the program reads from the primary and writes, and goes back once the replica is there."""
+    environ, replica = replicated
+    publish(an_item("before"))
+    client = plug(AnyChange(), environ=environ)
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    replica.stop()
+    try:
+        assert client.get(f"{ITEMS}/before").status_code == 200
+        assert client.post(ITEMS, json=an_item("meanwhile")).status_code == 201
+        assert client.get(f"{ITEMS}/meanwhile").status_code == 200
+    finally:
+        replica.start()
+    waiting_for(lambda: client.get(f"{ITEMS}/meanwhile").status_code == 200 and holds(client))
+
+
+def test_reads_go_on_without_the_primary(
+    plug: Plug, publish: Publish, stack: Stack, replicated: tuple[dict[str, str], Replica]
+) -> None:
+    """While the primary is away, what the replica has is read, changes are a 503, and then all is as before."""
+    publish(an_item("before"))
+    client = plug(AnyChange(), environ=replicated[0])
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    stack.stop_database()
+    try:
+        assert client.get(f"{ITEMS}/before").status_code == 200
+        assert client.get("/search").status_code == 200
+        assert client.post(ITEMS, json=an_item("refused")).status_code == 503
+    finally:
+        stack.start_database()
+    assert client.post(ITEMS, json=an_item("accepted")).status_code == 201
+    assert client.get(f"{ITEMS}/accepted").status_code == 200
+
+
+@pytest.fixture
+def changeable(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Give a way to have the proof of how far the replica is turn true or false with every look."""
+
+    def begin(first: bool) -> None:
+        looks = cycle((first, not first))
+        monkeypatch.setattr(replication.Lease, "holds", lambda _: next(looks))
+
+    return begin
+
+
+RANGE = {"datetime": None, "start_datetime": "2020-01-01T00:00:00Z", "end_datetime": "2024-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("words", ["datetime=2022-01-01T00:00:00Z", "sortby=-datetime&limit=10"])
+def test_one_request_reads_from_one_server(
+    plug: Plug,
+    publish: Publish,
+    replicated: tuple[dict[str, str], Replica],
+    changeable: Callable[[bool], None],
+    words: str,
+    *,
+    first: bool,
+) -> None:
+    """A search of several statements finds what one server has: all six items, or none of them, in turn."""
+    environ, replica = replicated
+    publish(an_item("before", properties={"datetime": "2024-06-01T00:00:00Z"}))
+    client = plug(environ=environ)
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    assert client.get("/search?datetime=2022-01-01T00:00:00Z").json["features"] == []
+    replica.pause()
+    try:
+        publish(*(an_item(f"late-{number}", properties=RANGE) for number in range(6)))
+        changeable(first)
+        found = [client.get(f"/search?{words}").json["features"] for _ in range(4)]
+        late = [len([feature for feature in features if feature["id"] != "before"]) for features in found]
+        assert late == ([0, 6, 0, 6] if first else [6, 0, 6, 0])
+    finally:
+        replica.resume()
+
+
+def test_a_change_reads_from_the_primary(
+    plug: Plug,
+    publish: Publish,
+    stack: Stack,
+    replicated: tuple[dict[str, str], Replica],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change of an item whose row and dictionary the replica does not have yet finds both on the primary."""
+    environ, replica = replicated
+    publish(an_item("before"))
+    client = plug(AnyChange(), environ=environ)
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    source = tmp_path / "items.ndjson"
+    items = [
+        an_item(f"item-{n:04}", "new", properties={"datetime": "2024-06-01T00:00:00Z", "n": n}) for n in range(500)
+    ]
+    source.write_bytes(b"\n".join(map(orjson.dumps, [a_collection("new"), *items])))
+    replica.pause()
+    try:
+        assert run(["load", str(source)], {"DATABASE_URL": stack.database_url}) == 0
+        monkeypatch.setattr(replication.Lease, "holds", lambda _: True)
+        address = "/collections/new/items/item-0007"
+        assert client.patch(address, json={"properties": {"title": "new"}}).status_code == 204
+        assert client.put(address, json=items[7]).status_code == 204
+        assert client.get(address).status_code == 404  # as the replica has it
+        assert client.delete(address).status_code == 204
+    finally:
+        replica.resume()
+
+
+def lease(client: FlaskClient) -> replication.Lease:
+    """Give a client's process's proof of how far the replica is."""
+    house = client.application.extensions["stacflask"]
+    found: replication.Lease = house.catalog.database.lease
+    return found
+
+
+def holds(client: FlaskClient) -> bool:
+    """Whether the replica is read from."""
+    return lease(client).holds()
+
+
+# --- Tables that can be spread ----------------------------------------------------------------------------------------
+
+
+def test_items_can_be_spread(database: Database) -> None:
+    """Every unique key of the items has collection and id, and no sequence, trigger or foreign key is in the way."""
+
+    def names(query: str) -> list[str]:
+        tables = ", ".join(f"'{name}'::regclass" for name in metadata.tables)
+        statement = sa.text(query.format(tables=tables))
+        return database.read(lambda connection: list(connection.execute(statement).scalars()))
+
+    keys = names("SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'items'::regclass AND indisunique")
+    assert [key.partition(" USING ")[2] for key in keys] == ["btree (collection, id)"]
+    assert names("SELECT tgname FROM pg_trigger WHERE tgrelid IN ({tables})") == []
+    assert names("SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid IN ({tables})") == []
+    assert names("SELECT column_default FROM information_schema.columns WHERE column_default LIKE 'nextval%'") == []
+
+
+# --- Several hosts ----------------------------------------------------------------------------------------------------
+
+
+def holds_item(url: str, item: str) -> bool:
+    """Return whether a server has an item."""
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT FROM items WHERE id = %s", [item]).rowcount == 1
+
+
+def test_a_standby_takes_over(plug: Plug, publish: Publish, stack: Stack, database_url: str) -> None:
+    """Of several hosts the one is used that takes changes: once the first is gone and the second is promoted, that."""
+    publish(a_collection())
+    with stack.replica() as (url, replica):
+        primary = Proxy(int(database_url.rpartition(":")[2].partition("/")[0]))
+        host = f"127.0.0.1:{replica.port},127.0.0.1:{primary.port}"
+        base, name = url.rpartition("@")[0], url.rpartition("/")[2]
+        client = plug(AnyChange(), environ={"DATABASE_URL": f"{base}@{host}/{name}?target_session_attrs=read-write"})
+        assert client.post(ITEMS, json=an_item("before")).status_code == 201
+        waiting_for(lambda: holds_item(url, "before"))  # a standby is promoted without what has not reached it
+        primary.set("refusing")
+        assert client.get("/search").status_code == 503
+        replica.promote()
+        waiting_for(lambda: client.post(ITEMS, json=an_item("after")).status_code in (201, 409))
+        assert client.get(f"{ITEMS}/before").status_code == 200

@@ -1,0 +1,120 @@
+"""The binding of page tokens as a property of queries: one digest for all spellings of a query, others for others."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stacflask.api.parameters import freetext
+from stacflask.catalog.cql2 import parse
+from stacflask.catalog.search.item_search import item_order
+from stacflask.catalog.search.page_tokens import BINDING_LENGTH, Tokens
+from stacflask.catalog.search.paging import Position
+from stacflask.errors import BadQuery
+from stacflask.model.query import ItemQuery, SortKey
+from stacflask.stac.times import parse_interval
+
+NAMES = st.sampled_from(["a", "eo:cloud_cover", "ä", "datetime"])
+NUMBERS = st.one_of(st.integers(-(10**6), 10**6), st.decimals(-1000, 1000, places=3))
+COMPARISONS = st.tuples(st.sampled_from(["=", "<>", "<", "<=", ">", ">="]), NAMES, NUMBERS)
+CONDITIONS = st.recursive(
+    COMPARISONS,
+    lambda parts: st.tuples(st.sampled_from(["and", "or"]), st.lists(parts, min_size=2, max_size=3)),
+    max_leaves=6,
+)
+QUERIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "collections": st.frozensets(st.sampled_from("abc"), min_size=1),
+        "ids": st.frozensets(st.text(max_size=3), min_size=1, max_size=3),
+        "bbox": st.sampled_from([(0, 0, 1, 1), (0, 0, 1, 2), (0, 0, 0, 1, 1, 1)]),
+        "interval": st.sampled_from(["2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z/..", "../2024-01-01T00:00:00Z"]),
+        "text": st.sampled_from(["a", "b", "a,b", "+a -b"]),
+        "filter": CONDITIONS,
+        "sort": st.lists(
+            st.builds(SortKey, NAMES, st.booleans()), min_size=1, max_size=2, unique_by=lambda key: key.name
+        ),
+    },
+)
+
+
+def as_json(condition: Any, order: random.Random) -> Any:
+    if len(condition) == 2:
+        name, parts = condition
+        return {"op": name, "args": [as_json(part, order) for part in order.sample(parts, len(parts))]}
+    name, member, number = condition
+    value = float(number) if order.random() < 0.5 or number != int(number) else int(number)
+    operands = [{"property": member}, value]
+    return dict(order.sample([("op", name), ("args", operands)], 2))
+
+
+def as_text(condition: Any, order: random.Random) -> str:
+    if len(condition) == 2:
+        name, parts = condition
+        return "(" + f" {name.upper()} ".join(as_text(part, order) for part in order.sample(parts, len(parts))) + ")"
+    name, member, number = condition
+    return f'"{member}" {name} {number}'
+
+
+def spelled(query: dict[str, Any], seed: int) -> ItemQuery:
+    """Write a query in one of its spellings."""
+    order, made = random.Random(seed), dict(query)
+    for name in ("collections", "ids"):
+        if name in made:
+            several = [*made[name], *made[name]]
+            made[name] = tuple(order.sample(several, len(several)))
+    if "filter" in made:
+        text = as_text(made["filter"], order)
+        made["filter"] = parse(text) if order.random() < 0.5 else as_json(made["filter"], order)
+    if "bbox" in made:
+        made["bbox"] = tuple(map(float, made["bbox"]))
+    if "interval" in made:
+        made["interval"] = parse_interval(made["interval"].replace("Z", order.choice(["Z", ".000Z", "-00:00"])))
+    if "text" in made:
+        made["text"] = freetext.text(made["text"])
+    return ItemQuery(order.choice([1, 10]), **{**made, "sort": tuple(made.get("sort", ()))})
+
+
+def binding(query: ItemQuery) -> str:
+    order = item_order(query.sort)
+    token = Tokens(query, order).write(Position(("x",) * len(order.keys)))
+    assert token is not None
+    return token[:BINDING_LENGTH]
+
+
+def meaning(query: dict[str, Any]) -> Any:
+    """Give what a query means: a condition without regard to the order in its AND and OR."""
+
+    def of(condition: Any) -> Any:
+        if len(condition) == 2:
+            return (condition[0], tuple(sorted(map(repr, map(of, condition[1])))))
+        return (*condition[:2], float(condition[2]))
+
+    made = {**query, "sort": [(key.name, key.descending) for key in query.get("sort", ())]}
+    return {**made, "filter": of(query["filter"])} if "filter" in query else made
+
+
+@settings(max_examples=700)
+@given(QUERIES, st.integers(0, 99), st.integers(0, 99))
+def test_all_spellings_of_a_query_have_one_binding(query: dict[str, Any], seed: int, other: int) -> None:
+    """Text or JSON, the order of members and of operands, and repeated ids make no difference."""
+    assert binding(spelled(query, seed)) == binding(spelled(query, other))
+
+
+@settings(max_examples=700)
+@given(QUERIES, QUERIES, st.integers(0, 99))
+def test_queries_that_differ_have_different_bindings(query: dict[str, Any], other: dict[str, Any], seed: int) -> None:
+    """Two queries have one binding only if they mean the same."""
+    same = meaning(query) == meaning(other)
+    assert (binding(spelled(query, seed)) == binding(spelled(other, seed))) == same
+
+
+@settings(max_examples=500)
+@given(st.text(max_size=60))
+def test_no_text_is_taken_for_a_token(text: str) -> None:
+    """A token that was made up is refused, whatever it holds."""
+    query = ItemQuery(1, token=text)
+    with pytest.raises(BadQuery, match=r"^token: "):
+        Tokens(query, item_order(())).read(lambda _collection, _item: None)

@@ -1,0 +1,244 @@
+"""Searches of a few rare collections, and those under rules for items, walk back in time and find what is there."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stacflask.catalog.database.engine import Database
+from stacflask.catalog.documents.documents import Managed
+from stacflask.catalog.reader import Catalog
+from stacflask.catalog.search.item_search import parts
+from stacflask.catalog.search.recency import BEGINNING, DEEPER, DEPTH, Timelines
+from stacflask.catalog.search.time_windows import FURTHEST, Stretches
+from stacflask.catalog.writer import Writer
+from stacflask.model.decision import UNRESTRICTED, Restriction
+from stacflask.model.query import Interval, ItemQuery, SortKey
+from stacflask.stac.times import format_instant
+from stacflask.testing import a_collection, an_item
+
+Publish = Callable[..., None]
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+HERE, WIDE = (10.0, 47.0, 12.0, 49.0), (-20.0, 30.0, 40.0, 70.0)
+RARE_ONES = ("rare-0", "rare-1", "rare-2", "rare-3", "burst", "empty")
+
+
+@dataclass(frozen=True)
+class Made:
+    """An item that was published."""
+
+    when: datetime
+    collection: str
+    name: str
+    place: tuple[float, float]
+    cloud: float
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Give it as it is published."""
+        properties = {"datetime": format_instant(self.when), "eo:cloud_cover": self.cloud}
+        geometry = {"type": "Point", "coordinates": [*self.place]}
+        return an_item(self.name, self.collection, geometry=geometry, bbox=[*self.place] * 2, properties=properties)
+
+    def within(self, box: tuple[float, ...] | None) -> bool:
+        """Whether it lies in a box."""
+        return box is None or (box[0] <= self.place[0] <= box[2] and box[1] <= self.place[1] <= box[3])
+
+
+def a_few(random: Random) -> Iterator[Made]:
+    for number in range(240):
+        when = NOW - timedelta(days=random.choice([1, 30, 400, 4000]) * random.random())
+        place = (random.choice([11.0, 0.0, -60.0]), random.choice([48.0, 0.0]))
+        yield Made(when, f"rare-{number % 4}", f"item-{number:03}", place, random.randrange(100))
+    moment = NOW - timedelta(days=50)
+    for number in range(30):  # all at one moment, at which other collections have some as well
+        yield Made(moment, ("burst", "rare-1")[number % 5 == 0], f"burst-{number:02}", (11.0, 48.0), number * 3)
+
+
+def anywhere(number: int) -> tuple[float, float]:
+    """Spread places over Europe, where a statistician would expect an even share of them in each part."""
+    return 5.0 + number % 97 / 10, 44.0 + number % 89 / 10
+
+
+@pytest.fixture(scope="module")
+def few() -> list[Made]:
+    """Make items of a few collections, newest first."""
+    made = list(a_few(Random(7)))
+    return sorted(made, key=lambda one: (one.when, one.collection, one.name), reverse=True)
+
+
+@pytest.fixture
+def catalog(database: Database, few: list[Made]) -> Catalog:
+    """Publish them, and many more of another collection beside them and after."""
+    catalog = Catalog(database)
+    writer = Writer(catalog, Managed())
+    others = [Made(NOW - timedelta(hours=n), "common", f"other-{n:04}", anywhere(n), 5) for n in range(DEEPER + 10)]
+    for name in (*RARE_ONES, "common"):
+        writer.create_collection(a_collection(name))
+        writer.create_items(name, [one.document for one in (*few, *others) if one.collection == name])
+    return catalog
+
+
+@pytest.fixture
+def analyzed(catalog: Catalog) -> Catalog:
+    """Have the database look at what there is, which it tells how much is in an area by."""
+    with catalog.database.write() as connection:
+        connection.execute(sa.text("ANALYZE items"))
+    return catalog
+
+
+def pages(catalog: Catalog, query: ItemQuery, restriction: Restriction) -> list[tuple[str, str]]:
+    """Go through all pages."""
+    page = catalog.search(query, restriction)
+    found = [(record.collection, record.id) for record in page.records]
+    while page.next is not None:
+        page = catalog.search(replace(query, token=page.next), restriction)
+        assert len(page.records) <= query.limit
+        found += [(record.collection, record.id) for record in page.records]
+    return found
+
+
+def less_than(cloud: int) -> Any:
+    return {"op": "<", "args": [{"property": "eo:cloud_cover"}, cloud]}
+
+
+queries = st.fixed_dictionaries(
+    {
+        "limit": st.sampled_from([1, 7, 10, 100]),
+        "names": st.lists(st.sampled_from(RARE_ONES), min_size=1, max_size=6, unique=True),
+        "box": st.sampled_from([None, None, HERE, WIDE]),
+        "cloud": st.sampled_from([None, None, 3, 40]),
+        "rule": st.sampled_from([None, None, 5, 80]),
+        "days": st.sampled_from([None, (None, 20), (600, 30), (50, 50), (300, None), (9000, 5000)]),
+        "sort": st.sampled_from([(), (SortKey("datetime", descending=True), SortKey("id"))]),
+    }
+)
+
+
+def test_finds_what_is_there(analyzed: Catalog, few: list[Made]) -> None:
+    """Whatever is asked for together, all pages have what there is, once and newest first."""
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(queries)
+    def same(asked: dict[str, Any]) -> None:
+        start, end = (None if day is None else NOW - timedelta(days=day) for day in asked["days"] or (None, None))
+        interval = None if asked["days"] is None else Interval(start, end)
+        wanted = [
+            one
+            for one in few
+            if one.collection in asked["names"]
+            and one.within(asked["box"])
+            and all(limit is None or one.cloud < limit for limit in (asked["cloud"], asked["rule"]))
+            and (start is None or one.when >= start)
+            and (end is None or one.when <= end)
+        ]
+        chosen = None if asked["cloud"] is None else less_than(asked["cloud"])
+        query = ItemQuery(
+            asked["limit"], tuple(asked["names"]), None, asked["box"], None, interval, chosen, None, asked["sort"]
+        )
+        rule = UNRESTRICTED if asked["rule"] is None else Restriction(items=less_than(asked["rule"]))
+        if asked["sort"]:
+            wanted.sort(key=lambda one: one.name)
+            wanted.sort(key=lambda one: one.when, reverse=True)
+        assert pages(analyzed, query, rule) == [(one.collection, one.name) for one in wanted]
+
+    same()
+
+
+def test_under_a_rule_for_all(catalog: Catalog, few: list[Made]) -> None:
+    """With a rule for each item, all there is of all collections comes page by page."""
+    rule = Restriction(items={"op": ">", "args": [{"property": "eo:cloud_cover"}, 5]})
+    expected = [(one.collection, one.name) for one in few if one.cloud > 5]
+    assert pages(catalog, ItemQuery(10), rule) == expected
+    assert pages(catalog, ItemQuery(100), Restriction(items=less_than(0))) == []
+
+
+def test_until_the_end_of_time(catalog: Catalog, few: list[Made]) -> None:
+    """No time is too late, or too early, for an interval or an embargo."""
+    latest, earliest = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+    names = ("rare-0", "rare-1")
+    expected = [(one.collection, one.name) for one in few if one.collection in names]
+    for box in (None, WIDE):
+        query = ItemQuery(100, names, bbox=box, interval=Interval(earliest, latest))
+        rule = Restriction(
+            items={"op": "<=", "args": [{"property": "datetime"}, {"timestamp": format_instant(latest)}]}
+        )
+        wanted = (
+            expected
+            if box is None
+            else [(one.collection, one.name) for one in few if one.collection in names and one.within(box)]
+        )
+        assert pages(catalog, query, UNRESTRICTED) == pages(catalog, query, rule) == wanted
+
+
+def test_what_came_and_went(catalog: Catalog, publish: Publish, few: list[Made]) -> None:
+    """What is newer than all that was known of is found, and what is gone leaves no gap in a page."""
+    query, names = ItemQuery(10, ("rare-0", "empty")), [one.name for one in few if one.collection == "rare-0"]
+    assert [name for _, name in pages(catalog, query, UNRESTRICTED)] == names
+    newer = Made(NOW + timedelta(days=1), "empty", "newer", (11.0, 48.0), 0)
+    publish(newer.document)
+    for name in names[:9]:
+        Writer(catalog, Managed()).delete_item("rare-0", name, None)
+    assert [name for _, name in pages(catalog, query, UNRESTRICTED)] == ["newer", *names[9:]]
+
+
+def test_who_walks(analyzed: Catalog) -> None:
+    """It walks where nothing else is in the order wanted, or where all have to be asked, and not where an index is."""
+    catalog = analyzed
+    stretches, latest = Stretches(catalog.database), (SortKey("datetime", descending=True),)
+    two, clear, many = ("rare-0", "rare-1"), less_than(5), tuple(f"c-{number}" for number in range(101))
+    for query, rule, walks in (
+        (ItemQuery(10, two), None, True),
+        (ItemQuery(10, two, bbox=HERE), None, True),
+        (ItemQuery(10, two[:1], bbox=HERE), None, True),
+        (ItemQuery(10, two, bbox=(100.0, 0.0, 101.0, 1.0)), None, False),
+        (ItemQuery(10, two, filter=clear), None, True),
+        (ItemQuery(10, two[:1], sort=latest), clear, True),
+        (ItemQuery(10), clear, True),
+        (ItemQuery(10), None, False),
+        (ItemQuery(10, two[:1]), None, False),
+        (ItemQuery(10, two[:1], filter=clear), None, False),
+        (ItemQuery(10, ("common",), bbox=HERE), None, False),
+        (ItemQuery(10, ("rare-0", "common"), filter=clear), None, False),
+        (ItemQuery(10, two, sort=(SortKey("id"),)), None, False),
+        (ItemQuery(10, two, ids=("item-001",)), None, False),
+        (ItemQuery(10, many), clear, False),
+    ):
+        first = next(stretches.of(query, Restriction(items=rule), None, next(parts(query)), []))
+        assert first.walked == walks, query
+
+
+def test_how_far_a_walk_goes(analyzed: Catalog) -> None:
+    """It goes on by what it found; where it found nothing, or has gone far enough, the rest comes at once."""
+    catalog = analyzed
+    stretches, rows = Stretches(catalog.database), [object()]
+    two, common = ItemQuery(10, ("rare-0", "rare-1")), ("common",)
+    whole = [one.walked for one in stretches.of(replace(two, bbox=HERE), UNRESTRICTED, None, next(parts(two)), rows)]
+    assert whole == [True]  # there are no more than that of them
+    further = [one.walked for one in stretches.of(two, UNRESTRICTED, None, next(parts(two)), rows)]
+    assert len(further) > 1
+    assert all(further)
+    rest = [one.walked for one in stretches.of(two, UNRESTRICTED, None, next(parts(two)), [])]
+    assert rest == [True, False]
+    timeline = Timelines(catalog.database).of(common)
+    assert not timeline.whole
+    assert timeline.back(FURTHEST) == timeline.back(DEPTH)
+    assert timeline.back(1, BEGINNING) is None
+
+
+def test_a_timeline_counts_items(catalog: Catalog, few: list[Made]) -> None:
+    """As many items as were asked for lie since the time it gives, or somewhat more; of few, all."""
+    names = ("rare-0", "rare-2", "empty")
+    line, times = Timelines(catalog.database).of(names), [one.when for one in few if one.collection in names]
+    for number in (1, 2, 10, 50, 100, len(times)):
+        since = line.back(number)
+        assert since is not None
+        assert number <= sum(when >= since for when in times) <= 2 * number + 1
+    assert line.back(len(times) + 1) == BEGINNING
+    assert Timelines(catalog.database).of(("empty",)).back(1) == BEGINNING

@@ -1,0 +1,215 @@
+"""Restrictions that look at ids alone are weighed without the database, and mean the same."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from stacflask.catalog.database.engine import Database
+from stacflask.catalog.reader import Catalog
+from stacflask.catalog.search import visibility
+from stacflask.errors import NotFound
+from stacflask.model.decision import Restriction
+from stacflask.model.query import CollectionQuery, Interval, ItemQuery, SortKey
+from stacflask.testing import Publish, a_collection, an_item
+
+NAMES = ("a", "b", "c")
+
+
+def ids(*names: str) -> dict[str, Any]:
+    return {"op": "in", "args": [{"property": "id"}, list(names)]}
+
+
+def op(name: str, *args: Any) -> dict[str, Any]:
+    return {"op": name, "args": list(args)}
+
+
+OPEN = op("=", {"property": "license"}, "open")
+
+
+@pytest.mark.parametrize(
+    ("condition", "seen"),
+    [
+        (True, "abc"),
+        (False, ""),
+        (ids("a", "c", "absent"), "ac"),
+        (op("=", {"property": "id"}, "b"), "b"),
+        (op("not", ids("a")), "bc"),
+        (op("and", ids("a", "b"), op("not", ids("b"))), "a"),
+        (op("or", ids("a"), op("=", {"property": "id"}, "c")), "ac"),
+        (op("in", {"property": "id"}, ("a", "c")), "ac"),
+        (op("and", op("in", {"property": "id"}, ("a", "b")), OPEN), "b"),
+        (OPEN, "b"),
+        (op("or", ids("a"), OPEN), "ab"),
+        (op("and", ids("a"), OPEN), ""),
+        (op("in", {"property": "id"}, [{"op": "upper", "args": ["a"]}, "c"]), "c"),
+        (ids(*(f"name-{number}" for number in range(3000)), "b"), "b"),
+        (op("not", ids(*(f"name-{number}" for number in range(3000)), "b")), "ac"),
+        (ids(*(f"{{\"quoted\", '{number}' \\}}" for number in range(50)), "b"), "b"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_by_name_as_without(database: Database, publish: Publish, condition: Any, seen: str) -> None:
+    """By name, one by one or in a search, collections and their items are those that a search of all shows."""
+    publish(*(a_collection(name, license="open" if name == "b" else "other") for name in NAMES))
+    publish(*(an_item(f"item-{name}", name) for name in NAMES))
+    catalog, restriction = Catalog(database), Restriction(collections=condition)
+
+    def found(*names: str) -> set[str]:
+        query = ItemQuery(10, collections=names or None)
+        return {record.collection for record in catalog.search(query, restriction).records}
+
+    def shown(show: Callable[[str], Any]) -> set[str]:
+        there = set()
+        for name in (*NAMES, "absent"):
+            try:
+                there.add(show(name).collection)
+            except NotFound:
+                continue
+        return there
+
+    page = catalog.collections(CollectionQuery(10), restriction)
+    assert {record.id for record in page.records} == {name for name, _ in catalog.titles(restriction)} == set(seen)
+    assert found() == found(*NAMES) == set(seen)
+    assert {name for name in NAMES if found(name)} == set(seen)
+    assert shown(lambda name: catalog.collection(name, restriction)) == set(seen)
+    assert shown(lambda name: catalog.item(name, f"item-{name}", restriction)) == set(seen)
+
+
+MANY = [f"name-{number}" for number in range(3000)]
+
+
+@pytest.mark.parametrize("condition", [ids(*MANY, "b"), op("not", ids(*MANY, "a", "c"))], ids=["in", "not in"])
+def test_names_with_the_same_hash_are_told_apart(
+    database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, condition: Any
+) -> None:
+    """Where names that may be seen and others have one hash, nobody sees more for it."""
+    monkeypatch.setattr(visibility, "FEWER", 1)
+    monkeypatch.setattr(visibility, "_hash", lambda _: sa.literal_column("7::bigint", sa.BigInteger()))
+    publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
+    catalog, restriction = Catalog(database), Restriction(collections=condition)
+    shown = {record.collection for record in catalog.search(ItemQuery(10), restriction).records}
+    listed = {record.id for record in catalog.collections(CollectionQuery(10), restriction).records}
+    assert shown == listed
+    assert shown <= {"b"}
+
+
+@pytest.mark.parametrize("more", [[], MANY], ids=["few", "many"])
+def test_lists_that_change_are_noticed(database: Database, publish: Publish, more: list[str]) -> None:
+    """A policy that changes the list it gave before is obeyed, and collections that come later count at once."""
+    publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
+    names = [*more, "a", "late"]
+    catalog, restriction = Catalog(database), Restriction(collections=ids(*names))
+    restriction.collections["args"][1] = names
+
+    def shown() -> set[str]:
+        return {record.collection for record in catalog.search(ItemQuery(10), restriction).records}
+
+    assert shown() == {"a"}
+    names.append("c")
+    names.remove("a")
+    assert shown() == {"c"}
+    publish(a_collection("late"), an_item("item-late", "late"))
+    assert shown() == {"c", "late"}
+
+
+@pytest.mark.parametrize("few", [0, 1, 2, 100])
+def test_what_comes_later_is_hidden_unless_it_is_named(
+    database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whoever was seen to see every collection there was sees none that comes later, unless the list names it."""
+    monkeypatch.setattr(visibility, "FEWER", few)
+    publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
+    catalog, restriction = Catalog(database), Restriction(collections=ids(*MANY, *NAMES, "named"))
+
+    def shown(limit: int = 10) -> list[str]:
+        listed = [record.id for record in catalog.collections(CollectionQuery(limit), restriction).records]
+        found = [record.collection for record in catalog.search(ItemQuery(limit), restriction).records]
+        assert sorted(found) == listed == [name for name, _ in catalog.titles(restriction)][:limit]
+        return listed
+
+    assert shown() == ["a", "b", "c"]
+    publish(a_collection("hidden"), an_item("item-hidden", "hidden"))
+    publish(a_collection("named"), an_item("item-named", "named"))
+    assert shown() == ["a", "b", "c", "named"]
+    publish(*(a_collection(f"further-{number}") for number in range(3)))
+    publish(*(an_item("item", f"further-{number}") for number in range(3)))
+    assert shown() == ["a", "b", "c", "named"]
+
+
+SORTS = {
+    "newest first": (),
+    "oldest first": (SortKey("datetime"),),
+    "by time and id": (SortKey("datetime", descending=True), SortKey("id")),
+    "by id": (SortKey("id"),),
+    "by id, last first": (SortKey("id", descending=True),),
+    "by collection": (SortKey("collection"),),
+}
+
+
+@pytest.mark.parametrize("sort", SORTS.values(), ids=SORTS)
+@pytest.mark.parametrize("interval", [None, Interval(datetime(2024, 1, 2, tzinfo=UTC), None)], ids=["all", "later"])
+def test_a_few_collections_are_listed_as_a_part_of_all(
+    database: Database, publish: Publish, sort: tuple[SortKey, ...], interval: Interval | None
+) -> None:
+    """Items of a few collections come in the order of all, page by page in both directions, none twice or left out."""
+    publish(*(a_collection(name) for name in NAMES))
+    for number in range(30):
+        when = {"datetime": f"2024-01-0{number % 3 + 1}T00:00:00Z"}
+        publish(an_item(f"item-{number * 7 % 30}", NAMES[number % 5 % 3], properties=when))
+    catalog, embargo = Catalog(database), op("<", {"property": "datetime"}, {"timestamp": "2024-01-03T00:00:00Z"})
+
+    def listed(restriction: Restriction, **words: Any) -> list[tuple[str, str]]:
+        query = ItemQuery(words.pop("limit", 100), sort=sort, interval=interval, **words)
+        pages = [catalog.search(query, restriction)]
+        while pages[-1].next is not None:
+            pages.append(catalog.search(replace(query, token=pages[-1].next), restriction))
+        back = [pages[-1]]
+        while back[-1].prev is not None:
+            back.append(catalog.search(replace(query, token=back[-1].prev), restriction))
+        assert [page.records for page in reversed(back)] == [page.records for page in pages]
+        return [(record.collection, record.id) for page in pages for record in page.records]
+
+    for hidden in (None, embargo):
+        every = listed(Restriction(items=hidden))
+        part = [one for one in every if one[0] != "b"]
+        assert len(every) > len(part) > 3
+        assert listed(Restriction(items=hidden), collections=("c", "a", "c", "absent"), limit=2) == part
+        assert listed(Restriction(items=hidden, collections=ids("a", "c", "absent")), limit=2) == part
+        assert listed(Restriction(items=hidden, collections=ids(*MANY, "c", "a")), limit=3) == part
+
+
+@pytest.mark.parametrize("policy", [op("not", ids("hidden")), OPEN, ids("seen", "b")], ids=str)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"bbox": (0.0, 0.0, 90.0, 90.0)},
+        {"filter": op("=", {"property": "id"}, "no such")},
+        {"collections": ("hidden",), "bbox": (0.0, 0.0, 90.0, 90.0)},
+    ],
+    ids=str,
+)
+def test_hidden_takes_as_many_questions_as_absent(
+    database: Database, publish: Publish, policy: Any, asked: dict[str, Any]
+) -> None:
+    """The database is asked as often for what is hidden as for what is not there: nobody can tell the two apart."""
+    publish(a_collection("seen", license="open"), a_collection("hidden", license="other"))
+    publish(*(an_item(f"item-{number}", name) for number in range(30) for name in ("seen", "hidden")))
+    questions: list[float] = []
+    catalog = Catalog(Database(database.engine, questions.append))
+
+    def asked_for(name: str) -> int:
+        names = asked.get("collections", ("seen", "hidden"))
+        query = ItemQuery(10, **{**asked, "collections": tuple(name if one == "hidden" else one for one in names)})
+        counts = set()
+        for _ in range(3):  # the first time, more is read than ever after
+            questions.clear()
+            catalog.search(query, Restriction(collections=policy))
+            counts.add(len(questions))
+        return min(counts)
+
+    assert asked_for("hidden") == asked_for("absent")
