@@ -19,7 +19,7 @@ from bench.client import ROOT, BenchError
 from bench.servers import GOVERNED, KEYS, OPEN, bearer
 from stacflask.app import create_app
 from stacflask.current import EXTENSION
-from stacflask.model.delivery import Portion
+from stacflask.model.delivery import ByteRange
 from stacflask.model.principal import Request
 from stacflask.settings import Settings
 
@@ -71,7 +71,7 @@ def _calls(house: House) -> dict[str, Callable[[], object]]:
         "authorize": lambda: gate.authorize(principal, asset),
         "resolve": lambda: gate.resolve(grant),
         "deliver": lambda: gate.deliver(grant, location, streamed=False),
-        "charge": lambda: gate.charge(grant, Portion(0, asset.size), "redirect"),
+        "charge": lambda: gate.charge(grant, ByteRange(0, asset.size), "redirect"),
     }
 
 

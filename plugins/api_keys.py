@@ -222,7 +222,7 @@ class ApiKeys:
         return key.principal
 
     @hookimpl
-    def recall(self, principal: Principal) -> Principal | None:
+    def refresh_principal(self, principal: Principal) -> Principal | None:
         """Look the key up again: its holder's links are worth what it is worth now."""
         if principal.scheme != SCHEME:
             return None

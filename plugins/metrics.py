@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from stacflask import Answer, Decision, Endpoint, Refused, Setting, SettingError, hookimpl
+from stacflask import Decision, Endpoint, EndpointResponse, Refused, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacflask import Call, Request, Transfer, Verdict
+    from stacflask import DownloadDecision, EndpointRequest, Request, StreamResult
 
 TOKEN = "STACFLASK_METRICS_TOKEN"  # noqa: S105 - the name of a variable
 NETWORKS = "STACFLASK_METRICS_NETWORKS"
@@ -144,37 +144,37 @@ class Metrics:
     figures: Figures = field(default_factory=Figures, repr=False)
 
     @hookimpl
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+    def response_ready(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answer."""
         known = method if method in METHODS else "other"
         self.figures.requests.labels(route or "none", known, status).inc()
         self.figures.seconds.labels(route or "none").observe(seconds)
 
     @hookimpl(trylast=True)
-    def decided(self, verdict: Verdict) -> None:
+    def download_decided(self, download_decision: DownloadDecision) -> None:
         """Count a decision, and what is about to leave: last of all, since another may keep it here after all."""
-        decision = verdict.decision
+        decision = download_decision.decision
         kind = "" if decision.allowed else decision.kind
         said = "granted" if decision.allowed else "refused"
         code = "" if decision.allowed else decision.code or "Forbidden"
         self.figures.decisions.labels(said, decision.by, kind, code).inc()
-        if verdict.delivery is not None:
-            self.figures.deliveries.labels(verdict.delivery).inc()
-            length = verdict.portion.length if verdict.portion else None
-            self.figures.granted.labels(verdict.delivery).inc(length or 0)
-        if verdict.delivery == "stream":
+        if download_decision.delivery is not None:
+            self.figures.deliveries.labels(download_decision.delivery).inc()
+            length = download_decision.byte_range.length if download_decision.byte_range else None
+            self.figures.granted.labels(download_decision.delivery).inc(length or 0)
+        if download_decision.delivery == "stream":
             self.figures.flight.inc()
 
     @hookimpl
-    def finished(self, transfer: Transfer) -> None:
+    def stream_finished(self, stream_result: StreamResult) -> None:
         """Count a stream that has ended."""
-        if transfer.verdict.delivery == "stream":
+        if stream_result.download_decision.delivery == "stream":
             self.figures.flight.dec()
-        self.figures.sent.inc(transfer.sent)
-        self.figures.streams.labels("complete" if transfer.complete else "cut").inc()
+        self.figures.sent.inc(stream_result.sent)
+        self.figures.streams.labels("complete" if stream_result.complete else "cut").inc()
 
     @hookimpl
-    def observed(self, name: str, value: float) -> None:
+    def metric_recorded(self, name: str, value: float) -> None:
         """Take a figure."""
         self.figures.observe(name, value)
 
@@ -194,11 +194,11 @@ class Metrics:
             )
         ]
 
-    def show(self, call: Call) -> Answer:
+    def show(self, call: EndpointRequest) -> EndpointResponse:
         """Give all figures. Raises Refused."""
         if not (self._knows(call.request) or self._trusts(call.request.address)):
             raise Refused(Decision.deny("neither token nor network", detail="Not for you."), anonymous=False)
-        return Answer(self.figures.text(), headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
+        return EndpointResponse(self.figures.text(), headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
 
     def _knows(self, request: Request) -> bool:
         shown = request.credentials("Bearer") or ""

@@ -100,16 +100,16 @@ class Orders:
     """The plugin."""
 
     table: Table = field(init=False, repr=False)
-    look: Callable[[str, str | None, str], Order] = field(init=False, repr=False)
+    order_status: Callable[[str, str | None, str], Order] = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Take the storage, and the way to see how it stands."""
         self.table = Table(services.storage)
-        self.look = services.look
+        self.order_status = services.order_status
 
     @hookimpl
-    def tracked(self, principal: Principal, asset: Asset, order: Order) -> None:
+    def order_changed(self, principal: Principal, asset: Asset, order: Order) -> None:
         """Remember who waits, and note when the data are there."""
         if order.status in COMING:
             self.table.open(principal, asset)
@@ -162,7 +162,7 @@ def check_orders(plugin: Orders, /) -> None:
     for row in plugin.table.waiting():
         key = f"{row['asset']}/{row['path']}" if row["path"] else row["asset"]
         try:
-            order = plugin.look(row["collection"], row["item"] or None, key)
+            order = plugin.order_status(row["collection"], row["item"] or None, key)
         except (NotFound, Missing):
             plugin.table.drop(row)
             click.echo(f"gone: {_named(row)}", err=True)

@@ -18,9 +18,9 @@ from stacflask.errors import (
 from stacflask.hookspecs import hookimpl
 from stacflask.model.asset import Asset, Change
 from stacflask.model.decision import Decision
-from stacflask.model.delivery import Loan, Location, Order, Portion, Redirect, Stream
-from stacflask.model.endpoint import Answer, Call, Cookie, Endpoint
-from stacflask.model.events import Transfer, Verdict, Visit
+from stacflask.model.delivery import ByteRange, Location, Order, Redirect, SignedQueries, Stream
+from stacflask.model.endpoint import Cookie, Endpoint, EndpointRequest, EndpointResponse
+from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.json_types import Cql2
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 from stacflask.model.services import Services, Setting, Statements, Storage
@@ -29,42 +29,42 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ANONYMOUS",
-    "Answer",
     "Asset",
     "BadCredentials",
     "BadDocument",
     "BadQuery",
     "Bulkhead",
-    "Call",
+    "ByteRange",
     "Challenge",
     "Change",
     "Conflict",
     "Cookie",
     "Cql2",
     "Decision",
+    "DownloadDecision",
     "Endpoint",
-    "Loan",
+    "EndpointRequest",
+    "EndpointResponse",
     "Location",
     "Missing",
     "NotFound",
     "Offline",
     "Order",
-    "Portion",
     "Principal",
     "Redirect",
     "Refused",
     "Request",
+    "RequestInfo",
     "Services",
     "Setting",
     "SettingError",
+    "SignedQueries",
     "StacflaskError",
     "Statements",
     "Storage",
     "Stream",
-    "Transfer",
+    "StreamResult",
     "Unavailable",
-    "Verdict",
-    "Visit",
     "__version__",
     "content_disposition",
     "filename_of",

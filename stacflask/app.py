@@ -63,8 +63,8 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     Threads.divide(settings.threads or streams + THREADS_BESIDE_STREAMS, streams)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins
     logs.set_level(_packages(manager), settings)
-    gate = Gate(manager, current.visit)
-    observe = partial(gate.observe, "database_seconds")
+    gate = Gate(manager, current.request_info)
+    record_metric = partial(gate.record_metric, "database_seconds")
     engines = partial(
         create_engine,
         pool_size=settings.pool_size,
@@ -73,18 +73,18 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     )
     primary = engines(settings.database_url)
     # What plugins count and decide by is never read from a replica.
-    storage = PluginStorage(Database(primary, observe))
+    storage = PluginStorage(Database(primary, record_metric))
     replica = settings.replica_url and engines(settings.replica_url, variable="STACFLASK_REPLICA_URL")
-    database = Replicated(primary, replica, observe) if replica else Database(primary, observe)
+    database = Replicated(primary, replica, record_metric) if replica else Database(primary, record_metric)
     directories = Directories(settings.directory_types)
     timeouts = (settings.aggregate_timeout, settings.costly_timeout)
     catalog = Catalog(database, directories, *timeouts, settings.hidden_extents)
     manager.hook.startup(
         services=Services(
             storage,
-            recall=gate.recall,
-            observe=gate.observe,
-            look=_looking(catalog, gate),
+            refresh_principal=gate.refresh_principal,
+            record_metric=gate.record_metric,
+            order_status=_looking(catalog, gate),
             changes_possible=gate.writable,
             filename=NAMES[settings.file_names],
         )
@@ -105,7 +105,7 @@ def _packages(manager: pluggy.PluginManager) -> list[str]:
 
 
 def _looking(catalog: Catalog, gate: Gate) -> Callable[[str, str | None, str], Order]:
-    return lambda collection, item, key: gate.look(catalog.asset(collection, item, key, UNRESTRICTED))
+    return lambda collection, item, key: gate.order_status(catalog.asset(collection, item, key, UNRESTRICTED))
 
 
 def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager) -> None:

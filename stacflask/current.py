@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, g, has_request_context, request
 
-from stacflask.model.events import Visit
+from stacflask.model.events import RequestInfo
 from stacflask.model.principal import ANONYMOUS, Principal, Request
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ def restriction() -> Restriction:
     return known
 
 
-def visit() -> Visit:
+def request_info() -> RequestInfo:
     """Tell the request at hand for the record; nothing, where there is none."""
     if not has_request_context():
-        return Visit()
-    if "visit" not in g:
-        g.visit = Visit(g.request_id, request.method, g.client, request.headers.get("User-Agent", ""))
-    return cast("Visit", g.visit)
+        return RequestInfo()
+    if "request_info" not in g:
+        g.request_info = RequestInfo(g.request_id, request.method, g.client, request.headers.get("User-Agent", ""))
+    return cast("RequestInfo", g.request_info)

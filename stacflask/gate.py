@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from stacflask.errors import BadCredentials, Missing, NoAnswer, NoStore, Offline, Refused, Unavailable
 from stacflask.model.decision import UNRESTRICTED, Decision, Grant, Restriction
-from stacflask.model.delivery import Delivery, Loan, Location, Order, Portion, Redirect
-from stacflask.model.events import Transfer, Verdict, Visit
+from stacflask.model.delivery import ByteRange, Delivery, Location, Order, Redirect, SignedQueries
+from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SILENCE = Decision.deny("no plugin vouched")
 NOTHING_SEEN = Restriction(items=False, collections=False)
 
 
-def settle(decisions: Sequence[Decision]) -> Decision:
+def combine_decisions(decisions: Sequence[Decision]) -> Decision:
     """Weigh the answers of all plugins: the first denial stands, else the first consent, else silence, which refuses.
 
     Remarks decide nothing. What is settled as a consent has the header fields of all, is counted if any of them is, and
@@ -59,10 +59,10 @@ def settle(decisions: Sequence[Decision]) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Puts one question to the plugins at each step. ``visit`` tells the request at hand, for the record."""
+    """Puts one question to the plugins at each step. ``request_info`` tells the request at hand, for the record."""
 
     plugins: pluggy.PluginManager
-    visit: Callable[[], Visit] = Visit
+    request_info: Callable[[], RequestInfo] = RequestInfo
 
     def authenticate(self, request: Request) -> Principal:
         """Say who asks; ``ANONYMOUS`` for who brings no credentials. Raises BadCredentials.
@@ -81,9 +81,9 @@ class Gate:
         """Whether any plugin recognises people; else nobody needs to be shown a request."""
         return bool(self.plugins.hook.authenticate.get_hookimpls())
 
-    def recall(self, principal: Principal, since: datetime) -> Principal | None:
+    def refresh_principal(self, principal: Principal, since: datetime) -> Principal | None:
         """Say who somebody is now who was recognised at that time; None: nobody vouches. Raises BadCredentials."""
-        now: Principal | None = self.plugins.hook.recall(principal=principal, since=since)
+        now: Principal | None = self.plugins.hook.refresh_principal(principal=principal, since=since)
         return now
 
     def challenges(self) -> list[Challenge]:
@@ -117,13 +117,13 @@ class Gate:
     def authorize(self, principal: Principal, asset: Asset) -> Grant:
         """Hear every plugin and grant or refuse. Raises Refused."""
         answers = _covered(principal, "download") + self._heard(principal, asset)
-        decision = settle(answers)
+        decision = combine_decisions(answers)
         others = _others(answers, decision)
         _record("download", principal, decision, **_about(asset), others=_reasons(others))
         grant = Grant(principal, asset, decision, *_ids(1))
         return grant if decision.allowed else self._refuse(grant, decision, others)
 
-    def weigh(self, principal: Principal, assets: Sequence[Asset]) -> list[Grant | Decision]:
+    def authorize_each(self, principal: Principal, assets: Sequence[Asset]) -> list[Grant | Decision]:
         """Hear every plugin on many assets: a grant for each, or the denial.
 
         Nobody who keeps records is told: nothing leaves yet, and what does is charged first.
@@ -134,7 +134,7 @@ class Gate:
         weighed: list[Grant | Decision] = []
         for grant_id, asset, *answers in zip(_ids(len(assets)), assets, *at_once, strict=True):
             heard = [answer for answer in (*answers, *ask(asset)) if answer is not None]
-            decision = settle(covered + heard)
+            decision = combine_decisions(covered + heard)
             weighed.append(Grant(principal, asset, decision, grant_id) if decision.allowed else decision)
         return weighed
 
@@ -182,12 +182,12 @@ class Gate:
         _record(act, grant.principal, denial, **_about(grant.asset))
         self._refuse(grant, denial)
 
-    def _refusal(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> Verdict:
-        return Verdict(grant.id, grant.principal, grant.asset, denial, others, self.visit())
+    def _refusal(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> DownloadDecision:
+        return DownloadDecision(grant.id, grant.principal, grant.asset, denial, others, self.request_info())
 
-    def _tell(self, verdict: Verdict) -> Verdict:
-        self.plugins.hook.decided(verdict=verdict)
-        return verdict
+    def _tell(self, download_decision: DownloadDecision) -> DownloadDecision:
+        self.plugins.hook.download_decided(download_decision=download_decision)
+        return download_decision
 
     def resolve(self, grant: Grant) -> Location:
         """Find the bytes. Raises NoStore, Missing, Offline, Refused."""
@@ -262,10 +262,12 @@ class Gate:
 
         return [signed(grant) for grant in grants]
 
-    def lend(self, principal: Principal, grants: Sequence[Grant]) -> Loan | None:
+    def sign_queries(self, principal: Principal, grants: Sequence[Grant]) -> SignedQueries | None:
         """Give what makes the download addresses of what was granted work without headers; None: nothing does."""
-        loan: Loan | None = self.plugins.hook.lend(principal=principal, assets=tuple([grant.asset for grant in grants]))
-        return loan
+        signed_queries: SignedQueries | None = self.plugins.hook.sign_queries(
+            principal=principal, assets=tuple([grant.asset for grant in grants])
+        )
+        return signed_queries
 
     def order(self, grant: Grant, offline: Offline) -> Order:
         """Have an asset brought online that nobody has ordered yet; say how it stands. Raises Unavailable, Refused."""
@@ -279,22 +281,22 @@ class Gate:
             raise Unavailable(f"{offline.description} Nobody here does that.", code=offline.code, retry_after=86400)
         return found
 
-    def track(self, principal: Principal, asset: Asset, order: Order) -> Order:
+    def report_order(self, principal: Principal, asset: Asset, order: Order) -> Order:
         """Tell how it stands with an asset that is not online, or was not."""
-        self.plugins.hook.tracked(principal=principal, asset=asset, order=order)
+        self.plugins.hook.order_changed(principal=principal, asset=asset, order=order)
         return order
 
-    def look(self, asset: Asset, principal: Principal = ANONYMOUS) -> Order:
+    def order_status(self, asset: Asset, principal: Principal = ANONYMOUS) -> Order:
         """See how it stands with an asset, and tell. Nothing is handed out.
 
         Raises NoStore, NoAnswer, Missing, Unavailable.
         """
-        grant = Grant(principal, asset, Decision.remark("a look at its order"), "")
+        grant = Grant(principal, asset, Decision.abstain("a look at its order"), "")
         try:
             self.deliver(grant, self.resolve(grant), streamed=True)
         except Offline as offline:
-            return self.track(principal, asset, offline.order)
-        return self.track(principal, asset, Order("succeeded"))
+            return self.report_order(principal, asset, offline.order)
+        return self.report_order(principal, asset, Order("succeeded"))
 
     def order_states(self, collection: str, item: str) -> Mapping[str, str]:
         """Give what is known of the orders of an item's assets, by key."""
@@ -304,16 +306,18 @@ class Gate:
     @property
     def keeps_account(self) -> bool:
         """Whether anybody books what leaves, or keeps records of it; else there is nothing to charge, nor to tell."""
-        return bool(self.plugins.hook.charge.get_hookimpls() or self.plugins.hook.decided.get_hookimpls())
+        return bool(self.plugins.hook.charge.get_hookimpls() or self.plugins.hook.download_decided.get_hookimpls())
 
-    def charge(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
+    def charge(self, grant: Grant, byte_range: ByteRange, delivery: str) -> DownloadDecision:
         """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""
-        self._booked([grant], self._charge(grant, portion))
-        return self._leaving(grant, portion, delivery)
+        self._booked([grant], self._charge(grant, byte_range))
+        return self._leaving(grant, byte_range, delivery)
 
-    def _charge(self, grant: Grant, portion: Portion) -> Decision | None:
+    def _charge(self, grant: Grant, byte_range: ByteRange) -> Decision | None:
         try:
-            denial: Decision | None = self._charging(principal=grant.principal, asset=grant.asset, portion=portion)
+            denial: Decision | None = self._charging(
+                principal=grant.principal, asset=grant.asset, byte_range=byte_range
+            )
         except Refused as refused:
             return refused.decision
         return denial
@@ -322,30 +326,32 @@ class Gate:
     def _charging(self) -> Any:
         return self.plugins.hook.charge
 
-    def charge_many(self, grants: Sequence[Grant], portions: Sequence[Portion], delivery: str) -> Iterator[Verdict]:
+    def charge_many(
+        self, grants: Sequence[Grant], byte_ranges: Sequence[ByteRange], delivery: str
+    ) -> Iterator[DownloadDecision]:
         """Do the same of several assets of one principal: all are booked, before any is told. Raises Refused."""
         if grants:
-            self._booked(grants, self._charge_all(grants, portions))
-        for grant, portion in zip(grants, portions, strict=True):
-            yield self._leaving(grant, portion, delivery)
+            self._booked(grants, self._charge_all(grants, byte_ranges))
+        for grant, byte_range in zip(grants, byte_ranges, strict=True):
+            yield self._leaving(grant, byte_range, delivery)
 
-    def _charge_all(self, grants: Sequence[Grant], portions: Sequence[Portion]) -> Decision | None:
+    def _charge_all(self, grants: Sequence[Grant], byte_ranges: Sequence[ByteRange]) -> Decision | None:
         try:
-            return self._charge_many(grants, tuple(portions))
+            return self._charge_many(grants, tuple(byte_ranges))
         except Refused as refused:
             return refused.decision
 
-    def _charge_many(self, grants: Sequence[Grant], portions: tuple[Portion, ...]) -> Decision | None:
+    def _charge_many(self, grants: Sequence[Grant], byte_ranges: tuple[ByteRange, ...]) -> Decision | None:
         principal, assets = grants[0].principal, tuple([grant.asset for grant in grants])
         charge, at_once = self._charging, self.plugins.hook.charge_many
         denial: Decision | None = None
         answered: set[str] = set()
         if not _is_wrapped(charge):  # who wraps it sees every booking
-            denial = at_once(principal=principal, assets=assets, portions=portions)
+            denial = at_once(principal=principal, assets=assets, byte_ranges=byte_ranges)
             answered = _answerers(at_once.get_hookimpls())
         ask = _first(charge, answered)
-        for asset, portion in zip(assets, portions, strict=True):
-            denial = denial or ask({"principal": principal, "asset": asset, "portion": portion})
+        for asset, byte_range in zip(assets, byte_ranges, strict=True):
+            denial = denial or ask({"principal": principal, "asset": asset, "portion": byte_range})
         return denial
 
     def _booked(self, grants: Sequence[Grant], denial: Decision | None) -> None:
@@ -358,22 +364,24 @@ class Gate:
             self._tell(self._refusal(grant, denial))
         self._refuse(grants[0], denial)
 
-    def _leaving(self, grant: Grant, portion: Portion, delivery: str) -> Verdict:
+    def _leaving(self, grant: Grant, byte_range: ByteRange, delivery: str) -> DownloadDecision:
         return self._tell(
-            Verdict(grant.id, grant.principal, grant.asset, grant.decision, (), self.visit(), delivery, portion)
+            DownloadDecision(
+                grant.id, grant.principal, grant.asset, grant.decision, (), self.request_info(), delivery, byte_range
+            )
         )
 
-    def finished(self, transfer: Transfer) -> None:
+    def stream_finished(self, stream_result: StreamResult) -> None:
         """Tell of the end of a stream."""
-        self.plugins.hook.finished(transfer=transfer)
+        self.plugins.hook.stream_finished(stream_result=stream_result)
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+    def response_ready(self, route: str, method: str, status: int, seconds: float) -> None:
         """Tell of an answer."""
-        self.plugins.hook.answered(route=route, method=method, status=status, seconds=seconds)
+        self.plugins.hook.response_ready(route=route, method=method, status=status, seconds=seconds)
 
-    def observe(self, name: str, value: float) -> None:
+    def record_metric(self, name: str, value: float) -> None:
         """Tell a figure to the plugins that keep them."""
-        self.plugins.hook.observed(name=name, value=value)
+        self.plugins.hook.metric_recorded(name=name, value=value)
 
     def admit(self, principal: Principal, scope: str) -> None:
         """See that the credential at hand is meant for what has this scope. Raises Refused."""
@@ -393,7 +401,7 @@ class Gate:
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Hear every plugin on a change to the catalogue. Raises Refused."""
         answers = _covered(principal, "write") + self._heard_on_change(principal, change)
-        decision = settle(answers)
+        decision = combine_decisions(answers)
         about = {"collection": change.collection, "item": change.item}
         _record(change.action, principal, decision, **about, others=_reasons(_others(answers, decision)))
         if not decision.allowed:

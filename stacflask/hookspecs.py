@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from stacflask.model.asset import Asset, Change
     from stacflask.model.decision import Decision
-    from stacflask.model.delivery import Loan, Location, Order, Portion, Redirect, Stream
+    from stacflask.model.delivery import ByteRange, Location, Order, Redirect, SignedQueries, Stream
     from stacflask.model.endpoint import Endpoint
-    from stacflask.model.events import Transfer, Verdict
+    from stacflask.model.events import DownloadDecision, StreamResult
     from stacflask.model.json_types import Cql2
     from stacflask.model.principal import Challenge, Principal, Request
     from stacflask.model.services import Services
@@ -92,7 +92,7 @@ def challenge() -> Sequence[Challenge]:  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
-def recall(principal: Principal, since: datetime) -> Principal | None:
+def refresh_principal(principal: Principal, since: datetime) -> Principal | None:
     """Say who somebody is now, whom you recognised earlier and who is not here: a link of theirs is being used.
 
     The first answer that is not None is taken. If all are silent, the link opens nothing.
@@ -198,7 +198,7 @@ def presign(principal: Principal, asset: Asset, location: Location, grant_id: st
 
 
 @hookspec(firstresult=True)
-def lend(principal: Principal, assets: Sequence[Asset]) -> Loan | None:
+def sign_queries(principal: Principal, assets: Sequence[Asset]) -> SignedQueries | None:
     """Give what makes the download addresses of these assets work without headers, for a while.
 
     Called for those of a page or manifest that must come by here: each download is charged when it is made. The first
@@ -225,7 +225,7 @@ def order(principal: Principal, asset: Asset) -> Order | None:
 
 
 @hookspec
-def tracked(principal: Principal, asset: Asset, order: Order) -> None:
+def order_changed(principal: Principal, asset: Asset, order: Order) -> None:
     """Hear how it stands with an asset that somebody asks for: after each 202, and each look at an order.
 
     Every plugin hears it. ``succeeded`` is told to whoever looks at an order, also where there never was one.
@@ -249,7 +249,7 @@ def order_states(collection: str, item: str) -> Mapping[str, str] | None:
 
 
 @hookspec(firstresult=True)
-def charge(principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
+def charge(principal: Principal, asset: Asset, byte_range: ByteRange) -> Decision | None:
     """Book what is about to leave. Called for GET only, when the delivery is ready and before anything of it goes out.
 
     The first answer that is not None is taken: a denial refuses the download, and plugins further right are not asked,
@@ -257,13 +257,13 @@ def charge(principal: Principal, asset: Asset, portion: Portion) -> Decision | N
 
     :param principal: to whom.
     :param asset: what.
-    :param portion: which bytes; a redirect is the whole asset, its length as declared or None.
+    :param byte_range: which bytes; a redirect is the whole asset, its length as declared or None.
     :return: ``Decision.deny(...)`` to refuse after all, or None once it is booked, or when you do not count.
     """
 
 
 @hookspec(firstresult=True)
-def charge_many(principal: Principal, assets: Sequence[Asset], portions: Sequence[Portion]) -> Decision | None:
+def charge_many(principal: Principal, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]) -> Decision | None:
     """Book at once what ``charge`` books one by one: all of it, or nothing if any of it is too much.
 
     Asked for archives, which leave whole or not at all. A plugin that implements it is not asked one by one there, and
@@ -272,29 +272,29 @@ def charge_many(principal: Principal, assets: Sequence[Asset], portions: Sequenc
 
     :param principal: to whom.
     :param assets: what.
-    :param portions: which bytes of each asset, in their order.
+    :param byte_ranges: which bytes of each asset, in their order.
     :return: ``Decision.deny(...)`` to refuse after all, or None once all is booked, or when you do not count.
     """
 
 
 @hookspec
-def decided(verdict: Verdict) -> None:
+def download_decided(download_decision: DownloadDecision) -> None:
     """Hear of a download that is refused, or granted and about to leave: once each, after ``charge`` and before bytes.
 
     HEAD is told if it is refused; nothing is told of what was granted and then failed, or is with the client already.
     Every plugin hears it. An exception keeps the bytes here, though they may have been charged.
 
-    :param verdict: who, what, how it was decided by whom and why, and what is about to leave how.
+    :param download_decision: who, what, how it was decided by whom and why, and what is about to leave how.
     """
 
 
 @hookspec
-def finished(transfer: Transfer) -> None:
+def stream_finished(stream_result: StreamResult) -> None:
     """Hear of the end of a stream: once for each verdict whose delivery is a stream, however it ended.
 
     Every plugin hears it.
 
-    :param transfer: the verdict, how many bytes were sent, and whether those were all.
+    :param stream_result: the verdict, how many bytes were sent, and whether those were all.
     """
 
 
@@ -331,7 +331,7 @@ def authorize_change(principal: Principal, change: Change) -> Decision | None:
 
 
 @hookspec
-def answered(route: str, method: str, status: int, seconds: float) -> None:
+def response_ready(route: str, method: str, status: int, seconds: float) -> None:
     """Hear of an answer that is ready. Of a stream, that is before its bytes. Called for every request; be quick.
 
     :param route: the rule of the address, such as ``/collections/<collection_id>``; empty if there is no such address.
@@ -342,7 +342,7 @@ def answered(route: str, method: str, status: int, seconds: float) -> None:
 
 
 @hookspec
-def observed(name: str, value: float) -> None:
+def metric_recorded(name: str, value: float) -> None:
     """Hear a figure, from the house or from a plugin that called ``services.observe``. Be quick.
 
     :param name: what it is: ``database_seconds`` (a statement), ``store_seconds`` (a question to a store), or any

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from stacflask import Services, Transfer, Verdict
+    from stacflask import DownloadDecision, Services, StreamResult
 
 COMMANDS = ("usage",)
 SETTINGS = (
@@ -100,7 +100,7 @@ class Audit:
     def startup(self, services: Services) -> None:
         """Take the storage, and write what a process that was killed had left."""
         self.table = Table(services.storage)
-        self._observe = services.observe
+        self._observe = services.record_metric
         self._addresses = Addresses(self.settings.address, self.table.salt)
         self.writer = Writer(
             self._insert,
@@ -115,21 +115,21 @@ class Audit:
             self.writer.begin()
 
     @hookimpl
-    def decided(self, verdict: Verdict) -> None:
+    def download_decided(self, download_decision: DownloadDecision) -> None:
         """Record a decision. Raises Unavailable if that fails and nothing may leave unrecorded."""
         try:
-            self._record(self._decision(verdict))
+            self._record(self._decision(download_decision))
         except (Full, StacflaskError) as error:
-            if self.settings.refuse and verdict.decision.allowed:
+            if self.settings.refuse and download_decision.decision.allowed:
                 log.error("audit: refused what cannot be recorded: %s", error)  # noqa: TRY400 - no trace needed
                 raise Unavailable("Downloads cannot be recorded just now.", code="AuditUnavailable") from error
             self._lose(1)
 
     @hookimpl
-    def finished(self, transfer: Transfer) -> None:
+    def stream_finished(self, stream_result: StreamResult) -> None:
         """Record the end of a stream. Its bytes are gone: what cannot be recorded is counted as lost."""
         try:
-            self._record(self._end(transfer))
+            self._record(self._end(stream_result))
         except (Full, StacflaskError):
             self._lose(1)
 
@@ -145,46 +145,46 @@ class Audit:
         else:
             self.table.insert([text])
 
-    def _decision(self, verdict: Verdict) -> dict[str, Any]:
-        decision, portion = verdict.decision, verdict.portion
+    def _decision(self, download_decision: DownloadDecision) -> dict[str, Any]:
+        decision, byte_range = download_decision.decision, download_decision.byte_range
         return {
-            **self._common(verdict),
+            **self._common(download_decision),
             "event": "granted" if decision.allowed else "refused",
             "code": None if decision.allowed else decision.code or "Forbidden",
-            "others": [f"{other.by}: {other.reason}" for other in verdict.others],
-            "first": portion.first if portion else None,
-            "length": portion.length if portion else None,
+            "others": [f"{other.by}: {other.reason}" for other in download_decision.others],
+            "first": byte_range.first if byte_range else None,
+            "length": byte_range.length if byte_range else None,
         }
 
-    def _end(self, transfer: Transfer) -> dict[str, Any]:
+    def _end(self, stream_result: StreamResult) -> dict[str, Any]:
         return {
-            **self._common(transfer.verdict),
+            **self._common(stream_result.download_decision),
             "event": "finished",
-            "sent": transfer.sent,
-            "complete": transfer.complete,
-            "seconds": round(transfer.seconds, 3),
+            "sent": stream_result.sent,
+            "complete": stream_result.complete,
+            "seconds": round(stream_result.seconds, 3),
         }
 
-    def _common(self, verdict: Verdict) -> dict[str, Any]:
-        now, asset, visit = datetime.now(UTC), verdict.asset, verdict.visit
+    def _common(self, download_decision: DownloadDecision) -> dict[str, Any]:
+        now, asset, request_info = datetime.now(UTC), download_decision.asset, download_decision.request_info
         return {
             "at": now,
-            "id": verdict.id,
-            "request": visit.request_id,
-            "method": visit.method,
-            "principal": verdict.principal.id,
-            "groups": sorted(verdict.principal.groups),
-            "scheme": verdict.principal.scheme,
-            "credential": verdict.principal.reference,
-            "address": self._addresses.keep(visit.address, now.date()),
-            "agent": visit.agent[:LONGEST_AGENT] if self.settings.agent else None,
+            "id": download_decision.id,
+            "request": request_info.request_id,
+            "method": request_info.method,
+            "principal": download_decision.principal.id,
+            "groups": sorted(download_decision.principal.groups),
+            "scheme": download_decision.principal.scheme,
+            "credential": download_decision.principal.reference,
+            "address": self._addresses.keep(request_info.address, now.date()),
+            "agent": request_info.agent[:LONGEST_AGENT] if self.settings.agent else None,
             "collection": asset.collection,
             "item": asset.item,
             "asset": asset.key,
             "path": asset.path,
-            "by": verdict.decision.by,
-            "reason": verdict.decision.reason,
-            "delivery": verdict.delivery,
+            "by": download_decision.decision.by,
+            "reason": download_decision.decision.reason,
+            "delivery": download_decision.delivery,
             "declared": asset.size,
         }
 

@@ -19,13 +19,13 @@ from plugins.licence.commands import acceptances, add, require, show, unrequire
 from plugins.licence.documents import ACCEPTANCE, BY_ACCEPT, LICENCE, LIST, licence_document, timestamp
 from plugins.licence.pages import is_our_own, page, prefers_page
 from plugins.licence.table import Table
-from stacflask import Answer, BadDocument, Decision, Endpoint, Refused, Setting, SettingError, hookimpl
+from stacflask import BadDocument, Decision, Endpoint, EndpointResponse, Refused, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from plugins.licence.table import Demand
-    from stacflask import Asset, Call, Principal, Services
+    from stacflask import Asset, EndpointRequest, Principal, Services
 
 FREE_ROLES = "STACFLASK_LICENCE_FREE_ROLES"
 FREE_TYPES = "STACFLASK_LICENCE_FREE_TYPES"
@@ -72,7 +72,7 @@ def wanted_version(body: Any) -> str:
     return version
 
 
-def check_origin(call: Call) -> None:
+def check_origin(call: EndpointRequest) -> None:
     """Refuse an acceptance that another site had a browser send. Raises Refused.
 
     A form can be sent from anywhere, and a browser that was told a key once sends it along by itself.
@@ -117,7 +117,7 @@ class Licences:
         """Return the denial for a licence that is missing, unless the asset is free: then limit its size instead."""
         if missing is None or not self.free.includes(asset):
             return missing
-        return Decision.remark("needs no licence", max_bytes=self.free.max_bytes)
+        return Decision.abstain("needs no licence", max_bytes=self.free.max_bytes)
 
     def _missing(self, principal: Principal, collection: str) -> Decision | None:
         """Deny for the first licence of a collection that was not accepted."""
@@ -147,20 +147,20 @@ class Licences:
             ),
         ]
 
-    def list_licences(self, call: Call) -> Answer:
+    def list_licences(self, call: EndpointRequest) -> EndpointResponse:
         """Give all licences in their newest versions, without the text."""
         rows = self.table.newest(call.principal.id)
-        return Answer({"licences": [licence_document(row, call.base_url) for row in rows], "links": []})
+        return EndpointResponse({"licences": [licence_document(row, call.base_url) for row in rows], "links": []})
 
-    def show_licence(self, call: Call) -> Answer:
+    def show_licence(self, call: EndpointRequest) -> EndpointResponse:
         """Give one licence with its text. Raises NotFound."""
         row = self.table.find(call.principal.id, call.values["licenceId"])
         if prefers_page(call.request):
             return self._page(row, call)
         licence = licence_document(row, call.base_url) | {name: row[name] for name in ("text", "url") if row[name]}
-        return Answer(licence, headers=BY_ACCEPT)
+        return EndpointResponse(licence, headers=BY_ACCEPT)
 
-    def accept_licence(self, call: Call) -> Answer:
+    def accept_licence(self, call: EndpointRequest) -> EndpointResponse:
         """Record that who asks accepts the newest version, and give it. Raises Refused, NotFound, BadDocument."""
         if call.principal.anonymous:
             raise Refused(Decision.deny("nobody to record an acceptance for"), anonymous=True)
@@ -173,10 +173,12 @@ class Licences:
             raise BadDocument("/version", f"the version to accept is {row['version']!r}, not {version!r}")
         self.table.accept(call.principal.id, licence, version)
         if call.form:
-            return Answer.redirect(f"{call.base_url}/licences/{licence}")
+            return EndpointResponse.redirect(f"{call.base_url}/licences/{licence}")
         return self.show_licence(call)
 
-    def _page(self, row: Mapping[str, Any], call: Call, status: int = 200, note: str = "") -> Answer:
+    def _page(
+        self, row: Mapping[str, Any], call: EndpointRequest, status: int = 200, note: str = ""
+    ) -> EndpointResponse:
         """Show a licence to people."""
         body = f"<p>{html.escape(note)}</p>" if note else ""
         body += f"<p>Version {html.escape(row['version'])}</p>"
@@ -187,7 +189,7 @@ class Licences:
             body += f'<p><a href="{url}" rel="noreferrer">{url}</a></p>'
         return page(row["title"], body + self._end(row, call), status, BY_ACCEPT)
 
-    def _end(self, row: Mapping[str, Any], call: Call) -> str:
+    def _end(self, row: Mapping[str, Any], call: EndpointRequest) -> str:
         """End a page: with when it was accepted, or with the form by which it is."""
         if row["accepted"]:
             return f'<p id="accepted">You accepted it at {timestamp(row["accepted"])}.</p>'

@@ -8,7 +8,7 @@ import html
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from stacflask import Answer
+from stacflask import EndpointResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def is_our_own(request: Request) -> bool:
     return request.headers.get("Origin") == f"{parts.scheme}://{parts.netloc}"
 
 
-def page(title: str, body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+def page(title: str, body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> EndpointResponse:
     """Give a page. ``title`` is text; ``body`` is HTML, in which all that others wrote is escaped already."""
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
@@ -67,4 +67,4 @@ def page(title: str, body: str, status: int = 200, headers: Mapping[str, str] | 
         f"<style>{STYLE}</style></head><body><main><h1>{html.escape(title)}</h1>{body}</main></body></html>"
     )
     fields = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", **(headers or {})}
-    return Answer(text, status, fields, media_type=PAGE)
+    return EndpointResponse(text, status, fields, media_type=PAGE)

@@ -41,24 +41,24 @@ from plugins.links.tokens import (
     wrong,
 )
 from stacflask import (
-    Answer,
     BadCredentials,
     BadDocument,
     Challenge,
     Decision,
     Endpoint,
-    Loan,
+    EndpointResponse,
     NotFound,
     Principal,
     Setting,
     SettingError,
+    SignedQueries,
     hookimpl,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from stacflask import Asset, Call, Portion, Request, Services
+    from stacflask import Asset, ByteRange, EndpointRequest, Request, Services
 
 log = logging.getLogger(__name__)
 
@@ -110,14 +110,14 @@ class Links:
     longest: timedelta = timedelta(days=7)
     cache: float = 5.0
     table: Table = field(init=False, repr=False)
-    recall: Callable[[Principal, datetime], Principal | None] = field(init=False, repr=False)
+    refresh_principal: Callable[[Principal, datetime], Principal | None] = field(init=False, repr=False)
     _loans: dict[Any, tuple[Link, datetime]] = field(init=False, repr=False, default_factory=dict)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Take the storage, and the way to ask who a maker is now."""
         self.table = Table(services.storage, self.cache)
-        self.recall = services.recall
+        self.refresh_principal = services.refresh_principal
 
     @hookimpl
     def challenge(self) -> Sequence[Challenge]:
@@ -151,7 +151,7 @@ class Links:
     def _now(self, kept: Kept) -> Principal:
         """Say who the maker is now."""
         try:
-            maker = self.recall(kept.maker, kept.made)
+            maker = self.refresh_principal(kept.maker, kept.made)
         except BadCredentials:
             maker = None
         if maker is None or maker.anonymous or maker.id != kept.maker.id:
@@ -169,25 +169,25 @@ class Links:
             return None
         if not self.table.left(place_of_use(principal, asset)):
             return used_up()
-        return Decision.remark("counted link", counted=True)
+        return Decision.abstain("counted link", counted=True)
 
     @hookimpl
-    def charge(self, principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
+    def charge(self, principal: Principal, asset: Asset, byte_range: ByteRange) -> Decision | None:
         """Count the use of a link that is counted, or deny."""
-        return self.charge_many(principal, [asset], [portion])
+        return self.charge_many(principal, [asset], [byte_range])
 
     @hookimpl
     def charge_many(
-        self, principal: Principal, assets: Sequence[Asset], portions: Sequence[Portion]
+        self, principal: Principal, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]
     ) -> Decision | None:
         """Count as many uses, or deny them all."""
         if principal.scheme != SCHEME or not principal.claims["counted"]:
             return None
-        uses = [use_of(principal, asset, portion) for asset, portion in zip(assets, portions, strict=True)]
+        uses = [use_of(principal, asset, byte_range) for asset, byte_range in zip(assets, byte_ranges, strict=True)]
         return None if self.table.book(uses) else used_up()
 
     @hookimpl
-    def lend(self, principal: Principal, assets: Sequence[Asset]) -> Loan | None:
+    def sign_queries(self, principal: Principal, assets: Sequence[Asset]) -> SignedQueries | None:
         """Lend a link for each asset: one is kept for each collection, and narrowed to the asset."""
         now = datetime.now(UTC)
         lifetime = min(LENT, self.longest, time_left(principal, now))
@@ -202,7 +202,7 @@ class Links:
             places = (Place(collection, assets[number].item, assets[number].key) for number in numbers)
             for number, text in zip(numbers, link.narrowed_to(places), strict=True):
                 queries[number] = f"{PARAMETER}={text}"
-        return Loan(queries, lifetime)
+        return SignedQueries(queries, lifetime)
 
     def _lent(self, principal: Principal, collection: str, now: datetime, lifetime: timedelta) -> Link:
         """Give a link for all of a collection that outlives ``lifetime``: the last one, or a new one."""
@@ -241,7 +241,7 @@ class Links:
             Endpoint("DELETE", one, self.end, "Revoke a download link.", REVOKED, statuses=(404,), scope="download"),
         ]
 
-    def make(self, call: Call) -> Answer:
+    def make(self, call: EndpointRequest) -> EndpointResponse:
         """Make a link. Raises Refused, BadDocument."""
         maker, now = call.principal, datetime.now(UTC)
         check_maker(maker, now)
@@ -249,9 +249,9 @@ class Links:
         row = self.table.add(maker, wanted, now)
         link = str(self.keys.issue(row["id"]))
         body = {**described(row), "link": link, **_hrefs(wanted.href, link, call.base_url)}
-        return Answer(body, 201, {"Cache-Control": "no-store"})
+        return EndpointResponse(body, 201, {"Cache-Control": "no-store"})
 
-    def narrow(self, call: Call) -> Answer:
+    def narrow(self, call: EndpointRequest) -> EndpointResponse:
         """Narrow a link. It is not asked whether it is genuine: nothing is learnt that its holder cannot work out."""
         text, href, further = narrowing(call.body, call.base_url, datetime.now(UTC))
         try:
@@ -260,26 +260,26 @@ class Links:
         except (BadCredentials, ValueError) as error:
             raise BadDocument("/link", "not a link, or one that has been narrowed too often") from error
         body = {"link": narrowed, **(_hrefs(href, narrowed, call.base_url) if href else {})}
-        return Answer(body, headers={"Cache-Control": "no-store"})
+        return EndpointResponse(body, headers={"Cache-Control": "no-store"})
 
-    def show(self, call: Call) -> Answer:
+    def show(self, call: EndpointRequest) -> EndpointResponse:
         """List the maker's links. Raises Refused."""
         maker = check_known(call.principal)
         rows = self.table.all(maker.id, maker.scheme)
-        return Answer({"links": [described(row) for row in rows]}, headers={"Cache-Control": "no-store"})
+        return EndpointResponse({"links": [described(row) for row in rows]}, headers={"Cache-Control": "no-store"})
 
-    def end(self, call: Call) -> Answer:
+    def end(self, call: EndpointRequest) -> EndpointResponse:
         """Revoke one link. Raises Refused, NotFound."""
         maker = check_known(call.principal)
         ended = self.table.revoke(call.values["linkId"], maker.id, maker.scheme)
         if not ended:
             raise NotFound("You have made no such link, or it has ended already.")
-        return Answer({"revoked": ended})
+        return EndpointResponse({"revoked": ended})
 
-    def end_all(self, call: Call) -> Answer:
+    def end_all(self, call: EndpointRequest) -> EndpointResponse:
         """Revoke all links of who asks. Raises Refused."""
         maker = check_known(call.principal)
-        return Answer({"revoked": self.table.revoke(None, maker.id, maker.scheme)})
+        return EndpointResponse({"revoked": self.table.revoke(None, maker.id, maker.scheme)})
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:

@@ -11,7 +11,7 @@ from stacflask import (
 )
 
 if TYPE_CHECKING:
-    from stacflask import Asset, Portion
+    from stacflask import Asset, ByteRange
 SIZE = 10**14
 """Bytes that are counted of one download, at most: no store has larger objects."""
 
@@ -27,14 +27,14 @@ def place_of_use(principal: Principal, asset: Asset) -> dict[str, Any]:
     }
 
 
-def use_of(principal: Principal, asset: Asset, portion: Portion) -> Use:
+def use_of(principal: Principal, asset: Asset, byte_range: ByteRange) -> Use:
     file = f"{asset.key}/{asset.path}" if asset.path else asset.key
-    opening = portion.opening and not asset.path
-    return Use(place_of_use(principal, asset), file, opening, min(portion.length or 0, SIZE), _whole(portion))
+    opening = byte_range.opening and not asset.path
+    return Use(place_of_use(principal, asset), file, opening, min(byte_range.length or 0, SIZE), _whole(byte_range))
 
 
-def _whole(portion: Portion) -> int | None:
-    return None if portion.size is None else min(portion.size, SIZE)
+def _whole(byte_range: ByteRange) -> int | None:
+    return None if byte_range.size is None else min(byte_range.size, SIZE)
 
 
 def used_up() -> Decision:

@@ -21,12 +21,12 @@ from plugins.login.flow import CALLBACK, Journey, Way
 from plugins.login.sessions import SCHEME, Jar, Sessions, digest
 from plugins.oidc.settings import VARIABLE, read_providers
 from stacflask import (
-    Answer,
     BadCredentials,
     BadQuery,
     Challenge,
     Decision,
     Endpoint,
+    EndpointResponse,
     NotFound,
     Principal,
     Refused,
@@ -38,7 +38,7 @@ from stacflask import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacflask import Call, Request, Services
+    from stacflask import EndpointRequest, Request, Services
 
 LIFETIME = "STACFLASK_LOGIN_LIFETIME"
 CACHE = "STACFLASK_LOGIN_CACHE"
@@ -155,7 +155,7 @@ class Logins:
         return principal
 
     @hookimpl
-    def recall(self, principal: Principal) -> Principal | None:
+    def refresh_principal(self, principal: Principal) -> Principal | None:
         """Say who made a link: whose session it was, as long as it lasts."""
         return self._holder(bytes.fromhex(principal.reference)) if principal.scheme == SCHEME else None
 
@@ -183,14 +183,16 @@ class Logins:
             Endpoint("GET", "/whoami", self.tell, "Say who you are here.", WHO),
         ]
 
-    def go(self, call: Call) -> Answer:
+    def go(self, call: EndpointRequest) -> EndpointResponse:
         """Send a browser to the provider. Raises BadQuery, NotFound, Unavailable."""
         jar = Jar(call.base_url)
         if not jar.usable:
             raise BadQuery("login", "people log in by https only")
         way = self._way(call.request.query.get("provider"))
         journey = Journey(way.provider.name, wanted(call.request.query))
-        return Answer.redirect(way.out(journey, call.base_url), [jar.cookie("journey", journey.packed(), AWAY)])
+        return EndpointResponse.redirect(
+            way.out(journey, call.base_url), [jar.cookie("journey", journey.packed(), AWAY)]
+        )
 
     def _way(self, name: str | None) -> Way:
         if name is None:
@@ -199,7 +201,7 @@ class Logins:
             raise NotFound(f"There is no provider {name!r}.")
         return self.ways[name]
 
-    def come_back(self, call: Call) -> Answer:
+    def come_back(self, call: EndpointRequest) -> EndpointResponse:
         """Open a session for who comes back from the provider, and send the browser on. Raises Unavailable."""
         jar, query = Jar(call.base_url), call.request.query
         journey = Journey.unpacked(jar.read("journey", call.request.cookies))
@@ -220,22 +222,22 @@ class Logins:
         secret = self.sessions.begin(principal, journey.provider, id_token, self.lifetime)
         session = jar.cookie("session", secret, int(self.lifetime.total_seconds()))
         # What came in the cookie is checked again: it need not be what we gave.
-        return Answer.redirect(call.base_url + wanted({"next": journey.next}), [over, session])
+        return EndpointResponse.redirect(call.base_url + wanted({"next": journey.next}), [over, session])
 
-    def _close(self, call: Call) -> Mapping[str, Any] | None:
+    def _close(self, call: EndpointRequest) -> Mapping[str, Any] | None:
         secret = Jar(call.base_url).read("session", call.request.cookies)
         return self.sessions.end(secret) if secret else None
 
-    def leave(self, call: Call) -> Answer:
+    def leave(self, call: EndpointRequest) -> EndpointResponse:
         """Close the session, here and at the provider. Raises Refused."""
         check_origin(call.request)
         ended = self._close(call)
         home, gone = call.base_url + HOME, [Jar(call.base_url).cookie("session", "", 0)]
         way = self.ways.get(ended["provider"]) if ended else None
         there = way.leave(ended["id_token"], home) if way and ended else None
-        return Answer.redirect(there or home, gone)
+        return EndpointResponse.redirect(there or home, gone)
 
-    def tell(self, call: Call) -> Answer:
+    def tell(self, call: EndpointRequest) -> EndpointResponse:
         """Say who asks, and where one can log in."""
         who = call.principal
         body = {
@@ -249,7 +251,7 @@ class Logins:
                 for name, way in self.ways.items()
             ],
         }
-        return Answer(body, headers={"Cache-Control": "no-store"})
+        return EndpointResponse(body, headers={"Cache-Control": "no-store"})
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:
@@ -263,7 +265,7 @@ class Logins:
         return [group]
 
 
-def _page(status: int, text: str, base_url: str, *cookies: Any) -> Answer:
+def _page(status: int, text: str, base_url: str, *cookies: Any) -> EndpointResponse:
     """Tell people what went wrong. What the provider or a link said is shown as text, and nothing else."""
     again = html.escape(f"{base_url}/login", quote=True)
     body = (
@@ -271,7 +273,7 @@ def _page(status: int, text: str, base_url: str, *cookies: Any) -> Answer:
         f'<p>{html.escape(text[:200])}</p><p><a href="{again}">Log in again</a></p>'
     )
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
-    return Answer(body, status, headers, cookies, "text/html")
+    return EndpointResponse(body, status, headers, cookies, "text/html")
 
 
 WHO = {

@@ -94,7 +94,7 @@ class OpenId:
         return None
 
     @hookimpl
-    def recall(self, principal: Principal) -> Principal | None:
+    def refresh_principal(self, principal: Principal) -> Principal | None:
         """Say who made a link: as the token said, until it ends or as long after as the operator lets it."""
         name = principal.reference.partition(" ")[0]
         for trusted in self.trusted.values():

@@ -73,7 +73,7 @@ class Issuer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     scopes: list[str] = msgspec.field(default_factory=lambda: ["read", "download"])
     scopes_claim: str = ""
     scopes_prefix: str = ""
-    recall: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    refresh_principal: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
     timeout: Annotated[float, Meta(ge=0.1, le=30)] = 5.0
     ca_file: str = ""
     introspection: Introspection | None = None

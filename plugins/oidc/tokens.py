@@ -192,7 +192,7 @@ def principal_of(claims: Mapping[str, Any], provider: Provider, *, scopes: froze
         _scopes(claims, provider) if scopes is None else scopes,
         claims,
         reference=f"{provider.name} {end}",
-        until=datetime.fromtimestamp(min(end + provider.said.recall, FAR), UTC),
+        until=datetime.fromtimestamp(min(end + provider.said.refresh_principal, FAR), UTC),
     )
 
 
@@ -235,6 +235,6 @@ def _at(value: Any, path: str) -> Iterable[Any]:
 def still(principal: Principal, provider: Provider, clock: Callable[[], float] = time.time) -> Principal:
     """Give who a token spoke of, as long as it, or what the operator adds to it, lasts. Raises BadCredentials."""
     end = int(principal.reference.rpartition(" ")[2] or 0)
-    if clock() > end + provider.said.recall:
+    if clock() > end + provider.said.refresh_principal:
         raise BadCredentials("The token that this was made with has expired.")
     return principal

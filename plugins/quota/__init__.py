@@ -19,12 +19,12 @@ from plugins.quota.commands import list_limits, prune, set_limits, show_usage, u
 from plugins.quota.limits import BYTES, DOWNLOADS, Limits, Shortage, Usage, fields, refusal, shortage, state
 from plugins.quota.schema import QUOTA
 from plugins.quota.table import Table
-from stacflask import Answer, Decision, Endpoint, Principal, Setting, hookimpl
+from stacflask import Decision, Endpoint, EndpointResponse, Principal, Setting, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacflask import Asset, Call, Portion, Services, Storage
+    from stacflask import Asset, ByteRange, EndpointRequest, Services, Storage
 
 CACHE = "STACFLASK_QUOTA_CACHE"
 
@@ -82,26 +82,26 @@ class Quota:
         short = shortage(limits, usage, least)
         if short:
             return self._refusal(principal, limits, short)
-        return Decision.remark("within quota", headers=fields(limits, usage), counted=True)
+        return Decision.abstain("within quota", headers=fields(limits, usage), counted=True)
 
     @hookimpl
-    def charge(self, principal: Principal, asset: Asset, portion: Portion) -> Decision | None:
+    def charge(self, principal: Principal, asset: Asset, byte_range: ByteRange) -> Decision | None:
         """Book the portion, or deny."""
         limits = self.table.limits(names(principal))
         if not limits:
             return None
-        short = self.table.book(principal.id, limits, asset, portion)
+        short = self.table.book(principal.id, limits, asset, byte_range)
         return self._refusal(principal, limits, short) if short else None
 
     @hookimpl
     def charge_many(
-        self, principal: Principal, assets: Sequence[Asset], portions: Sequence[Portion]
+        self, principal: Principal, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]
     ) -> Decision | None:
         """Book all of the portions, or none and deny."""
         limits = self.table.limits(names(principal))
         if not limits:
             return None
-        short = self.table.book_many(principal.id, limits, assets, portions)
+        short = self.table.book_many(principal.id, limits, assets, byte_ranges)
         return self._refusal(principal, limits, short) if short else None
 
     def _refusal(self, principal: Principal, limits: Limits, short: Shortage) -> Decision:
@@ -115,12 +115,12 @@ class Quota:
         """Add the address that tells what is left."""
         return [Endpoint("GET", "/quota", self.show, "See what is left of your quota.", QUOTA)]
 
-    def show(self, call: Call) -> Answer:
+    def show(self, call: EndpointRequest) -> EndpointResponse:
         """Give the limits of whoever asks, and what is left of them."""
         limits = self.table.limits(names(call.principal))
         usage = self.table.usage(call.principal.id, limits)
         headers = {"Cache-Control": "no-store"} | (fields(limits, usage) if limits else {})
-        return Answer({"principal": call.principal.id, "quota": state(limits, usage)}, headers=headers)
+        return EndpointResponse({"principal": call.principal.id, "quota": state(limits, usage)}, headers=headers)
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:

@@ -28,7 +28,7 @@ from plugins.quota.limits import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from stacflask import Asset, Portion, Storage
+    from stacflask import Asset, ByteRange, Storage
 REMEMBERED = 1024  # sets of groups
 PEOPLE = 4096
 """Of so many it is remembered that they have plenty left."""
@@ -156,20 +156,20 @@ class Table:
         rows = self._storage.rows(TAKEN, principal=principal, longest=counted[over])
         return wait(limits[over], counted[over], [(row["age"], row[over]) for row in rows], cost)
 
-    def book(self, principal: str, limits: Limits, asset: Asset, portion: Portion) -> Shortage | None:
+    def book(self, principal: str, limits: Limits, asset: Asset, byte_range: ByteRange) -> Shortage | None:
         """Book a portion if it fits; if not, say what is short."""
-        (row,) = self._storage.write(BOOK, **_booking(principal, limits, asset, portion))
-        return self._result(principal, limits, _seen(row), _cost(limits, row, portion), booked=row["booked"])
+        (row,) = self._storage.write(BOOK, **_booking(principal, limits, asset, byte_range))
+        return self._result(principal, limits, _seen(row), _cost(limits, row, byte_range), booked=row["booked"])
 
     def book_many(
-        self, principal: str, limits: Limits, assets: Sequence[Asset], portions: Sequence[Portion]
+        self, principal: str, limits: Limits, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]
     ) -> Shortage | None:
         """Book portions if all of them fit; if not, book none, and say what is short."""
         total, rows = dict.fromkeys(limits, 0), []
         with suppress(TooMuchError), self._storage.transaction() as statements:
-            for asset, portion in zip(assets, portions, strict=True):
-                rows += statements.rows(BOOK, **_booking(principal, limits, asset, portion))
-                cost = _cost(limits, rows[-1], portion)
+            for asset, byte_range in zip(assets, byte_ranges, strict=True):
+                rows += statements.rows(BOOK, **_booking(principal, limits, asset, byte_range))
+                cost = _cost(limits, rows[-1], byte_range)
                 total = {dimension: total[dimension] + cost[dimension] for dimension in limits}
             if not all(row["booked"] for row in rows):
                 raise TooMuchError
@@ -237,21 +237,21 @@ def _usage(storage: Storage, principal: str, limits: Limits, asset: Asset | None
     return Usage({dimension: row[dimension] for dimension in (DOWNLOADS, BYTES)}, oldest, row["opened"])
 
 
-def _booking(principal: str, limits: Limits, asset: Asset, portion: Portion) -> dict[str, Any]:
+def _booking(principal: str, limits: Limits, asset: Asset, byte_range: ByteRange) -> dict[str, Any]:
     """Give what is asked of the database to book a portion."""
     most = {f"most_{dimension}": limits[dimension].amount if dimension in limits else None for dimension in COUNTED}
     part = {
         # A file of a directory is a part of the directory, from its first byte on.
-        "opening": portion.opening and not asset.path,
+        "opening": byte_range.opening and not asset.path,
         "file": f"{asset.key}/{asset.path}" if asset.path else asset.key,
-        "size": _size(portion),
-        "whole": None if portion.size is None else min(portion.size, SIZE),
+        "size": _size(byte_range),
+        "whole": None if byte_range.size is None else min(byte_range.size, SIZE),
     }
     return {"principal": principal, "grain": grain(limits), **part, **horizons(limits), **most, **_place(asset)}
 
 
-def _size(portion: Portion) -> int:
-    return min(portion.length or 0, SIZE)
+def _size(byte_range: ByteRange) -> int:
+    return min(byte_range.length or 0, SIZE)
 
 
 def _seen(row: Mapping[str, Any]) -> Usage:
@@ -260,9 +260,9 @@ def _seen(row: Mapping[str, Any]) -> Usage:
     return Usage(used, {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED}, opened=not row["cost"])
 
 
-def _cost(limits: Limits, row: Mapping[str, Any], portion: Portion) -> dict[str, int]:
+def _cost(limits: Limits, row: Mapping[str, Any], byte_range: ByteRange) -> dict[str, int]:
     """Give what a portion costs, as its booking saw it."""
-    costs = {DOWNLOADS: row["cost"], BYTES: _size(portion)}
+    costs = {DOWNLOADS: row["cost"], BYTES: _size(byte_range)}
     return {dimension: costs[dimension] for dimension in limits}
 
 

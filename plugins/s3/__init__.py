@@ -68,7 +68,7 @@ class S3:
         """Let the stores tell how long they take. Raises SettingError for a store that every author could publish."""
         self.filename = services.filename or filename_of
         for store in self._stores():
-            store.observe = services.observe
+            store.record_metric = services.record_metric
             if services.changes_possible and store.settings.unowned:
                 raise SettingError(VARIABLE, UNOWNED.format(store.settings.name))
 

@@ -69,7 +69,7 @@ class Store:
         self._added = encoded({**self._payer, GRANT: ""})
         self._http = _pool(quick, settings.ca_file)
         self._seen = Recent(settings.verify_ttl)
-        self.observe: Callable[[str, float], None] = lambda _name, _value: None
+        self.record_metric: Callable[[str, float], None] = lambda _name, _value: None
         self._places: dict[str, Bucket] = {}
         self._last_pen: tuple[int, Pen] | None = None
 
@@ -208,7 +208,7 @@ class Store:
         try:
             yield
         finally:
-            self.observe("store_seconds", time.perf_counter() - began)
+            self.record_metric("store_seconds", time.perf_counter() - began)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from stacflask import current
 from stacflask.api.http import bodies, media_types, path_tokens, public_url, responses
 from stacflask.api.http.openapi import TEXT, answer, content, failures, query
 from stacflask.errors import SettingError
-from stacflask.model.endpoint import Call
+from stacflask.model.endpoint import EndpointRequest
 from stacflask.model.principal import ANONYMOUS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from apispec import APISpec
     from flask import Flask
 
-    from stacflask.model.endpoint import Answer, Endpoint
+    from stacflask.model.endpoint import Endpoint, EndpointResponse
     from stacflask.model.principal import Challenge
 
 VARIABLE = "STACFLASK_PLUGINS"
@@ -118,12 +118,14 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
         body = None
         if endpoint.request is not None:
             body = request.form.to_dict() if form else _body()
-        return _reply(endpoint.handler(Call(principal, values, body, public_url.base_url(), current.asked(), form)))
+        return _reply(
+            endpoint.handler(EndpointRequest(principal, values, body, public_url.base_url(), current.asked(), form))
+        )
 
     return view
 
 
-def _reply(given: Answer) -> Response:
+def _reply(given: EndpointResponse) -> Response:
     body = orjson.dumps(given.body) if given.media_type == media_types.JSON else str(given.body).encode()
     media_type = given.media_type + ("; charset=utf-8" if given.media_type.startswith("text/") else "")
     response = responses.reply(body, media_type, given.status, given.headers)

@@ -79,7 +79,7 @@ class Session:
 
         self.plugins.hook.startup(
             services=Services(
-                PluginStorage(self.database), look=self._look, changes_possible=Gate(self.plugins).writable
+                PluginStorage(self.database), order_status=self._look, changes_possible=Gate(self.plugins).writable
             )
         )
         return self.plugins
@@ -90,7 +90,7 @@ class Session:
         from stacflask.gate import Gate
 
         catalog = Catalog(self.database, Directories(self.settings.directory_types))
-        return Gate(self.plugins).look(catalog.asset(collection, item, key, UNRESTRICTED))
+        return Gate(self.plugins).order_status(catalog.asset(collection, item, key, UNRESTRICTED))
 
     @cached_property
     def commands(self) -> dict[str, click.Command]:

@@ -62,7 +62,7 @@ class Decision:
         return cls(allowed=True, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes)
 
     @classmethod
-    def remark(
+    def abstain(
         cls,
         reason: str,
         *,

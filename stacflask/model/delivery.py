@@ -40,7 +40,7 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
-class Loan:
+class SignedQueries:
     """What makes download addresses work without headers: a query for each (``name=value``), good for ``lifetime``."""
 
     queries: Sequence[str]
@@ -72,7 +72,7 @@ Delivery: TypeAlias = Redirect | Stream
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class ByteRange:
     """The part of an asset that is about to leave: ``length`` bytes from ``first``; None: unknown, as in a redirect.
 
     ``size`` is that of the whole object in bytes; None: unknown.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class EndpointRequest:
     """One request to an endpoint that a plugin added.
 
     ``values`` come from the path, ``body`` is the parsed JSON; links begin with ``base_url``, no slash at its end.
@@ -41,7 +41,7 @@ class Cookie:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EndpointResponse:
     """A plugin endpoint's reply: JSON, a status, further header fields, cookies.
 
     With another ``media_type`` than JSON, ``body`` is the text itself.
@@ -54,7 +54,7 @@ class Answer:
     media_type: str = "application/json"
 
     @classmethod
-    def redirect(cls, url: str, cookies: Sequence[Cookie] = ()) -> Answer:
+    def redirect(cls, url: str, cookies: Sequence[Cookie] = ()) -> EndpointResponse:
         """Send a browser on to ``url``, which it asks by GET; no cache keeps this."""
         return cls("", 303, {"Location": url, "Cache-Control": "no-store"}, cookies, "text/plain")
 
@@ -74,7 +74,7 @@ class Endpoint:
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
-    handler: Callable[[Call], Answer]
+    handler: Callable[[EndpointRequest], EndpointResponse]
     summary: str
     response: Mapping[str, Any]
     request: Mapping[str, Any] | None = None

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stacflask.model.asset import Asset
     from stacflask.model.decision import Decision
-    from stacflask.model.delivery import Portion
+    from stacflask.model.delivery import ByteRange
     from stacflask.model.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class RequestInfo:
     """The request behind a decision, as far as a record of it may tell. All is empty outside of a request.
 
     ``address`` is the client's as far as it can be trusted, ``agent`` what it calls itself.
@@ -26,10 +26,10 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DownloadDecision:
     """A download decided: who wanted what, who decided so and why, and for a grant what is about to leave, and how.
 
-    ``others`` are the denials besides the one that decided. ``delivery`` (``redirect``, ``stream``) and ``portion`` are
+    ``others`` are the denials besides the one that decided. ``delivery`` (``redirect``, ``stream``) and ``byte_range`` are
     None for a refusal. ``id`` is the grant's.
     """
 
@@ -38,19 +38,19 @@ class Verdict:
     asset: Asset
     decision: Decision
     others: tuple[Decision, ...]
-    visit: Visit
+    request_info: RequestInfo
     delivery: str | None = None
-    portion: Portion | None = None
+    byte_range: ByteRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
+class StreamResult:
     """A stream that has ended. ``sent`` are the bytes handed to the connection, in whole pieces.
 
     ``complete``: all that was announced. ``seconds``: since it was decided.
     """
 
-    verdict: Verdict
+    download_decision: DownloadDecision
     sent: int
     complete: bool
     seconds: float

@@ -43,8 +43,8 @@ class Principal:
 
     ``scheme`` names that plugin's kind of credential and is empty for nobody in particular.
     ``scopes`` are the rights the credential is limited to (``read``, ``write``, ``download``); None: not limited.
-    ``reference`` names the credential without its secret: by it the plugin's ``recall`` finds it again later, for a
-    link that its holder made. Empty: there is no finding it again, and no such links. ``until`` is when ``recall`` will
+    ``reference`` names the credential without its secret: by it the plugin's ``refresh_principal`` finds it again later, for a
+    link that its holder made. Empty: there is no finding it again, and no such links. ``until`` is when ``refresh_principal`` will
     vouch no more, where that is known already: no link is said to last longer.
     """
 

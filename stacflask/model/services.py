@@ -40,19 +40,19 @@ class Storage(Protocol):
 class Services:
     """What the house offers to plugins at the start of each process.
 
-    ``recall(principal, since)`` says who somebody is now whom a plugin recognised at that time (hook ``recall``); None:
+    ``refresh_principal(principal, since)`` says who somebody is now whom a plugin recognised at that time (hook ``refresh_principal``); None:
     no plugin vouches for them any more. It raises BadCredentials for a credential that has ended.
-    ``look(collection, item, key)`` says how it stands with an asset, as its order's address does, whoever may see it;
+    ``order_status(collection, item, key)`` says how it stands with an asset, as its order's address does, whoever may see it;
     ``item`` is None for an asset of a collection.
-    ``observe(name, value)`` tells a figure to whoever keeps them (hook ``observed``).
+    ``record_metric(name, value)`` tells a figure to whoever keeps them (hook ``metric_recorded``).
     ``filename(asset)`` is the name to save a single download under; None: as ``filename_of`` has it.
     ``changes_possible``: a plugin implements ``authorize_change``, so documents can be changed over HTTP.
     """
 
     storage: Storage
-    recall: Callable[[Principal, datetime], Principal | None] = lambda _principal, _since: None
-    observe: Callable[[str, float], None] = lambda _name, _value: None
-    look: Callable[[str, str | None, str], Order] = lambda _collection, _item, _key: Order("succeeded")
+    refresh_principal: Callable[[Principal, datetime], Principal | None] = lambda _principal, _since: None
+    record_metric: Callable[[str, float], None] = lambda _name, _value: None
+    order_status: Callable[[str, str | None, str], Order] = lambda _collection, _item, _key: Order("succeeded")
     changes_possible: bool = False
     filename: Callable[[Asset], str] | None = None
 

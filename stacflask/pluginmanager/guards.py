@@ -23,8 +23,8 @@ import click
 
 from stacflask.errors import Refused, SettingError, StacflaskError
 from stacflask.model.decision import Decision
-from stacflask.model.delivery import Loan, Location, Order, Redirect, Stream
-from stacflask.model.endpoint import Answer, Endpoint
+from stacflask.model.delivery import Location, Order, Redirect, SignedQueries, Stream
+from stacflask.model.endpoint import Endpoint, EndpointResponse
 from stacflask.model.json_types import Condition
 from stacflask.model.principal import Challenge, Principal
 from stacflask.pluginmanager import result_checks
@@ -40,7 +40,7 @@ VARIABLE = "STACFLASK_PLUGINS"
 
 ONE: dict[str, tuple[type, ...]] = {
     "authenticate": (Principal,),
-    "recall": (Principal,),
+    "refresh_principal": (Principal,),
     "restrict": (dict, bool),
     "authorize": (Decision,),
     "authorize_change": (Decision,),
@@ -49,7 +49,7 @@ ONE: dict[str, tuple[type, ...]] = {
     "resolve": (Location,),
     "deliver": (Redirect, Stream),
     "presign": (Redirect,),
-    "lend": (Loan,),
+    "sign_queries": (SignedQueries,),
     "order": (Order,),
     "order_states": (Mapping,),
     "storage_href": (str,),
@@ -68,19 +68,21 @@ SEVERAL: dict[str, type] = {
 AT_START = ("extend_cli", "extend_api", "challenge")
 """Hooks that are called at the start: what is wrong with them stops it."""
 
-OBSERVERS = frozenset({"answered", "observed", "finished", "tracked"})
+OBSERVERS = frozenset({"response_ready", "metric_recorded", "stream_finished", "order_changed"})
 """Hooks whose failures are logged and change nothing else."""
 
 DECIDING = frozenset({"authorize", "authorize_many", "authorize_change", "charge", "charge_many"})
 """Hooks that return decisions."""
 
-UNDECIDING = frozenset({"restrict", "presign", "lend", "decided", "order_states", "storage_href", "check_setup"})
+UNDECIDING = frozenset(
+    {"restrict", "presign", "sign_queries", "download_decided", "order_states", "storage_href", "check_setup"}
+)
 """Hooks in which a refusal is a mistake: it would be an answer that nobody records."""
 
-NOTED = DECIDING | {"authenticate", "recall", "restrict"}
+NOTED = DECIDING | {"authenticate", "refresh_principal", "restrict"}
 """Hooks whose results are logged if a wrapper changes them."""
 
-EACH_ASSET = {"authorize_many": "assets", "lend": "assets"}
+EACH_ASSET = {"authorize_many": "assets", "sign_queries": "assets"}
 """Hooks that return one element for each of an argument, whether or not the plugin takes that argument."""
 
 EMPTY_PIECES = 1_000
@@ -362,7 +364,7 @@ class Guard:
         return command
 
     def _counted(self, given: Any, number: int) -> Any:
-        elements = given.queries if isinstance(given, Loan) else given
+        elements = given.queries if isinstance(given, SignedQueries) else given
         if elements is not None and len(elements) != number:
             raise self._wrong(f"expected {number} elements, one for each asset, got {len(elements)}")
         return given
@@ -373,7 +375,7 @@ class Guard:
         """Return the endpoint with a guard around its handler."""
         guard = Guard(f"{endpoint.method} {endpoint.path}", self.plugin)
 
-        def handler(call: Any) -> Answer:
+        def handler(call: Any) -> EndpointResponse:
             try:
                 given = endpoint.handler(call)
                 return guard.answer(given)
@@ -383,9 +385,9 @@ class Guard:
 
         return replace(endpoint, handler=handler, by=self.plugin)
 
-    def answer(self, given: Any) -> Answer:
+    def answer(self, given: Any) -> EndpointResponse:
         """Validate what an endpoint's handler returns."""
-        if type(given) is not Answer:
+        if type(given) is not EndpointResponse:
             _close(given)
             raise self._wrong(f"expected Answer, got {named(given)}")
         self._hold(result_checks.problem(given))

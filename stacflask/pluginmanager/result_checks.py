@@ -18,8 +18,8 @@ import orjson
 
 from stacflask.errors import Offline, Refused, StacflaskError, Unavailable
 from stacflask.model.decision import Decision
-from stacflask.model.delivery import Loan, Location, Order, Redirect, Stream
-from stacflask.model.endpoint import Answer, Cookie, Endpoint
+from stacflask.model.delivery import Location, Order, Redirect, SignedQueries, Stream
+from stacflask.model.endpoint import Cookie, Endpoint, EndpointResponse
 from stacflask.model.principal import Challenge, Principal
 from stacflask.model.readonly import EMPTY
 from stacflask.model.services import Setting
@@ -196,7 +196,7 @@ NOT_ANSWERED = frozenset(
         *("x-request-id", "x-sendfile", "content-encoding", "accept-ranges", "content-range"),
     }
 )
-"""Header fields that an endpoint does not set itself: they belong to the server, or to other fields of ``Answer``."""
+"""Header fields that an endpoint does not set itself: they belong to the server, or to other fields of ``EndpointResponse``."""
 
 
 def _headers(allowed: Callable[[str], bool], expected: str) -> Field:
@@ -302,7 +302,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "options": Field(_is_claims, "a mapping by text"),
     },
     Redirect: {"url": URL, "lifetime": LIFETIME, "size": BYTES.optional()},
-    Loan: {
+    SignedQueries: {
         "queries": Field(_sequence(_matching(_QUERY, LONGEST_URL), MOST_QUERIES), "a list of queries (name=value)"),
         "lifetime": LIFETIME,
     },
@@ -340,7 +340,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "forms": BOOLEAN,
         "by": TEXT,
     },
-    Answer: {
+    EndpointResponse: {
         "body": Field(_is_body, "text (str), or what is JSON"),
         "status": STATUS,
         "headers": ANSWERED,
@@ -388,7 +388,7 @@ def problem(value: Any) -> str | None:
     for found, (check, default) in zip(_READ[kind](value), _FORMS[kind], strict=True):
         if found is not default and not check(found):
             return _field_problem(value)
-    return _answer_problem(value) if kind is Answer else None
+    return _answer_problem(value) if kind is EndpointResponse else None
 
 
 def _field_problem(value: Any) -> str | None:
@@ -406,7 +406,7 @@ def signed(decision: Decision, by: str) -> Decision:
     return Decision(*fields)
 
 
-def _answer_problem(answer: Answer) -> str | None:
+def _answer_problem(answer: EndpointResponse) -> str | None:
     if answer.media_type != "application/json" and type(answer.body) is not str:
         return f"expected body to be text (str) for {answer.media_type}, got {named(answer.body)}"
     return next(filter(None, map(problem, answer.cookies)), None)

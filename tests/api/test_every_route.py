@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from flask import Flask
 
-from stacflask import Answer, Decision, Endpoint, Location, Principal, Redirect, Stream, hookimpl
+from stacflask import Decision, Endpoint, EndpointResponse, Location, Principal, Redirect, Stream, hookimpl
 from stacflask.testing import a_collection, an_item
 
 Publish = Callable[..., None]
@@ -63,7 +63,7 @@ class Everything:
     @hookimpl
     def extend_api(self) -> list[Endpoint]:
         """Add an address of a plugin's own."""
-        return [Endpoint("GET", "/plugins/{name}", lambda _: Answer({}), "Show.", {"type": "object"})]
+        return [Endpoint("GET", "/plugins/{name}", lambda _: EndpointResponse({}), "Show.", {"type": "object"})]
 
 
 class Hides(Everything):

@@ -14,33 +14,33 @@ import pytest
 
 from stacflask import (
     ANONYMOUS,
-    Answer,
     Asset,
     BadCredentials,
+    ByteRange,
     Challenge,
     Cookie,
     Decision,
+    DownloadDecision,
     Endpoint,
-    Loan,
+    EndpointResponse,
     Location,
     Offline,
     Order,
-    Portion,
     Principal,
     Redirect,
     Request,
+    RequestInfo,
     Services,
     SettingError,
+    SignedQueries,
     Stream,
-    Transfer,
+    StreamResult,
     Unavailable,
-    Verdict,
-    Visit,
     hookimpl,
     hookspecs,
 )
 from stacflask.cli import run
-from stacflask.gate import Gate, settle
+from stacflask.gate import Gate, combine_decisions
 from stacflask.model.decision import Grant
 from stacflask.pluginmanager import loading
 from stacflask.testing import Plug, Publish, a_collection, an_item
@@ -149,8 +149,8 @@ def test_extend_api_adds_a_documented_address(plug: Plug) -> None:
     class Echo:
         @hookimpl
         def extend_api(self) -> list[Endpoint]:
-            def handler(call: Any) -> Answer:
-                return Answer({"who": call.principal.id, "name": call.values["name"], "body": call.body}, 201)
+            def handler(call: Any) -> EndpointResponse:
+                return EndpointResponse({"who": call.principal.id, "name": call.values["name"], "body": call.body}, 201)
 
             return [Endpoint("POST", "/echo/{name}", handler, "Echo.", {"type": "object"}, {"type": "object"}, 201)]
 
@@ -171,8 +171,8 @@ def test_extend_api_holds_credentials_to_their_scopes(plug: Plug) -> None:
 
         @hookimpl
         def extend_api(self) -> list[Endpoint]:
-            def handler(_: Any) -> Answer:
-                return Answer({})
+            def handler(_: Any) -> EndpointResponse:
+                return EndpointResponse({})
 
             return [
                 Endpoint("GET", "/one", handler, "One.", {}),
@@ -204,12 +204,12 @@ def test_extend_api_answers_as_a_page_with_cookies(plug: Plug) -> None:
 
         @hookimpl
         def extend_api(self) -> list[Endpoint]:
-            def enter(call: Any) -> Answer:
+            def enter(call: Any) -> EndpointResponse:
                 where = f"{call.base_url}{call.request.query['next']}"
-                return Answer.redirect(where, [Cookie("a", "1", 60), Cookie("b", "", 0, "/b", secure=False)])
+                return EndpointResponse.redirect(where, [Cookie("a", "1", 60), Cookie("b", "", 0, "/b", secure=False)])
 
-            def page(call: Any) -> Answer:
-                return Answer(f"<p>{call.request.cookies['a']}", media_type="text/html")
+            def page(call: Any) -> EndpointResponse:
+                return EndpointResponse(f"<p>{call.request.cookies['a']}", media_type="text/html")
 
             html: Any = {"media_type": "text/html", "for_anybody": True}
             return [
@@ -323,23 +323,23 @@ def test_challenge_is_sent_and_documented(plug: Plug) -> None:
     assert client.get("/api").json["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 
 
-def test_recall_says_who_somebody_is_now(plug: Plug) -> None:
+def test_refresh_principal_says_who_somebody_is_now(plug: Plug) -> None:
     """Through its services a plugin learns who the holder of an earlier credential is now, from who knows the kind."""
 
     class Keys:
         @hookimpl
-        def recall(self, principal: Principal) -> Principal | None:
+        def refresh_principal(self, principal: Principal) -> Principal | None:
             return replace(principal, groups=frozenset({"new"})) if principal.scheme == "test" else None
 
     class Links:
         @hookimpl
         def startup(self, services: Any) -> None:
-            self.recall = services.recall
+            self.refresh_principal = services.refresh_principal
 
     links, then = Links(), datetime.now(UTC)
     plug(links, Keys())
-    assert links.recall(replace(ME, groups=frozenset({"old"})), then).groups == {"new"}
-    assert links.recall(replace(ME, scheme="other"), then) is None
+    assert links.refresh_principal(replace(ME, groups=frozenset({"old"})), then).groups == {"new"}
+    assert links.refresh_principal(replace(ME, scheme="other"), then) is None
 
 
 def test_challenge_by_cookie_is_in_vary(plug: Plug) -> None:
@@ -455,8 +455,8 @@ def test_a_restriction_that_is_no_condition_shows_nothing(
     [
         ([], False, "no plugin vouched"),
         ([Decision.allow("a")], True, "a"),
-        ([Decision.remark("a")], False, "no plugin vouched"),
-        ([Decision.remark("a"), Decision.allow("b")], True, "b"),
+        ([Decision.abstain("a")], False, "no plugin vouched"),
+        ([Decision.abstain("a"), Decision.allow("b")], True, "b"),
         ([Decision.allow("a"), Decision.deny("b")], False, "b"),
         ([Decision.deny("a"), Decision.allow("b"), Decision.allow("c")], False, "a"),
         ([Decision.deny("a"), Decision.deny("b")], False, "a"),
@@ -464,7 +464,7 @@ def test_a_restriction_that_is_no_condition_shows_nothing(
 )
 def test_authorize_settles_denials_over_consents(decisions: list[Decision], allowed: bool, reason: str) -> None:
     """One denial outweighs any number of consents, and silence refuses."""
-    settled = settle(decisions)
+    settled = combine_decisions(decisions)
     assert (settled.allowed, settled.reason) == (allowed, reason)
 
 
@@ -489,13 +489,13 @@ def test_authorize_many_stands_for_authorize() -> None:
 
     assets = [Asset("c", "i", key, "s3://b/k") for key in "0123"]
     manager = loading.manage({"slow": Slow(), "quick": Quick()})
-    weighed = Gate(manager).weigh(ME, assets)
+    weighed = Gate(manager).authorize_each(ME, assets)
     outcomes = [(one.decision if isinstance(one, Grant) else one).reason for one in weighed]
     assert outcomes == ["even", "odd", "even", "no plugin vouched"]
     assert asked == ["0", "1", "2", "3"]
     unfit = replace(ME, scopes=frozenset({"read"}))
-    assert not any(isinstance(one, Grant) for one in Gate(manager).weigh(unfit, assets))
-    assert Gate(manager).weigh(ME, []) == []
+    assert not any(isinstance(one, Grant) for one in Gate(manager).authorize_each(unfit, assets))
+    assert Gate(manager).authorize_each(ME, []) == []
 
 
 def test_authorize_many_that_is_only_wrapped_answers_nothing() -> None:
@@ -516,7 +516,7 @@ def test_authorize_many_that_is_only_wrapped_answers_nothing() -> None:
             return Decision.allow("always")
 
     gate = Gate(loading.manage({"watches": Watches(), "quick": Quick()}))
-    (weighed,) = gate.weigh(ME, [Asset("c", "i", "k", "s3://b/k")])
+    (weighed,) = gate.authorize_each(ME, [Asset("c", "i", "k", "s3://b/k")])
     assert (weighed.decision if isinstance(weighed, Grant) else weighed).reason == "never"
 
 
@@ -540,7 +540,7 @@ def test_authorize_many_of_shipped_plugins_says_the_same(storage: Any, database:
     for downloads in (None, 5, 1):
         quota.table.set("members", downloads, None if downloads is None else 10**9, 3600)
         if downloads == 1:
-            quota.charge(me, assets[0], Portion(0, 1))
+            quota.charge(me, assets[0], ByteRange(0, 1))
         for plugin in (quota, licences):
             one_by_one = [plugin.authorize(me, asset) for asset in assets]
             at_once = plugin.authorize_many(me, assets)
@@ -617,19 +617,19 @@ def test_presign_and_resolve_may_be_wrapped() -> None:
 
     assets = [Asset("c", "i", key, "s3://b/k") for key in ("shown", "hidden")]
     gate = Gate(loading.manage({"signs": Signs(), "wraps": Wraps(), "consents": Consents()}))
-    grants = [one for one in gate.weigh(ME, assets) if isinstance(one, Grant)]
+    grants = [one for one in gate.authorize_each(ME, assets) if isinstance(one, Grant)]
     signed = gate.presign(grants)
     assert [redirect and redirect.url for redirect in signed] == ["https://store.example.org/shown?store", None]
 
 
-def test_lend_makes_download_addresses_that_need_no_headers(plug: Plug, publish: Publish) -> None:
+def test_sign_queries_makes_download_addresses_that_need_no_headers(plug: Plug, publish: Publish) -> None:
     """What somebody counts is not presigned: it keeps its download address, with what a plugin lends for it."""
     publish(an_item())
 
     class Counts(Store):
         @hookimpl
         def authorize(self) -> Decision:
-            return Decision.remark("counted", counted=True)
+            return Decision.abstain("counted", counted=True)
 
         @hookimpl
         def presign(self) -> Redirect:
@@ -641,8 +641,8 @@ def test_lend_makes_download_addresses_that_need_no_headers(plug: Plug, publish:
 
     class Lends:
         @hookimpl
-        def lend(self, assets: Any) -> Loan:
-            return Loan([f"ticket={asset.key}" for asset in assets], timedelta(minutes=15))
+        def sign_queries(self, assets: Any) -> SignedQueries:
+            return SignedQueries([f"ticket={asset.key}" for asset in assets], timedelta(minutes=15))
 
     counts = Counts()
     asset = plug(counts, Consents(), Lends()).get("/search?hrefs=signed").json["features"][0]["assets"]["data"]
@@ -654,7 +654,9 @@ def test_lend_makes_download_addresses_that_need_no_headers(plug: Plug, publish:
 
 def test_authorize_settled_consent_keeps_all_headers() -> None:
     """Header fields of consents and remarks reach the client, and one that counts makes the whole counted."""
-    settled = settle([Decision.allow("a", headers={"A": "1"}), Decision.remark("b", headers={"B": "2"}, counted=True)])
+    settled = combine_decisions(
+        [Decision.allow("a", headers={"A": "1"}), Decision.abstain("b", headers={"B": "2"}, counted=True)]
+    )
     assert (settled.headers, settled.counted) == ({"A": "1", "B": "2"}, True)
 
 
@@ -744,7 +746,7 @@ class Archivist:
         return Order("ordered", 60)
 
     @hookimpl
-    def tracked(self, principal: Principal, asset: Any, order: Order) -> None:
+    def order_changed(self, principal: Principal, asset: Any, order: Order) -> None:
         self.told.append(f"{principal.id} {asset.key} {order.status}")
 
 
@@ -770,7 +772,7 @@ def test_order_by_nobody_is_503(plug: Plug, publish: Publish) -> None:
     assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (503, "Offline", "86400")
 
 
-def test_tracked_hears_how_it_stands(plug: Plug, publish: Publish) -> None:
+def test_order_changed_hears_how_it_stands(plug: Plug, publish: Publish) -> None:
     """After each 202 and each look, until the data are there."""
     publish(an_item())
     archivist = Archivist()
@@ -788,8 +790,8 @@ def test_charge_comes_last_and_may_refuse(plug: Plug, publish: Publish) -> None:
 
     class Counts:
         @hookimpl
-        def charge(self, portion: Any) -> Decision | None:
-            booked.append((portion.first, portion.length))
+        def charge(self, byte_range: Any) -> Decision | None:
+            booked.append((byte_range.first, byte_range.length))
             return Decision.deny("used up", kind="exhausted", retry_after=7) if len(booked) > 2 else None
 
     store = Store()
@@ -817,8 +819,10 @@ def test_charge_many_books_an_archive_or_nothing_of_it(plug: Plug, publish: Publ
             asked.append("never")
 
         @hookimpl
-        def charge_many(self, assets: Any, portions: Any) -> Decision | None:
-            asked.append([(asset.key, portion.length) for asset, portion in zip(assets, portions, strict=True)])
+        def charge_many(self, assets: Any, byte_ranges: Any) -> Decision | None:
+            asked.append(
+                [(asset.key, byte_range.length) for asset, byte_range in zip(assets, byte_ranges, strict=True)]
+            )
             return None if len(assets) <= self.room else Decision.deny("too much", kind="exhausted")
 
     class OneByOne:
@@ -856,7 +860,7 @@ def test_charge_many_that_is_only_wrapped_books_nothing() -> None:
 
     gate = Gate(loading.manage({"watches": Watches(), "consents": Consents()}))
     grants = [gate.authorize(ME, Asset("c", "i", key, "s3://b/k")) for key in "ab"]
-    assert len(list(gate.charge_many(grants, [Portion(0, 1)] * 2, "stream"))) == 2
+    assert len(list(gate.charge_many(grants, [ByteRange(0, 1)] * 2, "stream"))) == 2
     assert booked == ["a", "b"]
 
 
@@ -878,7 +882,9 @@ def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish: Publish) -
         assert client.get(f"{DOWNLOAD}?delivery=stream", headers=headers).status_code == status
 
 
-@pytest.mark.parametrize("hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "decided"])
+@pytest.mark.parametrize(
+    "hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "download_decided"]
+)
 def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish: Publish, hook: str) -> None:
     """Whatever hook of a download breaks, no address and no bytes leave."""
     publish(an_item())
@@ -934,26 +940,26 @@ class Hears:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.verdicts: list[Verdict] = []
-        self.transfers: list[Transfer] = []
+        self.verdicts: list[DownloadDecision] = []
+        self.transfers: list[StreamResult] = []
         self.answers: list[tuple[str, str, int]] = []
         self.figures: dict[str, float] = {}
 
     @hookimpl
-    def decided(self, verdict: Verdict) -> None:
-        self.verdicts.append(verdict)
+    def download_decided(self, download_decision: DownloadDecision) -> None:
+        self.verdicts.append(download_decision)
 
     @hookimpl
-    def finished(self, transfer: Transfer) -> None:
-        self.transfers.append(transfer)
+    def stream_finished(self, stream_result: StreamResult) -> None:
+        self.transfers.append(stream_result)
 
     @hookimpl
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+    def response_ready(self, route: str, method: str, status: int, seconds: float) -> None:
         assert seconds > 0
         self.answers.append((route, method, status))
 
     @hookimpl
-    def observed(self, name: str, value: float) -> None:
+    def metric_recorded(self, name: str, value: float) -> None:
         self.figures[name] = value
 
 
@@ -968,7 +974,7 @@ class Refuses:
         return Decision.deny(self.reason)
 
 
-def test_decided_tells_who_granted_what_and_how(plug: Plug, publish: Publish) -> None:
+def test_download_decided_tells_who_granted_what_and_how(plug: Plug, publish: Publish) -> None:
     """A download about to leave is told once: to whom, what, which plugin consented and why, and how it leaves."""
     publish(an_item())
     hears = Hears()
@@ -979,26 +985,30 @@ def test_decided_tells_who_granted_what_and_how(plug: Plug, publish: Publish) ->
     redirect, stream = hears.verdicts
     assert (redirect.principal, redirect.asset.key, redirect.decision.allowed) == (ME, "data", True)
     assert (redirect.decision.by, redirect.decision.reason, redirect.others) == ("Consents", "test", ())
-    assert redirect.visit == Visit("r1", "GET", "127.0.0.1", "test/1")
-    assert (redirect.delivery, redirect.portion) == ("redirect", Portion(0, None))
-    assert (stream.delivery, stream.portion) == ("stream", Portion(2, 4, 10))
+    assert redirect.request_info == RequestInfo("r1", "GET", "127.0.0.1", "test/1")
+    assert (redirect.delivery, redirect.byte_range) == ("redirect", ByteRange(0, None))
+    assert (stream.delivery, stream.byte_range) == ("stream", ByteRange(2, 4, 10))
     assert redirect.id != stream.id
 
 
-def test_decided_tells_who_refused_and_who_else_would_have(plug: Plug, publish: Publish) -> None:
+def test_download_decided_tells_who_refused_and_who_else_would_have(plug: Plug, publish: Publish) -> None:
     """A refusal is told with the plugin that decided and those that would have refused as well, for HEAD too."""
     publish(an_item())
     hears = Hears()
     two = type("Second", (Refuses,), {})
     client = plug(Refuses("first"), two("second"), Store(), hears)
     assert client.get(DOWNLOAD).status_code == client.head(DOWNLOAD).status_code == 401
-    for verdict in hears.verdicts:
-        assert (verdict.decision.by, verdict.decision.reason, verdict.delivery) == ("Refuses", "first", None)
-        assert [(other.by, other.reason) for other in verdict.others] == [("Second", "second")]
-    assert [verdict.visit.method for verdict in hears.verdicts] == ["GET", "HEAD"]
+    for download_decision in hears.verdicts:
+        assert (download_decision.decision.by, download_decision.decision.reason, download_decision.delivery) == (
+            "Refuses",
+            "first",
+            None,
+        )
+        assert [(other.by, other.reason) for other in download_decision.others] == [("Second", "second")]
+    assert [download_decision.request_info.method for download_decision in hears.verdicts] == ["GET", "HEAD"]
 
 
-def test_decided_tells_of_silence_and_of_a_charge_that_is_refused(plug: Plug, publish: Publish) -> None:
+def test_download_decided_tells_of_silence_and_of_a_charge_that_is_refused(plug: Plug, publish: Publish) -> None:
     """Where nobody vouched, the house itself decided; where the quota is used up, the plugin that counts did."""
     publish(an_item())
 
@@ -1010,13 +1020,15 @@ def test_decided_tells_of_silence_and_of_a_charge_that_is_refused(plug: Plug, pu
     silent, counting = Hears(), Hears()
     assert plug(Store(), silent).get(DOWNLOAD).status_code == 401
     assert plug(Somebody(), Consents(), Counts(), Store(), counting).get(DOWNLOAD).status_code == 429
-    assert [(verdict.decision.by, verdict.decision.reason) for verdict in silent.verdicts] == [
-        ("", "no plugin vouched")
-    ]
-    assert [(verdict.decision.by, verdict.decision.reason) for verdict in counting.verdicts] == [("Counts", "used up")]
+    assert [
+        (download_decision.decision.by, download_decision.decision.reason) for download_decision in silent.verdicts
+    ] == [("", "no plugin vouched")]
+    assert [
+        (download_decision.decision.by, download_decision.decision.reason) for download_decision in counting.verdicts
+    ] == [("Counts", "used up")]
 
 
-def test_decided_sees_the_client_behind_a_trusted_proxy(plug: Plug, publish: Publish) -> None:
+def test_download_decided_sees_the_client_behind_a_trusted_proxy(plug: Plug, publish: Publish) -> None:
     """The client's address is what a trusted proxy tells, and the connection's own where nobody is trusted."""
     publish(an_item())
     trusting, wary = Hears(), Hears()
@@ -1027,11 +1039,15 @@ def test_decided_sees_the_client_behind_a_trusted_proxy(plug: Plug, publish: Pub
     client.get(DOWNLOAD, headers={"Forwarded": 'for="[2001:db8::1]:4711";proto=https'})
     client.get(DOWNLOAD, headers={"X-Forwarded-For": "unknown"})
     plug(Consents(), Store(), wary).get(DOWNLOAD, headers=told)
-    assert [verdict.visit.address for verdict in trusting.verdicts] == ["198.51.100.7", "2001:db8::1", "127.0.0.1"]
-    assert [verdict.visit.address for verdict in wary.verdicts] == ["127.0.0.1"]
+    assert [download_decision.request_info.address for download_decision in trusting.verdicts] == [
+        "198.51.100.7",
+        "2001:db8::1",
+        "127.0.0.1",
+    ]
+    assert [download_decision.request_info.address for download_decision in wary.verdicts] == ["127.0.0.1"]
 
 
-def test_finished_tells_what_was_sent(plug: Plug, publish: Publish) -> None:
+def test_stream_finished_tells_what_was_sent(plug: Plug, publish: Publish) -> None:
     """The end of a stream is told once, with the bytes that left and whether they were all; redirects have none."""
     publish(an_item())
     hears = Hears()
@@ -1039,11 +1055,14 @@ def test_finished_tells_what_was_sent(plug: Plug, publish: Publish) -> None:
     client.get(DOWNLOAD)
     client.get(f"{DOWNLOAD}?delivery=stream", headers={"Range": "bytes=2-5"}, buffered=True)
     client.get(f"{DOWNLOAD}?delivery=stream").close()
-    assert [(transfer.sent, transfer.complete) for transfer in hears.transfers] == [(4, True), (0, False)]
-    assert [transfer.verdict for transfer in hears.transfers] == hears.verdicts[1:]
+    assert [(stream_result.sent, stream_result.complete) for stream_result in hears.transfers] == [
+        (4, True),
+        (0, False),
+    ]
+    assert [stream_result.download_decision for stream_result in hears.transfers] == hears.verdicts[1:]
 
 
-def test_finished_tells_of_a_store_that_does_not_open(plug: Plug, publish: Publish) -> None:
+def test_stream_finished_tells_of_a_store_that_does_not_open(plug: Plug, publish: Publish) -> None:
     """What was decided and then could not be opened has ended, too, with nothing sent."""
     publish(an_item())
 
@@ -1057,10 +1076,10 @@ def test_finished_tells_of_a_store_that_does_not_open(plug: Plug, publish: Publi
 
     hears = Hears()
     assert plug(Consents(), Closed(), hears).get(DOWNLOAD).status_code == 503
-    assert [(transfer.sent, transfer.complete) for transfer in hears.transfers] == [(0, False)]
+    assert [(stream_result.sent, stream_result.complete) for stream_result in hears.transfers] == [(0, False)]
 
 
-def test_answered_tells_the_rule_and_never_the_path(plug: Plug) -> None:
+def test_response_ready_tells_the_rule_and_never_the_path(plug: Plug) -> None:
     """Each answer is told with its rule, so that ids do not multiply what is measured; an unknown address has none."""
     hears = Hears()
     client = plug(hears)
@@ -1069,13 +1088,13 @@ def test_answered_tells_the_rule_and_never_the_path(plug: Plug) -> None:
     assert hears.answers == [("/collections/<collection_id>", "GET", 404), ("", "POST", 404)]
 
 
-def test_observed_hears_the_house_and_its_plugins(plug: Plug) -> None:
+def test_metric_recorded_hears_the_house_and_its_plugins(plug: Plug) -> None:
     """The time of the database is told, and whatever a plugin observes."""
 
     class Counts:
         @hookimpl
         def startup(self, services: Any) -> None:
-            services.observe("things", 3)
+            services.record_metric("things", 3)
 
     hears = Hears()
     plug(Counts(), hears).get("/collections")

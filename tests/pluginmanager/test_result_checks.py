@@ -15,13 +15,13 @@ from werkzeug.routing import RequestRedirect
 
 from stacflask import (
     ANONYMOUS,
-    Answer,
     Asset,
     Challenge,
     Cookie,
     Decision,
+    DownloadDecision,
     Endpoint,
-    Loan,
+    EndpointResponse,
     Location,
     Missing,
     Offline,
@@ -31,9 +31,9 @@ from stacflask import (
     Refused,
     Request,
     SettingError,
+    SignedQueries,
     Stream,
     Unavailable,
-    Verdict,
     hookimpl,
 )
 from stacflask.gate import Gate
@@ -313,12 +313,12 @@ def test_wrong_queries_are_not_lent(asks: Any) -> None:
         "a\n=b",
     ]
     wrong = [
-        *(Loan([query], SOON) for query in queries),
-        *(Loan(several, SOON) for several in ([], ["a=b", "a=c"], "a", None, {"a=b"})),
-        *(Loan(["a=b"], one) for one in LIFETIMES),
+        *(SignedQueries([query], SOON) for query in queries),
+        *(SignedQueries(several, SOON) for several in ([], ["a=b", "a=c"], "a", None, {"a=b"})),
+        *(SignedQueries(["a=b"], one) for one in LIFETIMES),
         ["a=b"],
     ]
-    asks("lend", wrong, "/search?hrefs=signed", Counts(), Store())
+    asks("sign_queries", wrong, "/search?hrefs=signed", Counts(), Store())
 
 
 def stream(**members: Any) -> Any:
@@ -387,7 +387,7 @@ def test_wrong_states_of_orders_are_not_shown(asks: Any) -> None:
 
 def test_wrong_charges_let_nothing_pass(asks: Any) -> None:
     """A charge is refused or booked: consents and remarks are neither."""
-    wrong = [Decision.allow("x"), Decision.remark("x"), True, False, Decision(0, "x"), Decision("no", "x")]
+    wrong = [Decision.allow("x"), Decision.abstain("x"), True, False, Decision(0, "x"), Decision("no", "x")]
     asks("charge", wrong)
 
 
@@ -411,7 +411,7 @@ def test_answers_for_many_are_one_for_each(given: Any) -> None:
     many.given = given
     gate = Gate(loading.manage({"Mine": many, "consents": Consents()}))
     with pytest.raises(TypeError, match="Mine: authorize_many: "):
-        gate.weigh(ME, [Asset("c", "i", "k", "s3://b/k")])
+        gate.authorize_each(ME, [Asset("c", "i", "k", "s3://b/k")])
 
 
 @pytest.mark.parametrize(
@@ -422,18 +422,18 @@ def test_answers_for_many_are_one_for_each(given: Any) -> None:
         ("challenge", Challenge("Mine", "mine", {})),
         ("challenge", Challenge("", "mine", {"type": "apiKey", "in": "header", "name": "X\r\nY"})),
         ("challenge", Challenge("Mine", "mine", {"type": "http"}, "x")),
-        ("extend_api", Endpoint("PATCH", "/mine", lambda _: Answer({}), "Mine.", {})),
-        ("extend_api", Endpoint("GET", "/mine/<path:x>", lambda _: Answer({}), "Mine.", {})),
-        ("extend_api", Endpoint("GET", "/mine/{x:path}", lambda _: Answer({}), "Mine.", {})),
-        ("extend_api", Endpoint("GET", "/mine/{x}/{x}", lambda _: Answer({}), "Mine.", {})),
-        ("extend_api", Endpoint("GET", "/mine/../search", lambda _: Answer({}), "Mine.", {})),
-        ("extend_api", Endpoint("GET", "//mine", lambda _: Answer({}), "Mine.", {})),
-        ("extend_api", Endpoint("GET", "/mine%2f", lambda _: Answer({}), "Mine.", {})),
+        ("extend_api", Endpoint("PATCH", "/mine", lambda _: EndpointResponse({}), "Mine.", {})),
+        ("extend_api", Endpoint("GET", "/mine/<path:x>", lambda _: EndpointResponse({}), "Mine.", {})),
+        ("extend_api", Endpoint("GET", "/mine/{x:path}", lambda _: EndpointResponse({}), "Mine.", {})),
+        ("extend_api", Endpoint("GET", "/mine/{x}/{x}", lambda _: EndpointResponse({}), "Mine.", {})),
+        ("extend_api", Endpoint("GET", "/mine/../search", lambda _: EndpointResponse({}), "Mine.", {})),
+        ("extend_api", Endpoint("GET", "//mine", lambda _: EndpointResponse({}), "Mine.", {})),
+        ("extend_api", Endpoint("GET", "/mine%2f", lambda _: EndpointResponse({}), "Mine.", {})),
         ("extend_api", Endpoint("GET", "/mine", None, "Mine.", {})),
-        ("extend_api", Endpoint("GET", "/mine", lambda _: Answer({}), None, {})),
-        ("extend_api", Endpoint("GET", "/mine", lambda _: Answer({}), "Mine.", {}, scope="all")),
-        ("extend_api", Endpoint("GET", "/mine", lambda _: Answer({}), "Mine.", {}, for_anybody=1)),
-        ("extend_api", Endpoint("GET", "/mine", lambda _: Answer({}), "Mine.", {}, status="200")),
+        ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), None, {})),
+        ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, scope="all")),
+        ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, for_anybody=1)),
+        ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, status="200")),
     ],
 )
 def test_wrong_values_at_the_start_stop_it(hook: str, given: Any) -> None:
@@ -448,30 +448,30 @@ def test_wrong_values_at_the_start_stop_it(hook: str, given: Any) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        Answer({1, 2}),
-        Answer(object()),
-        Answer("\ud800"),
-        Answer(b"x", media_type="text/plain"),
-        Answer(None, media_type="text/html"),
-        Answer({}, media_type="text/html\r\nX: y"),
-        Answer({}, 99),
-        Answer({}, True),
-        Answer({}, "200"),
-        Answer({}, 1000),
-        Answer({}, headers={"Content-Length": "3"}),
-        Answer({}, headers={"Set-Cookie": "a=b"}),
-        Answer({}, headers={"X-Mine": "a\r\nb"}),
-        Answer({}, headers={"X Mine": "a"}),
-        Answer({}, cookies=[Cookie("a b", "c", 1)]),
-        Answer({}, cookies=[Cookie("a", "b; Domain=example.org", 1)]),
-        Answer({}, cookies=[Cookie("a", "b", -1)]),
-        Answer({}, cookies=[Cookie("a", "b", 1, "/; Domain=example.org")]),
-        Answer({}, cookies=["a=b"]),
-        Answer.redirect("https://h/\r\nX: y"),
+        EndpointResponse({1, 2}),
+        EndpointResponse(object()),
+        EndpointResponse("\ud800"),
+        EndpointResponse(b"x", media_type="text/plain"),
+        EndpointResponse(None, media_type="text/html"),
+        EndpointResponse({}, media_type="text/html\r\nX: y"),
+        EndpointResponse({}, 99),
+        EndpointResponse({}, True),
+        EndpointResponse({}, "200"),
+        EndpointResponse({}, 1000),
+        EndpointResponse({}, headers={"Content-Length": "3"}),
+        EndpointResponse({}, headers={"Set-Cookie": "a=b"}),
+        EndpointResponse({}, headers={"X-Mine": "a\r\nb"}),
+        EndpointResponse({}, headers={"X Mine": "a"}),
+        EndpointResponse({}, cookies=[Cookie("a b", "c", 1)]),
+        EndpointResponse({}, cookies=[Cookie("a", "b; Domain=example.org", 1)]),
+        EndpointResponse({}, cookies=[Cookie("a", "b", -1)]),
+        EndpointResponse({}, cookies=[Cookie("a", "b", 1, "/; Domain=example.org")]),
+        EndpointResponse({}, cookies=["a=b"]),
+        EndpointResponse.redirect("https://h/\r\nX: y"),
         {"a": 1},
         None,
         ("", 204),
-        Answer,
+        EndpointResponse,
     ],
 )
 def test_wrong_answers_of_endpoints_are_not_sent(given: Any, plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
@@ -509,7 +509,9 @@ def raising(make: Callable[[], BaseException]) -> Callable[[], Any]:
     return fails
 
 
-@pytest.mark.parametrize("hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "decided"])
+@pytest.mark.parametrize(
+    "hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "download_decided"]
+)
 def test_whatever_a_hook_raises_is_one_of_ours_or_a_500(hook: str, asks: Any) -> None:
     """No exception ends a worker, shows a setting, or answers in the server's stead."""
     asks(hook, [lambda: abort(404), lambda: abort(redirect("/search")), *map(raising, RAISED)])
@@ -541,12 +543,12 @@ def test_a_signal_ends_the_process_all_the_same() -> None:
 def test_a_refusal_that_is_raised_is_recorded(hook: str, plug: Plug, publish: Publish) -> None:
     """A plugin that raises Refused denies, and whoever keeps records is told."""
     publish(an_item())
-    told: list[Verdict] = []
+    told: list[DownloadDecision] = []
 
     class Records:
         @hookimpl
-        def decided(self, verdict: Verdict) -> None:
-            told.append(verdict)
+        def download_decided(self, download_decision: DownloadDecision) -> None:
+            told.append(download_decision)
 
     plugin = answering(hook)
     plugin.given = raising(lambda: Refused(Decision.deny("mine", code="Mine"), anonymous=False))
@@ -558,7 +560,7 @@ def test_a_refusal_that_is_raised_is_recorded(hook: str, plug: Plug, publish: Pu
 def test_one_refused_asset_leaves_others_signed(plug: Plug, publish: Publish) -> None:
     """A refusal in `resolve` on a page of signed hrefs is recorded, and the other assets are signed."""
     publish(an_item(assets={"data": {"href": "s3://b/closed"}, "more": {"href": "s3://b/open"}}))
-    told: list[Verdict] = []
+    told: list[DownloadDecision] = []
 
     class Signs:
         @hookimpl
@@ -572,8 +574,8 @@ def test_one_refused_asset_leaves_others_signed(plug: Plug, publish: Publish) ->
             return Redirect("https://s/signed", SOON)
 
         @hookimpl
-        def decided(self, verdict: Verdict) -> None:
-            told.append(verdict)
+        def download_decided(self, download_decision: DownloadDecision) -> None:
+            told.append(download_decision)
 
     assets = plug(Signs(), Consents()).get("/collections/collection/items/item?hrefs=signed").json["assets"]
     assert assets["more"]["href"] == "https://s/signed"
@@ -581,10 +583,10 @@ def test_one_refused_asset_leaves_others_signed(plug: Plug, publish: Publish) ->
     assert [(one.asset.key, one.decision.allowed) for one in told] == [("data", False), ("more", True)]
 
 
-@pytest.mark.parametrize("hook", ["restrict", "presign", "lend", "decided"])
+@pytest.mark.parametrize("hook", ["restrict", "presign", "sign_queries", "download_decided"])
 def test_hooks_that_decide_nothing_refuse_nothing(hook: str, asks: Any) -> None:
     """A refusal where nobody records one is a 500 that names the plugin, and no 403."""
-    path = f"{DOWNLOAD.partition('/download/')[0]}?hrefs=signed" if hook in ("presign", "lend") else DOWNLOAD
+    path = f"{DOWNLOAD.partition('/download/')[0]}?hrefs=signed" if hook in ("presign", "sign_queries") else DOWNLOAD
     asks(hook, [raising(lambda: Refused(Decision.deny("mine"), anonymous=False))], path)
 
 
@@ -597,7 +599,7 @@ def test_notes_on_the_setup_are_lines(note: Any) -> None:
         loading.manage({"mine": plugin}).hook.check_setup()
 
 
-@pytest.mark.parametrize("hook", ["answered", "observed", "finished"])
+@pytest.mark.parametrize("hook", ["response_ready", "metric_recorded", "stream_finished"])
 def test_observers_that_break_change_no_answer(
     hook: str, plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -737,7 +739,7 @@ def test_assets_of_a_page_cannot_be_taken_away() -> None:
             return [None] * len(assets)
 
     gate = Gate(loading.manage({"takes": Takes(), "consents": Consents()}))
-    assert len(gate.weigh(ME, [Asset("c", "i", "k", "s3://b/k")])) == 1
+    assert len(gate.authorize_each(ME, [Asset("c", "i", "k", "s3://b/k")])) == 1
 
 
 # --- Wrappers --------------------------------------------------------------------------------------------------------
@@ -840,7 +842,7 @@ def _generator(self: object) -> Any:
     yield None
 
 
-@pytest.mark.parametrize("hook", ["authorize", "decided", "startup", "answered", "extend_api"])
+@pytest.mark.parametrize("hook", ["authorize", "download_decided", "startup", "response_ready", "extend_api"])
 def test_hooks_are_plain_functions(hook: str) -> None:
     """A hook whose result would come later is told at the start, also one that returns nothing."""
     for function, kind in (
@@ -853,7 +855,7 @@ def test_hooks_are_plain_functions(hook: str) -> None:
             loading.manage({"mine": plugin})
 
 
-@pytest.mark.parametrize("hook", ["authorize", "decided"])
+@pytest.mark.parametrize("hook", ["authorize", "download_decided"])
 def test_coroutines_of_plain_functions_open_nothing(hook: str, asks: Any) -> None:
     """A plain function that returns a coroutine, or anything where nothing is expected, has not done its work."""
     asks(hook, [lambda: _later(None), lambda: _several(None), lambda: _generator(None), lambda: True])
@@ -863,8 +865,8 @@ def test_endpoints_and_commands_are_plain_functions() -> None:
     """A handler or a command that is an async function is told at the start."""
     import click
 
-    async def handler(_: Any) -> Answer:
-        return Answer({})
+    async def handler(_: Any) -> EndpointResponse:
+        return EndpointResponse({})
 
     for hook, given in (
         ("extend_api", Endpoint("GET", "/mine", handler, "Mine.", {})),
@@ -897,7 +899,7 @@ def test_endpoints_and_commands_are_plain_functions() -> None:
 def test_addresses_of_core_are_not_taken(method: Any, path: str, plug: Plug) -> None:
     """No path of core leads to a plugin, by whatever method or variable."""
     plugin = answering("extend_api")
-    plugin.given = [Endpoint(method, path, lambda _: Answer({}), "Mine.", {})]
+    plugin.given = [Endpoint(method, path, lambda _: EndpointResponse({}), "Mine.", {})]
     with pytest.raises(SettingError, match=r"Mine: extend_api: .* this address is taken by /") as told:
         plug(plugin)
     assert "\n" not in str(told.value)
@@ -906,8 +908,10 @@ def test_addresses_of_core_are_not_taken(method: Any, path: str, plug: Plug) -> 
 def test_addresses_of_other_plugins_are_not_taken(plug: Plug) -> None:
     """One plugin's variable does not catch another's address; its own may overlap."""
     first, second = answering("extend_api"), type("Other", (type(answering("extend_api")),), {})()
-    first.given = [Endpoint("GET", f"/mine/{one}", lambda _: Answer({}), "Mine.", {}) for one in ("{x}", "fixed")]
+    first.given = [
+        Endpoint("GET", f"/mine/{one}", lambda _: EndpointResponse({}), "Mine.", {}) for one in ("{x}", "fixed")
+    ]
     assert plug(first).get("/mine/fixed").status_code == 200
-    second.given = [Endpoint("GET", "/mine/other", lambda _: Answer({}), "Mine.", {})]
+    second.given = [Endpoint("GET", "/mine/other", lambda _: EndpointResponse({}), "Mine.", {})]
     with pytest.raises(SettingError, match=r"this address is taken by /mine/\{x\} of Mine"):
         plug(first, second)

@@ -14,11 +14,11 @@ import pytest
 
 from plugins import open_access
 from stacflask import (
-    Answer,
     BadCredentials,
     Challenge,
     Decision,
     Endpoint,
+    EndpointResponse,
     Location,
     Principal,
     SettingError,
@@ -181,7 +181,7 @@ def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, complaint:
 )
 def test_addresses_that_are_taken_stop_the_start(path: str, complaint: str, plug: Plug) -> None:
     """An address where somebody else answers would never be asked."""
-    endpoint = Endpoint("GET", path, lambda _: Answer({}), "Mine.", {})
+    endpoint = Endpoint("GET", path, lambda _: EndpointResponse({}), "Mine.", {})
     with pytest.raises(SettingError, match=re.escape(complaint)):
         plug(a_plugin("extend_api", lambda: [endpoint]))
 
@@ -321,8 +321,8 @@ def test_a_stream_is_as_long_as_was_announced(chunks: tuple[bytes, ...], plug: P
 
     class Hears:
         @hookimpl
-        def finished(self, transfer: Any) -> None:
-            finished.append((transfer.sent, transfer.complete))
+        def stream_finished(self, stream_result: Any) -> None:
+            finished.append((stream_result.sent, stream_result.complete))
 
     client = plug(open_access, Hears(), Store(*chunks))
     with pytest.raises(Unavailable, match=r"The store gave (less|more) than it was asked for"):

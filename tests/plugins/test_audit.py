@@ -55,7 +55,7 @@ class Figures:
         self.lost = 0.0
 
     @hookimpl
-    def observed(self, name: str, value: float) -> None:
+    def metric_recorded(self, name: str, value: float) -> None:
         self.lost += value if name == "audit_lost" else 0
 
 
@@ -204,17 +204,17 @@ def test_what_takes_nothing_is_not_recorded(door: Door, rows: Rows) -> None:
 def test_a_name_that_no_database_can_hold_is_recorded_too(door: Door, rows: Rows) -> None:
     """Nobody hides by calling himself something that cannot be stored."""
     client = door(agent="on")
-    client.audit.decided(_verdict("a\0b", "c\ud800d"))
+    client.audit.download_decided(_verdict("a\0b", "c\ud800d"))
     client.audit.writer.flush()
     assert [(row["principal"], row["agent"]) for row in rows()] == [("a?b", "c?d")]
 
 
 def _verdict(principal: str, agent: str) -> Any:
-    from stacflask import Asset, Verdict, Visit
+    from stacflask import Asset, DownloadDecision, RequestInfo
 
     asset = Asset("collection", "item", "data", "s3://bucket/key")
-    visit = Visit("r", "GET", "127.0.0.1", agent)
-    return Verdict("0" * 16, Principal(principal), asset, Decision.allow("x"), (), visit)
+    request_info = RequestInfo("r", "GET", "127.0.0.1", agent)
+    return DownloadDecision("0" * 16, Principal(principal), asset, Decision.allow("x"), (), request_info)
 
 
 # --- Addresses -------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class Policy(Shelf):
 
     @hookimpl
     def startup(self, services: Services) -> None:
-        self.observe = services.observe
+        self.record_metric = services.record_metric
 
     @hookimpl
     def authorize(self) -> Decision:
@@ -84,7 +84,7 @@ def test_what_somebody_keeps_here_is_not_counted_as_gone(plug: Plug, client: Any
 
     class Recorder:
         @hookimpl
-        def decided(self) -> None:
+        def download_decided(self) -> None:
             raise Unavailable("not just now")
 
     client = plug(create_plugin(OPEN), Policy(), Recorder())
@@ -111,10 +111,10 @@ def test_refusals_are_counted_by_code(client: Any, policy: Policy) -> None:
 def test_figures_of_the_house_and_of_plugins(client: Any, policy: Policy) -> None:
     """The database's time is there, what the audit lost, and whatever a plugin tells; strange names are left out."""
     client.get("/collections")
-    policy.observe("tape_seconds", 0.2)
-    policy.observe("tapes", 3)
-    policy.observe("audit_lost", 2)
-    policy.observe('tapes{a="b"} 1\n', 3)
+    policy.record_metric("tape_seconds", 0.2)
+    policy.record_metric("tapes", 3)
+    policy.record_metric("audit_lost", 2)
+    policy.record_metric('tapes{a="b"} 1\n', 3)
     found = figures(client)
     assert found["stacflask_database_seconds_count"] > 0
     assert found["stacflask_tape_seconds_sum"] == 0.2
@@ -125,7 +125,7 @@ def test_figures_of_the_house_and_of_plugins(client: Any, policy: Policy) -> Non
 def test_only_so_many_names(client: Any, policy: Policy) -> None:
     """A plugin that makes up names does not fill the memory."""
     for number in range(2 * metrics.MOST):
-        policy.observe(f"thing_{number}", 1)
+        policy.record_metric(f"thing_{number}", 1)
     assert len([name for name in figures(client) if re.match(r"stacflask_thing_\d+_total", name)]) < metrics.MOST
 
 

@@ -31,9 +31,9 @@ from plugins.quota.sizes import size, spelled
 from stacflask import (
     ANONYMOUS,
     Asset,
-    Call,
+    ByteRange,
     Decision,
-    Portion,
+    EndpointRequest,
     Principal,
     Redirect,
     Services,
@@ -96,7 +96,7 @@ def download(
     whole: int | None = None,
 ) -> None:
     """Walk through the gate as a download does."""
-    gate.charge(gate.authorize(principal, wanted or asset()), Portion(first, length, whole), "stream")
+    gate.charge(gate.authorize(principal, wanted or asset()), ByteRange(first, length, whole), "stream")
 
 
 def chunk(path: str, key: str = "cube") -> Asset:
@@ -104,15 +104,15 @@ def chunk(path: str, key: str = "cube") -> Asset:
     return Asset("landsat", "scene", key, f"s3://bucket/{key}/", path=path)
 
 
-def refused(gate: Gate, principal: Principal, wanted: Asset | None = None, **portion: int) -> Decision:
+def refused(gate: Gate, principal: Principal, wanted: Asset | None = None, **byte_range: int) -> Decision:
     with pytest.raises(Refused) as refusal:
-        download(gate, principal, wanted, **portion)
+        download(gate, principal, wanted, **byte_range)
     return refusal.value.decision
 
 
 def used(plugin: Quota, principal: Principal = JANE) -> dict[str, int]:
     """Give what GET /quota says is used."""
-    quota = plugin.show(Call(principal, {})).body["quota"]
+    quota = plugin.show(EndpointRequest(principal, {})).body["quota"]
     return {dimension: described["used"] for dimension, described in quota.items()}
 
 
@@ -133,7 +133,7 @@ def test_without_limits_nothing_is_counted(gate: Gate, storage: Storage) -> None
     """Who has no limit is neither counted nor told anything."""
     grant = gate.authorize(JANE, asset())
     assert (grant.decision.headers, grant.decision.counted) == ({}, False)
-    gate.charge(grant, Portion(0, 100), "stream")
+    gate.charge(grant, ByteRange(0, 100), "stream")
     assert storage.rows("SELECT principal FROM plugin_quota_usage") == []
 
 
@@ -206,7 +206,7 @@ def test_an_unknown_size_counts_no_bytes(gate: Gate, plugin: Quota, run: Run) ->
     """A redirect to an asset without file:size is a download of no bytes that are known of."""
     run("set", "members", "--downloads", "5", "--bytes", "250")
     grant = gate.authorize(JANE, asset(size=None))
-    gate.charge(grant, Portion(0, None), "redirect")
+    gate.charge(grant, ByteRange(0, None), "redirect")
     assert used(plugin) == {"downloads": 1, "bytes": 0}
 
 
@@ -454,20 +454,20 @@ def test_a_look_at_plenty_is_good_for_a_second_and_books_nothing(
     download(gate, JANE, asset("a"))
     grant = gate.authorize(JANE, asset("b"))
     for item in "cde":
-        assert plugin.charge(JANE, asset(item), Portion(0, 100)) is None  # in another process
+        assert plugin.charge(JANE, asset(item), ByteRange(0, 100)) is None  # in another process
 
     unseen = gate.authorize(JANE, asset("b"))
     assert unseen.decision.headers["RateLimit"] == grant.decision.headers["RateLimit"]
     assert unseen.decision.headers["RateLimit"].startswith('"downloads";r=3;')
     with pytest.raises(Refused):
-        gate.charge(unseen, Portion(0, 100), "stream")
+        gate.charge(unseen, ByteRange(0, 100), "stream")
     assert used(plugin) == {"downloads": 4}
     with pytest.raises(Refused):  # what is not plenty is looked at each time
         gate.authorize(JANE, asset("b"))
     later(storage, 4000)
     gate.authorize(JANE, asset("b"))
     for item in "cde":
-        assert plugin.charge(JANE, asset(item), Portion(0, 100)) is None
+        assert plugin.charge(JANE, asset(item), ByteRange(0, 100)) is None
     clock[0] += 1
     assert gate.authorize(JANE, asset("b")).decision.headers["RateLimit"].startswith('"downloads";r=1;')
 
@@ -480,7 +480,7 @@ def test_exactly_fifty_of_two_hundred_threads(plugin: Quota, gate: Gate, run: Ru
     run("set", "members", "--downloads", "50")
 
     def attempt(number: int) -> bool:
-        return plugin.charge(JANE, asset(str(number)), Portion(0, 100)) is None
+        return plugin.charge(JANE, asset(str(number)), ByteRange(0, 100)) is None
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(200))) == 50
@@ -492,7 +492,7 @@ WORKER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from plugins.quota import Quota
-from stacflask import Asset, Portion, Principal, Services
+from stacflask import Asset, ByteRange, Principal, Services
 from stacflask.catalog.database.engine import Database, create_engine
 from stacflask.catalog.database.plugin_storage import PluginStorage
 from stacflask.settings import Settings
@@ -503,7 +503,7 @@ plugin.startup(Services(PluginStorage(Database(create_engine(url, pool_size=4, s
 jane = Principal("jane", frozenset({"members"}), "test")
 
 def attempt(number):
-    return plugin.charge(jane, Asset("landsat", f"{sys.argv[2]}-{number}", "red", "s3://b/k"), Portion(0, 1000)) is None
+    return plugin.charge(jane, Asset("landsat", f"{sys.argv[2]}-{number}", "red", "s3://b/k"), ByteRange(0, 1000)) is None
 
 print("ready", flush=True)
 sys.stdin.readline()
@@ -543,10 +543,10 @@ def test_exactly_fifty_of_two_hundred_in_four_processes(
 def test_what_is_left_can_be_asked_for(gate: Gate, plugin: Quota, run: Run) -> None:
     """GET /quota tells limits, use and rest; who is not limited gets an empty answer."""
     (endpoint,) = plugin.extend_api()
-    assert endpoint.handler(Call(JANE, {})).body == {"principal": "jane", "quota": {}}
+    assert endpoint.handler(EndpointRequest(JANE, {})).body == {"principal": "jane", "quota": {}}
     run("set", "members", "--downloads", "5", "--window", "1h")
     download(gate, JANE)
-    answer = endpoint.handler(Call(JANE, {}))
+    answer = endpoint.handler(EndpointRequest(JANE, {}))
     downloads = answer.body["quota"]["downloads"]
     assert 3500 < downloads.pop("resets") <= 3612
     assert downloads == {"limit": 5, "used": 1, "left": 4, "window": 3600}

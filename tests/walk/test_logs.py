@@ -17,7 +17,7 @@ from tests.walk.conftest import Server, serving
 
 PLUGIN = """
 import logging, threading
-from stacflask import Answer, Endpoint, hookimpl
+from stacflask import EndpointResponse, Endpoint, hookimpl
 
 log = logging.getLogger("weather_policy.inner")
 elsewhere = logging.getLogger("some.library")
@@ -31,7 +31,7 @@ def answer(call):
     thread = threading.Thread(target=broken)
     thread.start()
     thread.join()
-    return Answer({})
+    return EndpointResponse({})
 
 @hookimpl
 def extend_api():

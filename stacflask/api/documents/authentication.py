@@ -176,7 +176,7 @@ def _refused(assets: Sequence[Asset]) -> dict[tuple[str, str | None], set[str]]:
     All of them are refused while a plugin cannot decide, so that documents can be read meanwhile.
     """
     try:
-        weighed: Sequence[Any] = current.gate().weigh(ANONYMOUS, assets)
+        weighed: Sequence[Any] = current.gate().authorize_each(ANONYMOUS, assets)
     except Unavailable:
         weighed = [None] * len(assets)
     found: dict[tuple[str, str | None], set[str]] = {}

@@ -18,7 +18,7 @@ from stacflask.api.http import public_url
 from stacflask.api.http.openapi import TEXT, header, query
 from stacflask.errors import BadQuery, Refused
 from stacflask.model.decision import Grant
-from stacflask.model.delivery import Portion
+from stacflask.model.delivery import ByteRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def signed(assets: Sequence[Asset]) -> dict[Place, Signed]:
     """Sign what may be taken of these assets. Directories have no address of their own to be signed."""
     is_directory = current.catalog().directories
     files = [asset for asset in assets if not is_directory(asset.href, asset.media_type)]
-    weighed = current.gate().weigh(current.principal(), files)
+    weighed = current.gate().authorize_each(current.principal(), files)
     return signed_grants([one for one in weighed if isinstance(one, Grant)])
 
 
@@ -112,20 +112,20 @@ def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
 
 def _charged(gate: Gate, grant: Grant) -> bool:
     try:
-        gate.charge(grant, Portion(0, grant.asset.size, grant.asset.size), "redirect")
+        gate.charge(grant, ByteRange(0, grant.asset.size, grant.asset.size), "redirect")
     except Refused:
         return False
     return True
 
 
 def _lent(gate: Gate, grants: Sequence[Grant], ends: _Ends) -> dict[Place, Signed]:
-    loan = gate.lend(current.principal(), grants) if grants else None
-    if loan is None:
+    signed_queries = gate.sign_queries(current.principal(), grants) if grants else None
+    if signed_queries is None:
         return {}
-    expires = ends[loan.lifetime]
+    expires = ends[signed_queries.lifetime]
     return {
         place(grant.asset): Signed(f"{download_url(grant.asset)}?{text}", expires)
-        for grant, text in zip(grants, loan.queries, strict=True)
+        for grant, text in zip(grants, signed_queries.queries, strict=True)
     }
 
 

@@ -25,8 +25,8 @@ from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, arr
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import content_disposition
 from stacflask.errors import BadQuery, Conflict, NotFound, Offline
-from stacflask.model.delivery import Portion, Redirect, Stream
-from stacflask.model.events import Transfer
+from stacflask.model.delivery import ByteRange, Redirect, Stream
+from stacflask.model.events import StreamResult
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stacflask.model.asset import Asset
     from stacflask.model.decision import Grant
     from stacflask.model.delivery import Location
-    from stacflask.model.events import Verdict
+    from stacflask.model.events import DownloadDecision
 
 bp = Blueprint("archives", __name__, description="Whole items as archives")
 
@@ -133,15 +133,15 @@ def _answer(archive: Archive, item: str) -> Response:
 
 def _sent(archive: Archive, part: ranges.Part) -> Slot:
     """Take a place among the streams and book every asset of which something leaves: all that, or nothing is sent."""
-    slot = Slot(current.gate().finished, part.length, archive.stores)
+    slot = Slot(current.gate().stream_finished, part.length, archive.stores)
     sending = Sending(archive, part.first, part.length)
     slot.chunks = sending
     try:
-        leaving = dict(archive.portions(part.first, part.length))
+        leaving = dict(archive.byte_ranges(part.first, part.length))
         grants = [archive.grants[number] for number in leaving]
         verdicts = current.gate().charge_many(grants, list(leaving.values()), "stream")
-        for number, verdict in zip(leaving, verdicts, strict=True):
-            sending.book(number, verdict)
+        for number, download_decision in zip(leaving, verdicts, strict=True):
+            sending.book(number, download_decision)
     except BaseException:
         slot.close()
         raise
@@ -196,14 +196,14 @@ class Archive:
         ]
         return sum(vain) <= length
 
-    def portions(self, first: int, length: int) -> Iterator[tuple[int, Portion]]:
+    def byte_ranges(self, first: int, length: int) -> Iterator[tuple[int, ByteRange]]:
         """Give the assets of which something leaves with a range, and what; an empty one with what stands before it."""
         for number, file in enumerate(self.files):
             begin, end = max(first, file.start), min(first + length, file.start + file.size)
             if begin < end:
-                yield number, Portion(begin - file.start, end - begin, file.size)
+                yield number, ByteRange(begin - file.start, end - begin, file.size)
             elif not file.size and first <= file.begin < first + length:
-                yield number, Portion(0, 0, 0)
+                yield number, ByteRange(0, 0, 0)
 
     def key(self, number: int) -> tuple[str, str | None, int]:
         """Name an object in a certain state."""
@@ -241,14 +241,14 @@ class Sending:
         self._archive = archive
         self._first, self._end = first, first + length
         self._began = time.perf_counter()
-        self._verdicts: dict[int, Verdict] = {}
+        self._verdicts: dict[int, DownloadDecision] = {}
         self._sent = dict.fromkeys(range(len(archive.files)), 0)
-        self._finished = current.gate().finished
+        self._finished = current.gate().stream_finished
         self._pieces = self._made()
 
-    def book(self, number: int, verdict: Verdict) -> None:
+    def book(self, number: int, download_decision: DownloadDecision) -> None:
         """Remember what was charged, to tell how it ended."""
-        self._verdicts[number] = verdict
+        self._verdicts[number] = download_decision
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -260,10 +260,10 @@ class Sending:
         """Close the store's side, and tell how far each asset came."""
         self._pieces.close()
         verdicts, self._verdicts = self._verdicts, {}
-        for number, verdict in verdicts.items():
+        for number, download_decision in verdicts.items():
             sent = self._sent[number]
-            complete = verdict.portion is not None and sent == verdict.portion.length
-            self._finished(Transfer(verdict, sent, complete, time.perf_counter() - self._began))
+            complete = download_decision.byte_range is not None and sent == download_decision.byte_range.length
+            self._finished(StreamResult(download_decision, sent, complete, time.perf_counter() - self._began))
 
     def _made(self) -> Generator[bytes]:
         position, checksums = 0, []

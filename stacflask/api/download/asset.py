@@ -26,8 +26,8 @@ from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, ans
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import NAMES, content_disposition
 from stacflask.errors import BadQuery, NoAnswer, Offline
-from stacflask.model.delivery import Portion, Redirect
-from stacflask.model.events import Transfer
+from stacflask.model.delivery import ByteRange, Redirect
+from stacflask.model.events import StreamResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from stacflask.model.asset import Asset
     from stacflask.model.decision import Grant
     from stacflask.model.delivery import Delivery, Stream
-    from stacflask.model.events import Verdict
+    from stacflask.model.events import DownloadDecision
 
 bp = Blueprint("download", __name__, description="Download of assets")
 
@@ -121,7 +121,7 @@ def _answer(grant: Grant, delivery: Delivery, store: str) -> Response:
     if isinstance(delivery, Redirect):
         response = _for_client(_redirect(grant, delivery), grant)
         size = grant.asset.size if delivery.size is None else delivery.size
-        current.gate().charge(grant, Portion(0, size, size), "redirect")
+        current.gate().charge(grant, ByteRange(0, size, size), "redirect")
         return response
     part = ranges.part_of(delivery)
     response = _for_client(_stream(grant, delivery, part), grant)
@@ -209,9 +209,9 @@ def _digest(asset: Asset, stream: Stream) -> str | None:
 
 def _bytes(grant: Grant, stream: Stream, part: ranges.Part, store: str) -> Slot:
     """Take a place among the streams, book what leaves, and open the store: in this order, and all or nothing."""
-    slot = Slot(current.gate().finished, part.length, {store})
+    slot = Slot(current.gate().stream_finished, part.length, {store})
     try:
-        slot.begin(current.gate().charge(grant, Portion(part.first, part.length, stream.length), "stream"))
+        slot.begin(current.gate().charge(grant, ByteRange(part.first, part.length, stream.length), "stream"))
         slot.chunks = stream.open(part.first, part.length) if part.length else iter(())
     except BaseException:
         slot.close()
@@ -228,18 +228,18 @@ class Slot:
 
     _lock = threading.Lock()
     _place: Place | None = None
-    _verdict: Verdict | None = None
+    _verdict: DownloadDecision | None = None
 
-    def __init__(self, tell: Callable[[Transfer], None], announced: int, stores: Iterable[str]) -> None:
+    def __init__(self, tell: Callable[[StreamResult], None], announced: int, stores: Iterable[str]) -> None:
         self._tell = tell
         self._announced = announced
         self._began, self._sent = 0.0, 0
         self.chunks: Iterator[bytes] = iter(())
         self._place = Place(stores, current.settings().max_streams)
 
-    def begin(self, verdict: Verdict) -> None:
+    def begin(self, download_decision: DownloadDecision) -> None:
         """Remember what is about to be sent, to tell how it ended."""
-        self._verdict, self._began, self._sent = verdict, time.perf_counter(), 0
+        self._verdict, self._began, self._sent = download_decision, time.perf_counter(), 0
 
     def __del__(self) -> None:
         """Give back the place of an answer that was made and never sent."""
@@ -263,10 +263,10 @@ class Slot:
             if self._place is not None:
                 self._place.give_back()
             with Slot._lock:
-                verdict, self._verdict = self._verdict, None
-            if verdict is not None:
-                self._tell(self._transfer(verdict))
+                download_decision, self._verdict = self._verdict, None
+            if download_decision is not None:
+                self._tell(self._transfer(download_decision))
 
-    def _transfer(self, verdict: Verdict) -> Transfer:
-        complete = verdict.portion is not None and self._sent == verdict.portion.length
-        return Transfer(verdict, self._sent, complete, time.perf_counter() - self._began)
+    def _transfer(self, download_decision: DownloadDecision) -> StreamResult:
+        complete = download_decision.byte_range is not None and self._sent == download_decision.byte_range.length
+        return StreamResult(download_decision, self._sent, complete, time.perf_counter() - self._began)

@@ -256,7 +256,7 @@ def _manifest(assets: Sequence[Asset], absent: Sequence[Missing], links: Sequenc
     is_directory = current.catalog().directories
     files = [asset for asset in assets if not is_directory(asset.href, asset.media_type)]
     principal = current.principal()
-    weighed = current.gate().weigh(principal, files)
+    weighed = current.gate().authorize_each(principal, files)
     refusals = [
         manifests.refused(asset, one, anonymous=principal.anonymous)
         for asset, one in zip(files, weighed, strict=True)

@@ -48,7 +48,7 @@ SAID = {
 def accepted(grant: Grant, offline: Offline) -> Response:
     """Answer 202, and have the data brought online; a HEAD only says how it stands. Raises Unavailable."""
     order = offline.order if request.method == "HEAD" else current.gate().order(grant, offline)
-    current.gate().track(grant.principal, grant.asset, order)
+    current.gate().report_order(grant.principal, grant.asset, order)
     response = _answer(grant.asset, order, ACCEPTED)
     response.headers["Location"] = _address(grant.asset)
     return response
@@ -71,7 +71,7 @@ def show_collection_order(collection_id: str, asset_id: str) -> Response:
 def _show(collection: str, item: str | None, key: str) -> Response:
     """Go the way of a download as far as its bytes are seen, and say what was found there."""
     grant = access.granted(collection, item, key)
-    return _answer(grant.asset, current.gate().look(grant.asset, grant.principal), 200)
+    return _answer(grant.asset, current.gate().order_status(grant.asset, grant.principal), 200)
 
 
 def _answer(asset: Asset, order: Order, status: int) -> Response:

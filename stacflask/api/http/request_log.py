@@ -152,7 +152,7 @@ class _Finish:
         if asked.method != "OPTIONS":
             headers.extend(self._allowed)
         rule, seconds = asked.url_rule, time.perf_counter() - g.began
-        current.gate().answered(rule.rule if rule else "", asked.method, response.status_code, seconds)
+        current.gate().response_ready(rule.rule if rule else "", asked.method, response.status_code, seconds)
         _log(response, seconds)
         return response
 

@@ -298,11 +298,11 @@ adapters.register_dumper(Numbers, _NumbersDumper)
 
 
 class Database:
-    """Lends connections, and tells their failures in the house's words. ``observe`` hears how long work took."""
+    """Lends connections, and tells their failures in the house's words. ``record_metric`` hears how long work took."""
 
-    def __init__(self, engine: Engine, observe: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(self, engine: Engine, record_metric: Callable[[float], None] = lambda _: None) -> None:
         self.engine = engine
-        self._observe = observe
+        self._observe = record_metric
         self._writer = engine.execution_options(isolation_level="READ COMMITTED")
         # Through a pooler, what holds for a statement is set in its transaction.
         self._reader = self._writer if self.pooled else engine

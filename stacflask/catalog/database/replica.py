@@ -125,10 +125,12 @@ _CHOICE: ContextVar[Choice | None] = ContextVar("stacflask_replica_choice", defa
 class Replicated(Database):
     """The database and its replica as one: reads go to the replica where that cannot be told from the primary."""
 
-    def __init__(self, primary: Engine, replica: Engine, observe: Callable[[float], None] = lambda _: None) -> None:
-        super().__init__(primary, observe)
-        self._primary = Database(primary, observe)
-        self._replica = Database(replica, observe)
+    def __init__(
+        self, primary: Engine, replica: Engine, record_metric: Callable[[float], None] = lambda _: None
+    ) -> None:
+        super().__init__(primary, record_metric)
+        self._primary = Database(primary, record_metric)
+        self._replica = Database(replica, record_metric)
         self.lease = Lease(Database(primary), Database(replica))
 
     def read(self, work: Callable[[Connection], T], *, long: bool = False) -> T:

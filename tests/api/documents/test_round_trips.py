@@ -15,7 +15,7 @@ from minio import Minio
 
 from dev.stack import Stack
 from plugins import s3 as s3_plugin
-from stacflask import Challenge, Decision, Loan, Principal, hookimpl
+from stacflask import Challenge, Decision, Principal, SignedQueries, hookimpl
 from stacflask.catalog.documents.documents import original_text
 from stacflask.catalog.reader import Catalog
 from stacflask.model.decision import UNRESTRICTED
@@ -52,9 +52,9 @@ class Everything:
         return Decision.allow("test")
 
     @hookimpl
-    def lend(self, assets: Any) -> Loan:
+    def sign_queries(self, assets: Any) -> SignedQueries:
         """Lend addresses."""
-        return Loan(["link=sfl.k.x"] * len(assets), timedelta(hours=1))
+        return SignedQueries(["link=sfl.k.x"] * len(assets), timedelta(hours=1))
 
     @hookimpl
     def order_states(self) -> dict[str, str]:

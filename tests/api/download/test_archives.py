@@ -39,17 +39,17 @@ class Watch:
         return Decision.deny("kept", detail="Not this.") if asset.key == self.denied else Decision.allow("test")
 
     @hookimpl
-    def charge(self, asset: Any, portion: Any) -> Decision | None:
+    def charge(self, asset: Any, byte_range: Any) -> Decision | None:
         """Book."""
         if asset.key == self.exhausted:
             return Decision.deny("used up", kind="exhausted")
-        self.charged.append((asset.key, portion.first, portion.length))
+        self.charged.append((asset.key, byte_range.first, byte_range.length))
         return None
 
     @hookimpl
-    def finished(self, transfer: Any) -> None:
+    def stream_finished(self, stream_result: Any) -> None:
         """Remember."""
-        self.finished_.append((transfer.verdict.asset.key, transfer.sent, transfer.complete))
+        self.finished_.append((stream_result.download_decision.asset.key, stream_result.sent, stream_result.complete))
 
 
 @pytest.fixture

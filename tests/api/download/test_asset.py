@@ -11,7 +11,7 @@ from stacflask.testing import a_collection, an_item
 
 Publish = Callable[..., None]
 Client = Any
-Answer = Any
+EndpointResponse = Any
 HERE = "/collections/collection/items/item/download/data"
 STREAM = f"{HERE}?delivery=stream"
 
@@ -350,7 +350,7 @@ def narrow(plug: Callable[..., Client], store: Any, consent: Any) -> Client:
     return plug(store, consent, environ={"STACFLASK_MAX_STREAMS": "2"})
 
 
-def begun(client: Client, path: str = STREAM) -> Answer:
+def begun(client: Client, path: str = STREAM) -> EndpointResponse:
     """Begin a download and read only the first piece."""
     answer = client.get(path, buffered=False)
     assert answer.status_code == 200

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from stacflask import Answer, Challenge, Endpoint, hookimpl
+from stacflask import Challenge, Endpoint, EndpointResponse, hookimpl
 from stacflask.testing import a_collection, an_item
 from tests.browser import CHROMIUM, browsing
 
@@ -37,8 +37,8 @@ class Plugin:
         """Add two addresses."""
         schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
         return [
-            Endpoint("GET", "/own/{ownId}", lambda _: Answer({}), "Show my own.", schema, statuses=(404,)),
-            Endpoint("POST", "/own/{ownId}", lambda _: Answer({}), "Change my own.", schema, schema, 201),
+            Endpoint("GET", "/own/{ownId}", lambda _: EndpointResponse({}), "Show my own.", schema, statuses=(404,)),
+            Endpoint("POST", "/own/{ownId}", lambda _: EndpointResponse({}), "Change my own.", schema, schema, 201),
         ]
 
 

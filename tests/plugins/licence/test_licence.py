@@ -10,11 +10,11 @@ from plugins._common.free_assets import FreeAssets
 from plugins.licence import Licences, create_plugin, wanted_version
 from stacflask import (
     ANONYMOUS,
-    Answer,
     Asset,
     BadDocument,
-    Call,
     Decision,
+    EndpointRequest,
+    EndpointResponse,
     NotFound,
     Principal,
     Services,
@@ -78,13 +78,13 @@ def refusal(plugin: Licences, principal: Principal, wanted: Asset | None = None)
     return None
 
 
-def ask(plugin: Licences, name: str, principal: Principal, licence: str = "", body: Any = None) -> Answer:
+def ask(plugin: Licences, name: str, principal: Principal, licence: str = "", body: Any = None) -> EndpointResponse:
     """Call an endpoint by the name of its handler."""
     handlers = {endpoint.handler.__name__: endpoint.handler for endpoint in plugin.extend_api()}
-    return handlers[name](Call(principal, {"licenceId": licence}, body))
+    return handlers[name](EndpointRequest(principal, {"licenceId": licence}, body))
 
 
-def accept(plugin: Licences, principal: Principal, version: str = "1.0") -> Answer:
+def accept(plugin: Licences, principal: Principal, version: str = "1.0") -> EndpointResponse:
     return ask(plugin, "accept_licence", principal, "research", {"version": version})
 
 

@@ -523,12 +523,12 @@ def test_links_last_as_long_as_the_session(browser: Any, web: rm.Mocker, logins:
     name = Principal("x", scheme="session", reference=logins_name(browser))
     gate = Gate(manage({"login": logins}))
     then = datetime.now(UTC) - timedelta(minutes=1)
-    now = gate.recall(name, then)
+    now = gate.refresh_principal(name, then)
     assert now is not None
     assert (now.id, now.groups) == ("eo:jane", frozenset({"members"}))
     browser.post("/logout", headers=OURS)
     with pytest.raises(BadCredentials):
-        gate.recall(name, then)
+        gate.refresh_principal(name, then)
 
 
 def logins_name(browser: Any) -> str:

@@ -354,7 +354,9 @@ def test_a_token_may_last_for_ever(ask: Ask, web: rm.Mocker) -> None:
     """An end that is further away than can be reckoned with is no end, and breaks nothing."""
     principal = ask(token(exp=10**4000))
     assert principal.id == "eo:jane"
-    assert Gate(manage({"oidc": plugin(recall=1)})).recall(principal, datetime.now(UTC)) == principal
+    assert (
+        Gate(manage({"oidc": plugin(refresh_principal=1)})).refresh_principal(principal, datetime.now(UTC)) == principal
+    )
 
 
 def test_what_was_proven_is_not_proven_again(web: rm.Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -708,13 +710,13 @@ def test_a_link_lasts_as_long_as_its_makers_token(web: rm.Mocker) -> None:
     made = plugin(leeway=300)
     gate = Gate(manage({"oidc": made}))
     jane = gate.authenticate(bearer(token(groups=["members"])))
-    assert gate.recall(jane, datetime.now(UTC)) == jane
+    assert gate.refresh_principal(jane, datetime.now(UTC)) == jane
     gone = gate.authenticate(bearer(token(exp=now() - 100)))
     with pytest.raises(BadCredentials, match="expired"):
-        gate.recall(gone, datetime.now(UTC))
-    assert Gate(manage({"oidc": plugin(recall=3600)})).recall(gone, datetime.now(UTC)) == gone
-    assert gate.recall(Principal("x", scheme="api_key", reference="eo 1"), datetime.now(UTC)) is None
-    assert gate.recall(ANONYMOUS, datetime.now(UTC)) is None
+        gate.refresh_principal(gone, datetime.now(UTC))
+    assert Gate(manage({"oidc": plugin(refresh_principal=3600)})).refresh_principal(gone, datetime.now(UTC)) == gone
+    assert gate.refresh_principal(Principal("x", scheme="api_key", reference="eo 1"), datetime.now(UTC)) is None
+    assert gate.refresh_principal(ANONYMOUS, datetime.now(UTC)) is None
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------

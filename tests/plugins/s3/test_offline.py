@@ -136,7 +136,7 @@ class Consents:
         self.charged += 1
 
     @hookimpl
-    def tracked(self, asset: Any, order: Order) -> None:
+    def order_changed(self, asset: Any, order: Order) -> None:
         self.told.append(f"{asset.key} {order.status}")
 
 
