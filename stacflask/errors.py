@@ -1,4 +1,4 @@
-"""What can go wrong, in the house's own words. No HTTP: ``api/http/errors.py`` has the one table from error to status."""
+"""The exceptions of stacflask. ``api/http/errors.py`` has the one table from exception to HTTP status."""
 
 from __future__ import annotations
 

@@ -1,1 +1,5 @@
-"""TODO."""
+"""What the program withstands: stalled dependencies, slow clients, expensive requests, random searches.
+
+Each module is a command.
+Start with ``stalls.py``.
+"""

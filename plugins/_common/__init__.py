@@ -1,1 +1,5 @@
-"""TODO."""
+"""What several shipped plugins share.
+
+Imports ``stacflask`` alone.
+Start with ``spans.py``.
+"""

@@ -51,6 +51,7 @@ def read_choice(environ: Mapping[str, str], name: str, *choices: str) -> str:
 
 
 def read_number(environ: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    """Read a number between two bounds. Raises SettingError."""
     text = environ.get(name, "").strip() or str(default)
     try:
         number = float(text)
@@ -62,6 +63,7 @@ def read_number(environ: Mapping[str, str], name: str, default: float, least: fl
 
 
 def read_folder(environ: Mapping[str, str]) -> Path | None:
+    """Read the folder for records that the database could not take. Raises SettingError."""
     text = environ.get(SPOOL, "").strip()
     if not text:
         return None

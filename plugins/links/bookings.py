@@ -28,6 +28,7 @@ def place_of_use(principal: Principal, asset: Asset) -> dict[str, Any]:
 
 
 def use_of(principal: Principal, asset: Asset, byte_range: ByteRange) -> Use:
+    """Return what is counted of one download."""
     file = f"{asset.key}/{asset.path}" if asset.path else asset.key
     opening = byte_range.opening and not asset.path
     return Use(place_of_use(principal, asset), file, opening, min(byte_range.length or 0, SIZE), _whole(byte_range))
@@ -38,4 +39,5 @@ def _whole(byte_range: ByteRange) -> int | None:
 
 
 def used_up() -> Decision:
+    """Deny because all downloads of the link have been used."""
     return Decision.deny("link used up", detail="The link has been used as often as it may be.", code="LinkUsedUp")

@@ -35,6 +35,7 @@ def check_narrowing(given: Sequence[str], request: Request, now: datetime) -> li
 
 
 def check_known(principal: Principal) -> Principal:
+    """Return a principal that is not anonymous. Raises Refused."""
     if principal.anonymous:
         refuse("nobody makes no links", "", anonymous=True)
     return principal
@@ -63,6 +64,7 @@ def check_maker(principal: Principal, now: datetime) -> None:
 
 
 def refuse(reason: str, detail: str, *, anonymous: bool = False) -> NoReturn:
+    """Raise Refused."""
     raise Refused(Decision.deny(reason, detail=detail or None), anonymous=anonymous)
 
 
@@ -84,4 +86,5 @@ def described(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def utc_text(moment: datetime) -> str:
+    """Return a time in UTC as RFC 3339 text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

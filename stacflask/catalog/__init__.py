@@ -1,1 +1,5 @@
-"""The catalogue: the only room that knows SQL. It knows nothing of people or of HTTP."""
+"""Reading and changing the catalogue in PostGIS: two classes, which hide all SQL.
+
+Imports ``stac``, ``model`` and the packages below it; neither HTTP nor plugins.
+Start with ``reader.py``.
+"""

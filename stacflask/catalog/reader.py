@@ -20,13 +20,12 @@ from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.database.database_errors import TIMEOUT
 from stacflask.catalog.database.engine import lookup
 from stacflask.catalog.database.tables import collections, dictionaries, items, metadata
-from stacflask.catalog.documents import extents
 from stacflask.catalog.documents.assets import Directories, asset_of, assets_of
 from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.documents.dictionaries import is_dictionary, lost, sample_frames, unusable
 from stacflask.catalog.properties import queryables
 from stacflask.catalog.properties.indexes import Known
-from stacflask.catalog.search import paging, restrictions
+from stacflask.catalog.search import paging, restrictions, visible_extents
 from stacflask.catalog.search.collection_search import looks_inside, select_collections
 from stacflask.catalog.search.durations import Lasting
 from stacflask.catalog.search.item_search import (
@@ -212,7 +211,7 @@ class Catalog:
         if self._hidden_extents == "withheld":
             return WITHHELD
         named = [] if asked is None else [items.c.collection == sa.any_(sa.literal(list(asked), ARRAY(sa.Text())))]
-        work = partial(extents.shown, conditions=[*named, *visible(restriction)])
+        work = partial(visible_extents.visible_to, conditions=[*named, *visible(restriction)])
         return self.database.within(self._aggregate_timeout, work)
 
     def as_shown(self, record: Record, shown: Shown | None) -> Record:
@@ -242,7 +241,10 @@ class Catalog:
         return self._seeing.through(ids, lambda seen: self._read(_of_seen(select, seen), long=long), attrgetter("id"))
 
     def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
-        """Give what the items of these collections hold, by name; None: of all. See ``catalog/properties/queryables.py``."""
+        """Give what the items of these collections hold, by name; None: of all.
+
+        See ``catalog/properties/queryables.py``.
+        """
         # Whatever is shown of extents, no summaries are.
         withheld = self._hidden_extents != "stored" and restriction.items is not None
         work = partial(queryables.of_items, codec=self.codec, summaries=not withheld)

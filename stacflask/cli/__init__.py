@@ -1,6 +1,7 @@
 """The command line. What goes wrong is one line on standard error; plugins add commands of their own.
 
 The catalogue is imported by the commands that need it: ``stacflask --help`` need not wait for all of it.
+Start with ``session.py``.
 """
 
 from __future__ import annotations

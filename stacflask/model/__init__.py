@@ -1,1 +1,5 @@
-"""TODO."""
+"""The values that plugins and all packages share, as small frozen records.
+
+Imports nothing of stacflask outside of itself.
+Start with ``principal.py``, ``asset.py``, ``decision.py``.
+"""

@@ -27,10 +27,10 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class DownloadDecision:
-    """A download decided: who wanted what, who decided so and why, and for a grant what is about to leave, and how.
+    """A decision on a download: principal, asset, the decision with its reason, and what is about to be sent.
 
-    ``others`` are the denials besides the one that decided. ``delivery`` (``redirect``, ``stream``) and ``byte_range`` are
-    None for a refusal. ``id`` is the grant's.
+    ``others`` are the denials besides the one that decided. ``delivery`` (``redirect``, ``stream``) and ``byte_range``
+    are None for a refusal. ``id`` is the grant's.
     """
 
     id: str

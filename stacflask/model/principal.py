@@ -39,13 +39,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody, as the plugin that recognised the credentials describes them.
+    """A user or a service, as the plugin that recognised the credentials describes it.
 
     ``scheme`` names that plugin's kind of credential and is empty for nobody in particular.
     ``scopes`` are the rights the credential is limited to (``read``, ``write``, ``download``); None: not limited.
-    ``reference`` names the credential without its secret: by it the plugin's ``refresh_principal`` finds it again later, for a
-    link that its holder made. Empty: there is no finding it again, and no such links. ``until`` is when ``refresh_principal`` will
-    vouch no more, where that is known already: no link is said to last longer.
+    ``reference`` identifies the credential without its secret. The plugin's ``refresh_principal`` uses it to find the
+    credential again, for a link that its holder made. If it is empty, no links can be made. ``until`` is when the
+    credential ends, if that is known: no link lasts longer.
     """
 
     id: str

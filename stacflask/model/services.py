@@ -38,15 +38,16 @@ class Storage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the house offers to plugins at the start of each process.
+    """What stacflask offers to plugins at the start of each process.
 
-    ``refresh_principal(principal, since)`` says who somebody is now whom a plugin recognised at that time (hook ``refresh_principal``); None:
-    no plugin vouches for them any more. It raises BadCredentials for a credential that has ended.
-    ``order_status(collection, item, key)`` says how it stands with an asset, as its order's address does, whoever may see it;
+    ``refresh_principal(principal, since)`` checks again a principal that a plugin recognised at ``since`` (hook
+    ``refresh_principal``). It returns None if no plugin recognises the principal any more, and raises BadCredentials
+    for a credential that has ended.
+    ``order_status(collection, item, key)`` returns the order status of an asset, whether the user can see it or not;
     ``item`` is None for an asset of a collection.
-    ``record_metric(name, value)`` tells a figure to whoever keeps them (hook ``metric_recorded``).
-    ``filename(asset)`` is the name to save a single download under; None: as ``filename_of`` has it.
-    ``changes_possible``: a plugin implements ``authorize_change``, so documents can be changed over HTTP.
+    ``record_metric(name, value)`` records a figure (hook ``metric_recorded``).
+    ``filename(asset)`` returns the file name of a single download; if it is None, ``filename_of`` applies.
+    ``changes_possible`` is true if a plugin implements ``authorize_change``: documents can be changed over HTTP.
     """
 
     storage: Storage

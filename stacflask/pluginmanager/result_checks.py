@@ -196,7 +196,7 @@ NOT_ANSWERED = frozenset(
         *("x-request-id", "x-sendfile", "content-encoding", "accept-ranges", "content-range"),
     }
 )
-"""Header fields that an endpoint does not set itself: they belong to the server, or to other fields of ``EndpointResponse``."""
+"""Header fields that an endpoint does not set: they belong to the server, or to fields of ``EndpointResponse``."""
 
 
 def _headers(allowed: Callable[[str], bool], expected: str) -> Field:

@@ -1,1 +1,5 @@
-"""What a STAC document is: its times, places, members and schemas. Knows neither HTTP nor tables."""
+"""STAC documents: validation, geometry, time. No HTTP and no tables.
+
+Imports ``errors`` and ``model``.
+Start with ``checks.py``.
+"""

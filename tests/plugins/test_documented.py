@@ -22,11 +22,15 @@ PLUGINS = ("api_keys", "audit", "collection_groups", "licence", "links", "login"
 LOGINS = Logins({}, timedelta(hours=1))
 LINKS: Links = create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
 IDENTITY = (ROOT / "docs" / "identity.md").read_text()
-VARIABLES = [
-    name
-    for plugin in PLUGINS
-    for name in re.findall(r'"(STACFLASK_\w+)"', (ROOT / "plugins" / f"{plugin}.py").read_text())
-]
+
+
+def source_of(plugin: str) -> str:
+    package = ROOT / "plugins" / plugin
+    files = sorted(package.glob("*.py")) if package.is_dir() else [package.with_suffix(".py")]
+    return "".join(file.read_text() for file in files)
+
+
+VARIABLES = [name for plugin in PLUGINS for name in re.findall(r'"(STACFLASK_\w+)"', source_of(plugin))]
 VARIABLES.append(VARIABLE)
 COMMANDS = [
     f"{group.name} {command}"

@@ -503,7 +503,8 @@ plugin.startup(Services(PluginStorage(Database(create_engine(url, pool_size=4, s
 jane = Principal("jane", frozenset({"members"}), "test")
 
 def attempt(number):
-    return plugin.charge(jane, Asset("landsat", f"{sys.argv[2]}-{number}", "red", "s3://b/k"), ByteRange(0, 1000)) is None
+    asset = Asset("landsat", f"{sys.argv[2]}-{number}", "red", "s3://b/k")
+    return plugin.charge(jane, asset, ByteRange(0, 1000)) is None
 
 print("ready", flush=True)
 sys.stdin.readline()

@@ -1,59 +1,32 @@
-"""Who may import whom: every arrow runs down, and third parties keep to their rooms."""
+"""Imports run one way: docs/architecture.md lists which package may import which, and where a library is used."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+LARGEST_FOLDER = 15
+"""Files."""
 
-FACE = {"stacflask"}
-GROUND = {"values", "errors", "settings", "disposition", "bulkhead", "turns"}
-CATALOG_MAY = GROUND | {"stac", "catalog"}
 
-# A room (a module or package below stacflask), and the rooms it may import.
-ROOMS: dict[str, set[str]] = {
-    "readonly": set(),
-    "values": {"readonly"},
-    "errors": {"values"},
-    "settings": {"errors"},
-    "disposition": {"values"},
-    "bulkhead": {"errors"},
-    "turns": set(),
-    "hookspecs": {"values"},
-    "stac": GROUND | {"stac"},
-    "gate": {"values", "errors"},
-    "catalog": CATALOG_MAY,
-    "validation": {"errors", "readonly", "values"},
-    "answers": {"errors", "validation", "values"},
-    "loader": {"answers", "bulkhead", "errors", "hookspecs", "validation", "values"},
-    "current": {"gate", "catalog", "settings", "values"},
-    "api": GROUND | {"api", "current", "stac", "catalog", "gate"},
-    "logformat": set(),
-    "logs": {"settings", "logformat"},
-    "cli": GROUND | {"catalog", "gate", "stac", "loader", "hookspecs", "__main__", "logs"},
-    "__main__": {"cli"},
-    "app": GROUND | {"api", "catalog", "current", "gate", "loader", "logs"},
-    "server": {"logformat"},
-    "testing": GROUND | {"app", "catalog", "current", "loader", "logs"},
-}
+def table(heading: str) -> Iterator[list[str]]:
+    """Give the cells of the rows of the first table below a heading."""
+    _, _, text = PAGE.partition(f"## {heading}\n")
+    for line in text.partition("\n## ")[0].splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
 
-# A third party, and the rooms it may stand in.
-GUESTS = {
-    "flask": {"api", "current", "app", "logs", "testing"},
-    "flask_smorest": {"api", "app"},
-    "werkzeug": {"api", "app"},
-    "marshmallow": {"api"},
-    "sqlalchemy": {"catalog", "testing"},
-    "geoalchemy2": {"catalog"},
-    "psycopg": {"catalog"},
-    "pluggy": {"hookspecs", "answers", "loader", "gate", "app"},
-    "shapely": {"stac", "catalog"},
-    "click": {"cli", "hookspecs", "answers"},
-    "gunicorn": {"server"},
-    "minio": set[str](),
-}
+
+def quoted(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+PACKAGES = {quoted(row[0]).pop(): quoted(row[-1]) for row in table("Packages")}
+LIBRARIES = {quoted(row[0]).pop(): quoted(row[-1]) for row in table("Libraries")}
 
 
 def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
@@ -70,44 +43,82 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def room_of(path: str) -> str:
-    return path.removeprefix("stacflask/").split("/")[0].removesuffix(".py")
+def package_of(name: str) -> str | None:
+    """Return the row of a dotted name below ``stacflask``: its own, or that of the nearest package above it."""
+    parts = name.split(".")
+    return next((row for n in range(len(parts), 0, -1) if (row := ".".join(parts[:n])) in PACKAGES), None)
 
 
-HOUSE = [(path, tree) for path, tree in modules("stacflask") if path != "stacflask/__init__.py"]
+def name_of(path: str) -> str:
+    return path.removeprefix("stacflask/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-@pytest.mark.parametrize(("path", "tree"), HOUSE, ids=[path for path, _ in HOUSE])
+SOURCES = [(path, tree) for path, tree in modules("stacflask") if path != "stacflask/__init__.py"]
+IDS = [path for path, _ in SOURCES]
+
+
+@pytest.mark.parametrize(("path", "tree"), SOURCES, ids=IDS)
 def test_every_import_runs_down(path: str, tree: ast.Module) -> None:
-    """A module imports only rooms on floors below its own, as the table says."""
-    room = room_of(path)
-    used = {name.split(".")[1] for name in imported(tree) if name.startswith("stacflask.")}
-    known = {
-        name for name in used if (ROOT / "stacflask" / name).is_dir() or (ROOT / "stacflask" / f"{name}.py").exists()
-    }
-    assert known - ROOMS[room] - {room} == set()
+    """A module imports only the packages that the table has in the row of its own package."""
+    own = package_of(name_of(path))
+    assert own is not None
+    used = {package_of(name.removeprefix("stacflask.")) for name in imported(tree) if name.startswith("stacflask.")}
+    # A package's modules may use those of packages that a row names by their parent: cql2 stands for its parts.
+    allowed = PACKAGES[own] | {own} | {None}
+    assert {one for one in used if one not in allowed and (one or "").rpartition(".")[0] not in PACKAGES[own]} == set()
 
 
-@pytest.mark.parametrize(("path", "tree"), HOUSE, ids=[path for path, _ in HOUSE])
-def test_third_parties_keep_to_their_rooms(path: str, tree: ast.Module) -> None:
-    """A library stands only in the rooms that are its own: no SQL in the API, no HTTP in the catalogue."""
-    guests = {name.split(".")[0] for name in imported(tree)} & GUESTS.keys()
-    assert {guest for guest in guests if room_of(path) not in GUESTS[guest]} == set()
+def test_no_two_packages_import_each_other() -> None:
+    """The table has no circle, so that each package can be read with those below it alone."""
+    below = {package: set(may) for package, may in PACKAGES.items()}
+    while ready := [package for package, may in below.items() if not may]:
+        for package in ready:
+            del below[package]
+        for may in below.values():
+            may.difference_update(ready)
+    assert below == {}
 
 
-def test_face_imports_no_framework() -> None:
-    """``import stacflask`` brings neither Flask nor SQLAlchemy: a plugin's author needs neither."""
+@pytest.mark.parametrize(("path", "tree"), SOURCES, ids=IDS)
+def test_libraries_keep_to_their_packages(path: str, tree: ast.Module) -> None:
+    """A library is imported only where the table has it: no SQL in the API, no HTTP in the catalogue."""
+    package = name_of(path).split(".")[0]
+    used = {name.split(".")[0] for name in imported(tree)} & LIBRARIES.keys()
+    assert {library for library in used if package not in LIBRARIES[library]} == set()
+
+
+def test_public_api_imports_no_framework() -> None:
+    """``import stacflask`` brings neither Flask nor SQLAlchemy: authors of plugins need neither."""
     tree = ast.parse((ROOT / "stacflask/__init__.py").read_text())
-    rooms = {name.split(".")[1] for name in imported(tree)}
-    assert rooms <= {"bulkhead", "errors", "values", "hookspecs", "disposition"}
+    assert {name.split(".")[1] for name in imported(tree)} <= {
+        "bulkhead",
+        "errors",
+        "model",
+        "hookspecs",
+        "disposition",
+    }
 
 
 @pytest.mark.parametrize("path", [path for path, _ in modules("plugins")])
-def test_plugins_import_only_the_face(path: str) -> None:
-    """A shipped plugin lives by an outside one's rules: of the house, it imports the face and nothing behind it."""
+def test_plugins_import_only_the_public_api(path: str) -> None:
+    """A shipped plugin imports ``stacflask`` and none of its modules, as plugins of other authors do."""
     tree = ast.parse((ROOT / path).read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             assert node.module == "stacflask" or not node.module.startswith("stacflask.")
         if isinstance(node, ast.Import):
             assert not any(alias.name.startswith("stacflask.") for alias in node.names)
+
+
+@pytest.mark.parametrize("folder", ["stacflask", "plugins", "tests", "bench"])
+def test_folders_are_of_one_screen(folder: str) -> None:
+    """A folder holds at most 15 modules."""
+    counts = {path: len(list(path.glob("*.py"))) for path in [ROOT / folder, *(ROOT / folder).rglob("*/")]}
+    assert {path.name: n for path, n in counts.items() if n > LARGEST_FOLDER} == {}
+
+
+def test_every_package_says_what_it_is_for() -> None:
+    """Each package of the application has a docstring that says what it is for, what it imports, where to start."""
+    for folder in [path.parent for path in (ROOT / "stacflask").rglob("__init__.py")][1:]:
+        words = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+        assert "Start with" in words, folder

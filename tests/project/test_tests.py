@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
+ROOT = Path(__file__).parents[2]
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(TESTS[0].parent.parent).as_posix())
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_each_test_has_its_sentence(path: Path) -> None:
     """A test without a docstring cannot be told from one that shows nothing."""
     tree = ast.parse(path.read_text())

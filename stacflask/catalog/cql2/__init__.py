@@ -1,4 +1,8 @@
-"""CQL2 1.0 (OGC 21-065r2): from text to JSON, and from JSON to a condition in SQL."""
+"""CQL2 1.0 (OGC 21-065r2): from text to JSON, and from JSON to a condition in SQL.
+
+Other packages import it from here; it imports its three parts.
+Start with ``compiler/compile.py``.
+"""
 
 from stacflask.catalog.cql2.compiler.compile import condition
 from stacflask.catalog.cql2.compiler.cost import COSTLY, MAXIMUM_COST, cost_of

@@ -1,1 +1,5 @@
-"""TODO."""
+"""Connections, tables, migrations, the replica, and what plugins get of the database.
+
+Imports ``errors`` and ``bulkhead``.
+Start with ``engine.py``.
+"""

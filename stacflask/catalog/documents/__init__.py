@@ -1,1 +1,5 @@
-"""TODO."""
+"""The stored form of STAC documents: compression, rows, assets, extents.
+
+Imports ``database/`` and ``stac``.
+Start with ``documents.py``.
+"""

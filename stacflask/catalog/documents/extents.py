@@ -16,7 +16,6 @@ from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
 from stacflask.catalog.documents.item_times import note_times
-from stacflask.catalog.search.visible_extents import Shown, extent_of
 from stacflask.errors import NotFound
 from stacflask.stac.bbox import HALF, around, covers
 from stacflask.stac.bbox import widen as widened_box
@@ -203,12 +202,6 @@ def reached(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]
     for row in connection.execute(_JOINED.add_cte(placed)):
         groups.setdefault(row[0], []).append(row)
     return {collection: _reached(rows) for collection, rows in groups.items()}
-
-
-def shown(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> Shown:
-    """Give what is shown of collections to who sees the items that fulfil these conditions."""
-    found = reached(connection, conditions)
-    return Shown({collection: extent_of(*one) for collection, one in found.items()})
 
 
 def _reached(rows: Sequence[Any]) -> Reached:

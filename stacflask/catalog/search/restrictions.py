@@ -2,7 +2,8 @@
 
 Collections that are asked for by name are then weighed without the database: with thousands of names in it, the
 restriction would cost more than the search itself. A collection that is hidden is asked for under a name that none has,
-so that it takes as long as one that does not exist. For searches of all collections see ``catalog/search/visibility.py``.
+so that it takes as long as one that does not exist. For searches of all collections see
+``catalog/search/visibility.py``.
 """
 
 from __future__ import annotations

@@ -16,12 +16,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
+from stacflask.catalog.documents.extents import reached
 from stacflask.stac.times import format_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy.engine import Connection
     from sqlalchemy.sql import Select
 
     from stacflask.model.json_types import Document
@@ -51,6 +53,12 @@ class Shown:
 
 
 WITHHELD = Shown()
+
+
+def visible_to(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> Shown:
+    """Return the extents that users see who see only the items that fulfil these conditions."""
+    found = reached(connection, conditions)
+    return Shown({collection: extent_of(*one) for collection, one in found.items()})
 
 
 def extent_of(box: Sequence[float] | None, start: datetime, end: datetime) -> Document:

@@ -1,1 +1,5 @@
-"""TODO."""
+"""CQL2 from JSON to SQL: one walk over the expression, one table of operators.
+
+Imports ``values/``.
+Start with ``compile.py``.
+"""

@@ -1,1 +1,5 @@
-"""TODO."""
+"""CQL2 from text to JSON.
+
+Imports ``values/``, and the names of operators from ``compiler/``.
+Start with ``parser.py``.
+"""

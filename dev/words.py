@@ -1,0 +1,83 @@
+"""Find words that this project's prose does not use: ``python -m dev.words [path ...]``.
+
+It reads comments, docstrings and other text of Python files, and Markdown outside of code. The reasons are in
+CONTRIBUTING.md: standard terms, short sentences, no metaphors for parts of the program.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RULED_OUT = (
+    # No metaphors and no personification of parts of the program.
+    *("house", "houses", "room", "rooms", "floors", "door", "doors", "guest", "guests", "crew", "farewell", "patience"),
+    *("tells", "told", "tell", "hears", "heard", "minds", "speaks", "knows", "vouch", "vouches", "vouched"),
+    *("lend", "lends", "lent", "loan", "errand", "riddle", "weigh", "weighs", "weighed"),
+    # A subject is a noun: "a client that", "users who".
+    *("whoever", "whom", "nobody's", "somebody's", "for who", "to who", "of who", "by who", "with who", "who asks"),
+    # Standard words: again, requests, reads.
+    *("anew", "asks", "asked", "looks at", "looked at", "hangs up", "goes on", "how it stands"),
+)
+FIRST_WORDS = ("Give", "Gives", "Tell", "Say", "Says", "Look", "Hear", "Mind", "Know", "See that")
+"""A docstring begins with what the function does: Return, Record, Check, Read, Raise."""
+FOLDERS = ("stacflask", "plugins", "tests", "dev", "bench", "docs")
+FILES = ("README.md", "wsgi.py", "gunicorn.conf.py", "Makefile", "dev/bootstrap.sh")
+
+_WORDS = re.compile(rf"(?<![\w`/.-])({'|'.join(map(re.escape, RULED_OUT))})(?![\w`(=.]\w|[\w`(=/-])", re.IGNORECASE)
+
+
+def main() -> None:
+    """Print each place with a word that is ruled out; fail if there is any."""
+    found = [f"{path}:{line}: {word}" for path in _paths(sys.argv[1:]) for line, word in sorted(set(_in_file(path)))]
+    print("\n".join(found))
+    if found:
+        sys.exit(f"{len(found)} places have words that CONTRIBUTING.md rules out")
+
+
+def _paths(named: list[str]) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", *(named or [*FOLDERS, *FILES])], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    mine = Path(__file__).resolve().relative_to(ROOT)
+    return [
+        path for path in map(Path, listed.stdout.split()) if path.suffix in (".py", ".md", ".sh", "") and path != mine
+    ]
+
+
+def _in_file(path: Path) -> Iterator[tuple[int, str]]:
+    text = (ROOT / path).read_text()
+    if path.suffix == ".py":
+        yield from _in_python(text)
+    else:
+        yield from _in_text(
+            re.sub(r"```.*?```|`[^`\n]*`", lambda code: re.sub(r"[^\n]", " ", code[0]), text, flags=re.DOTALL)
+        )
+
+
+def _in_python(source: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        # What has no space is a name, a path or a key.
+        if token.type in (tokenize.COMMENT, tokenize.STRING) and " " in token.string:
+            yield from _in_text(token.string, token.start[0])
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (words := ast.get_docstring(node)):
+            first = next((word for word in FIRST_WORDS if words.startswith(f"{word} ")), None)
+            if first:
+                yield node.body[0].lineno, f"docstring begins with {first}"
+
+
+def _in_text(text: str, start: int = 1) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), start):
+        yield from ((number, found[0].lower()) for found in _WORDS.finditer(line))
+
+
+if __name__ == "__main__":
+    main()
