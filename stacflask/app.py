@@ -94,7 +94,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
         settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs, settings.public_hrefs))
     )
     app.extensions[current.EXTENSION] = house
-    request_log.surround(app, settings, house.gate.known_by)
+    request_log.register(app, settings, house.gate.known_by)
     _add_routes(app, house, manager)
     return app
 

@@ -11,7 +11,7 @@ from flask import Response, request
 
 from stacflask import current
 from stacflask.api.http import bodies, media_types, path_tokens, public_url, responses
-from stacflask.api.http.openapi import TEXT, answer, content, failures, query
+from stacflask.api.http.openapi import TEXT, content, failures, query, response_object
 from stacflask.errors import SettingError
 from stacflask.model.endpoint import EndpointRequest
 from stacflask.model.principal import ANONYMOUS
@@ -148,8 +148,8 @@ def _statuses(endpoint: Endpoint) -> list[int]:
 
 def _success(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.status == HTTPStatus.SEE_OTHER:
-        return answer("Go on there.", Location="Where.")
-    return answer("Done.", dict(endpoint.response), endpoint.media_type)
+        return response_object("Go on there.", Location="Where.")
+    return response_object("Done.", dict(endpoint.response), endpoint.media_type)
 
 
 def _failures(endpoint: Endpoint) -> dict[str, Any]:

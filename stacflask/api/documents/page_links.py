@@ -46,7 +46,7 @@ def links(page: Page, media_type: str = GEOJSON, as_post: PostBody | None = None
 
 
 def _got(rel: str, token: str, media_type: str, as_post: PostBody | None) -> Link:
-    path, _, query = public_url.asked_url().partition("?")
+    path, _, query = public_url.request_url().partition("?")
     kept = [part for part in query.split("&") if part and unquote(part.partition("=")[0]) != "token"]
     url = f"{path}?{'&'.join([*kept, f'token={token}'])}"
     if len(url) <= LONGEST_URL:
@@ -62,7 +62,7 @@ def _got(rel: str, token: str, media_type: str, as_post: PostBody | None) -> Lin
 
 def _posted(rel: str, token: str, media_type: str) -> Link:
     body = _with_token(request.get_data(), token)
-    return link(rel, public_url.asked_url(), media_type, method="POST", body=orjson.Fragment(body))
+    return link(rel, public_url.request_url(), media_type, method="POST", body=orjson.Fragment(body))
 
 
 def body_of_next(token: str) -> orjson.Fragment:

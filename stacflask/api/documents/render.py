@@ -83,7 +83,7 @@ def signed_of(
 
     What ``fields`` leave out is not signed: nobody gets it, so nobody is charged for it, nor said to have taken it.
     """
-    if not signed_hrefs.wanted():
+    if not signed_hrefs.requested():
         return signed_hrefs.NONE
     assets_of = current.catalog().assets
     assets = [asset for record in records for asset in assets_of(record)]
@@ -187,7 +187,7 @@ def item_collection(
         _counted(count),
         len(page.records),
     )
-    return never_cached(reply(body, GEOJSON)) if signed_hrefs.wanted() else reply(body, GEOJSON)
+    return never_cached(reply(body, GEOJSON)) if signed_hrefs.requested() else reply(body, GEOJSON)
 
 
 def _counted(count: Count | None) -> bytes:

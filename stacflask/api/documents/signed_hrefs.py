@@ -50,7 +50,7 @@ Place = tuple[str, str | None, str]
 NONE: Mapping[Place, Signed] = MappingProxyType({})
 
 
-def wanted() -> bool:
+def requested() -> bool:
     """Whether the request at hand asks for signed hrefs. Raises BadQuery."""
     choice = request.args.get(PARAMETER)
     if choice is not None:

@@ -21,7 +21,7 @@ from stacflask.api.download import manifests, orders, zip_format
 from stacflask.api.download.asset import FAILURES, Slot
 from stacflask.api.download.content_length import exactly
 from stacflask.api.http import ranges
-from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, array, header, query
+from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TEXT, array, header, query
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import content_disposition
 from stacflask.errors import BadQuery, Conflict, NotFound, Offline
@@ -56,7 +56,7 @@ PARAMETERS = (
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>/download.zip")
-@bp.describes(*FAILURES, 409, parameters=PARAMETERS, _200=BYTES, _206=BYTES, _202=orders.COMING, _304=KNOWN)
+@bp.describes(*FAILURES, 409, parameters=PARAMETERS, _200=BYTES, _206=BYTES, _202=orders.COMING, _304=NOT_MODIFIED)
 def download_item(collection_id: str, item_id: str) -> Response:
     """Download an item's assets as one ZIP; all of them, or none."""
     record = current.catalog().item(collection_id, item_id, current.restriction())

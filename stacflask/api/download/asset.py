@@ -22,7 +22,7 @@ from stacflask.api.download import access, orders
 from stacflask.api.download.content_length import exactly
 from stacflask.api.download.stream_limits import Place
 from stacflask.api.http import ranges
-from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, KNOWN, TEXT, answer, header, query
+from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TEXT, header, query, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import NAMES, content_disposition
 from stacflask.errors import BadQuery, NoAnswer, Offline
@@ -56,8 +56,10 @@ ANSWERS = {
     "_200": BYTES,
     "_206": BYTES,
     "_202": orders.COMING,
-    "_304": KNOWN,
-    "_307": answer("The bytes are at Location, for a while.", None, Location="A temporary address, good for GET."),
+    "_304": NOT_MODIFIED,
+    "_307": response_object(
+        "The bytes are at Location, for a while.", None, Location="A temporary address, good for GET."
+    ),
 }
 PARAMETERS = (
     query("delivery", "stream: send the bytes from here instead of redirecting.", {**TEXT, "enum": ["stream"]}),

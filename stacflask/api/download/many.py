@@ -14,7 +14,7 @@ from stacflask.api.documents import page_links, render, signed_hrefs, stac_links
 from stacflask.api.download import manifests
 from stacflask.api.download.manifests import JSON, METALINK, PLAIN, Entry, Manifest, Missing
 from stacflask.api.http import bodies, public_url, responses
-from stacflask.api.http.openapi import TEXT, answer, array, content, maybe, obj, query, ref
+from stacflask.api.http.openapi import TEXT, array, content, nullable, obj, query, ref, response_object
 from stacflask.api.parameters import known_names
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import SearchBody
@@ -35,18 +35,18 @@ bp = Blueprint("downloads", __name__, description="Many downloads at once")
 FORM = "f"
 _KEYS = array(TEXT, description="Only assets with these keys.")
 _ROLES = array(TEXT, description="Only assets with one of these roles.")
-_ITEM = {**obj(["collection", "id"], collection=TEXT, id=TEXT, assets=maybe(_KEYS)), "additionalProperties": False}
+_ITEM = {**obj(["collection", "id"], collection=TEXT, id=TEXT, assets=nullable(_KEYS)), "additionalProperties": False}
 WISH = {
     **obj(
         [],
-        items=maybe(array(_ITEM, minItems=1)),
+        items=nullable(array(_ITEM, minItems=1)),
         search={
             "allOf": [ref("SearchBody")],
             "nullable": True,
             "description": "A search. As JSON, a page of it is listed; in the other forms, all of it.",
         },
-        assets=maybe(_KEYS),
-        roles=maybe(_ROLES),
+        assets=nullable(_KEYS),
+        roles=nullable(_ROLES),
     ),
     "additionalProperties": False,
     "description": "Either items or a search.",
@@ -72,7 +72,7 @@ ANSWER = obj(
     size={**_COUNT, "description": "Bytes, as far as the assets say."},
     links=array(ref("Link")),
 )
-LISTED = answer("What may be taken, and what may not.", None)
+LISTED = response_object("What may be taken, and what may not.", None)
 LISTED["content"] = content(ANSWER, JSON) | content(TEXT, METALINK, PLAIN)
 FORMS = query(
     FORM,
@@ -246,7 +246,7 @@ def _search(body: Document) -> ItemQuery:
 def _links(token: str | None) -> list[stac_links.Link]:
     if token is None:
         return []
-    return [stac_links.link("next", public_url.asked_url(), method="POST", body=page_links.body_of_next(token))]
+    return [stac_links.link("next", public_url.request_url(), method="POST", body=page_links.body_of_next(token))]
 
 
 # --- Weighing and telling --------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def _manifest(assets: Sequence[Asset], absent: Sequence[Missing], links: Sequenc
 
 def _entries(weighed: Sequence[Grant | Decision]) -> Iterator[Entry]:
     grants = [one for one in weighed if isinstance(one, Grant)]
-    signed = signed_hrefs.signed_grants(grants) if signed_hrefs.wanted() else signed_hrefs.NONE
+    signed = signed_hrefs.signed_grants(grants) if signed_hrefs.requested() else signed_hrefs.NONE
     for grant, name in zip(grants, manifests.names(grant.asset for grant in grants), strict=True):
         ready = signed.get(signed_hrefs.place(grant.asset))
         href, expires = ready or (signed_hrefs.download_url(grant.asset), None)

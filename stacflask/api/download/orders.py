@@ -12,7 +12,7 @@ from stacflask import current
 from stacflask.api.documents import stac_links
 from stacflask.api.download import access
 from stacflask.api.http import public_url, responses
-from stacflask.api.http.openapi import TEXT, answer, array, obj
+from stacflask.api.http.openapi import TEXT, array, obj, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.errors import Offline
 
@@ -29,13 +29,13 @@ ORDER = obj(
     ["order:status", "code", "description", "links"],
     **{"order:status": STATUS, "code": TEXT, "description": TEXT, "links": array({"type": "object"})},
 )
-COMING = answer(
+COMING = response_object(
     "The data must be brought online first, and are being so. It is the same whoever asks, and how often.",
     ORDER,
     Location="Where to see how it stands.",
     Retry_After="Seconds.",
 )
-SEEN = answer("How it stands.", ORDER, Retry_After="Seconds, while it is not there.")
+SEEN = response_object("How it stands.", ORDER, Retry_After="Seconds, while it is not there.")
 SAID = {
     "orderable": "The data are offline. Whoever asks for them by GET orders them.",
     "ordered": "The data are offline and have been ordered. Ask again later.",

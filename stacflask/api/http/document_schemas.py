@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stacflask.api.http.openapi import NUMBER, TEXT, array, maybe, obj, ref
+from stacflask.api.http.openapi import NUMBER, TEXT, array, nullable, obj, ref
 
 if TYPE_CHECKING:
     from stacflask.api.http.openapi import Schema
@@ -65,7 +65,7 @@ _ITEM = {
     "geometry": {"allOf": [ref("Geometry")], "nullable": True},
     "bbox": BBOX,
     "properties": obj(
-        ["datetime"], datetime=maybe(INSTANT), start_datetime=maybe(INSTANT), end_datetime=maybe(INSTANT)
+        ["datetime"], datetime=nullable(INSTANT), start_datetime=nullable(INSTANT), end_datetime=nullable(INSTANT)
     ),
     "links": array(ref("Link")),
     "assets": ref("Assets"),
@@ -75,16 +75,16 @@ _COLLECTION = {
     "stac_version": VERSION,
     "stac_extensions": array(LINE),
     "id": NAME,
-    "title": maybe(TEXT),
+    "title": nullable(TEXT),
     "description": TEXT,
-    "keywords": maybe(array(TEXT)),
+    "keywords": nullable(array(TEXT)),
     "license": TEXT,
-    "providers": maybe(array(obj(["name"], name=TEXT, roles=maybe(array(TEXT))))),
+    "providers": nullable(array(obj(["name"], name=TEXT, roles=nullable(array(TEXT))))),
     "extent": ref("Extent"),
-    "summaries": maybe(OBJECT),
+    "summaries": nullable(OBJECT),
     "links": array(ref("Link")),
     "assets": ref("Assets"),
-    "item_assets": maybe(OBJECT),
+    "item_assets": nullable(OBJECT),
     "itemType": {**TEXT, "default": "feature"},
 }
 _FEATURES = _constant("FeatureCollection")
@@ -99,8 +99,8 @@ SCHEMAS: dict[str, Schema] = {
         ["rel", "href"],
         rel=LINE,
         href=LINE,
-        type=maybe(LINE),
-        title=maybe(TEXT),
+        type=nullable(LINE),
+        title=nullable(TEXT),
         method={"description": "How to follow it; GET, unless said."},
         body={"description": "What to send with POST."},
         merge={"description": "true: the body is to be merged into the one sent before."},
@@ -108,10 +108,10 @@ SCHEMAS: dict[str, Schema] = {
     "Asset": obj(
         ["href"],
         href=LINE,
-        title=maybe(TEXT),
-        description=maybe(TEXT),
-        type=maybe(LINE),
-        **{"roles": maybe(array(TEXT)), "file:size": COUNT},
+        title=nullable(TEXT),
+        description=nullable(TEXT),
+        type=nullable(LINE),
+        **{"roles": nullable(array(TEXT)), "file:size": COUNT},
     ),
     "Assets": {"type": "object", "additionalProperties": ref("Asset")},
     **GEOMETRIES,
@@ -139,7 +139,7 @@ SCHEMAS: dict[str, Schema] = {
     "Extent": obj(
         ["spatial", "temporal"],
         spatial=obj(["bbox"], bbox=array(BBOX, minItems=1)),
-        temporal=obj(["interval"], interval=array(array(maybe(INSTANT), minItems=2, maxItems=2), minItems=1)),
+        temporal=obj(["interval"], interval=array(array(nullable(INSTANT), minItems=2, maxItems=2), minItems=1)),
     ),
     "Collection": obj(["type", "stac_version", "id", "description", "license", "extent", "links"], **_COLLECTION),
     "PartOfCollection": {
@@ -285,7 +285,7 @@ SCHEMAS: dict[str, Schema] = {
         example=[{"field": "properties.eo:cloud_cover", "direction": "asc"}],
     ),
     "Fields": {
-        **obj([], include=maybe(array(TEXT)), exclude=maybe(array(TEXT))),
+        **obj([], include=nullable(array(TEXT)), exclude=nullable(array(TEXT))),
         "additionalProperties": False,
         "description": "Paths of members to show and to leave out; the longer path decides, and what is included wins.",
         "example": {"include": ["id", "properties.eo:cloud_cover"], "exclude": ["geometry"]},

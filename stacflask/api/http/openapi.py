@@ -23,7 +23,7 @@ def obj(required: list[str], **properties: Schema) -> Schema:
     return {**described, "required": required} if required else described
 
 
-def maybe(schema: Schema) -> Schema:
+def nullable(schema: Schema) -> Schema:
     """Describe what may be null, too."""
     return {**schema, "nullable": True}
 
@@ -74,7 +74,7 @@ def content(schema: Schema | str, *media_types: str) -> Schema:
     return {media_type: {"schema": described} for media_type in media_types or ("application/json",)}
 
 
-def answer(description: str, schema: Schema | str | None = None, *media_types: str, **headers: str) -> Schema:
+def response_object(description: str, schema: Schema | str | None = None, *media_types: str, **headers: str) -> Schema:
     """Describe an answer, with its header fields by name and meaning."""
     described: Schema = {"description": description}
     if schema is not None:
@@ -87,7 +87,7 @@ def answer(description: str, schema: Schema | str | None = None, *media_types: s
 
 
 STATE = "Its state."
-KNOWN = answer("The client has it already.")
+NOT_MODIFIED = response_object("The client has it already.")
 REASONS = {
     400: "A parameter or the body is wrong; the description names the place.",
     401: "Credentials are missing or wrong.",
@@ -116,6 +116,6 @@ FIELDS = {
 def failures(*statuses: int) -> dict[str, Schema]:
     """Describe the errors that an operation may answer, besides those every operation may."""
     return {
-        str(status): answer(REASONS[status], "Exception", **FIELDS.get(status, {}))
+        str(status): response_object(REASONS[status], "Exception", **FIELDS.get(status, {}))
         for status in sorted({400, 401, 500, 503, *statuses})
     }

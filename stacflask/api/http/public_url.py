@@ -148,7 +148,7 @@ def _well_formed(key: str, value: str) -> bool:
     return bool(_HOST.fullmatch(value))
 
 
-def asked_url() -> str:
+def request_url() -> str:
     """Give the URL that was asked for, as clients see it, character for character."""
     query = request.query_string.decode("latin-1")
     return f"{base_url()}{_asked_path()}" + (f"?{query}" if query else "")

@@ -47,7 +47,7 @@ SECRET_NAMES = ("token", "secret")
 """Names of parts of a path that are not logged."""
 
 
-def surround(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
+def register(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
     """Do for every request of the application what is done for all.
 
     ``known_by``: header fields besides Authorization by which people are known.

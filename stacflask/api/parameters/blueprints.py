@@ -69,7 +69,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return cast("Decorator", self.doc(requestBody={"required": True, "content": content}))
 
     def describes(self, *statuses: int, parameters: Sequence[Description] = (), **success: Description) -> Decorator:
-        """Describe an operation: its successes as ``_200=answer(...)``, its errors by status, its parameters."""
+        """Describe an operation: successes as ``_200=response_object(...)``, errors by status, and parameters."""
         answers = {name.removeprefix("_"): described for name, described in success.items()}
         described = self._has(parameters)
 

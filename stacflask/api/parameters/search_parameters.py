@@ -15,7 +15,7 @@ from webargs.flaskparser import FlaskParser
 from stacflask import current
 from stacflask.api.http import bodies, unknown_parameters
 from stacflask.api.http.document_schemas import BBOX
-from stacflask.api.http.openapi import TEXT, array, maybe, obj, query, ref
+from stacflask.api.http.openapi import TEXT, array, nullable, obj, query, ref
 from stacflask.api.parameters import fields, filters, freetext, parse, query_operators, sorting
 from stacflask.catalog import cql2
 from stacflask.errors import BadQuery
@@ -292,7 +292,7 @@ def _fields(schema: Schema) -> list[tuple[str, Read]]:
 def _described(field: Read) -> Description:
     if "$ref" in field.schema:
         return {"allOf": [field.schema], "nullable": True, "description": field.text}
-    return maybe({**field.schema, "description": field.text})
+    return nullable({**field.schema, "description": field.text})
 
 
 def body(schema: type[Schema]) -> Description:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stacflask import current
 from stacflask.api.documents import stac_links
 from stacflask.api.http import public_url, responses
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters import known_names
 from stacflask.api.parameters.aggregations import (
     AggregateBody,
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 bp = Blueprint("aggregation", __name__, description="Counts and distributions of items")
 
-LISTED = answer("The aggregations there are.", "Aggregations")
-MADE = answer("What came of them.", "AggregationCollection")
+LISTED = response_object("The aggregations there are.", "Aggregations")
+MADE = response_object("What came of them.", "AggregationCollection")
 
 
 @bp.route("/aggregations")
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=LISTED, _304=KNOWN)
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=LISTED, _304=NOT_MODIFIED)
 def aggregations() -> Response:
     """List the aggregations there are of items of all collections."""
     return _list(None, public_url.base_url())
 
 
 @bp.route("/collections/<collection_id>/aggregations")
-@bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=LISTED, _304=KNOWN)
+@bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=LISTED, _304=NOT_MODIFIED)
 def collection_aggregations(collection_id: str) -> Response:
     """List the aggregations there are of a collection's items."""
     current.catalog().kept(collection_id, current.restriction())
@@ -112,7 +112,7 @@ def _links(url: str) -> list[stac_links.Link]:
     up = [] if url == public_url.base_url() else [stac_links.link("collection", url)]
     return [
         stac_links.root_link(),
-        stac_links.link("self", public_url.asked_url()),
+        stac_links.link("self", public_url.request_url()),
         *up,
         *stac_links.aggregation_links(f"{url}/"),
     ]

@@ -12,7 +12,7 @@ from stacflask.api.documents import stac_links
 from stacflask.api.documents.stac_links import link
 from stacflask.api.http import public_url, responses
 from stacflask.api.http.media_types import GEOJSON
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, TEXT, response_object
 from stacflask.api.parameters import parse
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import Read
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from stacflask.model.page import Contents
 
 bp = Blueprint("browse", __name__, description="Items by time, for those who follow links")
-shows = bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The catalog.", "Catalog"), _304=KNOWN)
+shows = bp.describes(
+    404, 412, parameters=[IF_NONE_MATCH], _200=response_object("The catalog.", "Catalog"), _304=NOT_MODIFIED
+)
 
 
 class PartQuery(Schema):
@@ -79,7 +81,7 @@ def _catalog(collection: str, within: Period | None, contents: Contents) -> Resp
             "links": [
                 stac_links.root_link(),
                 link("parent", parent),
-                link("self", public_url.asked_url()),
+                link("self", public_url.request_url()),
                 *children,
                 *own,
             ],

@@ -8,7 +8,7 @@ from stacflask import current
 from stacflask.api.documents import page_links, render, stac_links
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import JSON
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, TEXT, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.parse import expected
 from stacflask.api.parameters.search_parameters import PageQuery, Read
@@ -38,14 +38,16 @@ class ChildrenQuery(PageQuery):
 
 @bp.route("/children")
 @bp.takes(ChildrenQuery)
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("A page of children.", "Children"), _304=KNOWN)
+@bp.describes(
+    412, parameters=[IF_NONE_MATCH], _200=response_object("A page of children.", "Children"), _304=NOT_MODIFIED
+)
 def children(query: dict[str, Any]) -> Response:
     """List the collections as children of the landing page; below it there are no catalogs."""
     page = _page(query)
     links = [
         stac_links.root_link(),
         stac_links.link("parent", public_url.base_url()),
-        stac_links.link("self", public_url.asked_url()),
+        stac_links.link("self", public_url.request_url()),
         *page_links.links(page, JSON),
     ]
     return render.child_list(page, links)

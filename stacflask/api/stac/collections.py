@@ -8,7 +8,7 @@ from stacflask import current
 from stacflask.api.documents import page_links, render, stac_links
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import JSON
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, STATE, response_object
 from stacflask.api.parameters import known_names
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import CollectionSearch, CollectionsQuery
@@ -22,7 +22,10 @@ bp = Blueprint("collections", __name__, description="Collections of items")
 @bp.route("/collections")
 @bp.takes(CollectionsQuery)
 @bp.describes(
-    412, parameters=[IF_NONE_MATCH], _200=answer("A page of collections.", "Collections", ETag=STATE), _304=KNOWN
+    412,
+    parameters=[IF_NONE_MATCH],
+    _200=response_object("A page of collections.", "Collections", ETag=STATE),
+    _304=NOT_MODIFIED,
 )
 def list_collections(query: CollectionSearch) -> Response:
     """Find collections; in the order of their ids unless they are sorted."""
@@ -30,7 +33,7 @@ def list_collections(query: CollectionSearch) -> Response:
     page = current.catalog().collections(query, current.restriction())
     links = [
         stac_links.root_link(),
-        stac_links.link("self", public_url.asked_url()),
+        stac_links.link("self", public_url.request_url()),
         *stac_links.names_links(f"{public_url.base_url()}/collections-"),
         *page_links.links(page, JSON),
     ]
@@ -39,7 +42,11 @@ def list_collections(query: CollectionSearch) -> Response:
 
 @bp.route("/collections/<collection_id>")
 @bp.describes(
-    404, 412, parameters=[IF_NONE_MATCH], _200=answer("The collection.", "Collection", ETag=STATE), _304=KNOWN
+    404,
+    412,
+    parameters=[IF_NONE_MATCH],
+    _200=response_object("The collection.", "Collection", ETag=STATE),
+    _304=NOT_MODIFIED,
 )
 def get_collection(collection_id: str) -> Response:
     """Show one collection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stacflask.api.http import responses
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.catalog.cql2 import FUNCTIONS
 
@@ -16,7 +16,7 @@ bp = Blueprint("filter", __name__, description="What filters may ask")
 
 
 @bp.route("/functions")
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The functions.", "Functions"), _304=KNOWN)
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=response_object("The functions.", "Functions"), _304=NOT_MODIFIED)
 def list_functions() -> Response:
     """List the functions of CQL2 expressions, with what they take and give."""
     return responses.document({"functions": [function.document() for function in FUNCTIONS.values()]})

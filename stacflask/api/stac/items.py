@@ -9,7 +9,7 @@ from stacflask import current
 from stacflask.api.documents import order_status, page_links, render, signed_hrefs, stac_links
 from stacflask.api.http import public_url, responses
 from stacflask.api.http.media_types import GEOJSON
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, STATE, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, STATE, response_object
 from stacflask.api.parameters import known_names, post_body
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import ItemSearch, ItemsQuery
@@ -24,7 +24,9 @@ bp = Blueprint("items", __name__, description="Items of a collection")
 
 @bp.route("/collections/<collection_id>/items")
 @bp.takes(ItemsQuery)
-@bp.describes(404, parameters=signed_hrefs.DESCRIPTION, _200=answer("A page of items.", "ItemCollection", GEOJSON))
+@bp.describes(
+    404, parameters=signed_hrefs.DESCRIPTION, _200=response_object("A page of items.", "ItemCollection", GEOJSON)
+)
 def list_items(query: ItemSearch, collection_id: str) -> Response:
     """List a collection's items, newest first."""
     query = replace(query, collections=(collection_id,))
@@ -35,7 +37,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
         current.catalog().kept(collection_id, current.restriction())
     links = [
         stac_links.root_link(),
-        stac_links.link("self", public_url.asked_url(), GEOJSON),
+        stac_links.link("self", public_url.request_url(), GEOJSON),
         stac_links.link("collection", public_url.collection_url(collection_id)),
         *page_links.links(page, as_post=lambda: post_body.search_body(ItemsQuery, collections=[collection_id])),
     ]
@@ -47,14 +49,14 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
     404,
     412,
     parameters=[IF_NONE_MATCH, *signed_hrefs.DESCRIPTION],
-    _200=answer("The item.", "Item", GEOJSON, ETag=STATE),
-    _304=KNOWN,
+    _200=response_object("The item.", "Item", GEOJSON, ETag=STATE),
+    _304=NOT_MODIFIED,
 )
 def get_item(collection_id: str, item_id: str) -> Response:
     """Show one item."""
     record = current.catalog().item(collection_id, item_id, current.restriction())
     states = current.gate().order_states(collection_id, item_id)
-    if signed_hrefs.wanted():
+    if signed_hrefs.requested():
         text = render.item(record, render.signed_of([record]))
         return render.never_cached(responses.reply(order_status.shown(text, states) if states else text, GEOJSON))
     text = render.item(record)

@@ -16,7 +16,7 @@ from stacflask.api.documents import authentication, stac_links
 from stacflask.api.documents.stac_links import link
 from stacflask.api.http import public_url, responses
 from stacflask.api.http.media_types import GEOJSON, HTML, OPENAPI
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, TEXT, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, TEXT, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.stac import conformance
 
@@ -37,7 +37,9 @@ bp = Blueprint("landing", __name__, description="What this API is and can do")
 
 
 @bp.route("/")
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The catalogue's root.", "LandingPage"), _304=KNOWN)
+@bp.describes(
+    412, parameters=[IF_NONE_MATCH], _200=response_object("The catalogue's root.", "LandingPage"), _304=NOT_MODIFIED
+)
 def landing() -> Response:
     """Show what there is."""
     settings = current.settings()
@@ -83,21 +85,21 @@ def _children(titles: Sequence[tuple[str, str | None]]) -> list[stac_links.Link]
 
 
 @bp.route("/conformance")
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The classes.", "Conformance"), _304=KNOWN)
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=response_object("The classes.", "Conformance"), _304=NOT_MODIFIED)
 def conforms() -> Response:
     """List the conformance classes that this API holds to."""
     return responses.document({"conformsTo": _classes()})
 
 
 @bp.route("/health")
-@bp.describes(_200=answer("The process answers.", "Health"))
+@bp.describes(_200=response_object("The process answers.", "Health"))
 def live() -> Response:
     """Say that the process lives; needs no credentials and asks nobody."""
     return responses.reply(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
 
 
 @bp.route("/health/ready")
-@bp.describes(_200=answer("Database and migrations are as they should be.", "Health"))
+@bp.describes(_200=response_object("Database and migrations are as they should be.", "Health"))
 def ready() -> Response:
     """Say whether requests can be served: the database answers and is migrated. Needs no credentials."""
     current.catalog().check()
@@ -105,7 +107,12 @@ def ready() -> Response:
 
 
 @bp.route("/api")
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("It, in OpenAPI 3.0.", "Description", OPENAPI), _304=KNOWN)
+@bp.describes(
+    412,
+    parameters=[IF_NONE_MATCH],
+    _200=response_object("It, in OpenAPI 3.0.", "Description", OPENAPI),
+    _304=NOT_MODIFIED,
+)
 def service_desc() -> Response:
     """Describe this API."""
     return responses.tagged(responses.reply(_description(current_api.spec, public_url.base_url()), OPENAPI))
@@ -117,7 +124,7 @@ def _description(spec: APISpec, base: str) -> bytes:
 
 
 @bp.route("/api.html")
-@bp.describes(_200=answer("The page.", TEXT, HTML))
+@bp.describes(_200=response_object("The page.", TEXT, HTML))
 def service_doc() -> Response:
     """Show the description as a page, all of which comes from this server."""
     # Where a plugin tells who somebody is, the page shows it, and the way in or out.
@@ -129,7 +136,7 @@ def service_doc() -> Response:
 
 
 @bp.route("/api/static/<path:name>")
-@bp.describes(404, _200=answer("The file.", {**TEXT, "format": "binary"}, "*/*"))
+@bp.describes(404, _200=response_object("The file.", {**TEXT, "format": "binary"}, "*/*"))
 def static(name: str) -> Response:
     """Give a part of that page: one of Swagger UI, or the script that starts it."""
     folder = Path(current_app.root_path) / "api" / "static" if name == "start.js" else SWAGGER

@@ -9,7 +9,7 @@ import orjson
 from stacflask import current
 from stacflask.api.http import public_url, responses
 from stacflask.api.http.media_types import SCHEMA
-from stacflask.api.http.openapi import IF_NONE_MATCH, KNOWN, answer
+from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS
 from stacflask.catalog.cql2.values.types import Moment, Shape, Text
@@ -29,8 +29,12 @@ DIALECT = "https://json-schema.org/draft/2019-09/schema"
 SCALARS = frozenset({"string", "number", "integer", "boolean"})
 
 bp = Blueprint("queryables", __name__, description="Which names a search may use")
-told = bp.describes(412, parameters=[IF_NONE_MATCH], _200=answer("The names.", "Names", SCHEMA), _304=KNOWN)
-told_below = bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=answer("The names.", "Names", SCHEMA), _304=KNOWN)
+told = bp.describes(
+    412, parameters=[IF_NONE_MATCH], _200=response_object("The names.", "Names", SCHEMA), _304=NOT_MODIFIED
+)
+told_below = bp.describes(
+    404, 412, parameters=[IF_NONE_MATCH], _200=response_object("The names.", "Names", SCHEMA), _304=NOT_MODIFIED
+)
 
 
 @bp.route("/queryables")
@@ -109,7 +113,7 @@ def _types(described: Document) -> set[str]:
 def _answer(title: str, members: Mapping[str, Document]) -> Response:
     body = {
         "$schema": DIALECT,
-        "$id": public_url.asked_url(),
+        "$id": public_url.request_url(),
         "type": "object",
         "title": title,
         "properties": members,

@@ -11,8 +11,8 @@ from stacflask import current
 from stacflask.api.documents import page_links, render, signed_hrefs, stac_links
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import GEOJSON
-from stacflask.api.http.openapi import answer
 from stacflask.api.http.openapi import query as parameter
+from stacflask.api.http.openapi import response_object
 from stacflask.api.parameters import known_names, parse, post_body
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import COUNT, YES_OR_NO, ItemSearch, SearchBody, SearchQuery
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 bp = Blueprint("search", __name__, description="Search for items across collections")
 
 COUNTING = parameter("count", f"{COUNT} The member of the body decides, if there is one.", YES_OR_NO)
-FOUND = answer("A page of items, newest first.", "ItemCollection", GEOJSON)
+FOUND = response_object("A page of items, newest first.", "ItemCollection", GEOJSON)
 
 
 @bp.route("/search", methods=["GET"])
@@ -58,5 +58,5 @@ def _search(query: ItemSearch) -> Response:
     known_names.check(query)
     page = current.catalog().search(query, current.restriction(), bound_of(query))
     neighbours = page_links.links(page, as_post=lambda: post_body.search_body(SearchQuery))
-    links = [stac_links.root_link(), stac_links.link("self", public_url.asked_url(), GEOJSON), *neighbours]
+    links = [stac_links.root_link(), stac_links.link("self", public_url.request_url(), GEOJSON), *neighbours]
     return render.item_collection(page, links, query.fields, counted(query, page))

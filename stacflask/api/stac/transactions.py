@@ -14,7 +14,7 @@ from stacflask import current
 from stacflask.api.documents import render
 from stacflask.api.http import bodies, public_url, responses
 from stacflask.api.http.media_types import GEOJSON, JSON
-from stacflask.api.http.openapi import IF_MATCH, PREFER, answer, content, query, ref
+from stacflask.api.http.openapi import IF_MATCH, PREFER, content, query, ref, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.stac import patches
 from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired
@@ -37,7 +37,7 @@ bp = Blueprint("transactions", __name__, description="Changes to items and colle
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-NO_CONTENT = answer("It is done.", ETag="The state it is in now, if it is.")
+NO_CONTENT = response_object("It is done.", ETag="The state it is in now, if it is.")
 CHANGING = (403, 404, 412, 413, 415, 428)
 FORCE = "Whether to delete the collection's items as well. Without it, a collection with items is left alone (409)."
 _REPRESENTATION = re.compile(r"(?:^|[,\s])return\s*=\s*(\"?)representation\1\s*(?:[,;]|$)", re.IGNORECASE)
@@ -57,7 +57,7 @@ PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch",
     409,
     413,
     415,
-    _201=answer("Created.", {"oneOf": [ref("Item"), ref("ItemCollection")]}, GEOJSON, **CREATED),
+    _201=response_object("Created.", {"oneOf": [ref("Item"), ref("ItemCollection")]}, GEOJSON, **CREATED),
 )
 def create_items(collection_id: str) -> Response:
     """Create one item, or all items of a FeatureCollection or none."""
@@ -89,7 +89,9 @@ def _create_many(collection: str, document: Document) -> Response:
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["PUT"])
 @bp.takes_body(content("NewItem", JSON, GEOJSON))
-@bp.describes(*CHANGING, parameters=(IF_MATCH, PREFER), _200=answer("Replaced.", "Item", GEOJSON), _204=NO_CONTENT)
+@bp.describes(
+    *CHANGING, parameters=(IF_MATCH, PREFER), _200=response_object("Replaced.", "Item", GEOJSON), _204=NO_CONTENT
+)
 def replace_item(collection_id: str, item_id: str) -> Response:
     """Replace an item."""
     _allow_item("replace", collection_id, item_id)
@@ -99,7 +101,9 @@ def replace_item(collection_id: str, item_id: str) -> Response:
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["PATCH"])
 @bp.takes_body(PATCH_BODY)
-@bp.describes(*CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=answer("Changed.", "Item", GEOJSON), _204=NO_CONTENT)
+@bp.describes(
+    *CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=response_object("Changed.", "Item", GEOJSON), _204=NO_CONTENT
+)
 def update_item(collection_id: str, item_id: str) -> Response:
     """Change parts of an item, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
     _allow_item("update", collection_id, item_id)
@@ -135,7 +139,7 @@ def _changed_item(collection: str, item: str, edit: Edit) -> Response:
 
 @bp.route("/collections", methods=["POST"])
 @bp.takes_body(content("NewCollection", JSON))
-@bp.describes(403, 409, 413, 415, _201=answer("Created.", "Collection", **CREATED))
+@bp.describes(403, 409, 413, 415, _201=response_object("Created.", "Collection", **CREATED))
 def create_collection() -> Response:
     """Create a collection."""
     document = _allowed_collection()
@@ -166,7 +170,9 @@ def _allow_collection_named(collection: str) -> None:
 
 @bp.route("/collections/<collection_id>", methods=["PUT"])
 @bp.takes_body(content("NewCollection", JSON))
-@bp.describes(*CHANGING, parameters=(IF_MATCH, PREFER), _200=answer("Replaced.", "Collection"), _204=NO_CONTENT)
+@bp.describes(
+    *CHANGING, parameters=(IF_MATCH, PREFER), _200=response_object("Replaced.", "Collection"), _204=NO_CONTENT
+)
 def replace_collection(collection_id: str) -> Response:
     """Replace a collection's document; its items stay."""
     _allow_collection("replace", collection_id)
@@ -176,7 +182,9 @@ def replace_collection(collection_id: str) -> Response:
 
 @bp.route("/collections/<collection_id>", methods=["PATCH"])
 @bp.takes_body(PATCH_BODY)
-@bp.describes(*CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=answer("Changed.", "Collection"), _204=NO_CONTENT)
+@bp.describes(
+    *CHANGING, 409, parameters=(IF_MATCH, PREFER), _200=response_object("Changed.", "Collection"), _204=NO_CONTENT
+)
 def update_collection(collection_id: str) -> Response:
     """Change parts of a collection's document."""
     _allow_collection("update", collection_id)
