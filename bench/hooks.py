@@ -26,7 +26,7 @@ from stacflask.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stacflask.current import House
+    from stacflask.current import Components
 
 BATCHES, CALLS = 15, 40
 SETTINGS = {"open_access": OPEN, "all": GOVERNED}
@@ -57,12 +57,12 @@ def main() -> None:
         print(json.dumps({name: _median(call) for name, call in _calls(app.extensions[EXTENSION]).items()}))
 
 
-def _calls(house: House) -> dict[str, Callable[[], object]]:
+def _calls(components: Components) -> dict[str, Callable[[], object]]:
     """Walk one download as far as its bytes; give each step's hook to be called again and again."""
-    gate, scene = house.gate, Scene(0)
+    gate, scene = components.gate, Scene(0)
     request = Request("GET", scene.path, bearer(KEYS[0]), {}, "127.0.0.1")
     principal = gate.authenticate(request)
-    asset = house.catalog.asset(scene.collection, scene.item, "visual", gate.restrict(principal))
+    asset = components.catalog.asset(scene.collection, scene.item, "visual", gate.restrict(principal))
     grant = gate.authorize(principal, asset)
     location = gate.resolve(grant)
     return {

@@ -90,12 +90,12 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
         )
     )
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
-    house = current.House(
+    components = current.Components(
         settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs, settings.public_hrefs))
     )
-    app.extensions[current.EXTENSION] = house
-    request_log.register(app, settings, house.gate.known_by)
-    _add_routes(app, house, manager)
+    app.extensions[current.EXTENSION] = components
+    request_log.register(app, settings, components.gate.identifying_headers)
+    _add_routes(app, components, manager)
     return app
 
 
@@ -108,21 +108,21 @@ def _looking(catalog: Catalog, gate: Gate) -> Callable[[str, str | None, str], O
     return lambda collection, item, key: gate.order_status(catalog.asset(collection, item, key, UNRESTRICTED))
 
 
-def _add_routes(app: Flask, house: current.House, manager: pluggy.PluginManager) -> None:
+def _add_routes(app: Flask, components: current.Components, manager: pluggy.PluginManager) -> None:
     # A path with a doubled or trailing slash is answered as it stands: a redirect would lose a POST.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["key"] = asset.Key
-    api = _description(app, house.settings)
+    api = _description(app, components.settings)
     describing = [functions.bp, queryables.bp, aggregation.bp]
     taking = [asset.bp, many.bp, archives.bp, orders.bp]
     listing = [landing.bp, children.bp, browse.bp, collections.bp, items.bp, search.bp]
     blueprints = [*listing, *describing, *taking]
-    for blueprint in [*blueprints, *([transactions.bp] if house.gate.writable else [])]:
+    for blueprint in [*blueprints, *([transactions.bp] if components.gate.writable else [])]:
         api.register_blueprint(blueprint)
     endpoints = [endpoint for several in manager.hook.extend_api() for endpoint in several]
-    plugin_endpoints.register(app, api.spec, house.gate.challenges(), endpoints)
-    if house.settings.strict_parameters:
+    plugin_endpoints.register(app, api.spec, components.gate.challenges(), endpoints)
+    if components.settings.strict_parameters:
         app.before_request(unknown_parameters.checker(api.spec))
     # Last, so that it takes precedence over flask-smorest's own.
     errors.register(app)

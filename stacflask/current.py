@@ -1,4 +1,4 @@
-"""What belongs to the request at hand: who asks, and the rooms that answer."""
+"""Access the current request, its principal, and the components of the current application."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from stacflask.settings import Settings
 
 EXTENSION = "stacflask"
-TOKEN = "stacflask.token"  # noqa: S105 - a name in the environ
-"""The credential of an address that begins with /signed/{token}."""
+TOKEN = "stacflask.token"  # noqa: S105 - a key in the WSGI environ
+"""Key of the credential in a URL that begins with ``/signed/{token}``."""
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """The rooms of one application."""
+class Components:
+    """The components of one application that requests use."""
 
     settings: Settings
     gate: Gate
@@ -35,33 +35,36 @@ class House:
     writer: Writer
 
 
-def house() -> House:
-    """Give the rooms of the application at hand."""
-    return cast("House", current_app.extensions[EXTENSION])
+def components() -> Components:
+    """Return the components of the current application."""
+    return cast("Components", current_app.extensions[EXTENSION])
 
 
 def settings() -> Settings:
-    """Give the application's settings."""
-    return house().settings
+    """Return the settings of the current application."""
+    return components().settings
 
 
 def gate() -> Gate:
-    """Give the gate."""
-    return house().gate
+    """Return the gate of the current application."""
+    return components().gate
 
 
 def catalog() -> Catalog:
-    """Give the catalogue."""
-    return house().catalog
+    """Return the catalog of the current application, for reading."""
+    return components().catalog
 
 
 def writer() -> Writer:
-    """Give the catalogue's writing side."""
-    return house().writer
+    """Return the writer for the catalog of the current application."""
+    return components().writer
 
 
 class Fields(Mapping[str, str]):
-    """A request's header fields, read-only: those of werkzeug lead to the environment, which can be changed."""
+    """Read-only header fields of a request.
+
+    Plugins do not get werkzeug's headers, because these lead to the WSGI environ, which can be changed.
+    """
 
     __slots__ = ("_headers",)
 
@@ -80,7 +83,7 @@ class Fields(Mapping[str, str]):
         return self._headers.get(name, default)
 
     def __contains__(self, name: object) -> bool:
-        """Whether a field came with the request."""
+        """Return whether the request has a field."""
         return isinstance(name, str) and name in self._headers
 
     def __iter__(self) -> Iterator[str]:
@@ -92,13 +95,13 @@ class Fields(Mapping[str, str]):
         return len(self._headers)
 
 
-def http() -> HttpRequest:
-    """Return the request at hand itself: what is read through Flask's proxy costs several times as much."""
+def http_request() -> HttpRequest:
+    """Return the current request itself. Reading through Flask's proxy takes several times as long."""
     return cast("HttpRequest", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def asked() -> Request:
-    """Give what plugins may see of the request."""
+def plugin_request() -> Request:
+    """Return the current request in the form that plugins receive."""
     headers = Fields(request.headers)
     address, base_url = g.client, g.get("base_url", "")
     token = request.environ.get(TOKEN, "")
@@ -106,24 +109,31 @@ def asked() -> Request:
 
 
 def principal() -> Principal:
-    """Say who asks, once per request. Raises BadCredentials."""
-    known: Principal | None = g.get("principal")
-    if known is None:
-        door = gate()
-        known = g.principal = door.authenticate(asked()) if door.recognises or TOKEN in request.environ else ANONYMOUS
-    return known
+    """Return the principal of the current request. Plugins authenticate it once per request.
+
+    Raises:
+        BadCredentials: The credentials are wrong.
+    """
+    cached: Principal | None = g.get("principal")
+    if cached is not None:
+        return cached
+    authenticated = ANONYMOUS
+    if gate().authenticates or TOKEN in request.environ:
+        authenticated = gate().authenticate(plugin_request())
+    g.principal = authenticated
+    return authenticated
 
 
 def restriction() -> Restriction:
-    """Say what may be seen by who asks, once per request."""
-    known: Restriction | None = g.get("restriction")
-    if known is None:
-        known = g.restriction = gate().restrict(principal())
-    return known
+    """Return what the principal of the current request can see. Plugins are called once per request."""
+    cached: Restriction | None = g.get("restriction")
+    if cached is None:
+        cached = g.restriction = gate().restrict(principal())
+    return cached
 
 
 def request_info() -> RequestInfo:
-    """Tell the request at hand for the record; nothing, where there is none."""
+    """Return the current request for records. Outside of a request, all fields are empty."""
     if not has_request_context():
         return RequestInfo()
     if "request_info" not in g:

@@ -72,12 +72,12 @@ class Gate:
         principal: Principal | None = self.plugins.hook.authenticate(request=request)
         if principal is not None:
             return principal
-        if request.token or ("Authorization" in request.headers and self.recognises):
+        if request.token or ("Authorization" in request.headers and self.authenticates):
             raise BadCredentials("These credentials are not of a kind that is understood here.")
         return ANONYMOUS
 
     @property
-    def recognises(self) -> bool:
+    def authenticates(self) -> bool:
         """Whether any plugin recognises people; else nobody needs to be shown a request."""
         return bool(self.plugins.hook.authenticate.get_hookimpls())
 
@@ -91,7 +91,7 @@ class Gate:
         return [challenge for several in self.plugins.hook.challenge() for challenge in several]
 
     @property
-    def known_by(self) -> list[str]:
+    def identifying_headers(self) -> list[str]:
         """Give the header fields besides Authorization by which plugins know people, as their challenges tell them."""
         schemes = [challenge.scheme for challenge in self.challenges()]
         apart = [scheme for scheme in schemes if scheme.get("in") in ("cookie", "header")]
@@ -304,7 +304,7 @@ class Gate:
         return {key: status for states in reversed(answers) for key, status in states.items()}
 
     @property
-    def keeps_account(self) -> bool:
+    def records_downloads(self) -> bool:
         """Whether anybody books what leaves, or keeps records of it; else there is nothing to charge, nor to tell."""
         return bool(self.plugins.hook.charge.get_hookimpls() or self.plugins.hook.download_decided.get_hookimpls())
 
@@ -351,7 +351,7 @@ class Gate:
             answered = _answerers(at_once.get_hookimpls())
         ask = _first(charge, answered)
         for asset, byte_range in zip(assets, byte_ranges, strict=True):
-            denial = denial or ask({"principal": principal, "asset": asset, "portion": byte_range})
+            denial = denial or ask({"principal": principal, "asset": asset, "byte_range": byte_range})
         return denial
 
     def _booked(self, grants: Sequence[Grant], denial: Decision | None) -> None:
@@ -383,7 +383,7 @@ class Gate:
         """Tell a figure to the plugins that keep them."""
         self.plugins.hook.metric_recorded(name=name, value=value)
 
-    def admit(self, principal: Principal, scope: str) -> None:
+    def require_scope(self, principal: Principal, scope: str) -> None:
         """See that the credential at hand is meant for what has this scope. Raises Refused."""
         for denial in _covered(principal, scope):
             raise Refused(denial, anonymous=principal.anonymous)

@@ -21,7 +21,7 @@ from stacflask import logs
 from stacflask.app import create_app
 from stacflask.catalog.database.engine import Database, create_engine
 from stacflask.catalog.database.plugin_storage import PluginStorage
-from stacflask.current import EXTENSION, House
+from stacflask.current import EXTENSION, Components
 from stacflask.errors import SettingError
 from stacflask.pluginmanager import loading
 from stacflask.settings import Settings
@@ -157,8 +157,8 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
 
     yield make
     for app in built:
-        house: House = app.extensions[EXTENSION]
-        house.catalog.database.engine.dispose()
+        components: Components = app.extensions[EXTENSION]
+        components.catalog.database.engine.dispose()
     # They write to what was standard error at the time, which a test may have closed.
     logs.close()
 

@@ -113,13 +113,15 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
         principal = ANONYMOUS
         if not endpoint.for_anybody:
             principal = current.principal()
-            current.gate().admit(principal, endpoint.needed)
+            current.gate().require_scope(principal, endpoint.required_scope)
         form = endpoint.forms and request.mimetype == FORM
         body = None
         if endpoint.request is not None:
             body = request.form.to_dict() if form else _body()
         return _reply(
-            endpoint.handler(EndpointRequest(principal, values, body, public_url.base_url(), current.asked(), form))
+            endpoint.handler(
+                EndpointRequest(principal, values, body, public_url.base_url(), current.plugin_request(), form)
+            )
         )
 
     return view

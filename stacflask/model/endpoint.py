@@ -88,6 +88,6 @@ class Endpoint:
     by: str = ""
 
     @property
-    def needed(self) -> str:
+    def required_scope(self) -> str:
         """The scope that a limited credential must have."""
         return self.scope or ("read" if self.method == "GET" else "write")

@@ -11,7 +11,7 @@ from flask import Flask
 from stacflask import Principal, Request, hookimpl
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.documents.extents import all_collections, recompute
-from stacflask.current import EXTENSION, House
+from stacflask.current import EXTENSION, Components
 from stacflask.model.json_types import Document
 from stacflask.testing import Publish, a_collection, an_item
 from tests.api.test_every_route import Build, Everything
@@ -134,10 +134,10 @@ def test_everybody_sees_a_catalogue_of_their_own(
             connection.execute(sa.text(f"TRUNCATE {table}"))
     publish(*documents(most=LEVELS[who], extent=WORLD))
     if extents == "computed":
-        house: House = app.extensions[EXTENSION]
+        components: Components = app.extensions[EXTENSION]
         with database.write() as connection:
             for name in all_collections(connection):
-                recompute(connection, house.catalog.codec, name)
+                recompute(connection, components.catalog.codec, name)
     whole = answers(app, who)
     assert limited.keys() == whole.keys()
     assert sum(status == 200 and b'"item-0"' in body for status, body, _ in limited.values()) > 30

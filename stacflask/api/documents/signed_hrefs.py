@@ -101,7 +101,7 @@ def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
     found: dict[Place, Signed] = {}
     ends = _Ends()
     # HEAD hands nothing out.
-    charged = request.method != "HEAD" and gate.keeps_account
+    charged = request.method != "HEAD" and gate.records_downloads
     for grant, redirect in zip(own, gate.presign(own), strict=True):
         if redirect is None:
             others.append(grant)

@@ -84,7 +84,7 @@ def register(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
 
 def _begin(most: int) -> None:
     """Check a request and note what all that handles it needs. ``most``: bytes of a body that changes nothing."""
-    asked = current.http()
+    asked = current.http_request()
     environ = asked.environ
     given = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
@@ -107,7 +107,7 @@ def _may_change(asked: Request) -> bool:
 
 
 def _begin_reading() -> None:
-    asked = current.http()
+    asked = current.http_request()
     # What a plugin's endpoint changes, it decides by what it reads.
     current.catalog().database.begin_request(changing=asked.method not in SAFE and _may_change(asked))
 
@@ -139,7 +139,7 @@ class _Finish:
     def __call__(self, response: Response) -> Response:
         if not response.direct_passthrough and _takes_gzip():
             response = self._compress.after_request(response)
-        asked, headers = current.http(), response.headers
+        asked, headers = current.http_request(), response.headers
         if "Vary" in headers:
             response.vary.update(self._vary)
         else:
@@ -163,7 +163,7 @@ def _takes_gzip() -> bool:
 
 
 def _log(response: Response, seconds: float) -> None:
-    asked = current.http()
+    asked = current.http_request()
     # Whoever watches over the process asks every few seconds.
     watching = asked.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
     # For the server's own log of requests, which cannot know what in a path is secret.

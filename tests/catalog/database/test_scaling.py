@@ -264,8 +264,8 @@ def test_a_change_reads_from_the_primary(
 
 def lease(client: FlaskClient) -> replication.Lease:
     """Give a client's process's proof of how far the replica is."""
-    house = client.application.extensions["stacflask"]
-    found: replication.Lease = house.catalog.database.lease
+    components = client.application.extensions["stacflask"]
+    found: replication.Lease = components.catalog.database.lease
     return found
 
 
