@@ -43,7 +43,7 @@ def delete(
             check(connection)
             count = connection.execute(_SOME, {"of": collection, "most": BATCH}).rowcount
             if count < BATCH:
-                statistics.forget(connection, collection)
+                statistics.delete(connection, collection)
                 if not keep:
                     connection.execute(sa.delete(collections).where(collections.c.id == collection))
         yield count

@@ -24,35 +24,35 @@ from stacflask.catalog.documents.assets import Directories, asset_of, assets_of
 from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.documents.dictionaries import is_dictionary, lost, sample_frames, unusable
 from stacflask.catalog.properties import queryables
-from stacflask.catalog.properties.indexes import Known
+from stacflask.catalog.properties.indexes import IndexCache
 from stacflask.catalog.search import paging, restrictions, visible_extents
-from stacflask.catalog.search.collection_search import looks_inside, select_collections
-from stacflask.catalog.search.durations import Lasting
+from stacflask.catalog.search.collection_search import reads_documents, select_collections
+from stacflask.catalog.search.durations import DurationBounds
 from stacflask.catalog.search.item_search import (
-    Part,
+    ListPart,
     collection_order,
     item_order,
-    one_by_one,
+    list_parts,
     ordered_types,
-    parts,
-    statements,
+    page_statements,
+    reads_each_collection,
     visible,
 )
 from stacflask.catalog.search.item_search import visible_collections as seen_collections
-from stacflask.catalog.search.ordering import Order, usual
-from stacflask.catalog.search.page_tokens import Tokens
+from stacflask.catalog.search.ordering import SortOrder, inlined_limit
+from stacflask.catalog.search.page_tokens import PageTokens
 from stacflask.catalog.search.restrictions import ALL
 from stacflask.catalog.search.statement_cache import (
-    Shapes,
+    StatementCache,
+    cache_key,
+    has_generic_plan,
+    is_cacheable,
     is_costly,
-    is_plain,
-    is_settled,
-    may_be_long,
-    shape_of,
-    values_of,
+    may_scan_many,
+    statement_parameters,
 )
-from stacflask.catalog.search.time_windows import WHOLE, Stretches
-from stacflask.catalog.search.visibility import EVERYTHING, Seeing, Seen
+from stacflask.catalog.search.time_windows import ALL_TIME, TimeWindows
+from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE, VisibilityFilter, VisibilityReader
 from stacflask.catalog.search.visible_extents import WITHHELD
 from stacflask.errors import BadQuery, BadValue, NotFound, StacflaskError, Unavailable
 from stacflask.large_pages import turn
@@ -65,14 +65,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.sql import Select
 
-    from stacflask.catalog.aggregation.aggregate import Kind
+    from stacflask.catalog.aggregation.aggregate import AggregationKind
     from stacflask.catalog.aggregation.by_time import Period
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.database.engine import Database, Lookup
     from stacflask.catalog.properties.observations import Observations
-    from stacflask.catalog.search.durations import Longest
-    from stacflask.catalog.search.time_windows import Stretch
-    from stacflask.catalog.search.visible_extents import Shown
+    from stacflask.catalog.search.durations import DurationBound
+    from stacflask.catalog.search.time_windows import TimeWindow
+    from stacflask.catalog.search.visible_extents import VisibleExtents
     from stacflask.model.asset import Asset
     from stacflask.model.query import AggregationQuery, CollectionQuery, ItemQuery
 
@@ -136,11 +136,11 @@ class Catalog:
         self.codec = Codec(self._dictionary)
         self._items = lru_cache(maxsize=REMEMBERED)(_item_lookup)
         self._collections = lru_cache(maxsize=REMEMBERED)(_collection_lookup)
-        self._lasting = Lasting(database)
-        self._shapes, self._filtered = Shapes(), Shapes()
-        self._stretches = Stretches(database)
-        self._seeing = Seeing(database)
-        self._indexes = Known(database)
+        self._duration_bounds = DurationBounds(database)
+        self._statements, self._filter_statements = StatementCache(), StatementCache()
+        self._time_windows = TimeWindows(database)
+        self._visibility = VisibilityReader(database)
+        self._indexes = IndexCache(database)
         self._dictionaries_until = 0.0
         self._size = (0, 0.0)
 
@@ -161,9 +161,9 @@ class Catalog:
     @_from_one_server
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
         """Give a page of collections, as they are shown."""
-        shown = self.shown(restriction) if looks_inside(query) else None
+        shown = self.shown(restriction) if reads_documents(query) else None
         order = collection_order(query.sort)
-        tokens = Tokens(query, order)
+        tokens = PageTokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._collection_row, query, shown, restriction)))
         with _attributed(query):
@@ -178,33 +178,33 @@ class Catalog:
         return Page(tuple(records), tokens.write(part.next), tokens.write(part.prev))
 
     def _collection_row(
-        self, query: CollectionQuery, shown: Shown | None, restriction: Restriction, _: str, collection: str
+        self, query: CollectionQuery, shown: VisibleExtents | None, restriction: Restriction, _: str, collection: str
     ) -> Any:
         """Read the row of one collection; None: the query does not find it, or not any more."""
         select = partial(select_collections, replace(query, limit=1, token=None), shown)
-        rows = self._listed(lambda seen: select([*seen, collections.c.id == collection]), restriction)
+        rows = self._listed(lambda conditions: select([*conditions, collections.c.id == collection]), restriction)
         return next(iter(rows), None)
 
     def _found_collections(
-        self, query: CollectionQuery, shown: Shown | None, restriction: Restriction
+        self, query: CollectionQuery, shown: VisibleExtents | None, restriction: Restriction
     ) -> Sequence[Any]:
         """Read one page. If the query wants but the next of all, its statement is made once."""
         select, ids = partial(select_collections, query, shown), restrictions.ids(restriction.collections)
-        if ids is None or looks_inside(query) or query.text is not None:
-            return self._listed(select, restriction, long=looks_inside(query) or query.text is not None)
+        if ids is None or reads_documents(query) or query.text is not None:
+            return self._listed(select, restriction, long=reads_documents(query) or query.text is not None)
         position = collection_order(query.sort).position(query.token)
-        place = {**collection_order(query.sort).given(position), "rows": query.limit + 1}
+        place = {**collection_order(query.sort).parameters(position), "rows": query.limit + 1}
 
-        def read(seen: Seen) -> Sequence[Any]:
-            values = {**place, **seen.given()}
+        def read(visibility: VisibilityFilter) -> Sequence[Any]:
+            values = {**place, **visibility.parameters()}
             way = position is not None and position.backward
-            shape = ("collections", frozenset(values), usual(query.limit), way)
-            (found,) = self._shapes.lookups(shape, lambda: [_of_seen(select, seen)], prepared=True)
+            shape = ("collections", frozenset(values), inlined_limit(query.limit), way)
+            (found,) = self._statements.get_or_build(shape, lambda: [_of_seen(select, visibility)], prepared=True)
             return self.database.records(found, values)
 
-        return self._seeing.through(ids, read, attrgetter("id"))
+        return self._visibility.read_visible(ids, read, attrgetter("id"))
 
-    def shown(self, restriction: Restriction, asked: Sequence[str] | None = None) -> Shown | None:
+    def shown(self, restriction: Restriction, asked: Sequence[str] | None = None) -> VisibleExtents | None:
         """Give what is shown of collections to who may not see all items, or of all of them; None: what is kept."""
         if restriction.items is None or self._hidden_extents == "stored":
             return None
@@ -214,7 +214,7 @@ class Catalog:
         work = partial(visible_extents.visible_to, conditions=[*named, *visible(restriction)])
         return self.database.within(self._aggregate_timeout, work)
 
-    def as_shown(self, record: Record, shown: Shown | None) -> Record:
+    def as_shown(self, record: Record, shown: VisibleExtents | None) -> Record:
         """Give a collection as it is shown. Its state is that of what is shown, too."""
         if shown is None:
             return record
@@ -225,7 +225,9 @@ class Catalog:
         """Give id and title of every collection, in the order of their ids."""
         title = collections.c.document["title"].astext.label("title")
         statement = sa.select(collections.c.id, title).order_by(collections.c.id)
-        return [(row.id, row.title) for row in self._listed(lambda seen: statement.where(*seen), restriction)]
+        return [
+            (row.id, row.title) for row in self._listed(lambda conditions: statement.where(*conditions), restriction)
+        ]
 
     def _listed(
         self,
@@ -238,7 +240,9 @@ class Catalog:
         ids = restrictions.ids(restriction.collections)
         if ids is None:
             return self._read(select(list(seen_collections(restriction))), long=long)
-        return self._seeing.through(ids, lambda seen: self._read(_of_seen(select, seen), long=long), attrgetter("id"))
+        return self._visibility.read_visible(
+            ids, lambda visibility: self._read(_of_seen(select, visibility), long=long), attrgetter("id")
+        )
 
     def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
         """Give what the items of these collections hold, by name; None: of all.
@@ -283,21 +287,21 @@ class Catalog:
     def _number(self, query: ItemQuery, restriction: Restriction, bound: int) -> int:
         """Count what a query finds, up to one more than ``bound``."""
         narrowed, left, ids = restrictions.several(query, restriction)
-        seen, most = Seen(ids), bound + 1
-        build = partial(counting.number, narrowed, left, seen)
-        if not is_plain(query) or self.database.pooled:
+        visibility, most = VisibilityFilter(ids), bound + 1
+        build = partial(counting.count_statement, narrowed, left, visibility)
+        if not is_cacheable(query) or self.database.pooled:
             apart = build().params(most=most)
             return self._look_at_all(query, lambda connection: int(connection.execute(apart).scalar_one()))
-        values = counting.given(narrowed, seen, most)
+        values = counting.parameters(narrowed, visibility, most)
         shape = ("count", frozenset(values), _told(left), orjson.dumps(query.filter))
-        shapes = self._shapes if query.filter is None else self._filtered
-        (counted,) = shapes.lookups(shape, lambda: [build()], prepared=False)
+        shapes = self._statements if query.filter is None else self._filter_statements
+        (counted,) = shapes.get_or_build(shape, lambda: [build()], prepared=False)
         run = (counted.sql, counted.arguments(values))
         return self._look_at_all(query, lambda connection: int(connection.exec_driver_sql(*run).scalar_one()))
 
     def _is_quick(self, query: ItemQuery, bound: int | None) -> bool:
         """Whether all that a query finds is counted about as fast as its page is read."""
-        if bound is None or bound > QUICK or self.database.pooled or not is_plain(query) or is_costly(query):
+        if bound is None or bound > QUICK or self.database.pooled or not is_cacheable(query) or is_costly(query):
             return False
         return self.holds_at_most(bound)
 
@@ -317,16 +321,18 @@ class Catalog:
         work = partial(by_time.contents, collection=collection, within=within, after=after, restriction=restriction)
         return self.database.within(self._aggregate_timeout, work)
 
-    def aggregations(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> dict[str, Kind]:
+    def aggregations(
+        self, asked: Sequence[str] | None, restriction: Restriction, sample: int
+    ) -> dict[str, AggregationKind]:
         """Give the aggregations there are of the items of these collections; None: of all."""
-        return aggregate.offered(self.item_names(asked, restriction, sample))
+        return aggregate.available(self.item_names(asked, restriction, sample))
 
     def aggregate(
         self, query: ItemQuery, restriction: Restriction, asked: AggregationQuery, sample: int
     ) -> list[Aggregation]:
         """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
         seen = self.item_names(query.collections, restriction, sample)
-        work = partial(aggregate.aggregated, query=query, restriction=restriction, asked=asked, seen=seen)
+        work = partial(aggregate.aggregate, query=query, restriction=restriction, asked=asked, seen=seen)
         return self._look_at_all(query, work, len(asked.names))
 
     def _look_at_all(self, query: ItemQuery, work: Callable[[Connection], T], times: int = 1) -> T:
@@ -349,7 +355,7 @@ class Catalog:
 
     def _check_dictionaries(self) -> None:
         """Check a sample of items for dictionaries that are lost or damaged. Raises Unavailable."""
-        most = queryables.MOST_COLLECTIONS
+        most = queryables.MAX_COLLECTIONS
         found = self.database.read(partial(lost, sample=DICTIONARY_SAMPLE, collections=most))
         frames = self.database.read(partial(sample_frames, rows=DICTIONARY_SAMPLE, collections=most))
         for one in found or unusable(self.codec, frames):
@@ -372,7 +378,7 @@ class Catalog:
         Items of all pages are counted with it up to ``bound``, if that costs one statement no more than the page.
         """
         order = item_order(query.sort)
-        tokens = Tokens(query, order)
+        tokens = PageTokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._item_row, query, restriction)))
         with _attributed(query):
@@ -405,16 +411,21 @@ class Catalog:
         narrowed, left, ids = restrictions.several(query, restriction)
         # What is told in short is right for rows, whose collections are looked at, and not for their number.
         read = partial(self._rows, narrowed, left, bound=bound if ids is ALL else None)
-        return self._seeing.through(ids, read, attrgetter("collection"))
+        return self._visibility.read_visible(ids, read, attrgetter("collection"))
 
     def _rows(
-        self, query: ItemQuery, restriction: Restriction, seen: Seen = EVERYTHING, *, bound: int | None = None
+        self,
+        query: ItemQuery,
+        restriction: Restriction,
+        visibility: VisibilityFilter = EVERYTHING_VISIBLE,
+        *,
+        bound: int | None = None,
     ) -> Sequence[Any]:
         """Read one page. Once an item has come that lasts longer than any before, nothing is found: read again."""
-        longest = None if query.interval is None else self._lasting.of(query.collections)
+        duration_bound = None if query.interval is None else self._duration_bounds.of(query.collections)
         rows: list[Any] = []
         last: Sequence[Any] = ()
-        for own, read in self._reads(query, restriction, seen, longest, bound):
+        for own, read in self._reads(query, restriction, visibility, duration_bound, bound):
             last = read()
             own.extend(last)
             # Between two statements an item can come to lie where the second one looks.
@@ -422,21 +433,28 @@ class Catalog:
             if len(rows) > query.limit:
                 return rows[: query.limit + 1]
         # What was found last was found while it still held.
-        if last or longest is None or self._lasting.still(longest):
+        if last or duration_bound is None or self._duration_bounds.is_current(duration_bound):
             return rows
-        return self._rows(query, restriction, seen, bound=bound)
+        return self._rows(query, restriction, visibility, bound=bound)
 
     def _reads(
-        self, query: ItemQuery, restriction: Restriction, seen: Seen, longest: Longest | None, bound: int | None
+        self,
+        query: ItemQuery,
+        restriction: Restriction,
+        visibility: VisibilityFilter,
+        duration_bound: DurationBound | None,
+        bound: int | None,
     ) -> Iterator[tuple[list[Any], Callable[[], Sequence[Any]]]]:
         """Give what reads the rows of one page, one after the other, each with the list of its part's rows so far."""
         deadline = time.monotonic() + self._costly_timeout if is_costly(query) else None
-        for part in parts(query):
+        for part in list_parts(query):
             own: list[Any] = []
             # To be counted, all that the query finds is looked at anyway.
             counted = bound is not None
-            for stretch in [WHOLE] if counted else self._stretches.of(query, restriction, longest, part, own):
-                for read in self._steps(query, restriction, seen, longest, stretch, part, deadline, bound):
+            for window in (
+                [ALL_TIME] if counted else self._time_windows.of(query, restriction, duration_bound, part, own)
+            ):
+                for read in self._steps(query, restriction, visibility, duration_bound, window, part, deadline, bound):
                     yield own, read
             bound = None  # a page that takes further statements is counted by one of its own
 
@@ -444,35 +462,35 @@ class Catalog:
         self,
         query: ItemQuery,
         restriction: Restriction,
-        seen: Seen,
-        longest: Longest | None,
-        stretch: Stretch,
-        part: Part,
+        visibility: VisibilityFilter,
+        duration_bound: DurationBound | None,
+        window: TimeWindow,
+        part: ListPart,
         deadline: float | None,
         bound: int | None,
     ) -> Iterator[Callable[[], Sequence[Any]]]:
         """Give what reads the rows of one stretch."""
-        types = ordered_types(query, self._indexes.forms)
-        long = may_be_long(query, restriction)
+        types = ordered_types(query, self._indexes.indexed_types)
+        long = may_scan_many(query, restriction)
         if deadline is not None:
-            for statement in statements(query, restriction, longest, types, stretch, seen, part):
+            for statement in page_statements(query, restriction, duration_bound, types, window, visibility, part):
                 yield partial(self._read_before, deadline, statement)
             return
-        build = partial(statements, query, restriction, longest, types, stretch, seen, part)
-        if not is_plain(query) or self.database.pooled:
+        build = partial(page_statements, query, restriction, duration_bound, types, window, visibility, part)
+        if not is_cacheable(query) or self.database.pooled:
             for statement in build():
                 yield partial(self._read, statement, long=long)
             return
-        values = {**values_of(query, longest, stretch, part), **seen.given()}
+        values = {**statement_parameters(query, duration_bound, window, part), **visibility.parameters()}
         if bound is not None:
             values["most"] = bound + 1
-            build = partial(counting.along, build, query, restriction)
+            build = partial(counting.page_statements_with_count, build, query, restriction)
         # Filters are many: those that come once must not push out what is asked for all the time.
-        shapes = self._shapes if query.filter is None else self._filtered
-        way = stretch.walked, one_by_one(query, restriction, part)
-        shape = shape_of(query, values, part, (_told(restriction), types, orjson.dumps(query.filter), *way))
-        settled = is_settled(query, restriction) or stretch.walked
-        for found in shapes.lookups(shape, build, prepared=settled):
+        shapes = self._statements if query.filter is None else self._filter_statements
+        way = window.scanned, reads_each_collection(query, restriction, part)
+        shape = cache_key(query, values, part, (_told(restriction), types, orjson.dumps(query.filter), *way))
+        settled = has_generic_plan(query, restriction) or window.scanned
+        for found in shapes.get_or_build(shape, build, prepared=settled):
             yield partial(self.database.records, found, values, long=long)
 
     def _read(self, statement: Select[Any], *, long: bool = False) -> Sequence[Any]:
@@ -535,9 +553,11 @@ def _collection_lookup(told: bytes) -> Lookup:
     return lookup(_COLLECTION.where(*seen_collections(_restriction(told))))
 
 
-def _of_seen(select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], seen: Seen) -> Select[Any]:
+def _of_seen(
+    select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], visibility: VisibilityFilter
+) -> Select[Any]:
     """Give a statement on collections that are seen."""
-    return select(list(seen.conditions(collections.c.id)))
+    return select(list(visibility.conditions(collections.c.id)))
 
 
 def _told(restriction: Restriction) -> bytes:
@@ -559,4 +579,4 @@ def _check(query: ItemQuery | CollectionQuery, fields: Fields) -> None:
     if query.filter is not None:
         condition(query.filter, fields)
     if query.sort:
-        Order(query.sort, fields, ())
+        SortOrder(query.sort, fields, ())

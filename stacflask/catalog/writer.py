@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from stacflask.catalog.search.visible_extents import Shown
+    from stacflask.catalog.search.visible_extents import VisibleExtents
     from stacflask.model.decision import Restriction
     from stacflask.model.json_types import Document
 
@@ -124,7 +124,7 @@ class Writer:
         return self._collection_record(row)
 
     def change_collection(
-        self, collection: str, change: Change, if_match: Sequence[str] | None, shown: Shown | None = None
+        self, collection: str, change: Change, if_match: Sequence[str] | None, shown: VisibleExtents | None = None
     ) -> Record:
         """Replace a collection's document, keeping its items. ``if_match`` are states of what is ``shown`` of it.
 
@@ -139,7 +139,7 @@ class Writer:
         self,
         collection: str,
         if_match: Sequence[str] | None,
-        shown: Shown | None = None,
+        shown: VisibleExtents | None = None,
         *,
         force: bool,
         seconds: float = 20.0,
@@ -185,7 +185,7 @@ class Writer:
         return record
 
     def _locked_collection(
-        self, connection: Connection, collection: str, if_match: Sequence[str] | None, shown: Shown | None
+        self, connection: Connection, collection: str, if_match: Sequence[str] | None, shown: VisibleExtents | None
     ) -> Record:
         frame = self._locked(connection, sa.select(collections.c.body).where(collections.c.id == collection))
         if frame is None:

@@ -105,7 +105,7 @@ def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], 
 
     if text:
         click.echo(f"free text: {'indexed' if text_index.add(session.database) else 'indexed already'}")
-    for name in indexes.checked(names or (() if text else session.settings.indexes)):
+    for name in indexes.property_names(names or (() if text else session.settings.indexes)):
         made = None
         for made in indexes.add(session.database, name, forms):
             click.echo(f"{made.name}: indexed {made.rows:,} items by {made.form}, {_megabytes(made.size)}")
@@ -141,7 +141,7 @@ def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...],
         click.echo("free text: dropped the index")
     elif not names:
         raise click.UsageError("name a property, or say --text")
-    for name in indexes.checked(names):
+    for name in indexes.property_names(names):
         gone = indexes.drop(session.database, name, forms)
         for dropped in gone:
             click.echo(f"{name}: dropped the index by {dropped.form}")

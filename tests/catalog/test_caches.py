@@ -13,7 +13,7 @@ from stacflask.catalog.cql2.values.sql import constant
 from stacflask.catalog.documents import codec
 from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.search import statement_cache
-from stacflask.catalog.search.statement_cache import MOST, Shapes
+from stacflask.catalog.search.statement_cache import MOST, StatementCache
 from stacflask.errors import StacflaskError
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def test_a_damaged_body_spoils_nothing() -> None:
 
 def test_odd_shapes_keep_to_themselves() -> None:
     """Hundreds of shapes that come once, from many threads, drop none that comes again and again."""
-    known = Shapes()
+    known = StatementCache()
     built: list[str] = []
 
     def ask(shape: str) -> None:
@@ -117,7 +117,7 @@ def test_odd_shapes_keep_to_themselves() -> None:
             built.append(shape)
             return [sa.select(sa.literal(1))]
 
-        known.lookups((shape,), build, prepared=False)
+        known.get_or_build((shape,), build, prepared=False)
 
     usual = [f"usual {number}" for number in range(100)]
     for _ in range(2):

@@ -14,7 +14,7 @@ from stacflask.api.parameters import parse
 from stacflask.api.parameters.parse import expected
 from stacflask.api.parameters.search_parameters import Read, SearchBody, SearchQuery, body
 from stacflask.catalog.aggregation.aggregate import INTERVALS
-from stacflask.catalog.aggregation.grids import GEOHASH_MOST, GEOTILE_MOST
+from stacflask.catalog.aggregation.grids import GEOHASH_MAX, GEOTILE_MAX
 from stacflask.errors import BadDocument
 from stacflask.model.query import AggregationQuery, ItemQuery
 
@@ -115,7 +115,7 @@ _DIGITS = re.compile(r"[0-9]{1,3}", re.ASCII).fullmatch
 
 
 def _precision(name: str) -> Read:
-    least, most = (1, GEOHASH_MOST) if "geohash" in name else (0, GEOTILE_MOST)
+    least, most = (1, GEOHASH_MAX) if "geohash" in name else (0, GEOTILE_MAX)
     schema: Schema = {"type": "integer", "minimum": least, "maximum": most}
     return Read(_between(least, most), CELLS, schema, data_key=f"{name}{_PRECISION}")
 

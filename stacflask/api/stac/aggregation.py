@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flask import Response
 
-    from stacflask.catalog.aggregation.aggregate import Kind
+    from stacflask.catalog.aggregation.aggregate import AggregationKind
     from stacflask.model.json_types import Document
     from stacflask.model.page import Aggregation, Bucket
 
@@ -96,7 +96,7 @@ def _list(collections: tuple[str, ...] | None, url: str) -> Response:
     return responses.document({"aggregations": listed, "links": _links(url)})
 
 
-def _listed(name: str, kind: Kind) -> Document:
+def _listed(name: str, kind: AggregationKind) -> Document:
     return {"name": name, **_typed(kind.data_type, kind.distributed)}
 
 

@@ -16,7 +16,7 @@ from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, TEXT, respon
 from stacflask.api.parameters import parse
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import Read
-from stacflask.catalog.aggregation.by_time import Period, period
+from stacflask.catalog.aggregation.by_time import Period, parse_period
 from stacflask.errors import NotFound
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def browse(query: dict[str, str], collection_id: str) -> Response:
 @shows
 def browse_period(query: dict[str, str], collection_id: str, period_name: str) -> Response:
     """Show the parts of a year, month, day or less, or the items in it, where they are few enough."""
-    within = period(period_name)
+    within = parse_period(period_name)
     contents = within and current.catalog().browse(collection_id, within, current.restriction(), query.get("after"))
     if not within or not contents or not (contents.periods or contents.items):
         raise NotFound(f"There are no items of {period_name!r} in collection {collection_id!r}.")

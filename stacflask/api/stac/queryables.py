@@ -13,7 +13,7 @@ from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, response_obj
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS
 from stacflask.catalog.cql2.values.types import Moment, Shape, Text
-from stacflask.catalog.properties.observations import Seen
+from stacflask.catalog.properties.observations import Observation
 from stacflask.stac import known
 
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ def _column(name: str, value: Any) -> Document:
             return {**title, "type": "string", "format": "date-time"}
         case Shape():
             return {**title, "format": "geometry-any"}
-    return {**title, **_schema(Seen(frozenset({"string", "number", "boolean"})), {})}
+    return {**title, **_schema(Observation(frozenset({"string", "number", "boolean"})), {})}
 
 
-def member(name: str, seen: Seen) -> Document:
+def member(name: str, seen: Observation) -> Document:
     """Describe a property by what was seen of it, and by what its extension says."""
     defined = known.fields().get(name, {})
     return {"title": name, **_only(defined, "title", "description"), **_schema(seen, defined)}
@@ -150,7 +150,7 @@ def _only(schema: Document, *names: str) -> Document:
     return {name: schema[name] for name in names if name in schema}
 
 
-def _schema(seen: Seen, defined: Document) -> Document:
+def _schema(seen: Observation, defined: Document) -> Document:
     kinds = seen.kinds - {"integer"} if "number" in seen.kinds or defined.get("type") == "number" else seen.kinds
     types = sorted({_TYPES.get(kind, kind) for kind in kinds}) or [defined.get("type", "string")]
     if seen.kinds == {"integer"} and defined.get("type") == "number":
@@ -166,7 +166,7 @@ def _schema(seen: Seen, defined: Document) -> Document:
 _TYPES = {"time": "string"}
 
 
-def _limits(kind: str, seen: Seen, defined: Document) -> Document:
+def _limits(kind: str, seen: Observation, defined: Document) -> Document:
     """Say what is stored, or where that is not known what may be."""
     match kind:
         case "number" | "integer":

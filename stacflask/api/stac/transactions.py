@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stacflask.api.stac.patches import Edit
-    from stacflask.catalog.search.visible_extents import Shown
+    from stacflask.catalog.search.visible_extents import VisibleExtents
     from stacflask.model.json_types import Document
     from stacflask.model.page import Record
     from stacflask.settings import Settings
@@ -237,7 +237,7 @@ def _changed_collection(collection: str, edit: Edit) -> Response:
     return _changed(catalog.as_shown(record, shown), render.collection, JSON)
 
 
-def _shown(collection: str) -> Shown | None:
+def _shown(collection: str) -> VisibleExtents | None:
     return current.catalog().shown(current.restriction(), [collection])
 
 

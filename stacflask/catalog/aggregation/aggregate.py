@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from stacflask.catalog.cql2.values.types import Stored
-    from stacflask.catalog.properties.observations import Observations, Seen
+    from stacflask.catalog.properties.observations import Observation, Observations
     from stacflask.model.decision import Restriction
     from stacflask.model.query import AggregationQuery, ItemQuery
 
-MOST_BUCKETS = 10_000
+MAX_BUCKETS = 10_000
 """More of them are an error where their size can be chosen; else the rest is told as overflow."""
 COMFORTABLE = 100
 """So many buckets of time, or fewer, are made where no interval is asked for."""
@@ -100,13 +100,13 @@ class Found:
         ordered = sa.select(grouped.c.key, grouped.c.frequency, whole).order_by(
             grouped.c.key.is_(None), grouped.c.frequency.desc(), grouped.c.key
         )
-        rows = self._connection.execute(ordered.limit(MOST_BUCKETS)).all()
+        rows = self._connection.execute(ordered.limit(MAX_BUCKETS)).all()
         kept = [(key, frequency) for key, frequency, _ in rows if key is not None]
         return kept, int(rows[0][2]) - sum(frequency for _, frequency in kept) if rows else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class AggregationKind:
     """An aggregation there is: what it gives, and how it is made of the items found."""
 
     data_type: str
@@ -149,8 +149,8 @@ def _datetimes(name: str, items_found: Found) -> Aggregation:
 def _by_time(moment: Any, name: str, items_found: Found, ends: Callable[[], tuple[Any, Any]]) -> Aggregation:
     interval = items_found.asked.interval or _comfortable(*ends())
     counts, overflow = items_found.counted(sa.func.date_trunc(interval, moment, "UTC"))
-    if len(counts) == MOST_BUCKETS:
-        raise BadQuery("datetime_frequency_interval", f"expected one with fewer than {MOST_BUCKETS} buckets")
+    if len(counts) == MAX_BUCKETS:
+        raise BadQuery("datetime_frequency_interval", f"expected one with fewer than {MAX_BUCKETS} buckets")
     buckets = tuple(Bucket(format_instant(key), "datetime", frequency) for key, frequency in sorted(counts))
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed="datetime", interval=interval)
 
@@ -160,7 +160,7 @@ def _comfortable(first: Any, last: Any) -> str:
     return next((name for name, length in INTERVALS.items() if span <= COMFORTABLE * length), "year")
 
 
-def _numbers(property_name: str, seen: Seen, number: Any, name: str, items_found: Found) -> Aggregation:
+def _numbers(property_name: str, seen: Observation, number: Any, name: str, items_found: Found) -> Aggregation:
     given = items_found.asked.ranges.get(property_name)
     edges = given if isinstance(given, tuple) else _edges(seen, given)
     if not edges:
@@ -171,7 +171,7 @@ def _numbers(property_name: str, seen: Seen, number: Any, name: str, items_found
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed="numeric")
 
 
-def _edges(seen: Seen, width: float | None) -> tuple[float, ...]:
+def _edges(seen: Observation, width: float | None) -> tuple[float, ...]:
     """Give the sides of ranges of this width, or of a round one, that hold all numbers that are known of.
 
     They are the same whichever items are found, and nobody need look at these twice.
@@ -181,8 +181,8 @@ def _edges(seen: Seen, width: float | None) -> tuple[float, ...]:
     low, high = Decimal(repr(seen.low)), Decimal(repr(seen.high))
     step = Decimal(repr(width)) if width is not None else _round(high - low)
     first, last = floor(low / step), floor(high / step) + 1
-    if last - first > MOST_BUCKETS:
-        raise BadQuery("ranges", f"expected at most {MOST_BUCKETS} ranges")
+    if last - first > MAX_BUCKETS:
+        raise BadQuery("ranges", f"expected at most {MAX_BUCKETS} ranges")
     return tuple(float(step * number) for number in range(first, last + 1))
 
 
@@ -210,27 +210,27 @@ def _grid(cell: Callable[[int], Any], usual: int, name: str, items_found: Found)
     return _terms(cell(items_found.asked.precision.get(name, usual)), name, items_found)
 
 
-_GEOHASH = partial(_grid, grids.geohash, grids.GEOHASH_USUAL)
-_GEOTILE = partial(_grid, grids.geotile, grids.GEOTILE_USUAL)
+_GEOHASH = partial(_grid, grids.geohash, grids.GEOHASH_DEFAULT)
+_GEOTILE = partial(_grid, grids.geotile, grids.GEOTILE_DEFAULT)
 FREQUENCY = "frequency_distribution"
 
 GRIDS = {
-    "centroid_geohash_grid_frequency": Kind(FREQUENCY, _GEOHASH, "string"),
-    "centroid_geotile_grid_frequency": Kind(FREQUENCY, _GEOTILE, "string"),
-    "grid_geohash_frequency": Kind(FREQUENCY, _GEOHASH, "string"),
-    "grid_geotile_frequency": Kind(FREQUENCY, _GEOTILE, "string"),
+    "centroid_geohash_grid_frequency": AggregationKind(FREQUENCY, _GEOHASH, "string"),
+    "centroid_geotile_grid_frequency": AggregationKind(FREQUENCY, _GEOTILE, "string"),
+    "grid_geohash_frequency": AggregationKind(FREQUENCY, _GEOHASH, "string"),
+    "grid_geotile_frequency": AggregationKind(FREQUENCY, _GEOTILE, "string"),
 }
 FIXED = {
-    "total_count": Kind("integer", _total),
-    "datetime_min": Kind("datetime", partial(_extreme, sa.func.min)),
-    "datetime_max": Kind("datetime", partial(_extreme, sa.func.max)),
-    "datetime_frequency": Kind(FREQUENCY, _datetimes, "datetime"),
-    "collection_frequency": Kind(FREQUENCY, partial(_terms, items.c.collection), "string"),
+    "total_count": AggregationKind("integer", _total),
+    "datetime_min": AggregationKind("datetime", partial(_extreme, sa.func.min)),
+    "datetime_max": AggregationKind("datetime", partial(_extreme, sa.func.max)),
+    "datetime_frequency": AggregationKind(FREQUENCY, _datetimes, "datetime"),
+    "collection_frequency": AggregationKind(FREQUENCY, partial(_terms, items.c.collection), "string"),
     **GRIDS,
 }
 
 
-def offered(seen: Observations) -> dict[str, Kind]:
+def available(seen: Observations) -> dict[str, AggregationKind]:
     """Give the aggregations there are of items that hold this, by name."""
     own = {name: kind for name, one in sorted(seen.items()) if (kind := _of_property(name, one)) is not None}
     short = {name: own[known] for name, known in SHORT.items() if known in own and name not in own}
@@ -238,19 +238,19 @@ def offered(seen: Observations) -> dict[str, Kind]:
     return {f"{name}{SUFFIX}": kind for name, kind in (short | own).items()} | FIXED
 
 
-def _of_property(name: str, seen: Seen) -> Kind | None:
+def _of_property(name: str, seen: Observation) -> AggregationKind | None:
     """Give the distribution of what stands under a name; None: it is nothing that can be counted by."""
     stored = ITEM_FIELDS.stored(name)
     match sorted(seen.kinds):
         case ["time"]:
-            return Kind(FREQUENCY, partial(_moments, stored.moment), "datetime")
+            return AggregationKind(FREQUENCY, partial(_moments, stored.moment), "datetime")
         case ["integer"] | ["number"] | ["integer", "number"]:
-            return Kind(FREQUENCY, partial(_numbers, name, seen, stored.number), "numeric")
+            return AggregationKind(FREQUENCY, partial(_numbers, name, seen, stored.number), "numeric")
         case ["array"] if seen.members is not None and seen.members.kinds <= _SCALARS:
-            return Kind(FREQUENCY, partial(_members, stored), "string")
+            return AggregationKind(FREQUENCY, partial(_members, stored), "string")
         case kinds if _SCALARS.issuperset(kinds):
             of = "boolean" if kinds == ["boolean"] else "string"
-            return Kind(FREQUENCY, partial(_terms, stored.content, of=of), of)
+            return AggregationKind(FREQUENCY, partial(_terms, stored.content, of=of), of)
     return None
 
 
@@ -264,7 +264,7 @@ def _members(stored: Stored, name: str, items_found: Found) -> Aggregation:
     return _terms(distinct.c.member, name, items_found, distinct)
 
 
-def aggregated(
+def aggregate(
     connection: Connection,
     query: ItemQuery,
     restriction: Restriction,
@@ -272,7 +272,7 @@ def aggregated(
     seen: Observations,
 ) -> list[Aggregation]:
     """Make the aggregations that are asked for. Raises BadQuery: there is none of that name."""
-    there = offered(seen)
+    there = available(seen)
     for name in asked.names:
         if name not in there:
             alike = get_close_matches(name, there, n=1)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from stacflask.model.decision import Restriction
 
-MOST = 1000
+MAX_LISTED_ITEMS = 1000
 """Items that one period lists; if it holds more, and can be divided, it lists its parts."""
 
-PARTS = 100
+MAX_LISTED_YEARS = 100
 """Years that one page lists. Of all other periods there are fewer in the one above."""
 
 YEAR, MONTH, DAY, HOUR, MINUTE, SECOND = range(6)
@@ -79,7 +79,7 @@ class Period:
         return None if self.level == YEAR else Period(self.name[: _WRITTEN[self.level - 1]])
 
 
-def period(name: str) -> Period | None:
+def parse_period(name: str) -> Period | None:
     """Read the name of a period; None: it is none."""
     found = Period(name) if _NAME(name) else None
     try:
@@ -99,15 +99,20 @@ def contents(
     seen = [items.c.collection == collection, *visible(restriction)]
     if within is None:
         years = _parts(connection, seen, YEAR, _after(after))
-        return Contents(periods=years[:PARTS], more=years[PARTS - 1] if len(years) > PARTS else None)
+        return Contents(
+            periods=years[:MAX_LISTED_YEARS],
+            more=years[MAX_LISTED_YEARS - 1] if len(years) > MAX_LISTED_YEARS else None,
+        )
     if within.level < DAY:
         return Contents(periods=_parts(connection, seen, within.level + 1, list(_in(within))))
     listed = sa.select(items.c.id).where(*seen, *_in(within), *_beyond(seen, after))
-    found = tuple(connection.execute(listed.order_by(items.c.datetime, items.c.id).limit(MOST + 1)).scalars())
-    if len(found) <= MOST:
+    found = tuple(
+        connection.execute(listed.order_by(items.c.datetime, items.c.id).limit(MAX_LISTED_ITEMS + 1)).scalars()
+    )
+    if len(found) <= MAX_LISTED_ITEMS:
         return Contents(items=found)
     if within.level == SECOND:
-        return Contents(items=found[:MOST], more=found[MOST - 1])
+        return Contents(items=found[:MAX_LISTED_ITEMS], more=found[MAX_LISTED_ITEMS - 1])
     return Contents(periods=_parts(connection, seen, within.level + 1, list(_in(within))))
 
 
@@ -115,7 +120,7 @@ def _after(year: str | None) -> list[sa.ColumnElement[bool]]:
     """Return the condition on what comes after a year. Raises BadQuery."""
     if year is None:
         return []
-    found = period(year)
+    found = parse_period(year)
     if found is None or found.level != YEAR:
         raise BadQuery("after", f"expected a year of four digits, got {year!r}")
     return [sa.false() if found.end is None else items.c.datetime >= found.end]
@@ -146,6 +151,6 @@ def _parts(
     end = sa.func.date_trunc(_UNITS[level], steps.c.moment, "UTC") + sa.cast(f"1 {_UNITS[level]}", INTERVAL)
     following = first.where(items.c.datetime >= end).correlate(steps).scalar_subquery()
     steps = steps.union_all(sa.select(following).where(steps.c.moment.is_not(None)))
-    found = sa.select(steps.c.moment).where(steps.c.moment.is_not(None)).limit(PARTS + 1)
+    found = sa.select(steps.c.moment).where(steps.c.moment.is_not(None)).limit(MAX_LISTED_YEARS + 1)
     moments = connection.execute(found).scalars()
     return tuple(moment.astimezone(UTC).isoformat()[: _WRITTEN[level]] for moment in moments)

@@ -12,7 +12,7 @@ from stacflask.catalog.database.engine import texts
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.search import item_search
 from stacflask.catalog.search.ordering import rows as limit_of_rows
-from stacflask.catalog.search.visibility import EVERYTHING
+from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE
 from stacflask.model.decision import UNRESTRICTED
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from stacflask.catalog.search.visibility import Seen
+    from stacflask.catalog.search.visibility import VisibilityFilter
     from stacflask.model.decision import Restriction
     from stacflask.model.query import ItemQuery
 
 
-def number(query: ItemQuery, restriction: Restriction, seen: Seen) -> sa.Select[Any]:
+def count_statement(query: ItemQuery, restriction: Restriction, visibility: VisibilityFilter) -> sa.Select[Any]:
     """Return the statement that counts the items of all pages of a search, up to the value ``most``."""
-    some = _matching(query, restriction).where(*seen.conditions(items.c.collection))
+    some = _matching(query, restriction).where(*visibility.conditions(items.c.collection))
     return sa.select(sa.func.count()).select_from(some.limit(sa.bindparam("most", 0, sa.Integer())).subquery())
 
 
-def along(
+def page_statements_with_count(
     page: Callable[[], Iterable[sa.Select[Any]]], query: ItemQuery, restriction: Restriction
 ) -> Iterator[sa.Select[Any]]:
     """Return the statements of a page. The first has a column ``matched`` with the number of items of all pages.
@@ -41,15 +41,15 @@ def along(
     """
     first, *others = page()
     rows = first.subquery("page")
-    counted = number(query, restriction, EVERYTHING).scalar_subquery()
+    counted = count_statement(query, restriction, EVERYTHING_VISIBLE).scalar_subquery()
     beyond = sa.func.row_number().over() == limit_of_rows(query.limit)
     yield sa.select(*rows.c, sa.case((beyond, counted)).label("matched"))
     yield from others
 
 
-def given(query: ItemQuery, seen: Seen, most: int) -> dict[str, Any]:
+def parameters(query: ItemQuery, visibility: VisibilityFilter, most: int) -> dict[str, Any]:
     """Return what that statement compares with, by name."""
-    values = {**item_search.given(query), **seen.given(), "most": most}
+    values = {**item_search.parameters(query), **visibility.parameters(), "most": most}
     return {name: texts(tuple(value)) if isinstance(value, list) else value for name, value in values.items()}
 
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from stacflask.catalog.database.tables import items
 from stacflask.stac.bbox import HALF
 
-GEOHASH_MOST, GEOHASH_USUAL = 12, 2
-GEOTILE_MOST, GEOTILE_USUAL = 24, 5
+GEOHASH_MAX, GEOHASH_DEFAULT = 12, 2
+GEOTILE_MAX, GEOTILE_DEFAULT = 24, 5
 POLE = 85.0511287798066
 """How far north and south the tiles go; what lies beyond is in the last row."""
 

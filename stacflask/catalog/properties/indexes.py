@@ -27,7 +27,7 @@ from stacflask.catalog.cql2 import Fields
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.database.database_errors import translated
 from stacflask.catalog.database.tables import PROPERTY_INDEX_PREFIX, items
-from stacflask.catalog.search.ordering import FORMS, TIES
+from stacflask.catalog.search.ordering import ORDERED_TYPES, TIE_BREAKERS
 from stacflask.errors import BadQuery, Conflict
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from stacflask.catalog.cql2.values.types import Stored
     from stacflask.catalog.database.engine import Database
 
-INDEXED: Mapping[str, Callable[[Stored], Sql]] = {**FORMS, "time": attrgetter("moment")}
+INDEXED: Mapping[str, Callable[[Stored], Sql]] = {**ORDERED_TYPES, "time": attrgetter("moment")}
 """What an index can hold of a property. Nothing is sorted by times: strings that spell them are in their own order."""
 
 LOCK = 0x57AD
@@ -93,7 +93,7 @@ def _described(row: Any) -> PropertyIndex | None:
         return None  # interrupted before it was described, or somebody else's
 
 
-class Known:
+class IndexCache:
     """What a process knows of the indexes there are; it is asked anew after a while."""
 
     REST = 5.0
@@ -103,13 +103,13 @@ class Known:
         self._since = 0.0
         self._forms: frozenset[tuple[str, str]] = frozenset()
 
-    def forms(self, name: str) -> tuple[str, ...]:
+    def indexed_types(self, name: str) -> tuple[str, ...]:
         """Name the types of a property's values that an index can give in order, up to the first that none can."""
         if time.monotonic() - self._since > self.REST or not self._since:
             found = self._database.read(listed)
             self._forms = frozenset((index.name, index.form) for index in found if index.valid)
             self._since = time.monotonic()
-        return tuple(takewhile(lambda form: (name, form) in self._forms, FORMS))
+        return tuple(takewhile(lambda form: (name, form) in self._forms, ORDERED_TYPES))
 
 
 # --- Making and dropping ----------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def add(database: Database, name: str, forms: Sequence[str] = ()) -> Iterator[Pr
 
     What is there already is left, unless an interrupted run left it unfinished. Raises BadQuery: no item has it.
     """
-    with alone(database) as connection:
+    with exclusive_connection(database) as connection:
         wanted = forms or _held(connection, name)
         there = {(index.name, index.form): index.valid for index in listed(connection)}
         for form in wanted:
@@ -130,7 +130,7 @@ def add(database: Database, name: str, forms: Sequence[str] = ()) -> Iterator[Pr
 
 def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[PropertyIndex]:
     """Drop a property's indexes, of these types or all; give those that were there."""
-    with alone(database) as connection:
+    with exclusive_connection(database) as connection:
         gone = [index for index in listed(connection) if index.name == name and (not forms or index.form in forms)]
         for index in gone:
             _drop(connection, index)
@@ -138,7 +138,7 @@ def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[Prope
 
 
 @contextmanager
-def alone(database: Database) -> Iterator[Connection]:
+def exclusive_connection(database: Database) -> Iterator[Connection]:
     """Lend a connection without a transaction, as building an index beside all else asks for."""
     with translated(), database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -200,7 +200,7 @@ def _definition(index: PropertyIndex) -> sa.Index:
     # On a copy of the table: what operators make is no part of the program's own tables.
     table = items.to_metadata(sa.MetaData())
     value = _value(table, index)
-    ties = (table.c[name] for name in TIES)
+    ties = (table.c[name] for name in TIE_BREAKERS)
     return sa.Index(index.label, value, *ties, postgresql_where=value.is_not(None), postgresql_concurrently=True)
 
 
@@ -218,8 +218,8 @@ def _held(connection: Connection, name: str) -> tuple[str, ...]:
     found = _types(connection, some, name) or _types(connection, items, name)
     if not found:
         raise BadQuery("property", f"no item has a {name!r} that is a number, a string or a boolean")
-    last = max(tuple(FORMS).index(form) for form in found if form in FORMS)
-    return (*tuple(FORMS)[: last + 1], *(found - FORMS.keys()))
+    last = max(tuple(ORDERED_TYPES).index(form) for form in found if form in ORDERED_TYPES)
+    return (*tuple(ORDERED_TYPES)[: last + 1], *(found - ORDERED_TYPES.keys()))
 
 
 _ROUGHLY = sa.text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('items')")
@@ -227,12 +227,12 @@ _ROUGHLY = sa.text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('item
 
 def _types(connection: Connection, source: Any, name: str) -> set[str]:
     stored = Fields({}, source.c.properties).stored(name)
-    kinds = set(connection.execute(sa.select(stored.kind).where(stored.kind.in_(FORMS)).distinct()).scalars())
+    kinds = set(connection.execute(sa.select(stored.kind).where(stored.kind.in_(ORDERED_TYPES)).distinct()).scalars())
     times = connection.execute(sa.select(sa.literal("time")).where(stored.moment.is_not(None)).limit(1))
     return kinds | set(times.scalars())
 
 
-def checked(names: Iterable[str]) -> tuple[str, ...]:
+def property_names(names: Iterable[str]) -> tuple[str, ...]:
     """Give the names as they stand below ``properties``. Raises BadQuery: one is no name."""
     found = tuple(name.removeprefix("properties.") for name in names)
     for name in found:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from stacflask.model.json_types import Document
 
-Observations: TypeAlias = "dict[str, Seen]"
+Observations: TypeAlias = "dict[str, Observation]"
 """What was seen, by the name that a filter would use: a dot is part of a key, or leads into an object."""
 
 MANY = 50
@@ -34,7 +34,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """What was seen of one property.
 
     ``kinds`` are JSON Schema's types, and ``time`` for strings that all are one. ``words`` are the other strings; None:
@@ -45,15 +45,15 @@ class Seen:
     low: float | None = None
     high: float | None = None
     words: frozenset[str] | None = NOTHING
-    members: Seen | None = None
+    members: Observation | None = None
 
-    def __or__(self, other: Seen) -> Seen:
+    def __or__(self, other: Observation) -> Observation:
         """Give what both have seen."""
         if self.members is None or other.members is None:
             members = self.members or other.members
         else:
             members = self.members | other.members
-        return Seen(
+        return Observation(
             self.kinds | other.kinds,
             _least(min, self.low, other.low),
             _least(max, self.high, other.high),
@@ -74,9 +74,9 @@ class Seen:
         return {name: value for name, value in given.items() if value is not None and value is not False}
 
 
-def read(given: Document) -> Seen:
+def read(given: Document) -> Observation:
     """Read what ``written`` gave."""
-    return Seen(
+    return Observation(
         frozenset(given["kinds"]),
         given.get("low"),
         given.get("high"),
@@ -85,7 +85,7 @@ def read(given: Document) -> Seen:
     )
 
 
-def merged(several: Iterable[Mapping[str, Seen]]) -> Observations:
+def merged(several: Iterable[Mapping[str, Observation]]) -> Observations:
     """Give what all together have seen."""
     whole: Observations = {}
     for observations in several:
@@ -122,31 +122,31 @@ def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return columns
 
 
-def of_values(column: Sequence[Any]) -> Seen:
+def of_values(column: Sequence[Any]) -> Observation:
     """Look at all values of one name."""
     types = set(map(type, column))
-    seen = Seen()
+    seen = Observation()
     for kind in types & _KINDS.keys():
         seen |= _of_kind(kind, column if len(types) == 1 else [value for value in column if type(value) is kind])
     return seen
 
 
-def _of_kind(kind: type[Any], column: Sequence[Any]) -> Seen:
+def _of_kind(kind: type[Any], column: Sequence[Any]) -> Observation:
     if kind is str:
         return _of_strings(set(column))
     kinds = frozenset({_KINDS[kind]})
     if kind is int or kind is float:
-        return Seen(kinds, min(column), max(column))
+        return Observation(kinds, min(column), max(column))
     if kind is list:
-        return Seen(kinds, members=of_values(list(chain.from_iterable(column))))
-    return Seen(kinds)
+        return Observation(kinds, members=of_values(list(chain.from_iterable(column))))
+    return Observation(kinds)
 
 
-def _of_strings(words: set[str]) -> Seen:
+def _of_strings(words: set[str]) -> Observation:
     # The first that is no time settles it: most columns of words are told from times by one look.
     if all(map(_TIME, words)):
-        return Seen(frozenset({"time"}))
-    return Seen(frozenset({"string"}), words=_few(frozenset(words)))
+        return Observation(frozenset({"time"}))
+    return Observation(frozenset({"string"}), words=_few(frozenset(words)))
 
 
 def _few(words: frozenset[str] | None) -> frozenset[str] | None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import documents
 from stacflask.catalog.properties import observations, statistics
-from stacflask.catalog.properties.observations import Seen
+from stacflask.catalog.properties.observations import Observation
 from stacflask.catalog.search.item_search import visible, visible_collections
 from stacflask.catalog.search.visible_extents import SUMMARIES
 from stacflask.stac import known
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.documents.codec import Codec
     from stacflask.catalog.properties.observations import Observations
-    from stacflask.catalog.search.visible_extents import Shown
+    from stacflask.catalog.search.visible_extents import VisibleExtents
     from stacflask.model.decision import Restriction
     from stacflask.model.json_types import Document
 
-MOST_COLLECTIONS = 2000
+MAX_COLLECTIONS = 2000
 """Collections whose documents are looked at, for a list of all names."""
 _NO_FIELDS = frozenset({"links", "assets", "item_assets", "stac_extensions", "type", "stac_version"})
 
@@ -65,7 +65,9 @@ def _held(
     return statistics.observed(connection.execute(newest).scalars().all()) if sample else {}
 
 
-def of_collections(connection: Connection, restriction: Restriction, shown: Shown | None = None) -> Observations:
+def of_collections(
+    connection: Connection, restriction: Restriction, shown: VisibleExtents | None = None
+) -> Observations:
     """Give what the documents of the collections hold that may be seen; ``shown`` is shown of them."""
     chosen = _first(collections.c.document, list(visible_collections(restriction)))
     rows = connection.execute(chosen if shown is None else shown.through(chosen)).scalars()
@@ -79,7 +81,7 @@ def _chosen(asked: Sequence[str] | None, restriction: Restriction) -> list[sa.Co
 
 
 def _first(column: sa.Column[Any], conditions: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
-    return sa.select(column).where(*conditions).order_by(collections.c.id).limit(MOST_COLLECTIONS)
+    return sa.select(column).where(*conditions).order_by(collections.c.id).limit(MAX_COLLECTIONS)
 
 
 def _opened(codec: Codec, frame: bytes) -> Document:
@@ -95,22 +97,22 @@ def declared(collection: Document, *, summaries: bool = True) -> Observations:
     told = {name: _summarized(name, summary) for name, summary in summed_up.items()}
     in_assets = [_fields(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)]
     # What assets are like says which types to expect, and nothing about ranges.
-    expected = {name: Seen(seen.kinds, words=None) for name, seen in observations.observe(in_assets).items()}
+    expected = {name: Observation(seen.kinds, words=None) for name, seen in observations.observe(in_assets).items()}
     return expected | {name: seen for name, seen in told.items() if seen.kinds}
 
 
-def _summarized(name: str, summary: Any) -> Seen:
+def _summarized(name: str, summary: Any) -> Observation:
     """Read a summary: values, a range, or a JSON Schema."""
     match summary:
         case {"minimum": low, "maximum": high}:
             return observations.of_values([low, high])
         case {"type": str(kind)}:
-            return Seen(frozenset({kind}), words=None)
+            return Observation(frozenset({kind}), words=None)
         case list(values) if known.fields().get(name, {}).get("type") == "array":
-            return Seen(frozenset({"array"}), members=observations.of_values(values))
+            return Observation(frozenset({"array"}), members=observations.of_values(values))
         case list(values):
             return observations.of_values(values)
-    return Seen()
+    return Observation()
 
 
 def _fields(asset: Document) -> Document:

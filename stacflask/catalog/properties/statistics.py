@@ -58,7 +58,7 @@ def _changes(properties: Document, anew: Document | None, seen: Observations) ->
     return {name: value for name, value in wider.items() if value != kept[name]}
 
 
-def forget(connection: Connection, collection: str) -> None:
+def delete(connection: Connection, collection: str) -> None:
     """Remove a collection's statistics, with the collection."""
     connection.execute(sa.delete(statistics).where(statistics.c.collection == collection))
 

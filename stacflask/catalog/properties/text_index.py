@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, DropIndex
 
 from stacflask.catalog.database.tables import PROPERTY_INDEX_PREFIX, items
-from stacflask.catalog.properties.indexes import alone
+from stacflask.catalog.properties.indexes import exclusive_connection
 from stacflask.catalog.search.freetext import item_words
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def size(connection: Connection) -> int | None:
 
 def add(database: Database) -> bool:
     """Make it while all else goes on; False: it is there already. What an interrupted run left is made anew."""
-    with alone(database) as connection:
+    with exclusive_connection(database) as connection:
         if size(connection) is not None:
             return False
         connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
@@ -47,7 +47,7 @@ def add(database: Database) -> bool:
 
 def drop(database: Database) -> None:
     """Drop it, if it is there."""
-    with alone(database) as connection:
+    with exclusive_connection(database) as connection:
         connection.execute(DropIndex(_definition(), if_exists=True))
 
 

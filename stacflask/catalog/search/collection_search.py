@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import Select
 
-    from stacflask.catalog.search.visible_extents import Shown
+    from stacflask.catalog.search.visible_extents import VisibleExtents
     from stacflask.model.query import CollectionQuery
 
 Condition = sa.ColumnElement[bool]
@@ -61,19 +61,19 @@ def with_text(query: CollectionQuery) -> Condition | None:
 FOLD: tuple[Callable[[CollectionQuery], Condition | None], ...] = (within_bbox, during, matching, with_text)
 
 
-def looks_inside(query: CollectionQuery) -> bool:
+def reads_documents(query: CollectionQuery) -> bool:
     """Whether a query looks at more of a collection than its id and its texts."""
     return any((query.bbox, query.interval, query.filter is not None, query.sort))
 
 
-def select_collections(query: CollectionQuery, shown: Shown | None, seen: list[Condition]) -> Select[Any]:
+def select_collections(query: CollectionQuery, shown: VisibleExtents | None, visible: list[Condition]) -> Select[Any]:
     """Select the records of one page, and one more if there is one, in the direction of the query's position.
 
-    ``seen`` are the conditions under which a collection may be seen; ``shown`` is what it is found by then.
+    ``visible`` are the conditions under which a collection may be seen; ``shown`` is what it is found by then.
     """
     order = collection_order(query.sort)
     conditions = [made for build in FOLD if (made := build(query)) is not None]
     statement = sa.select(collections.c.id, collections.c.body, *order.columns)
-    statement = statement.where(*conditions, *seen)
+    statement = statement.where(*conditions, *visible)
     page = order.page(statement, order.position(query.token), query.limit)
     return page if shown is None else shown.through(page)

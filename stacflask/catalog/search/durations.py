@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Longest:
+class DurationBound:
     """A bound in seconds on how long the items of some collections last; None: of all."""
 
     seconds: float
@@ -57,7 +57,7 @@ class Longest:
         if "before" in bounds:
             yield items.c.datetime <= sa.bindparam("before", bounds["before"], TIMESTAMP)
 
-    def given(self, interval: Interval) -> dict[str, Any]:
+    def parameters(self, interval: Interval) -> dict[str, Any]:
         """Give what those conditions compare with, by name."""
         named = {} if self.collections is None else {"lasting": self._names}
         return {"seconds": self.seconds, **named, **self.bounds(interval)}
@@ -75,26 +75,26 @@ class Longest:
 
 
 @dataclass
-class Lasting:
+class DurationBounds:
     """What one reader remembers of all collections."""
 
     database: Database
     _known: dict[str, float] = field(default_factory=dict)
 
-    def of(self, names: tuple[str, ...] | None) -> Longest:
+    def of(self, names: tuple[str, ...] | None) -> DurationBound:
         """Give the bound for some collections, or for all, as it was when last read."""
         if not self._known:
             self._read()
         known = self._known
         chosen = known.values() if names is None else (known.get(name, 0.0) for name in names)
-        return Longest(max(chosen, default=0.0), names)
+        return DurationBound(max(chosen, default=0.0), names)
 
-    def still(self, longest: Longest) -> bool:
+    def is_current(self, duration_bound: DurationBound) -> bool:
         """Whether a bound holds still. If not, what is remembered is read anew."""
-        kept: float = self.database.read(lambda connection: connection.execute(longest.kept).scalar_one())
-        if kept > longest.seconds:
+        kept: float = self.database.read(lambda connection: connection.execute(duration_bound.kept).scalar_one())
+        if kept > duration_bound.seconds:
             self._read()
-        return kept <= longest.seconds
+        return kept <= duration_bound.seconds
 
     def _read(self) -> None:
         statement = sa.select(collections.c.id, collections.c.longest)

@@ -18,11 +18,11 @@ from stacflask.catalog.cql2.compiler.spatial import meets
 from stacflask.catalog.cql2.values.sql import LONGEST, TIMESTAMP
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.search import freetext
-from stacflask.catalog.search.ordering import TIES, Order, rows
+from stacflask.catalog.search.ordering import TIE_BREAKERS, SortOrder, rows
 from stacflask.catalog.search.paging import Position
 from stacflask.catalog.search.selectivity import areas
-from stacflask.catalog.search.time_windows import WHOLE, Stretch, all_will_do
-from stacflask.catalog.search.visibility import EVERYTHING, Seen
+from stacflask.catalog.search.time_windows import ALL_TIME, TimeWindow, is_unfiltered
+from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE, VisibilityFilter
 from stacflask.errors import BadQuery
 from stacflask.stac.numbers import is_number
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.cql2.values.sql import Sql
-    from stacflask.catalog.search.durations import Longest
+    from stacflask.catalog.search.durations import DurationBound
     from stacflask.model.decision import Restriction
     from stacflask.model.json_types import Cql2
     from stacflask.model.query import ItemQuery, SortKey
@@ -59,7 +59,7 @@ TYPES: dict[str, sa.types.TypeEngine[Any]] = {
 """What conditions compare with, by name."""
 
 
-def given(query: ItemQuery) -> dict[str, Any]:
+def parameters(query: ItemQuery) -> dict[str, Any]:
     """Give what a query's conditions compare with, by name; those of a filter and of free text have none."""
     values: dict[str, Any] = {}
     for one, several, names in (("collection", "collections", query.collections), ("id", "ids", query.ids)):
@@ -167,8 +167,8 @@ def visible(restriction: Restriction) -> Iterator[Condition]:
     if restriction.items is not None:
         yield _rule(restriction.items, ITEM_FIELDS)
     if restriction.collections is not None:
-        seen = sa.select(collections.c.id).where(_rule(restriction.collections, COLLECTION_FIELDS))
-        yield items.c.collection.in_(seen)
+        visible_names = sa.select(collections.c.id).where(_rule(restriction.collections, COLLECTION_FIELDS))
+        yield items.c.collection.in_(visible_names)
 
 
 def visible_collections(restriction: Restriction) -> Iterator[Condition]:
@@ -187,16 +187,16 @@ def _rule(expression: Cql2, fields: Fields) -> Condition:
 
 # --- The statement ---------------------------------------------------------------------------------------------------
 
-ITEM_TIES = tuple(items.c[name] for name in TIES)
+ITEM_TIES = tuple(items.c[name] for name in TIE_BREAKERS)
 
 
-def item_order(sort: tuple[SortKey, ...], dated: bool | None = None) -> Order:
+def item_order(sort: tuple[SortKey, ...], dated: bool | None = None) -> SortOrder:
     """Give the order of a list of items, or of a part of it; the usual one is newest first. Raises BadQuery."""
     return _remembered_items(sort, dated) if is_short(sort) else _items_by(sort, dated)
 
 
-def _items_by(sort: tuple[SortKey, ...], dated: bool | None) -> Order:
-    return Order(sort, ITEM_FIELDS, ITEM_TIES, descending=True).part(dated)
+def _items_by(sort: tuple[SortKey, ...], dated: bool | None) -> SortOrder:
+    return SortOrder(sort, ITEM_FIELDS, ITEM_TIES, descending=True).part(dated)
 
 
 _remembered_items = lru_cache(maxsize=256)(_items_by)
@@ -207,20 +207,20 @@ def is_short(sort: tuple[SortKey, ...]) -> bool:
     return sum(len(key.name) for key in sort) <= LONGEST
 
 
-def collection_order(sort: tuple[SortKey, ...]) -> Order:
+def collection_order(sort: tuple[SortKey, ...]) -> SortOrder:
     """Give the order of a list of collections; the usual one is by id. Raises BadQuery."""
     return _remembered_collections(sort) if is_short(sort) else _collections_by(sort)
 
 
-def _collections_by(sort: tuple[SortKey, ...]) -> Order:
-    return Order(sort, COLLECTION_FIELDS, (collections.c.id,))
+def _collections_by(sort: tuple[SortKey, ...]) -> SortOrder:
+    return SortOrder(sort, COLLECTION_FIELDS, (collections.c.id,))
 
 
 _remembered_collections = lru_cache(maxsize=256)(_collections_by)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ListPart:
     """A part of a list of items: those that have a datetime, those that have none, or all (``dated`` is None).
 
     A ``position`` without values is the part's end that is nearer.
@@ -244,48 +244,48 @@ class Part:
     def time(self, query: ItemQuery) -> Any:
         """Give the value at its position of the form that comes first, or None."""
         values = () if self.position is None else self.position.values
-        return values[item_order(query.sort, self.dated).forms[0].number] if values else None
+        return values[item_order(query.sort, self.dated).expressions[0].number] if values else None
 
-    def given(self, query: ItemQuery) -> dict[str, Any]:
+    def parameters(self, query: ItemQuery) -> dict[str, Any]:
         """Give what those conditions compare with, by name."""
         return {"dated": _names(query)} if self.dated and query.collections is not None else {}
 
 
-ALL = Part()
+ALL = ListPart()
 
 
 def _names(query: ItemQuery) -> list[str]:
     return list(dict.fromkeys(query.collections or ()))
 
 
-def parts(query: ItemQuery) -> Iterator[Part]:
+def list_parts(query: ItemQuery) -> Iterator[ListPart]:
     """Give the parts in which a list is read, one after the other, in the direction of the query's position."""
     order = item_order(query.sort)
     position = order.position(query.token)
     if not order.parted:
-        yield Part(None, position)
+        yield ListPart(None, position)
         return
     backward = position is not None and position.backward
     sides = [False, True] if backward else [True, False]
     here = None if position is None else position.values[0] is not None
     for side in sides if here is None else sides[sides.index(here) :]:
-        yield Part(side, position if side is here else Position((), backward=backward))
+        yield ListPart(side, position if side is here else Position((), backward=backward))
 
 
-def found(query: ItemQuery, restriction: Restriction, longest: Longest | None = None) -> list[Condition]:
+def found(query: ItemQuery, restriction: Restriction, duration_bound: DurationBound | None = None) -> list[Condition]:
     """Give the conditions under which an item is found, on whatever page; ``longest`` helps to find it by its time."""
-    values = given(query)
-    wanted = [*(build(values) for build in FOLD), *_in_time(query, longest), matching(query), with_text(query)]
+    values = parameters(query)
+    wanted = [*(build(values) for build in FOLD), *_in_time(query, duration_bound), matching(query), with_text(query)]
     return [*(condition for condition in wanted if condition is not None), *visible(restriction)]
 
 
-def _in_time(query: ItemQuery, longest: Longest | None) -> Iterator[Condition | None]:
-    exactly = during(given(query))
-    if exactly is None or query.interval is None or longest is None:
+def _in_time(query: ItemQuery, duration_bound: DurationBound | None) -> Iterator[Condition | None]:
+    exactly = during(parameters(query))
+    if exactly is None or query.interval is None or duration_bound is None:
         yield exactly
         return
-    yield longest.holds
-    yield from longest.around(query.interval)
+    yield duration_bound.holds
+    yield from duration_bound.around(query.interval)
     # The same, put so that the planner takes it for met, as it nearly always is where those before are met. It would
     # take what each column tells for chance, multiply it, and expect a tenth of what there is.
     yield sa.func.nullif(exactly, sa.false()).is_not(None)
@@ -297,14 +297,14 @@ def ordered_types(query: ItemQuery, indexed: Callable[[str], tuple[str, ...]]) -
     return indexed(first.name) if first.stored else ()
 
 
-def statements(
+def page_statements(
     query: ItemQuery,
     restriction: Restriction,
-    longest: Longest | None,
+    duration_bound: DurationBound | None,
     types: tuple[str, ...],
-    stretch: Stretch = WHOLE,
-    seen: Seen = EVERYTHING,
-    part: Part = ALL,
+    window: TimeWindow = ALL_TIME,
+    visibility: VisibilityFilter = EVERYTHING_VISIBLE,
+    part: ListPart = ALL,
 ) -> Iterator[Select[Any]]:
     """Give statements which, one after the other, select the records of one page, and one more if there is one.
 
@@ -313,17 +313,21 @@ def statements(
     ``seen``.
     """
     order = item_order(query.sort, part.dated)
-    if stretch.walked:
-        walked = _walked(query, restriction, longest, stretch, part).where(*seen.conditions(items.c.collection))
+    if window.scanned:
+        walked = _walked(query, restriction, duration_bound, window, part).where(
+            *visibility.conditions(items.c.collection)
+        )
         yield order.page(walked, part.position, query.limit)
         return
-    if one_by_one(query, restriction, part):
-        yield _merged(query, restriction, longest, stretch, part)
+    if reads_each_collection(query, restriction, part):
+        yield _merged(query, restriction, duration_bound, window, part)
         return
     strands = order.strands(len(types))
     if types and _compares_number(query.filter, order.keys[0].name):
         strands = strands[:1]
-    found = _select(query, restriction, longest).where(*stretch.conditions(), *seen.conditions(items.c.collection))
+    found = _select(query, restriction, duration_bound).where(
+        *window.conditions(), *visibility.conditions(items.c.collection)
+    )
     yield from order.pages(found.where(*part.conditions(query)), part.position, query.limit, strands)
 
 
@@ -331,21 +335,21 @@ MOST_KEYS = 20_000
 """Places in the index that a search may look at to find the first items of each of some collections."""
 
 
-def one_by_one(query: ItemQuery, restriction: Restriction, part: Part = ALL) -> bool:
+def reads_each_collection(query: ItemQuery, restriction: Restriction, part: ListPart = ALL) -> bool:
     """Whether the first items of each of a query's collections are found sooner than those of all of them together.
 
     They are where each has an index in their order, and nearly all that it holds will do.
     """
     number = len(set(query.collections or ()))
     indexed = item_order(query.sort, part.dated).column in ("datetime", "id")
-    return indexed and all_will_do(query, restriction) and 1 < number <= MOST_KEYS / (query.limit + 1)
+    return indexed and is_unfiltered(query, restriction) and 1 < number <= MOST_KEYS / (query.limit + 1)
 
 
 def _walked(
-    query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch, part: Part
+    query: ItemQuery, restriction: Restriction, duration_bound: DurationBound | None, window: TimeWindow, part: ListPart
 ) -> Select[Any]:
     """Select all that a query finds in a stretch, in no order, by looking at each item of its collections there."""
-    values, there = given(query), sa.select(items).where(*stretch.conditions())
+    values, there = parameters(query), sa.select(items).where(*window.conditions())
     # Nothing but these conditions goes into the part that is walked through, so that no other index can serve it.
     fence: Sql = sa.literal_column("0")
     if "collections" in values:
@@ -354,12 +358,12 @@ def _walked(
         each = there.where(items.c.collection == names.c.name).offset(fence).lateral()
         walk = sa.select(each).select_from(sa.join(names, each, sa.true()))
     else:
-        of_one, forms = in_collections(values), item_order(query.sort, part.dated).forms
+        of_one, expressions = in_collections(values), item_order(query.sort, part.dated).expressions
         there = there if of_one is None else there.where(of_one)
-        walk = there.order_by(*(form.arranged(backward=False) for form in forms)).offset(fence)
+        walk = there.order_by(*(form.arranged(backward=False) for form in expressions)).offset(fence)
     # It goes by the table's own name: whatever is asked of items is then asked of these.
     walked = walk.cte(items.name).prefix_with("NOT MATERIALIZED")
-    conditions = [*found(replace(query, collections=None), restriction, longest), *part.conditions(query)]
+    conditions = [*found(replace(query, collections=None), restriction, duration_bound), *part.conditions(query)]
     if within_area(values) is not None:
         # Where it lies, the first of them, is told sooner than what its properties hold; the planner thinks otherwise.
         area, *others = conditions
@@ -368,7 +372,7 @@ def _walked(
 
 
 def _merged(
-    query: ItemQuery, restriction: Restriction, longest: Longest | None, stretch: Stretch, part: Part
+    query: ItemQuery, restriction: Restriction, duration_bound: DurationBound | None, window: TimeWindow, part: ListPart
 ) -> Select[Any]:
     """Select one page of a few collections: the first keys of each, of those the first, and their records.
 
@@ -376,9 +380,9 @@ def _merged(
     """
     order, position = item_order(query.sort, part.dated), part.position
     arranged = partial(order.arranged, backward=position is not None and position.backward)
-    names = sa.func.unnest(_named(given(query), "collections")).table_valued("name").render_derived()
+    names = sa.func.unnest(_named(parameters(query), "collections")).table_valued("name").render_derived()
     own = sa.select(items.c.collection, items.c.id, *order.columns).where(items.c.collection == names.c.name)
-    own = own.where(*found(replace(query, collections=None), restriction, longest), *stretch.conditions())
+    own = own.where(*found(replace(query, collections=None), restriction, duration_bound), *window.conditions())
     own = own.where(*part.conditions(query))
     each = order.page(own, position, query.limit).lateral()
     first = sa.select(each).select_from(sa.join(names, each, sa.true()))
@@ -389,9 +393,9 @@ def _merged(
     return sa.select(keys, body.label("body")).order_by(*arranged(keys))
 
 
-def _select(query: ItemQuery, restriction: Restriction, longest: Longest | None) -> Select[Any]:
+def _select(query: ItemQuery, restriction: Restriction, duration_bound: DurationBound | None) -> Select[Any]:
     """Select all that a query finds, in no order."""
-    return _columns(query).where(*found(query, restriction, longest))
+    return _columns(query).where(*found(query, restriction, duration_bound))
 
 
 def _columns(query: ItemQuery) -> Select[Any]:

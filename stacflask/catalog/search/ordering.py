@@ -44,7 +44,7 @@ LARGEST_EXPONENT = 16_383
 KNOWN = ("collection", "id")
 """Columns that every record has."""
 
-FORMS: Mapping[str, Callable[[Stored], Sql]] = {
+ORDERED_TYPES: Mapping[str, Callable[[Stored], Sql]] = {
     "number": attrgetter("number"),
     "string": attrgetter("text"),
     "boolean": attrgetter("truth"),
@@ -52,7 +52,7 @@ FORMS: Mapping[str, Callable[[Stored], Sql]] = {
 """What stored values are ordered by: the names of their types, in the order in which they come."""
 TAKES = {"number": Decimal, "string": str, "boolean": bool}
 
-TIES = ("datetime", "collection", "id")
+TIE_BREAKERS = ("datetime", "collection", "id")
 """The columns that decide among items that are alike in all sort keys. Here ``datetime`` is the column that every item
 has: its datetime, or its start_datetime where that is null."""
 
@@ -60,7 +60,7 @@ Condition: TypeAlias = sa.ColumnElement[bool]
 
 
 @dataclass(frozen=True)
-class Form:
+class SortExpression:
     """One expression that is ordered by. ``nullable``: rows where it is null come last, in either direction."""
 
     sql: Sql
@@ -105,18 +105,18 @@ class Key:
     """A sort key: a column, or a stored value in its three forms, of which at most one is not null."""
 
     name: str
-    forms: tuple[Form, ...]
+    expressions: tuple[SortExpression, ...]
 
     @property
     def stored(self) -> bool:
         """Whether it is stored JSON, whose type only the row knows."""
-        return len(self.forms) > 1
+        return len(self.expressions) > 1
 
     def read(self, value: Json) -> tuple[Any, ...]:
         """Give the values of its forms for what stands in a token. Raises ValueError: it is not of this key."""
-        if value is None and all(form.nullable for form in self.forms):
-            return (None,) * len(self.forms)
-        values = tuple(_of_type(value, form.takes) for form in self.forms)
+        if value is None and all(form.nullable for form in self.expressions):
+            return (None,) * len(self.expressions)
+        values = tuple(_of_type(value, form.takes) for form in self.expressions)
         if all(value is None for value in values):
             raise ValueError("not a value of this key")
         return values
@@ -140,7 +140,7 @@ def _exponent(value: Decimal) -> int:
     return exponent if isinstance(exponent, int) else LARGEST_EXPONENT + 1  # of infinity and NaN it is a letter
 
 
-class Order:
+class SortOrder:
     """A total order of rows: sort keys, and then the ties."""
 
     def __init__(
@@ -158,23 +158,23 @@ class Order:
             known: str | sa.Column[Any] = column.name if column.name in KNOWN else column
             keys.setdefault(known, _tie(column, descending=wanted[-1].descending if wanted else descending))
         self.keys = tuple(_numbered(keys.values()))
-        self._all = tuple(form for key in self.keys for form in key.forms)
-        self.forms = self._all
+        self._all = tuple(form for key in self.keys for form in key.expressions)
+        self.expressions = self._all
         """What is ordered by."""
         self._labels = tuple(_label(form, number) for number, form in enumerate(self._all))
 
     @property
     def column(self) -> str | None:
         """The name of the column that comes first, if it is one that is never null."""
-        first = self.forms[0].sql
+        first = self.expressions[0].sql
         return first.name if isinstance(first, sa.Column) else None
 
     @property
     def parted(self) -> bool:
         """Whether it begins with the items' own datetime: those that have one come first, in either direction."""
-        return self.keys[0].name == "datetime" and self.keys[0].forms[0].nullable and not self.keys[0].stored
+        return self.keys[0].name == "datetime" and self.keys[0].expressions[0].nullable and not self.keys[0].stored
 
-    def part(self, dated: bool | None) -> Order:
+    def part(self, dated: bool | None) -> SortOrder:
         """Return the order of a part of the list: the items that have a datetime, or those that have none.
 
         Tokens are the same in all parts. Each part can be read from an index on the column that every item has.
@@ -187,7 +187,7 @@ class Order:
             # Here the column holds the item's own datetime.
             time = next(form for form in others if form.sql is items.c.datetime)
             others = [replace(time, descending=own.descending), *(form for form in others if form is not time)]
-        part.forms = tuple(others)
+        part.expressions = tuple(others)
         return part
 
     @property
@@ -198,11 +198,11 @@ class Order:
 
     def page(self, statement: Select[Any], position: Position | None, limit: int) -> Select[Any]:
         """Give the statement for one page, and one row more if there is one, in the position's direction."""
-        return _page(statement, self.forms, position, limit)
+        return _page(statement, self.expressions, position, limit)
 
     def arranged(self, part: FromClause, *, backward: bool) -> list[Sql]:
         """Give what stands in ORDER BY where these ``columns`` come from a part of the statement."""
-        pairs = ((form, part.c[self._labels[form.number]]) for form in self.forms)
+        pairs = ((form, part.c[self._labels[form.number]]) for form in self.expressions)
         return [replace(form, sql=column).arranged(backward=backward) for form, column in pairs]
 
     def strands(self, indexed: int) -> tuple[Strand, ...]:
@@ -210,15 +210,15 @@ class Order:
 
         Rows where that key is of an indexed type come first, type by type; the last part is the rest.
         """
-        first = self.keys[0].forms
+        first = self.keys[0].expressions
         if not self.keys[0].stored:
-            return (Strand((), self.forms),)
+            return (Strand((), self.expressions),)
         strands = [
-            Strand((form.sql.is_not(None),), (replace(form, nullable=False), *self.forms[len(first) :]))
+            Strand((form.sql.is_not(None),), (replace(form, nullable=False), *self.expressions[len(first) :]))
             for form in first[:indexed]
         ]
         rest = tuple(form.sql.is_(None) for form in first[:indexed])
-        return (*strands, Strand(rest, self.forms[indexed:]))
+        return (*strands, Strand(rest, self.expressions[indexed:]))
 
     def pages(
         self, statement: Select[Any], position: Position | None, limit: int, strands: tuple[Strand, ...]
@@ -234,7 +234,7 @@ class Order:
             strands = strands[: past + 1] if backward else strands[past:]
         for strand in reversed(strands) if backward else strands:
             within = position if strand is here else None
-            yield _page(statement.where(*strand.conditions), strand.forms, within, limit, backward=backward)
+            yield _page(statement.where(*strand.conditions), strand.expressions, within, limit, backward=backward)
 
     def position(self, token: str | None) -> Position | None:
         """Read a token of this order. Raises BadQuery: it is not one."""
@@ -248,7 +248,7 @@ class Order:
             raise BadQuery("token", "not a token of this list") from error
         return replace(position, values=values)
 
-    def given(self, position: Position | None) -> dict[str, Any]:
+    def parameters(self, position: Position | None) -> dict[str, Any]:
         """Give what a position's conditions compare with, by name."""
         values = () if position is None else position.values
         return {form.place: value for form, value in zip(self._all, values, strict=False) if value is not None}
@@ -260,7 +260,7 @@ class Order:
     def _values(self, row: Any) -> Iterator[Json]:
         start = 0
         for key in self.keys:
-            end = start + len(key.forms)
+            end = start + len(key.expressions)
             found = (getattr(row, label) for label in self._labels[start:end])
             value = next((value for value in found if value is not None), None)
             yield format_instant(value) if isinstance(value, datetime) else value
@@ -270,10 +270,10 @@ class Order:
 def _numbered(keys: Iterable[Key]) -> Iterator[Key]:
     numbers = count()
     for key in keys:
-        yield replace(key, forms=tuple(replace(form, number=next(numbers)) for form in key.forms))
+        yield replace(key, expressions=tuple(replace(form, number=next(numbers)) for form in key.expressions))
 
 
-def _label(form: Form, number: int) -> str:
+def _label(form: SortExpression, number: int) -> str:
     """Name what is selected for a form; what every record has anyway has its name already."""
     return form.sql.name if isinstance(form.sql, sa.Column) and form.sql.name in KNOWN else f"sort{number}"
 
@@ -283,11 +283,11 @@ class Strand:
     """A part of an order: rows that fulfil ``conditions``, and by what they are ordered among each other."""
 
     conditions: tuple[Condition, ...]
-    forms: tuple[Form, ...]
+    expressions: tuple[SortExpression, ...]
 
     def holds(self, position: Position) -> bool:
         """Whether a position lies in this part, and in none before it."""
-        first = self.forms[0]
+        first = self.expressions[0]
         return first.nullable or not position.values or position.values[first.number] is not None
 
 
@@ -295,7 +295,7 @@ USUAL = (10, 100)
 """Limits that stand in a statement themselves: a plan that is made once is as good as one that knows the limit then."""
 
 
-def usual(limit: int) -> int | None:
+def inlined_limit(limit: int) -> int | None:
     """Give a limit if it stands in the statement; others come with its values."""
     return limit if limit in USUAL else None
 
@@ -306,14 +306,19 @@ def rows(limit: int) -> Sql:
 
 
 def _page(
-    statement: Select[Any], forms: Sequence[Form], position: Position | None, limit: int, *, backward: bool = False
+    statement: Select[Any],
+    expressions: Sequence[SortExpression],
+    position: Position | None,
+    limit: int,
+    *,
+    backward: bool = False,
 ) -> Select[Any]:
     if position is not None:
         backward = position.backward
     if position is not None and position.values:
-        values = tuple(position.values[form.number] for form in forms)
-        statement = statement.where(_beyond(forms, values, backward=backward))
-    return statement.order_by(*(form.arranged(backward=backward) for form in forms)).limit(rows(limit))
+        values = tuple(position.values[form.number] for form in expressions)
+        statement = statement.where(_beyond(expressions, values, backward=backward))
+    return statement.order_by(*(form.arranged(backward=backward) for form in expressions)).limit(rows(limit))
 
 
 def _same(name: str, fields: Fields) -> str:
@@ -330,31 +335,31 @@ def _key(key: SortKey, fields: Fields) -> Key:
 
 
 def _tie(column: sa.Column[Any], *, descending: bool) -> Key:
-    return Key(column.name, (Form(column, descending, nullable=False, takes=column.type.python_type),))
+    return Key(column.name, (SortExpression(column, descending, nullable=False, takes=column.type.python_type),))
 
 
-def _forms(value: Value, *, descending: bool) -> Iterator[Form]:
+def _forms(value: Value, *, descending: bool) -> Iterator[SortExpression]:
     match value:
         case Stored():
-            for name, form in FORMS.items():
-                yield Form(form(value), descending, nullable=True, takes=TAKES[name])
+            for name, form in ORDERED_TYPES.items():
+                yield SortExpression(form(value), descending, nullable=True, takes=TAKES[name])
         case Text(computed=sql) if sql is not None:
-            yield Form(sql, descending, nullable=False, takes=str)
+            yield SortExpression(sql, descending, nullable=False, takes=str)
         case Moment(sql=sql):
-            yield Form(sql, descending, nullable=True, takes=datetime)
+            yield SortExpression(sql, descending, nullable=True, takes=datetime)
         case _:
             raise Problem("expected a name of strings, numbers or times; there is no order among geometries")
 
 
-def _beyond(forms: Sequence[Form], values: Sequence[Any], *, backward: bool) -> Condition:
+def _beyond(expressions: Sequence[SortExpression], values: Sequence[Any], *, backward: bool) -> Condition:
     """Rows that come after a position, or before it when going ``backward``."""
-    if _alike(forms):
-        there = sa.tuple_(*(form.literal(value) for form, value in zip(forms, values, strict=True)))
-        order = sa.tuple_(*(form.sql for form in forms))
-        return order < there if forms[0].descending != backward else order > there
-    first, value = forms[0], values[0]
+    if _alike(expressions):
+        there = sa.tuple_(*(form.literal(value) for form, value in zip(expressions, values, strict=True)))
+        order = sa.tuple_(*(form.sql for form in expressions))
+        return order < there if expressions[0].descending != backward else order > there
+    first, value = expressions[0], values[0]
     further = first.beyond(value, backward=backward)
-    level = sa.and_(first.equal(value), _beyond(forms[1:], values[1:], backward=backward))
+    level = sa.and_(first.equal(value), _beyond(expressions[1:], values[1:], backward=backward))
     if first.nullable:
         return sa.or_(further, level)
     here = first.literal(value)
@@ -362,6 +367,6 @@ def _beyond(forms: Sequence[Form], values: Sequence[Any], *, backward: bool) -> 
     return sa.and_(bound, sa.or_(further, level))  # an index can begin at the bound, but not at an OR
 
 
-def _alike(forms: Sequence[Form]) -> bool:
+def _alike(expressions: Sequence[SortExpression]) -> bool:
     """Whether all go in one direction and are never null: then one comparison of rows will do."""
-    return len({form.descending for form in forms}) == 1 and not any(form.nullable for form in forms)
+    return len({form.descending for form in expressions}) == 1 and not any(form.nullable for form in expressions)

@@ -27,7 +27,7 @@ from stacflask.stac.times import format_instant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from stacflask.catalog.search.ordering import Key, Order
+    from stacflask.catalog.search.ordering import Key, SortOrder
     from stacflask.catalog.search.paging import Position
     from stacflask.model.json_types import Json
     from stacflask.model.query import CollectionQuery, Interval
@@ -46,11 +46,11 @@ LAST = "\U0010ffff"
 
 
 @dataclass(frozen=True)
-class Tokens:
+class PageTokens:
     """The tokens of one query."""
 
     query: ItemQuery | CollectionQuery
-    order: Order
+    order: SortOrder
 
     def write(self, position: Position | None) -> str | None:
         """Return the token of a position."""
@@ -78,7 +78,7 @@ class Tokens:
         """Return the digest of all that decides what is found, and in which order. Raises BadQuery."""
         query = self.query
         found: list[Json] = [
-            [[key.name, key.forms[0].descending] for key in self.order.keys],
+            [[key.name, key.expressions[0].descending] for key in self.order.keys],
             None if query.bbox is None else list(query.bbox),
             _interval(query.interval),
             query.filter,
@@ -116,7 +116,7 @@ class Tokens:
 
 def _bound(key: Key, value: Any, *, backward: bool) -> Any:
     """Return a short value that lies before a long one in the direction of the page, so that nothing is left out."""
-    upward = any(form.descending == backward for form in key.forms)
+    upward = any(form.descending == backward for form in key.expressions)
     if key.name not in ("collection", "id") and isinstance(value, str) and len(value) > LONGEST_TEXT // 4:
         text = value.encode()
         if len(text) > LONGEST_TEXT:

@@ -92,7 +92,7 @@ _OF_EACH = sa.text(f"""
 """).bindparams(sa.bindparam("names", type_=ARRAY(sa.Text())), depth=DEPTH)
 
 
-class Timelines:
+class TimelineCache:
     """Knows those of all collections that are asked for."""
 
     REST = 60.0

@@ -28,7 +28,7 @@ REMEMBERED = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Ids:
+class IdSet:
     """A set of ids: these, or all ``but`` these."""
 
     names: frozenset[str]
@@ -38,59 +38,59 @@ class Ids:
         """Whether an id is among them."""
         return (name in self.names) != self.but
 
-    def __invert__(self) -> Ids:
+    def __invert__(self) -> IdSet:
         """Give all others."""
-        return Ids(self.names, not self.but)
+        return IdSet(self.names, not self.but)
 
-    def __and__(self, other: Ids) -> Ids:
+    def __and__(self, other: IdSet) -> IdSet:
         """Give those that are in both."""
         if self.but and other.but:
-            return Ids(self.names | other.names, but=True)
+            return IdSet(self.names | other.names, but=True)
         if self.but:
-            return Ids(other.names - self.names)
-        return Ids(self.names - other.names if other.but else self.names & other.names)
+            return IdSet(other.names - self.names)
+        return IdSet(self.names - other.names if other.but else self.names & other.names)
 
 
-ALL = Ids(frozenset(), but=True)
+ALL = IdSet(frozenset(), but=True)
 
 
 def one(collection: str, restriction: Restriction) -> tuple[str, Restriction]:
     """Give the collection to ask for, and the restriction that is left to look at."""
-    seen = ids(restriction.collections)
-    if seen is None or seen is ALL:
+    visible = ids(restriction.collections)
+    if visible is None or visible is ALL:
         return collection, restriction
-    return collection if collection in seen else NOWHERE, replace(restriction, collections=None)
+    return collection if collection in visible else NOWHERE, replace(restriction, collections=None)
 
 
-def several(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Restriction, Ids]:
+def several(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Restriction, IdSet]:
     """Do the same for a search: it names a few that may be seen, or those are left to look at."""
-    seen = ids(restriction.collections)
-    if seen is None or seen is ALL:
+    visible = ids(restriction.collections)
+    if visible is None or visible is ALL:
         return query, restriction, ALL
     restriction = replace(restriction, collections=None)
-    if query.collections is None and (seen.but or len(seen.names) > FEW):
-        return query, restriction, seen
-    asked = sorted(seen.names) if query.collections is None else query.collections
+    if query.collections is None and (visible.but or len(visible.names) > FEW):
+        return query, restriction, visible
+    asked = sorted(visible.names) if query.collections is None else query.collections
     # Names that no collection has are left out like those that are hidden, or else neither are.
-    named = (name if name in seen else NOWHERE for name in asked)
-    left = tuple(named) if seen.but else tuple(name for name in named if name != NOWHERE)
+    named = (name if name in visible else NOWHERE for name in asked)
+    left = tuple(named) if visible.but else tuple(name for name in named if name != NOWHERE)
     return replace(query, collections=left or (NOWHERE,)), restriction, ALL
 
 
-def ids(condition: Cql2 | None) -> Ids | None:
+def ids(condition: Cql2 | None) -> IdSet | None:
     """Give the collections for which a condition holds; None if that takes more than their ids to tell."""
     return ALL if condition is None else _ids(condition)
 
 
-def _ids(condition: Cql2) -> Ids | None:
-    found: Ids | None = None
+def _ids(condition: Cql2) -> IdSet | None:
+    found: IdSet | None = None
     match condition:
         case bool():
             found = ALL if condition else ~ALL
         case {"op": "in", "args": [{"property": "id"}, list() | tuple() as names]}:
             found = _named(names)
         case {"op": "=", "args": [{"property": "id"}, str(name)]}:
-            found = Ids(frozenset({name}))
+            found = IdSet(frozenset({name}))
         case {"op": "not", "args": [part]}:
             inner = _ids(part)
             found = None if inner is None else ~inner
@@ -99,7 +99,7 @@ def _ids(condition: Cql2) -> Ids | None:
     return found
 
 
-def _joined(op: str, parts: list[Ids | None]) -> Ids | None:
+def _joined(op: str, parts: list[IdSet | None]) -> IdSet | None:
     # Either of two is what not neither is.
     whole = ALL
     for part in parts:
@@ -110,16 +110,16 @@ def _joined(op: str, parts: list[Ids | None]) -> Ids | None:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _common(one: Ids, other: Ids) -> Ids:
+def _common(one: IdSet, other: IdSet) -> IdSet:
     return one & other
 
 
 Names = list[Any] | tuple[Any, ...]
 
-_known: dict[int, tuple[Names, Ids]] = {}
+_known: dict[int, tuple[Names, IdSet]] = {}
 
 
-def _named(names: Names) -> Ids | None:
+def _named(names: Names) -> IdSet | None:
     """Give these names as a set. The same list makes the same set, unless somebody has changed it since."""
     known = _known.get(id(names))
     # A tuple is known by itself; of a list each name is compared, in no time if they are the same objects still.
@@ -127,7 +127,7 @@ def _named(names: Names) -> Ids | None:
         return known[1]
     if not all(type(name) is str for name in names):
         return None
-    made = Ids(frozenset(names))
+    made = IdSet(frozenset(names))
     # Policies read their lists again and again: of equal sets the first, so that what is known of it is found at once.
     made = next((one for _, one in list(_known.values()) if one == made), made)
     if len(_known) >= REMEMBERED:

@@ -57,7 +57,7 @@ _SOME = sa.text("""
 """)
 
 
-class Crowds:
+class SelectivityEstimator:
     """Knows where many items lie, from some of them: always the same, so that they are in memory the next time."""
 
     SAMPLE = 1024

@@ -15,9 +15,9 @@ import orjson
 from stacflask.catalog.cql2 import COSTLY, cost_of, positions_in
 from stacflask.catalog.database.engine import lookup, texts
 from stacflask.catalog.search import freetext
-from stacflask.catalog.search.item_search import given, is_short, item_order
-from stacflask.catalog.search.ordering import usual
-from stacflask.catalog.search.time_windows import all_will_do, of_times
+from stacflask.catalog.search.item_search import is_short, item_order, parameters
+from stacflask.catalog.search.ordering import inlined_limit
+from stacflask.catalog.search.time_windows import compares_only_datetime, is_unfiltered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Select
 
     from stacflask.catalog.database.engine import Lookup
-    from stacflask.catalog.search.durations import Longest
-    from stacflask.catalog.search.item_search import Part
-    from stacflask.catalog.search.time_windows import Stretch
+    from stacflask.catalog.search.durations import DurationBound
+    from stacflask.catalog.search.item_search import ListPart
+    from stacflask.catalog.search.time_windows import TimeWindow
     from stacflask.model.decision import Restriction
     from stacflask.model.json_types import Cql2
     from stacflask.model.query import ItemQuery
@@ -38,14 +38,14 @@ INDEXED = ("datetime", "properties.datetime", "id", "collection")
 MOST = 256
 """Shapes that one process remembers of each kind: those that came once, and those that came again."""
 
-Shape = tuple[Any, ...]
+CacheKey = tuple[Any, ...]
 
 
 LONGEST = 2_000
 """Characters of a filter that is remembered; what a filter compares with is part of its statement."""
 
 
-def is_plain(query: ItemQuery) -> bool:
+def is_cacheable(query: ItemQuery) -> bool:
     """Whether what a query compares with has a name, or is short. Free text and long filters seldom come again."""
     return query.text is None and is_short(query.sort) and (query.filter is None or _is_short(query.filter))
 
@@ -57,25 +57,27 @@ def _is_short(expression: Cql2) -> bool:
         return False
 
 
-def values_of(query: ItemQuery, longest: Longest | None, stretch: Stretch, part: Part) -> dict[str, Any]:
+def statement_parameters(
+    query: ItemQuery, duration_bound: DurationBound | None, window: TimeWindow, part: ListPart
+) -> dict[str, Any]:
     """Give all that the statements of a query compare with, by name. Raises BadQuery."""
     order = item_order(query.sort)
-    bounds = {} if longest is None or query.interval is None else longest.given(query.interval)
-    place = {**order.given(part.position), **part.given(query)}
-    values = {**given(query), **bounds, **stretch.given(), **place, "rows": query.limit + 1}
+    bounds = {} if duration_bound is None or query.interval is None else duration_bound.parameters(query.interval)
+    place = {**order.parameters(part.position), **part.parameters(query)}
+    values = {**parameters(query), **bounds, **window.parameters(), **place, "rows": query.limit + 1}
     return {name: texts(tuple(value)) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def is_settled(query: ItemQuery, restriction: Restriction) -> bool:
+def has_generic_plan(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether one plan is right for all that a query of this shape can compare with: an index read in its order."""
-    plain = query.interval is None and all_will_do(query, restriction)
+    plain = query.interval is None and is_unfiltered(query, restriction)
     return plain and not item_order(query.sort).keys[0].stored
 
 
-def may_be_long(query: ItemQuery, restriction: Restriction) -> bool:
+def may_scan_many(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether a search may have to look at many items for each that it finds: its conditions may have no index."""
     chosen = query.filter is not None or query.text is not None or query.intersects is not None
-    return chosen or any(key.name not in INDEXED for key in query.sort) or not of_times(restriction.items)
+    return chosen or any(key.name not in INDEXED for key in query.sort) or not compares_only_datetime(restriction.items)
 
 
 MOST_TEXTS = 50
@@ -96,13 +98,13 @@ def is_costly(query: ItemQuery, times: int = 1) -> bool:
     return sum(shares) * times > 1
 
 
-def shape_of(query: ItemQuery, values: dict[str, Any], part: Part, policy: tuple[Any, ...]) -> Shape:
+def cache_key(query: ItemQuery, values: dict[str, Any], part: ListPart, policy: tuple[Any, ...]) -> CacheKey:
     """Say by what the statements of a plain query are known; ``policy`` is what else they depend on."""
     way = part.dated, part.position is not None and (part.position.backward, bool(part.position.values))
-    return frozenset(values), query.sort, usual(query.limit), way, policy
+    return frozenset(values), query.sort, inlined_limit(query.limit), way, policy
 
 
-class Shapes:
+class StatementCache:
     """The statements of the shapes that were asked for.
 
     Those that were asked for once and those that came again are kept apart, ``MOST`` of each: a client that asks for
@@ -110,12 +112,12 @@ class Shapes:
     """
 
     def __init__(self) -> None:
-        self._once: OrderedDict[Shape, tuple[Lookup, ...]] = OrderedDict()
-        self._again: OrderedDict[Shape, tuple[Lookup, ...]] = OrderedDict()
+        self._once: OrderedDict[CacheKey, tuple[Lookup, ...]] = OrderedDict()
+        self._again: OrderedDict[CacheKey, tuple[Lookup, ...]] = OrderedDict()
         self._lock = Lock()
 
-    def lookups(
-        self, shape: Shape, build: Callable[[], Iterable[Select[Any]]], *, prepared: bool
+    def get_or_build(
+        self, shape: CacheKey, build: Callable[[], Iterable[Select[Any]]], *, prepared: bool
     ) -> tuple[Lookup, ...]:
         """Give the statements of a shape. ``build`` makes new ones.
 
@@ -133,7 +135,7 @@ class Shapes:
     def __len__(self) -> int:
         return len(self._once) + len(self._again)
 
-    def _found(self, shape: Shape) -> tuple[Lookup, ...] | None:
+    def _found(self, shape: CacheKey) -> tuple[Lookup, ...] | None:
         with self._lock:
             known = self._again.get(shape)
             if known is not None:
@@ -144,7 +146,9 @@ class Shapes:
             self._keep(self._again, shape, known)
         return known
 
-    def _keep(self, kept: OrderedDict[Shape, tuple[Lookup, ...]], shape: Shape, known: tuple[Lookup, ...]) -> None:
+    def _keep(
+        self, kept: OrderedDict[CacheKey, tuple[Lookup, ...]], shape: CacheKey, known: tuple[Lookup, ...]
+    ) -> None:
         with self._lock:
             kept[shape] = known
             kept.move_to_end(shape)

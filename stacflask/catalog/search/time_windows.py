@@ -18,9 +18,9 @@ import sqlalchemy as sa
 
 from stacflask.catalog.cql2.values.sql import TIMESTAMP
 from stacflask.catalog.database.tables import items
-from stacflask.catalog.search.recency import BEGINNING, DEEPER, Timelines
+from stacflask.catalog.search.recency import BEGINNING, DEEPER, TimelineCache
 from stacflask.catalog.search.restrictions import FEW
-from stacflask.catalog.search.selectivity import Crowds, areas
+from stacflask.catalog.search.selectivity import SelectivityEstimator, areas
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.stac.times import parse_instant
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.search.durations import Longest
-    from stacflask.catalog.search.item_search import Part
+    from stacflask.catalog.search.durations import DurationBound
+    from stacflask.catalog.search.item_search import ListPart
     from stacflask.catalog.search.recency import Timeline
     from stacflask.model.decision import Restriction
     from stacflask.model.json_types import Cql2
@@ -62,7 +62,7 @@ INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TimeWindow:
     """Items of this time and later, and earlier than that; None: without an end.
 
     ``walked``: all of them are looked at, whatever else they could be found by.
@@ -70,7 +70,7 @@ class Stretch:
 
     since: datetime | None = None
     until: datetime | None = None
-    walked: bool = False
+    scanned: bool = False
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
         """Give the conditions that its items fulfil."""
@@ -82,15 +82,15 @@ class Stretch:
     def _bound(self, name: str, end: datetime) -> Any:
         bound = sa.bindparam(name, end, TIMESTAMP)
         # Hidden from the planner, so that it takes all walks for the same and plans them once.
-        return sa.select(bound).scalar_subquery() if self.walked else bound
+        return sa.select(bound).scalar_subquery() if self.scanned else bound
 
-    def given(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Give what those conditions compare with, by name."""
         ends = {"since": self.since, "until": self.until}
         return {name: end for name, end in ends.items() if end is not None}
 
 
-WHOLE = Stretch()
+ALL_TIME = TimeWindow()
 
 
 # --- What is asked for ------------------------------------------------------------------------------------------------
@@ -107,13 +107,13 @@ def newest_first(query: ItemQuery, dated: bool | None) -> bool:
     return first.descending and dated is not None and (dated or not others)
 
 
-def all_will_do(query: ItemQuery, restriction: Restriction) -> bool:
+def is_unfiltered(query: ItemQuery, restriction: Restriction) -> bool:
     """Whether a query finds all items of its collections, or of those all of some time."""
     conditions = (query.bbox, query.intersects, query.ids, query.text, query.filter)
-    return all(part is None for part in conditions) and of_times(restriction.items)
+    return all(part is None for part in conditions) and compares_only_datetime(restriction.items)
 
 
-def of_times(condition: Cql2 | None) -> bool:
+def compares_only_datetime(condition: Cql2 | None) -> bool:
     """Whether a condition looks at nothing but the time by which items are in order, as that of an embargo does."""
     match condition:
         case None | {"op": "<" | "<=" | ">" | ">=", "args": [{"property": "datetime"}, {"timestamp": str()}]}:
@@ -150,8 +150,10 @@ class _Span:
         return None
 
 
-def _span(query: ItemQuery, restriction: Restriction, longest: Longest | None, here: datetime | None) -> _Span:
-    bounds = {} if query.interval is None or longest is None else longest.bounds(query.interval)
+def _span(
+    query: ItemQuery, restriction: Restriction, duration_bound: DurationBound | None, here: datetime | None
+) -> _Span:
+    bounds = {} if query.interval is None or duration_bound is None else duration_bound.bounds(query.interval)
     # Under an embargo there is nothing in the newest weeks.
     ends = (bounds.get("before"), here, _latest(restriction.items), _latest(query.filter))
     return _Span(bounds.get("after", BEGINNING), min(filter(None, ends), default=None))
@@ -165,33 +167,33 @@ class _Walk:
     number: int
 
 
-class Stretches:
+class TimeWindows:
     """Knows when items were, roughly: what is newer still is found in the first stretch as well."""
 
     def __init__(self, database: Database) -> None:
-        self._timelines, self._crowds = Timelines(database), Crowds(database)
+        self._timelines, self._crowds = TimelineCache(database), SelectivityEstimator(database)
 
     def of(
         self,
         query: ItemQuery,
         restriction: Restriction,
-        longest: Longest | None,
-        part: Part,
+        duration_bound: DurationBound | None,
+        part: ListPart,
         rows: Sequence[Any],
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[TimeWindow]:
         """Give the stretches to look at, one after the other; ``rows`` are those of the part so far."""
         position = part.position
         if not newest_first(query, part.dated) or query.ids is not None or (position is not None and position.backward):
-            yield WHOLE
+            yield ALL_TIME
             return
-        span, walk = _span(query, restriction, longest, part.time(query)), self._to_walk(query, restriction)
+        span, walk = _span(query, restriction, duration_bound, part.time(query)), self._to_walk(query, restriction)
         # Of the items between the two marks where it begins, some come before.
         more = 0 if span.end is None else 2 * (query.limit + 1)
         since = None if walk is None else walk.line.back(walk.number + more, span.end)
         if walk is not None and since is not None:
             yield from _walked(walk, since, span, query.limit + 1, rows)
         elif query.bbox is None and query.intersects is None:
-            yield WHOLE
+            yield ALL_TIME
         else:
             yield from self._looks(span, rows)
 
@@ -202,9 +204,9 @@ class Stretches:
         # By what it takes to look through a hidden collection, nobody may tell it from one that is not there.
         if restriction.collections is not None or not (few or names is None):
             return None
-        if not all_will_do(query, UNRESTRICTED):
+        if not is_unfiltered(query, UNRESTRICTED):
             return self._among_others(query, wanted) if few else None
-        if not all_will_do(query, restriction):
+        if not is_unfiltered(query, restriction):
             return _Walk(self._timelines.of(names), RULED * wanted)
         return _Walk(self._timelines.of(names), wanted) if names is not None and len(names) > 1 else None
 
@@ -222,28 +224,28 @@ class Stretches:
         rare = mark is not None and of_all is not None and mark < of_all
         return _Walk(line, max(wanted, number)) if rare else None
 
-    def _looks(self, span: _Span, rows: Sequence[Any]) -> Iterator[Stretch]:
+    def _looks(self, span: _Span, rows: Sequence[Any]) -> Iterator[TimeWindow]:
         """Look into an area."""
         newest = self._timelines.of(None).back(1)
         start = min(filter(None, (newest, span.end)))
         if start < EARLIEST or (span.end is not None and span.end - max(span.begin, EARLIEST) < SHORT):
-            yield WHOLE
+            yield ALL_TIME
             return
-        yield Stretch(since=start - NEAR)
+        yield TimeWindow(since=start - NEAR)
         if not rows:
             # Rather than by and by, the rest at once: there is little of it, or nothing.
-            yield Stretch(until=start - NEAR)
+            yield TimeWindow(until=start - NEAR)
             return
-        yield Stretch(since=start - FAR, until=start - NEAR)
-        yield Stretch(until=start - FAR)
+        yield TimeWindow(since=start - FAR, until=start - NEAR)
+        yield TimeWindow(until=start - FAR)
 
 
-def _walked(walk: _Walk, since: datetime, span: _Span, wanted: int, rows: Sequence[Any]) -> Iterator[Stretch]:
+def _walked(walk: _Walk, since: datetime, span: _Span, wanted: int, rows: Sequence[Any]) -> Iterator[TimeWindow]:
     """Walk back, and as much further as it seems to take by what was found so far.
 
     Where nothing was found, or it would take too many items, all the rest is looked at at once.
     """
-    yield Stretch(max(since, span.begin), span.until, walked=True)
+    yield TimeWindow(max(since, span.begin), span.until, scanned=True)
     number = walk.number
     while rows and span.begin < since:
         more = number * (wanted - len(rows)) * 5 // (4 * len(rows)) + 1
@@ -251,7 +253,7 @@ def _walked(walk: _Walk, since: datetime, span: _Span, wanted: int, rows: Sequen
         further = walk.line.back(more, since - INSTANT) if number <= FURTHEST else None
         if further is None or further >= since:
             break
-        yield Stretch(max(further, span.begin), since, walked=True)
+        yield TimeWindow(max(further, span.begin), since, scanned=True)
         since = further
     if span.begin < since:
-        yield Stretch(until=since)
+        yield TimeWindow(until=since)

@@ -23,7 +23,7 @@ from sqlalchemy.types import UserDefinedType
 
 from stacflask.catalog.database.engine import Numbers, texts
 from stacflask.catalog.database.tables import collections
-from stacflask.catalog.search.restrictions import ALL, FEW, Ids
+from stacflask.catalog.search.restrictions import ALL, FEW, IdSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,12 +51,12 @@ class _Numbers(UserDefinedType[Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VisibilityFilter:
     """What a statement says of names: these, or ``numbers``, their hashes. What it finds is right if of ``rest``."""
 
-    ids: Ids = ALL
+    ids: IdSet = ALL
     numbers: Numbers | None = None
-    rest: Ids = ALL
+    rest: IdSet = ALL
 
     def conditions(self, name: sa.Column[str]) -> Iterator[sa.ColumnElement[bool]]:
         """Give the conditions on the column of the name."""
@@ -70,7 +70,7 @@ class Seen:
         held = sa.func.width_bucket(number, numbers) > sa.func.width_bucket(number - 1, numbers)
         yield sa.not_(held) if self.ids.but else held
 
-    def given(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Give what those conditions compare with, by name."""
         if self.ids is ALL:
             return {}
@@ -93,7 +93,7 @@ def _hash(name: Any) -> sa.ColumnElement[int]:
     )
 
 
-class Seeing:
+class VisibilityReader:
     """Knows how to say it, for each set of names."""
 
     REST = 60.0
@@ -106,16 +106,18 @@ class Seeing:
         self._there: frozenset[str] = frozenset()
         self._until = 0.0
 
-    def through(self, ids: Ids, read: Callable[[Seen], Sequence[T]], name: Callable[[T], str]) -> Sequence[T]:
+    def read_visible(
+        self, ids: IdSet, read: Callable[[VisibilityFilter], Sequence[T]], name: Callable[[T], str]
+    ) -> Sequence[T]:
         """Read rows of what may be seen. ``name`` tells the collection of a row."""
         rows: Sequence[T] = ()
-        for seen in self._ways(ids):
-            rows = read(seen)
-            if seen.holds(map(name, rows)):
+        for visibility in self._ways(ids):
+            rows = read(visibility)
+            if visibility.holds(map(name, rows)):
                 break
         return rows
 
-    def _ways(self, ids: Ids) -> Iterator[Seen]:
+    def _ways(self, ids: IdSet) -> Iterator[VisibilityFilter]:
         """Give what statements say, the shortest first. The last is right in any case."""
         if len(ids.names) > FEW:
             self._look()
@@ -123,8 +125,8 @@ class Seeing:
             if brief is not None:
                 yield brief
                 self._until = 0.0
-            yield Seen(ids, self._numbers(ids), rest=ids)
-        yield Seen(ids)
+            yield VisibilityFilter(ids, self._numbers(ids), rest=ids)
+        yield VisibilityFilter(ids)
 
     def _look(self) -> None:
         if time.monotonic() >= self._until:
@@ -133,13 +135,13 @@ class Seeing:
             self._briefly.cache_clear()
             self._until = time.monotonic() + self.REST
 
-    def _brief(self, ids: Ids) -> Seen | None:
+    def _brief(self, ids: IdSet) -> VisibilityFilter | None:
         hidden = self._there & ids.names if ids.but else self._there - ids.names
         if len(hidden) > FEWER:
             return None
-        return Seen(Ids(hidden, but=True) if hidden else ALL, rest=ids)
+        return VisibilityFilter(IdSet(hidden, but=True) if hidden else ALL, rest=ids)
 
-    def _hashed(self, ids: Ids) -> Numbers:
+    def _hashed(self, ids: IdSet) -> Numbers:
         name = sa.func.unnest(sa.bindparam("names", list(ids.names), ARRAY(sa.Text()))).column_valued("name")
         number = sa.select(_hash(sa.collate(name, "C")).label("number")).subquery().c.number
         # In the form in which it takes them back.
@@ -148,4 +150,4 @@ class Seeing:
         return Numbers(found)
 
 
-EVERYTHING = Seen()
+EVERYTHING_VISIBLE = VisibilityFilter()

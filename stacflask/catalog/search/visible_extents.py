@@ -34,7 +34,7 @@ WORLD: Document = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"in
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class VisibleExtents:
     """The extents that are shown, by collection; of others the one that tells nothing. Summaries are not shown."""
 
     extents: Mapping[str, Document] = field(default_factory=dict)
@@ -52,13 +52,13 @@ class Shown:
         return statement.add_cte(view)
 
 
-WITHHELD = Shown()
+WITHHELD = VisibleExtents()
 
 
-def visible_to(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> Shown:
+def visible_to(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> VisibleExtents:
     """Return the extents that users see who see only the items that fulfil these conditions."""
     found = reached(connection, conditions)
-    return Shown({collection: extent_of(*one) for collection, one in found.items()})
+    return VisibleExtents({collection: extent_of(*one) for collection, one in found.items()})
 
 
 def extent_of(box: Sequence[float] | None, start: datetime, end: datetime) -> Document:

@@ -263,7 +263,7 @@ def test_too_many_buckets_of_time(client: Client) -> None:
 
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patched:
-        patched.setattr(aggregate, "MOST_BUCKETS", 2)
+        patched.setattr(aggregate, "MAX_BUCKETS", 2)
         answer = client.get("/aggregate?aggregations=datetime_frequency&datetime_frequency_interval=day")
     assert (answer.status_code, "datetime_frequency_interval" in answer.json["description"]) == (400, True)
 

@@ -65,7 +65,7 @@ def test_every_item_is_reached_once(plug: Plug) -> None:
 def test_full_days_are_divided(plug: Plug, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     """A day with too many items is divided into hours, and so on down to seconds, which list theirs part by part."""
     publish(*(at(f"x{number}", f"2024-05-05T05:05:05.{number}Z") for number in range(3)))
-    monkeypatch.setattr(by_time, "MOST", 1)
+    monkeypatch.setattr(by_time, "MAX_LISTED_ITEMS", 1)
     client = plug()
     assert sorted(reached(client, "/collections/collection")) == [*"abcdefg", "x0", "x1", "x2"]
     second = client.get("/collections/collection/by-time/2024-05-05T05%3A05%3A05").json
@@ -75,7 +75,7 @@ def test_full_days_are_divided(plug: Plug, publish: Publish, monkeypatch: pytest
 
 def test_many_years_are_paged(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
     """Years are listed some at a time, and all of them are reached."""
-    monkeypatch.setattr(by_time, "PARTS", 2)
+    monkeypatch.setattr(by_time, "MAX_LISTED_YEARS", 2)
     client = plug()
     page = client.get("/collections/collection/by-time").json
     assert linked(page, "child")[:2] == [f"/collections/collection/by-time/{year}" for year in ("0001", "2023")]

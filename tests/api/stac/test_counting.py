@@ -27,7 +27,7 @@ def _items(publish: Publish) -> None:
 
 def test_nobody_counts_where_that_is_off(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where counting is off, no search is counted unless asked, and none says how many items match."""
-    monkeypatch.setattr(counting, "number", None)
+    monkeypatch.setattr(counting, "count_statement", None)
     client = plug(environ={"STACFLASK_COUNT": "false"})
     for path in PATHS:
         for limit in (1, 2, 10):
@@ -63,7 +63,7 @@ def test_a_count_that_nobody_asked_for_fails_no_search(
     def slow(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(counting, "number", slow)
+    monkeypatch.setattr(counting, "count_statement", slow)
     client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
     answer = client.get("/search?limit=1")
     assert (answer.status_code, "numberMatched" in answer.json) == (200, False)

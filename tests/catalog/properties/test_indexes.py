@@ -13,7 +13,7 @@ from stacflask import cli
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.properties import indexes
 from stacflask.catalog.reader import Catalog
-from stacflask.catalog.search.item_search import ordered_types, statements
+from stacflask.catalog.search.item_search import ordered_types, page_statements
 from stacflask.catalog.search.page_tokens import BINDING_LENGTH
 from stacflask.errors import BadDocument
 from stacflask.model.decision import UNRESTRICTED
@@ -43,8 +43,8 @@ def index(database: Database, database_url: str, capsys: pytest.CaptureFixture[s
 
 def plan(database: Database, index: str, query: ItemQuery, part: int = 0) -> str:
     """Say how PostgreSQL answers a query by this index."""
-    types = ordered_types(query, indexes.Known(database).forms)
-    return plan_by(database, index, list(statements(query, UNRESTRICTED, None, types))[part])
+    types = ordered_types(query, indexes.IndexCache(database).indexed_types)
+    return plan_by(database, index, list(page_statements(query, UNRESTRICTED, None, types))[part])
 
 
 @pytest.mark.parametrize("sort", [sort for sort in SORTS if sort and sort[0].name in ("x", "never")], ids=str)
@@ -81,9 +81,9 @@ def test_where_only_numbers_can_be(database: Database, publish: Publish, index: 
     publish(*items())
     index("add", "x")
     less = {"op": "and", "args": [{"op": "<", "args": [{"property": "properties.x"}, 1]}, True]}
-    types = ordered_types(ItemQuery(1, sort=FALLING), indexes.Known(database).forms)
-    assert len(list(statements(ItemQuery(1, sort=FALLING, filter=less), UNRESTRICTED, None, types))) == 1
-    assert len(list(statements(ItemQuery(1, sort=FALLING), UNRESTRICTED, None, types))) == 4
+    types = ordered_types(ItemQuery(1, sort=FALLING), indexes.IndexCache(database).indexed_types)
+    assert len(list(page_statements(ItemQuery(1, sort=FALLING, filter=less), UNRESTRICTED, None, types))) == 1
+    assert len(list(page_statements(ItemQuery(1, sort=FALLING), UNRESTRICTED, None, types))) == 4
 
 
 def test_types_are_those_that_the_items_hold(publish: Publish, index: Index) -> None:
@@ -132,9 +132,9 @@ def test_an_interrupted_run_is_made_good(database: Database, publish: Publish, i
     left = indexes.PropertyIndex("n", "number").label
     with database.write() as connection:
         connection.execute(sa.text(f"CREATE INDEX {left} ON items (id)"))
-    assert indexes.Known(database).forms("n") == ()
+    assert indexes.IndexCache(database).indexed_types("n") == ()
     assert index("add", "n")[0].startswith("n: indexed")
-    assert indexes.Known(database).forms("n") == ("number",)
+    assert indexes.IndexCache(database).indexed_types("n") == ("number",)
 
 
 def test_two_at_once(database: Database, index: Index) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stacflask.api.parameters import freetext
 from stacflask.catalog.cql2 import parse
 from stacflask.catalog.search.item_search import item_order
-from stacflask.catalog.search.page_tokens import BINDING_LENGTH, Tokens
+from stacflask.catalog.search.page_tokens import BINDING_LENGTH, PageTokens
 from stacflask.catalog.search.paging import Position
 from stacflask.errors import BadQuery
 from stacflask.model.query import ItemQuery, SortKey
@@ -79,7 +79,7 @@ def spelled(query: dict[str, Any], seed: int) -> ItemQuery:
 
 def binding(query: ItemQuery) -> str:
     order = item_order(query.sort)
-    token = Tokens(query, order).write(Position(("x",) * len(order.keys)))
+    token = PageTokens(query, order).write(Position(("x",) * len(order.keys)))
     assert token is not None
     return token[:BINDING_LENGTH]
 
@@ -117,4 +117,4 @@ def test_no_text_is_taken_for_a_token(text: str) -> None:
     """A token that was made up is refused, whatever it holds."""
     query = ItemQuery(1, token=text)
     with pytest.raises(BadQuery, match=r"^token: "):
-        Tokens(query, item_order(())).read(lambda _collection, _item: None)
+        PageTokens(query, item_order(())).read(lambda _collection, _item: None)

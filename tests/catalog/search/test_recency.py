@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.documents.documents import Managed
 from stacflask.catalog.reader import Catalog
-from stacflask.catalog.search.item_search import parts
-from stacflask.catalog.search.recency import BEGINNING, DEEPER, DEPTH, Timelines
-from stacflask.catalog.search.time_windows import FURTHEST, Stretches
+from stacflask.catalog.search.item_search import list_parts
+from stacflask.catalog.search.recency import BEGINNING, DEEPER, DEPTH, TimelineCache
+from stacflask.catalog.search.time_windows import FURTHEST, TimeWindows
 from stacflask.catalog.writer import Writer
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.query import Interval, ItemQuery, SortKey
@@ -191,7 +191,7 @@ def test_what_came_and_went(catalog: Catalog, publish: Publish, few: list[Made])
 def test_who_walks(analyzed: Catalog) -> None:
     """It walks where nothing else is in the order wanted, or where all have to be asked, and not where an index is."""
     catalog = analyzed
-    stretches, latest = Stretches(catalog.database), (SortKey("datetime", descending=True),)
+    stretches, latest = TimeWindows(catalog.database), (SortKey("datetime", descending=True),)
     two, clear, many = ("rare-0", "rare-1"), less_than(5), tuple(f"c-{number}" for number in range(101))
     for query, rule, walks in (
         (ItemQuery(10, two), None, True),
@@ -210,23 +210,25 @@ def test_who_walks(analyzed: Catalog) -> None:
         (ItemQuery(10, two, ids=("item-001",)), None, False),
         (ItemQuery(10, many), clear, False),
     ):
-        first = next(stretches.of(query, Restriction(items=rule), None, next(parts(query)), []))
-        assert first.walked == walks, query
+        first = next(stretches.of(query, Restriction(items=rule), None, next(list_parts(query)), []))
+        assert first.scanned == walks, query
 
 
 def test_how_far_a_walk_goes(analyzed: Catalog) -> None:
     """It goes on by what it found; where it found nothing, or has gone far enough, the rest comes at once."""
     catalog = analyzed
-    stretches, rows = Stretches(catalog.database), [object()]
+    stretches, rows = TimeWindows(catalog.database), [object()]
     two, common = ItemQuery(10, ("rare-0", "rare-1")), ("common",)
-    whole = [one.walked for one in stretches.of(replace(two, bbox=HERE), UNRESTRICTED, None, next(parts(two)), rows)]
+    whole = [
+        one.scanned for one in stretches.of(replace(two, bbox=HERE), UNRESTRICTED, None, next(list_parts(two)), rows)
+    ]
     assert whole == [True]  # there are no more than that of them
-    further = [one.walked for one in stretches.of(two, UNRESTRICTED, None, next(parts(two)), rows)]
+    further = [one.scanned for one in stretches.of(two, UNRESTRICTED, None, next(list_parts(two)), rows)]
     assert len(further) > 1
     assert all(further)
-    rest = [one.walked for one in stretches.of(two, UNRESTRICTED, None, next(parts(two)), [])]
+    rest = [one.scanned for one in stretches.of(two, UNRESTRICTED, None, next(list_parts(two)), [])]
     assert rest == [True, False]
-    timeline = Timelines(catalog.database).of(common)
+    timeline = TimelineCache(catalog.database).of(common)
     assert not timeline.whole
     assert timeline.back(FURTHEST) == timeline.back(DEPTH)
     assert timeline.back(1, BEGINNING) is None
@@ -235,10 +237,10 @@ def test_how_far_a_walk_goes(analyzed: Catalog) -> None:
 def test_a_timeline_counts_items(catalog: Catalog, few: list[Made]) -> None:
     """As many items as were asked for lie since the time it gives, or somewhat more; of few, all."""
     names = ("rare-0", "rare-2", "empty")
-    line, times = Timelines(catalog.database).of(names), [one.when for one in few if one.collection in names]
+    line, times = TimelineCache(catalog.database).of(names), [one.when for one in few if one.collection in names]
     for number in (1, 2, 10, 50, 100, len(times)):
         since = line.back(number)
         assert since is not None
         assert number <= sum(when >= since for when in times) <= 2 * number + 1
     assert line.back(len(times) + 1) == BEGINNING
-    assert Timelines(catalog.database).of(("empty",)).back(1) == BEGINNING
+    assert TimelineCache(catalog.database).of(("empty",)).back(1) == BEGINNING
