@@ -25,7 +25,15 @@ def quoted(cell: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", cell))
 
 
-PACKAGES = {quoted(row[0]).pop(): quoted(row[-1]) for row in table("Packages")}
+def packages() -> Iterator[tuple[str, set[str]]]:
+    """Yield each package of the page's list with the packages that it may import."""
+    _, _, text = PAGE.partition("## Packages\n")
+    for entry in text.partition("\n## ")[0].partition("\n\n`")[0].split("\n- ")[1:]:
+        name, _, rest = entry.partition(": ")
+        yield name.strip("`"), quoted(rest.partition("May import: ")[2])
+
+
+PACKAGES = dict(packages())
 LIBRARIES = {quoted(row[0]).pop(): quoted(row[-1]) for row in table("Libraries")}
 
 
