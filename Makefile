@@ -1,21 +1,21 @@
-# The commands of this project. `make` lists those that have a remark after "##".
+# The commands of this project. `make` lists the targets that have a text after "##".
 .DEFAULT_GOAL := help
 .PHONY: help run reset test lint format bench migration clean ready
 
 python := .venv/bin/python
-# Ends with make, even where make is killed.
+# Ends the command when make ends, also if make is killed.
 with_make := exec setpriv --pdeathsig TERM --
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-run: ready ## Start everything on 127.0.0.1:8000 with a demo catalogue; PORT=8001 for another place
+run: ready ## Start all servers on 127.0.0.1:8000 with a demo catalogue; PORT=8001 for another port
 	@$(with_make) $(python) -m dev.run
 
-reset: ready ## Forget the data of `make run` (of that PORT)
+reset: ready ## Delete the data of `make run` for that PORT
 	@$(python) -m dev.run --forget
 
-test: ## Run the tests against servers of their own; ARGS="-k download" for some of them
+test: ## Run the tests against servers of their own; ARGS="-k download" selects tests
 	@sh dev/bootstrap.sh tests
 	@$(with_make) $(python) -m pytest $(ARGS)
 
@@ -24,18 +24,18 @@ lint: ready ## Check style, format and types
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 
-format: ready ## Mend what `make lint` can mend itself
+format: ready ## Correct style and format
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 
-bench: ready ## Measure, and print a table
+bench: ready ## Measure performance and print tables; ARGS=--help lists options
 	@$(with_make) $(python) -m bench $(ARGS)
 
-migration: ready ## Write the migration that the tables need; m="what it changes"
-	@[ -n "$$m" ] || { echo 'Say what it changes: make migration m="a table of keys"' >&2; exit 1; }
+migration: ready ## Write a migration for changed tables; m="Add a table of keys"
+	@[ -n "$$m" ] || { echo 'm is missing: expected a description, such as make migration m="Add a table of keys"' >&2; exit 1; }
 	@$(with_make) $(python) -m dev.within sh dev/migration.sh "$$m"
 
-clean: ## Remove what can be made again: .venv and caches, but no data
+clean: ## Delete .venv and caches; data is kept
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -not -path './.run/*' -prune -exec rm -rf {} +
 

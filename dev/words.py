@@ -32,7 +32,7 @@ RULED_OUT = (
 FIRST_WORDS = ("Give", "Gives", "Tell", "Say", "Says", "Look", "Hear", "Mind", "Know", "See that")
 """A docstring begins with what the function does: Return, Record, Check, Read, Raise."""
 FOLDERS = ("stacflask", "plugins", "tests", "dev", "bench", "docs")
-FILES = ("README.md", "wsgi.py", "gunicorn.conf.py", "Makefile", "dev/bootstrap.sh")
+FILES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "wsgi.py", "gunicorn.conf.py", "Makefile")
 
 _WORDS = re.compile(rf"(?<![\w`/.-])({'|'.join(map(re.escape, RULED_OUT))})(?![\w`(=.]\w|[\w`(=/-])", re.IGNORECASE)
 
