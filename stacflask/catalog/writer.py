@@ -24,8 +24,8 @@ from stacflask.catalog.search.item_search import visible, visible_collections
 from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed, Unavailable
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.page import Record
-from stacflask.stac.cost import together
 from stacflask.stac.geometry import bbox_of, to_wkb
+from stacflask.stac.geometry_cost import shared_time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ class Writer:
         with self._database.write() as connection:
             self._share(connection, collection)
             dictionary = self._dictionary(connection, collection)
-            with together():
+            with shared_time_limit():
                 rows = [self._row(document, collection, dictionary) for document in given]
             self._insert(connection, [row.values for row in rows], restriction)
             self._widen(connection, collection, rows)

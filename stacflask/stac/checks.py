@@ -1,7 +1,7 @@
-"""Items and collections as they come in: what must be right for them to be kept, found, linked and downloaded.
+"""Check items and collections of requests: what must be right so that they can be stored, found and downloaded.
 
-This is less than the published schemas ask for (``schemas.py`` has those) and in places more: ids must fit into an
-address, texts into the database, media types into a header.
+The published schemas (``schemas.py``) require more. In some places this module requires more than they do: ids must fit
+into a URL, strings into the database, media types into a header.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import check_bbox
 from stacflask.stac.geometry import check_geometry
-from stacflask.stac.grammar import (
+from stacflask.stac.json_checks import (
     Check,
     array_of,
     constant,
-    kind,
+    describe,
     line,
     members,
     number_of_bytes,
@@ -24,7 +24,7 @@ from stacflask.stac.grammar import (
     or_null,
     step,
     text,
-    unlike,
+    unexpected,
 )
 from stacflask.stac.storable import check_storable
 from stacflask.stac.times import parse_instant
@@ -34,18 +34,22 @@ if TYPE_CHECKING:
 
     from stacflask.model.json_types import Json
 
-LONGEST_ID = 512
-STEPS = (".", "..")
-"""Segments of an address that no client sends: they lead elsewhere, however they are encoded."""
+MAX_ID_LENGTH = 512
+DOT_SEGMENTS = (".", "..")
+"""Path segments that clients remove from URLs (RFC 3986, section 5.2.4), however they are encoded."""
 _VERSION = re.compile(r"(?:0\.[89]|1\.\d+)(?:\.\d+)?(?:-[0-9A-Za-z.-]+)?").fullmatch
 
 
 def check_item(document: Json, *, collection: str | None = None, id: str | None = None) -> None:  # noqa: A002
-    """Check an item as parsed from JSON.
+    """Check an item that was parsed from JSON.
 
-    ``collection`` and ``id`` are those of the address it is sent to. Sent to a collection, it need not name it.
+    Args:
+        document: The item.
+        collection: The collection of the request URL. If it is given, the item can omit its ``collection``.
+        id: The item id of the request URL.
 
-    Raises BadDocument: the first thing that is wrong.
+    Raises:
+        BadDocument: Describes the first error.
     """
     check_storable(document)
     _item(document)
@@ -53,13 +57,14 @@ def check_item(document: Json, *, collection: str | None = None, id: str | None 
     if collection is None and "collection" not in document:
         raise BadDocument("/collection", "is missing")
     if document["geometry"] is None and "bbox" in document:
-        raise BadDocument("/bbox", "expected none where the geometry is null")
+        raise BadDocument("/bbox", "expected no bbox, because the geometry is null")
 
 
 def check_collection(document: Json, *, id: str | None = None) -> None:  # noqa: A002
-    """Check a collection as parsed from JSON. ``id`` is that of the address it is sent to.
+    """Check a collection that was parsed from JSON. ``id`` is the id of the request URL.
 
-    Raises BadDocument: the first thing that is wrong.
+    Raises:
+        BadDocument: Describes the first error.
     """
     check_storable(document)
     _collection(document)
@@ -67,28 +72,28 @@ def check_collection(document: Json, *, id: str | None = None) -> None:  # noqa:
 
 
 def check_id(value: Json) -> None:
-    """Check the id of an item or collection: it must fit into one segment of an address.
+    """Check the id of an item or collection: it must fit into one path segment of a URL.
 
-    A backslash, spaces and all letters are taken; they travel percent-encoded.
+    A backslash, spaces and all letters are accepted; in URLs they are percent-encoded.
     """
     line(value)
-    if len(value) > LONGEST_ID:
-        raise BadDocument("", f"expected at most {LONGEST_ID} characters, got {len(value)}")
-    if "/" in value or value in STEPS:
-        raise unlike("an id without slashes that is not . or ..", value)
+    if len(value) > MAX_ID_LENGTH:
+        raise BadDocument("", f"expected at most {MAX_ID_LENGTH} characters, got {len(value)}")
+    if "/" in value or value in DOT_SEGMENTS:
+        raise unexpected("an id without slashes that is not . or ..", value)
 
 
 def _key(value: Json) -> None:
-    """Check an asset's key: it may have slashes, which travel percent-encoded; of dots alone clients make steps."""
+    """Check the key of an asset. It can have slashes, which are percent-encoded in URLs; clients remove . and .. ."""
     line(value)
-    if value in STEPS:
-        raise unlike("a key that is not . or ..", value)
+    if value in DOT_SEGMENTS:
+        raise unexpected("a key that is not . or ..", value)
 
 
 def _check_named(document: Any, expected: dict[str, str | None]) -> None:
     for name, value in expected.items():
         if value is not None and document.get(name, value) != value:
-            raise BadDocument(step(name), f"expected {value!r} as in the address, got {kind(document[name])}")
+            raise BadDocument(step(name), f"expected {value!r} as in the URL, got {describe(document[name])}")
 
 
 # --- Times ------------------------------------------------------------------------------------------------------------
@@ -112,7 +117,7 @@ def _check_order(start: str | None, end: str | None, pointer: str) -> None:
 
 
 def _times(properties: Any) -> None:
-    """Check that an item has an instant, or else a range."""
+    """Check that an item has an instant or a range."""
     _properties(properties)
     if properties["datetime"] is None:
         _range(properties)
@@ -123,7 +128,7 @@ def _times(properties: Any) -> None:
 def _interval(value: Any) -> None:
     _two_ends(value)
     if len(value) != 2:  # noqa: PLR2004
-        raise unlike("a start and an end", value)
+        raise unexpected("a start and an end", value)
     _check_order(value[0], value[1], "/1")
 
 
@@ -132,13 +137,13 @@ _properties = members({"datetime": or_null(_instant)}, dict.fromkeys(_ENDS, or_n
 _range = members(dict.fromkeys(_ENDS, _instant), {})
 _two_ends = array_of(or_null(_instant), minimum=2)
 
-# --- What items and collections share ---------------------------------------------------------------------------------
+# --- Members of items and collections ---------------------------------------------------------------------------------
 
 
 def _version(value: Any) -> None:
     text(value)
     if not _VERSION(value):
-        raise unlike("a version of STAC from 0.8 on", value)
+        raise unexpected("a STAC version of at least 0.8", value)
 
 
 _link = members({"rel": line, "href": line}, {"type": or_null(line), "title": or_null(text)})

@@ -1,18 +1,18 @@
-"""Numbers from JSON and cql2-text with their exact value: a float alone would round what has more than 17 digits."""
+"""Numbers of JSON and cql2-text with their exact value. A float alone rounds numbers of more than 17 digits."""
 
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
-_SAFE = 15
-"""Characters of a decimal number without exponent that a float always gives back as they are."""
+_EXACT_LENGTH = 15
+"""A decimal number of at most this many characters, without an exponent, is exact as a float."""
 
 
 class ExactFloat(float):
-    """A decimal number that no float is equal to: the nearest float, with the exact value beside it.
+    """A decimal number that no float equals: the nearest float, with the exact value as an attribute.
 
-    JSON encoders do not know this type, so that it is never written rounded.
+    JSON encoders refuse this type, so it is never written rounded.
     """
 
     __slots__ = ("exact",)
@@ -20,7 +20,7 @@ class ExactFloat(float):
     exact: Decimal
 
     def __new__(cls, exact: Decimal) -> Self:
-        """Make it from its exact value."""
+        """Create the number from its exact value."""
         number = super().__new__(cls, exact)
         number.exact = exact
         return number
@@ -39,13 +39,13 @@ class ExactFloat(float):
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number; in Python true and false are integers, too."""
+    """Whether a JSON value is a number. Python's booleans are integers, but not numbers in JSON."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_decimal(text: str) -> float:
-    """Return the number that a JSON text with a fraction or an exponent spells, as a float if it is equal to one."""
-    if len(text) <= _SAFE and "e" not in text and "E" not in text:
+    """Return the number that a JSON text with a fraction or an exponent stands for, as a float if a float equals it."""
+    if len(text) <= _EXACT_LENGTH and "e" not in text and "E" not in text:
         return float(text)
     try:
         exact = Decimal(text)
@@ -56,7 +56,7 @@ def read_decimal(text: str) -> float:
 
 
 def exact_value(number: float) -> Decimal:
-    """Return the decimal value of a number as it was written: 0.1 is 0.1, and not the nearest binary fraction."""
+    """Return the decimal value of a number as it was written: 0.1, not the nearest binary fraction."""
     if isinstance(number, ExactFloat):
         return number.exact
     return Decimal(number) if isinstance(number, int) else Decimal(repr(number))

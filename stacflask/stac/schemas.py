@@ -1,6 +1,6 @@
-"""The published JSON Schemas of STAC and its extensions, bundled in ``stacflask/schemas``, and an operator's own.
+"""Validate documents against the JSON Schemas of STAC and its extensions, and against further schemas of the operator.
 
-Nothing is ever fetched.
+The published schemas are in ``stacflask/schemas``. No schema is fetched from the network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind
 
 from stacflask.errors import BadDocument, SettingError
-from stacflask.stac.grammar import kind, step
+from stacflask.stac.json_checks import describe, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,44 +27,49 @@ _CORE = {
     "Feature": "https://schemas.stacspec.org/v{}/item-spec/json-schema/item.json",
     "Collection": "https://schemas.stacspec.org/v{}/collection-spec/json-schema/collection.json",
 }
-# Keys in a bucket have spaces; what is served in place of such an href is an address in good form.
+# Keys in a bucket can have spaces. Responses have a valid URL in place of such an href.
 _FORMATS = {"iri-reference": lambda _: True}
 _IT = "it"
-"""What a message calls the value, which may be large."""
-_LONGEST = 500
+"""Stands for the value in messages, because the value can be large."""
+_MAX_MESSAGE_LENGTH = 500
 VARIABLE = "STACFLASK_SCHEMAS"
-MOST_UNKNOWN = 1000
-"""Addresses of unknown schemas that are collected."""
+MAX_UNKNOWN_SCHEMAS = 1000
+"""URLs of unknown schemas that are collected."""
 
 
 class SchemaChecker:
-    """Checks documents against the schemas they claim. Each schema is compiled once, when first asked for.
+    """Validates documents against the schemas that they name. Each schema is compiled once, when it is first used.
 
-    ``folder`` has further schemas: files ``*.json``, each with its address as ``$id``. With ``warn``, a document may
-    name others; their addresses are collected in ``unknown``. Raises SettingError: the folder has something else.
+    Args:
+        folder: A folder with further schemas: files ``*.json``, each with its URL as ``$id``.
+        warn: Whether documents can name schemas that are not available. Their URLs are collected in ``unknown``.
+
+    Raises:
+        SettingError: The folder cannot be read, or one of its files is not a JSON Schema.
     """
 
     def __init__(self, folder: str | None = None, *, warn: bool = False) -> None:
         self._folder = files("stacflask") / "schemas"
         index = orjson.loads((self._folder / "index.json").read_bytes())
         self._files: dict[str, str] = {address: entry["file"] for address, entry in index.items()}
-        self._further = _further(folder) if folder else {}
+        self._own_schemas = _read_folder(folder) if folder else {}
         self._warn = warn
         self.unknown: set[str] = set()
         self._validators: dict[str, jsonschema_rs.Validator] = {}
         self._lock = Lock()
-        for address in self._further:
-            self._compiled(address)
+        for address in self._own_schemas:
+            self._compile(address)
 
     @property
     def addresses(self) -> frozenset[str]:
-        """The addresses of all schemas that are bundled."""
+        """The URLs of all schemas in ``stacflask/schemas``."""
         return frozenset(self._files)
 
     def check(self, document: Document) -> None:
-        """Check an item or collection, which ``checks.py`` has found fit to be kept, as it will be served.
+        """Validate an item or collection in the form of a response. Call ``checks.py`` before.
 
-        Raises BadDocument: it breaks a schema, or claims one that is not known: what cannot be checked is not valid.
+        Raises:
+            BadDocument: The document is not valid, or names a schema that is not available.
         """
         served = _as_served(document)
         version = document["stac_version"]
@@ -74,22 +79,22 @@ class SchemaChecker:
 
     def _check_against(self, address: str, document: Document, claim: str) -> None:
         address = address.removesuffix("#")
-        if address not in self._files and address not in self._further:
+        if address not in self._files and address not in self._own_schemas:
             if not self._warn:
-                raise BadDocument(claim, f"schema not bundled: {address}. {VARIABLE} names a folder of further ones")
-            if len(self.unknown) < MOST_UNKNOWN:
+                raise BadDocument(claim, f"schema not bundled: {address}. Put it into the folder of {VARIABLE}.")
+            if len(self.unknown) < MAX_UNKNOWN_SCHEMAS:
                 self.unknown.add(address)
             return
         validator = self._validator(address)
         if not validator.is_valid(document):
-            raise _told(validator.iter_errors(document), address)
+            raise _most_specific_error(validator.iter_errors(document), address)
 
-    def _compiled(self, address: str) -> None:
-        """Compile a further schema, so that one that is wrong is found at once. Raises SettingError."""
+    def _compile(self, address: str) -> None:
+        """Compile a schema of the operator at startup, to find errors in it. Raises SettingError."""
         try:
             self._validator(address)
         except (ValueError, KeyError) as error:
-            raise SettingError(VARIABLE, f"{address}: {error}"[:_LONGEST]) from error
+            raise SettingError(VARIABLE, f"{address}: {error}"[:_MAX_MESSAGE_LENGTH]) from error
 
     def _validator(self, address: str) -> jsonschema_rs.Validator:
         with self._lock:
@@ -105,15 +110,15 @@ class SchemaChecker:
             return self._validators[address]
 
     def _read(self, address: str) -> Any:
-        if address in self._further:
-            return self._further[address]
+        if address in self._own_schemas:
+            return self._own_schemas[address]
         return orjson.loads((self._folder / self._files[address]).read_bytes())
 
 
-def _further(folder: str) -> dict[str, Any]:
-    """Read the schemas of a folder, by their addresses. Raises SettingError."""
+def _read_folder(folder: str) -> dict[str, Any]:
+    """Return the schemas of a folder by their URLs. Raises SettingError."""
     if not Path(folder).is_dir():
-        raise SettingError(VARIABLE, f"{folder!r} is not a folder that can be read")
+        raise SettingError(VARIABLE, f"{folder!r} is not a readable folder")
     found: dict[str, Any] = {}
     for path in sorted(Path(folder).glob("**/*.json")):
         try:
@@ -122,30 +127,30 @@ def _further(folder: str) -> dict[str, Any]:
             raise SettingError(VARIABLE, f"{path}: {error}") from error
         address = schema.get("$id", schema.get("id")) if isinstance(schema, dict) else None
         if not isinstance(address, str):
-            raise SettingError(VARIABLE, f"{path}: expected a JSON schema with its address as $id")
+            raise SettingError(VARIABLE, f"{path}: expected a JSON Schema with its URL as $id")
         found[address.removesuffix("#")] = schema
     return found
 
 
 def _as_served(document: Document) -> Document:
-    """Give the document with the links that are added when it is served, and that the schemas ask for."""
+    """Return the document with the links that responses add and that the schemas require."""
     own = [{"rel": "collection", "href": "collection"}] if "collection" in document else []
     return {**document, "links": [*document.get("links", ()), *own]}
 
 
-# --- Which error to tell ----------------------------------------------------------------------------------------------
+# --- Choice of the error in the response ------------------------------------------------------------------------------
 
 
-def _told(errors: Iterable[ValidationError], address: str) -> BadDocument:
-    """Tell of the error that lies deepest; where it comes in alternatives, of all at the place they have in common."""
+def _most_specific_error(errors: Iterable[ValidationError], address: str) -> BadDocument:
+    """Return the deepest error. If it has alternatives, return all of them at their common pointer."""
     chosen = max(map(_closest, errors), key=lambda found: min(map(_depth, found)))
-    place = _common([error.instance_path for error in chosen])
-    words = dict.fromkeys(_words(error, below=len(place)) for error in chosen)
-    return BadDocument(_pointer(place), f"{' or '.join(words)}"[:_LONGEST] + f" ({address})")
+    path = _common([error.instance_path for error in chosen])
+    messages = dict.fromkeys(_message(error, below=len(path)) for error in chosen)
+    return BadDocument(_pointer(path), f"{' or '.join(messages)}"[:_MAX_MESSAGE_LENGTH] + f" ({address})")
 
 
 def _closest(error: ValidationError) -> list[ValidationError]:
-    """Where one of several forms was allowed, look into the form that comes closest, or the forms that do."""
+    """If the schema allows several forms, return the errors of the closest form, or of all that are equally close."""
     if not isinstance(error.kind, ValidationErrorKind.AnyOf | ValidationErrorKind.OneOfNotValid):
         return [error]
     forms = sorted(error.kind.context, key=_distance)
@@ -155,7 +160,7 @@ def _closest(error: ValidationError) -> list[ValidationError]:
 
 
 def _distance(form: list[ValidationError]) -> tuple[bool, int]:
-    """Rank a form: one for another type of thing is furthest, then it counts how much is wrong."""
+    """Return the sort key of a form: forms for another type are last; otherwise the number of errors counts."""
     return any(error.instance_path[-1:] == ["type"] for error in form), len(form)
 
 
@@ -167,10 +172,10 @@ def _common(paths: list[list[str | int]]) -> list[str | int]:
     return [steps[0] for steps in takewhile(lambda steps: len(set(steps)) == 1, zip(*paths, strict=False))]
 
 
-def _words(error: ValidationError, below: int) -> str:
-    place = _pointer(error.instance_path[below:])
-    found = f", got {kind(error.instance)}" if error.message.startswith(_IT) else ""
-    return f"{place}: {error.message}{found}" if place else error.message + found
+def _message(error: ValidationError, below: int) -> str:
+    pointer = _pointer(error.instance_path[below:])
+    found = f", got {describe(error.instance)}" if error.message.startswith(_IT) else ""
+    return f"{pointer}: {error.message}{found}" if pointer else error.message + found
 
 
 def _pointer(path: Iterable[str | int]) -> str:

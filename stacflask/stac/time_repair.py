@@ -1,4 +1,4 @@
-"""Repairs of published documents that break the standard in a way whose meaning is certain."""
+"""Repair times in published documents that are not RFC 3339 but unambiguous."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OFFSET = len("+0000")
 
 
 class Repair(NamedTuple):
-    """A value that was replaced, and where (RFC 6901)."""
+    """A replaced value and its JSON Pointer (RFC 6901)."""
 
     pointer: str
     before: str
@@ -21,7 +21,7 @@ class Repair(NamedTuple):
 
 
 def repair(document: Any) -> list[Repair]:
-    """Write times as RFC 3339 has them, in place: with ``T`` and an offset, which is UTC if none is given (STAC)."""
+    """Convert times to RFC 3339 in place: with ``T`` and an offset. A time without an offset is in UTC (STAC)."""
     if not isinstance(document, dict):
         return []
     properties = document.get("properties")
@@ -38,8 +38,8 @@ def repair(document: Any) -> list[Repair]:
     return [one for one in found if one is not None]
 
 
-def _repaired(holder: Any, place: Any, pointer: str) -> Repair | None:
-    value = holder.get(place) if isinstance(holder, dict) else holder[place]
+def _repaired(holder: Any, key: Any, pointer: str) -> Repair | None:
+    value = holder.get(key) if isinstance(holder, dict) else holder[key]
     form = _TIME.fullmatch(value) if isinstance(value, str) else None
     if form is None or not isinstance(value, str):
         return None
@@ -53,5 +53,5 @@ def _repaired(holder: Any, place: Any, pointer: str) -> Repair | None:
         parse_instant(after)
     except ValueError:
         return None
-    holder[place] = after
+    holder[key] = after
     return Repair(pointer, value, after)

@@ -1,4 +1,4 @@
-"""Instants and intervals in the words of RFC 3339, and nothing looser."""
+"""Parse and format instants and intervals in the form of RFC 3339."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ _USUAL = re.compile(
     r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 ).fullmatch
 _SECOND = slice(17, 19)
-_SHOWN = 70
+_MAX_QUOTED_LENGTH = 70
 _OPEN = ("", "..")
 
 
 def parse_instant(text: str) -> datetime:
-    """Read an RFC 3339 date and time; it comes out in UTC.
+    """Return an RFC 3339 date and time in UTC.
 
-    A fraction has any number of digits. Those beyond microseconds, which PostgreSQL does not keep, are cut off, in what
-    is stored and in what is searched with: no time leaves an interval that it lies in.
+    A fraction can have any number of digits. Digits beyond microseconds, which PostgreSQL does not store, are cut off
+    in stored and in searched times, so a time stays within every interval that contains it.
 
-    A leap second (23:59:60 in UTC) is read as the second after it, as PostgreSQL does.
+    A leap second (23:59:60 in UTC) is read as the second after it, as in PostgreSQL.
 
-    Raises ValueError: it is anything else, a day that does not exist, or outside the years 1 to 9999.
+    Raises:
+        ValueError: The text has another form, the day does not exist, or the year is not within 1 to 9999.
     """
     try:
         if not _USUAL(text):
@@ -34,11 +35,11 @@ def parse_instant(text: str) -> datetime:
         return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
     except (ValueError, OverflowError):
         expected = "an RFC 3339 date and time such as 2020-01-31T12:00:00Z"
-        raise ValueError(f"expected {expected}, got {text[:_SHOWN]!r}") from None
+        raise ValueError(f"expected {expected}, got {text[:_MAX_QUOTED_LENGTH]!r}") from None
 
 
 def _parse_unusual(text: str) -> datetime:
-    """Read what has small letters, or a leap second."""
+    """Parse a time with lower-case letters or a leap second."""
     text = text.upper()
     leap = timedelta(seconds=text[_SECOND] == "60")
     text = f"{text[:17]}59{text[19:]}" if leap else text
@@ -51,16 +52,17 @@ def _parse_unusual(text: str) -> datetime:
 
 
 def parse_interval(text: str) -> Interval:
-    """Read the API's datetime parameter: an instant, or ``a/b`` where one end may be open (``..`` or nothing).
+    """Parse the ``datetime`` parameter: an instant, or ``a/b``, of which one end can be open (``..`` or empty).
 
-    Raises ValueError: it is neither, both ends are open, or the end lies before the start.
+    Raises:
+        ValueError: The text has another form, both ends are open, or the end is before the start.
     """
     parts = text.split("/")
     if len(parts) == 1:
         instant = parse_instant(text)
         return Interval(instant, instant)
     if len(parts) != 2 or (parts[0] in _OPEN and parts[1] in _OPEN):  # noqa: PLR2004
-        raise ValueError(f"expected an instant, start/end, start/.. or ../end, got {text[: 2 * _SHOWN]!r}")
+        raise ValueError(f"expected an instant, start/end, start/.. or ../end, got {text[: 2 * _MAX_QUOTED_LENGTH]!r}")
     start, end = (None if part in _OPEN else parse_instant(part) for part in parts)
     if start and end and end < start:
         raise ValueError(f"expected an end that is not before the start, got {text!r}")
@@ -68,9 +70,10 @@ def parse_interval(text: str) -> Interval:
 
 
 def format_instant(instant: datetime) -> str:
-    """Write an instant as RFC 3339 in UTC, with ``Z`` and no more digits than it needs.
+    """Format an instant as RFC 3339 in UTC, with ``Z`` and without trailing zeros in the fraction.
 
-    Raises ValueError: ``instant`` has no time zone.
+    Raises:
+        ValueError: ``instant`` has no time zone.
     """
     if instant.tzinfo is None:
         raise ValueError("expected an instant with a time zone")

@@ -1,4 +1,4 @@
-"""Documents to be changed in one place and looked at."""
+"""Valid documents in which a test changes one value."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ COLLECTION = {
 }
 
 
-class Made:
-    """A fresh document, and the same with one place changed."""
+class Template:
+    """A fresh document, and methods that change one value of it."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = deepcopy(document)
 
-    def but(self, *path: str | int, be: Any) -> dict[str, Any]:
-        """Give it with another value at ``path``."""
+    def changed(self, *path: str | int, to: Any) -> dict[str, Any]:
+        """Return the document with another value at ``path``."""
         parent = self._parent(path)
-        parent[path[-1]] = be
+        parent[path[-1]] = to
         return self.document
 
     def without(self, *path: str | int) -> dict[str, Any]:
-        """Give it without the member at ``path``."""
+        """Return the document without the member at ``path``."""
         del self._parent(path)[path[-1]]
         return self.document
 
@@ -73,12 +73,12 @@ class Made:
 
 
 @pytest.fixture
-def item() -> Made:
-    """A good item."""
-    return Made(ITEM)
+def item() -> Template:
+    """A valid item."""
+    return Template(ITEM)
 
 
 @pytest.fixture
-def collection() -> Made:
-    """A good collection."""
-    return Made(COLLECTION)
+def collection() -> Template:
+    """A valid collection."""
+    return Template(COLLECTION)

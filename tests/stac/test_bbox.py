@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stacflask.errors import BadDocument
-from stacflask.stac.bbox import around, check_bbox, covers, spans, widen
+from stacflask.stac.bbox import around, check_bbox, covers, longitude_ranges, widen
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from stacflask.stac.bbox import around, check_bbox, covers, spans, widen
         [170, 0, 0, -170, 1, 0],
     ],
 )
-def test_good_boxes_are_taken(bbox: Any) -> None:
-    """Four or six numbers; a point, one over the antimeridian, one that runs on past 180 degrees."""
+def test_valid_boxes_are_accepted(bbox: Any) -> None:
+    """Boxes of four or six numbers, a point, a box across the antimeridian, and a box beyond 180 degrees are valid."""
     check_bbox(bbox)
 
 
@@ -50,8 +50,8 @@ def test_good_boxes_are_taken(bbox: Any) -> None:
         ([0, 0, 5, 1, 1, 4], ""),
     ],
 )
-def test_bad_boxes_are_refused_with_the_place(bbox: Any, pointer: Any) -> None:
-    """The pointer names the number that is wrong, or the box when it is wrong as a whole."""
+def test_an_invalid_box_is_refused_with_a_pointer(bbox: Any, pointer: Any) -> None:
+    """The pointer leads to the invalid number, or to the box if no single number is invalid."""
     with pytest.raises(BadDocument) as caught:
         check_bbox(bbox, "/bbox")
     assert caught.value.pointer == "/bbox" + pointer
@@ -72,8 +72,8 @@ def test_bad_boxes_are_refused_with_the_place(bbox: Any, pointer: Any) -> None:
     ],
 )
 def test_longitudes_are_given_as_plain_spans(bbox: Any, expected: Any) -> None:
-    """A box over the antimeridian has two spans, however it is written."""
-    assert spans(bbox) == expected
+    """A box over the antimeridian has two longitude_ranges, however it is written."""
+    assert longitude_ranges(bbox) == expected
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_longitudes_are_given_as_plain_spans(bbox: Any, expected: Any) -> None:
         ([0, 0, 10, 10], [2, 2, 9, 3, 3, 12], [0, 0, 10, 10]),
     ],
 )
-def test_widening_gives_the_smallest_box_around_both(extent: Any, item: Any, expected: Any) -> None:
-    """Over the antimeridian where that is the shorter way, and never with more or fewer numbers than before."""
+def test_widen_returns_the_smallest_box_around_both(extent: Any, item: Any, expected: Any) -> None:
+    """The box crosses the antimeridian if it is then smaller, and keeps its number of values."""
     assert widen(extent, item) == expected
 
 
-def test_many_boxes_leave_out_the_widest_gap() -> None:
-    """Of boxes on both sides of the antimeridian, the one around them has the smallest width, in whatever order."""
+def test_the_box_around_many_boxes_leaves_out_the_widest_gap() -> None:
+    """The box around boxes on both sides of the antimeridian has the smallest width; their order does not matter."""
     boxes = [[177, -20, 179, -15], [-150, -18, -149, -17], [-176, -22, -175, -21], [165, -23, 168, -19]]
     assert around(boxes) == around(reversed(boxes)) == [165, -23, -149, -15]
 
@@ -115,8 +115,8 @@ tall = st.builds(lambda w, e, y, z: [w, y[0], z[0], e, y[1], z[1]], longitudes, 
 
 
 @given(flat | tall, flat | tall)
-def test_a_widened_extent_covers_both_and_stays_a_good_box(extent: Any, item: Any) -> None:
-    """Whatever is put in, nothing falls out, and widening again changes nothing."""
+def test_a_widened_extent_is_valid_and_covers_both(extent: Any, item: Any) -> None:
+    """A second call with the same item changes nothing."""
     wide = widen(extent, item)
     check_bbox(wide)
     assert covers(wide, extent)
@@ -125,7 +125,7 @@ def test_a_widened_extent_covers_both_and_stays_a_good_box(extent: Any, item: An
 
 
 @given(st.lists(flat, min_size=1, max_size=6))
-def test_the_box_around_many_covers_each(boxes: Any) -> None:
-    """The widest gap that is left out holds none of them."""
+def test_the_box_around_many_boxes_covers_each_of_them(boxes: Any) -> None:
+    """The gap that is left out contains none of them."""
     box = around(boxes)
     assert all(covers(box, inner) for inner in boxes)

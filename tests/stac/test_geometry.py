@@ -1,4 +1,4 @@
-"""GeoJSON geometries and the search geometries made of them."""
+"""GeoJSON geometries and their search geometries."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("geometry", GOOD)
-def test_all_types_of_geometry_are_taken_and_can_be_searched(geometry: Any) -> None:
-    """Each becomes a valid geometry of two dimensions in WGS 84."""
+def test_all_geometry_types_have_a_search_geometry(geometry: Any) -> None:
+    """Each becomes a valid two-dimensional geometry in WGS 84."""
     check_geometry(geometry)
     shape = shapely.from_wkb(to_wkb(geometry))
     assert shape.is_valid
@@ -115,23 +115,23 @@ def test_all_types_of_geometry_are_taken_and_can_be_searched(geometry: Any) -> N
 
 
 @pytest.mark.parametrize(("geometry", "pointer"), BAD)
-def test_what_is_no_geometry_is_refused_with_the_place(geometry: Any, pointer: Any) -> None:
-    """The pointer leads to the smallest part that is wrong."""
+def test_an_invalid_geometry_is_refused_with_a_pointer(geometry: Any, pointer: Any) -> None:
+    """The pointer leads to the smallest invalid part."""
     with pytest.raises(BadDocument) as caught:
         check_geometry(geometry, "/geometry")
     assert caught.value.pointer == "/geometry" + pointer
 
 
 def test_too_many_positions_are_refused() -> None:
-    """The bound holds over all parts together."""
+    """The limit applies to the sum over all parts."""
     both = collection(polygon(SQUARE), polygon(SQUARE))
     check_geometry(both, maximum_positions=10)
     with pytest.raises(BadDocument, match="at most 9 positions, got 10"):
         check_geometry(both, maximum_positions=9)
 
 
-def test_deep_coordinates_are_refused_and_not_followed() -> None:
-    """Arrays nested a thousand deep are only looked at as far as the type goes."""
+def test_deeply_nested_coordinates_are_refused_without_recursion() -> None:
+    """Arrays nested 1000 levels deep are read only to the depth of the geometry type."""
     deep: Any = 1.0
     for _ in range(1000):
         deep = [deep]
@@ -152,20 +152,20 @@ def test_deep_coordinates_are_refused_and_not_followed() -> None:
         (collection(point(1, 1), collection(polygon(BOW_TIE))), "GeometryCollection", 2),
     ],
 )
-def test_what_is_searched_is_valid_and_simple(geometry: Any, kind: Any, area: Any) -> None:
-    """Rings that cross themselves keep their area; only a mixture stays a collection, and none in another."""
+def test_a_search_geometry_is_valid_and_not_nested(geometry: Any, kind: Any, area: Any) -> None:
+    """Rings that cross themselves keep their area. Only parts of several types stay a collection, without nesting."""
     shape = shapely.from_wkb(to_wkb(geometry))
     assert (shape.geom_type, shape.area) == (kind, area)
     assert shape.is_valid
     assert not any(part.geom_type == "GeometryCollection" for part in getattr(shape, "geoms", ()))
 
 
-def test_the_document_is_left_as_it_was() -> None:
-    """Making the search geometry changes nothing in what was given."""
-    given_one = polygon(box(170, 0, 190, 10))
-    before = json.dumps(given_one)
-    to_wkb(given_one, [170, 0, -170, 10])
-    assert json.dumps(given_one) == before
+def test_a_search_geometry_does_not_change_the_document() -> None:
+    """``to_wkb`` leaves its argument unchanged."""
+    geometry = polygon(box(170, 0, 190, 10))
+    before = json.dumps(geometry)
+    to_wkb(geometry, [170, 0, -170, 10])
+    assert json.dumps(geometry) == before
 
 
 ACROSS = polygon(box(170, 0, -170, 10))
@@ -211,8 +211,8 @@ SOUTH = [[x, -y] for x, y in POLAR]
         ),
     ],
 )
-def test_footprints_over_the_antimeridian_are_cut(geometry: Any, bbox: Any, area: Any, expected: Any) -> None:
-    """What runs past 180 degrees is brought back; what jumps over it is cut when, and only when, the bbox says so."""
+def test_footprints_across_the_antimeridian_are_cut(geometry: Any, bbox: Any, area: Any, expected: Any) -> None:
+    """Parts beyond 180 degrees are moved. A geometry that jumps is cut only if its bbox crosses the antimeridian."""
     check_geometry(geometry)
     wkb = to_wkb(geometry, bbox)
     shape = shapely.from_wkb(wkb)
@@ -223,28 +223,28 @@ def test_footprints_over_the_antimeridian_are_cut(geometry: Any, bbox: Any, area
     assert bbox_of(wkb) == expected
 
 
-def test_members_of_others_are_no_part_of_a_geometry() -> None:
-    """Whatever else a geometry has, what no JSON can hold included, it is searched as without."""
+def test_foreign_members_do_not_change_a_search_geometry() -> None:
+    """This includes values that cannot be written as JSON."""
     strange = {**point(1, 2), "mine": 10**40}
     assert to_wkb(strange) == to_wkb(point(1, 2))
     assert to_wkb(collection(strange)) == to_wkb(collection(point(1, 2)))
 
 
-def test_a_geometry_that_cannot_be_read_is_refused() -> None:
-    """Who did not check before gets the same error, not a broken geometry."""
+def test_a_geometry_that_was_not_checked_is_refused() -> None:
+    """A caller that did not call ``check_geometry`` gets the same error."""
     with pytest.raises(BadDocument):
         to_wkb({"type": "Polygon", "coordinates": []})
 
 
-# --- Many at once -----------------------------------------------------------------------------------------------------
+# --- Many geometries --------------------------------------------------------------------------------------------------
 
 
-def test_many_geometries_become_what_each_becomes_by_itself() -> None:
-    """The quick way gives the same bytes as the careful one, or None; and None only where care is due."""
-    quick = to_wkb_many([orjson.dumps(geometry) for geometry in GOOD])
-    for geometry, wkb in zip(GOOD, quick, strict=True):
+def test_to_wkb_many_returns_the_bytes_of_to_wkb() -> None:
+    """The result is the same, or None for geometries that only ``to_wkb`` can convert."""
+    results = to_wkb_many([orjson.dumps(geometry) for geometry in GOOD])
+    for geometry, wkb in zip(GOOD, results, strict=True):
         assert wkb in (None, to_wkb(geometry))
-    assert [geometry["type"] for geometry, wkb in zip(GOOD, quick, strict=True) if wkb] == [
+    assert [geometry["type"] for geometry, wkb in zip(GOOD, results, strict=True) if wkb] == [
         "Point",
         "LineString",
         "Polygon",
@@ -257,8 +257,8 @@ def test_many_geometries_become_what_each_becomes_by_itself() -> None:
 
 @pytest.mark.parametrize(("geometry", "pointer"), BAD)
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
-def test_the_quick_way_takes_nothing_bad(geometry: Any, pointer: Any) -> None:
-    """Whatever is refused with a reason one by one gets None in the crowd, and harms no neighbour."""
+def test_to_wkb_many_returns_none_for_an_invalid_geometry(geometry: Any, pointer: Any) -> None:
+    """Every geometry that ``check_geometry`` refuses becomes None. The other geometries are not affected."""
     text = json.dumps(geometry).replace("Infinity", "1e999").encode()
     before, bad, after = to_wkb_many([b'{"type":"Point","coordinates":[1,2]}', text, orjson.dumps(polygon(SQUARE))])
     assert bad is None
@@ -278,13 +278,13 @@ def test_the_quick_way_takes_nothing_bad(geometry: Any, pointer: Any) -> None:
         b'{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Point","coordinates":[1,2]}}]}',
     ],
 )
-def test_the_quick_way_leaves_odd_texts_alone(text: Any) -> None:
-    """What the reader would take too kindly is left to the careful way."""
+def test_to_wkb_many_returns_none_for_unusual_texts(text: Any) -> None:
+    """Texts that Shapely accepts although they are not plain geometries become None."""
     assert to_wkb_many([text]) == [None]
 
 
-def test_the_quick_way_keeps_the_bound_on_positions() -> None:
-    """A geometry with too many positions is left to the careful way, which refuses it."""
+def test_to_wkb_many_returns_none_for_too_many_positions() -> None:
+    """``check_geometry`` then refuses the geometry."""
     texts = [orjson.dumps(polygon(SQUARE))]
     assert to_wkb_many(texts, maximum_positions=4) == [None]
     assert to_wkb_many(texts, maximum_positions=5) != [None]
@@ -304,27 +304,27 @@ def test_the_quick_way_keeps_the_bound_on_positions() -> None:
         [[178, 0], [182, 0], [182, 2], [178, 2]],
     ],
 )
-def test_quadrangles_become_the_same_in_a_crowd(ring: list[list[float]]) -> None:
-    """Footprints of four corners take a way of their own: convex or not, crossing themselves, flat or too far out."""
+def test_to_wkb_many_returns_the_bytes_of_to_wkb_for_quadrangles(ring: list[list[float]]) -> None:
+    """Quadrangles have their own code: convex or not, with crossing sides, without area, or outside the globe."""
     geometry = polygon([*ring, ring[0]])
-    quick = to_wkb_many([orjson.dumps(geometry), orjson.dumps(polygon(SQUARE))])
-    assert quick[0] in (None, to_wkb(geometry))
-    assert quick[1] == to_wkb(polygon(SQUARE))
+    results = to_wkb_many([orjson.dumps(geometry), orjson.dumps(polygon(SQUARE))])
+    assert results[0] in (None, to_wkb(geometry))
+    assert results[1] == to_wkb(polygon(SQUARE))
 
 
-def test_many_bounds_are_those_of_each() -> None:
-    """Boxes come in the order of the geometries, and over the antimeridian west is past east."""
+def test_bounds_many_returns_the_box_of_each_geometry() -> None:
+    """The boxes have the order of the geometries; west > east if a geometry crosses the antimeridian."""
     wkbs = [to_wkb(polygon(SQUARE)), to_wkb(polygon(box(175, 0, 185, 1))), to_wkb(point(3, 4))]
     assert bounds_many(wkbs) == [[0, 0, 2, 2], [175, 0, -175, 1], [3, 4, 3, 4]]
 
 
-def test_nothing_in_nothing_out() -> None:
-    """No geometries are no error."""
+def test_an_empty_list_has_an_empty_result() -> None:
+    """An empty list of geometries is not an error."""
     assert to_wkb_many([]) == []
     assert bounds_many([]) == []
 
 
-# --- Whatever may come ------------------------------------------------------------------------------------------------
+# --- Random geometries ------------------------------------------------------------------------------------------------
 
 numbers = st.one_of(
     st.integers(-400, 400),
@@ -359,21 +359,21 @@ def accepted(geometry: Any) -> bool:
 
 @settings(max_examples=150, deadline=None)
 @given(geometries)
-def test_what_is_accepted_can_be_searched_and_the_quick_way_accepts_no_more(geometry: Any) -> None:
-    """Every accepted geometry has a valid search geometry; the quick way knows no others and gives the same."""
-    [quick] = to_wkb_many([orjson.dumps(geometry)])
+def test_every_accepted_geometry_has_a_valid_search_geometry(geometry: Any) -> None:
+    """``to_wkb_many`` returns the same bytes as ``to_wkb``, or None, and None for every refused geometry."""
+    [result] = to_wkb_many([orjson.dumps(geometry)])
     if not accepted(geometry):
-        assert quick is None
+        assert result is None
         return
     wkb = to_wkb(geometry)
-    assert quick in (None, wkb)
+    assert result in (None, wkb)
     assert_searchable(wkb)
 
 
 @settings(max_examples=150, deadline=None)
 @given(sane, st.tuples(st.integers(-180, 180), st.integers(-180, 180)))
-def test_wild_polygons_are_cut_or_refused(geometry: Any, ends: Any) -> None:
-    """Whatever a ring does around the Earth, and whatever its bbox says, there is a geometry or a clear refusal."""
+def test_any_ring_and_bbox_is_cut_or_refused(geometry: Any, ends: Any) -> None:
+    """Random rings and boxes have a valid search geometry or raise BadDocument."""
     try:
         wkb = to_wkb(geometry, [ends[0], -90, ends[1], 90])
     except BadDocument:

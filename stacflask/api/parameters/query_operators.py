@@ -9,7 +9,7 @@ from stacflask.api.http import bodies
 from stacflask.api.parameters.parse import expected
 from stacflask.catalog.cql2 import Part
 from stacflask.errors import BadDocument
-from stacflask.stac.grammar import step
+from stacflask.stac.json_checks import step
 from stacflask.stac.numbers import read_decimal
 from stacflask.stac.times import parse_instant
 

@@ -14,7 +14,7 @@ from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS
 from stacflask.catalog.cql2.values.types import Moment, Shape, Text
 from stacflask.catalog.properties.observations import Observation
-from stacflask.stac import known
+from stacflask.stac import known_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +129,7 @@ _TITLES = {"id": "Id", "collection": "Id of the collection", "geometry": "Footpr
 
 def _column(name: str, value: Any) -> Document:
     """Describe a name with a column of its own."""
-    title = {"title": _TITLES.get(name) or known.fields().get(name, {}).get("title", name)}
+    title = {"title": _TITLES.get(name) or known_fields.fields().get(name, {}).get("title", name)}
     match value:
         case Text():
             return {**title, "type": "string"}
@@ -142,7 +142,7 @@ def _column(name: str, value: Any) -> Document:
 
 def member(name: str, seen: Observation) -> Document:
     """Describe a property by what was seen of it, and by what its extension says."""
-    defined = known.fields().get(name, {})
+    defined = known_fields.fields().get(name, {})
     return {"title": name, **_only(defined, "title", "description"), **_schema(seen, defined)}
 
 

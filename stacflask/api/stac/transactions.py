@@ -20,7 +20,7 @@ from stacflask.api.stac import patches
 from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired
 from stacflask.model.asset import Change
 from stacflask.stac.checks import check_collection, check_id, check_item
-from stacflask.stac.grammar import check_at
+from stacflask.stac.json_checks import check_at
 from stacflask.stac.schemas import SchemaChecker
 
 if TYPE_CHECKING:

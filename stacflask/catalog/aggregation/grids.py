@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stacflask.catalog.database.tables import items
-from stacflask.stac.bbox import HALF
+from stacflask.stac.bbox import MAX_LONGITUDE as HALF
 
 GEOHASH_MAX, GEOHASH_DEFAULT = 12, 2
 GEOTILE_MAX, GEOTILE_DEFAULT = 24, 5

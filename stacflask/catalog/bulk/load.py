@@ -27,7 +27,7 @@ from stacflask.catalog.reader import Catalog
 from stacflask.errors import BadDocument, NotFound
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.stac.checks import check_collection
-from stacflask.stac.grammar import CONTROL
+from stacflask.stac.json_checks import CONTROL
 from stacflask.stac.schemas import SchemaChecker
 from stacflask.stac.time_repair import Repair, repair
 

@@ -19,10 +19,10 @@ from stacflask.catalog.documents.documents import rewritten, split_item, verbati
 from stacflask.catalog.documents.rows import Span, heights, span_of
 from stacflask.catalog.documents.stored_hrefs import may_hold_made
 from stacflask.errors import BadDocument
-from stacflask.stac.bbox import HALF, POLE
-from stacflask.stac.checks import LONGEST_ID, STEPS, check_item
+from stacflask.stac.bbox import MAX_LATITUDE, MAX_LONGITUDE
+from stacflask.stac.checks import DOT_SEGMENTS, MAX_ID_LENGTH, check_item
 from stacflask.stac.geometry import to_wkb, to_wkb_many
-from stacflask.stac.grammar import kind
+from stacflask.stac.json_checks import describe
 from stacflask.stac.storable import check_storable
 from stacflask.stac.time_repair import repair
 
@@ -142,7 +142,7 @@ class Intake:
                 self._check(document)
                 self._passed.add(make)
             parts = self._split(document, line, text)
-            if not _is_plain(parts) or not plain.assets.keys().isdisjoint(STEPS):
+            if not _is_plain(parts) or not plain.assets.keys().isdisjoint(DOT_SEGMENTS):
                 return None
             # A point stands in for no geometry, which would look like a wrong one.
             return (
@@ -203,7 +203,7 @@ class Intake:
 
     def _check(self, document: Document) -> None:
         if isinstance(document, dict) and document.get("type", "Feature") != "Feature":
-            raise BadDocument("/type", f"expected 'Feature' or 'Collection', got {kind(document['type'])}")
+            raise BadDocument("/type", f"expected 'Feature' or 'Collection', got {describe(document['type'])}")
         check_item(document)
         if self._schemas is not None:
             self._schemas.check(document)
@@ -291,7 +291,7 @@ def _suspicious(line: bytes) -> bool:
 
 def _is_plain(parts: Parts) -> bool:
     _, start, end = parts.times
-    named = 0 < len(parts.id) <= LONGEST_ID and "/" not in parts.id and parts.id not in STEPS
+    named = 0 < len(parts.id) <= MAX_ID_LENGTH and "/" not in parts.id and parts.id not in DOT_SEGMENTS
     return named and (start is None) == (end is None) and _is_plain_place(parts)
 
 
@@ -300,9 +300,13 @@ def _is_plain_place(parts: Parts) -> bool:
         case None:
             return parts.geometry == b"null"
         case [west, south, east, north]:
-            return -HALF <= west <= east <= HALF and -POLE <= south <= north <= POLE
+            return -MAX_LONGITUDE <= west <= east <= MAX_LONGITUDE and -MAX_LATITUDE <= south <= north <= MAX_LATITUDE
         case [west, south, low, east, north, high]:
-            return -HALF <= west <= east <= HALF and -POLE <= south <= north <= POLE and low <= high
+            return (
+                -MAX_LONGITUDE <= west <= east <= MAX_LONGITUDE
+                and -MAX_LATITUDE <= south <= north <= MAX_LATITUDE
+                and low <= high
+            )
     return False
 
 

@@ -17,7 +17,7 @@ from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
 from stacflask.catalog.documents.item_times import note_times
 from stacflask.errors import NotFound
-from stacflask.stac.bbox import HALF, around, covers
+from stacflask.stac.bbox import MAX_LONGITUDE, around, covers
 from stacflask.stac.bbox import widen as widened_box
 from stacflask.stac.times import format_instant, parse_instant
 
@@ -152,7 +152,7 @@ def _widened(extent: Document, reach: Reach) -> Document | None:
 
 def _surely_covers(outer: Sequence[float], boxes: Sequence[Sequence[float]]) -> bool:
     """Tell quickly, of thousands of boxes, whether all lie within; False leaves it open."""
-    if any(len(box) != 4 or not -HALF <= box[0] <= box[2] <= HALF for box in boxes):  # noqa: PLR2004
+    if any(len(box) != 4 or not -MAX_LONGITUDE <= box[0] <= box[2] <= MAX_LONGITUDE for box in boxes):  # noqa: PLR2004
         return False
     if not boxes:
         return True
@@ -178,7 +178,8 @@ _PLACED = sa.text(f"""
     coalesce(highest, 0) AS high, lowest IS NOT NULL AS tall,
     CASE WHEN has_start_datetime AND has_end_datetime THEN start_datetime END AS start,
     CASE WHEN has_start_datetime AND has_end_datetime THEN end_datetime END AS "end",
-    ST_XMin(geometry) = -{HALF} AND ST_XMax(geometry) = {HALF} AND ST_NumGeometries(geometry) > 1 AS cut
+    ST_XMin(geometry) = -{MAX_LONGITUDE} AND ST_XMax(geometry) = {MAX_LONGITUDE}
+        AND ST_NumGeometries(geometry) > 1 AS cut
 """)
 _JOINED = sa.text(f"""
     SELECT collection, min(west), min(ST_YMin(geometry)), min(low), max(east), max(ST_YMax(geometry)), max(high),
@@ -186,9 +187,9 @@ _JOINED = sa.text(f"""
     FROM (
         SELECT collection, geometry, low, high, tall, datetime, start, "end",
                CASE WHEN cut THEN coalesce((SELECT min(ST_XMin(part.geom)) FILTER (WHERE ST_XMin(part.geom) >= 0)
-                                            FROM ST_Dump(geometry) AS part), -{HALF}) ELSE west END AS west,
+                                            FROM ST_Dump(geometry) AS part), -{MAX_LONGITUDE}) ELSE west END AS west,
                CASE WHEN cut THEN coalesce((SELECT max(ST_XMax(part.geom)) FILTER (WHERE ST_XMax(part.geom) <= 0)
-                                            FROM ST_Dump(geometry) AS part), {HALF}) ELSE east END AS east
+                                            FROM ST_Dump(geometry) AS part), {MAX_LONGITUDE}) ELSE east END AS east
         FROM placed
     ) AS parted GROUP BY collection, floor(west), floor(east)
 """).columns()

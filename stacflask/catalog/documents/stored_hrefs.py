@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from stacflask.catalog.documents.documents import EXPIRES
 from stacflask.errors import BadDocument
-from stacflask.stac.grammar import step
+from stacflask.stac.json_checks import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from stacflask.catalog.properties import observations, statistics
 from stacflask.catalog.properties.observations import Observation
 from stacflask.catalog.search.item_search import visible, visible_collections
 from stacflask.catalog.search.visible_extents import SUMMARIES
-from stacflask.stac import known
+from stacflask.stac import known_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ def _summarized(name: str, summary: Any) -> Observation:
             return observations.of_values([low, high])
         case {"type": str(kind)}:
             return Observation(frozenset({kind}), words=None)
-        case list(values) if known.fields().get(name, {}).get("type") == "array":
+        case list(values) if known_fields.fields().get(name, {}).get("type") == "array":
             return Observation(frozenset({"array"}), members=observations.of_values(values))
         case list(values):
             return observations.of_values(values)

@@ -248,7 +248,7 @@ def test_a_problem_is_one_line_and_moves_no_cursor(loader: Loader) -> None:
     """What a document is made of is told without what a terminal would obey."""
     strange = an_item("a", assets={"\x1b[2J\nok: ": {"href": "s3://bucket/a"}, "..": {"href": "s3://bucket/b"}})
     loader(ndjson([a_collection(), strange]), most_problems=None)
-    assert loader.told[0].startswith(r"0.input:2: /assets/\x1b[2J\x0aok: : expected a text without control characters")
+    assert loader.told[0].startswith(r"0.input:2: /assets/\x1b[2J\x0aok: : expected a string without control char")
 
 
 def test_first_line_may_be_broken(loader: Loader) -> None:

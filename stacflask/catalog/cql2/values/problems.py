@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stacflask.catalog.cql2.values.limits import MAXIMUM_DEPTH
 from stacflask.errors import BadQuery
 from stacflask.model.json_types import Condition
-from stacflask.stac.grammar import step
+from stacflask.stac.json_checks import step
 
 
 class Problem(Exception):

@@ -1,6 +1,6 @@
-"""Fields that STAC's common metadata and its published extensions define: what type, title and bounds each has.
+"""Fields that STAC's common metadata and its published extensions define: type, title and bounds of each.
 
-Taken from the schemas bundled in ``stacflask/schemas``; the newest version of an extension has the last word.
+They are read from the schemas in ``stacflask/schemas``. The newest version of an extension takes precedence.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _EXTENSIONS = "https://stac-extensions.github.io/"
 _COMMON = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/"
-_SAID = ("title", "description", "type", "format", "enum", "minimum", "maximum")
-_REFERENCES = 5
+_KEYWORDS = ("title", "description", "type", "format", "enum", "minimum", "maximum")
+_MAX_REFERENCES = 5
 
 
 @cache
 def fields() -> Mapping[str, Document]:
-    """Give, by name, what is known of a field: a JSON Schema that always has a type."""
+    """Return the JSON Schema of each field by its name. Each schema has a type."""
     folder = files("stacflask") / "schemas"
     index = orjson.loads((folder / "index.json").read_bytes())
     known: dict[str, Document] = {}
@@ -39,28 +39,28 @@ def fields() -> Mapping[str, Document]:
 
 
 def _defined(schema: Document, *, prefixed: bool) -> Iterator[tuple[str, Any]]:
-    """Give the fields that a schema defines: those with an extension's prefix, or what an item itself may have."""
-    places = schema.get("definitions", {}).values() if prefixed else [schema]
-    for place in places:
-        for name, found in place.get("properties", {}).items() if isinstance(place, dict) else ():
+    """Return the fields that a schema defines: those with the prefix of an extension, or those of an item itself."""
+    objects = schema.get("definitions", {}).values() if prefixed else [schema]
+    for definition in objects:
+        for name, found in definition.get("properties", {}).items() if isinstance(definition, dict) else ():
             if not prefixed or ":" in name:
                 yield name, found
 
 
 def _described(found: Any, schema: Document) -> Document:
-    for _ in range(_REFERENCES):
+    for _ in range(_MAX_REFERENCES):
         if not isinstance(found, dict) or not str(found.get("$ref", "")).startswith("#/"):
             break
         found = _at(schema, found["$ref"])
     if not isinstance(found, dict):
         return {}
-    said = {name: found[name] for name in _SAID if name in found}
-    types = [kind for kind in _listed(said.get("type")) if kind != "null"]
+    description = {name: found[name] for name in _KEYWORDS if name in found}
+    types = [kind for kind in _listed(description.get("type")) if kind != "null"]
     if len(types) != 1:
         return {}
-    said["type"] = types[0]
+    description["type"] = types[0]
     items = _described(found.get("items"), schema) if types == ["array"] else {}
-    return {**said, "items": items} if items else said
+    return {**description, "items": items} if items else description
 
 
 def _at(schema: Document, reference: str) -> Any:
