@@ -41,7 +41,7 @@ from stacflask.catalog.search.item_search import (
 from stacflask.catalog.search.item_search import visible_collections as seen_collections
 from stacflask.catalog.search.ordering import SortOrder, inlined_limit
 from stacflask.catalog.search.page_tokens import PageTokens
-from stacflask.catalog.search.restrictions import ALL
+from stacflask.catalog.search.restrictions import ALL_IDS
 from stacflask.catalog.search.statement_cache import (
     StatementCache,
     cache_key,
@@ -152,7 +152,7 @@ class Catalog:
     @_from_one_server
     def kept(self, collection: str, restriction: Restriction) -> Record:
         """Give one collection as it is kept. Raises NotFound, for a hidden one too."""
-        name, left = restrictions.one(collection, restriction)
+        name, left = restrictions.resolve_collection(collection, restriction)
         frame = self.database.value(self._collections(_told(left)), collection=name)
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
@@ -168,7 +168,7 @@ class Catalog:
             query = replace(query, token=tokens.read(partial(self._collection_row, query, shown, restriction)))
         with _attributed(query):
             rows = self._found_collections(query, shown, restriction)
-        part = paging.cut(rows, query.limit, order.position(query.token), order.values)
+        part = paging.slice_page(rows, query.limit, order.position(query.token), order.values)
         if shown is None:
             shown = self.shown(restriction, [row.id for row in part.rows])
         records = (self._record(row.id, row.id, row.body) for row in part.rows)
@@ -189,7 +189,7 @@ class Catalog:
         self, query: CollectionQuery, shown: VisibleExtents | None, restriction: Restriction
     ) -> Sequence[Any]:
         """Read one page. If the query wants but the next of all, its statement is made once."""
-        select, ids = partial(select_collections, query, shown), restrictions.ids(restriction.collections)
+        select, ids = partial(select_collections, query, shown), restrictions.visible_ids(restriction.collections)
         if ids is None or reads_documents(query) or query.text is not None:
             return self._listed(select, restriction, long=reads_documents(query) or query.text is not None)
         position = collection_order(query.sort).position(query.token)
@@ -237,7 +237,7 @@ class Catalog:
         long: bool = False,
     ) -> Sequence[Any]:
         """Read rows of collections that may be seen, with the conditions for that put into a statement."""
-        ids = restrictions.ids(restriction.collections)
+        ids = restrictions.visible_ids(restriction.collections)
         if ids is None:
             return self._read(select(list(seen_collections(restriction))), long=long)
         return self._visibility.read_visible(
@@ -286,7 +286,7 @@ class Catalog:
 
     def _number(self, query: ItemQuery, restriction: Restriction, bound: int) -> int:
         """Count what a query finds, up to one more than ``bound``."""
-        narrowed, left, ids = restrictions.several(query, restriction)
+        narrowed, left, ids = restrictions.resolve_query(query, restriction)
         visibility, most = VisibilityFilter(ids), bound + 1
         build = partial(counting.count_statement, narrowed, left, visibility)
         if not is_cacheable(query) or self.database.pooled:
@@ -332,7 +332,7 @@ class Catalog:
     ) -> list[Aggregation]:
         """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
         seen = self.item_names(query.collections, restriction, sample)
-        work = partial(aggregate.aggregate, query=query, restriction=restriction, asked=asked, seen=seen)
+        work = partial(aggregate.aggregate, query=query, restriction=restriction, request=asked, seen=seen)
         return self._look_at_all(query, work, len(asked.names))
 
     def _look_at_all(self, query: ItemQuery, work: Callable[[Connection], T], times: int = 1) -> T:
@@ -365,7 +365,7 @@ class Catalog:
     @_from_one_server
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
         """Give one item. Raises NotFound, whether item or collection are absent or hidden."""
-        name, left = restrictions.one(collection, restriction)
+        name, left = restrictions.resolve_collection(collection, restriction)
         frame = self.database.value(self._items(_told(left)), collection=name, item=item)
         if frame is None:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
@@ -384,7 +384,7 @@ class Catalog:
         with _attributed(query):
             rows = self._counted(query, restriction, bound) if self._is_quick(query, bound) else None
             rows = self._found(query, restriction) if rows is None else rows
-        part = paging.cut(rows, query.limit, order.position(query.token), order.values)
+        part = paging.slice_page(rows, query.limit, order.position(query.token), order.values)
         with turn(len(part.rows)):
             records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         matched = next((row.matched for row in reversed(rows) if getattr(row, "matched", None) is not None), None)
@@ -408,9 +408,9 @@ class Catalog:
 
     def _found(self, query: ItemQuery, restriction: Restriction, bound: int | None = None) -> Sequence[Any]:
         """Read one page. Of collections the statement tells in short what may be seen, if ids are all it takes."""
-        narrowed, left, ids = restrictions.several(query, restriction)
+        narrowed, left, ids = restrictions.resolve_query(query, restriction)
         # What is told in short is right for rows, whose collections are looked at, and not for their number.
-        read = partial(self._rows, narrowed, left, bound=bound if ids is ALL else None)
+        read = partial(self._rows, narrowed, left, bound=bound if ids is ALL_IDS else None)
         return self._visibility.read_visible(ids, read, attrgetter("collection"))
 
     def _rows(
@@ -422,7 +422,7 @@ class Catalog:
         bound: int | None = None,
     ) -> Sequence[Any]:
         """Read one page. Once an item has come that lasts longer than any before, nothing is found: read again."""
-        duration_bound = None if query.interval is None else self._duration_bounds.of(query.collections)
+        duration_bound = None if query.interval is None else self._duration_bounds.get(query.collections)
         rows: list[Any] = []
         last: Sequence[Any] = ()
         for own, read in self._reads(query, restriction, visibility, duration_bound, bound):
@@ -452,7 +452,7 @@ class Catalog:
             # To be counted, all that the query finds is looked at anyway.
             counted = bound is not None
             for window in (
-                [ALL_TIME] if counted else self._time_windows.of(query, restriction, duration_bound, part, own)
+                [ALL_TIME] if counted else self._time_windows.plan(query, restriction, duration_bound, part, own)
             ):
                 for read in self._steps(query, restriction, visibility, duration_bound, window, part, deadline, bound):
                     yield own, read

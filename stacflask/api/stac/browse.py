@@ -65,7 +65,7 @@ def browse_period(query: dict[str, str], collection_id: str, period_name: str) -
 
 def _catalog(collection: str, within: Period | None, contents: Contents) -> Response:
     url = _url(collection, within)
-    parent = public_url.collection_url(collection) if within is None else _url(collection, within.above)
+    parent = public_url.collection_url(collection) if within is None else _url(collection, within.parent)
     title = f"{collection}, {within.name}" if within else f"{collection}, by time"
     children = [link("child", _url(collection, Period(name)), title=name) for name in contents.periods]
     if contents.more is not None:

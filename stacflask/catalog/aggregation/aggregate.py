@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from stacflask.catalog.aggregation import grids
 from stacflask.catalog.cql2 import ITEM_FIELDS
 from stacflask.catalog.database.tables import items
-from stacflask.catalog.search.item_search import found
+from stacflask.catalog.search.item_search import search_conditions
 from stacflask.errors import BadQuery
 from stacflask.model.page import Aggregation, Bucket
 from stacflask.stac.times import format_instant
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 MAX_BUCKETS = 10_000
 """More of them are an error where their size can be chosen; else the rest is told as overflow."""
-COMFORTABLE = 100
+TARGET_TIME_BUCKETS = 100
 """So many buckets of time, or fewer, are made where no interval is asked for."""
-MOST_RANGES = 20
+MAX_DEFAULT_RANGES = 20
 """The same for ranges of numbers."""
 SUFFIX = "_frequency"
 
@@ -55,7 +55,7 @@ INTERVALS = {
 }
 """What PostgreSQL calls intervals, and roughly how long they are."""
 
-SHORT = {
+ALIASES = {
     "cloud_cover": "eo:cloud_cover",
     "snow_cover": "eo:snow_cover",
     "sun_elevation": "view:sun_elevation",
@@ -66,31 +66,31 @@ SHORT = {
 """Names of properties that clients know from other servers."""
 
 
-class Found:
+class FoundItems:
     """The items that a search finds, and what can be asked about them."""
 
     def __init__(
-        self, connection: Connection, query: ItemQuery, restriction: Restriction, asked: AggregationQuery
+        self, connection: Connection, query: ItemQuery, restriction: Restriction, request: AggregationQuery
     ) -> None:
         self._connection = connection
-        self._where = found(query, restriction)
-        self.asked = asked
+        self._where = search_conditions(query, restriction)
+        self.request = request
 
     def select(self, *columns: Any) -> sa.Select[Any]:
         """Select from these items."""
         return sa.select(*columns).select_from(items).where(*self._where)
 
-    def one(self, column: Any, *where: Any) -> Any:
+    def value(self, column: Any, *where: Any) -> Any:
         """Give one value of all of them."""
         return self._connection.execute(self.select(column).where(*where)).scalar_one()
 
-    def ends(self, column: Any, *where: Any) -> tuple[Any, Any]:
+    def extremes(self, column: Any, *where: Any) -> tuple[Any, Any]:
         """Give the least and the greatest value, in one look."""
         both = self.select(sa.func.min(column), sa.func.max(column)).where(*where)
         least, greatest = self._connection.execute(both).one()
         return least, greatest
 
-    def counted(self, key: Any, *more: Any) -> tuple[list[tuple[Any, int]], int]:
+    def count_by(self, key: Any, *more: Any) -> tuple[list[tuple[Any, int]], int]:
         """Count them by a key, the most frequent first, and those left over: without a key, or of one too many."""
         groups = self.select(key.label("key"), sa.func.count().label("frequency"))
         for joined in more:
@@ -110,7 +110,7 @@ class AggregationKind:
     """An aggregation there is: what it gives, and how it is made of the items found."""
 
     data_type: str
-    make: Callable[[str, Found], Aggregation]
+    compute: Callable[[str, FoundItems], Aggregation]
     distributed: str | None = None
     """What a distribution distributes: ``string``, ``numeric``, ``datetime``."""
 
@@ -118,56 +118,56 @@ class AggregationKind:
 # --- Single values ----------------------------------------------------------------------------------------------------
 
 
-def _total(name: str, items_found: Found) -> Aggregation:
-    return Aggregation(name, "integer", items_found.one(sa.func.count()))
+def _total(name: str, items_found: FoundItems) -> Aggregation:
+    return Aggregation(name, "integer", items_found.value(sa.func.count()))
 
 
-def _extreme(of: Any, name: str, items_found: Found) -> Aggregation:
+def _extreme(of: Any, name: str, items_found: FoundItems) -> Aggregation:
     # In this form an index gives the value at once.
-    moment = items_found.one(of(items.c.datetime), items.c.has_datetime)
+    moment = items_found.value(of(items.c.datetime), items.c.has_datetime)
     return Aggregation(name, "datetime", format_instant(moment) if moment is not None else None)
 
 
 # --- Distributions ----------------------------------------------------------------------------------------------------
 
 
-def _terms(key: Any, name: str, items_found: Found, *joined: Any, of: str = "string") -> Aggregation:
-    counts, overflow = items_found.counted(key, *joined)
+def _terms(key: Any, name: str, items_found: FoundItems, *joined: Any, of: str = "string") -> Aggregation:
+    counts, overflow = items_found.count_by(key, *joined)
     buckets = tuple(Bucket(str(key), of, frequency) for key, frequency in counts)
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed=of)
 
 
-def _moments(moment: Any, name: str, items_found: Found) -> Aggregation:
-    return _by_time(moment, name, items_found, lambda: items_found.ends(moment))
+def _moments(moment: Any, name: str, items_found: FoundItems) -> Aggregation:
+    return _by_time(moment, name, items_found, lambda: items_found.extremes(moment))
 
 
-def _datetimes(name: str, items_found: Found) -> Aggregation:
+def _datetimes(name: str, items_found: FoundItems) -> Aggregation:
     own = sa.case((items.c.has_datetime, items.c.datetime))
-    return _by_time(own, name, items_found, lambda: items_found.ends(items.c.datetime, items.c.has_datetime))
+    return _by_time(own, name, items_found, lambda: items_found.extremes(items.c.datetime, items.c.has_datetime))
 
 
-def _by_time(moment: Any, name: str, items_found: Found, ends: Callable[[], tuple[Any, Any]]) -> Aggregation:
-    interval = items_found.asked.interval or _comfortable(*ends())
-    counts, overflow = items_found.counted(sa.func.date_trunc(interval, moment, "UTC"))
+def _by_time(moment: Any, name: str, items_found: FoundItems, ends: Callable[[], tuple[Any, Any]]) -> Aggregation:
+    interval = items_found.request.interval or _default_interval(*ends())
+    counts, overflow = items_found.count_by(sa.func.date_trunc(interval, moment, "UTC"))
     if len(counts) == MAX_BUCKETS:
         raise BadQuery("datetime_frequency_interval", f"expected one with fewer than {MAX_BUCKETS} buckets")
     buckets = tuple(Bucket(format_instant(key), "datetime", frequency) for key, frequency in sorted(counts))
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed="datetime", interval=interval)
 
 
-def _comfortable(first: Any, last: Any) -> str:
+def _default_interval(first: Any, last: Any) -> str:
     span: timedelta = last - first if first is not None else timedelta()
-    return next((name for name, length in INTERVALS.items() if span <= COMFORTABLE * length), "year")
+    return next((name for name, length in INTERVALS.items() if span <= TARGET_TIME_BUCKETS * length), "year")
 
 
-def _numbers(property_name: str, seen: Observation, number: Any, name: str, items_found: Found) -> Aggregation:
-    given = items_found.asked.ranges.get(property_name)
+def _numbers(property_name: str, seen: Observation, number: Any, name: str, items_found: FoundItems) -> Aggregation:
+    given = items_found.request.ranges.get(property_name)
     edges = given if isinstance(given, tuple) else _edges(seen, given)
     if not edges:
-        return Aggregation(name, buckets=(), overflow=items_found.one(sa.func.count()), distributed="numeric")
+        return Aggregation(name, buckets=(), overflow=items_found.value(sa.func.count()), distributed="numeric")
     sides = sa.cast(sa.literal([Decimal(repr(edge)) for edge in edges], ARRAY(sa.Numeric)), ARRAY(sa.Numeric))
-    counts, overflow = items_found.counted(sa.func.width_bucket(number, sides, type_=sa.Integer))
-    buckets = tuple(_ranged(edges, dict(counts), open_ends=isinstance(given, tuple)))
+    counts, overflow = items_found.count_by(sa.func.width_bucket(number, sides, type_=sa.Integer))
+    buckets = tuple(_range_buckets(edges, dict(counts), open_ends=isinstance(given, tuple)))
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed="numeric")
 
 
@@ -179,22 +179,22 @@ def _edges(seen: Observation, width: float | None) -> tuple[float, ...]:
     if seen.low is None or seen.high is None:
         return ()
     low, high = Decimal(repr(seen.low)), Decimal(repr(seen.high))
-    step = Decimal(repr(width)) if width is not None else _round(high - low)
+    step = Decimal(repr(width)) if width is not None else _round_step(high - low)
     first, last = floor(low / step), floor(high / step) + 1
     if last - first > MAX_BUCKETS:
         raise BadQuery("ranges", f"expected at most {MAX_BUCKETS} ranges")
     return tuple(float(step * number) for number in range(first, last + 1))
 
 
-def _round(span: Decimal) -> Decimal:
+def _round_step(span: Decimal) -> Decimal:
     """Give the least of 1, 2, 5, 10, 20 ... that makes few enough ranges of a span."""
     if not span:
         return Decimal(1)
-    magnitude = Decimal(10) ** floor(log10(span / MOST_RANGES))
-    return next(step for factor in (1, 2, 5, 10) if (step := magnitude * factor) * MOST_RANGES >= span)
+    magnitude = Decimal(10) ** floor(log10(span / MAX_DEFAULT_RANGES))
+    return next(step for factor in (1, 2, 5, 10) if (step := magnitude * factor) * MAX_DEFAULT_RANGES >= span)
 
 
-def _ranged(edges: Sequence[float], counts: Mapping[int, int], *, open_ends: bool) -> Iterator[Bucket]:
+def _range_buckets(edges: Sequence[float], counts: Mapping[int, int], *, open_ends: bool) -> Iterator[Bucket]:
     sides = [None, *edges, None]
     for number, (low, high) in enumerate(pairwise(sides)):
         # What lies further out than was known of is not passed over.
@@ -206,8 +206,8 @@ def _ranged(edges: Sequence[float], counts: Mapping[int, int], *, open_ends: boo
 # --- Which there are --------------------------------------------------------------------------------------------------
 
 
-def _grid(cell: Callable[[int], Any], usual: int, name: str, items_found: Found) -> Aggregation:
-    return _terms(cell(items_found.asked.precision.get(name, usual)), name, items_found)
+def _grid(cell: Callable[[int], Any], default: int, name: str, items_found: FoundItems) -> Aggregation:
+    return _terms(cell(items_found.request.precision.get(name, default)), name, items_found)
 
 
 _GEOHASH = partial(_grid, grids.geohash, grids.GEOHASH_DEFAULT)
@@ -233,9 +233,9 @@ FIXED = {
 def available(seen: Observations) -> dict[str, AggregationKind]:
     """Give the aggregations there are of items that hold this, by name."""
     own = {name: kind for name, one in sorted(seen.items()) if (kind := _of_property(name, one)) is not None}
-    short = {name: own[known] for name, known in SHORT.items() if known in own and name not in own}
+    aliases = {name: own[known] for name, known in ALIASES.items() if known in own and name not in own}
     # The fixed ones last: no property takes the name of one.
-    return {f"{name}{SUFFIX}": kind for name, kind in (short | own).items()} | FIXED
+    return {f"{name}{SUFFIX}": kind for name, kind in (aliases | own).items()} | FIXED
 
 
 def _of_property(name: str, seen: Observation) -> AggregationKind | None:
@@ -257,7 +257,7 @@ def _of_property(name: str, seen: Observation) -> AggregationKind | None:
 _SCALARS = frozenset({"string", "time", "integer", "number", "boolean"})
 
 
-def _members(stored: Stored, name: str, items_found: Found) -> Aggregation:
+def _members(stored: Stored, name: str, items_found: FoundItems) -> Aggregation:
     """Count items by each member of an array, however often it stands there."""
     members = sa.func.jsonb_array_elements_text(stored.array).column_valued("member")
     distinct = sa.select(members.label("member")).distinct().lateral("members")
@@ -268,15 +268,15 @@ def aggregate(
     connection: Connection,
     query: ItemQuery,
     restriction: Restriction,
-    asked: AggregationQuery,
+    request: AggregationQuery,
     seen: Observations,
 ) -> list[Aggregation]:
     """Make the aggregations that are asked for. Raises BadQuery: there is none of that name."""
-    there = available(seen)
-    for name in asked.names:
-        if name not in there:
-            alike = get_close_matches(name, there, n=1)
-            hint = f"; is {alike[0]!r} meant?" if alike else ""
+    kinds = available(seen)
+    for name in request.names:
+        if name not in kinds:
+            similar = get_close_matches(name, kinds, n=1)
+            hint = f"; is {similar[0]!r} meant?" if similar else ""
             raise BadQuery("aggregations", f"there is no aggregation {name[:80]!r} here{hint}")
-    items_found = Found(connection, query, restriction, asked)
-    return [there[name].make(name, items_found) for name in dict.fromkeys(asked.names)]
+    items_found = FoundItems(connection, query, restriction, request)
+    return [kinds[name].compute(name, items_found) for name in dict.fromkeys(request.names)]

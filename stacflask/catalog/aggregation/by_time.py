@@ -32,7 +32,7 @@ MAX_LISTED_YEARS = 100
 """Years that one page lists. Of all other periods there are fewer in the one above."""
 
 YEAR, MONTH, DAY, HOUR, MINUTE, SECOND = range(6)
-_WRITTEN = (4, 7, 10, 13, 16, 19)
+_NAME_LENGTHS = (4, 7, 10, 13, 16, 19)
 """How much of a moment names the period of each length that it is in."""
 _UNITS = ("year", "month", "day", "hour", "minute", "second")
 _FIRST = "0001-01-01T00:00:00"
@@ -54,7 +54,7 @@ class Period:
     @property
     def level(self) -> int:
         """How fine it is."""
-        return _WRITTEN.index(len(self.name))
+        return _NAME_LENGTHS.index(len(self.name))
 
     @property
     def start(self) -> datetime:
@@ -74,9 +74,9 @@ class Period:
             return None
 
     @property
-    def above(self) -> Period | None:
+    def parent(self) -> Period | None:
         """Give the longer one that it is a part of; None: there is none longer than a year."""
-        return None if self.level == YEAR else Period(self.name[: _WRITTEN[self.level - 1]])
+        return None if self.level == YEAR else Period(self.name[: _NAME_LENGTHS[self.level - 1]])
 
 
 def parse_period(name: str) -> Period | None:
@@ -96,27 +96,27 @@ def contents(
     A second is not divided: where it holds too many items, it lists some, ``after`` one of them. Of years, too, some
     are listed, ``after`` one of them. Raises BadQuery: that is no year.
     """
-    seen = [items.c.collection == collection, *visible(restriction)]
+    visible_conditions = [items.c.collection == collection, *visible(restriction)]
     if within is None:
-        years = _parts(connection, seen, YEAR, _after(after))
+        years = _nonempty_periods(connection, visible_conditions, YEAR, _after_year(after))
         return Contents(
             periods=years[:MAX_LISTED_YEARS],
             more=years[MAX_LISTED_YEARS - 1] if len(years) > MAX_LISTED_YEARS else None,
         )
     if within.level < DAY:
-        return Contents(periods=_parts(connection, seen, within.level + 1, list(_in(within))))
-    listed = sa.select(items.c.id).where(*seen, *_in(within), *_beyond(seen, after))
-    found = tuple(
-        connection.execute(listed.order_by(items.c.datetime, items.c.id).limit(MAX_LISTED_ITEMS + 1)).scalars()
-    )
+        return Contents(
+            periods=_nonempty_periods(connection, visible_conditions, within.level + 1, list(_within(within)))
+        )
+    ids = sa.select(items.c.id).where(*visible_conditions, *_within(within), *_after_item(visible_conditions, after))
+    found = tuple(connection.execute(ids.order_by(items.c.datetime, items.c.id).limit(MAX_LISTED_ITEMS + 1)).scalars())
     if len(found) <= MAX_LISTED_ITEMS:
         return Contents(items=found)
     if within.level == SECOND:
         return Contents(items=found[:MAX_LISTED_ITEMS], more=found[MAX_LISTED_ITEMS - 1])
-    return Contents(periods=_parts(connection, seen, within.level + 1, list(_in(within))))
+    return Contents(periods=_nonempty_periods(connection, visible_conditions, within.level + 1, list(_within(within))))
 
 
-def _after(year: str | None) -> list[sa.ColumnElement[bool]]:
+def _after_year(year: str | None) -> list[sa.ColumnElement[bool]]:
     """Return the condition on what comes after a year. Raises BadQuery."""
     if year is None:
         return []
@@ -126,31 +126,36 @@ def _after(year: str | None) -> list[sa.ColumnElement[bool]]:
     return [sa.false() if found.end is None else items.c.datetime >= found.end]
 
 
-def _beyond(seen: list[sa.ColumnElement[bool]], after: str | None) -> Iterator[sa.ColumnElement[bool]]:
+def _after_item(
+    visible_conditions: list[sa.ColumnElement[bool]], after: str | None
+) -> Iterator[sa.ColumnElement[bool]]:
     # An item that may not be seen marks no place: its time would be told by what comes after it.
     if after is not None:
-        there = sa.select(items.c.datetime, items.c.id).where(*seen, items.c.id == after).subquery()
+        there = sa.select(items.c.datetime, items.c.id).where(*visible_conditions, items.c.id == after).subquery()
         yield sa.tuple_(items.c.datetime, items.c.id) > sa.select(there).scalar_subquery()
 
 
-def _in(period: Period) -> Iterator[sa.ColumnElement[bool]]:
+def _within(period: Period) -> Iterator[sa.ColumnElement[bool]]:
     yield items.c.datetime >= period.start
     if period.end is not None:
         yield items.c.datetime < period.end
 
 
-def _parts(
-    connection: Connection, seen: list[sa.ColumnElement[bool]], level: int, bounds: list[sa.ColumnElement[bool]]
+def _nonempty_periods(
+    connection: Connection,
+    visible_conditions: list[sa.ColumnElement[bool]],
+    level: int,
+    bounds: list[sa.ColumnElement[bool]],
 ) -> tuple[str, ...]:
     """Name the periods of a length that hold anything, in order, and no more than one above ``PARTS``.
 
     One statement steps through the index, so that its timeout is one for all steps.
     """
-    first = sa.select(items.c.datetime).where(*seen, *bounds).order_by(items.c.datetime).limit(1)
+    first = sa.select(items.c.datetime).where(*visible_conditions, *bounds).order_by(items.c.datetime).limit(1)
     steps = sa.select(first.scalar_subquery().label("moment")).cte("steps", recursive=True)
     end = sa.func.date_trunc(_UNITS[level], steps.c.moment, "UTC") + sa.cast(f"1 {_UNITS[level]}", INTERVAL)
     following = first.where(items.c.datetime >= end).correlate(steps).scalar_subquery()
     steps = steps.union_all(sa.select(following).where(steps.c.moment.is_not(None)))
     found = sa.select(steps.c.moment).where(steps.c.moment.is_not(None)).limit(MAX_LISTED_YEARS + 1)
     moments = connection.execute(found).scalars()
-    return tuple(moment.astimezone(UTC).isoformat()[: _WRITTEN[level]] for moment in moments)
+    return tuple(moment.astimezone(UTC).isoformat()[: _NAME_LENGTHS[level]] for moment in moments)

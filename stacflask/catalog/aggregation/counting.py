@@ -11,7 +11,7 @@ from sqlalchemy.sql.expression import ClauseElement, Executable
 from stacflask.catalog.database.engine import texts
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.search import item_search
-from stacflask.catalog.search.ordering import rows as limit_of_rows
+from stacflask.catalog.search.ordering import row_limit
 from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE
 from stacflask.model.decision import UNRESTRICTED
 
@@ -42,7 +42,7 @@ def page_statements_with_count(
     first, *others = page()
     rows = first.subquery("page")
     counted = count_statement(query, restriction, EVERYTHING_VISIBLE).scalar_subquery()
-    beyond = sa.func.row_number().over() == limit_of_rows(query.limit)
+    beyond = sa.func.row_number().over() == row_limit(query.limit)
     yield sa.select(*rows.c, sa.case((beyond, counted)).label("matched"))
     yield from others
 
@@ -63,7 +63,9 @@ def estimate(connection: Connection, query: ItemQuery) -> int:
 
 
 def _matching(query: ItemQuery, restriction: Restriction) -> sa.Select[Any]:
-    return sa.select(sa.literal_column("1")).select_from(items).where(*item_search.found(query, restriction))
+    return (
+        sa.select(sa.literal_column("1")).select_from(items).where(*item_search.search_conditions(query, restriction))
+    )
 
 
 class _Explain(Executable, ClauseElement):

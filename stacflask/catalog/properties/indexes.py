@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 INDEXED: Mapping[str, Callable[[Stored], Sql]] = {**ORDERED_TYPES, "time": attrgetter("moment")}
 """What an index can hold of a property. Nothing is sorted by times: strings that spell them are in their own order."""
 
-LOCK = 0x57AD
+ADVISORY_LOCK = 0x57AD
 """Whoever makes or drops indexes holds this: two at once would wait for each other."""
-SAMPLE = 20_000
+SAMPLE_ITEMS = 20_000
 """Of about so many items, spread over the table, the types of values are looked at before all are."""
 
 
@@ -85,10 +85,10 @@ def listed(connection: Connection) -> list[PropertyIndex]:
 
 def _described(row: Any) -> PropertyIndex | None:
     try:
-        said = json.loads(row.said or "null")
+        comment = json.loads(row.said or "null")
         # Before keys with dots could be reached, a name with dots was indexed as another expression.
-        valid = row.valid and ("." not in said["property"] or "keys" in said)
-        return PropertyIndex(said["property"], said["form"], valid, row.size, row.rows, row.scans)
+        valid = row.valid and ("." not in comment["property"] or "keys" in comment)
+        return PropertyIndex(comment["property"], comment["form"], valid, row.size, row.rows, row.scans)
     except (ValueError, TypeError, KeyError):
         return None  # interrupted before it was described, or somebody else's
 
@@ -96,7 +96,7 @@ def _described(row: Any) -> PropertyIndex | None:
 class IndexCache:
     """What a process knows of the indexes there are; it is asked anew after a while."""
 
-    REST = 5.0
+    LIFETIME_SECONDS = 5.0
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -105,7 +105,7 @@ class IndexCache:
 
     def indexed_types(self, name: str) -> tuple[str, ...]:
         """Name the types of a property's values that an index can give in order, up to the first that none can."""
-        if time.monotonic() - self._since > self.REST or not self._since:
+        if time.monotonic() - self._since > self.LIFETIME_SECONDS or not self._since:
             found = self._database.read(listed)
             self._forms = frozenset((index.name, index.form) for index in found if index.valid)
             self._since = time.monotonic()
@@ -121,20 +121,20 @@ def add(database: Database, name: str, forms: Sequence[str] = ()) -> Iterator[Pr
     What is there already is left, unless an interrupted run left it unfinished. Raises BadQuery: no item has it.
     """
     with exclusive_connection(database) as connection:
-        wanted = forms or _held(connection, name)
-        there = {(index.name, index.form): index.valid for index in listed(connection)}
-        for form in wanted:
-            if not there.get((name, form)):
-                yield _made(connection, PropertyIndex(name, form))
+        types = forms or _types_to_index(connection, name)
+        existing = {(index.name, index.form): index.valid for index in listed(connection)}
+        for form in types:
+            if not existing.get((name, form)):
+                yield _create_index(connection, PropertyIndex(name, form))
 
 
 def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[PropertyIndex]:
     """Drop a property's indexes, of these types or all; give those that were there."""
     with exclusive_connection(database) as connection:
-        gone = [index for index in listed(connection) if index.name == name and (not forms or index.form in forms)]
-        for index in gone:
-            _drop(connection, index)
-    return gone
+        dropped = [index for index in listed(connection) if index.name == name and (not forms or index.form in forms)]
+        for index in dropped:
+            _drop_index(connection, index)
+    return dropped
 
 
 @contextmanager
@@ -142,26 +142,26 @@ def exclusive_connection(database: Database) -> Iterator[Connection]:
     """Lend a connection without a transaction, as building an index beside all else asks for."""
     with translated(), database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(LOCK))).scalar_one():
+        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
             raise Conflict("Another command is making or dropping indexes.")
         try:
             yield connection
         finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(LOCK)))
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(ADVISORY_LOCK)))
 
 
-def _made(connection: Connection, index: PropertyIndex) -> PropertyIndex:
-    _drop(connection, index)  # what an interrupted run left is of no use, and in the way
+def _create_index(connection: Connection, index: PropertyIndex) -> PropertyIndex:
+    _drop_index(connection, index)  # what an interrupted run left is of no use, and in the way
     connection.execute(CreateIndex(_definition(index)))
-    said = sql.Literal(json.dumps({"property": index.name, "form": index.form, "keys": "first"}))
+    comment = sql.Literal(json.dumps({"property": index.name, "form": index.form, "keys": "first"}))
     driver: Any = connection.connection.driver_connection
-    driver.execute(sql.SQL("COMMENT ON INDEX {} IS {}").format(sql.Identifier(index.label), said))
+    driver.execute(sql.SQL("COMMENT ON INDEX {} IS {}").format(sql.Identifier(index.label), comment))
     connection.execute(_CreateStatistics(index))
     connection.execute(sa.text("ANALYZE items"))  # which is when it looks how the values are spread
     return next(found for found in listed(connection) if found.label == index.label)
 
 
-def _drop(connection: Connection, index: PropertyIndex) -> None:
+def _drop_index(connection: Connection, index: PropertyIndex) -> None:
     connection.execute(DropIndex(_definition(index), if_exists=True))
     connection.execute(_DropStatistics(index))
 
@@ -182,13 +182,13 @@ class _DropStatistics(_Statistics):
 
 
 @compiles(_CreateStatistics)
-def _create(element: _Statistics, compiler: Any, **_: Any) -> str:
+def _compile_create(element: _Statistics, compiler: Any, **_: Any) -> str:
     value = compiler.sql_compiler.process(_value(items, element.index), include_table=False, literal_binds=True)
     return f"CREATE STATISTICS {compiler.preparer.quote(element.index.label)} ON ({value}) FROM items"
 
 
 @compiles(_DropStatistics)
-def _forget(element: _Statistics, compiler: Any, **_: Any) -> str:
+def _compile_drop(element: _Statistics, compiler: Any, **_: Any) -> str:
     return f"DROP STATISTICS IF EXISTS {compiler.preparer.quote(element.index.label)}"
 
 
@@ -207,14 +207,14 @@ def _definition(index: PropertyIndex) -> sa.Index:
 # --- What the items hold ----------------------------------------------------------------------------------------------
 
 
-def _held(connection: Connection, name: str) -> tuple[str, ...]:
+def _types_to_index(connection: Connection, name: str) -> tuple[str, ...]:
     """Name the types of a property's values. Some of the items will tell, unless none of those has it.
 
     A list that is sorted by the property begins with the first type, so those before the ones there are come too: their
     indexes are empty and cost next to nothing, and tell at once that nothing comes before.
     """
-    count = connection.execute(_ROUGHLY).scalar_one()
-    some = sa.tablesample(items, sa.func.system(min(100.0, 100 * SAMPLE / max(count, 1))), name="some")
+    count = connection.execute(_ESTIMATED_ROWS).scalar_one()
+    some = sa.tablesample(items, sa.func.system(min(100.0, 100 * SAMPLE_ITEMS / max(count, 1))), name="some")
     found = _types(connection, some, name) or _types(connection, items, name)
     if not found:
         raise BadQuery("property", f"no item has a {name!r} that is a number, a string or a boolean")
@@ -222,7 +222,7 @@ def _held(connection: Connection, name: str) -> tuple[str, ...]:
     return (*tuple(ORDERED_TYPES)[: last + 1], *(found - ORDERED_TYPES.keys()))
 
 
-_ROUGHLY = sa.text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('items')")
+_ESTIMATED_ROWS = sa.text("SELECT reltuples FROM pg_class WHERE oid = to_regclass('items')")
 
 
 def _types(connection: Connection, source: Any, name: str) -> set[str]:

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 Observations: TypeAlias = "dict[str, Observation]"
 """What was seen, by the name that a filter would use: a dot is part of a key, or leads into an object."""
 
-MANY = 50
+MAX_WORDS = 50
 """A property with more different words than this is not an enumeration."""
-LONG = 100
+MAX_WORD_CHARACTERS = 100
 """Nor is one with words of more characters."""
-MOST_NAMES = 1000
+MAX_NAMES = 1000
 """Names of a collection beyond these are not kept."""
-DEEP = 3
+MAX_DEPTH = 3
 """Objects within objects are looked into so far."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-NOTHING: frozenset[str] = frozenset()
+EMPTY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Observation:
     too many. ``members`` is what was seen in arrays.
     """
 
-    kinds: frozenset[str] = NOTHING
+    kinds: frozenset[str] = EMPTY
     low: float | None = None
     high: float | None = None
-    words: frozenset[str] | None = NOTHING
+    words: frozenset[str] | None = EMPTY
     members: Observation | None = None
 
     def __or__(self, other: Observation) -> Observation:
@@ -55,44 +55,44 @@ class Observation:
             members = self.members | other.members
         return Observation(
             self.kinds | other.kinds,
-            _least(min, self.low, other.low),
-            _least(max, self.high, other.high),
-            _few(None if self.words is None or other.words is None else self.words | other.words),
+            _extreme(min, self.low, other.low),
+            _extreme(max, self.high, other.high),
+            _limit_words(None if self.words is None or other.words is None else self.words | other.words),
             members,
         )
 
-    def written(self) -> Document:
+    def to_json(self) -> Document:
         """Give it as JSON; what says nothing is left out."""
-        given = {
+        members = {
             "kinds": sorted(self.kinds),
             "low": self.low,
             "high": self.high,
             "words": sorted(self.words) if self.words else None,
             "many": self.words is None,
-            "members": self.members.written() if self.members is not None else None,
+            "members": self.members.to_json() if self.members is not None else None,
         }
-        return {name: value for name, value in given.items() if value is not None and value is not False}
+        return {name: value for name, value in members.items() if value is not None and value is not False}
 
 
-def read(given: Document) -> Observation:
+def from_json(members: Document) -> Observation:
     """Read what ``written`` gave."""
     return Observation(
-        frozenset(given["kinds"]),
-        given.get("low"),
-        given.get("high"),
-        None if given.get("many") else frozenset(given.get("words", ())),
-        read(given["members"]) if "members" in given else None,
+        frozenset(members["kinds"]),
+        members.get("low"),
+        members.get("high"),
+        None if members.get("many") else frozenset(members.get("words", ())),
+        from_json(members["members"]) if "members" in members else None,
     )
 
 
-def merged(several: Iterable[Mapping[str, Observation]]) -> Observations:
+def merge(several: Iterable[Mapping[str, Observation]]) -> Observations:
     """Give what all together have seen."""
     whole: Observations = {}
     for observations in several:
         for name, seen in observations.items():
             if name in whole:
                 whole[name] |= seen
-            elif len(whole) < MOST_NAMES:
+            elif len(whole) < MAX_NAMES:
                 whole[name] = seen
     return whole
 
@@ -100,13 +100,13 @@ def merged(several: Iterable[Mapping[str, Observation]]) -> Observations:
 def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int = 1) -> Observations:
     """Look at the members of these documents. A null says nothing."""
     columns = _columns(documents)
-    seen = {f"{prefix}{name}": of_values(column) for name, column in columns.items()}
+    seen = {f"{prefix}{name}": observe_values(column) for name, column in columns.items()}
     inner = [
         observe([value for value in column if type(value) is dict], f"{prefix}{name}.", depth + 1)
         for name, column in columns.items()
-        if depth < DEEP and f"{prefix}{name}" in seen and "object" in seen[f"{prefix}{name}"].kinds
+        if depth < MAX_DEPTH and f"{prefix}{name}" in seen and "object" in seen[f"{prefix}{name}"].kinds
     ]
-    return merged([{name: one for name, one in seen.items() if one.kinds}, *inner])
+    return merge([{name: one for name, one in seen.items() if one.kinds}, *inner])
 
 
 def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -122,40 +122,40 @@ def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return columns
 
 
-def of_values(column: Sequence[Any]) -> Observation:
+def observe_values(column: Sequence[Any]) -> Observation:
     """Look at all values of one name."""
     types = set(map(type, column))
     seen = Observation()
     for kind in types & _KINDS.keys():
-        seen |= _of_kind(kind, column if len(types) == 1 else [value for value in column if type(value) is kind])
+        seen |= _observe_kind(kind, column if len(types) == 1 else [value for value in column if type(value) is kind])
     return seen
 
 
-def _of_kind(kind: type[Any], column: Sequence[Any]) -> Observation:
+def _observe_kind(kind: type[Any], column: Sequence[Any]) -> Observation:
     if kind is str:
-        return _of_strings(set(column))
+        return _observe_strings(set(column))
     kinds = frozenset({_KINDS[kind]})
     if kind is int or kind is float:
         return Observation(kinds, min(column), max(column))
     if kind is list:
-        return Observation(kinds, members=of_values(list(chain.from_iterable(column))))
+        return Observation(kinds, members=observe_values(list(chain.from_iterable(column))))
     return Observation(kinds)
 
 
-def _of_strings(words: set[str]) -> Observation:
+def _observe_strings(words: set[str]) -> Observation:
     # The first that is no time settles it: most columns of words are told from times by one look.
     if all(map(_TIME, words)):
         return Observation(frozenset({"time"}))
-    return Observation(frozenset({"string"}), words=_few(frozenset(words)))
+    return Observation(frozenset({"string"}), words=_limit_words(frozenset(words)))
 
 
-def _few(words: frozenset[str] | None) -> frozenset[str] | None:
-    if words is None or len(words) > MANY or any(len(word) > LONG for word in words):
+def _limit_words(words: frozenset[str] | None) -> frozenset[str] | None:
+    if words is None or len(words) > MAX_WORDS or any(len(word) > MAX_WORD_CHARACTERS for word in words):
         return None
     return words
 
 
-def _least(of: Any, one: float | None, other: float | None) -> float | None:
+def _extreme(of: Any, one: float | None, other: float | None) -> float | None:
     if one is None or other is None:
         return other if one is None else one
     chosen: float = of(one, other)

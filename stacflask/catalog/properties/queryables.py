@@ -36,7 +36,7 @@ _NO_FIELDS = frozenset({"links", "assets", "item_assets", "stac_extensions", "ty
 
 def of_items(
     connection: Connection,
-    asked: Sequence[str] | None,
+    names: Sequence[str] | None,
     restriction: Restriction,
     sample: int,
     codec: Codec,
@@ -47,44 +47,44 @@ def of_items(
 
     ``summaries``: whether those of the collections say what no item does.
     """
-    chosen = _chosen(asked, restriction)
-    told = connection.execute(_first(collections.c.body, chosen)).scalars()
-    said = [declared(_opened(codec, body), summaries=summaries) for body in told]
-    found = _held(connection, chosen, restriction, sample)
-    return found | {name: seen for name, seen in observations.merged(said).items() if name not in found}
+    chosen = _chosen(names, restriction)
+    documents_shown = connection.execute(_first_collections(collections.c.body, chosen)).scalars()
+    declarations = [declared(_decompress(codec, body), summaries=summaries) for body in documents_shown]
+    found = _stored_or_sampled(connection, chosen, restriction, sample)
+    return found | {name: seen for name, seen in observations.merge(declarations).items() if name not in found}
 
 
-def _held(
+def _stored_or_sampled(
     connection: Connection, chosen: list[sa.ColumnElement[bool]], restriction: Restriction, sample: int
 ) -> Observations:
     names = sa.select(collections.c.id).where(*chosen)
     if restriction.items is None:
-        return observations.merged(statistics.kept(connection, names).values())
+        return observations.merge(statistics.stored(connection, names).values())
     seen = sa.select(sa.cast(items.c.properties, sa.Text)).where(items.c.collection.in_(names), *visible(restriction))
     newest = seen.order_by(items.c.datetime.desc(), items.c.collection.desc(), items.c.id.desc()).limit(sample)
-    return statistics.observed(connection.execute(newest).scalars().all()) if sample else {}
+    return statistics.observe_properties(connection.execute(newest).scalars().all()) if sample else {}
 
 
 def of_collections(
-    connection: Connection, restriction: Restriction, shown: VisibleExtents | None = None
+    connection: Connection, restriction: Restriction, extents: VisibleExtents | None = None
 ) -> Observations:
     """Give what the documents of the collections hold that may be seen; ``shown`` is shown of them."""
-    chosen = _first(collections.c.document, list(visible_collections(restriction)))
-    rows = connection.execute(chosen if shown is None else shown.through(chosen)).scalars()
-    told = [{name: value for name, value in document.items() if name not in _NO_FIELDS} for document in rows]
-    return observations.observe(told)
+    chosen = _first_collections(collections.c.document, list(visible_collections(restriction)))
+    rows = connection.execute(chosen if extents is None else extents.apply_to(chosen)).scalars()
+    documents_shown = [{name: value for name, value in document.items() if name not in _NO_FIELDS} for document in rows]
+    return observations.observe(documents_shown)
 
 
-def _chosen(asked: Sequence[str] | None, restriction: Restriction) -> list[sa.ColumnElement[bool]]:
-    named = [] if asked is None else [collections.c.id.in_(asked)]
+def _chosen(names: Sequence[str] | None, restriction: Restriction) -> list[sa.ColumnElement[bool]]:
+    named = [] if names is None else [collections.c.id.in_(names)]
     return [*named, *visible_collections(restriction)]
 
 
-def _first(column: sa.Column[Any], conditions: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+def _first_collections(column: sa.Column[Any], conditions: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
     return sa.select(column).where(*conditions).order_by(collections.c.id).limit(MAX_COLLECTIONS)
 
 
-def _opened(codec: Codec, frame: bytes) -> Document:
+def _decompress(codec: Codec, frame: bytes) -> Document:
     return documents.original(codec.decompress(frame))
 
 
@@ -93,29 +93,31 @@ def _opened(codec: Codec, frame: bytes) -> Document:
 
 def declared(collection: Document, *, summaries: bool = True) -> Observations:
     """Give what a collection's document says about its items, with or without its summaries."""
-    summed_up = (collection.get(SUMMARIES) or {}) if summaries else {}
-    told = {name: _summarized(name, summary) for name, summary in summed_up.items()}
-    in_assets = [_fields(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)]
+    collection_summaries = (collection.get(SUMMARIES) or {}) if summaries else {}
+    documents_shown = {name: _observe_summary(name, summary) for name, summary in collection_summaries.items()}
+    in_assets = [
+        _item_members(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)
+    ]
     # What assets are like says which types to expect, and nothing about ranges.
     expected = {name: Observation(seen.kinds, words=None) for name, seen in observations.observe(in_assets).items()}
-    return expected | {name: seen for name, seen in told.items() if seen.kinds}
+    return expected | {name: seen for name, seen in documents_shown.items() if seen.kinds}
 
 
-def _summarized(name: str, summary: Any) -> Observation:
+def _observe_summary(name: str, summary: Any) -> Observation:
     """Read a summary: values, a range, or a JSON Schema."""
     match summary:
         case {"minimum": low, "maximum": high}:
-            return observations.of_values([low, high])
+            return observations.observe_values([low, high])
         case {"type": str(kind)}:
             return Observation(frozenset({kind}), words=None)
         case list(values) if known_fields.fields().get(name, {}).get("type") == "array":
-            return Observation(frozenset({"array"}), members=observations.of_values(values))
+            return Observation(frozenset({"array"}), members=observations.observe_values(values))
         case list(values):
-            return observations.of_values(values)
+            return observations.observe_values(values)
     return Observation()
 
 
-def _fields(asset: Document) -> Document:
+def _item_members(asset: Document) -> Document:
     """Give the members of an asset that an item's properties might have, too."""
     return {
         name: value

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from stacflask.catalog.properties.observations import Observations
     from stacflask.model.json_types import Document
 
-AT_ONCE = 1000
+BATCH_ITEMS = 1000
 """Items looked at together."""
 
 _ROW = sa.select(statistics.c.properties, statistics.c.anew)
-_KNOWN = _ROW.where(statistics.c.collection == sa.bindparam("collection"))
-_LOCKED = _KNOWN.with_for_update()
-_MAKE = insert(statistics).values(properties={}).on_conflict_do_nothing()
+_SELECT = _ROW.where(statistics.c.collection == sa.bindparam("collection"))
+_SELECT_FOR_UPDATE = _SELECT.with_for_update()
+_INSERT = insert(statistics).values(properties={}).on_conflict_do_nothing()
 
 
 def widen(connection: Connection, collection: str, seen: Observations) -> None:
@@ -40,12 +40,12 @@ def widen(connection: Connection, collection: str, seen: Observations) -> None:
 
     Call it last in a transaction, after the extent: the lock on the collection's row is then held for a moment only.
     """
-    row = connection.execute(_KNOWN, {"collection": collection}).one_or_none()
+    row = connection.execute(_SELECT, {"collection": collection}).one_or_none()
     if row is not None and not _changes(row.properties, row.anew, seen):
         return
     if row is None:
-        connection.execute(_MAKE, {"collection": collection})
-    locked = connection.execute(_LOCKED, {"collection": collection}).one()
+        connection.execute(_INSERT, {"collection": collection})
+    locked = connection.execute(_SELECT_FOR_UPDATE, {"collection": collection}).one()
     values = _changes(locked.properties, locked.anew, seen)
     if values:
         connection.execute(sa.update(statistics).where(statistics.c.collection == collection).values(values))
@@ -54,7 +54,7 @@ def widen(connection: Connection, collection: str, seen: Observations) -> None:
 def _changes(properties: Document, anew: Document | None, seen: Observations) -> dict[str, Document]:
     """Give the columns that these observations change."""
     kept = {"properties": properties, **({"anew": anew} if anew is not None else {})}
-    wider = {name: _written(observations.merged([_read(given), seen])) for name, given in kept.items()}
+    wider = {name: _to_json(observations.merge([_from_json(given), seen])) for name, given in kept.items()}
     return {name: value for name, value in wider.items() if value != kept[name]}
 
 
@@ -63,18 +63,18 @@ def delete(connection: Connection, collection: str) -> None:
     connection.execute(sa.delete(statistics).where(statistics.c.collection == collection))
 
 
-def kept(connection: Connection, names: sa.Select[tuple[str]]) -> dict[str, Observations]:
+def stored(connection: Connection, names: sa.Select[tuple[str]]) -> dict[str, Observations]:
     """Give the statistics of these collections, by their ids."""
     statement = sa.select(statistics.c.collection, statistics.c.properties).where(statistics.c.collection.in_(names))
-    return {name: _read(properties) for name, properties in connection.execute(statement)}
+    return {name: _from_json(properties) for name, properties in connection.execute(statement)}
 
 
-def _read(given: Document) -> Observations:
-    return {name: observations.read(one) for name, one in given.items()}
+def _from_json(given: Document) -> Observations:
+    return {name: observations.from_json(one) for name, one in given.items()}
 
 
-def _written(seen: Observations) -> Document:
-    return {name: one.written() for name, one in seen.items()}
+def _to_json(seen: Observations) -> Document:
+    return {name: one.to_json() for name, one in seen.items()}
 
 
 # --- From the items ---------------------------------------------------------------------------------------------------
@@ -91,14 +91,14 @@ def refresh(database: Database, collection: str) -> int:
         held = sa.select(collections.c.id).where(collections.c.id == collection).with_for_update()
         if connection.execute(held).one_or_none() is None:
             raise NotFound(f"There is no collection {collection!r}.")
-        connection.execute(_MAKE, {"collection": collection})
+        connection.execute(_INSERT, {"collection": collection})
         _set(connection, collection, anew={})
     with database.write() as connection:
-        count, seen = _looked_through(connection, collection)
-        row = connection.execute(_LOCKED, {"collection": collection}).one_or_none()
+        count, seen = _observe_items(connection, collection)
+        row = connection.execute(_SELECT_FOR_UPDATE, {"collection": collection}).one_or_none()
         if row is not None:
-            whole = observations.merged([seen, _read(row.anew or {})])
-            _set(connection, collection, properties=_written(whole), anew=None)
+            whole = observations.merge([seen, _from_json(row.anew or {})])
+            _set(connection, collection, properties=_to_json(whole), anew=None)
     return count
 
 
@@ -107,23 +107,23 @@ def _set(connection: Connection, collection: str, **values: Document | None) -> 
     connection.execute(sa.update(statistics).where(statistics.c.collection == collection).values(columns))
 
 
-def _looked_through(connection: Connection, collection: str) -> tuple[int, Observations]:
+def _observe_items(connection: Connection, collection: str) -> tuple[int, Observations]:
     statement = sa.select(sa.cast(items.c.properties, sa.Text)).where(items.c.collection == collection)
-    streamed = {"stream_results": True, "max_row_buffer": AT_ONCE}
+    streamed = {"stream_results": True, "max_row_buffer": BATCH_ITEMS}
     rows = connection.execute(statement, execution_options=streamed).scalars()
-    count, seen = 0, observations.merged([])
+    count, seen = 0, observations.merge([])
     for batch in _batches(rows):
         count += len(batch)
-        seen = observations.merged([seen, observed(batch)])
+        seen = observations.merge([seen, observe_properties(batch)])
     return count, seen
 
 
 def _batches(rows: Iterable[str]) -> Iterator[list[str]]:
     rows = iter(rows)
-    while batch := list(islice(rows, AT_ONCE)):
+    while batch := list(islice(rows, BATCH_ITEMS)):
         yield batch
 
 
-def observed(properties: Sequence[str | bytes]) -> Observations:
+def observe_properties(properties: Sequence[str | bytes]) -> Observations:
     """Look at the properties of items, each a JSON text."""
     return observations.observe([orjson.loads(text) for text in properties])

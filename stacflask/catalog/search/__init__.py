@@ -1,4 +1,4 @@
-"""From a query to SQL: conditions, order, pages, restrictions, and which index is used how.
+"""Translates a query to SQL: conditions, sort order, pages, restrictions, use of indexes.
 
 Imports ``cql2/``, ``documents/`` and ``database/``.
 Start with ``item_search.py``.

@@ -1,4 +1,4 @@
-"""Searching collections: as for items, small functions from one parameter to one condition or none."""
+"""Search of collections: as for items, one function for each parameter returns a condition or None."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Condition = sa.ColumnElement[bool]
 
 
 def within_bbox(query: CollectionQuery) -> Condition | None:
-    """``bbox``: any box of the extent meets it, across the antimeridian too. Those without heights lie at 0."""
+    """``bbox``: it intersects a box of the extent, also across the antimeridian. Boxes without heights lie at 0."""
     if query.bbox is None:
         return None
     box = literals.bbox(list(query.bbox)).sql
@@ -40,40 +40,45 @@ def within_bbox(query: CollectionQuery) -> Condition | None:
 
 
 def during(query: CollectionQuery) -> Condition | None:
-    """``datetime``: any interval of the extent meets it."""
+    """``datetime``: it intersects an interval of the extent."""
     if query.interval is None:
         return None
-    asked: Range[Any] = Range(query.interval.start, query.interval.end, bounds="[]")
-    met: Condition = collections.c.periods.overlaps(sa.literal(asked, TSTZRANGE()))
+    interval: Range[Any] = Range(query.interval.start, query.interval.end, bounds="[]")
+    met: Condition = collections.c.periods.overlaps(sa.literal(interval, TSTZRANGE()))
     return met
 
 
 def matching(query: CollectionQuery) -> Condition | None:
-    """``filter``: CQL2."""
+    """``filter``: the CQL2 condition holds."""
     return None if query.filter is None else condition(query.filter, COLLECTION_FIELDS)
 
 
 def with_text(query: CollectionQuery) -> Condition | None:
-    """``q``: free text."""
+    """``q``: the collection contains the free text."""
     return None if query.text is None else freetext.in_collections(query.text)
 
 
-FOLD: tuple[Callable[[CollectionQuery], Condition | None], ...] = (within_bbox, during, matching, with_text)
+CONDITION_BUILDERS: tuple[Callable[[CollectionQuery], Condition | None], ...] = (
+    within_bbox,
+    during,
+    matching,
+    with_text,
+)
 
 
 def reads_documents(query: CollectionQuery) -> bool:
-    """Whether a query looks at more of a collection than its id and its texts."""
+    """Return whether a query reads more of a collection than its id and its texts."""
     return any((query.bbox, query.interval, query.filter is not None, query.sort))
 
 
-def select_collections(query: CollectionQuery, shown: VisibleExtents | None, visible: list[Condition]) -> Select[Any]:
-    """Select the records of one page, and one more if there is one, in the direction of the query's position.
+def select_collections(query: CollectionQuery, extents: VisibleExtents | None, visible: list[Condition]) -> Select[Any]:
+    """Return the statement for one page and one more row, in the direction of the query's position.
 
-    ``visible`` are the conditions under which a collection may be seen; ``shown`` is what it is found by then.
+    ``visible`` are the conditions under which a collection is visible. ``extents`` replace the stored extents.
     """
     order = collection_order(query.sort)
-    conditions = [made for build in FOLD if (made := build(query)) is not None]
+    conditions = [built for build in CONDITION_BUILDERS if (built := build(query)) is not None]
     statement = sa.select(collections.c.id, collections.c.body, *order.columns)
     statement = statement.where(*conditions, *visible)
     page = order.page(statement, order.position(query.token), query.limit)
-    return page if shown is None else shown.through(page)
+    return page if extents is None else extents.apply_to(page)

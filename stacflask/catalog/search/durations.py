@@ -1,7 +1,7 @@
-"""How long items last at most: what tells a search for an interval how far from it an item's datetime can lie.
+"""Upper bounds on the duration of items: they limit how far an item's datetime can be from an interval that it meets.
 
-Kept for each collection and raised with the items that need it, in their transaction. A reader remembers what it has
-read; since that may have been raised meanwhile, every statement that relies on it asks whether it still holds.
+The bound of each collection is stored, and raised in the transaction that writes a longer item. A reader caches the
+bounds that it has read. They may have been raised since, so every statement that relies on a bound tests it.
 """
 
 from __future__ import annotations
@@ -27,43 +27,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DurationBound:
-    """A bound in seconds on how long the items of some collections last; None: of all."""
+    """The longest duration, in seconds, of items of some collections, or with None of all collections."""
 
     seconds: float
     collections: tuple[str, ...] | None = None
 
     @property
-    def holds(self) -> sa.ColumnElement[bool]:
-        """The bound holds for the rows that the statement at hand sees. If it does not, the statement has no rows."""
-        return self.kept.scalar_subquery() <= sa.bindparam("seconds", self.seconds, sa.Double())
+    def is_valid(self) -> sa.ColumnElement[bool]:
+        """Condition that the stored bound is not larger. If it is, the statement returns no rows."""
+        return self.stored.scalar_subquery() <= sa.bindparam("seconds", self.seconds, sa.Double())
 
     @property
-    def kept(self) -> sa.Select[Any]:
-        """Select the bound that is kept."""
+    def stored(self) -> sa.Select[Any]:
+        """Statement that selects the stored bound."""
         found = sa.select(sa.func.coalesce(sa.func.max(collections.c.longest), 0.0))
         if self.collections is None:
             return found
-        return found.where(collections.c.id == sa.any_(sa.bindparam("lasting", self._names, ARRAY(sa.Text()))))
+        return found.where(
+            collections.c.id == sa.any_(sa.bindparam("bounded_collections", self._names, ARRAY(sa.Text())))
+        )
 
     @property
     def _names(self) -> list[str]:
         return list(self.collections or ())
 
-    def around(self, interval: Interval) -> Iterator[sa.ColumnElement[bool]]:
-        """Give the conditions on ``datetime`` that items which meet the interval fulfil."""
-        bounds = self.bounds(interval)
+    def datetime_conditions(self, interval: Interval) -> Iterator[sa.ColumnElement[bool]]:
+        """Yield conditions on ``datetime`` that all items which meet the interval fulfil."""
+        bounds = self.datetime_range(interval)
         if "after" in bounds:
             yield items.c.datetime >= sa.bindparam("after", bounds["after"], TIMESTAMP)
         if "before" in bounds:
             yield items.c.datetime <= sa.bindparam("before", bounds["before"], TIMESTAMP)
 
     def parameters(self, interval: Interval) -> dict[str, Any]:
-        """Give what those conditions compare with, by name."""
-        named = {} if self.collections is None else {"lasting": self._names}
-        return {"seconds": self.seconds, **named, **self.bounds(interval)}
+        """Return the parameters of those conditions by name."""
+        named = {} if self.collections is None else {"bounded_collections": self._names}
+        return {"seconds": self.seconds, **named, **self.datetime_range(interval)}
 
-    def bounds(self, interval: Interval) -> dict[str, datetime]:
-        """Give the times ``after`` and ``before`` which an item that meets the interval lies, where there are such."""
+    def datetime_range(self, interval: Interval) -> dict[str, datetime]:
+        """Return the limits of ``datetime`` for items that meet the interval: ``after``, ``before``, or one of them."""
         reach = timedelta(seconds=self.seconds)
         bounds = {}
         with suppress(OverflowError):
@@ -76,27 +78,27 @@ class DurationBound:
 
 @dataclass
 class DurationBounds:
-    """What one reader remembers of all collections."""
+    """Bounds of all collections, cached by one reader."""
 
     database: Database
-    _known: dict[str, float] = field(default_factory=dict)
+    _durations: dict[str, float] = field(default_factory=dict)
 
-    def of(self, names: tuple[str, ...] | None) -> DurationBound:
-        """Give the bound for some collections, or for all, as it was when last read."""
-        if not self._known:
+    def get(self, names: tuple[str, ...] | None) -> DurationBound:
+        """Return the bound of these collections, or with None of all, as it was when last read."""
+        if not self._durations:
             self._read()
-        known = self._known
-        chosen = known.values() if names is None else (known.get(name, 0.0) for name in names)
+        durations = self._durations
+        chosen = durations.values() if names is None else (durations.get(name, 0.0) for name in names)
         return DurationBound(max(chosen, default=0.0), names)
 
     def is_current(self, duration_bound: DurationBound) -> bool:
-        """Whether a bound holds still. If not, what is remembered is read anew."""
-        kept: float = self.database.read(lambda connection: connection.execute(duration_bound.kept).scalar_one())
-        if kept > duration_bound.seconds:
+        """Return whether a bound is still valid. If not, read all bounds again."""
+        stored: float = self.database.read(lambda connection: connection.execute(duration_bound.stored).scalar_one())
+        if stored > duration_bound.seconds:
             self._read()
-        return kept <= duration_bound.seconds
+        return stored <= duration_bound.seconds
 
     def _read(self) -> None:
         statement = sa.select(collections.c.id, collections.c.longest)
         rows = self.database.read(lambda connection: connection.execute(statement).all())
-        self._known = {row.id: row.longest for row in rows}
+        self._durations = {row.id: row.longest for row in rows}

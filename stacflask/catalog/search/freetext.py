@@ -1,6 +1,6 @@
-"""Free text: plain texts that must stand, or not, in what people read of an item or a collection. Case does not count.
+"""Free text: terms that must, or must not, occur in the readable texts of an item or a collection, in any case.
 
-Everything is LIKE with one text between two ``%``: nothing that is asked can make it slow but the number of rows.
+Each term becomes a LIKE with the term between two ``%``, so only the number of rows can make a search slow.
 """
 
 from __future__ import annotations
@@ -21,55 +21,55 @@ if TYPE_CHECKING:
     from stacflask.model.query import FreeText
 
 ITEM_MEMBERS = ("title", "description", "keywords", "constellation", "platform", "instruments", "mission")
-"""Properties in which free text is looked for, beside the id."""
-MOST_APART = 3
-"""Texts for each of which an item's words are made anew."""
+"""Properties that are searched for free text, beside the id."""
+MAX_SEPARATE_TERMS = 3
+"""Terms that each compute an item's text again."""
 
 
 def in_items(text: FreeText) -> sa.ColumnElement[bool]:
-    """Give the condition that an item has these texts.
+    """Return the condition that an item contains these terms.
 
-    An index serves texts that all must be there, one by one. Each costs making the item's words anew: of many, the
-    first few are looked for like this, and then all of them in words that are made once.
+    An index serves each required term alone, and each computes the item's text again. If there are many terms, only the
+    first few required ones are tested like this. Then all terms are tested in a text that is computed once.
     """
-    if count(text) <= MOST_APART:
-        return _condition(text, lambda term: _in(item_words(), term))
+    if count(text) <= MAX_SEPARATE_TERMS:
+        return _condition(text, lambda term: _contains(item_words(), term))
     required = [term for term in text[1:] if isinstance(term, str)] if text[0] == "and" else []
-    first = (_in(item_words(), term) for term in required[:MOST_APART])
-    return sa.and_(*first, once(lambda words: _condition(text, lambda term: _in(words, term)), item_words()))
+    first = (_contains(item_words(), term) for term in required[:MAX_SEPARATE_TERMS])
+    return sa.and_(*first, once(lambda words: _condition(text, lambda term: _contains(words, term)), item_words()))
 
 
-def _in(words: Sql, term: str) -> sa.ColumnElement[bool]:
+def _contains(words: Sql, term: str) -> sa.ColumnElement[bool]:
     return words.like(strings.casei(Text(literal=_pattern(term))).sql)
 
 
 def count(text: FreeText) -> int:
-    """Count the texts in it."""
+    """Return the number of terms."""
     return 1 if isinstance(text, str) else sum(map(count, text[1:]))
 
 
 def item_words(table: Any = items) -> Sql:
-    """Give an item's texts as one, in one case. An index on trigrams of just this expression serves the search."""
+    """Return an item's texts joined, in one case. An index on trigrams of exactly this expression serves the search."""
     texts = [sa.func.coalesce(table.c.properties[constant(name)].astext, constant("")) for name in ITEM_MEMBERS]
-    whole: Sql = table.c.id
+    joined: Sql = table.c.id
     for text in texts:
-        whole = whole.op("||", return_type=sa.Text())(constant("\n")).op("||", return_type=sa.Text())(text)
-    return strings.casei(Text(Grouping(whole))).sql
+        joined = joined.op("||", return_type=sa.Text())(constant("\n")).op("||", return_type=sa.Text())(text)
+    return strings.casei(Text(Grouping(joined))).sql
 
 
 def in_collections(text: FreeText) -> sa.ColumnElement[bool]:
-    """Give the condition that a collection has these texts."""
+    """Return the condition that a collection contains these terms."""
     return _condition(text, lambda term: collections.c.words.like(sa.literal(_pattern(term.casefold()))))
 
 
 def _condition(text: FreeText, has: Callable[[str], Sql]) -> sa.ColumnElement[bool]:
     if isinstance(text, str):
         return has(text)
-    joint, *inner = text
+    operator, *inner = text
     conditions = [_condition(one, has) for one in inner]
-    if joint == "not":
+    if operator == "not":
         return sa.not_(conditions[0])
-    return sa.and_(*conditions) if joint == "and" else sa.or_(*conditions)
+    return sa.and_(*conditions) if operator == "and" else sa.or_(*conditions)
 
 
 def _pattern(term: str) -> str:

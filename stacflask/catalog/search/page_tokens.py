@@ -1,11 +1,11 @@
-"""Page tokens: a position in an order, bound to the query and the order that it was made for.
+"""Page tokens: a position in an order, bound to its query and order.
 
-The binding is a digest of all that decides which records are found and in which order. Limit, fields and the policy are
-not part of it: they may change from page to page. The digest is not a secret and needs none, because a forged token is
-nothing but another position; what a principal may see is decided anew on every page.
+The binding is a digest of everything that decides which records are found and in which order. Limit, fields and policy
+are not part of it, because they may change between pages. The digest is not a secret and uses none: a forged token is
+only another position, and the restriction of the principal is applied to every page.
 
-A token stays short, whatever a list is sorted by: of long sort values it has a bound, and a digest by which the values
-are read again from the record at which the page ended.
+Tokens are short for all sort values. In place of long values a token has bounds and a digest. The values are then read
+again from the record at which the page ended, and the digest shows whether they have changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from stacflask.stac.times import format_instant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from stacflask.catalog.search.ordering import Key, SortOrder
+    from stacflask.catalog.search.ordering import OrderKey, SortOrder
     from stacflask.catalog.search.paging import Position
     from stacflask.model.json_types import Json
     from stacflask.model.query import CollectionQuery, Interval
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     FindRow = Callable[[str, str], Any]
 
 BINDING_LENGTH = 12
-LONGEST_TEXT = 64
-"""Bytes of a string in a token."""
-LONGEST_NUMBER = 40
-"""Digits of a number in a token."""
-DIGEST = "#"
-"""The first character of a digest of values that are not in the token."""
-LAST = "\U0010ffff"
-"""The last code point: a prefix with it behind comes after all strings that begin so."""
+MAX_TEXT_BYTES = 64
+"""Largest string in a token, in UTF-8."""
+MAX_NUMBER_DIGITS = 40
+"""Most digits of a number in a token."""
+DIGEST_MARK = "#"
+"""First character of the digest of values that a token does not contain."""
+LAST_CODE_POINT = "\U0010ffff"
+"""The last code point. A prefix followed by it sorts after all strings with that prefix."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class PageTokens:
         return None if position is None else self._binding + paging.encode(self._shortened(position))
 
     def read(self, find: FindRow) -> str | None:
-        """Return what the query's token says of the position, as ``Order.position`` reads it.
+        """Return the position of the query's token in the form that ``SortOrder.position`` parses.
 
-        ``find`` returns the row of a collection and an id, if the query still finds it.
-        Raises BadQuery: it is no token, or belongs to another query.
+        ``find`` returns the row of a collection and an id if the query still finds it, or None.
+        Raises BadQuery if the token is invalid or belongs to another query.
         """
         token = self.query.token
         if token is None:
@@ -75,7 +75,7 @@ class PageTokens:
 
     @cached_property
     def _binding(self) -> str:
-        """Return the digest of all that decides what is found, and in which order. Raises BadQuery."""
+        """Return the digest of everything that decides which records are found, and their order. Raises BadQuery."""
         query = self.query
         found: list[Json] = [
             [[key.name, key.expressions[0].descending] for key in self.order.keys],
@@ -93,7 +93,7 @@ class PageTokens:
         return _digest(text, 9)
 
     def _shortened(self, position: Position) -> Position:
-        """Put bounds in the place of long values: none that follow the position lie before them."""
+        """Replace long values by bounds. No record after the position lies before a bound."""
         pairs = list(zip(self.order.keys, position.values, strict=True))
         short = tuple(_bound(key, value, backward=position.backward) for key, value in pairs)
         if short == position.values:
@@ -101,34 +101,34 @@ class PageTokens:
         return replace(position, values=(*short, _digest_of(position.values)))
 
     def _completed(self, token: str, find: FindRow) -> str:
-        """Put the values that were too long back into a position, if they are what they were."""
+        """Restore the long values of a position, unless they have changed."""
         position = paging.decode(token)
         *bounds, digest = position.values or ("",)
-        if len(bounds) != len(self.order.keys) or not str(digest).startswith(DIGEST):
+        if len(bounds) != len(self.order.keys) or not str(digest).startswith(DIGEST_MARK):
             return token
-        place = dict(zip((key.name for key in self.order.keys), bounds, strict=True))
-        collection, identifier = place.get("collection", ""), place.get("id")
+        sort_values = dict(zip((key.name for key in self.order.keys), bounds, strict=True))
+        collection, identifier = sort_values.get("collection", ""), sort_values.get("id")
         row = find(collection, identifier) if isinstance(collection, str) and isinstance(identifier, str) else None
         values = () if row is None else self.order.values(row)
         same = _digest_of(values) == digest
         return paging.encode(replace(position, values=values if same else tuple(bounds)))
 
 
-def _bound(key: Key, value: Any, *, backward: bool) -> Any:
-    """Return a short value that lies before a long one in the direction of the page, so that nothing is left out."""
-    upward = any(form.descending == backward for form in key.expressions)
-    if key.name not in ("collection", "id") and isinstance(value, str) and len(value) > LONGEST_TEXT // 4:
+def _bound(key: OrderKey, value: Any, *, backward: bool) -> Any:
+    """Return a short value that lies before a long one in the direction of the page, so that no record is skipped."""
+    upward = any(expression.descending == backward for expression in key.expressions)
+    if key.name not in ("collection", "id") and isinstance(value, str) and len(value) > MAX_TEXT_BYTES // 4:
         text = value.encode()
-        if len(text) > LONGEST_TEXT:
-            return text[:LONGEST_TEXT].decode(errors="ignore") + ("" if upward else LAST)
-    if isinstance(value, Decimal) and len(value.as_tuple().digits) > LONGEST_NUMBER:
+        if len(text) > MAX_TEXT_BYTES:
+            return text[:MAX_TEXT_BYTES].decode(errors="ignore") + ("" if upward else LAST_CODE_POINT)
+    if isinstance(value, Decimal) and len(value.as_tuple().digits) > MAX_NUMBER_DIGITS:
         rounding = ROUND_FLOOR if upward else ROUND_CEILING
-        return Context(prec=LONGEST_NUMBER, rounding=rounding).plus(value)
+        return Context(prec=MAX_NUMBER_DIGITS, rounding=rounding).plus(value)
     return value
 
 
 def _digest_of(values: Sequence[Any]) -> str:
-    return DIGEST + _digest(json.dumps(values, default=str), 9)
+    return DIGEST_MARK + _digest(json.dumps(values, default=str), 9)
 
 
 def _digest(text: str, size: int) -> str:
@@ -149,7 +149,7 @@ def _interval(interval: Interval | None) -> Json:
 
 
 def _canonical(value: Any) -> Json:
-    """Return one form for all spellings of a value: of numbers, and of the order within AND and OR."""
+    """Return one form for all spellings of a number, and for all orders of the operands of AND and OR."""
     if isinstance(value, dict):
         members = {name: _canonical(member) for name, member in value.items()}
         if members.get("op") in ("and", "or") and isinstance(members.get("args"), list):
@@ -161,21 +161,21 @@ def _canonical(value: Any) -> Json:
 
 
 def _number(value: float | Decimal) -> Json:
-    """Return a number as the float that is equal to it, or else all of its digits."""
+    """Return a number as the equal float, or if there is none, as text with all digits."""
     value = value.exact if isinstance(value, ExactFloat) else value
     try:
-        near = float(value)
+        nearest = float(value)
     except OverflowError:
         return hex(value) if isinstance(value, int) else str(value)
     if isinstance(value, float):
-        return near
+        return nearest
     if isinstance(value, int):
-        return near if near == value else hex(value)
-    if Decimal(repr(near)) == value:
-        return near
-    whole = value.is_finite() and value.adjusted() < LARGEST_POWER and value == value.to_integral_value()
+        return nearest if nearest == value else hex(value)
+    if Decimal(repr(nearest)) == value:
+        return nearest
+    whole = value.is_finite() and value.adjusted() < MAX_INTEGER_EXPONENT and value == value.to_integral_value()
     return hex(int(value)) if whole else str(value.normalize())
 
 
-LARGEST_POWER = 400
-"""Of ten, in a whole number that is compared as one."""
+MAX_INTEGER_EXPONENT = 400
+"""Largest power of ten in a number that is compared as an integer."""

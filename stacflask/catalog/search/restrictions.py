@@ -1,9 +1,8 @@
-"""What a restriction leaves of collections, where it looks at nothing but ids, as a list of what somebody may see does.
+"""Evaluates restrictions of collections that use only ids, such as a list of visible collections.
 
-Collections that are asked for by name are then weighed without the database: with thousands of names in it, the
-restriction would cost more than the search itself. A collection that is hidden is asked for under a name that none has,
-so that it takes as long as one that does not exist. For searches of all collections see
-``catalog/search/visibility.py``.
+If a request names collections, they are checked here and not in the database. With thousands of names in a statement,
+the restriction would cost more than the search. A hidden collection is replaced by a name that no collection has, so
+that it takes as long as a missing one. For searches of all collections see ``catalog/search/visibility.py``.
 """
 
 from __future__ import annotations
@@ -17,120 +16,120 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Cql2
     from stacflask.model.query import ItemQuery
 
-NOWHERE = ""
-"""The name of no collection."""
+NO_COLLECTION = ""
+"""A name that no collection has."""
 
-FEW = 100
-"""Names that stand in a statement as they are."""
+MAX_INLINE_NAMES = 100
+"""Names that a statement contains as they are."""
 
-REMEMBERED = 128
-"""Lists that are remembered as sets; with thousands of names one takes half a megabyte."""
+CACHED_SETS = 128
+"""Lists that are cached as sets. A list of thousands of names takes half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdSet:
-    """A set of ids: these, or all ``but`` these."""
+    """A set of ids: ``names``, or if ``excluded`` all other ids."""
 
     names: frozenset[str]
-    but: bool = False
+    excluded: bool = False
 
     def __contains__(self, name: str) -> bool:
-        """Whether an id is among them."""
-        return (name in self.names) != self.but
+        """Return whether an id is in the set."""
+        return (name in self.names) != self.excluded
 
     def __invert__(self) -> IdSet:
-        """Give all others."""
-        return IdSet(self.names, not self.but)
+        """Return the set of all other ids."""
+        return IdSet(self.names, not self.excluded)
 
     def __and__(self, other: IdSet) -> IdSet:
-        """Give those that are in both."""
-        if self.but and other.but:
-            return IdSet(self.names | other.names, but=True)
-        if self.but:
+        """Return the ids that are in both sets."""
+        if self.excluded and other.excluded:
+            return IdSet(self.names | other.names, excluded=True)
+        if self.excluded:
             return IdSet(other.names - self.names)
-        return IdSet(self.names - other.names if other.but else self.names & other.names)
+        return IdSet(self.names - other.names if other.excluded else self.names & other.names)
 
 
-ALL = IdSet(frozenset(), but=True)
+ALL_IDS = IdSet(frozenset(), excluded=True)
 
 
-def one(collection: str, restriction: Restriction) -> tuple[str, Restriction]:
-    """Give the collection to ask for, and the restriction that is left to look at."""
-    visible = ids(restriction.collections)
-    if visible is None or visible is ALL:
+def resolve_collection(collection: str, restriction: Restriction) -> tuple[str, Restriction]:
+    """Return the collection to read, and the part of the restriction that the statement must contain."""
+    visible = visible_ids(restriction.collections)
+    if visible is None or visible is ALL_IDS:
         return collection, restriction
-    return collection if collection in visible else NOWHERE, replace(restriction, collections=None)
+    return collection if collection in visible else NO_COLLECTION, replace(restriction, collections=None)
 
 
-def several(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Restriction, IdSet]:
-    """Do the same for a search: it names a few that may be seen, or those are left to look at."""
-    visible = ids(restriction.collections)
-    if visible is None or visible is ALL:
-        return query, restriction, ALL
+def resolve_query(query: ItemQuery, restriction: Restriction) -> tuple[ItemQuery, Restriction, IdSet]:
+    """Return the query to run, the restriction of its statement, and the ids that a ``VisibilityReader`` must check."""
+    visible = visible_ids(restriction.collections)
+    if visible is None or visible is ALL_IDS:
+        return query, restriction, ALL_IDS
     restriction = replace(restriction, collections=None)
-    if query.collections is None and (visible.but or len(visible.names) > FEW):
+    if query.collections is None and (visible.excluded or len(visible.names) > MAX_INLINE_NAMES):
         return query, restriction, visible
-    asked = sorted(visible.names) if query.collections is None else query.collections
-    # Names that no collection has are left out like those that are hidden, or else neither are.
-    named = (name if name in visible else NOWHERE for name in asked)
-    left = tuple(named) if visible.but else tuple(name for name in named if name != NOWHERE)
-    return replace(query, collections=left or (NOWHERE,)), restriction, ALL
+    candidates = sorted(visible.names) if query.collections is None else query.collections
+    # Hidden and missing names are treated alike, so that a client cannot distinguish them.
+    named = (name if name in visible else NO_COLLECTION for name in candidates)
+    remaining = tuple(named) if visible.excluded else tuple(name for name in named if name != NO_COLLECTION)
+    return replace(query, collections=remaining or (NO_COLLECTION,)), restriction, ALL_IDS
 
 
-def ids(condition: Cql2 | None) -> IdSet | None:
-    """Give the collections for which a condition holds; None if that takes more than their ids to tell."""
-    return ALL if condition is None else _ids(condition)
+def visible_ids(condition: Cql2 | None) -> IdSet | None:
+    """Return the collections for which a condition holds, or None if it depends on more than their ids."""
+    return ALL_IDS if condition is None else _condition_ids(condition)
 
 
-def _ids(condition: Cql2) -> IdSet | None:
+def _condition_ids(condition: Cql2) -> IdSet | None:
     found: IdSet | None = None
     match condition:
         case bool():
-            found = ALL if condition else ~ALL
+            found = ALL_IDS if condition else ~ALL_IDS
         case {"op": "in", "args": [{"property": "id"}, list() | tuple() as names]}:
-            found = _named(names)
+            found = _id_set(names)
         case {"op": "=", "args": [{"property": "id"}, str(name)]}:
             found = IdSet(frozenset({name}))
         case {"op": "not", "args": [part]}:
-            inner = _ids(part)
+            inner = _condition_ids(part)
             found = None if inner is None else ~inner
         case {"op": "and" | "or" as op, "args": [_, *_] as parts}:
-            found = _joined(op, [_ids(part) for part in parts])
+            found = _combine(op, [_condition_ids(part) for part in parts])
     return found
 
 
-def _joined(op: str, parts: list[IdSet | None]) -> IdSet | None:
-    # Either of two is what not neither is.
-    whole = ALL
+def _combine(op: str, parts: list[IdSet | None]) -> IdSet | None:
+    # "a or b" is "not (not a and not b)".
+    whole = ALL_IDS
     for part in parts:
         if part is None:
             return None
-        whole = _common(whole, part if op == "and" else ~part)
+        whole = _intersection(whole, part if op == "and" else ~part)
     return whole if op == "and" else ~whole
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _common(one: IdSet, other: IdSet) -> IdSet:
+@lru_cache(maxsize=CACHED_SETS)
+def _intersection(one: IdSet, other: IdSet) -> IdSet:
     return one & other
 
 
-Names = list[Any] | tuple[Any, ...]
+NameList = list[Any] | tuple[Any, ...]
 
-_known: dict[int, tuple[Names, IdSet]] = {}
+_cached_sets: dict[int, tuple[NameList, IdSet]] = {}
 
 
-def _named(names: Names) -> IdSet | None:
-    """Give these names as a set. The same list makes the same set, unless somebody has changed it since."""
-    known = _known.get(id(names))
-    # A tuple is known by itself; of a list each name is compared, in no time if they are the same objects still.
+def _id_set(names: NameList) -> IdSet | None:
+    """Return these names as a set. The same list returns the same set, unless the list has changed."""
+    known = _cached_sets.get(id(names))
+    # A tuple is compared by identity. The names of a list are compared, which is fast if they are the same objects.
     if known is not None and (known[0] is names or known[0] == names):
         return known[1]
     if not all(type(name) is str for name in names):
         return None
     made = IdSet(frozenset(names))
-    # Policies read their lists again and again: of equal sets the first, so that what is known of it is found at once.
-    made = next((one for _, one in list(_known.values()) if one == made), made)
-    if len(_known) >= REMEMBERED:
-        _known.pop(next(iter(list(_known))), None)
-    _known[id(names)] = names if isinstance(names, tuple) else names.copy(), made
+    # Policies read their lists repeatedly. Equal sets are replaced by the first one, so that caches by set are hit.
+    made = next((one for _, one in list(_cached_sets.values()) if one == made), made)
+    if len(_cached_sets) >= CACHED_SETS:
+        _cached_sets.pop(next(iter(list(_cached_sets))), None)
+    _cached_sets[id(names)] = names if isinstance(names, tuple) else names.copy(), made
     return made

@@ -1,4 +1,4 @@
-"""The area that a query asks for, and how much of all that there is lies in it."""
+"""The area of a query, and an estimate of the share of all items that lies in it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from stacflask.model.query import ItemQuery
 
 
-def areas(query: ItemQuery) -> list[bytes]:
-    """Give the geometries to meet: none, one, or two for a box that crosses the antimeridian. Raises BadQuery."""
+def search_areas(query: ItemQuery) -> list[bytes]:
+    """Return the geometries of a query as WKB: none, one, or two if a box crosses the antimeridian. Raises BadQuery."""
     try:
         return [_wkb(geometry) for geometry in _geometries(query)]
     except BadDocument as error:
@@ -46,43 +46,43 @@ def _geometries(query: ItemQuery) -> list[Document]:
 
 def _box(west: float, south: float, east: float, north: float) -> Document:
     corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    # A box without width or height becomes the line or point that it is; as a polygon it would meet nothing.
+    # ``to_wkb`` turns a box without width or height into a line or a point. As a polygon it would intersect nothing.
     return {"type": "Polygon", "coordinates": [corners]}
 
 
-_ROUGHLY = sa.text("SELECT greatest(reltuples, 1) FROM pg_class WHERE oid = to_regclass('items')")
-_SOME = sa.text("""
+_ESTIMATED_ROWS = sa.text("SELECT greatest(reltuples, 1) FROM pg_class WHERE oid = to_regclass('items')")
+_SAMPLED_BOXES = sa.text("""
     SELECT ST_XMin(geometry), ST_YMin(geometry), ST_XMax(geometry), ST_YMax(geometry)
     FROM items TABLESAMPLE SYSTEM (:percent) REPEATABLE (1) WHERE geometry IS NOT NULL LIMIT :most
 """)
 
 
 class SelectivityEstimator:
-    """Knows where many items lie, from some of them: always the same, so that they are in memory the next time."""
+    """Estimates shares from the boxes of a sample. The sample is the same each time, so its pages stay in memory."""
 
-    SAMPLE = 1024
-    REST, LOOK = 600.0, 5.0
-    """Seconds after which they are looked at again; and for which all others go by what was known while one looks."""
+    SAMPLE_ITEMS = 1024
+    LIFETIME_SECONDS, REFRESH_SECONDS = 600.0, 5.0
+    """Seconds until the sample is read again, and seconds for which other threads use the old one while it is read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._boxes: Any = np.empty((0, 4))
         self._until = 0.0
 
-    def share(self, there: Sequence[bytes]) -> float:
-        """Give the part of all items whose boxes meet that of one of these areas, between 0 and 1."""
+    def share(self, areas: Sequence[bytes]) -> float:
+        """Return the share, from 0 to 1, of all items whose boxes intersect the box of one of these areas (WKB)."""
         if time.monotonic() >= self._until:
-            self._until = time.monotonic() + self.LOOK
-            self._boxes, self._until = self._look(), time.monotonic() + self.REST
+            self._until = time.monotonic() + self.REFRESH_SECONDS
+            self._boxes, self._until = self._sample_boxes(), time.monotonic() + self.LIFETIME_SECONDS
         west, south, east, north = self._boxes.T
         met = np.zeros(len(west), dtype=bool)
-        for own in shapely.bounds(shapely.from_wkb(there)):
-            met |= (west <= own[2]) & (east >= own[0]) & (south <= own[3]) & (north >= own[1])
+        for bounds in shapely.bounds(shapely.from_wkb(areas)):
+            met |= (west <= bounds[2]) & (east >= bounds[0]) & (south <= bounds[3]) & (north >= bounds[1])
         return float(met.mean()) if len(met) else 0.0
 
-    def _look(self) -> Any:
-        number = self._database.read(lambda connection: connection.execute(_ROUGHLY).scalar_one())
-        # Before it was analyzed for the first time, a table seems to be empty.
-        some = {"percent": min(100.0, 100 * self.SAMPLE / number), "most": 4 * self.SAMPLE}
-        rows = self._database.read(lambda connection: connection.execute(_SOME, some).all())
+    def _sample_boxes(self) -> Any:
+        number = self._database.read(lambda connection: connection.execute(_ESTIMATED_ROWS).scalar_one())
+        # Before the first ANALYZE, PostgreSQL estimates a table as empty.
+        parameters = {"percent": min(100.0, 100 * self.SAMPLE_ITEMS / number), "most": 4 * self.SAMPLE_ITEMS}
+        rows = self._database.read(lambda connection: connection.execute(_SAMPLED_BOXES, parameters).all())
         return np.array([tuple(row) for row in rows], dtype=float).reshape(-1, 4)

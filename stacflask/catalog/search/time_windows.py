@@ -1,10 +1,12 @@
-"""The stretches of time in which a list is looked at that is newest first: one after the other, until there is enough.
+"""Windows of time in which a list that is newest first is searched, one after the other, until the page is full.
 
-An area is looked at in the newest weeks first. Otherwise all that lies in it would be read before the newest are known.
+A search of an area begins with the newest weeks. Otherwise the database would read every item of the area before it
+could return the newest ones.
 
-Through the items of a few collections among many a search walks, newest first, as far back as it takes for about as
-many as are needed: what an index on anything else would give are mostly items of other collections. So it does where a
-rule for each item has to be asked of each. For how far back that is, see ``catalog/search/recency.py``.
+A search of a few collections among many scans their items, newest first, as far back as the page probably needs. An
+index on anything else would return mostly items of other collections. A search under a policy's condition on items
+scans in the same way, because the condition must be tested for each item. For how far back a scan begins, see
+``catalog/search/recency.py``.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ import sqlalchemy as sa
 
 from stacflask.catalog.cql2.values.sql import TIMESTAMP
 from stacflask.catalog.database.tables import items
-from stacflask.catalog.search.recency import BEGINNING, DEEPER, TimelineCache
-from stacflask.catalog.search.restrictions import FEW
-from stacflask.catalog.search.selectivity import SelectivityEstimator, areas
+from stacflask.catalog.search.recency import BEGINNING_OF_TIME, CATALOG_DEPTH, TimelineCache
+from stacflask.catalog.search.restrictions import MAX_INLINE_NAMES
+from stacflask.catalog.search.selectivity import SelectivityEstimator, search_areas
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.stac.times import parse_instant
 
@@ -35,37 +37,37 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Cql2
     from stacflask.model.query import ItemQuery
 
-NEAR, FAR = timedelta(days=30), timedelta(days=365)
-"""How far the first look into an area goes back, and the second."""
+FIRST_WINDOW, SECOND_WINDOW = timedelta(days=30), timedelta(days=365)
+"""How far back the first and the second window of an area begin."""
 
-SHORT = 3 * NEAR
-"""What lies in an interval shorter than this is found in one look."""
+SHORT_INTERVAL = 3 * FIRST_WINDOW
+"""A shorter interval is searched in one window."""
 
-EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
-"""Before this, one look is enough; and further back than the first, no time could be written."""
+WINDOWS_BEGIN = datetime(1000, 1, 1, tzinfo=UTC)
+"""Before this, one window is enough. Much earlier times cannot be represented."""
 
-RULED, FILTERED = 2, 16
-"""Items to walk through for each that is wanted: where there are but rules for them, which let most pass as a rule, and
-where a filter chooses."""
+RULE_FACTOR, FILTER_FACTOR = 2, 16
+"""Items to scan for each row of the page: under a policy's condition, which most items usually fulfil, and with a
+filter."""
 
-LEAST, FURTHEST = 128, 4096
-"""Items to walk through where they have to lie in an area, and at most."""
+MIN_AREA_SCAN_ITEMS, MAX_SCAN_ITEMS = 128, 4096
+"""Fewest items to scan for an area, and most items to scan for anything."""
 
-EMPTY = 1e-6
-"""The smallest part of all items that an area is taken to hold."""
+MIN_SHARE = 1e-6
+"""Smallest share of all items that an area is assumed to contain."""
 
-RARE = 16
-"""A few collections are rare if there are so many items of all for each of theirs."""
+RARE_RATIO = 16
+"""Collections are rare if the catalogue has at least this many items for each of theirs."""
 
-INSTANT = timedelta(microseconds=1)
-"""Between one time and the next that the database can tell from it."""
+TIME_RESOLUTION = timedelta(microseconds=1)
+"""Smallest difference between two timestamps of PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeWindow:
-    """Items of this time and later, and earlier than that; None: without an end.
+    """Items with ``since <= datetime < until``. None means that the window is open at this end.
 
-    ``walked``: all of them are looked at, whatever else they could be found by.
+    If ``scanned``, every item of the window is read, and no other index is used.
     """
 
     since: datetime | None = None
@@ -73,7 +75,7 @@ class TimeWindow:
     scanned: bool = False
 
     def conditions(self) -> Iterator[sa.ColumnElement[bool]]:
-        """Give the conditions that its items fulfil."""
+        """Return the conditions that items of the window fulfil."""
         if self.since is not None:
             yield items.c.datetime >= self._bound("since", self.since)
         if self.until is not None:
@@ -81,11 +83,11 @@ class TimeWindow:
 
     def _bound(self, name: str, end: datetime) -> Any:
         bound = sa.bindparam(name, end, TIMESTAMP)
-        # Hidden from the planner, so that it takes all walks for the same and plans them once.
+        # A subquery hides the value from the planner, so that one plan serves all scans.
         return sa.select(bound).scalar_subquery() if self.scanned else bound
 
     def parameters(self) -> dict[str, Any]:
-        """Give what those conditions compare with, by name."""
+        """Return the parameters of those conditions by name."""
         ends = {"since": self.since, "until": self.until}
         return {name: end for name, end in ends.items() if end is not None}
 
@@ -93,13 +95,13 @@ class TimeWindow:
 ALL_TIME = TimeWindow()
 
 
-# --- What is asked for ------------------------------------------------------------------------------------------------
+# --- Properties of a query --------------------------------------------------------------------------------------------
 
 
 def newest_first(query: ItemQuery, dated: bool | None) -> bool:
-    """Whether the list goes back in time; ``dated`` is as of a ``Part``.
+    """Return whether the list is sorted by descending time. ``dated`` is that of a ``ListPart``.
 
-    Among items without a datetime the list goes on by the next sort key; without one, by the start of their range.
+    Items without a datetime are sorted by the next sort key, or without one by the start of their range.
     """
     first, *others = query.sort or (None,)
     if first is None:
@@ -108,72 +110,72 @@ def newest_first(query: ItemQuery, dated: bool | None) -> bool:
 
 
 def is_unfiltered(query: ItemQuery, restriction: Restriction) -> bool:
-    """Whether a query finds all items of its collections, or of those all of some time."""
+    """Return whether a query finds all items of its collections, or all of those in some time range."""
     conditions = (query.bbox, query.intersects, query.ids, query.text, query.filter)
     return all(part is None for part in conditions) and compares_only_datetime(restriction.items)
 
 
 def compares_only_datetime(condition: Cql2 | None) -> bool:
-    """Whether a condition looks at nothing but the time by which items are in order, as that of an embargo does."""
+    """Return whether a condition compares only the item's datetime, as that of an embargo does."""
     match condition:
         case None | {"op": "<" | "<=" | ">" | ">=", "args": [{"property": "datetime"}, {"timestamp": str()}]}:
             return True
     return False
 
 
-def _latest(condition: Cql2 | None) -> datetime | None:
-    """Give the time after which a condition finds nothing, where it says so plainly."""
+def _upper_bound(condition: Cql2 | None) -> datetime | None:
+    """Return the time after which a condition finds nothing, or None if that is not evident."""
     match condition:
         case {"op": "<" | "<=", "args": [{"property": "datetime"}, {"timestamp": str(moment)}]}:
             with suppress(ValueError):
                 return parse_instant(moment)
         case {"op": "and", "args": [*parts]}:
-            return min(filter(None, map(_latest, parts)), default=None)
+            return min(filter(None, map(_upper_bound, parts)), default=None)
     return None
 
 
-# --- The stretches ----------------------------------------------------------------------------------------------------
+# --- Planning ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
-    """The time in which all lies that a query can find on this page and later ones. ``end`` None: up to now."""
+class _TimeRange:
+    """The time range of all items that this page and later pages can contain. ``end`` is None if it is open."""
 
     begin: datetime
     end: datetime | None
 
     @property
     def until(self) -> datetime | None:
-        """The time after its end."""
+        """The first time after the end."""
         with suppress(OverflowError):
-            return None if self.end is None else self.end + INSTANT
+            return None if self.end is None else self.end + TIME_RESOLUTION
         return None
 
 
-def _span(
+def _time_range(
     query: ItemQuery, restriction: Restriction, duration_bound: DurationBound | None, here: datetime | None
-) -> _Span:
-    bounds = {} if query.interval is None or duration_bound is None else duration_bound.bounds(query.interval)
-    # Under an embargo there is nothing in the newest weeks.
-    ends = (bounds.get("before"), here, _latest(restriction.items), _latest(query.filter))
-    return _Span(bounds.get("after", BEGINNING), min(filter(None, ends), default=None))
+) -> _TimeRange:
+    bounds = {} if query.interval is None or duration_bound is None else duration_bound.datetime_range(query.interval)
+    # Under an embargo the newest weeks contain nothing.
+    ends = (bounds.get("before"), here, _upper_bound(restriction.items), _upper_bound(query.filter))
+    return _TimeRange(bounds.get("after", BEGINNING_OF_TIME), min(filter(None, ends), default=None))
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
-    """A number of items to walk through, along the timeline of their collections."""
+class _Scan:
+    """A plan to scan ``number`` items along the timeline of their collections."""
 
-    line: Timeline
+    timeline: Timeline
     number: int
 
 
 class TimeWindows:
-    """Knows when items were, roughly: what is newer still is found in the first stretch as well."""
+    """Plans the windows of a search by when items are, roughly. The first window includes newer items, too."""
 
     def __init__(self, database: Database) -> None:
-        self._timelines, self._crowds = TimelineCache(database), SelectivityEstimator(database)
+        self._timelines, self._selectivity = TimelineCache(database), SelectivityEstimator(database)
 
-    def of(
+    def plan(
         self,
         query: ItemQuery,
         restriction: Restriction,
@@ -181,79 +183,87 @@ class TimeWindows:
         part: ListPart,
         rows: Sequence[Any],
     ) -> Iterator[TimeWindow]:
-        """Give the stretches to look at, one after the other; ``rows`` are those of the part so far."""
+        """Yield the windows to search, in order. ``rows`` holds the rows of the part that were read so far."""
         position = part.position
         if not newest_first(query, part.dated) or query.ids is not None or (position is not None and position.backward):
             yield ALL_TIME
             return
-        span, walk = _span(query, restriction, duration_bound, part.time(query)), self._to_walk(query, restriction)
-        # Of the items between the two marks where it begins, some come before.
-        more = 0 if span.end is None else 2 * (query.limit + 1)
-        since = None if walk is None else walk.line.back(walk.number + more, span.end)
-        if walk is not None and since is not None:
-            yield from _walked(walk, since, span, query.limit + 1, rows)
+        time_range = _time_range(query, restriction, duration_bound, part.datetime_at_position(query))
+        scan = self._plan_scan(query, restriction)
+        # The timeline is coarse: some of the items after the mark before the end of the range are later than the end.
+        more = 0 if time_range.end is None else 2 * (query.limit + 1)
+        since = None if scan is None else scan.timeline.since(scan.number + more, time_range.end)
+        if scan is not None and since is not None:
+            yield from _scan_windows(scan, since, time_range, query.limit + 1, rows)
         elif query.bbox is None and query.intersects is None:
             yield ALL_TIME
         else:
-            yield from self._looks(span, rows)
+            yield from self._area_windows(time_range, rows)
 
-    def _to_walk(self, query: ItemQuery, restriction: Restriction) -> _Walk | None:
-        """Say what to walk through at first; None: there is a better way to find what is asked for."""
-        names, wanted = query.collections, query.limit + 1
-        few = names is not None and len(names) <= FEW
-        # By what it takes to look through a hidden collection, nobody may tell it from one that is not there.
+    def _plan_scan(self, query: ItemQuery, restriction: Restriction) -> _Scan | None:
+        """Return the scan to begin with, or None if another index serves the query better."""
+        names, rows_wanted = query.collections, query.limit + 1
+        few = names is not None and len(names) <= MAX_INLINE_NAMES
+        # The time of a scan must not reveal whether a hidden collection exists.
         if restriction.collections is not None or not (few or names is None):
             return None
         if not is_unfiltered(query, UNRESTRICTED):
-            return self._among_others(query, wanted) if few else None
+            return self._plan_scan_of_rare(query, rows_wanted) if few else None
         if not is_unfiltered(query, restriction):
-            return _Walk(self._timelines.of(names), RULED * wanted)
-        return _Walk(self._timelines.of(names), wanted) if names is not None and len(names) > 1 else None
+            return _Scan(self._timelines.get(names), RULE_FACTOR * rows_wanted)
+        return _Scan(self._timelines.get(names), rows_wanted) if names is not None and len(names) > 1 else None
 
-    def _among_others(self, query: ItemQuery, wanted: int) -> _Walk | None:
-        """Walk through rare collections, for those of their items that are chosen by a filter, or lie in an area."""
-        number = min(FILTERED * wanted, FURTHEST)
+    def _plan_scan_of_rare(self, query: ItemQuery, rows_wanted: int) -> _Scan | None:
+        """Return a scan of rare collections for items that a filter or an area selects, or None."""
+        number = min(FILTER_FACTOR * rows_wanted, MAX_SCAN_ITEMS)
         if query.bbox is not None or query.intersects is not None:
-            number = max(LEAST, int(5 * wanted / (4 * max(self._crowds.share(areas(query)), EMPTY))))
+            number = max(
+                MIN_AREA_SCAN_ITEMS,
+                int(5 * rows_wanted / (4 * max(self._selectivity.share(search_areas(query)), MIN_SHARE))),
+            )
         elif query.collections is not None and len(query.collections) == 1:
             return None
-        if number > FURTHEST:  # told from memory, before anything is read
+        if number > MAX_SCAN_ITEMS:  # decided from memory, before the database is read
             return None
-        line, of_all = self._timelines.of(query.collections), self._timelines.of(None).back(DEEPER)
-        mark = line.back(DEEPER // RARE)
-        rare = mark is not None and of_all is not None and mark < of_all
-        return _Walk(line, max(wanted, number)) if rare else None
+        timeline, of_all = self._timelines.get(query.collections), self._timelines.get(None).since(CATALOG_DEPTH)
+        since_rare = timeline.since(CATALOG_DEPTH // RARE_RATIO)
+        rare = since_rare is not None and of_all is not None and since_rare < of_all
+        return _Scan(timeline, max(rows_wanted, number)) if rare else None
 
-    def _looks(self, span: _Span, rows: Sequence[Any]) -> Iterator[TimeWindow]:
-        """Look into an area."""
-        newest = self._timelines.of(None).back(1)
-        start = min(filter(None, (newest, span.end)))
-        if start < EARLIEST or (span.end is not None and span.end - max(span.begin, EARLIEST) < SHORT):
+    def _area_windows(self, time_range: _TimeRange, rows: Sequence[Any]) -> Iterator[TimeWindow]:
+        """Yield the windows of a search of an area."""
+        newest = self._timelines.get(None).since(1)
+        start = min(filter(None, (newest, time_range.end)))
+        if start < WINDOWS_BEGIN or (
+            time_range.end is not None and time_range.end - max(time_range.begin, WINDOWS_BEGIN) < SHORT_INTERVAL
+        ):
             yield ALL_TIME
             return
-        yield TimeWindow(since=start - NEAR)
+        yield TimeWindow(since=start - FIRST_WINDOW)
         if not rows:
-            # Rather than by and by, the rest at once: there is little of it, or nothing.
-            yield TimeWindow(until=start - NEAR)
+            # The area contains few items or none, so one window for all the rest is cheapest.
+            yield TimeWindow(until=start - FIRST_WINDOW)
             return
-        yield TimeWindow(since=start - FAR, until=start - NEAR)
-        yield TimeWindow(until=start - FAR)
+        yield TimeWindow(since=start - SECOND_WINDOW, until=start - FIRST_WINDOW)
+        yield TimeWindow(until=start - SECOND_WINDOW)
 
 
-def _walked(walk: _Walk, since: datetime, span: _Span, wanted: int, rows: Sequence[Any]) -> Iterator[TimeWindow]:
-    """Walk back, and as much further as it seems to take by what was found so far.
+def _scan_windows(
+    scan: _Scan, since: datetime, time_range: _TimeRange, rows_wanted: int, rows: Sequence[Any]
+) -> Iterator[TimeWindow]:
+    """Yield windows of a scan, each as long as the rows found so far suggest.
 
-    Where nothing was found, or it would take too many items, all the rest is looked at at once.
+    If no row was found, or the scan would read too many items, the last window is all the rest, and is not scanned.
     """
-    yield TimeWindow(max(since, span.begin), span.until, scanned=True)
-    number = walk.number
-    while rows and span.begin < since:
-        more = number * (wanted - len(rows)) * 5 // (4 * len(rows)) + 1
+    yield TimeWindow(max(since, time_range.begin), time_range.until, scanned=True)
+    number = scan.number
+    while rows and time_range.begin < since:
+        more = number * (rows_wanted - len(rows)) * 5 // (4 * len(rows)) + 1
         number += more
-        further = walk.line.back(more, since - INSTANT) if number <= FURTHEST else None
-        if further is None or further >= since:
+        earlier = scan.timeline.since(more, since - TIME_RESOLUTION) if number <= MAX_SCAN_ITEMS else None
+        if earlier is None or earlier >= since:
             break
-        yield TimeWindow(max(further, span.begin), since, scanned=True)
-        since = further
-    if span.begin < since:
+        yield TimeWindow(max(earlier, time_range.begin), since, scanned=True)
+        since = earlier
+    if time_range.begin < since:
         yield TimeWindow(until=since)

@@ -1,12 +1,13 @@
-"""Lists of all items or collections, by who may see some collections: what a statement says of their names.
+"""Filters of lists of items or collections by long lists of visible collections.
 
-Thousands of names would take the database longer to read than the search takes. So of a long list a statement says as
-little as will do: the names of the collections that the list hides, if those there are are few, or else numbers: the
-hashes of its names, in order and packed by itself, in which the database looks by halves.
+To read thousands of names takes the database longer than the search. A statement therefore contains a short form of a
+long list. If few of the existing collections are hidden, it contains their names. Otherwise it contains the sorted
+hashes of the names of the list, packed by the database, and the database finds a hash by bisection.
 
-Neither is certain. A collection may have come since this process knew all of them, and names that may not be seen could
-have the hash of one that may. So whoever reads looks at the names of what was found: where all of it may be seen it is
-what the whole list would have found. If not, it is read again, and in the end with all of the names.
+Both forms can be wrong: a collection can be newer than this process's list of all collections, and a hidden name can
+have the hash of a visible one. ``VisibilityReader`` therefore checks the collections of the rows that it read. If all
+are visible, the rows are those of the complete list. If not, it reads again with the next form. The last form is the
+complete list.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sqlalchemy.types import UserDefinedType
 
 from stacflask.catalog.database.engine import Numbers, texts
 from stacflask.catalog.database.tables import collections
-from stacflask.catalog.search.restrictions import ALL, FEW, IdSet
+from stacflask.catalog.search.restrictions import ALL_IDS, MAX_INLINE_NAMES, IdSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,120 +33,121 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FEWER = 20
-"""Hidden collections whose names stand in a statement. With more of them planning takes longer than numbers do."""
+MAX_HIDDEN_NAMES = 20
+"""Hidden collections whose names a statement contains. With more names, planning takes longer than hashes do."""
 
-REMEMBERED = 128
-"""Sets of names whose hashes are kept."""
+CACHED_SETS = 128
+"""Sets of names whose hashes are cached."""
 
-SEED = secrets.randbits(62)
-"""Each process hashes in its own way: nobody can choose a name by its hash."""
+HASH_SEED = secrets.randbits(62)
+"""Random for each process, so that no user can choose a name by its hash."""
 
 
-class _Numbers(UserDefinedType[Any]):
+class _BigintArray(UserDefinedType[Any]):
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """Say what the database calls it."""
+        """Return the SQL name of the type."""
         return "bigint[]"
 
 
 @dataclass(frozen=True, slots=True)
 class VisibilityFilter:
-    """What a statement says of names: these, or ``numbers``, their hashes. What it finds is right if of ``rest``."""
+    """Restricts a statement to ``ids``, or to their ``hashes``. Rows are correct if their names are in ``exact``."""
 
-    ids: IdSet = ALL
-    numbers: Numbers | None = None
-    rest: IdSet = ALL
+    ids: IdSet = ALL_IDS
+    hashes: Numbers | None = None
+    exact: IdSet = ALL_IDS
 
     def conditions(self, name: sa.Column[str]) -> Iterator[sa.ColumnElement[bool]]:
-        """Give the conditions on the column of the name."""
-        if self.ids is ALL:
+        """Return the conditions on the column that holds the collection's id."""
+        if self.ids is ALL_IDS:
             return
-        if self.numbers is None:
-            named = sa.bindparam(self._name, sorted(self.ids.names), ARRAY(sa.Text()))
-            yield name != sa.all_(named) if self.ids.but else name == sa.any_(named)
+        if self.hashes is None:
+            names = sa.bindparam(self._name, sorted(self.ids.names), ARRAY(sa.Text()))
+            yield name != sa.all_(names) if self.ids.excluded else name == sa.any_(names)
             return
-        numbers, number = sa.bindparam(self._name, self.numbers, _Numbers()), _hash(name)
-        held = sa.func.width_bucket(number, numbers) > sa.func.width_bucket(number - 1, numbers)
-        yield sa.not_(held) if self.ids.but else held
+        hashes, hashed = sa.bindparam(self._name, self.hashes, _BigintArray()), _hash(name)
+        included = sa.func.width_bucket(hashed, hashes) > sa.func.width_bucket(hashed - 1, hashes)
+        yield sa.not_(included) if self.ids.excluded else included
 
     def parameters(self) -> dict[str, Any]:
-        """Give what those conditions compare with, by name."""
-        if self.ids is ALL:
+        """Return the parameters of those conditions by name."""
+        if self.ids is ALL_IDS:
             return {}
-        return {self._name: texts(tuple(sorted(self.ids.names))) if self.numbers is None else self.numbers}
+        return {self._name: texts(tuple(sorted(self.ids.names))) if self.hashes is None else self.hashes}
 
-    def holds(self, names: Iterable[str]) -> bool:
-        """Whether all that was found may be seen."""
-        return self.rest is ALL or all(name in self.rest for name in names)
+    def covers(self, names: Iterable[str]) -> bool:
+        """Return whether all these collections are visible."""
+        return self.exact is ALL_IDS or all(name in self.exact for name in names)
 
     @property
     def _name(self) -> str:
-        few = self.numbers is None
-        return ("unseen" if few else "unseen_numbers") if self.ids.but else ("seen" if few else "seen_numbers")
+        return f"{'hidden' if self.ids.excluded else 'visible'}_{'ids' if self.hashes is None else 'hashes'}"
 
 
 def _hash(name: Any) -> sa.ColumnElement[int]:
-    # One bit less than there is, so that there is a number below each.
-    return sa.func.hashtextextended(name, sa.literal_column(str(SEED)), type_=sa.BigInteger()).op(">>")(
+    # One bit is dropped, so that ``hash - 1`` never overflows.
+    return sa.func.hashtextextended(name, sa.literal_column(str(HASH_SEED)), type_=sa.BigInteger()).op(">>")(
         sa.literal_column("1")
     )
 
 
 class VisibilityReader:
-    """Knows how to say it, for each set of names."""
+    """Reads rows of visible collections with the shortest filter that is correct."""
 
-    REST = 60.0
-    """Seconds after which it looks anew which collections there are."""
+    LIFETIME_SECONDS = 60.0
+    """Seconds until the list of all collections is read again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._numbers = lru_cache(REMEMBERED)(self._hashed)
-        self._briefly = lru_cache(REMEMBERED)(self._brief)
-        self._there: frozenset[str] = frozenset()
+        self._hashes = lru_cache(CACHED_SETS)(self._read_hashes)
+        self._short_filters = lru_cache(CACHED_SETS)(self._short_filter)
+        self._collection_ids: frozenset[str] = frozenset()
         self._until = 0.0
 
     def read_visible(
         self, ids: IdSet, read: Callable[[VisibilityFilter], Sequence[T]], name: Callable[[T], str]
     ) -> Sequence[T]:
-        """Read rows of what may be seen. ``name`` tells the collection of a row."""
+        """Return the visible rows. ``read`` reads rows with a filter, ``name`` returns the collection of a row."""
         rows: Sequence[T] = ()
-        for visibility in self._ways(ids):
+        for visibility in self._filters(ids):
             rows = read(visibility)
-            if visibility.holds(map(name, rows)):
+            if visibility.covers(map(name, rows)):
                 break
         return rows
 
-    def _ways(self, ids: IdSet) -> Iterator[VisibilityFilter]:
-        """Give what statements say, the shortest first. The last is right in any case."""
-        if len(ids.names) > FEW:
-            self._look()
-            brief = self._briefly(ids)
-            if brief is not None:
-                yield brief
+    def _filters(self, ids: IdSet) -> Iterator[VisibilityFilter]:
+        """Yield the filters to try, the shortest first. The last one is always correct."""
+        if len(ids.names) > MAX_INLINE_NAMES:
+            self._refresh_collections()
+            short = self._short_filters(ids)
+            if short is not None:
+                yield short
                 self._until = 0.0
-            yield VisibilityFilter(ids, self._numbers(ids), rest=ids)
+            yield VisibilityFilter(ids, self._hashes(ids), exact=ids)
         yield VisibilityFilter(ids)
 
-    def _look(self) -> None:
+    def _refresh_collections(self) -> None:
         if time.monotonic() >= self._until:
-            there = sa.select(collections.c.id)
-            self._there = frozenset(self._database.read(lambda connection: connection.execute(there).scalars().all()))
-            self._briefly.cache_clear()
-            self._until = time.monotonic() + self.REST
+            statement = sa.select(collections.c.id)
+            self._collection_ids = frozenset(
+                self._database.read(lambda connection: connection.execute(statement).scalars().all())
+            )
+            self._short_filters.cache_clear()
+            self._until = time.monotonic() + self.LIFETIME_SECONDS
 
-    def _brief(self, ids: IdSet) -> VisibilityFilter | None:
-        hidden = self._there & ids.names if ids.but else self._there - ids.names
-        if len(hidden) > FEWER:
+    def _short_filter(self, ids: IdSet) -> VisibilityFilter | None:
+        hidden = self._collection_ids & ids.names if ids.excluded else self._collection_ids - ids.names
+        if len(hidden) > MAX_HIDDEN_NAMES:
             return None
-        return VisibilityFilter(IdSet(hidden, but=True) if hidden else ALL, rest=ids)
+        return VisibilityFilter(IdSet(hidden, excluded=True) if hidden else ALL_IDS, exact=ids)
 
-    def _hashed(self, ids: IdSet) -> Numbers:
+    def _read_hashes(self, ids: IdSet) -> Numbers:
         name = sa.func.unnest(sa.bindparam("names", list(ids.names), ARRAY(sa.Text()))).column_valued("name")
-        number = sa.select(_hash(sa.collate(name, "C")).label("number")).subquery().c.number
-        # In the form in which it takes them back.
-        packed = sa.select(sa.func.array_send(sa.func.array_agg(aggregate_order_by(number, number))))
+        hashed = sa.select(_hash(sa.collate(name, "C")).label("number")).subquery().c.number
+        # The database returns the array in the binary form that it accepts as a parameter.
+        packed = sa.select(sa.func.array_send(sa.func.array_agg(aggregate_order_by(hashed, hashed))))
         found: bytes = self._database.read(lambda connection: connection.execute(packed).scalar_one())
         return Numbers(found)
 

@@ -1,7 +1,7 @@
-"""What is shown of collections to who may not see all of their items.
+"""Extents of collections for users who cannot see all of their items.
 
-A collection's extent and summaries are made of all its items, and would tell of the hidden ones. What stands in their
-place is put into the document, and into the columns by which collections are searched, sorted and described.
+A collection's extent and summaries cover all of its items and would reveal the hidden ones. This module replaces them
+in the document, and in the columns by which collections are searched, sorted and described.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Document
 
 SUMMARIES = "summaries"
-WORLD: Document = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
-"""The extent that tells nothing: STAC wants one."""
+UNKNOWN_EXTENT: Document = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
+"""The extent that reveals nothing. STAC requires an extent."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleExtents:
-    """The extents that are shown, by collection; of others the one that tells nothing. Summaries are not shown."""
+    """Extents by collection. Other collections have ``UNKNOWN_EXTENT``. Summaries are removed."""
 
     extents: Mapping[str, Document] = field(default_factory=dict)
 
     def body(self, collection: str, kept: bytes) -> bytes:
-        """Give what is shown of a collection's body."""
-        extent = orjson.dumps(self.extents.get(collection, WORLD))
+        """Return a collection's stored body with its visible extent."""
+        extent = orjson.dumps(self.extents.get(collection, UNKNOWN_EXTENT))
         return documents.with_members(kept, {"extent": extent, SUMMARIES: None})
 
-    def through(self, statement: Select[Any]) -> Select[Any]:
-        """Give a statement on collections that finds them by what is shown, and not by what is kept."""
-        rows = [_row(name, extent) for name, extent in (("", WORLD), *self.extents.items())]
-        # Under the name of the table itself, which only the view sees.
-        view = _VIEW.bindparams(sa.bindparam("shown", rows, JSONB())).columns(*collections.c).cte(collections.name)
+    def apply_to(self, statement: Select[Any]) -> Select[Any]:
+        """Return a statement on collections that uses the visible extents and not the stored ones."""
+        rows = [_row(name, extent) for name, extent in (("", UNKNOWN_EXTENT), *self.extents.items())]
+        # The view has the name of the table, so that the statement reads the view and only the view reads the table.
+        view = _VIEW.bindparams(sa.bindparam("extents", rows, JSONB())).columns(*collections.c).cte(collections.name)
         return statement.add_cte(view)
 
 
@@ -56,15 +56,15 @@ WITHHELD = VisibleExtents()
 
 
 def visible_to(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> VisibleExtents:
-    """Return the extents that users see who see only the items that fulfil these conditions."""
+    """Return the extents of the items that fulfil these conditions, by collection."""
     found = reached(connection, conditions)
     return VisibleExtents({collection: extent_of(*one) for collection, one in found.items()})
 
 
 def extent_of(box: Sequence[float] | None, start: datetime, end: datetime) -> Document:
-    """Give the extent of what may be seen; without a box, as wide as it can be."""
+    """Return an extent of a box and a time range. Without a box it covers the whole world."""
     temporal = {"interval": [[format_instant(start), format_instant(end)]]}
-    return {"spatial": WORLD["spatial"] if box is None else {"bbox": [list(box)]}, "temporal": temporal}
+    return {"spatial": UNKNOWN_EXTENT["spatial"] if box is None else {"bbox": [list(box)]}, "temporal": temporal}
 
 
 def _row(collection: str, extent: Document) -> Document:
@@ -80,14 +80,14 @@ def _row(collection: str, extent: Document) -> Document:
     }
 
 
-# What has no row of its own is shown by the one of no name.
+# A collection without a row of its own has the row with an empty id.
 _VIEW = sa.text("""
-    WITH told AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset(:shown) AS told (id text, extent jsonb, footprint geometry,
+    WITH extents AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(:extents) AS extents (id text, extent jsonb, footprint geometry,
             lowest double precision, highest double precision, periods tstzmultirange)
     )
     SELECT kept.id, kept.body, kept.words, kept.longest, own.lowest, own.highest,
            kept.document - 'summaries' || jsonb_build_object('extent', coalesce(own.extent, rest.extent)) AS document,
            coalesce(own.footprint, rest.footprint) AS footprint, coalesce(own.periods, rest.periods) AS periods
-    FROM collections AS kept JOIN told AS rest ON rest.id = '' LEFT JOIN told AS own ON own.id = kept.id
+    FROM collections AS kept JOIN extents AS rest ON rest.id = '' LEFT JOIN extents AS own ON own.id = kept.id
 """)

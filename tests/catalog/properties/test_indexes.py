@@ -140,7 +140,7 @@ def test_an_interrupted_run_is_made_good(database: Database, publish: Publish, i
 def test_two_at_once(database: Database, index: Index) -> None:
     """While one command makes indexes, another says so and does nothing."""
     with database.write() as connection:
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(indexes.LOCK)))
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(indexes.ADVISORY_LOCK)))
         assert "Another command" in index("add", "n", code=2)[0]
 
 

@@ -31,7 +31,7 @@ def item(name: str, **properties: Any) -> Document:
 def known(database: Database) -> dict[str, Any]:
     """Give what is known of the collection's items, as it is written."""
     seen = Catalog(database).item_names(["collection"], UNRESTRICTED, 0)
-    return {name: one.written() for name, one in seen.items() if name != "datetime"}
+    return {name: one.to_json() for name, one in seen.items() if name != "datetime"}
 
 
 @pytest.fixture
@@ -86,14 +86,14 @@ def test_refresh_loses_nothing_written_meanwhile(
 ) -> None:
     """What is written while a refresh looks through the items is known afterwards, though it was known before too."""
     publish(item("a", n=1), item("b", n=9))
-    look = observations.merged
+    look = observations.merge
 
     def looked(connection: Any, collection: str) -> Any:
         seen = connection.execute(sa.select(items.c.properties)).scalars().all()
         publish(item("c", n=5))  # after these were read, and within what is known already
         return len(seen), look([observations.observe(seen[:1])])
 
-    monkeypatch.setattr(statistics, "_looked_through", looked)
+    monkeypatch.setattr(statistics, "_observe_items", looked)
     statistics.refresh(database, "collection")
     assert known(database)["n"] == {"kinds": ["integer"], "low": 1, "high": 5}
 
@@ -108,5 +108,5 @@ def test_names_have_an_end(database: Database, publish: Publish) -> None:
     """However many names items make up, so many are kept; those with a dot, which nobody could ask for, are not."""
     publish(item("a", **{f"x{number}": 1 for number in range(1500)}), item("b", **{"a.b": 1}))
     names = Catalog(database).item_names(None, UNRESTRICTED, 0)
-    assert len(names) == observations.MOST_NAMES
+    assert len(names) == observations.MAX_NAMES
     assert "a.b" not in names

@@ -15,8 +15,8 @@ from stacflask.catalog.database.engine import Database
 from stacflask.catalog.documents.documents import Managed
 from stacflask.catalog.reader import Catalog
 from stacflask.catalog.search.item_search import list_parts
-from stacflask.catalog.search.recency import BEGINNING, DEEPER, DEPTH, TimelineCache
-from stacflask.catalog.search.time_windows import FURTHEST, TimeWindows
+from stacflask.catalog.search.recency import BEGINNING_OF_TIME, CATALOG_DEPTH, COLLECTION_DEPTH, TimelineCache
+from stacflask.catalog.search.time_windows import MAX_SCAN_ITEMS, TimeWindows
 from stacflask.catalog.writer import Writer
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.query import Interval, ItemQuery, SortKey
@@ -78,7 +78,9 @@ def catalog(database: Database, few: list[Made]) -> Catalog:
     """Publish them, and many more of another collection beside them and after."""
     catalog = Catalog(database)
     writer = Writer(catalog, Managed())
-    others = [Made(NOW - timedelta(hours=n), "common", f"other-{n:04}", anywhere(n), 5) for n in range(DEEPER + 10)]
+    others = [
+        Made(NOW - timedelta(hours=n), "common", f"other-{n:04}", anywhere(n), 5) for n in range(CATALOG_DEPTH + 10)
+    ]
     for name in (*RARE_ONES, "common"):
         writer.create_collection(a_collection(name))
         writer.create_items(name, [one.document for one in (*few, *others) if one.collection == name])
@@ -191,7 +193,7 @@ def test_what_came_and_went(catalog: Catalog, publish: Publish, few: list[Made])
 def test_who_walks(analyzed: Catalog) -> None:
     """It walks where nothing else is in the order wanted, or where all have to be asked, and not where an index is."""
     catalog = analyzed
-    stretches, latest = TimeWindows(catalog.database), (SortKey("datetime", descending=True),)
+    windows, latest = TimeWindows(catalog.database), (SortKey("datetime", descending=True),)
     two, clear, many = ("rare-0", "rare-1"), less_than(5), tuple(f"c-{number}" for number in range(101))
     for query, rule, walks in (
         (ItemQuery(10, two), None, True),
@@ -210,37 +212,37 @@ def test_who_walks(analyzed: Catalog) -> None:
         (ItemQuery(10, two, ids=("item-001",)), None, False),
         (ItemQuery(10, many), clear, False),
     ):
-        first = next(stretches.of(query, Restriction(items=rule), None, next(list_parts(query)), []))
+        first = next(windows.plan(query, Restriction(items=rule), None, next(list_parts(query)), []))
         assert first.scanned == walks, query
 
 
 def test_how_far_a_walk_goes(analyzed: Catalog) -> None:
     """It goes on by what it found; where it found nothing, or has gone far enough, the rest comes at once."""
     catalog = analyzed
-    stretches, rows = TimeWindows(catalog.database), [object()]
+    windows, rows = TimeWindows(catalog.database), [object()]
     two, common = ItemQuery(10, ("rare-0", "rare-1")), ("common",)
     whole = [
-        one.scanned for one in stretches.of(replace(two, bbox=HERE), UNRESTRICTED, None, next(list_parts(two)), rows)
+        one.scanned for one in windows.plan(replace(two, bbox=HERE), UNRESTRICTED, None, next(list_parts(two)), rows)
     ]
     assert whole == [True]  # there are no more than that of them
-    further = [one.scanned for one in stretches.of(two, UNRESTRICTED, None, next(list_parts(two)), rows)]
+    further = [one.scanned for one in windows.plan(two, UNRESTRICTED, None, next(list_parts(two)), rows)]
     assert len(further) > 1
     assert all(further)
-    rest = [one.scanned for one in stretches.of(two, UNRESTRICTED, None, next(list_parts(two)), [])]
+    rest = [one.scanned for one in windows.plan(two, UNRESTRICTED, None, next(list_parts(two)), [])]
     assert rest == [True, False]
-    timeline = TimelineCache(catalog.database).of(common)
+    timeline = TimelineCache(catalog.database).get(common)
     assert not timeline.whole
-    assert timeline.back(FURTHEST) == timeline.back(DEPTH)
-    assert timeline.back(1, BEGINNING) is None
+    assert timeline.since(MAX_SCAN_ITEMS) == timeline.since(COLLECTION_DEPTH)
+    assert timeline.since(1, BEGINNING_OF_TIME) is None
 
 
 def test_a_timeline_counts_items(catalog: Catalog, few: list[Made]) -> None:
     """As many items as were asked for lie since the time it gives, or somewhat more; of few, all."""
     names = ("rare-0", "rare-2", "empty")
-    line, times = TimelineCache(catalog.database).of(names), [one.when for one in few if one.collection in names]
+    line, times = TimelineCache(catalog.database).get(names), [one.when for one in few if one.collection in names]
     for number in (1, 2, 10, 50, 100, len(times)):
-        since = line.back(number)
+        since = line.since(number)
         assert since is not None
         assert number <= sum(when >= since for when in times) <= 2 * number + 1
-    assert line.back(len(times) + 1) == BEGINNING
-    assert TimelineCache(catalog.database).of(("empty",)).back(1) == BEGINNING
+    assert line.since(len(times) + 1) == BEGINNING_OF_TIME
+    assert TimelineCache(catalog.database).get(("empty",)).since(1) == BEGINNING_OF_TIME

@@ -87,7 +87,7 @@ def test_names_with_the_same_hash_are_told_apart(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, condition: Any
 ) -> None:
     """Where names that may be seen and others have one hash, nobody sees more for it."""
-    monkeypatch.setattr(visibility, "FEWER", 1)
+    monkeypatch.setattr(visibility, "MAX_HIDDEN_NAMES", 1)
     monkeypatch.setattr(visibility, "_hash", lambda _: sa.literal_column("7::bigint", sa.BigInteger()))
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(collections=condition)
@@ -121,7 +121,7 @@ def test_what_comes_later_is_hidden_unless_it_is_named(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Whoever was seen to see every collection there was sees none that comes later, unless the list names it."""
-    monkeypatch.setattr(visibility, "FEWER", few)
+    monkeypatch.setattr(visibility, "MAX_HIDDEN_NAMES", few)
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(collections=ids(*MANY, *NAMES, "named"))
 

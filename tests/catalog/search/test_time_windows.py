@@ -9,7 +9,7 @@ import pytest
 
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.reader import Catalog
-from stacflask.catalog.search.time_windows import FAR, NEAR
+from stacflask.catalog.search.time_windows import FIRST_WINDOW, SECOND_WINDOW
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.query import Interval, ItemQuery
 from stacflask.stac.times import format_instant
@@ -19,8 +19,25 @@ Publish = Callable[..., None]
 NEWEST = datetime(2024, 6, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 AGES = [
-    *(timedelta(0), SECOND, NEAR - SECOND, NEAR, NEAR, NEAR + SECOND, NEAR * 2, NEAR * 3),
-    *(FAR - SECOND, FAR, FAR + SECOND, FAR * 2, FAR * 2, FAR * 3, FAR * 30),
+    *(
+        timedelta(0),
+        SECOND,
+        FIRST_WINDOW - SECOND,
+        FIRST_WINDOW,
+        FIRST_WINDOW,
+        FIRST_WINDOW + SECOND,
+        FIRST_WINDOW * 2,
+        FIRST_WINDOW * 3,
+    ),
+    *(
+        SECOND_WINDOW - SECOND,
+        SECOND_WINDOW,
+        SECOND_WINDOW + SECOND,
+        SECOND_WINDOW * 2,
+        SECOND_WINDOW * 2,
+        SECOND_WINDOW * 3,
+        SECOND_WINDOW * 30,
+    ),
 ]
 HERE, AROUND = (10.0, 47.0, 12.0, 49.0), {"type": "Point", "coordinates": [11.0, 48.0]}
 
@@ -35,7 +52,7 @@ def an_old_item(name: str, age: timedelta, collection: str, *place: float) -> di
 def published(publish: Publish) -> list[tuple[datetime, str, str]]:
     """Put items of all ages here, and others elsewhere; give those here, newest first."""
     here = [an_old_item(f"here-{n:02}", age, "ab"[n % 2], 11.0, 48.0) for n, age in enumerate(AGES)]
-    there = [an_old_item(f"there-{n:02}", age - NEAR, "a", -60.0, 0.0) for n, age in enumerate(AGES)]
+    there = [an_old_item(f"there-{n:02}", age - FIRST_WINDOW, "a", -60.0, 0.0) for n, age in enumerate(AGES)]
     publish(*here, *there)
     keys = [(NEWEST - age, "ab"[n % 2], f"here-{n:02}") for n, age in enumerate(AGES)]
     return sorted(keys, reverse=True)
@@ -100,7 +117,7 @@ def test_what_came_since_the_last_look(
     """Items newer than the newest that is remembered are found at once, and an empty area stays empty."""
     catalog = Catalog(database)
     assert walked(catalog, ItemQuery(2, bbox=(100.0, 0.0, 101.0, 1.0))) == []
-    publish(an_old_item("newer", -FAR, "a", 11.0, 48.0))
+    publish(an_old_item("newer", -SECOND_WINDOW, "a", 11.0, 48.0))
     assert walked(catalog, ItemQuery(2, bbox=HERE)) == ["newer", *(name for _, _, name in published)]
 
 
