@@ -108,7 +108,7 @@ def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], 
     for name in indexes.property_names(names or (() if text else session.settings.indexes)):
         made = None
         for made in indexes.add(session.database, name, forms):
-            click.echo(f"{made.name}: indexed {made.rows:,} items by {made.form}, {_megabytes(made.size)}")
+            click.echo(f"{made.name}: indexed {made.rows:,} items by {made.value_type}, {_megabytes(made.size)}")
         if made is None:
             click.echo(f"{name}: indexed already")
 
@@ -121,7 +121,7 @@ def index_list(session: Session) -> None:
 
     for found in session.database.read(indexes.listed):
         state = f"{found.rows:,} items, {_megabytes(found.size)}, used {found.scans:,} times"
-        click.echo(f"{found.name} by {found.form}: {state if found.valid else 'not in use: add it again'}")
+        click.echo(f"{found.name} by {found.value_type}: {state if found.valid else 'not in use: add it again'}")
     size = session.database.read(text_index.size)
     if size is not None:
         click.echo(f"free text: {_megabytes(size)}")
@@ -144,7 +144,7 @@ def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...],
     for name in indexes.property_names(names):
         gone = indexes.drop(session.database, name, forms)
         for dropped in gone:
-            click.echo(f"{name}: dropped the index by {dropped.form}")
+            click.echo(f"{name}: dropped the index by {dropped.value_type}")
         if not gone:
             click.echo(f"{name}: there was no index")
 

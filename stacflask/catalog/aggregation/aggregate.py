@@ -1,6 +1,6 @@
-"""Aggregations: numbers and distributions of the items that a search would find, one statement each.
+"""Aggregations: numbers and distributions of the items that a search finds, each computed by one statement.
 
-What is asked for by name is looked up in a table of fixed ones and among the properties of the items that may be seen.
+The names of aggregations are those of a fixed table, and those of the properties of the visible items.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from stacflask.model.query import AggregationQuery, ItemQuery
 
 MAX_BUCKETS = 10_000
-"""More of them are an error where their size can be chosen; else the rest is told as overflow."""
+"""Most buckets. More are an error if the client can choose their size. Otherwise the rest is the overflow."""
 TARGET_TIME_BUCKETS = 100
-"""So many buckets of time, or fewer, are made where no interval is asked for."""
+"""Most buckets of time if the client chooses no interval."""
 MAX_DEFAULT_RANGES = 20
-"""The same for ranges of numbers."""
+"""Most ranges of numbers if the client chooses no width."""
 SUFFIX = "_frequency"
 
 INTERVALS = {
@@ -53,7 +53,7 @@ INTERVALS = {
     "quarter": timedelta(days=91),
     "year": timedelta(days=365),
 }
-"""What PostgreSQL calls intervals, and roughly how long they are."""
+"""Names of intervals in PostgreSQL, and their approximate lengths."""
 
 ALIASES = {
     "cloud_cover": "eo:cloud_cover",
@@ -63,11 +63,11 @@ ALIASES = {
     "off_nadir": "view:off_nadir",
     "grid_code": "grid:code",
 }
-"""Names of properties that clients know from other servers."""
+"""Names of properties that other servers use."""
 
 
 class FoundItems:
-    """The items that a search finds, and what can be asked about them."""
+    """The items that a search finds, and queries on them."""
 
     def __init__(
         self, connection: Connection, query: ItemQuery, restriction: Restriction, request: AggregationQuery
@@ -77,21 +77,21 @@ class FoundItems:
         self.request = request
 
     def select(self, *columns: Any) -> sa.Select[Any]:
-        """Select from these items."""
+        """Return a statement that selects from these items."""
         return sa.select(*columns).select_from(items).where(*self._where)
 
     def value(self, column: Any, *where: Any) -> Any:
-        """Give one value of all of them."""
+        """Return one value, such as an aggregate, of all items."""
         return self._connection.execute(self.select(column).where(*where)).scalar_one()
 
     def extremes(self, column: Any, *where: Any) -> tuple[Any, Any]:
-        """Give the least and the greatest value, in one look."""
+        """Return the least and the greatest value, with one statement."""
         both = self.select(sa.func.min(column), sa.func.max(column)).where(*where)
         least, greatest = self._connection.execute(both).one()
         return least, greatest
 
     def count_by(self, key: Any, *more: Any) -> tuple[list[tuple[Any, int]], int]:
-        """Count them by a key, the most frequent first, and those left over: without a key, or of one too many."""
+        """Return counts by key, the most frequent first, and the count of the rest (no key, too many keys)."""
         groups = self.select(key.label("key"), sa.func.count().label("frequency"))
         for joined in more:
             groups = groups.join(joined, sa.true(), isouter=True)
@@ -107,12 +107,12 @@ class FoundItems:
 
 @dataclass(frozen=True, slots=True)
 class AggregationKind:
-    """An aggregation there is: what it gives, and how it is made of the items found."""
+    """An aggregation: the type of its result, and how to compute it."""
 
     data_type: str
     compute: Callable[[str, FoundItems], Aggregation]
     distributed: str | None = None
-    """What a distribution distributes: ``string``, ``numeric``, ``datetime``."""
+    """Type of the buckets of a distribution: ``string``, ``numeric``, ``datetime`` or ``boolean``."""
 
 
 # --- Single values ----------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _total(name: str, items_found: FoundItems) -> Aggregation:
 
 
 def _extreme(of: Any, name: str, items_found: FoundItems) -> Aggregation:
-    # In this form an index gives the value at once.
+    # An index on items with a datetime serves this form at once.
     moment = items_found.value(of(items.c.datetime), items.c.has_datetime)
     return Aggregation(name, "datetime", format_instant(moment) if moment is not None else None)
 
@@ -172,9 +172,9 @@ def _numbers(property_name: str, seen: Observation, number: Any, name: str, item
 
 
 def _edges(seen: Observation, width: float | None) -> tuple[float, ...]:
-    """Give the sides of ranges of this width, or of a round one, that hold all numbers that are known of.
+    """Return the edges of ranges that contain all observed numbers, of this width or of a round one.
 
-    They are the same whichever items are found, and nobody need look at these twice.
+    They come from statistics and not from the items found, so the items are read once.
     """
     if seen.low is None or seen.high is None:
         return ()
@@ -187,7 +187,7 @@ def _edges(seen: Observation, width: float | None) -> tuple[float, ...]:
 
 
 def _round_step(span: Decimal) -> Decimal:
-    """Give the least of 1, 2, 5, 10, 20 ... that makes few enough ranges of a span."""
+    """Return the least of 1, 2, 5, 10, 20 ... that divides a span into at most ``MAX_DEFAULT_RANGES`` ranges."""
     if not span:
         return Decimal(1)
     magnitude = Decimal(10) ** floor(log10(span / MAX_DEFAULT_RANGES))
@@ -197,13 +197,13 @@ def _round_step(span: Decimal) -> Decimal:
 def _range_buckets(edges: Sequence[float], counts: Mapping[int, int], *, open_ends: bool) -> Iterator[Bucket]:
     sides = [None, *edges, None]
     for number, (low, high) in enumerate(pairwise(sides)):
-        # What lies further out than was known of is not passed over.
+        # Numbers outside of the observed range have buckets, too.
         if open_ends or number in counts or (low is not None and high is not None):
             key = f"{'*' if low is None else low}-{'*' if high is None else high}"
             yield Bucket(key, "numeric", counts.get(number, 0), low, high)
 
 
-# --- Which there are --------------------------------------------------------------------------------------------------
+# --- Available aggregations -------------------------------------------------------------------------------------------
 
 
 def _grid(cell: Callable[[int], Any], default: int, name: str, items_found: FoundItems) -> Aggregation:
@@ -231,15 +231,15 @@ FIXED = {
 
 
 def available(seen: Observations) -> dict[str, AggregationKind]:
-    """Give the aggregations there are of items that hold this, by name."""
+    """Return the aggregations of items with these properties by name."""
     own = {name: kind for name, one in sorted(seen.items()) if (kind := _of_property(name, one)) is not None}
     aliases = {name: own[known] for name, known in ALIASES.items() if known in own and name not in own}
-    # The fixed ones last: no property takes the name of one.
+    # The fixed ones come last, so that no property can replace one.
     return {f"{name}{SUFFIX}": kind for name, kind in (aliases | own).items()} | FIXED
 
 
 def _of_property(name: str, seen: Observation) -> AggregationKind | None:
-    """Give the distribution of what stands under a name; None: it is nothing that can be counted by."""
+    """Return the distribution of a property, or None if its values cannot be counted."""
     stored = ITEM_FIELDS.stored(name)
     match sorted(seen.kinds):
         case ["time"]:
@@ -258,7 +258,7 @@ _SCALARS = frozenset({"string", "time", "integer", "number", "boolean"})
 
 
 def _members(stored: Stored, name: str, items_found: FoundItems) -> Aggregation:
-    """Count items by each member of an array, however often it stands there."""
+    """Count items by the distinct members of an array."""
     members = sa.func.jsonb_array_elements_text(stored.array).column_valued("member")
     distinct = sa.select(members.label("member")).distinct().lateral("members")
     return _terms(distinct.c.member, name, items_found, distinct)
@@ -271,7 +271,7 @@ def aggregate(
     request: AggregationQuery,
     seen: Observations,
 ) -> list[Aggregation]:
-    """Make the aggregations that are asked for. Raises BadQuery: there is none of that name."""
+    """Compute the requested aggregations. Raises BadQuery if one does not exist."""
     kinds = available(seen)
     for name in request.names:
         if name not in kinds:

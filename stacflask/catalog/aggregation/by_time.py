@@ -1,6 +1,7 @@
-"""A collection's items by time, for those who follow links: years, months, days, and finer where a day is full.
+"""A collection's items by time, for clients that follow links: years, months, days, and parts of full days.
 
-Periods are found by steps through the index, from the end of one to the first item after it, however many lie within.
+Periods are found by steps through the index, from the end of one to the first item after it. The number of items in a
+period does not matter.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
     from stacflask.model.decision import Restriction
 
 MAX_LISTED_ITEMS = 1000
-"""Items that one period lists; if it holds more, and can be divided, it lists its parts."""
+"""Most items of one list. A period with more items lists its parts, if it can be divided."""
 
 MAX_LISTED_YEARS = 100
-"""Years that one page lists. Of all other periods there are fewer in the one above."""
+"""Most years of one page. All other periods have fewer parts."""
 
 YEAR, MONTH, DAY, HOUR, MINUTE, SECOND = range(6)
 _NAME_LENGTHS = (4, 7, 10, 13, 16, 19)
-"""How much of a moment names the period of each length that it is in."""
+"""Length of the name of each kind of period, as a prefix of an ISO 8601 time."""
 _UNITS = ("year", "month", "day", "hour", "minute", "second")
 _FIRST = "0001-01-01T00:00:00"
 _NAME = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d)?)?)?)?)?", re.ASCII).fullmatch
@@ -47,23 +48,23 @@ _LENGTHS = {
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A year, or a part of one. ``name`` is as much of ISO 8601 as says it: ``2024``, ``2024-06-15T12``."""
+    """A year, or a part of one. ``name`` is a prefix of an ISO 8601 time: ``2024``, ``2024-06-15T12``."""
 
     name: str
 
     @property
     def level(self) -> int:
-        """How fine it is."""
+        """The kind of period, from ``YEAR`` to ``SECOND``."""
         return _NAME_LENGTHS.index(len(self.name))
 
     @property
     def start(self) -> datetime:
-        """Give its first moment. Raises ValueError: it is no period."""
+        """The first instant of the period. Raises ValueError if the name is invalid."""
         return datetime.fromisoformat(self.name + _FIRST[len(self.name) :]).replace(tzinfo=UTC)
 
     @property
     def end(self) -> datetime | None:
-        """Give the moment after it; None: after the last year there is."""
+        """The first instant after the period, or None after the year 9999."""
         try:
             if self.level == YEAR:
                 return self.start.replace(year=self.start.year + 1)
@@ -75,12 +76,12 @@ class Period:
 
     @property
     def parent(self) -> Period | None:
-        """Give the longer one that it is a part of; None: there is none longer than a year."""
+        """The longer period that contains it, or None for a year."""
         return None if self.level == YEAR else Period(self.name[: _NAME_LENGTHS[self.level - 1]])
 
 
 def parse_period(name: str) -> Period | None:
-    """Read the name of a period; None: it is none."""
+    """Parse the name of a period. Returns None if it is invalid."""
     found = Period(name) if _NAME(name) else None
     try:
         return found if found is not None and found.start else None
@@ -91,10 +92,10 @@ def parse_period(name: str) -> Period | None:
 def contents(
     connection: Connection, collection: str, within: Period | None, after: str | None, restriction: Restriction
 ) -> Contents:
-    """Give what a period holds of a collection's items that may be seen: its parts, or items; None: of all time.
+    """Return the parts or the visible items of a period, or the years if ``within`` is None.
 
-    A second is not divided: where it holds too many items, it lists some, ``after`` one of them. Of years, too, some
-    are listed, ``after`` one of them. Raises BadQuery: that is no year.
+    A second cannot be divided. If it has too many items, the list is one page of items after the item ``after``. A list
+    of years is also one page, of years after the year ``after``. Raises BadQuery if ``after`` is not a year.
     """
     visible_conditions = [items.c.collection == collection, *visible(restriction)]
     if within is None:
@@ -117,7 +118,7 @@ def contents(
 
 
 def _after_year(year: str | None) -> list[sa.ColumnElement[bool]]:
-    """Return the condition on what comes after a year. Raises BadQuery."""
+    """Return the condition that an item is later than a year. Raises BadQuery."""
     if year is None:
         return []
     found = parse_period(year)
@@ -129,7 +130,7 @@ def _after_year(year: str | None) -> list[sa.ColumnElement[bool]]:
 def _after_item(
     visible_conditions: list[sa.ColumnElement[bool]], after: str | None
 ) -> Iterator[sa.ColumnElement[bool]]:
-    # An item that may not be seen marks no place: its time would be told by what comes after it.
+    # A hidden item is ignored here, because the items after it would reveal its time.
     if after is not None:
         there = sa.select(items.c.datetime, items.c.id).where(*visible_conditions, items.c.id == after).subquery()
         yield sa.tuple_(items.c.datetime, items.c.id) > sa.select(there).scalar_subquery()
@@ -147,9 +148,9 @@ def _nonempty_periods(
     level: int,
     bounds: list[sa.ColumnElement[bool]],
 ) -> tuple[str, ...]:
-    """Name the periods of a length that hold anything, in order, and no more than one above ``PARTS``.
+    """Return the names of the periods of a kind that contain items, in order, at most ``MAX_LISTED_YEARS + 1``.
 
-    One statement steps through the index, so that its timeout is one for all steps.
+    One statement takes all steps through the index, so that one timeout applies to them.
     """
     first = sa.select(items.c.datetime).where(*visible_conditions, *bounds).order_by(items.c.datetime).limit(1)
     steps = sa.select(first.scalar_subquery().label("moment")).cte("steps", recursive=True)

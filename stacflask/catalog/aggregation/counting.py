@@ -1,4 +1,4 @@
-"""How many items a search would find: counted up to a bound, and beyond it estimated under another name."""
+"""The number of items that a search finds: counted up to a bound, beyond it estimated."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def page_statements_with_count(
 
 
 def parameters(query: ItemQuery, visibility: VisibilityFilter, most: int) -> dict[str, Any]:
-    """Return what that statement compares with, by name."""
+    """Return the parameters of that statement by name."""
     values = {**item_search.parameters(query), **visibility.parameters(), "most": most}
     return {name: texts(tuple(value)) if isinstance(value, list) else value for name, value in values.items()}
 
@@ -56,7 +56,7 @@ def parameters(query: ItemQuery, visibility: VisibilityFilter, most: int) -> dic
 def estimate(connection: Connection, query: ItemQuery) -> int:
     """Return the number of items that the planner expects of a search by a client that can see all items.
 
-    It must not be shown to others: it is made of statistics on all items.
+    Other clients must not see it, because it comes from statistics on all items.
     """
     [[plan]] = connection.execute(_Explain(_matching(query, UNRESTRICTED))).all()
     return int(plan[0]["Plan"]["Plan Rows"])
@@ -69,7 +69,7 @@ def _matching(query: ItemQuery, restriction: Restriction) -> sa.Select[Any]:
 
 
 class _Explain(Executable, ClauseElement):
-    """What the planner thinks of a statement."""
+    """EXPLAIN of a statement."""
 
     inherit_cache = False
 

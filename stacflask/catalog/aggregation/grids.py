@@ -1,4 +1,4 @@
-"""Cells of the Earth that an item's centre lies in, as geohash and as map tile."""
+"""Grid cells of the centre of an item's footprint: geohashes and map tiles."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from stacflask.stac.bbox import MAX_LONGITUDE as HALF
 GEOHASH_MAX, GEOHASH_DEFAULT = 12, 2
 GEOTILE_MAX, GEOTILE_DEFAULT = 24, 5
 POLE = 85.0511287798066
-"""How far north and south the tiles go; what lies beyond is in the last row."""
+"""Latitude, in degrees, of the northern and southern edge of the tiles. What lies beyond is in the last row."""
 
 _ONE_SIDE, _OTHER_SIDE = sa.func.ST_XMin(items.c.geometry), sa.func.ST_XMax(items.c.geometry)
 
 
 def _centre() -> Any:
-    """Give the middle of the footprint; one that was cut at the antimeridian is put together first."""
+    """Return the centroid of the footprint. The parts of one that was cut at the antimeridian are joined first."""
     cut = sa.and_(_ONE_SIDE == -HALF, _OTHER_SIDE == HALF, sa.func.ST_NumGeometries(items.c.geometry) > 1)
     together = sa.func.ST_Centroid(sa.func.ST_ShiftLongitude(items.c.geometry))
     return sa.case((cut, sa.func.ST_WrapX(together, HALF, -2 * HALF)), else_=sa.func.ST_Centroid(items.c.geometry))
 
 
 def geohash(precision: int) -> Any:
-    """Give the geohash of so many characters."""
+    """Return the geohash with this number of characters."""
     return sa.func.ST_GeoHash(_centre(), precision, type_=sa.Text)
 
 
 def geotile(zoom: int) -> Any:
-    """Give the tile of a web map at this zoom, as ``zoom/x/y``."""
+    """Return the tile of a web map at this zoom as ``zoom/x/y``."""
     size = 2**zoom
     x, y = sa.func.ST_X(_centre(), type_=sa.Double), sa.func.ST_Y(_centre(), type_=sa.Double)
     north = sa.func.least(sa.func.greatest(y, -POLE), POLE, type_=sa.Double)

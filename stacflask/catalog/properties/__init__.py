@@ -1,4 +1,4 @@
-"""Which properties the items have: queryables, statistics, indexes.
+"""Properties of items: queryables, statistics, indexes.
 
 Imports ``search/``, ``documents/`` and what is below them.
 Start with ``queryables.py``.

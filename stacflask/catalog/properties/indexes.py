@@ -1,10 +1,11 @@
-"""Indexes on properties of items: made, listed and dropped by command while everything else goes on.
+"""Indexes on properties of items. Commands create, list and drop them without blocking other work.
 
-Their expressions are the very ones that filters, orders and positions are made of: PostgreSQL uses an index on an
-expression only for the same expression. Within equal values items are in the usual order, so that one index serves a
-filter on a value with the newest first, a list sorted by the property, and every page of either.
+PostgreSQL uses an index on an expression only for the same expression, so the indexes have exactly the expressions of
+filters, sort orders and positions. Items with equal values are in the default order. One index therefore serves a
+filter on a value with the newest first, a list sorted by the property, and every page of both.
 
-The database itself keeps the list: an index is named after its property, and its comment says what it is for.
+The list of indexes is in the database: the name of an index contains its property, and its comment is JSON with the
+property and the type.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ if TYPE_CHECKING:
     from stacflask.catalog.database.engine import Database
 
 INDEXED: Mapping[str, Callable[[Stored], Sql]] = {**ORDERED_TYPES, "time": attrgetter("moment")}
-"""What an index can hold of a property. Nothing is sorted by times: strings that spell them are in their own order."""
+"""Indexable values of a property by type. Lists are not sorted by times: strings that are times sort as strings."""
 
 ADVISORY_LOCK = 0x57AD
-"""Whoever makes or drops indexes holds this: two at once would wait for each other."""
+"""Advisory lock of commands that create or drop indexes. Two at once would block each other."""
 SAMPLE_ITEMS = 20_000
-"""Of about so many items, spread over the table, the types of values are looked at before all are."""
+"""Approximate number of items, spread over the table, whose types are read before those of all items."""
 
 
 @dataclass(frozen=True, slots=True)
 class PropertyIndex:
-    """One index: on the values of ``name`` that are of the type ``form``."""
+    """An index on the values of the property ``name`` that have the type ``value_type``."""
 
     name: str
-    form: str
+    value_type: str
     valid: bool = True
     size: int = 0
     rows: int = 0
@@ -61,16 +62,16 @@ class PropertyIndex:
 
     @property
     def label(self) -> str:
-        """Its name in the database. PostgreSQL's names are short, so part of a hash stands for the rest."""
+        """Name of the index in the database. PostgreSQL limits names to 63 bytes, so it ends with a part of a hash."""
         digest = blake2b(self.name.encode(), digest_size=6).hexdigest()
         plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in self.name.lower())
-        return f"{PROPERTY_INDEX_PREFIX}{self.form}_{plain[:20]}_{digest}"
+        return f"{PROPERTY_INDEX_PREFIX}{self.value_type}_{plain[:20]}_{digest}"
 
 
-# --- What there is ----------------------------------------------------------------------------------------------------
+# --- Listing ----------------------------------------------------------------------------------------------------------
 
 _LIST = sa.text("""
-    SELECT obj_description(c.oid, 'pg_class') AS said, i.indisvalid AS valid, pg_relation_size(c.oid) AS size,
+    SELECT obj_description(c.oid, 'pg_class') AS comment, i.indisvalid AS valid, pg_relation_size(c.oid) AS size,
            greatest(c.reltuples, 0)::bigint AS rows, coalesce(s.idx_scan, 0) AS scans
     FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
     LEFT JOIN pg_stat_all_indexes AS s ON s.indexrelid = c.oid
@@ -79,59 +80,63 @@ _LIST = sa.text("""
 
 
 def listed(connection: Connection) -> list[PropertyIndex]:
-    """Give the indexes on properties, those of an interrupted run among them."""
+    """Return the indexes on properties, including unfinished ones of an interrupted command."""
     return [found for row in connection.execute(_LIST) if (found := _described(row)) is not None]
 
 
 def _described(row: Any) -> PropertyIndex | None:
     try:
-        comment = json.loads(row.said or "null")
-        # Before keys with dots could be reached, a name with dots was indexed as another expression.
+        comment = json.loads(row.comment or "null")
+        # Earlier releases indexed another expression for a name with dots. Their comments have no ``keys``.
         valid = row.valid and ("." not in comment["property"] or "keys" in comment)
         return PropertyIndex(comment["property"], comment["form"], valid, row.size, row.rows, row.scans)
     except (ValueError, TypeError, KeyError):
-        return None  # interrupted before it was described, or somebody else's
+        return None  # not described because of an interruption, or not an index of this application
 
 
 class IndexCache:
-    """What a process knows of the indexes there are; it is asked anew after a while."""
+    """The list of indexes, cached for ``LIFETIME_SECONDS``."""
 
     LIFETIME_SECONDS = 5.0
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._since = 0.0
-        self._forms: frozenset[tuple[str, str]] = frozenset()
+        self._indexed: frozenset[tuple[str, str]] = frozenset()
 
     def indexed_types(self, name: str) -> tuple[str, ...]:
-        """Name the types of a property's values that an index can give in order, up to the first that none can."""
+        """Return the types of a property that an index sorts, up to the first type without an index."""
         if time.monotonic() - self._since > self.LIFETIME_SECONDS or not self._since:
             found = self._database.read(listed)
-            self._forms = frozenset((index.name, index.form) for index in found if index.valid)
+            self._indexed = frozenset((index.name, index.value_type) for index in found if index.valid)
             self._since = time.monotonic()
-        return tuple(takewhile(lambda form: (name, form) in self._forms, ORDERED_TYPES))
+        return tuple(takewhile(lambda value_type: (name, value_type) in self._indexed, ORDERED_TYPES))
 
 
-# --- Making and dropping ----------------------------------------------------------------------------------------------
+# --- Creating and dropping --------------------------------------------------------------------------------------------
 
 
-def add(database: Database, name: str, forms: Sequence[str] = ()) -> Iterator[PropertyIndex]:
-    """Index a property's values of these types, or else of those that the items hold; give each index that was made.
+def add(database: Database, name: str, value_types: Sequence[str] = ()) -> Iterator[PropertyIndex]:
+    """Index a property's values of these types, or by default of those that items have. Yields each new index.
 
-    What is there already is left, unless an interrupted run left it unfinished. Raises BadQuery: no item has it.
+    Skips existing indexes, and replaces unfinished ones. Raises BadQuery if no item has the property.
     """
     with exclusive_connection(database) as connection:
-        types = forms or _types_to_index(connection, name)
-        existing = {(index.name, index.form): index.valid for index in listed(connection)}
-        for form in types:
-            if not existing.get((name, form)):
-                yield _create_index(connection, PropertyIndex(name, form))
+        types = value_types or _types_to_index(connection, name)
+        existing = {(index.name, index.value_type): index.valid for index in listed(connection)}
+        for value_type in types:
+            if not existing.get((name, value_type)):
+                yield _create_index(connection, PropertyIndex(name, value_type))
 
 
-def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[PropertyIndex]:
-    """Drop a property's indexes, of these types or all; give those that were there."""
+def drop(database: Database, name: str, value_types: Sequence[str] = ()) -> list[PropertyIndex]:
+    """Drop a property's indexes, of these types or of all, and return them."""
     with exclusive_connection(database) as connection:
-        dropped = [index for index in listed(connection) if index.name == name and (not forms or index.form in forms)]
+        dropped = [
+            index
+            for index in listed(connection)
+            if index.name == name and (not value_types or index.value_type in value_types)
+        ]
         for index in dropped:
             _drop_index(connection, index)
     return dropped
@@ -139,11 +144,11 @@ def drop(database: Database, name: str, forms: Sequence[str] = ()) -> list[Prope
 
 @contextmanager
 def exclusive_connection(database: Database) -> Iterator[Connection]:
-    """Lend a connection without a transaction, as building an index beside all else asks for."""
+    """Yield a connection with the lock and without a transaction, as CREATE INDEX CONCURRENTLY requires."""
     with translated(), database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(ADVISORY_LOCK))).scalar_one():
-            raise Conflict("Another command is making or dropping indexes.")
+            raise Conflict("Another command is creating or dropping indexes. Try again when it has ended.")
         try:
             yield connection
         finally:
@@ -151,13 +156,13 @@ def exclusive_connection(database: Database) -> Iterator[Connection]:
 
 
 def _create_index(connection: Connection, index: PropertyIndex) -> PropertyIndex:
-    _drop_index(connection, index)  # what an interrupted run left is of no use, and in the way
+    _drop_index(connection, index)  # an unfinished index of an interrupted command has the same name
     connection.execute(CreateIndex(_definition(index)))
-    comment = sql.Literal(json.dumps({"property": index.name, "form": index.form, "keys": "first"}))
+    comment = sql.Literal(json.dumps({"property": index.name, "form": index.value_type, "keys": "first"}))
     driver: Any = connection.connection.driver_connection
     driver.execute(sql.SQL("COMMENT ON INDEX {} IS {}").format(sql.Identifier(index.label), comment))
     connection.execute(_CreateStatistics(index))
-    connection.execute(sa.text("ANALYZE items"))  # which is when it looks how the values are spread
+    connection.execute(sa.text("ANALYZE items"))  # so that PostgreSQL collects statistics on the values
     return next(found for found in listed(connection) if found.label == index.label)
 
 
@@ -167,7 +172,7 @@ def _drop_index(connection: Connection, index: PropertyIndex) -> None:
 
 
 class _Statistics(ExecutableDDLElement):
-    """Has the planner know how the values are spread: it learns nothing from an index that leaves rows out."""
+    """Statement on extended statistics of the values. PostgreSQL collects none for a partial index."""
 
     def __init__(self, index: PropertyIndex) -> None:
         self.index = index
@@ -193,32 +198,32 @@ def _compile_drop(element: _Statistics, compiler: Any, **_: Any) -> str:
 
 
 def _value(table: Any, index: PropertyIndex) -> Sql:
-    return INDEXED[index.form](Fields({}, table.c.properties).stored(index.name))
+    return INDEXED[index.value_type](Fields({}, table.c.properties).stored(index.name))
 
 
 def _definition(index: PropertyIndex) -> sa.Index:
-    # On a copy of the table: what operators make is no part of the program's own tables.
+    # A copy of the table, so that indexes of operators are not part of the application's metadata.
     table = items.to_metadata(sa.MetaData())
     value = _value(table, index)
     ties = (table.c[name] for name in TIE_BREAKERS)
     return sa.Index(index.label, value, *ties, postgresql_where=value.is_not(None), postgresql_concurrently=True)
 
 
-# --- What the items hold ----------------------------------------------------------------------------------------------
+# --- Types of values --------------------------------------------------------------------------------------------------
 
 
 def _types_to_index(connection: Connection, name: str) -> tuple[str, ...]:
-    """Name the types of a property's values. Some of the items will tell, unless none of those has it.
+    """Return the types of a property's values to index. Reads a sample, or all items if no sampled item has it.
 
-    A list that is sorted by the property begins with the first type, so those before the ones there are come too: their
-    indexes are empty and cost next to nothing, and tell at once that nothing comes before.
+    A list sorted by the property begins with the first type. The types before the existing ones are therefore included:
+    their indexes are empty, cost almost nothing, and show at once that no item comes before.
     """
     count = connection.execute(_ESTIMATED_ROWS).scalar_one()
     some = sa.tablesample(items, sa.func.system(min(100.0, 100 * SAMPLE_ITEMS / max(count, 1))), name="some")
     found = _types(connection, some, name) or _types(connection, items, name)
     if not found:
         raise BadQuery("property", f"no item has a {name!r} that is a number, a string or a boolean")
-    last = max(tuple(ORDERED_TYPES).index(form) for form in found if form in ORDERED_TYPES)
+    last = max(tuple(ORDERED_TYPES).index(value_type) for value_type in found if value_type in ORDERED_TYPES)
     return (*tuple(ORDERED_TYPES)[: last + 1], *(found - ORDERED_TYPES.keys()))
 
 
@@ -233,7 +238,7 @@ def _types(connection: Connection, source: Any, name: str) -> set[str]:
 
 
 def property_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Give the names as they stand below ``properties``. Raises BadQuery: one is no name."""
+    """Return the names without the prefix ``properties.``. Raises BadQuery if a name is invalid."""
     found = tuple(name.removeprefix("properties.") for name in names)
     for name in found:
         try:

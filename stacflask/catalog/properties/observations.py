@@ -1,6 +1,6 @@
-"""What properties hold: which types, from which number to which, which words. Pure: documents in, observations out.
+"""Observations of properties: types, ranges of numbers, words. Pure functions from documents to observations.
 
-Documents are looked at by columns, all values of one name together, so that most of the work is done in C.
+Documents are read by columns, all values of one name together, so that most of the work is done in C.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Document
 
 Observations: TypeAlias = "dict[str, Observation]"
-"""What was seen, by the name that a filter would use: a dot is part of a key, or leads into an object."""
+"""Observations by the name that a filter uses. A dot is part of a key, or separates a key from an inner key."""
 
 MAX_WORDS = 50
-"""A property with more different words than this is not an enumeration."""
+"""Most distinct words of an enumeration."""
 MAX_WORD_CHARACTERS = 100
-"""Nor is one with words of more characters."""
+"""Most characters of a word of an enumeration."""
 MAX_NAMES = 1000
-"""Names of a collection beyond these are not kept."""
+"""Most names of a collection. Further names are not kept."""
 MAX_DEPTH = 3
-"""Objects within objects are looked into so far."""
+"""Levels of nested objects whose members are observed."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
@@ -35,10 +35,11 @@ EMPTY: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of one property.
+    """Observation of one property.
 
-    ``kinds`` are JSON Schema's types, and ``time`` for strings that all are one. ``words`` are the other strings; None:
-    too many. ``members`` is what was seen in arrays.
+    ``kinds`` are types of JSON Schema, and ``time`` for strings if all of them are times. ``words`` are other strings,
+    or None if there are too many. ``low`` and ``high`` are the range of numbers. ``members`` is the observation of the
+    members of arrays.
     """
 
     kinds: frozenset[str] = EMPTY
@@ -48,7 +49,7 @@ class Observation:
     members: Observation | None = None
 
     def __or__(self, other: Observation) -> Observation:
-        """Give what both have seen."""
+        """Return an observation that covers both."""
         if self.members is None or other.members is None:
             members = self.members or other.members
         else:
@@ -62,7 +63,7 @@ class Observation:
         )
 
     def to_json(self) -> Document:
-        """Give it as JSON; what says nothing is left out."""
+        """Return the observation as JSON, without empty members."""
         members = {
             "kinds": sorted(self.kinds),
             "low": self.low,
@@ -75,7 +76,7 @@ class Observation:
 
 
 def from_json(members: Document) -> Observation:
-    """Read what ``written`` gave."""
+    """Return the observation that ``to_json`` wrote."""
     return Observation(
         frozenset(members["kinds"]),
         members.get("low"),
@@ -86,7 +87,7 @@ def from_json(members: Document) -> Observation:
 
 
 def merge(several: Iterable[Mapping[str, Observation]]) -> Observations:
-    """Give what all together have seen."""
+    """Return observations that cover all of these."""
     whole: Observations = {}
     for observations in several:
         for name, seen in observations.items():
@@ -98,7 +99,7 @@ def merge(several: Iterable[Mapping[str, Observation]]) -> Observations:
 
 
 def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int = 1) -> Observations:
-    """Look at the members of these documents. A null says nothing."""
+    """Observe the members of these documents. A null is ignored."""
     columns = _columns(documents)
     seen = {f"{prefix}{name}": observe_values(column) for name, column in columns.items()}
     inner = [
@@ -110,12 +111,12 @@ def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int
 
 
 def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Give all values of each name."""
+    """Return all values of each name."""
     makes: dict[tuple[str, ...], list[Iterable[Any]]] = defaultdict(list)
     for document in documents:
         makes[tuple(document)].append(document.values())
     columns: dict[str, list[Any]] = defaultdict(list)
-    # Documents with the same names in the same order, as most are, are turned into columns in one step.
+    # Most documents have the same names in the same order. Those are transposed in one step.
     for names, rows in makes.items():
         for name, column in zip(names, zip(*rows, strict=True), strict=True):
             columns[name] += column
@@ -123,7 +124,7 @@ def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def observe_values(column: Sequence[Any]) -> Observation:
-    """Look at all values of one name."""
+    """Observe all values of one name."""
     types = set(map(type, column))
     seen = Observation()
     for kind in types & _KINDS.keys():
@@ -143,7 +144,7 @@ def _observe_kind(kind: type[Any], column: Sequence[Any]) -> Observation:
 
 
 def _observe_strings(words: set[str]) -> Observation:
-    # The first that is no time settles it: most columns of words are told from times by one look.
+    # ``all`` stops at the first string that is not a time, so most columns of words cost one match.
     if all(map(_TIME, words)):
         return Observation(frozenset({"time"}))
     return Observation(frozenset({"string"}), words=_limit_words(frozenset(words)))

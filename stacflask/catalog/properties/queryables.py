@@ -1,7 +1,7 @@
-"""Which names a filter may use, and what stands under them, as far as who asks may know.
+"""Names that a filter can use, and observations of their values, as far as a restriction permits.
 
-What items hold comes from the statistics, or for who may not see all items from a sample of those they may see. What a
-collection's document says (summaries, item_assets) stands for names of which no item is seen.
+Observations of items come from the statistics. For users who cannot see all items, they come from a sample of the
+visible items. Names that no item has come from the collection's document (summaries, item_assets).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Document
 
 MAX_COLLECTIONS = 2000
-"""Collections whose documents are looked at, for a list of all names."""
+"""Most collections whose documents are read for a list of all names."""
 _NO_FIELDS = frozenset({"links", "assets", "item_assets", "stac_extensions", "type", "stac_version"})
 
 
@@ -43,21 +43,22 @@ def of_items(
     *,
     summaries: bool,
 ) -> Observations:
-    """Give what the items of these collections hold; None: of all. Of hidden ones nothing is told.
+    """Return observations of the visible items of these collections, or with None of all collections.
 
-    ``summaries``: whether those of the collections say what no item does.
+    ``sample`` is the number of items to read if some items are hidden. ``summaries`` permits the use of the
+    collections' summaries for names that no item has.
     """
-    chosen = _chosen(names, restriction)
-    documents_shown = connection.execute(_first_collections(collections.c.body, chosen)).scalars()
-    declarations = [declared(_decompress(codec, body), summaries=summaries) for body in documents_shown]
-    found = _stored_or_sampled(connection, chosen, restriction, sample)
+    conditions = _collection_conditions(names, restriction)
+    bodies = connection.execute(_first_collections(collections.c.body, conditions)).scalars()
+    declarations = [declared(_decompress(codec, body), summaries=summaries) for body in bodies]
+    found = _stored_or_sampled(connection, conditions, restriction, sample)
     return found | {name: seen for name, seen in observations.merge(declarations).items() if name not in found}
 
 
 def _stored_or_sampled(
-    connection: Connection, chosen: list[sa.ColumnElement[bool]], restriction: Restriction, sample: int
+    connection: Connection, conditions: list[sa.ColumnElement[bool]], restriction: Restriction, sample: int
 ) -> Observations:
-    names = sa.select(collections.c.id).where(*chosen)
+    names = sa.select(collections.c.id).where(*conditions)
     if restriction.items is None:
         return observations.merge(statistics.stored(connection, names).values())
     seen = sa.select(sa.cast(items.c.properties, sa.Text)).where(items.c.collection.in_(names), *visible(restriction))
@@ -68,14 +69,14 @@ def _stored_or_sampled(
 def of_collections(
     connection: Connection, restriction: Restriction, extents: VisibleExtents | None = None
 ) -> Observations:
-    """Give what the documents of the collections hold that may be seen; ``shown`` is shown of them."""
-    chosen = _first_collections(collections.c.document, list(visible_collections(restriction)))
-    rows = connection.execute(chosen if extents is None else extents.apply_to(chosen)).scalars()
-    documents_shown = [{name: value for name, value in document.items() if name not in _NO_FIELDS} for document in rows]
-    return observations.observe(documents_shown)
+    """Return observations of the documents of visible collections. ``extents`` replace the stored extents."""
+    conditions = _first_collections(collections.c.document, list(visible_collections(restriction)))
+    rows = connection.execute(conditions if extents is None else extents.apply_to(conditions)).scalars()
+    members = [{name: value for name, value in document.items() if name not in _NO_FIELDS} for document in rows]
+    return observations.observe(members)
 
 
-def _chosen(names: Sequence[str] | None, restriction: Restriction) -> list[sa.ColumnElement[bool]]:
+def _collection_conditions(names: Sequence[str] | None, restriction: Restriction) -> list[sa.ColumnElement[bool]]:
     named = [] if names is None else [collections.c.id.in_(names)]
     return [*named, *visible_collections(restriction)]
 
@@ -88,23 +89,23 @@ def _decompress(codec: Codec, frame: bytes) -> Document:
     return documents.original(codec.decompress(frame))
 
 
-# --- What a collection says of its items ------------------------------------------------------------------------------
+# --- Declarations of a collection -------------------------------------------------------------------------------------
 
 
 def declared(collection: Document, *, summaries: bool = True) -> Observations:
-    """Give what a collection's document says about its items, with or without its summaries."""
+    """Return observations that a collection's document declares, with or without its summaries."""
     collection_summaries = (collection.get(SUMMARIES) or {}) if summaries else {}
-    documents_shown = {name: _observe_summary(name, summary) for name, summary in collection_summaries.items()}
+    summarized = {name: _observe_summary(name, summary) for name, summary in collection_summaries.items()}
     in_assets = [
         _item_members(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)
     ]
-    # What assets are like says which types to expect, and nothing about ranges.
+    # Descriptions of assets show which types to expect, but no ranges.
     expected = {name: Observation(seen.kinds, words=None) for name, seen in observations.observe(in_assets).items()}
-    return expected | {name: seen for name, seen in documents_shown.items() if seen.kinds}
+    return expected | {name: seen for name, seen in summarized.items() if seen.kinds}
 
 
 def _observe_summary(name: str, summary: Any) -> Observation:
-    """Read a summary: values, a range, or a JSON Schema."""
+    """Return the observation of a summary: values, a range, or a JSON Schema."""
     match summary:
         case {"minimum": low, "maximum": high}:
             return observations.observe_values([low, high])
@@ -118,7 +119,7 @@ def _observe_summary(name: str, summary: Any) -> Observation:
 
 
 def _item_members(asset: Document) -> Document:
-    """Give the members of an asset that an item's properties might have, too."""
+    """Return the members of an asset that an item's properties can also have."""
     return {
         name: value
         for name, value in asset.items()

@@ -1,7 +1,7 @@
-"""What the properties of each collection's items hold, kept so that nobody need look through a million items.
+"""Stored observations of the properties of each collection's items, so that no request reads a million items.
 
-Widened with every item that is written, so it always covers what is there; it may say more than that after deletions,
-until it is made anew from the items.
+Every write of items widens them, so they always cover the stored items. After deletions they can cover more, until they
+are recomputed from the items.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Document
 
 BATCH_ITEMS = 1000
-"""Items looked at together."""
+"""Items that are observed together."""
 
 _ROW = sa.select(statistics.c.properties, statistics.c.anew)
 _SELECT = _ROW.where(statistics.c.collection == sa.bindparam("collection"))
@@ -36,9 +36,9 @@ _INSERT = insert(statistics).values(properties={}).on_conflict_do_nothing()
 
 
 def widen(connection: Connection, collection: str, seen: Observations) -> None:
-    """Have the statistics cover these observations, too. Nothing is locked or written where they do already.
+    """Widen the statistics to cover these observations. Locks and writes nothing if they already do.
 
-    Call it last in a transaction, after the extent: the lock on the collection's row is then held for a moment only.
+    Call this last in a transaction, after the extent, so that the lock on the collection's row is held only briefly.
     """
     row = connection.execute(_SELECT, {"collection": collection}).one_or_none()
     if row is not None and not _changes(row.properties, row.anew, seen):
@@ -52,7 +52,7 @@ def widen(connection: Connection, collection: str, seen: Observations) -> None:
 
 
 def _changes(properties: Document, anew: Document | None, seen: Observations) -> dict[str, Document]:
-    """Give the columns that these observations change."""
+    """Return the columns that these observations change."""
     kept = {"properties": properties, **({"anew": anew} if anew is not None else {})}
     wider = {name: _to_json(observations.merge([_from_json(given), seen])) for name, given in kept.items()}
     return {name: value for name, value in wider.items() if value != kept[name]}
@@ -64,7 +64,7 @@ def delete(connection: Connection, collection: str) -> None:
 
 
 def stored(connection: Connection, names: sa.Select[tuple[str]]) -> dict[str, Observations]:
-    """Give the statistics of these collections, by their ids."""
+    """Return the statistics of these collections by their ids."""
     statement = sa.select(statistics.c.collection, statistics.c.properties).where(statistics.c.collection.in_(names))
     return {name: _from_json(properties) for name, properties in connection.execute(statement)}
 
@@ -81,13 +81,13 @@ def _to_json(seen: Observations) -> Document:
 
 
 def refresh(database: Database, collection: str) -> int:
-    """Make a collection's statistics anew from its items, while others go on writing; give their number.
+    """Recompute a collection's statistics from its items, and return the number of items. Writes can continue.
 
     Raises NotFound.
     """
     with database.write() as connection:
-        # The lock waits for whoever is writing: what they wrote is seen below. Those who come after find that a refresh
-        # is under way, and leave what they bring for it.
+        # The lock waits for current writers, and their items are read below. Later writers detect this refresh by the
+        # column ``anew``, and add their observations to it.
         held = sa.select(collections.c.id).where(collections.c.id == collection).with_for_update()
         if connection.execute(held).one_or_none() is None:
             raise NotFound(f"There is no collection {collection!r}.")
@@ -125,5 +125,5 @@ def _batches(rows: Iterable[str]) -> Iterator[list[str]]:
 
 
 def observe_properties(properties: Sequence[str | bytes]) -> Observations:
-    """Look at the properties of items, each a JSON text."""
+    """Observe the properties of items, each a JSON text."""
     return observations.observe([orjson.loads(text) for text in properties])

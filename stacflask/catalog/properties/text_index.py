@@ -1,7 +1,7 @@
-"""An index for free text in items: on the trigrams of all that it is looked for in. Made and dropped by command.
+"""Optional index for free text in items, on trigrams of the searched texts. Commands create and drop it.
 
-It is not there unless somebody asks for it: every item that is written costs more with it. It is a GiST index, because
-requests are planned without bitmaps, and a GIN index gives nothing else.
+It is not created by default, because it makes every write of an item slower. It is a GiST index, because requests are
+planned without bitmap scans, and a GIN index supports no other scans.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _SIZE = sa.text("""
 
 
 def size(connection: Connection) -> int | None:
-    """Give its size in bytes, or None if it is not there, or unfinished."""
+    """Return the size of the index in bytes, or None if it does not exist or is unfinished."""
     found: int | None = connection.execute(_SIZE).scalar()
     return found
 
 
 def add(database: Database) -> bool:
-    """Make it while all else goes on; False: it is there already. What an interrupted run left is made anew."""
+    """Create the index concurrently. Returns False if it exists. Replaces an unfinished one."""
     with exclusive_connection(database) as connection:
         if size(connection) is not None:
             return False
         connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
         connection.execute(DropIndex(_definition(), if_exists=True))
         connection.execute(CreateIndex(_definition()))
-        connection.execute(sa.text("ANALYZE items"))  # which is when it looks how the texts are spread
+        connection.execute(sa.text("ANALYZE items"))  # so that PostgreSQL collects statistics on the texts
     return True
 
 
 def drop(database: Database) -> None:
-    """Drop it, if it is there."""
+    """Drop the index if it exists."""
     with exclusive_connection(database) as connection:
         connection.execute(DropIndex(_definition(), if_exists=True))
 

@@ -52,8 +52,8 @@ def test_lists_are_the_same(database: Database, publish: Publish, index: Index, 
     """With indexes on any of its types, a list sorted by a property holds the same, forward and back."""
     found = items()
     publish(*found)
-    for forms in (("--as", "number"), ("--as", "string"), ()):
-        index("add", "x", *forms)
+    for value_types in (("--as", "number"), ("--as", "string"), ()):
+        index("add", "x", *value_types)
         go_and_return(Catalog(database), in_order(found, sort), sort, (5,))
 
 
@@ -64,13 +64,13 @@ def test_sorts_and_filters_use_it(database: Database, publish: Publish, index: I
     first = Catalog(database).search(ItemQuery(2, sort=FALLING), UNRESTRICTED)
     equal = {"op": "=", "args": [{"property": "x"}, "a"]}
     less = {"op": "<", "args": [{"property": "x"}, 1]}
-    for query, form in (
+    for query, value_type in (
         (ItemQuery(2, sort=FALLING), "number"),
         (ItemQuery(2, sort=FALLING, token=(first.next or "")[BINDING_LENGTH:]), "number"),
         (ItemQuery(2, sort=FALLING, filter=less), "number"),
         (ItemQuery(2, filter=equal), "string"),
     ):
-        index_of = indexes.PropertyIndex("x", form).label
+        index_of = indexes.PropertyIndex("x", value_type).label
         told = plan(database, index_of, query)
         assert index_of in told, told
         assert "Sort" not in told
