@@ -1,4 +1,4 @@
-"""How PostgreSQL answers a statement by one index, with nothing left to what it holds for cheap at the moment."""
+"""Query plans of PostgreSQL with one index, independent of its cost estimates."""
 
 import sqlalchemy as sa
 
@@ -12,10 +12,10 @@ OTHERS = sa.text(
 
 
 def plan_by(database: Database, index: str, statement: sa.Select[tuple[bytes]]) -> str:
-    """Give the plan where this index and the primary key are all there is, and reading the whole table no way out.
+    """Return the plan if only this index and the primary key exist, and sequential scans are disabled.
 
-    Which of several indexes is the cheapest depends on what the tables' statistics say by now, and on what lay in the
-    tables before: no test can say that. Whether an index can answer at all does not.
+    Which of several indexes is the cheapest depends on the tables' statistics and earlier contents, so no test can
+    predict it. Whether an index can serve a statement does not depend on them.
     """
     with database.write() as connection:
         trial = connection.begin_nested()

@@ -1,4 +1,4 @@
-"""Caches keep to their bounds, whatever is asked for and by however many threads."""
+"""Caches keep their bounds for any requests from any number of threads."""
 
 import re
 import threading
@@ -23,7 +23,7 @@ CACHE = re.compile(
     r"|_(?:cached_sets|durations|known): dict"
 )
 NO_CACHES = {"stacflask/bulkhead.py", "plugins/audit/writer.py", "stacflask/api/parameters/fields.py"}
-"""Modules that have a structure of the same kind for what is under way, and for one request."""
+"""Modules that use such a structure for work in progress or for one request, and not as a cache."""
 CACHING = sorted(
     path
     for folder in ("stacflask", "plugins")
@@ -34,13 +34,13 @@ CACHING = sorted(
 
 @pytest.mark.parametrize("path", CACHING)
 def test_each_module_with_a_cache_is_in_the_table(path: str) -> None:
-    """Whoever adds a cache says what bounds it."""
+    """The table of decision 8 has the bound of each cache."""
     assert f"`{path.removeprefix('stacflask/')}`" in TABLE or f"`{path}`" in TABLE or "/server/" in path
 
 
 @pytest.mark.parametrize("path", CACHING)
-def test_no_cache_is_without_a_bound(path: str) -> None:
-    """No function remembers an answer for every argument there can be."""
+def test_every_cache_has_a_bound(path: str) -> None:
+    """No function caches results for an unlimited number of arguments."""
     assert not re.search(r"maxsize=None|@cache\n(?:@.*\n)*def \w+\([^)]", (ROOT / path).read_text())
 
 
@@ -49,7 +49,7 @@ def body_of(place: int) -> bytes:
 
 
 def frames(number: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
-    """Make so many dictionaries, by id, and a frame of each."""
+    """Return dictionaries by id, and a frame compressed with each."""
     samples: list[bytes | bytearray | memoryview[int]] = [
         f'{{"id":"item-{place}","title":"sample {place % 7}"}}'.encode() * 4 for place in range(300)
     ]
@@ -64,7 +64,7 @@ def frames(number: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
 
 
 def in_threads(work: Callable[[], None], number: int = 8) -> None:
-    """Do the same in several threads, and raise what any of them raises."""
+    """Run ``work`` in several threads, and raise the first exception."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -82,8 +82,8 @@ def in_threads(work: Callable[[], None], number: int = 8) -> None:
         raise raised[0]
 
 
-def test_bodies_are_right_while_their_tools_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more dictionaries than are kept and many threads, each body is decompressed by its own dictionary."""
+def test_bodies_are_correct_while_decompressors_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more dictionaries than the cache keeps, and many threads, each body is decompressed correctly."""
     monkeypatch.setattr(codec, "READERS", 3)
     monkeypatch.setattr(codec, "WRITERS", 2)
     monkeypatch.setattr(codec, "DICTIONARIES", 5)
@@ -100,8 +100,8 @@ def test_bodies_are_right_while_their_tools_come_and_go(monkeypatch: pytest.Monk
     in_threads(work)
 
 
-def test_a_damaged_body_spoils_nothing() -> None:
-    """After a frame that cannot be read, the next ones can."""
+def test_a_damaged_body_does_not_affect_later_ones() -> None:
+    """After a frame that cannot be read, other frames can."""
     dictionaries, made = frames(1)
     shared = Codec(dictionaries.__getitem__)
     (body,) = made.values()
@@ -110,37 +110,37 @@ def test_a_damaged_body_spoils_nothing() -> None:
     assert shared.decompress(body) == body_of(1000)
 
 
-def test_odd_shapes_keep_to_themselves() -> None:
-    """Hundreds of shapes that come once, from many threads, drop none that comes again and again."""
-    known = StatementCache()
+def test_unusual_shapes_evict_no_common_ones() -> None:
+    """Hundreds of shapes that are used once, by many threads, evict no shape that is used repeatedly."""
+    cache = StatementCache()
     built: list[str] = []
 
-    def ask(shape: str) -> None:
+    def use(shape: str) -> None:
         def build() -> list[sa.Select[tuple[int]]]:
             built.append(shape)
             return [sa.select(sa.literal(1))]
 
-        known.get_or_build((shape,), build, prepared=False)
+        cache.get_or_build((shape,), build, prepared=False)
 
-    usual = [f"usual {number}" for number in range(100)]
+    common = [f"usual {number}" for number in range(100)]
     for _ in range(2):
-        for shape in usual:
-            ask(shape)
+        for shape in common:
+            use(shape)
 
     def work() -> None:
         for number in range(3 * MAX_STATEMENTS):
-            ask(f"odd {threading.get_ident()} {number}")
+            use(f"odd {threading.get_ident()} {number}")
 
     in_threads(work, 4)
     built.clear()
-    for shape in usual:
-        ask(shape)
+    for shape in common:
+        use(shape)
     assert built == []
-    assert len(known) <= 2 * MAX_STATEMENTS
+    assert len(cache) <= 2 * MAX_STATEMENTS
     assert statement_cache.MAX_STATEMENTS == MAX_STATEMENTS
 
 
-def test_long_names_are_not_kept() -> None:
-    """A name of any length can be asked for; only short ones are remembered."""
+def test_long_names_are_not_cached() -> None:
+    """Names of any length are valid, and only short ones are cached."""
     assert constant("a" * 100) is constant("a" * 100)
     assert constant("a" * 100_000) is not constant("a" * 100_000)

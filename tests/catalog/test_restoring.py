@@ -1,4 +1,4 @@
-"""Download addresses become the stored hrefs again, however they are spelled."""
+"""Download URLs in submitted documents become the stored hrefs again, in any spelling."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ KEYS = st.one_of(
 
 @st.composite
 def segments(draw: st.DrawFn, text: str) -> str:
-    """Percent-encode a text that must be one segment, and more of it than must be."""
+    """Return a text percent-encoded as one path segment, with more characters encoded than required."""
     mask = draw(st.sampled_from([0, 0, 1, 0b10101, -1]))
     pieces = re.findall("%..|.", quote(text, safe=""))
     return "".join(
@@ -46,7 +46,7 @@ def segments(draw: st.DrawFn, text: str) -> str:
 
 
 def spellings(base: str, written: str) -> Iterator[str]:
-    """Return a download address with every spelling of its host, with steps, and with what may follow it."""
+    """Yield a download URL with every spelling of its host, with dot segments, and with queries and fragments."""
     for host, step, tail in product([base, *HOSTS[base]], STEPS, TAILS):
         yield f"{host}{step}{written}{tail}"
 
@@ -56,7 +56,7 @@ def spellings(base: str, written: str) -> Iterator[str]:
 def test_every_spelling_of_a_download_address_is_the_stored_href(
     data: st.DataObject, base: str, collection: str, item: str | None, key: str
 ) -> None:
-    """Host, steps, escapes, query, fragment and tokens do not matter."""
+    """Spelling of the host, dot segments, escapes, query, fragment and tokens do not matter."""
     above = ["collections", collection, *(() if item is None else ("items", item))]
     restoring = Restoring(Addresses((base,)), "/" + "/".join(above), {"assets": {key: {"href": "s3://b/k"}}})
     written = "".join(f"/{data.draw(segments(name))}" for name in [*above, "download", key])
@@ -69,7 +69,7 @@ def test_every_spelling_of_a_download_address_is_the_stored_href(
 def test_every_spelling_of_an_address_of_no_asset_is_refused(
     data: st.DataObject, base: str, collection: str, item: str | None, key: str
 ) -> None:
-    """The same holds for addresses that lead to no asset of the document."""
+    """Every spelling of a download URL of an asset that the document does not have is refused."""
     restoring = Restoring(Addresses((base,)), "/collections/c/items/i", {"assets": {"known": {"href": "s3://b/k"}}})
     names = ["collections", collection, *(() if item is None else ("items", item)), "download", key]
     written = "".join(f"/{data.draw(segments(name))}" for name in names)

@@ -1,4 +1,4 @@
-"""Indexes on properties: made by command while all else goes on, and used at once; what is found stays the same."""
+"""Indexes on properties: commands create them concurrently, searches use them at once, results do not change."""
 
 import os
 import random
@@ -20,74 +20,76 @@ from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.query import ItemQuery, SortKey
 from stacflask.testing import an_item
 from tests.catalog.plans import plan_by
-from tests.catalog.search.test_ordering import SORTS, TIMES, go_and_return, in_order, items
+from tests.catalog.search.test_ordering import SORTS, TIMES, check_pages_both_ways, expected_order, items
 
 Publish = Callable[..., None]
 Index = Callable[..., list[str]]
-FALLING = (SortKey("x", True),)
+DESCENDING = (SortKey("x", True),)
 
 
 @pytest.fixture
 def index(database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Index]:
-    """Run ``stacflask index`` with these words and give the lines it says; whatever is made goes at the end."""
+    """Run ``stacflask index`` with these arguments and return the lines of its output. Drop all indexes afterwards."""
 
     def run(*words: str, code: int = 0, **environ: str) -> list[str]:
         assert cli.run(["index", *words], {**os.environ, "DATABASE_URL": database_url, **environ}) == code
-        said = capsys.readouterr()
-        return (said.out + said.err).splitlines()
+        output = capsys.readouterr()
+        return (output.out + output.err).splitlines()
 
     yield run
-    for made in database.read(indexes.listed):
-        indexes.drop(database, made.name)
+    for created in database.read(indexes.listed):
+        indexes.drop(database, created.name)
 
 
 def plan(database: Database, index: str, query: ItemQuery, part: int = 0) -> str:
-    """Say how PostgreSQL answers a query by this index."""
+    """Return the plan of a query with this index."""
     types = ordered_types(query, indexes.IndexCache(database).indexed_types)
     return plan_by(database, index, list(page_statements(query, UNRESTRICTED, None, types))[part])
 
 
 @pytest.mark.parametrize("sort", [sort for sort in SORTS if sort and sort[0].name in ("x", "never")], ids=str)
-def test_lists_are_the_same(database: Database, publish: Publish, index: Index, sort: tuple[SortKey, ...]) -> None:
-    """With indexes on any of its types, a list sorted by a property holds the same, forward and back."""
+def test_indexes_do_not_change_sorted_lists(
+    database: Database, publish: Publish, index: Index, sort: tuple[SortKey, ...]
+) -> None:
+    """Indexes on any of its types do not change a list sorted by a property, forward and backward."""
     found = items()
     publish(*found)
     for value_types in (("--as", "number"), ("--as", "string"), ()):
         index("add", "x", *value_types)
-        go_and_return(Catalog(database), in_order(found, sort), sort, (5,))
+        check_pages_both_ways(Catalog(database), expected_order(found, sort), sort, (5,))
 
 
-def test_sorts_and_filters_use_it(database: Database, publish: Publish, index: Index) -> None:
-    """A sorted list, its later pages, and a filter with the newest first are all read from the index, in its order."""
+def test_sorted_lists_and_filters_use_the_index(database: Database, publish: Publish, index: Index) -> None:
+    """A sorted list, its later pages, and a filter with the newest first are read from the index, in its order."""
     publish(*items())
     index("add", "x")
-    first = Catalog(database).search(ItemQuery(2, sort=FALLING), UNRESTRICTED)
+    first = Catalog(database).search(ItemQuery(2, sort=DESCENDING), UNRESTRICTED)
     equal = {"op": "=", "args": [{"property": "x"}, "a"]}
     less = {"op": "<", "args": [{"property": "x"}, 1]}
     for query, value_type in (
-        (ItemQuery(2, sort=FALLING), "number"),
-        (ItemQuery(2, sort=FALLING, token=(first.next or "")[BINDING_LENGTH:]), "number"),
-        (ItemQuery(2, sort=FALLING, filter=less), "number"),
+        (ItemQuery(2, sort=DESCENDING), "number"),
+        (ItemQuery(2, sort=DESCENDING, token=(first.next or "")[BINDING_LENGTH:]), "number"),
+        (ItemQuery(2, sort=DESCENDING, filter=less), "number"),
         (ItemQuery(2, filter=equal), "string"),
     ):
         index_of = indexes.PropertyIndex("x", value_type).label
-        told = plan(database, index_of, query)
-        assert index_of in told, told
-        assert "Sort" not in told
+        plan_text = plan(database, index_of, query)
+        assert index_of in plan_text, plan_text
+        assert "Sort" not in plan_text
 
 
-def test_where_only_numbers_can_be(database: Database, publish: Publish, index: Index) -> None:
-    """A filter that holds for numbers alone leaves one statement, whatever the property holds besides."""
+def test_a_filter_on_numbers_needs_one_statement(database: Database, publish: Publish, index: Index) -> None:
+    """A filter that holds only for numbers needs one statement, also if the property has other types."""
     publish(*items())
     index("add", "x")
     less = {"op": "and", "args": [{"op": "<", "args": [{"property": "properties.x"}, 1]}, True]}
-    types = ordered_types(ItemQuery(1, sort=FALLING), indexes.IndexCache(database).indexed_types)
-    assert len(list(page_statements(ItemQuery(1, sort=FALLING, filter=less), UNRESTRICTED, None, types))) == 1
-    assert len(list(page_statements(ItemQuery(1, sort=FALLING), UNRESTRICTED, None, types))) == 4
+    types = ordered_types(ItemQuery(1, sort=DESCENDING), indexes.IndexCache(database).indexed_types)
+    assert len(list(page_statements(ItemQuery(1, sort=DESCENDING, filter=less), UNRESTRICTED, None, types))) == 1
+    assert len(list(page_statements(ItemQuery(1, sort=DESCENDING), UNRESTRICTED, None, types))) == 4
 
 
-def test_types_are_those_that_the_items_hold(publish: Publish, index: Index) -> None:
-    """Without a word about types, an index is made for each that is there, and an empty one for those before them."""
+def test_default_types_are_those_of_the_items(publish: Publish, index: Index) -> None:
+    """Without types, an index is created for each existing type, and an empty one for each type before them."""
     publish(
         an_item("a", properties={"datetime": TIMES[0], "n": 1, "s": "x"}),
         an_item("b", properties={"datetime": TIMES[0], "s": "y"}),
@@ -100,10 +102,10 @@ def test_types_are_those_that_the_items_hold(publish: Publish, index: Index) -> 
     assert index("drop", "s") == ["s: there was no index"]
 
 
-def test_times_that_strings_spell(database: Database, publish: Publish, index: Index) -> None:
-    """A property that holds times is indexed by them too, and filters with times find what they did before."""
-    spelt = {"a": "2024-05-01T12:00:00Z", "b": "2024-05-01T11:30:00-02:00", "c": "2024-05-01", "d": "May", "e": 5}
-    publish(*(an_item(name, properties={"datetime": TIMES[0], "updated": value}) for name, value in spelt.items()))
+def test_strings_that_are_times_are_indexed_as_times(database: Database, publish: Publish, index: Index) -> None:
+    """A property with times is also indexed as times, and filters with times find the same items."""
+    values = {"a": "2024-05-01T12:00:00Z", "b": "2024-05-01T11:30:00-02:00", "c": "2024-05-01", "d": "May", "e": 5}
+    publish(*(an_item(name, properties={"datetime": TIMES[0], "updated": value}) for name, value in values.items()))
     since = {"op": ">=", "args": [{"property": "updated"}, {"timestamp": "2024-05-01T12:00:00Z"}]}
     query = ItemQuery(9, filter=since, sort=(SortKey("id"),))
     without = [record.id for record in Catalog(database).search(query, UNRESTRICTED).records]
@@ -111,41 +113,41 @@ def test_times_that_strings_spell(database: Database, publish: Publish, index: I
     assert [record.id for record in Catalog(database).search(query, UNRESTRICTED).records] == without == ["a", "b"]
 
 
-def test_those_of_the_settings(publish: Publish, index: Index) -> None:
-    """Without names, the properties are indexed that STACFLASK_INDEXES names."""
+def test_default_names_are_those_of_the_setting(publish: Publish, index: Index) -> None:
+    """Without names, the properties of STACFLASK_INDEXES are indexed."""
     publish(an_item("a", properties={"datetime": TIMES[0], "n": 1, "b": True}))
-    said = index("add", STACFLASK_INDEXES="n, properties.b")
-    assert [line.split(":")[0] for line in said] == ["n", "b", "b", "b"]
+    output = index("add", STACFLASK_INDEXES="n, properties.b")
+    assert [line.split(":")[0] for line in output] == ["n", "b", "b", "b"]
 
 
-def test_what_cannot_be_indexed(index: Index) -> None:
-    """A property that no item has, or that cannot be a name, is refused in one line."""
+def test_unknown_and_invalid_properties_are_refused(index: Index) -> None:
+    """A property that no item has, or an invalid name, is refused in one line."""
     assert index("add", "nix", code=2) == [
         "error: property: no item has a 'nix' that is a number, a string or a boolean"
     ]
     assert index("add", "a\ud800", code=2)[0].startswith("error: property: ")
 
 
-def test_an_interrupted_run_is_made_good(database: Database, publish: Publish, index: Index) -> None:
-    """What a run left that was cut short is no index for anybody; the next run replaces it."""
+def test_an_unfinished_index_is_replaced(database: Database, publish: Publish, index: Index) -> None:
+    """An unfinished index of an interrupted command is not used, and the next command replaces it."""
     publish(an_item("a", properties={"datetime": TIMES[0], "n": 1}))
-    left = indexes.PropertyIndex("n", "number").label
+    label = indexes.PropertyIndex("n", "number").label
     with database.write() as connection:
-        connection.execute(sa.text(f"CREATE INDEX {left} ON items (id)"))
+        connection.execute(sa.text(f"CREATE INDEX {label} ON items (id)"))
     assert indexes.IndexCache(database).indexed_types("n") == ()
     assert index("add", "n")[0].startswith("n: indexed")
     assert indexes.IndexCache(database).indexed_types("n") == ("number",)
 
 
-def test_two_at_once(database: Database, index: Index) -> None:
-    """While one command makes indexes, another says so and does nothing."""
+def test_concurrent_commands_are_refused(database: Database, index: Index) -> None:
+    """While one command creates indexes, another one fails with an error."""
     with database.write() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(indexes.ADVISORY_LOCK)))
         assert "Another command" in index("add", "n", code=2)[0]
 
 
-def test_migrations_leave_them_alone(publish: Publish, index: Index, database_url: str) -> None:
-    """Alembic does not take an operator's index for one that the code has forgotten."""
+def test_migrations_ignore_property_indexes(publish: Publish, index: Index, database_url: str) -> None:
+    """Alembic does not report an operator's index as missing in the code."""
     from tests.catalog.database.test_migrations import alembic, done
 
     publish(an_item("a", properties={"datetime": TIMES[0], "n": 1}))
@@ -153,8 +155,8 @@ def test_migrations_leave_them_alone(publish: Publish, index: Index, database_ur
     assert "No new upgrade operations detected" in done(alembic(database_url, "check"))
 
 
-def test_what_is_too_long_for_an_index(publish: Publish, index: Index) -> None:
-    """A string that an index cannot hold is the document's fault, and nothing of it is kept."""
+def test_a_value_too_long_for_an_index_is_refused(publish: Publish, index: Index) -> None:
+    """A string too long for an index is an error of the document, which is not stored."""
     publish(an_item("a", properties={"datetime": TIMES[0], "s": "x"}))
     index("add", "s")
     noise = "".join(random.Random(1).choices(string.ascii_letters, k=9000))
@@ -165,8 +167,8 @@ def test_what_is_too_long_for_an_index(publish: Publish, index: Index) -> None:
 DOTTED: list[dict[str, Any]] = [{"s.v": 1}, {"s": {"v": 2}}, {"s.v": 3, "s": {"v": 9}}, {"s": 4}, {}]
 
 
-def test_names_with_dots(database: Database, publish: Publish, index: Index) -> None:
-    """An index on a name with dots holds what the name means, and serves filters and sorted lists."""
+def test_an_index_on_a_name_with_dots_serves_searches(database: Database, publish: Publish, index: Index) -> None:
+    """An index on a name with dots contains the property's values, and serves filters and sorted lists."""
     publish(*(an_item(f"i{n}", properties={"datetime": TIMES[0], **own}) for n, own in enumerate(DOTTED)))
     assert "s.v: indexed 3 items by number" in index("add", "s.v")[0]
     for query in (
@@ -177,8 +179,8 @@ def test_names_with_dots(database: Database, publish: Publish, index: Index) -> 
         assert index_of in plan(database, index_of, query)
 
 
-def test_an_index_of_an_earlier_release_on_a_name_with_dots(database: Database, publish: Publish, index: Index) -> None:
-    """It holds another expression: it is listed as not in use, and made anew."""
+def test_an_outdated_index_on_a_name_with_dots_is_replaced(database: Database, publish: Publish, index: Index) -> None:
+    """An index of an earlier release has another expression: it is listed as not in use, and can be replaced."""
     publish(*(an_item(f"i{n}", properties={"datetime": TIMES[0], **own}) for n, own in enumerate(DOTTED)))
     label = indexes.PropertyIndex("s.v", "number").label
     with database.write() as connection:

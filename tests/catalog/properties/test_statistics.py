@@ -1,4 +1,4 @@
-"""Statistics cover what is stored, however it came there, and are made anew without losing what others write."""
+"""Statistics cover stored items however they were written, and a refresh keeps concurrent writes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +28,8 @@ def item(name: str, **properties: Any) -> Document:
     return an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", **properties})
 
 
-def known(database: Database) -> dict[str, Any]:
-    """Give what is known of the collection's items, as it is written."""
+def stored_observations(database: Database) -> dict[str, Any]:
+    """Return the stored observations of the collection's items as JSON."""
     seen = Catalog(database).item_names(["collection"], UNRESTRICTED, 0)
     return {name: one.to_json() for name, one in seen.items() if name != "datetime"}
 
@@ -38,17 +38,17 @@ def known(database: Database) -> dict[str, Any]:
 def bulk(database_url: str, tmp_path: Path) -> Callable[..., None]:
     """Load documents in bulk."""
 
-    def put(*documents: Document, **plan: Any) -> None:
+    def load_documents(*documents: Document, **plan: Any) -> None:
         path = tmp_path / "input"
         path.write_bytes(b"\n".join(map(orjson.dumps, documents)))
         url = Settings.from_environ({"DATABASE_URL": database_url}).database_url
         load([str(path)], Plan(url, Managed(), **plan), lambda _: None)
 
-    return put
+    return load_documents
 
 
-def test_loads_are_accounted_for(database: Database, bulk: Callable[..., None]) -> None:
-    """Each load widens what is known by all its items; a refresh finds nothing to add or take away."""
+def test_bulk_loads_widen_statistics(database: Database, bulk: Callable[..., None]) -> None:
+    """Each load widens the statistics by all of its items, and a refresh changes nothing."""
     several = [item(f"i{number}", n=number, word=f"w{number % 3}") for number in range(2000)]
     bulk(a_collection(), *several)
     bulk(item("last", n=-1.5, late=[True]), item("i0", n=5000), method="upsert")
@@ -57,55 +57,53 @@ def test_loads_are_accounted_for(database: Database, bulk: Callable[..., None]) 
         "word": {"kinds": ["string"], "words": ["w0", "w1", "w2"]},
         "late": {"kinds": ["array"], "members": {"kinds": ["boolean"]}},
     }
-    assert known(database) == expected
+    assert stored_observations(database) == expected
     assert statistics.refresh(database, "collection") == 2001
-    assert known(database) == expected
+    assert stored_observations(database) == expected
 
 
-def test_refresh_forgets_what_was_deleted(database: Database, publish: Publish) -> None:
-    """Deletions leave what is known as it was, and wider than it need be, until it is made anew."""
+def test_refresh_drops_deleted_values(database: Database, publish: Publish) -> None:
+    """Deletions do not change statistics. A refresh removes what only deleted items had."""
     publish(item("a", n=1), item("b", n=9, only=True))
     Writer(Catalog(database), Managed()).delete_item("collection", "b", None)
-    assert (known(database)["n"]["high"], "only" in known(database)) == (9, True)
+    assert (stored_observations(database)["n"]["high"], "only" in stored_observations(database)) == (9, True)
     statistics.refresh(database, "collection")
-    assert known(database) == {"n": {"kinds": ["integer"], "low": 1, "high": 1}}
+    assert stored_observations(database) == {"n": {"kinds": ["integer"], "low": 1, "high": 1}}
 
 
-def test_refresh_fills_what_was_never_kept(database: Database, publish: Publish) -> None:
-    """Items that were there before statistics were kept are found by a refresh."""
+def test_refresh_restores_missing_statistics(database: Database, publish: Publish) -> None:
+    """A refresh observes items that have no statistics."""
     publish(item("a", n=1))
     with database.write() as connection:
         connection.execute(sa.text("DELETE FROM statistics"))
-    assert known(database) == {}
+    assert stored_observations(database) == {}
     statistics.refresh(database, "collection")
-    assert known(database)["n"] == {"kinds": ["integer"], "low": 1, "high": 1}
+    assert stored_observations(database)["n"] == {"kinds": ["integer"], "low": 1, "high": 1}
 
 
-def test_refresh_loses_nothing_written_meanwhile(
-    database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is written while a refresh looks through the items is known afterwards, though it was known before too."""
+def test_refresh_keeps_concurrent_writes(database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items written while a refresh reads are in the new statistics, although the old ones covered them."""
     publish(item("a", n=1), item("b", n=9))
-    look = observations.merge
+    merge = observations.merge
 
-    def looked(connection: Any, collection: str) -> Any:
+    def observe_and_write(connection: Any, collection: str) -> Any:
         seen = connection.execute(sa.select(items.c.properties)).scalars().all()
-        publish(item("c", n=5))  # after these were read, and within what is known already
-        return len(seen), look([observations.observe(seen[:1])])
+        publish(item("c", n=5))  # after the items were read, and covered by the old statistics
+        return len(seen), merge([observations.observe(seen[:1])])
 
-    monkeypatch.setattr(statistics, "_observe_items", looked)
+    monkeypatch.setattr(statistics, "_observe_items", observe_and_write)
     statistics.refresh(database, "collection")
-    assert known(database)["n"] == {"kinds": ["integer"], "low": 1, "high": 5}
+    assert stored_observations(database)["n"] == {"kinds": ["integer"], "low": 1, "high": 5}
 
 
-def test_refresh_of_nothing_is_refused(database: Database) -> None:
-    """There are no statistics of a collection that is not there."""
+def test_refresh_of_a_missing_collection_is_refused(database: Database) -> None:
+    """A refresh of a missing collection raises NotFound."""
     with pytest.raises(NotFound):
         statistics.refresh(database, "nosuch")
 
 
-def test_names_have_an_end(database: Database, publish: Publish) -> None:
-    """However many names items make up, so many are kept; those with a dot, which nobody could ask for, are not."""
+def test_the_number_of_names_is_limited(database: Database, publish: Publish) -> None:
+    """Names beyond the limit are not kept."""
     publish(item("a", **{f"x{number}": 1 for number in range(1500)}), item("b", **{"a.b": 1}))
     names = Catalog(database).item_names(None, UNRESTRICTED, 0)
     assert len(names) == observations.MAX_NAMES

@@ -1,4 +1,4 @@
-"""The index for free text: made by command, used by searches, and left alone by migrations."""
+"""The index for free text: commands create it, searches use it, migrations ignore it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -19,19 +19,19 @@ Index = Callable[..., list[str]]
 
 @pytest.fixture
 def index(database: Database, database_url: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Index]:
-    """Run ``stacflask index`` with these words and give the lines it says; what is made goes at the end."""
+    """Run ``stacflask index`` with these arguments and return the lines of its output. Drop the index afterwards."""
 
     def run(*words: str, code: int = 0) -> list[str]:
         assert cli.run(["index", *words], {**os.environ, "DATABASE_URL": database_url}) == code
-        said = capsys.readouterr()
-        return (said.out + said.err).splitlines()
+        output = capsys.readouterr()
+        return (output.out + output.err).splitlines()
 
     yield run
     text_index.drop(database)
 
 
 def found(database: Database, *, by_index: bool) -> tuple[list[str], str]:
-    """Give what a text finds, and how."""
+    """Return the ids that a text finds, and the plan."""
     statement = sa.select(items.c.id).where(in_items(("and", "GROSSE eis", ("not", "fire")))).order_by(items.c.id)
     with database.write() as connection:
         connection.execute(sa.text(f"SET LOCAL enable_seqscan = {'off' if by_index else 'on'}"))
@@ -40,8 +40,8 @@ def found(database: Database, *, by_index: bool) -> tuple[list[str], str]:
         return list(connection.execute(statement).scalars()), plan
 
 
-def test_it_is_made_used_and_dropped(database: Database, publish: Publish, index: Index) -> None:
-    """With the index a text finds the same, by the index; the list tells of it, and it goes as it came."""
+def test_a_text_index_is_created_used_and_dropped(database: Database, publish: Publish, index: Index) -> None:
+    """With the index, a text finds the same items by the index. Commands list and drop the index."""
     time = {"datetime": "2024-06-01T12:00:00Z"}
     publish(an_item("a", properties={**time, "title": "Das große Eis"}), an_item("snow-1"), an_item("other"))
     without, _ = found(database, by_index=True)
@@ -55,14 +55,14 @@ def test_it_is_made_used_and_dropped(database: Database, publish: Publish, index
     assert index("list") == []
 
 
-def test_migrations_leave_it_alone(index: Index, database_url: str) -> None:
-    """Alembic takes the index for an operator's own, and has nothing to say about it."""
+def test_migrations_ignore_the_text_index(index: Index, database_url: str) -> None:
+    """Alembic does not report the index as missing in the code."""
     from tests.catalog.database.test_migrations import alembic, done
 
     index("add", "--text")
     assert "No new upgrade operations detected" in done(alembic(database_url, "check"))
 
 
-def test_nothing_named_is_nothing_dropped(index: Index) -> None:
-    """Without a name there is nothing to drop, and that is said."""
+def test_drop_without_a_name_is_refused(index: Index) -> None:
+    """``drop`` without a name fails and shows the options."""
     assert any("--text" in line for line in index("drop", code=2))

@@ -1,4 +1,4 @@
-"""Lists in any order: total, the same forward and back, whatever types a property's values have."""
+"""Sorted lists: every order is total, and the same forward and backward, for values of all types."""
 
 import json
 import random
@@ -32,7 +32,7 @@ VALUES: list[Any] = [
     *(0, -1, 1, 1.5, 0.1, 1e-300, 1e300, 2**62 + 1, 2**62, 0.30000000000000004, 0.3),
     *("", "a", "ä", "b", "B", "10", "9", "\U0001f6f0", "\uffff", "true", "null"),
 ]
-"""One of each kind, and those that other servers mix up."""
+"""Values of each type, and values that other servers confuse."""
 ABSENT = object()
 
 
@@ -42,21 +42,21 @@ def catalog(database: Database) -> Catalog:
 
 
 def items() -> list[Item]:
-    """Make items of two collections with the same ids, few times, and a property ``x`` that each has differently."""
+    """Return items of two collections with the same ids, few times, and different values of the property ``x``."""
     values = [*VALUES, *VALUES[:8], ABSENT, ABSENT]
     return [
-        an_item(f"i{n:02}", name, properties={"datetime": TIMES[(n * 7 + m) % len(TIMES)], **_given(value, n)})
+        an_item(f"i{n:02}", name, properties={"datetime": TIMES[(n * 7 + m) % len(TIMES)], **_own_properties(value, n)})
         for m, name in enumerate(("one", "two"))
         for n, value in enumerate(values)
     ]
 
 
-def _given(value: Any, number: int) -> Item:
+def _own_properties(value: Any, number: int) -> Item:
     return {"y": number % 3, **({} if value is ABSENT else {"x": value})}
 
 
-def place(item: Item, key: SortKey) -> tuple[int, Any]:
-    """Give the rank of a value's type, and the value."""
+def rank_and_value(item: Item, key: SortKey) -> tuple[int, Any]:
+    """Return the rank of a value's type, and the value."""
     members = {**item["properties"], "collection": item["collection"], "id": item["id"]}
     value = members.get(key.name.removeprefix("properties."))
     for rank, kind in enumerate(((int, float), (str,), (bool,))):
@@ -65,20 +65,20 @@ def place(item: Item, key: SortKey) -> tuple[int, Any]:
     return 3, 0
 
 
-def in_order(found: list[Item], sort: tuple[SortKey, ...]) -> list[Key]:
-    """Sort as the documentation says, in the plainest way: by the last key first, each sort keeping what is level."""
+def expected_order(found: list[Item], sort: tuple[SortKey, ...]) -> list[Key]:
+    """Return keys in the documented order, with one stable sort for each sort key, the last one first."""
     last = sort[-1].descending if sort else True
     keys = (
         *(sort or (SortKey("datetime", descending=True),)),
         *(SortKey(t, last) for t in ("datetime", "collection", "id")),
     )
     for key in reversed(keys):
-        found = _by(found, key)
+        found = _sorted_by(found, key)
     return [(item["collection"], item["id"]) for item in found]
 
 
-def _by(found: list[Item], key: SortKey) -> list[Item]:
-    placed = [(place(item, key), item) for item in found]
+def _sorted_by(found: list[Item], key: SortKey) -> list[Item]:
+    placed = [(rank_and_value(item, key), item) for item in found]
     groups = [[(value, item) for (kind, value), item in placed if kind == rank] for rank in range(4)]
     return [item for group in groups for _, item in sorted(group, key=lambda pair: pair[0], reverse=key.descending)]
 
@@ -107,47 +107,47 @@ SORTS: list[tuple[SortKey, ...]] = [
 
 @pytest.mark.parametrize("sort", SORTS, ids=str)
 def test_an_order_is_the_same_forward_and_back(catalog: Catalog, publish: Publish, sort: tuple[SortKey, ...]) -> None:
-    """Whatever is sorted by, pages hold every item once in the order promised, and lead back the same way."""
+    """Pages list every item once in the documented order, and their links lead back the same way."""
     found = items()
     publish(*found)
-    go_and_return(catalog, in_order(found, sort), sort)
+    check_pages_both_ways(catalog, expected_order(found, sort), sort)
 
 
-def go_and_return(
+def check_pages_both_ways(
     catalog: Catalog, expected: list[Key], sort: tuple[SortKey, ...], limits: tuple[int, ...] = (3, 200)
 ) -> None:
     for limit in limits:
         query = ItemQuery(limit, sort=sort)
-        there = list(pages(catalog, query))
-        assert [key for page in there for key in keys(page)] == expected
-        if (token := there[-1].prev) is not None:
+        forward = list(pages(catalog, query))
+        assert [key for page in forward for key in keys(page)] == expected
+        if (token := forward[-1].prev) is not None:
             back = list(pages(catalog, replace(query, token=token), "prev"))
-            assert [keys(page) for page in back[::-1]] == [keys(page) for page in there[:-1]]
+            assert [keys(page) for page in back[::-1]] == [keys(page) for page in forward[:-1]]
 
 
-def test_any_sort_of_any_names(catalog: Catalog, publish: Publish) -> None:
-    """Up to four names, in any directions, some twice: the same promises hold."""
+def test_any_combination_of_sort_keys_is_a_total_order(catalog: Catalog, publish: Publish) -> None:
+    """The same holds for up to four names in any directions, also repeated ones."""
     found = items()
     publish(*found)
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.builds(SortKey, st.sampled_from(NAMES), st.booleans()), max_size=4))
-    def hold(sort: list[SortKey]) -> None:
-        go_and_return(catalog, in_order(found, tuple(sort)), tuple(sort), (17,))
+    def check(sort: list[SortKey]) -> None:
+        check_pages_both_ways(catalog, expected_order(found, tuple(sort)), tuple(sort), (17,))
 
-    hold()
+    check()
 
 
 def test_numbers_are_not_rounded(catalog: Catalog, publish: Publish) -> None:
-    """Numbers that a float cannot tell apart keep their order from page to page."""
+    """Numbers that are equal as floats keep their order from page to page."""
     numbers = [2**62 + n for n in range(9)]
     publish(*(an_item(f"i{n}", properties={"datetime": TIMES[0], "x": number}) for n, number in enumerate(numbers)))
     seen = [key for page in pages(catalog, ItemQuery(2, sort=(SortKey("x", True),))) for key in keys(page)]
     assert [name for _, name in seen] == [f"i{n}" for n in reversed(range(9))]
 
 
-def test_what_cannot_be_sorted_by(catalog: Catalog) -> None:
-    """Geometries have no order, and nobody sorts by nine names; both are said of sortby."""
+def test_unsortable_names_are_errors_of_sortby(catalog: Catalog) -> None:
+    """Geometries, nine names and invalid names are errors of sortby."""
     for sort in ((SortKey("geometry"),), tuple(SortKey(f"n{n}") for n in range(9)), (SortKey("a\0"),)):
         with pytest.raises(BadQuery, match="sortby: "):
             catalog.search(ItemQuery(1, sort=sort), UNRESTRICTED)
@@ -174,26 +174,28 @@ FORGED = [
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_forged_tokens(catalog: Catalog, forged: str) -> None:
-    """What cannot be a position of the list at hand is an error of the token, and never reaches the database."""
+def test_a_forged_token_is_refused(catalog: Catalog, forged: str) -> None:
+    """A position that does not fit the list is an error of the token, and never reaches the database."""
     with pytest.raises(BadQuery, match="token: "):
         catalog.search(ItemQuery(1, sort=(SortKey("x"),), token=forged), UNRESTRICTED)
 
 
-def test_tokens_hold_sort_values_alone(catalog: Catalog, publish: Publish) -> None:
-    """What a token says is where the page lies, each value as the type it has."""
+def test_a_token_contains_only_sort_values(catalog: Catalog, publish: Publish) -> None:
+    """A token contains the sort values of a position, with their types."""
     publish(
         *(an_item(f"i{n}", properties={"datetime": TIMES[0], "x": value}) for n, value in enumerate((0.1, "a", True)))
     )
     found = [page.next for page in pages(catalog, ItemQuery(1, sort=(SortKey("x"),)))]
-    said = [json.loads(urlsafe_b64decode(text[BINDING_LENGTH:] + "==")) for text in found if text is not None]
-    assert said == [[">", 0.1, TIMES[0], "collection", "i0"], [">", "a", TIMES[0], "collection", "i1"]]
+    decoded = [json.loads(urlsafe_b64decode(text[BINDING_LENGTH:] + "==")) for text in found if text is not None]
+    assert decoded == [[">", 0.1, TIMES[0], "collection", "i0"], [">", "a", TIMES[0], "collection", "i1"]]
 
 
-def test_writers_neither_repeat_nor_lose_an_item(catalog: Catalog, publish: Publish, database: Database) -> None:
-    """Who pages through a sorted list while rows come and go sees each that stays exactly once."""
+def test_concurrent_writes_neither_repeat_nor_skip_an_item(
+    catalog: Catalog, publish: Publish, database: Database
+) -> None:
+    """A client that pages through a sorted list during writes gets each permanent item exactly once."""
     publish(*items())
-    stay = {(item["collection"], item["id"]) for item in items()}
+    permanent = {(item["collection"], item["id"]) for item in items()}
     done = threading.Event()
     chance = random.Random(4)
 
@@ -210,7 +212,7 @@ def test_writers_neither_repeat_nor_lose_an_item(catalog: Catalog, publish: Publ
         for sort in SORTS[:5]:
             seen = [key for page in pages(catalog, ItemQuery(7, sort=sort)) for key in keys(page)]
             assert len(set(seen)) == len(seen)
-            assert stay <= set(seen)
+            assert permanent <= set(seen)
     finally:
         done.set()
         writer.join()

@@ -1,4 +1,4 @@
-"""The binding of page tokens as a property of queries: one digest for all spellings of a query, others for others."""
+"""Page tokens are bound to their query: one digest for all spellings of a query, other digests for other queries."""
 
 import random
 from typing import Any
@@ -40,52 +40,56 @@ QUERIES = st.fixed_dictionaries(
 )
 
 
-def as_json(condition: Any, order: random.Random) -> Any:
+def as_json(condition: Any, random_order: random.Random) -> Any:
     if len(condition) == 2:
         name, parts = condition
-        return {"op": name, "args": [as_json(part, order) for part in order.sample(parts, len(parts))]}
+        return {"op": name, "args": [as_json(part, random_order) for part in random_order.sample(parts, len(parts))]}
     name, member, number = condition
-    value = float(number) if order.random() < 0.5 or number != int(number) else int(number)
+    value = float(number) if random_order.random() < 0.5 or number != int(number) else int(number)
     operands = [{"property": member}, value]
-    return dict(order.sample([("op", name), ("args", operands)], 2))
+    return dict(random_order.sample([("op", name), ("args", operands)], 2))
 
 
-def as_text(condition: Any, order: random.Random) -> str:
+def as_text(condition: Any, random_order: random.Random) -> str:
     if len(condition) == 2:
         name, parts = condition
-        return "(" + f" {name.upper()} ".join(as_text(part, order) for part in order.sample(parts, len(parts))) + ")"
+        return (
+            "("
+            + f" {name.upper()} ".join(as_text(part, random_order) for part in random_order.sample(parts, len(parts)))
+            + ")"
+        )
     name, member, number = condition
     return f'"{member}" {name} {number}'
 
 
 def spelled(query: dict[str, Any], seed: int) -> ItemQuery:
-    """Write a query in one of its spellings."""
-    order, made = random.Random(seed), dict(query)
+    """Return a query in one of its spellings."""
+    random_order, made = random.Random(seed), dict(query)
     for name in ("collections", "ids"):
         if name in made:
             several = [*made[name], *made[name]]
-            made[name] = tuple(order.sample(several, len(several)))
+            made[name] = tuple(random_order.sample(several, len(several)))
     if "filter" in made:
-        text = as_text(made["filter"], order)
-        made["filter"] = parse(text) if order.random() < 0.5 else as_json(made["filter"], order)
+        text = as_text(made["filter"], random_order)
+        made["filter"] = parse(text) if random_order.random() < 0.5 else as_json(made["filter"], random_order)
     if "bbox" in made:
         made["bbox"] = tuple(map(float, made["bbox"]))
     if "interval" in made:
-        made["interval"] = parse_interval(made["interval"].replace("Z", order.choice(["Z", ".000Z", "-00:00"])))
+        made["interval"] = parse_interval(made["interval"].replace("Z", random_order.choice(["Z", ".000Z", "-00:00"])))
     if "text" in made:
         made["text"] = freetext.text(made["text"])
-    return ItemQuery(order.choice([1, 10]), **{**made, "sort": tuple(made.get("sort", ()))})
+    return ItemQuery(random_order.choice([1, 10]), **{**made, "sort": tuple(made.get("sort", ()))})
 
 
 def binding(query: ItemQuery) -> str:
-    order = item_order(query.sort)
-    token = PageTokens(query, order).write(Position(("x",) * len(order.keys)))
+    random_order = item_order(query.sort)
+    token = PageTokens(query, random_order).write(Position(("x",) * len(random_order.keys)))
     assert token is not None
     return token[:BINDING_LENGTH]
 
 
 def meaning(query: dict[str, Any]) -> Any:
-    """Give what a query means: a condition without regard to the order in its AND and OR."""
+    """Return a canonical form of a query, in which the order of operands of AND and OR is irrelevant."""
 
     def of(condition: Any) -> Any:
         if len(condition) == 2:
@@ -99,22 +103,22 @@ def meaning(query: dict[str, Any]) -> Any:
 @settings(max_examples=700)
 @given(QUERIES, st.integers(0, 99), st.integers(0, 99))
 def test_all_spellings_of_a_query_have_one_binding(query: dict[str, Any], seed: int, other: int) -> None:
-    """Text or JSON, the order of members and of operands, and repeated ids make no difference."""
+    """Text or JSON, the order of members and operands, and repeated ids do not change the binding."""
     assert binding(spelled(query, seed)) == binding(spelled(query, other))
 
 
 @settings(max_examples=700)
 @given(QUERIES, QUERIES, st.integers(0, 99))
 def test_queries_that_differ_have_different_bindings(query: dict[str, Any], other: dict[str, Any], seed: int) -> None:
-    """Two queries have one binding only if they mean the same."""
+    """Two queries have the same binding only if they are equivalent."""
     same = meaning(query) == meaning(other)
     assert (binding(spelled(query, seed)) == binding(spelled(other, seed))) == same
 
 
 @settings(max_examples=500)
 @given(st.text(max_size=60))
-def test_no_text_is_taken_for_a_token(text: str) -> None:
-    """A token that was made up is refused, whatever it holds."""
+def test_an_arbitrary_text_is_not_a_token(text: str) -> None:
+    """An arbitrary text is refused as a token."""
     query = ItemQuery(1, token=text)
     with pytest.raises(BadQuery, match=r"^token: "):
         PageTokens(query, item_order(())).read(lambda _collection, _item: None)

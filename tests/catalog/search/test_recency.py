@@ -1,4 +1,4 @@
-"""Searches of a few rare collections, and those under rules for items, walk back in time and find what is there."""
+"""Searches that scan by time, in rare collections or under restrictions of items, find every item."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,11 +26,11 @@ from stacflask.testing import a_collection, an_item
 Publish = Callable[..., None]
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 HERE, WIDE = (10.0, 47.0, 12.0, 49.0), (-20.0, 30.0, 40.0, 70.0)
-RARE_ONES = ("rare-0", "rare-1", "rare-2", "rare-3", "burst", "empty")
+RARE_COLLECTIONS = ("rare-0", "rare-1", "rare-2", "rare-3", "burst", "empty")
 
 
 @dataclass(frozen=True)
-class Made:
+class Published:
     """An item that was published."""
 
     when: datetime
@@ -41,62 +41,63 @@ class Made:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Give it as it is published."""
+        """The item as a document."""
         properties = {"datetime": format_instant(self.when), "eo:cloud_cover": self.cloud}
         geometry = {"type": "Point", "coordinates": [*self.place]}
         return an_item(self.name, self.collection, geometry=geometry, bbox=[*self.place] * 2, properties=properties)
 
     def within(self, box: tuple[float, ...] | None) -> bool:
-        """Whether it lies in a box."""
+        """Return whether the item lies in a box."""
         return box is None or (box[0] <= self.place[0] <= box[2] and box[1] <= self.place[1] <= box[3])
 
 
-def a_few(random: Random) -> Iterator[Made]:
+def rare_items(random: Random) -> Iterator[Published]:
     for number in range(240):
         when = NOW - timedelta(days=random.choice([1, 30, 400, 4000]) * random.random())
         place = (random.choice([11.0, 0.0, -60.0]), random.choice([48.0, 0.0]))
-        yield Made(when, f"rare-{number % 4}", f"item-{number:03}", place, random.randrange(100))
+        yield Published(when, f"rare-{number % 4}", f"item-{number:03}", place, random.randrange(100))
     moment = NOW - timedelta(days=50)
-    for number in range(30):  # all at one moment, at which other collections have some as well
-        yield Made(moment, ("burst", "rare-1")[number % 5 == 0], f"burst-{number:02}", (11.0, 48.0), number * 3)
+    for number in range(30):  # all at one time, at which other collections have items, too
+        yield Published(moment, ("burst", "rare-1")[number % 5 == 0], f"burst-{number:02}", (11.0, 48.0), number * 3)
 
 
-def anywhere(number: int) -> tuple[float, float]:
-    """Spread places over Europe, where a statistician would expect an even share of them in each part."""
+def spread_position(number: int) -> tuple[float, float]:
+    """Return one of many positions, spread evenly over Europe."""
     return 5.0 + number % 97 / 10, 44.0 + number % 89 / 10
 
 
 @pytest.fixture(scope="module")
-def few() -> list[Made]:
-    """Make items of a few collections, newest first."""
-    made = list(a_few(Random(7)))
+def rare_items_published() -> list[Published]:
+    """Return items of a few collections, newest first."""
+    made = list(rare_items(Random(7)))
     return sorted(made, key=lambda one: (one.when, one.collection, one.name), reverse=True)
 
 
 @pytest.fixture
-def catalog(database: Database, few: list[Made]) -> Catalog:
-    """Publish them, and many more of another collection beside them and after."""
+def catalog(database: Database, rare_items_published: list[Published]) -> Catalog:
+    """Publish those items, and many more in another collection."""
     catalog = Catalog(database)
     writer = Writer(catalog, Managed())
     others = [
-        Made(NOW - timedelta(hours=n), "common", f"other-{n:04}", anywhere(n), 5) for n in range(CATALOG_DEPTH + 10)
+        Published(NOW - timedelta(hours=n), "common", f"other-{n:04}", spread_position(n), 5)
+        for n in range(CATALOG_DEPTH + 10)
     ]
-    for name in (*RARE_ONES, "common"):
+    for name in (*RARE_COLLECTIONS, "common"):
         writer.create_collection(a_collection(name))
-        writer.create_items(name, [one.document for one in (*few, *others) if one.collection == name])
+        writer.create_items(name, [one.document for one in (*rare_items_published, *others) if one.collection == name])
     return catalog
 
 
 @pytest.fixture
 def analyzed(catalog: Catalog) -> Catalog:
-    """Have the database look at what there is, which it tells how much is in an area by."""
+    """Analyze the table, so that the share of an area can be estimated."""
     with catalog.database.write() as connection:
         connection.execute(sa.text("ANALYZE items"))
     return catalog
 
 
 def pages(catalog: Catalog, query: ItemQuery, restriction: Restriction) -> list[tuple[str, str]]:
-    """Go through all pages."""
+    """Return the keys of the items of all pages."""
     page = catalog.search(query, restriction)
     found = [(record.collection, record.id) for record in page.records]
     while page.next is not None:
@@ -113,7 +114,7 @@ def less_than(cloud: int) -> Any:
 queries = st.fixed_dictionaries(
     {
         "limit": st.sampled_from([1, 7, 10, 100]),
-        "names": st.lists(st.sampled_from(RARE_ONES), min_size=1, max_size=6, unique=True),
+        "names": st.lists(st.sampled_from(RARE_COLLECTIONS), min_size=1, max_size=6, unique=True),
         "box": st.sampled_from([None, None, HERE, WIDE]),
         "cloud": st.sampled_from([None, None, 3, 40]),
         "rule": st.sampled_from([None, None, 5, 80]),
@@ -123,79 +124,90 @@ queries = st.fixed_dictionaries(
 )
 
 
-def test_finds_what_is_there(analyzed: Catalog, few: list[Made]) -> None:
-    """Whatever is asked for together, all pages have what there is, once and newest first."""
+def test_pages_have_every_matching_item_once(analyzed: Catalog, rare_items_published: list[Published]) -> None:
+    """For any combination of parameters, the pages list every matching item once, newest first."""
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(queries)
-    def same(asked: dict[str, Any]) -> None:
-        start, end = (None if day is None else NOW - timedelta(days=day) for day in asked["days"] or (None, None))
-        interval = None if asked["days"] is None else Interval(start, end)
-        wanted = [
+    def check(choice: dict[str, Any]) -> None:
+        start, end = (None if day is None else NOW - timedelta(days=day) for day in choice["days"] or (None, None))
+        interval = None if choice["days"] is None else Interval(start, end)
+        expected_items = [
             one
-            for one in few
-            if one.collection in asked["names"]
-            and one.within(asked["box"])
-            and all(limit is None or one.cloud < limit for limit in (asked["cloud"], asked["rule"]))
+            for one in rare_items_published
+            if one.collection in choice["names"]
+            and one.within(choice["box"])
+            and all(limit is None or one.cloud < limit for limit in (choice["cloud"], choice["rule"]))
             and (start is None or one.when >= start)
             and (end is None or one.when <= end)
         ]
-        chosen = None if asked["cloud"] is None else less_than(asked["cloud"])
+        chosen = None if choice["cloud"] is None else less_than(choice["cloud"])
         query = ItemQuery(
-            asked["limit"], tuple(asked["names"]), None, asked["box"], None, interval, chosen, None, asked["sort"]
+            choice["limit"], tuple(choice["names"]), None, choice["box"], None, interval, chosen, None, choice["sort"]
         )
-        rule = UNRESTRICTED if asked["rule"] is None else Restriction(items=less_than(asked["rule"]))
-        if asked["sort"]:
-            wanted.sort(key=lambda one: one.name)
-            wanted.sort(key=lambda one: one.when, reverse=True)
-        assert pages(analyzed, query, rule) == [(one.collection, one.name) for one in wanted]
+        rule = UNRESTRICTED if choice["rule"] is None else Restriction(items=less_than(choice["rule"]))
+        if choice["sort"]:
+            expected_items.sort(key=lambda one: one.name)
+            expected_items.sort(key=lambda one: one.when, reverse=True)
+        assert pages(analyzed, query, rule) == [(one.collection, one.name) for one in expected_items]
 
-    same()
+    check()
 
 
-def test_under_a_rule_for_all(catalog: Catalog, few: list[Made]) -> None:
-    """With a rule for each item, all there is of all collections comes page by page."""
+def test_pages_under_a_restriction_have_every_visible_item(
+    catalog: Catalog, rare_items_published: list[Published]
+) -> None:
+    """Under a restriction of items, the pages list every visible item of all collections."""
     rule = Restriction(items={"op": ">", "args": [{"property": "eo:cloud_cover"}, 5]})
-    expected = [(one.collection, one.name) for one in few if one.cloud > 5]
+    expected = [(one.collection, one.name) for one in rare_items_published if one.cloud > 5]
     assert pages(catalog, ItemQuery(10), rule) == expected
     assert pages(catalog, ItemQuery(100), Restriction(items=less_than(0))) == []
 
 
-def test_until_the_end_of_time(catalog: Catalog, few: list[Made]) -> None:
-    """No time is too late, or too early, for an interval or an embargo."""
+def test_intervals_and_embargoes_can_have_any_time(catalog: Catalog, rare_items_published: list[Published]) -> None:
+    """The earliest and the latest time are valid in an interval and in an embargo."""
     latest, earliest = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
     names = ("rare-0", "rare-1")
-    expected = [(one.collection, one.name) for one in few if one.collection in names]
+    expected = [(one.collection, one.name) for one in rare_items_published if one.collection in names]
     for box in (None, WIDE):
         query = ItemQuery(100, names, bbox=box, interval=Interval(earliest, latest))
         rule = Restriction(
             items={"op": "<=", "args": [{"property": "datetime"}, {"timestamp": format_instant(latest)}]}
         )
-        wanted = (
+        expected_items = (
             expected
             if box is None
-            else [(one.collection, one.name) for one in few if one.collection in names and one.within(box)]
+            else [
+                (one.collection, one.name)
+                for one in rare_items_published
+                if one.collection in names and one.within(box)
+            ]
         )
-        assert pages(catalog, query, UNRESTRICTED) == pages(catalog, query, rule) == wanted
+        assert pages(catalog, query, UNRESTRICTED) == pages(catalog, query, rule) == expected_items
 
 
-def test_what_came_and_went(catalog: Catalog, publish: Publish, few: list[Made]) -> None:
-    """What is newer than all that was known of is found, and what is gone leaves no gap in a page."""
-    query, names = ItemQuery(10, ("rare-0", "empty")), [one.name for one in few if one.collection == "rare-0"]
+def test_new_items_are_found_and_deleted_ones_leave_no_gap(
+    catalog: Catalog, publish: Publish, rare_items_published: list[Published]
+) -> None:
+    """Items newer than the cached timeline are found, and deleted items leave no gap in a page."""
+    query, names = (
+        ItemQuery(10, ("rare-0", "empty")),
+        [one.name for one in rare_items_published if one.collection == "rare-0"],
+    )
     assert [name for _, name in pages(catalog, query, UNRESTRICTED)] == names
-    newer = Made(NOW + timedelta(days=1), "empty", "newer", (11.0, 48.0), 0)
+    newer = Published(NOW + timedelta(days=1), "empty", "newer", (11.0, 48.0), 0)
     publish(newer.document)
     for name in names[:9]:
         Writer(catalog, Managed()).delete_item("rare-0", name, None)
     assert [name for _, name in pages(catalog, query, UNRESTRICTED)] == ["newer", *names[9:]]
 
 
-def test_who_walks(analyzed: Catalog) -> None:
-    """It walks where nothing else is in the order wanted, or where all have to be asked, and not where an index is."""
+def test_a_scan_is_planned_only_without_a_better_index(analyzed: Catalog) -> None:
+    """A scan is planned if no index has the order of the list, or if a condition must be tested for each item."""
     catalog = analyzed
     windows, latest = TimeWindows(catalog.database), (SortKey("datetime", descending=True),)
     two, clear, many = ("rare-0", "rare-1"), less_than(5), tuple(f"c-{number}" for number in range(101))
-    for query, rule, walks in (
+    for query, rule, scans in (
         (ItemQuery(10, two), None, True),
         (ItemQuery(10, two, bbox=HERE), None, True),
         (ItemQuery(10, two[:1], bbox=HERE), None, True),
@@ -213,18 +225,18 @@ def test_who_walks(analyzed: Catalog) -> None:
         (ItemQuery(10, many), clear, False),
     ):
         first = next(windows.plan(query, Restriction(items=rule), None, next(list_parts(query)), []))
-        assert first.scanned == walks, query
+        assert first.scanned == scans, query
 
 
-def test_how_far_a_walk_goes(analyzed: Catalog) -> None:
-    """It goes on by what it found; where it found nothing, or has gone far enough, the rest comes at once."""
+def test_a_scan_continues_by_the_rows_found(analyzed: Catalog) -> None:
+    """The next window depends on the rows found. Without rows, or after enough items, the rest is one window."""
     catalog = analyzed
     windows, rows = TimeWindows(catalog.database), [object()]
     two, common = ItemQuery(10, ("rare-0", "rare-1")), ("common",)
     whole = [
         one.scanned for one in windows.plan(replace(two, bbox=HERE), UNRESTRICTED, None, next(list_parts(two)), rows)
     ]
-    assert whole == [True]  # there are no more than that of them
+    assert whole == [True]  # all of their items
     further = [one.scanned for one in windows.plan(two, UNRESTRICTED, None, next(list_parts(two)), rows)]
     assert len(further) > 1
     assert all(further)
@@ -236,13 +248,16 @@ def test_how_far_a_walk_goes(analyzed: Catalog) -> None:
     assert timeline.since(1, BEGINNING_OF_TIME) is None
 
 
-def test_a_timeline_counts_items(catalog: Catalog, few: list[Made]) -> None:
-    """As many items as were asked for lie since the time it gives, or somewhat more; of few, all."""
+def test_a_timeline_counts_items(catalog: Catalog, rare_items_published: list[Published]) -> None:
+    """At least the requested number of items lies since the returned time, and at most twice as many and one."""
     names = ("rare-0", "rare-2", "empty")
-    line, times = TimelineCache(catalog.database).get(names), [one.when for one in few if one.collection in names]
+    timeline, times = (
+        TimelineCache(catalog.database).get(names),
+        [one.when for one in rare_items_published if one.collection in names],
+    )
     for number in (1, 2, 10, 50, 100, len(times)):
-        since = line.since(number)
+        since = timeline.since(number)
         assert since is not None
         assert number <= sum(when >= since for when in times) <= 2 * number + 1
-    assert line.since(len(times) + 1) == BEGINNING_OF_TIME
+    assert timeline.since(len(times) + 1) == BEGINNING_OF_TIME
     assert TimelineCache(catalog.database).get(("empty",)).since(1) == BEGINNING_OF_TIME

@@ -1,4 +1,4 @@
-"""Restrictions that look at ids alone are weighed without the database, and mean the same."""
+"""Restrictions that use only ids are evaluated without the database, with the same result."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,8 +52,10 @@ OPEN = op("=", {"property": "license"}, "open")
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_by_name_as_without(database: Database, publish: Publish, condition: Any, seen: str) -> None:
-    """By name, one by one or in a search, collections and their items are those that a search of all shows."""
+def test_requests_by_name_see_the_same_as_lists(
+    database: Database, publish: Publish, condition: Any, seen: str
+) -> None:
+    """Requests that name collections return the same collections and items as a search of all."""
     publish(*(a_collection(name, license="open" if name == "b" else "other") for name in NAMES))
     publish(*(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(collections=condition)
@@ -62,14 +64,14 @@ def test_by_name_as_without(database: Database, publish: Publish, condition: Any
         query = ItemQuery(10, collections=names or None)
         return {record.collection for record in catalog.search(query, restriction).records}
 
-    def shown(show: Callable[[str], Any]) -> set[str]:
-        there = set()
+    def shown(read: Callable[[str], Any]) -> set[str]:
+        visible = set()
         for name in (*NAMES, "absent"):
             try:
-                there.add(show(name).collection)
+                visible.add(read(name).collection)
             except NotFound:
                 continue
-        return there
+        return visible
 
     page = catalog.collections(CollectionQuery(10), restriction)
     assert {record.id for record in page.records} == {name for name, _ in catalog.titles(restriction)} == set(seen)
@@ -83,10 +85,10 @@ MANY = [f"name-{number}" for number in range(3000)]
 
 
 @pytest.mark.parametrize("condition", [ids(*MANY, "b"), op("not", ids(*MANY, "a", "c"))], ids=["in", "not in"])
-def test_names_with_the_same_hash_are_told_apart(
+def test_names_with_equal_hashes_are_distinguished(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, condition: Any
 ) -> None:
-    """Where names that may be seen and others have one hash, nobody sees more for it."""
+    """If visible and hidden names have the same hash, no hidden collection becomes visible."""
     monkeypatch.setattr(visibility, "MAX_HIDDEN_NAMES", 1)
     monkeypatch.setattr(visibility, "_hash", lambda _: sa.literal_column("7::bigint", sa.BigInteger()))
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
@@ -98,8 +100,8 @@ def test_names_with_the_same_hash_are_told_apart(
 
 
 @pytest.mark.parametrize("more", [[], MANY], ids=["few", "many"])
-def test_lists_that_change_are_noticed(database: Database, publish: Publish, more: list[str]) -> None:
-    """A policy that changes the list it gave before is obeyed, and collections that come later count at once."""
+def test_a_changed_list_takes_effect_at_once(database: Database, publish: Publish, more: list[str]) -> None:
+    """A policy can change a list that it returned before, and later collections are included at once."""
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     names = [*more, "a", "late"]
     catalog, restriction = Catalog(database), Restriction(collections=ids(*names))
@@ -117,10 +119,10 @@ def test_lists_that_change_are_noticed(database: Database, publish: Publish, mor
 
 
 @pytest.mark.parametrize("few", [0, 1, 2, 100])
-def test_what_comes_later_is_hidden_unless_it_is_named(
+def test_a_later_collection_is_hidden_unless_listed(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    """Whoever was seen to see every collection there was sees none that comes later, unless the list names it."""
+    """A user who could see all existing collections cannot see a later one, unless the list contains it."""
     monkeypatch.setattr(visibility, "MAX_HIDDEN_NAMES", few)
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(collections=ids(*MANY, *NAMES, "named"))
@@ -152,10 +154,10 @@ SORTS = {
 
 @pytest.mark.parametrize("sort", SORTS.values(), ids=SORTS)
 @pytest.mark.parametrize("interval", [None, Interval(datetime(2024, 1, 2, tzinfo=UTC), None)], ids=["all", "later"])
-def test_a_few_collections_are_listed_as_a_part_of_all(
+def test_a_few_collections_have_the_order_of_all(
     database: Database, publish: Publish, sort: tuple[SortKey, ...], interval: Interval | None
 ) -> None:
-    """Items of a few collections come in the order of all, page by page in both directions, none twice or left out."""
+    """Pages of a few collections have the order of all, in both directions, without gaps or repetitions."""
     publish(*(a_collection(name) for name in NAMES))
     for number in range(30):
         when = {"datetime": f"2024-01-0{number % 3 + 1}T00:00:00Z"}
@@ -193,23 +195,23 @@ def test_a_few_collections_are_listed_as_a_part_of_all(
     ],
     ids=str,
 )
-def test_hidden_takes_as_many_questions_as_absent(
+def test_hidden_and_absent_collections_need_equally_many_statements(
     database: Database, publish: Publish, policy: Any, asked: dict[str, Any]
 ) -> None:
-    """The database is asked as often for what is hidden as for what is not there: nobody can tell the two apart."""
+    """Searches run as many statements for hidden as for absent collections, so that clients cannot distinguish them."""
     publish(a_collection("seen", license="open"), a_collection("hidden", license="other"))
     publish(*(an_item(f"item-{number}", name) for number in range(30) for name in ("seen", "hidden")))
-    questions: list[float] = []
-    catalog = Catalog(Database(database.engine, questions.append))
+    durations: list[float] = []
+    catalog = Catalog(Database(database.engine, durations.append))
 
-    def asked_for(name: str) -> int:
+    def statements_for(name: str) -> int:
         names = asked.get("collections", ("seen", "hidden"))
         query = ItemQuery(10, **{**asked, "collections": tuple(name if one == "hidden" else one for one in names)})
         counts = set()
-        for _ in range(3):  # the first time, more is read than ever after
-            questions.clear()
+        for _ in range(3):  # the first search also fills caches
+            durations.clear()
             catalog.search(query, Restriction(collections=policy))
-            counts.add(len(questions))
+            counts.add(len(durations))
         return min(counts)
 
-    assert asked_for("hidden") == asked_for("absent")
+    assert statements_for("hidden") == statements_for("absent")
