@@ -1,4 +1,7 @@
-"""The face for plugin authors: the marker, the values and the errors. It imports no Flask and no SQLAlchemy."""
+"""The public plugin API: the hook marker, values, errors and helpers. It imports neither Flask nor SQLAlchemy.
+
+Until version 1.0 of stacflask, hooks can change in a minor release. The changelog lists each change under *Plugin API*.
+"""
 
 from stacflask.bulkhead import Bulkhead
 from stacflask.disposition import content_disposition, filename_of
@@ -26,9 +29,12 @@ from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 from stacflask.model.services import Services, Setting, Statements, Storage
 
 __version__ = "0.1.0"
+PLUGIN_API_VERSION = 1
+"""Version of the plugin API. It increases by 1 with each change that can break a plugin."""
 
 __all__ = [
     "ANONYMOUS",
+    "PLUGIN_API_VERSION",
     "Asset",
     "BadCredentials",
     "BadDocument",

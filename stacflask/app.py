@@ -1,4 +1,4 @@
-"""``create_app``: the only room that knows every other."""
+"""Create the application. This module connects all other packages."""
 
 from __future__ import annotations
 
@@ -48,13 +48,19 @@ if TYPE_CHECKING:
     from stacflask.model.delivery import Order
     from stacflask.settings import Settings
 
-DESCRIPTION = "Search a catalogue of assets (STAC API 1.0.0), and download them (STAC API Download 1.0.0)."
+DESCRIPTION = "Search a catalog of assets (STAC API 1.0.0) and download them (STAC API Download 1.0.0)."
 
 
 def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) -> Flask:
-    """Build the application. ``plugins``: those already loaded, else the ones that the settings name.
+    """Create the application.
 
-    Raises SettingError, and whatever a plugin raises at its start: a program that is set up wrongly does not serve.
+    Args:
+        settings: The settings of the deployment.
+        plugins: Plugins that are loaded already. The default is those that the settings name.
+
+    Raises:
+        SettingError: A setting or a plugin is wrong. Other errors of ``startup`` are raised as well, because a
+            deployment that is set up wrongly must not serve requests.
     """
     logs.configure(settings)
     if settings.schemas:
@@ -72,7 +78,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
         pooled=settings.transaction_pooler,
     )
     primary = engines(settings.database_url)
-    # What plugins count and decide by is never read from a replica.
+    # Plugins never read from a replica, because they count and decide by their data.
     storage = PluginStorage(Database(primary, record_metric))
     replica = settings.replica_url and engines(settings.replica_url, variable="STACFLASK_REPLICA_URL")
     database = Replicated(primary, replica, record_metric) if replica else Database(primary, record_metric)
@@ -84,7 +90,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
             storage,
             refresh_principal=gate.refresh_principal,
             record_metric=gate.record_metric,
-            order_status=_looking(catalog, gate),
+            order_status=_order_status(catalog, gate),
             changes_possible=gate.writable,
             filename=NAMES[settings.file_names],
         )
@@ -100,31 +106,31 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
 
 
 def _packages(manager: pluggy.PluginManager) -> list[str]:
-    """Return the names of the modules that plugins are, or are made in."""
+    """Return the names of the modules of plugins."""
     return [getattr(plugin, "__name__", type(plugin).__module__) for _, plugin in manager.list_name_plugin()]
 
 
-def _looking(catalog: Catalog, gate: Gate) -> Callable[[str, str | None, str], Order]:
+def _order_status(catalog: Catalog, gate: Gate) -> Callable[[str, str | None, str], Order]:
     return lambda collection, item, key: gate.order_status(catalog.asset(collection, item, key, UNRESTRICTED))
 
 
 def _add_routes(app: Flask, components: current.Components, manager: pluggy.PluginManager) -> None:
-    # A path with a doubled or trailing slash is answered as it stands: a redirect would lose a POST.
+    # A path with a double or trailing slash is not redirected, because a redirect would lose a POST.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["key"] = asset.Key
     api = _description(app, components.settings)
-    describing = [functions.bp, queryables.bp, aggregation.bp]
-    taking = [asset.bp, many.bp, archives.bp, orders.bp]
-    listing = [landing.bp, children.bp, browse.bp, collections.bp, items.bp, search.bp]
-    blueprints = [*listing, *describing, *taking]
+    description_blueprints = [functions.bp, queryables.bp, aggregation.bp]
+    download_blueprints = [asset.bp, many.bp, archives.bp, orders.bp]
+    record_blueprints = [landing.bp, children.bp, browse.bp, collections.bp, items.bp, search.bp]
+    blueprints = [*record_blueprints, *description_blueprints, *download_blueprints]
     for blueprint in [*blueprints, *([transactions.bp] if components.gate.writable else [])]:
         api.register_blueprint(blueprint)
-    endpoints = [endpoint for several in manager.hook.extend_api() for endpoint in several]
+    endpoints = [endpoint for endpoints in manager.hook.extend_api() for endpoint in endpoints]
     plugin_endpoints.register(app, api.spec, components.gate.challenges(), endpoints)
     if components.settings.strict_parameters:
         app.before_request(unknown_parameters.checker(api.spec))
-    # Last, so that it takes precedence over flask-smorest's own.
+    # The error handlers are registered last, to take precedence over those of flask-smorest.
     errors.register(app)
 
 

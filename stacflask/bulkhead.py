@@ -1,7 +1,7 @@
 """Limit how many threads one dependency can occupy, and how long a dependency that fails is called.
 
-A dependency is whatever a request waits for: a store, an identity provider, a plugin, a class of database statements.
-Without a limit, one that accepts calls and never answers occupies all threads of the process.
+A dependency is anything that a request waits for: a store, an identity provider, a plugin, a class of database
+statements. Without a limit, a dependency that accepts calls and never answers occupies all threads of the process.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ REST_SECONDS = 5.0
 """Time for which a dependency that timed out is not called."""
 
 THREADS_BESIDE_STREAMS = 16
-"""Threads of a process that are not kept for streams, unless set. gunicorn.conf.py has the same number."""
+"""Default number of threads of a process that are not reserved for streams. gunicorn.conf.py has the same number."""
 
 LOG_SECONDS = 5.0
-"""Least time between two log lines about refused calls."""
+"""Minimum time between two log lines about refused calls."""
 
 
 class Threads:
-    """Threads of this process that calls can occupy: all but those that are kept for streams."""
+    """The threads of this process that calls can occupy: all that are not reserved for streams."""
 
     spare = THREADS_BESIDE_STREAMS
-    """Set once at the start of a server, by ``divide``."""
+    """Number of these threads. ``divide`` sets it once, when a server starts."""
     lock = threading.Lock()
-    """One lock for all bulkheads."""
+    """Lock of all bulkheads."""
     bulkheads: ClassVar[WeakSet[Bulkhead]] = WeakSet()
 
     @classmethod
@@ -54,12 +54,12 @@ class Threads:
 
     @classmethod
     def held(cls) -> int:
-        """Return the number of threads that are inside of any bulkhead."""
+        """Return the number of threads that are inside a bulkhead."""
         return sum(len(one.calls) for one in cls.bulkheads)
 
 
 class Inside(threading.local):
-    """The bulkheads that the current thread is inside of, the innermost last."""
+    """The bulkheads that the current thread is inside, the innermost last."""
 
     def __init__(self) -> None:
         self.stack: list[Bulkhead] = []
@@ -69,7 +69,7 @@ INSIDE = Inside()
 
 
 class Bulkhead:
-    """Bounds the concurrent calls to one dependency, and refuses calls while it is failing.
+    """Limit the concurrent calls to one dependency, and refuse calls while it is failing.
 
     Use one instance for each dependency, as a context manager around each call, from any number of threads::
 
@@ -78,28 +78,31 @@ class Bulkhead:
         with archive:
             answer = requests.get(url, timeout=4)
 
-    Entering raises ``Unavailable`` (503 with Retry-After) at once if ``limit`` calls are in flight and the oldest of
-    them runs for longer than ``slow`` seconds; then only ``share`` calls are admitted. If all are quick, a call waits
-    up to ``slow`` seconds for its turn.
+    If ``limit`` calls are in flight, a call waits up to ``slow`` seconds for its turn. If the oldest of them has run
+    for longer than ``slow`` seconds, the dependency is slow: only ``share`` calls are admitted, and entering raises
+    ``Unavailable`` (503 with Retry-After) at once.
 
-    A call that ends in an error after more than ``slow`` seconds opens the bulkhead for ``rest`` seconds, unless
-    another call succeeded meanwhile: calls are refused at once. Then one call is admitted as a probe, and another
-    whenever the last one has not ended after ``rest`` seconds; the others are admitted again if a probe succeeds.
-    0 disables this. Errors about the request (``NotFound``, ``Refused`` and the like)
-    are answers, and count as successes.
+    A call that fails after more than ``slow`` seconds opens the bulkhead for ``rest`` seconds, unless another call
+    succeeded meanwhile. While the bulkhead is open, calls are refused at once. Then one call is admitted as a probe,
+    and another one if a probe has not ended after ``rest`` seconds. If a probe succeeds, all calls are admitted again.
+    Errors about the request (``NotFound``, ``Refused`` and the like) count as successes.
 
     Args:
-        name: For the log.
-        limit: Calls in flight at most. The default is half of the threads that are not kept for streams.
-        share: Calls in flight while the dependency is slow. The default is a quarter of these threads.
+        name: Name of the dependency, for the log.
+        limit: Maximum number of calls in flight. The default is half of the threads that are not reserved for streams.
+        share: The same while the dependency is slow. The default is a quarter of these threads.
         slow: Seconds after which a call is slow.
-        rest: Seconds for which the bulkhead is open.
+        rest: Seconds for which the bulkhead is open; 0 never opens it.
         description: Text of the error, for clients.
         code: Code of the error.
+        clock: Function that returns seconds, for tests.
+
+    Raises:
+        Unavailable: A call was refused.
     """
 
     lenient = False
-    """Whether a call is not counted while it is inside of another bulkhead, and takes no lock if it is alone."""
+    """True if calls inside another bulkhead are not counted, and a single call takes no lock."""
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class Bulkhead:
         self._turn = threading.Condition(Threads.lock)
         self._waiting = 0
         self.calls: dict[int, float] = {}
-        """When the calls in flight began, by thread. In the order in which they began."""
+        """Start times of the calls in flight, by thread, in the order in which they began."""
         self._succeeded = self._logged = -math.inf
         self._open_until: float | None = None
         self._probe: int | None = None
@@ -129,34 +132,34 @@ class Bulkhead:
 
     @property
     def limit(self) -> int:
-        """Calls in flight at most."""
+        """Maximum number of calls in flight."""
         return max(1, Threads.spare // 2) if self._limit is None else self._limit
 
     @property
     def share(self) -> int:
-        """Calls in flight at most while the dependency is slow."""
+        """Maximum number of calls in flight while the dependency is slow."""
         return min(self.limit, max(1, Threads.spare // 4) if self._share is None else self._share)
 
     def __enter__(self) -> Self:
-        me, inside = threading.get_ident(), INSIDE.stack
+        thread, inside = threading.get_ident(), INSIDE.stack
         if self not in inside:
             outer = inside[-1] if inside and inside[-1].lenient else None
             if outer is not None:
-                outer._leave(me)  # noqa: SLF001 - another instance of this class
+                outer._leave(thread)  # noqa: SLF001 - another instance of this class
             if not self.lenient or self.calls or self._open_until is not None:
-                self._enter(me, outer)
+                self._enter(thread, outer)
             else:
-                self.calls[me] = self._clock()
+                self.calls[thread] = self._clock()
         inside.append(self)
         return self
 
-    def _enter(self, me: int, outer: Bulkhead | None) -> None:
+    def _enter(self, thread: int, outer: Bulkhead | None) -> None:
         try:
             with self._turn:
-                self._admit(me)
+                self._admit(thread)
         except Unavailable:
             if outer is not None:
-                outer._begin(me)  # noqa: SLF001
+                outer._begin(thread)  # noqa: SLF001
             raise
 
     def __exit__(
@@ -166,18 +169,18 @@ class Bulkhead:
         inside.pop()
         if self in inside:
             return
-        me = threading.get_ident()
+        thread = threading.get_ident()
         if error is None and self._open_until is None:
             self._succeeded = self._clock()
         else:
             with self._turn:
-                self._judge(me, error)
-        self._leave(me)
+                self._record_result(thread, error)
+        self._leave(thread)
         if inside and inside[-1].lenient:
-            inside[-1]._begin(me)  # noqa: SLF001
+            inside[-1]._begin(thread)  # noqa: SLF001
 
     def guard(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that runs inside this bulkhead."""
+        """Return a function that calls ``function`` inside this bulkhead."""
 
         @wraps(function)
         def guarded(*args: Any) -> Any:
@@ -187,82 +190,82 @@ class Bulkhead:
         return guarded
 
     def open(self, seconds: float) -> None:
-        """Refuse all calls for so long, and then all but one until that one has succeeded."""
+        """Refuse all calls for so many seconds, and then all but one probe until a probe succeeds."""
         with self._turn:
             self._open_until = max(self._open_until or -math.inf, self._clock() + seconds)
 
-    def _begin(self, me: int) -> None:
-        self.calls[me] = self._clock()
+    def _begin(self, thread: int) -> None:
+        self.calls[thread] = self._clock()
 
-    def _leave(self, me: int) -> None:
-        self.calls.pop(me, None)
+    def _leave(self, thread: int) -> None:
+        self.calls.pop(thread, None)
         if self._waiting:
             with self._turn:
                 self._turn.notify()
 
-    # All below is called with the lock held.
+    # The methods below are called with the lock held.
 
-    def _admit(self, me: int) -> None:
-        """Begin a call, or wait for its turn. Raises Unavailable."""
+    def _admit(self, thread: int) -> None:
+        """Begin a call, or wait until it can begin. Raises Unavailable."""
         give_up: float | None = None
         while True:
             now = self._clock()
-            if self._probes(now, me) or self._has_room(now):
-                return self._begin(me)
+            if self._is_probe(now, thread) or self._is_below_limit(now):
+                return self._begin(thread)
             give_up = now + self._slow if give_up is None else give_up
             if now >= give_up or self._is_slow(now) or self._is_crowded(now):
                 self._refuse(now, 1)
-            # No longer than until the oldest call is slow.
+            # Wait until the oldest call is slow, at most.
             self._waiting += 1
             self._turn.wait(min(give_up, self._oldest(now) + self._slow) - now + 0.001)
             self._waiting -= 1
 
-    def _probes(self, now: float, me: int) -> bool:
-        """Whether a call is the one that is admitted after this was open. Raises Unavailable while it is."""
+    def _is_probe(self, now: float, thread: int) -> bool:
+        """Return whether a call is admitted as a probe. Raises Unavailable while the bulkhead is open."""
         if self._open_until is None:
             return False
         if now < self._open_until or self._is_probed(now):
             self._refuse(now, max(1, math.ceil(self._open_until - now)))
-        self._probe = me
+        self._probe = thread
         return True
 
     def _is_probed(self, now: float) -> bool:
-        """Whether another probe must not be made. One that hangs is given up for another, up to ``share`` of them."""
+        """Return whether no further probe is admitted. A probe that hangs is replaced, up to ``share`` probes."""
         if self._probe is None:
             return False
         return now - self.calls.get(self._probe, now) < self._rest or len(self.calls) >= self.share
 
-    def _has_room(self, now: float) -> bool:
+    def _is_below_limit(self, now: float) -> bool:
         if not self._is_slow(now):
             return len(self.calls) < self.limit
         return len(self.calls) < self.share and Threads.held() < Threads.spare * 3 // 4
 
     def _oldest(self, now: float) -> float:
-        # Calls begin and end meanwhile: only the copy is looked through.
+        # Iterate over a copy, because calls begin and end meanwhile.
         return min(list(self.calls.values()), default=now)
 
     def _is_slow(self, now: float) -> bool:
         return now - self._oldest(now) > self._slow
 
     def _is_crowded(self, now: float) -> bool:
-        """Whether too many threads wait already, for calls that are not quick either."""
+        """Return whether too many threads wait already, for calls that are not quick."""
         return self._waiting >= Threads.spare // 2 and now - self._oldest(now) > SLOW_SECONDS
 
-    def _judge(self, me: int, error: BaseException | None) -> None:
-        """Decide by how a call ended whether the next ones are admitted."""
-        now, began = self._clock(), self.calls.get(me, math.inf)
+    def _record_result(self, thread: int, error: BaseException | None) -> None:
+        """Open or close the bulkhead, depending on the result of a call."""
+        now, began = self._clock(), self.calls.get(thread, math.inf)
         failed = isinstance(error, Unavailable) or (error is not None and not isinstance(error, StacflaskError))
         if not failed:
             self._succeeded = now
-        probed, self._probe = self._probe == me, None if self._probe == me else self._probe
+        probed, self._probe = self._probe == thread, None if self._probe == thread else self._probe
         if probed and not failed:
             self._open_until = None
         elif self._rest and failed and (probed or (now - began > self._slow and self._succeeded <= began)):
             self._open_until = now + self._rest
-            log.warning("dependency not called for a while", extra={"dependency": self.name, "seconds": self._rest})
+            log.warning("bulkhead opened", extra={"dependency": self.name, "seconds": self._rest})
 
     def _refuse(self, now: float, retry_after: int) -> None:
-        """Raise Unavailable. Logged once in a while: clients that come again must not fill the log."""
+        """Raise Unavailable. Clients that retry must not fill the log, so it has one line per ``LOG_SECONDS``."""
         if now - self._logged > LOG_SECONDS:
             self._logged = now
             log.warning("call refused", extra={"dependency": self.name, "in_flight": len(self.calls)})
@@ -270,9 +273,9 @@ class Bulkhead:
 
 
 class PluginShare(Bulkhead):
-    """Bounds the threads that run functions of one plugin, except while they are inside of another bulkhead.
+    """Limit the threads that run functions of one plugin, except while they are inside another bulkhead.
 
-    Functions that compute for long are no reason to refuse others soon.
+    Functions that compute for a long time do not open the bulkhead.
     """
 
     lenient = True
@@ -281,36 +284,36 @@ class PluginShare(Bulkhead):
         super().__init__(name, slow=PLUGIN_SLOW_SECONDS, rest=0)
 
     def guard(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that runs inside this bulkhead. Hooks are called so: no lock is taken unless needed."""
+        """Return a function that calls ``function`` inside this bulkhead. It takes a lock only if it must wait."""
         calls, clock = self.calls, self._clock
 
         @wraps(function)
         def guarded(*args: Any) -> Any:
-            inside, me = INSIDE.stack, threading.get_ident()
+            inside, thread = INSIDE.stack, threading.get_ident()
             if inside:
                 return within(*args)
-            # First counted and then compared, so that calls that begin at once cannot exceed the limit together.
-            calls[me] = now = clock()
+            # Count before comparing, because calls that begin at the same time must not exceed the limit together.
+            calls[thread] = now = clock()
             if len(calls) > 1 and (len(calls) > self.limit or self._is_slow(now)):
-                self._leave(me)
+                self._leave(thread)
                 return within(*args)
             inside.append(self)
             try:
                 return function(*args)
             finally:
                 inside.pop()
-                self._leave(me)
+                self._leave(thread)
 
         within = super().guard(function)
         return guarded
 
     @property
     def limit(self) -> int:
-        """Calls in flight at most."""
+        """Maximum number of calls in flight."""
         return max(1, Threads.spare * 3 // 4)
 
 
 def current() -> str:
-    """Return the name of the innermost bulkhead that the current thread is inside of; empty if there is none."""
+    """Return the name of the innermost bulkhead that the current thread is inside, or an empty string."""
     inside = INSIDE.stack
     return inside[-1].name if inside else ""

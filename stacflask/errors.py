@@ -1,4 +1,4 @@
-"""The exceptions of stacflask. ``api/http/errors.py`` has the one table from exception to HTTP status."""
+"""Exceptions of stacflask. The table in ``api/http/errors.py`` maps them to HTTP status codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 class StacflaskError(Exception):
-    """Base of all. ``description`` is for whoever asked; ``code`` is a stable word for programs."""
+    """Base class of all errors.
+
+    Args:
+        description: Text for the client or the operator.
+        code: Stable error code for programs. The default is the code of the class.
+    """
 
     code = "ServerError"
 
@@ -22,7 +27,12 @@ class StacflaskError(Exception):
 
 
 class SettingError(StacflaskError):
-    """A setting is missing or wrong; its name begins the description. The program does not start."""
+    """A setting is missing or wrong. The process does not start.
+
+    Args:
+        name: Name of the setting, with which the description begins.
+        description: What is wrong, and what is expected.
+    """
 
     code = "SettingError"
 
@@ -31,19 +41,24 @@ class SettingError(StacflaskError):
 
 
 class NotFound(StacflaskError):
-    """There is no such thing, or none that may be seen: the two look the same."""
+    """The resource does not exist, or the principal cannot see it. Both have the same response."""
 
     code = "NotFound"
 
 
 class Missing(StacflaskError):
-    """The catalogue knows the asset, but its store does not have the object."""
+    """The catalog has the asset, but its store does not have the object."""
 
     code = "ObjectMissing"
 
 
 class BadQuery(StacflaskError):
-    """A parameter is wrong; ``parameter`` is its name."""
+    """A request parameter is wrong.
+
+    Args:
+        parameter: Name of the parameter, with which the description begins.
+        description: What is wrong, and what is expected.
+    """
 
     code = "InvalidParameterValue"
 
@@ -53,13 +68,18 @@ class BadQuery(StacflaskError):
 
 
 class BadValue(StacflaskError):
-    """The database cannot compute what a request asks to read: a number out of its range, a character it has not."""
+    """The database cannot process a value of a request, such as a number out of range or an unsupported character."""
 
     code = "InvalidParameterValue"
 
 
 class BadDocument(StacflaskError):
-    """A document is wrong; ``pointer`` (RFC 6901) says where, and is empty for the whole."""
+    """A document is wrong.
+
+    Args:
+        pointer: JSON pointer (RFC 6901) to the wrong value; empty for the whole document.
+        description: What is wrong, and what is expected.
+    """
 
     code = "InvalidDocument"
 
@@ -69,65 +89,80 @@ class BadDocument(StacflaskError):
         self.problem = description
 
     def below(self, prefix: str) -> BadDocument:
-        """The same error for a document that is part of a larger one."""
+        """Return the same error for a document that is part of a larger one.
+
+        Args:
+            prefix: JSON pointer to the part.
+        """
         return BadDocument(prefix + self.pointer, self.problem)
 
 
 class BadCredentials(StacflaskError):
-    """Credentials were recognised and are wrong: the round ends, nobody else is asked."""
+    """The credentials are of a plugin's kind, and are wrong. No further plugin is called."""
 
     code = "InvalidCredentials"
 
 
 class Refused(StacflaskError):
-    """A denial, with the decision that made it. ``anonymous``: nobody had said who they are."""
+    """A download or change was denied.
+
+    Args:
+        decision: The denial.
+        anonymous: True if the request has no credentials. The response is 401 then.
+    """
 
     code = "Forbidden"
 
     def __init__(self, decision: Decision, *, anonymous: bool) -> None:
-        super().__init__(decision.detail or "You may not do this.", code=decision.code)
+        super().__init__(decision.detail or "Access denied.", code=decision.code)
         self.decision = decision
         self.anonymous = anonymous
 
 
 class Conflict(StacflaskError):
-    """What is asked cannot be done as things stand: it exists already, or is still in use."""
+    """The request conflicts with the current state: a resource exists already, or is still in use."""
 
     code = "Conflict"
 
 
 class PreconditionFailed(StacflaskError):
-    """If-Match names another state than the present one."""
+    """If-Match has an entity tag other than the current one (RFC 9110, 13.1.1)."""
 
     code = "PreconditionFailed"
 
 
 class PreconditionRequired(StacflaskError):
-    """This deployment asks for If-Match with every change, and none came."""
+    """A change without If-Match was sent, and this deployment requires it (RFC 6585, 3)."""
 
     code = "PreconditionRequired"
 
 
 class TooManyItems(StacflaskError):
-    """More items than one answer may hold."""
+    """The response would have more items than allowed."""
 
     code = "TooManyItems"
 
 
 class NoStore(StacflaskError):
-    """No plugin resolves the asset's href: it leads to no store of this deployment."""
+    """No plugin resolves the asset's href: it is in no store of this deployment."""
 
     code = "NoStore"
 
 
 class NoAnswer(StacflaskError):
-    """No plugin delivers this asset, though one has found it."""
+    """No plugin delivers the asset, although one resolved it."""
 
     code = "NoPluginAnswers"
 
 
 class Unavailable(StacflaskError):
-    """Something we depend on is away or too slow; ``retry_after`` is in seconds."""
+    """A service that the request depends on cannot be reached or is too slow.
+
+    Args:
+        description: Text for the client.
+        code: Stable error code for programs.
+        retry_after: Seconds after which the client should retry.
+    """
 
     code = "Unavailable"
 
@@ -137,7 +172,12 @@ class Unavailable(StacflaskError):
 
 
 class Offline(StacflaskError):
-    """The data must be brought online first. ``order`` says how that stands."""
+    """The data must be brought online first.
+
+    Args:
+        description: Text for the client.
+        order: State of the order. The default is that the plugin has ordered the data.
+    """
 
     code = "Offline"
 

@@ -1,7 +1,8 @@
-"""The gate: the only room that calls the hooks of a request. It knows people and policy, and nothing of tables or HTTP.
+"""Call the hooks of a request and combine their results. This module depends neither on tables nor on HTTP.
 
-Only ``authorize`` makes a ``Grant``, and ``resolve`` and ``deliver`` take one, so their order cannot be got wrong.
-A plugin that raises Refused denies. Nothing here catches any other exception: a policy that breaks closes the door.
+Only ``authorize`` and ``authorize_each`` create a ``Grant``. ``resolve`` and ``deliver`` require one, so that they
+cannot be called first. A plugin that raises Refused denies. Other exceptions of plugins are not caught, so that a
+download fails if a plugin fails.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENCE = Decision.deny("no plugin vouched")
-NOTHING_SEEN = Restriction(items=False, collections=False)
+NO_CONSENT = Decision.deny("no plugin consented")
+HIDE_ALL = Restriction(items=False, collections=False)
 
 
 def combine_decisions(decisions: Sequence[Decision]) -> Decision:
-    """Weigh the answers of all plugins: the first denial stands, else the first consent, else silence, which refuses.
+    """Combine the decisions of all plugins: the first denial, else the first consent, else a denial.
 
-    Remarks decide nothing. What is settled as a consent has the header fields of all, is counted if any of them is, and
-    covers objects up to the smallest limit of them.
+    Abstentions decide nothing. A combined consent has the header fields of all decisions, is counted if any of them is,
+    and covers objects up to the smallest of their limits.
     """
     if len(decisions) == 1 and decisions[0].allowed is not None:
         return decisions[0]
@@ -46,7 +47,7 @@ def combine_decisions(decisions: Sequence[Decision]) -> Decision:
         return denial
     consent = next((decision for decision in decisions if decision.allowed), None)
     if consent is None:
-        return SILENCE
+        return NO_CONSENT
     headers = {name: value for decision in reversed(decisions) for name, value in decision.headers.items()}
     limits = [decision.max_bytes for decision in decisions if decision.max_bytes is not None]
     return replace(
@@ -59,160 +60,165 @@ def combine_decisions(decisions: Sequence[Decision]) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Puts one question to the plugins at each step. ``request_info`` tells the request at hand, for the record."""
+    """Calls the hooks of each step of a request. ``request_info`` returns the current request, for records."""
 
     plugins: pluggy.PluginManager
     request_info: Callable[[], RequestInfo] = RequestInfo
 
     def authenticate(self, request: Request) -> Principal:
-        """Say who asks; ``ANONYMOUS`` for who brings no credentials. Raises BadCredentials.
+        """Return the principal for a request, or ``ANONYMOUS`` if it has no credentials. Raises BadCredentials.
 
-        Credentials that no plugin understands are wrong, and not nobody's, unless no plugin looks at any.
+        Credentials that no plugin recognizes are wrong, unless no plugin authenticates requests.
         """
         principal: Principal | None = self.plugins.hook.authenticate(request=request)
         if principal is not None:
             return principal
         if request.token or ("Authorization" in request.headers and self.authenticates):
-            raise BadCredentials("These credentials are not of a kind that is understood here.")
+            raise BadCredentials("Unknown kind of credentials. See WWW-Authenticate for the accepted ones.")
         return ANONYMOUS
 
     @property
     def authenticates(self) -> bool:
-        """Whether any plugin recognises people; else nobody needs to be shown a request."""
+        """True if a plugin authenticates requests."""
         return bool(self.plugins.hook.authenticate.get_hookimpls())
 
     def refresh_principal(self, principal: Principal, since: datetime) -> Principal | None:
-        """Say who somebody is now who was recognised at that time; None: nobody vouches. Raises BadCredentials."""
-        now: Principal | None = self.plugins.hook.refresh_principal(principal=principal, since=since)
-        return now
+        """Re-check a principal that was authenticated at ``since``.
+
+        Returns None if no plugin recognizes it. Raises BadCredentials.
+        """
+        current: Principal | None = self.plugins.hook.refresh_principal(principal=principal, since=since)
+        return current
 
     def challenges(self) -> list[Challenge]:
-        """Give how plugins want to be asked, in their order."""
-        return [challenge for several in self.plugins.hook.challenge() for challenge in several]
+        """Return the challenges of all plugins, in the order of the plugins."""
+        return [challenge for challenges in self.plugins.hook.challenge() for challenge in challenges]
 
     @property
     def identifying_headers(self) -> list[str]:
-        """Give the header fields besides Authorization by which plugins know people, as their challenges tell them."""
+        """Return the header fields besides Authorization that have credentials, from the challenges of plugins."""
         schemes = [challenge.scheme for challenge in self.challenges()]
-        apart = [scheme for scheme in schemes if scheme.get("in") in ("cookie", "header")]
-        return list(dict.fromkeys("Cookie" if one["in"] == "cookie" else str(one["name"]) for one in apart))
+        in_headers = [scheme for scheme in schemes if scheme.get("in") in ("cookie", "header")]
+        return list(dict.fromkeys("Cookie" if one["in"] == "cookie" else str(one["name"]) for one in in_headers))
 
     @property
     def writable(self) -> bool:
-        """Whether any plugin has a word to say on changes; else the Transaction extensions are not there at all."""
+        """True if a plugin authorizes changes, which enables the Transaction extensions."""
         return bool(self.plugins.hook.authorize_change.get_hookimpls())
 
     def restrict(self, principal: Principal) -> Restriction:
-        """Say what this principal may see: all conditions joined by AND."""
+        """Return what a principal can see: the conditions of all plugins, joined by AND."""
         if not principal.may("read"):
-            return NOTHING_SEEN
+            return HIDE_ALL
         if not self.plugins.hook.restrict.get_hookimpls():
             return UNRESTRICTED
-        ask = self.plugins.hook.restrict
+        restrict = self.plugins.hook.restrict
         return Restriction(
-            items=_both(ask(principal=principal, of="items")),
-            collections=_both(ask(principal=principal, of="collections")),
+            items=_conjunction(restrict(principal=principal, of="items")),
+            collections=_conjunction(restrict(principal=principal, of="collections")),
         )
 
     def authorize(self, principal: Principal, asset: Asset) -> Grant:
-        """Hear every plugin and grant or refuse. Raises Refused."""
-        answers = _covered(principal, "download") + self._heard(principal, asset)
-        decision = combine_decisions(answers)
-        others = _others(answers, decision)
-        _record("download", principal, decision, **_about(asset), others=_reasons(others))
-        grant = Grant(principal, asset, decision, *_ids(1))
+        """Return a grant for an asset, by the decisions of all plugins. Raises Refused."""
+        decisions = _scope_denials(principal, "download") + self._decisions(principal, asset)
+        decision = combine_decisions(decisions)
+        others = _other_denials(decisions, decision)
+        _log_decision("download", principal, decision, **_asset_fields(asset), others=_reasons(others))
+        grant = Grant(principal, asset, decision, *_grant_ids(1))
         return grant if decision.allowed else self._refuse(grant, decision, others)
 
     def authorize_each(self, principal: Principal, assets: Sequence[Asset]) -> list[Grant | Decision]:
-        """Hear every plugin on many assets: a grant for each, or the denial.
+        """Return a grant or the denial for each of many assets, by the decisions of all plugins.
 
-        Nobody who keeps records is told: nothing leaves yet, and what does is charged first.
+        The decisions are not recorded, because nothing is sent yet. Downloads are charged and recorded later.
         """
-        covered = _covered(principal, "download")
-        at_once = self._at_once(principal, tuple(assets))
-        ask = self._one_by_one(principal)
-        weighed: list[Grant | Decision] = []
-        for grant_id, asset, *answers in zip(_ids(len(assets)), assets, *at_once, strict=True):
-            heard = [answer for answer in (*answers, *ask(asset)) if answer is not None]
-            decision = combine_decisions(covered + heard)
-            weighed.append(Grant(principal, asset, decision, grant_id) if decision.allowed else decision)
-        return weighed
+        scope_denials = _scope_denials(principal, "download")
+        by_plugin = self._decisions_on_many(principal, tuple(assets))
+        decide = self._single_decisions(principal)
+        results: list[Grant | Decision] = []
+        for grant_id, asset, *decisions in zip(_grant_ids(len(assets)), assets, *by_plugin, strict=True):
+            all_decisions = [decision for decision in (*decisions, *decide(asset)) if decision is not None]
+            decision = combine_decisions(scope_denials + all_decisions)
+            results.append(Grant(principal, asset, decision, grant_id) if decision.allowed else decision)
+        return results
 
-    def _at_once(self, principal: Principal, assets: tuple[Asset, ...]) -> list[list[Decision | None]]:
+    def _decisions_on_many(self, principal: Principal, assets: tuple[Asset, ...]) -> list[list[Decision | None]]:
         try:
-            answers: list[list[Decision | None]] = self.plugins.hook.authorize_many(principal=principal, assets=assets)
+            by_plugin: list[list[Decision | None]] = self.plugins.hook.authorize_many(
+                principal=principal, assets=assets
+            )
         except Refused as refused:
             return [[refused.decision] * len(assets)]
-        return answers
+        return by_plugin
 
-    def _one_by_one(self, principal: Principal) -> Callable[[Asset], Sequence[Decision | None]]:
-        """Ask about one of many assets those who have not answered about all of them."""
-        answered = _answerers(self.plugins.hook.authorize_many.get_hookimpls())
-        others = [
-            one for one in reversed(self.plugins.hook.authorize.get_hookimpls()) if one.plugin_name not in answered
+    def _single_decisions(self, principal: Principal) -> Callable[[Asset], Sequence[Decision | None]]:
+        """Return a function that calls ``authorize`` of the plugins without ``authorize_many``."""
+        with_many = _plugin_names(self.plugins.hook.authorize_many.get_hookimpls())
+        impls = [
+            impl for impl in reversed(self.plugins.hook.authorize.get_hookimpls()) if impl.plugin_name not in with_many
         ]
-        if any(_wraps(one) for one in others):
-            return lambda asset: self._heard(principal, asset)
-        asked = [(one.function, one.argnames) for one in others]
+        if any(_is_wrapper(impl) for impl in impls):
+            return lambda asset: self._decisions(principal, asset)
+        functions = [(impl.function, impl.argnames) for impl in impls]
 
-        def ask(asset: Asset) -> list[Decision | None]:
-            known: dict[str, Any] = {"principal": principal, "asset": asset}
+        def decide(asset: Asset) -> list[Decision | None]:
+            arguments: dict[str, Any] = {"principal": principal, "asset": asset}
             try:
-                heard: list[Any] = [answer(*[known[name] for name in names]) for answer, names in asked]
+                decisions: list[Any] = [function(*[arguments[name] for name in names]) for function, names in functions]
             except Refused as refused:
                 return [refused.decision]
-            return heard
+            return decisions
 
-        return ask
+        return decide
 
-    def _heard(self, principal: Principal, asset: Asset) -> list[Decision]:
-        """Call the hook. A plugin that raises a refusal denies: those who keep records are told of it, too."""
+    def _decisions(self, principal: Principal, asset: Asset) -> list[Decision]:
+        """Return the decisions of all plugins. A plugin that raises Refused denies, and its denial is recorded."""
         try:
-            answers: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
+            decisions: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
         except Refused as refused:
             return [refused.decision]
-        return answers
+        return decisions
 
     def _refuse(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> NoReturn:
-        self._tell(self._refusal(grant, denial, others))
+        self._notify(self._refusal(grant, denial, others))
         raise Refused(denial, anonymous=grant.principal.anonymous)
 
-    def _withdraw(self, act: str, grant: Grant, denial: Decision) -> NoReturn:
-        """Refuse what was granted already. Raises Refused."""
-        _record(act, grant.principal, denial, **_about(grant.asset))
+    def _revoke(self, act: str, grant: Grant, denial: Decision) -> NoReturn:
+        """Deny an asset that was granted already. Raises Refused."""
+        _log_decision(act, grant.principal, denial, **_asset_fields(grant.asset))
         self._refuse(grant, denial)
 
     def _refusal(self, grant: Grant, denial: Decision, others: tuple[Decision, ...] = ()) -> DownloadDecision:
         return DownloadDecision(grant.id, grant.principal, grant.asset, denial, others, self.request_info())
 
-    def _tell(self, download_decision: DownloadDecision) -> DownloadDecision:
+    def _notify(self, download_decision: DownloadDecision) -> DownloadDecision:
         self.plugins.hook.download_decided(download_decision=download_decision)
         return download_decision
 
     def resolve(self, grant: Grant) -> Location:
-        """Find the bytes. Raises NoStore, Missing, Offline, Refused."""
+        """Return where the bytes of an asset are. Raises NoStore, Missing, Offline, Refused."""
         try:
-            location: Location | None = self._resolving({"asset": grant.asset})
+            location: Location | None = self._resolve({"asset": grant.asset})
         except Refused as refused:
-            self._withdraw("resolve", grant, refused.decision)
+            self._revoke("resolve", grant, refused.decision)
         if location is None:
-            log.warning("no plugin resolves this href", extra={"href": grant.asset.href})
-            raise NoStore("No store of this server has this asset.")
+            log.warning("href not resolved", extra={"href": grant.asset.href})
+            raise NoStore("The asset is in no store of this server.")
         return location
 
     def resolves(self, asset: Asset) -> bool:
-        """Whether a plugin knows where such an asset's bytes are. Raises whatever plugins raise."""
-        return self._resolving({"asset": asset}) is not None
+        """Return whether a plugin resolves an asset. Raises the errors of plugins."""
+        return self._resolve({"asset": asset}) is not None
 
     @property
-    def _resolving(self) -> Callable[..., Any]:
-        return _first(self.plugins.hook.resolve)
+    def _resolve(self) -> Callable[..., Any]:
+        return _first_result(self.plugins.hook.resolve)
 
     def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
-        """Get the bytes ready. Raises NoAnswer, Missing, Offline, Unavailable, Refused."""
+        """Return the delivery of an asset. Raises NoAnswer, Missing, Offline, Unavailable, Refused."""
         if grant.decision.max_bytes is None:
             return self._delivery(grant, location, streamed=streamed)
-        # Only a stream has the size that its store reports.
+        # The size must be read from a stream, because a redirect need not have it.
         stream = self._delivery(grant, location, streamed=True)
         self._check_size(grant, stream)
         return stream if streamed else self._delivery(grant, location, streamed=False)
@@ -223,75 +229,77 @@ class Gate:
                 principal=grant.principal, asset=grant.asset, location=location, streamed=streamed, grant_id=grant.id
             )
         except Refused as refused:
-            self._withdraw("deliver", grant, refused.decision)
+            self._revoke("deliver", grant, refused.decision)
         if delivery is None or (streamed and isinstance(delivery, Redirect)):
-            log.error("no plugin delivers from this store", extra={"store": location.store, "streamed": streamed})
+            log.error("location not delivered", extra={"store": location.store, "streamed": streamed})
             raise NoAnswer("No plugin delivers this asset.")
         return delivery
 
     def _check_size(self, grant: Grant, delivery: Delivery) -> None:
-        """Refuse an object that is larger than what the consent covers. Raises Refused."""
+        """Deny an object that is larger than the consent covers. Raises Refused."""
         limit = grant.decision.max_bytes
         if limit is not None and (isinstance(delivery, Redirect) or delivery.length > limit):
             reason = f"{grant.decision.reason}, for at most {limit} bytes"
-            detail = f"This asset is larger than the {limit} bytes that may be downloaded with your rights."
+            detail = f"The asset is too large. Your permission covers at most {limit} bytes."
             denial = Decision.deny(reason, detail=detail, code="TooLarge")
-            self._withdraw("deliver", grant, denial)
+            self._revoke("deliver", grant, denial)
 
     def presign(self, grants: Sequence[Grant]) -> list[Redirect | None]:
-        """Give temporary addresses without a look at the objects, where their store does and knows them online.
+        """Return temporary URLs without a request to the stores, or None for assets that are offline or not presigned.
 
-        A grant that is limited by size gets none: the size must be read first.
+        A grant with a size limit is not presigned, because the size must be read first.
         """
-        resolve, presign = self._resolving, _first(self.plugins.hook.presign)
+        resolve, presign = self._resolve, _first_result(self.plugins.hook.presign)
 
         def signed(grant: Grant) -> Redirect | None:
             if grant.decision.max_bytes is not None:
                 return None
-            known = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
+            arguments = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
             try:
-                location = known["location"] = resolve(known)
-                redirect: Redirect | None = None if location is None else presign(known)
+                location = arguments["location"] = resolve(arguments)
+                redirect: Redirect | None = None if location is None else presign(arguments)
             except (Missing, Offline):
                 return None
             except Refused as refused:
                 with suppress(Refused):
-                    self._withdraw("resolve", grant, refused.decision)
+                    self._revoke("resolve", grant, refused.decision)
                 return None
             return redirect
 
         return [signed(grant) for grant in grants]
 
     def sign_queries(self, principal: Principal, grants: Sequence[Grant]) -> SignedQueries | None:
-        """Give what makes the download addresses of what was granted work without headers; None: nothing does."""
+        """Return queries that make the download URLs of granted assets work without headers, or None."""
         signed_queries: SignedQueries | None = self.plugins.hook.sign_queries(
             principal=principal, assets=tuple([grant.asset for grant in grants])
         )
         return signed_queries
 
     def order(self, grant: Grant, offline: Offline) -> Order:
-        """Have an asset brought online that nobody has ordered yet; say how it stands. Raises Unavailable, Refused."""
-        found: Order | None = offline.order
+        """Order an offline asset, unless it is ordered already, and return the order. Raises Unavailable, Refused."""
+        order: Order | None = offline.order
         if offline.order.status == "orderable":
             try:
-                found = self.plugins.hook.order(principal=grant.principal, asset=grant.asset)
+                order = self.plugins.hook.order(principal=grant.principal, asset=grant.asset)
             except Refused as refused:
-                self._withdraw("order", grant, refused.decision)
-        if found is None:
-            raise Unavailable(f"{offline.description} Nobody here does that.", code=offline.code, retry_after=86400)
-        return found
+                self._revoke("order", grant, refused.decision)
+        if order is None:
+            raise Unavailable(
+                f"{offline.description} This server cannot order them.", code=offline.code, retry_after=86400
+            )
+        return order
 
     def report_order(self, principal: Principal, asset: Asset, order: Order) -> Order:
-        """Tell how it stands with an asset that is not online, or was not."""
+        """Report the state of an asset's order to the plugins, and return it."""
         self.plugins.hook.order_changed(principal=principal, asset=asset, order=order)
         return order
 
     def order_status(self, asset: Asset, principal: Principal = ANONYMOUS) -> Order:
-        """See how it stands with an asset, and tell. Nothing is handed out.
+        """Return the state of an asset's order, and report it to the plugins. Nothing is sent to the client.
 
         Raises NoStore, NoAnswer, Missing, Unavailable.
         """
-        grant = Grant(principal, asset, Decision.abstain("a look at its order"), "")
+        grant = Grant(principal, asset, Decision.abstain("order status requested"), "")
         try:
             self.deliver(grant, self.resolve(grant), streamed=True)
         except Offline as offline:
@@ -299,23 +307,23 @@ class Gate:
         return self.report_order(principal, asset, Order("succeeded"))
 
     def order_states(self, collection: str, item: str) -> Mapping[str, str]:
-        """Give what is known of the orders of an item's assets, by key."""
-        answers = self.plugins.hook.order_states(collection=collection, item=item)
-        return {key: status for states in reversed(answers) for key, status in states.items()}
+        """Return the states of the orders of an item's assets, by key."""
+        by_plugin = self.plugins.hook.order_states(collection=collection, item=item)
+        return {key: status for states in reversed(by_plugin) for key, status in states.items()}
 
     @property
     def records_downloads(self) -> bool:
-        """Whether anybody books what leaves, or keeps records of it; else there is nothing to charge, nor to tell."""
+        """True if a plugin charges for downloads or records them."""
         return bool(self.plugins.hook.charge.get_hookimpls() or self.plugins.hook.download_decided.get_hookimpls())
 
     def charge(self, grant: Grant, byte_range: ByteRange, delivery: str) -> DownloadDecision:
-        """Let plugins book what is about to leave and how, and tell those who keep records. Raises Refused."""
-        self._booked([grant], self._charge(grant, byte_range))
-        return self._leaving(grant, byte_range, delivery)
+        """Charge for the bytes to be sent, and report the decision to the plugins. Raises Refused."""
+        self._require_charged([grant], self._charge(grant, byte_range))
+        return self._granted(grant, byte_range, delivery)
 
     def _charge(self, grant: Grant, byte_range: ByteRange) -> Decision | None:
         try:
-            denial: Decision | None = self._charging(
+            denial: Decision | None = self._charge_hook(
                 principal=grant.principal, asset=grant.asset, byte_range=byte_range
             )
         except Refused as refused:
@@ -323,17 +331,17 @@ class Gate:
         return denial
 
     @property
-    def _charging(self) -> Any:
+    def _charge_hook(self) -> Any:
         return self.plugins.hook.charge
 
     def charge_many(
         self, grants: Sequence[Grant], byte_ranges: Sequence[ByteRange], delivery: str
     ) -> Iterator[DownloadDecision]:
-        """Do the same of several assets of one principal: all are booked, before any is told. Raises Refused."""
+        """Charge for several assets of one principal, and then report each decision to the plugins. Raises Refused."""
         if grants:
-            self._booked(grants, self._charge_all(grants, byte_ranges))
+            self._require_charged(grants, self._charge_all(grants, byte_ranges))
         for grant, byte_range in zip(grants, byte_ranges, strict=True):
-            yield self._leaving(grant, byte_range, delivery)
+            yield self._granted(grant, byte_range, delivery)
 
     def _charge_all(self, grants: Sequence[Grant], byte_ranges: Sequence[ByteRange]) -> Decision | None:
         try:
@@ -343,147 +351,150 @@ class Gate:
 
     def _charge_many(self, grants: Sequence[Grant], byte_ranges: tuple[ByteRange, ...]) -> Decision | None:
         principal, assets = grants[0].principal, tuple([grant.asset for grant in grants])
-        charge, at_once = self._charging, self.plugins.hook.charge_many
+        charge, charge_many = self._charge_hook, self.plugins.hook.charge_many
         denial: Decision | None = None
-        answered: set[str] = set()
-        if not _is_wrapped(charge):  # who wraps it sees every booking
-            denial = at_once(principal=principal, assets=assets, byte_ranges=byte_ranges)
-            answered = _answerers(at_once.get_hookimpls())
-        ask = _first(charge, answered)
+        with_many: set[str] = set()
+        if not _is_wrapped(charge):  # A wrapper of ``charge`` must see every charge.
+            denial = charge_many(principal=principal, assets=assets, byte_ranges=byte_ranges)
+            with_many = _plugin_names(charge_many.get_hookimpls())
+        charge_one = _first_result(charge, with_many)
         for asset, byte_range in zip(assets, byte_ranges, strict=True):
-            denial = denial or ask({"principal": principal, "asset": asset, "byte_range": byte_range})
+            denial = denial or charge_one({"principal": principal, "asset": asset, "byte_range": byte_range})
         return denial
 
-    def _booked(self, grants: Sequence[Grant], denial: Decision | None) -> None:
-        """Refuse what was not booked."""
+    def _require_charged(self, grants: Sequence[Grant], denial: Decision | None) -> None:
+        """Deny assets that were not charged. Raises Refused."""
         if denial is None:
             return
         for grant in grants:
-            _record("charge", grant.principal, denial, **_about(grant.asset))
+            _log_decision("charge", grant.principal, denial, **_asset_fields(grant.asset))
         for grant in grants[1:]:
-            self._tell(self._refusal(grant, denial))
+            self._notify(self._refusal(grant, denial))
         self._refuse(grants[0], denial)
 
-    def _leaving(self, grant: Grant, byte_range: ByteRange, delivery: str) -> DownloadDecision:
-        return self._tell(
+    def _granted(self, grant: Grant, byte_range: ByteRange, delivery: str) -> DownloadDecision:
+        return self._notify(
             DownloadDecision(
                 grant.id, grant.principal, grant.asset, grant.decision, (), self.request_info(), delivery, byte_range
             )
         )
 
     def stream_finished(self, stream_result: StreamResult) -> None:
-        """Tell of the end of a stream."""
+        """Report the end of a stream to the plugins."""
         self.plugins.hook.stream_finished(stream_result=stream_result)
 
     def response_ready(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Tell of an answer."""
+        """Report a response to the plugins."""
         self.plugins.hook.response_ready(route=route, method=method, status=status, seconds=seconds)
 
     def record_metric(self, name: str, value: float) -> None:
-        """Tell a figure to the plugins that keep them."""
+        """Report a metric to the plugins."""
         self.plugins.hook.metric_recorded(name=name, value=value)
 
     def require_scope(self, principal: Principal, scope: str) -> None:
-        """See that the credential at hand is meant for what has this scope. Raises Refused."""
-        for denial in _covered(principal, scope):
+        """Check that the credential of a principal has a scope. Raises Refused."""
+        for denial in _scope_denials(principal, scope):
             raise Refused(denial, anonymous=principal.anonymous)
 
     def storage_href(self, href: str) -> str | None:
-        """Return the storage address that a temporary address of a store leads to; None: it is no store's."""
-        found: str | None = self.plugins.hook.storage_href(href=href)
-        return found
+        """Return the storage URL for a temporary URL, or None if it is of no store."""
+        stored: str | None = self.plugins.hook.storage_href(href=href)
+        return stored
 
     @property
     def reports_orders(self) -> bool:
-        """Whether a plugin adds the states of orders to items that are shown."""
+        """True if a plugin adds the states of orders to items."""
         return bool(self.plugins.hook.order_states.get_hookimpls())
 
     def authorize_change(self, principal: Principal, change: Change) -> None:
-        """Hear every plugin on a change to the catalogue. Raises Refused."""
-        answers = _covered(principal, "write") + self._heard_on_change(principal, change)
-        decision = combine_decisions(answers)
-        about = {"collection": change.collection, "item": change.item}
-        _record(change.action, principal, decision, **about, others=_reasons(_others(answers, decision)))
+        """Authorize a change to the catalog, by the decisions of all plugins. Raises Refused."""
+        decisions = _scope_denials(principal, "write") + self._change_decisions(principal, change)
+        decision = combine_decisions(decisions)
+        fields = {"collection": change.collection, "item": change.item}
+        _log_decision(
+            change.action, principal, decision, **fields, others=_reasons(_other_denials(decisions, decision))
+        )
         if not decision.allowed:
             raise Refused(decision, anonymous=principal.anonymous)
 
-    def _heard_on_change(self, principal: Principal, change: Change) -> list[Decision]:
+    def _change_decisions(self, principal: Principal, change: Change) -> list[Decision]:
         try:
-            answers: list[Decision] = self.plugins.hook.authorize_change(principal=principal, change=change)
+            decisions: list[Decision] = self.plugins.hook.authorize_change(principal=principal, change=change)
         except Refused as refused:
             return [refused.decision]
-        return answers
+        return decisions
 
 
-def _wraps(impl: Any) -> bool:
+def _is_wrapper(impl: Any) -> bool:
     return bool(impl.wrapper)
 
 
 def _is_wrapped(hook: Any) -> bool:
-    return any(_wraps(one) for one in hook.get_hookimpls())
+    return any(_is_wrapper(impl) for impl in hook.get_hookimpls())
 
 
-def _answerers(impls: Sequence[Any]) -> set[str]:
-    """Name the plugins that answer a hook. Who wraps it sees the answers of others, and has none."""
-    return {one.plugin_name for one in impls if not _wraps(one)}
+def _plugin_names(impls: Sequence[Any]) -> set[str]:
+    """Return the names of the plugins that implement a hook. Wrappers do not count."""
+    return {impl.plugin_name for impl in impls if not _is_wrapper(impl)}
 
 
-def _first(hook: Any, without: Container[str] = ()) -> Callable[[Mapping[str, Any]], Any]:
-    """Give what asks a hook whose first answer is taken as pluggy does, for who asks it for each of thousands.
+def _first_result(hook: Any, without: Container[str] = ()) -> Callable[[Mapping[str, Any]], Any]:
+    """Return a function that calls a hook and returns the first result that is not None, as pluggy does.
 
-    It takes the arguments by name, and may be given more than the hook has. Of one that is wrapped, nobody is left out.
+    It is faster than pluggy for thousands of calls. It takes the arguments by name, and ignores those that the hook
+    does not have. It skips the plugins in ``without``, unless the hook is wrapped.
     """
     if _is_wrapped(hook):
-        return lambda known: hook(**{name: known[name] for name in hook.spec.argnames})
+        return lambda arguments: hook(**{name: arguments[name] for name in hook.spec.argnames})
     impls = reversed(hook.get_hookimpls())
-    asked = [(one.function, one.argnames) for one in impls if one.plugin_name not in without]
+    functions = [(impl.function, impl.argnames) for impl in impls if impl.plugin_name not in without]
 
-    def ask(known: Mapping[str, Any]) -> Any:
-        for answer, names in asked:
-            found = answer(*map(known.__getitem__, names))
-            if found is not None:
-                return found
+    def call(arguments: Mapping[str, Any]) -> Any:
+        for function, names in functions:
+            result = function(*map(arguments.__getitem__, names))
+            if result is not None:
+                return result
         return None
 
-    return ask
+    return call
 
 
-def _ids(number: int) -> list[str]:
-    """Make names for so many grants, each its own."""
+def _grant_ids(number: int) -> list[str]:
+    """Return unique identifiers of grants."""
     digits = os.urandom(8 * number).hex()
     return [digits[start : start + 16] for start in range(0, len(digits), 16)]
 
 
-def _both(conditions: Sequence[Cql2]) -> Cql2 | None:
+def _conjunction(conditions: Sequence[Cql2]) -> Cql2 | None:
     if len(conditions) > 1:
         return {"op": "and", "args": list(conditions)}
     return conditions[0] if conditions else None
 
 
-def _covered(principal: Principal, scope: str) -> list[Decision]:
-    """Deny what the credential at hand is not meant for; what its holder may is for the plugins to say."""
+def _scope_denials(principal: Principal, scope: str) -> list[Decision]:
+    """Return a denial if the credential lacks a scope. Plugins decide about the rights of the principal itself."""
     if principal.may(scope):
         return []
-    detail = f"Your credential is not meant for this: it lacks the scope {scope!r}."
+    detail = f"Your credential lacks the scope {scope!r}. Use a credential that has it."
     return [Decision.deny(f"the credential lacks scope {scope}", detail=detail, code="InsufficientScope", scope=scope)]
 
 
-def _about(asset: Asset) -> dict[str, str | None]:
+def _asset_fields(asset: Asset) -> dict[str, str | None]:
     key = f"{asset.key}/{asset.path}" if asset.path else asset.key
     return {"collection": asset.collection, "item": asset.item, "asset": key}
 
 
-def _others(answers: Sequence[Decision], settled: Decision) -> tuple[Decision, ...]:
-    """Give those who would have refused, too: mending one is not enough then."""
-    return tuple(answer for answer in answers if answer.allowed is False and answer is not settled)
+def _other_denials(decisions: Sequence[Decision], combined: Decision) -> tuple[Decision, ...]:
+    """Return the denials besides the combined decision. The user must resolve all of them."""
+    return tuple(decision for decision in decisions if decision.allowed is False and decision is not combined)
 
 
 def _reasons(denials: Sequence[Decision]) -> str:
     return "; ".join(denial.reason for denial in denials)
 
 
-def _record(act: str, principal: Principal, decision: Decision, **about: str | None) -> None:
-    """Log the decision with its reason."""
+def _log_decision(act: str, principal: Principal, decision: Decision, **fields: str | None) -> None:
+    """Log a decision with its reason."""
     log.info(
         "%s %s",
         act,
@@ -494,6 +505,6 @@ def _record(act: str, principal: Principal, decision: Decision, **about: str | N
             "decision": decision.allowed,
             "reason": decision.reason,
             "by": decision.by,
-            **about,
+            **fields,
         },
     )

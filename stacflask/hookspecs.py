@@ -1,7 +1,8 @@
-"""The hooks, in the order of a program's life. docs/hooks.md tells them at length; the tests hold both together.
+"""Specify the hooks, in the order in which a process calls them. docs/hooks.md describes each with examples.
 
-How answers combine is said in one of two phrases: "The first answer that is not None is taken." and
-"Every answer counts; one denial outweighs any number of consents."
+Two fixed phrases say how the results of several plugins are combined: "The first answer that is not None is taken."
+and "Every answer counts; one denial outweighs any number of consents." Plugins are called in the order of
+STACFLASK_PLUGINS.
 """
 
 from __future__ import annotations
@@ -29,136 +30,186 @@ PROJECT = "stacflask"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-# --- At the start ----------------------------------------------------------------------------------------------------
+# --- Startup ---------------------------------------------------------------------------------------------------------
 
 
 @hookspec
 def startup(services: Services) -> None:
-    """Called once in each process, before the first request or command.
+    """Prepare the plugin. Called once in each process, before the first request or command.
 
-    :param services: what the house offers, above all storage for the plugin's own tables.
+    Args:
+        services: Services of stacflask: storage for the plugin's own tables, and functions to call.
+
+    Raises:
+        SettingError: The deployment is set up wrongly. The process does not start.
     """
 
 
 @hookspec
 def extend_api() -> Sequence[Endpoint]:  # type: ignore[empty-body]
-    """Add addresses to the API. They stand in the OpenAPI document like core's own.
+    """Return endpoints to add to the API. Called once in each process, after ``startup``.
 
-    :return: the endpoints; those of all plugins are added.
+    The endpoints of all plugins are added. The OpenAPI document describes them like stacflask's own endpoints.
+
+    Returns:
+        The endpoints.
     """
 
 
 @hookspec
 def extend_cli() -> Sequence[click.Command]:  # type: ignore[empty-body]
-    """Add commands to ``stacflask``.
+    """Return commands to add to ``stacflask``. Called once, when the command line starts.
 
-    :return: click commands or groups; those of all plugins are added.
+    The commands of all plugins are added.
+
+    Returns:
+        click commands or groups.
     """
 
 
 @hookspec
 def check_setup() -> Sequence[str]:  # type: ignore[empty-body]
-    """Report what an operator should know about the setup: for example rights that are wider than they look.
+    """Report facts about the setup that an operator should check, such as rights that are wider than they look.
 
-    Called by ``stacflask check``, after ``startup``. Nothing of this stops a start.
+    Called by ``stacflask check``, after ``startup``. The notes of all plugins are printed. A note never stops a start.
 
-    :return: notes of one line each, which begin with the setting that they are about; those of all plugins are printed.
+    Returns:
+        Notes of one line each. Each note begins with the name of the setting that it is about.
     """
 
 
-# --- Who asks --------------------------------------------------------------------------------------------------------
+# --- Authentication --------------------------------------------------------------------------------------------------
 
 
 @hookspec(firstresult=True)
 def authenticate(request: Request) -> Principal | None:
-    """Say who is asking. Called once for each request, when somebody first wants to know.
+    """Return the principal for a request. Called at most once for each request, when its principal is first needed.
 
-    The first answer that is not None is taken. If all are silent, a request without Authorization is anonymous, and one
-    with it is refused. Plugins that go to the network should ask to come last (``trylast=True``), so that a cheap
-    answer can spare the journey.
+    The first answer that is not None is taken. If all plugins return None, a request without Authorization is
+    anonymous, and a request with it is refused (401). A plugin that calls another service should set ``trylast=True``,
+    because a plugin that answers without one then saves the call.
 
-    :param request: method, path, headers, query and client address.
-    :return: the principal, or None if this is not your kind of credential.
-    :raises BadCredentials: it is your kind, and wrong. Nobody else is asked.
+    Args:
+        request: Method, path, headers, query, cookies and client address.
+
+    Returns:
+        The principal, or None if the request has no credential of this plugin's kind.
+
+    Raises:
+        BadCredentials: The credential is of this plugin's kind, and is wrong. No further plugin is called.
+        Unavailable: The credential cannot be checked at present.
     """
 
 
 @hookspec
 def challenge() -> Sequence[Challenge]:  # type: ignore[empty-body]
-    """Say how you want to be asked, for WWW-Authenticate and for the OpenAPI document.
+    """Return how clients can authenticate, for WWW-Authenticate and for the OpenAPI document.
 
-    :return: the challenges, best first; those of all plugins are sent.
+    Called for a 401 or 403, for the OpenAPI document and at startup. The challenges of all plugins are sent.
+
+    Returns:
+        The challenges, the preferred one first.
     """
 
 
 @hookspec(firstresult=True)
 def refresh_principal(principal: Principal, since: datetime) -> Principal | None:
-    """Say who somebody is now, whom you recognised earlier and who is not here: a link of theirs is being used.
+    """Re-check a principal that was authenticated at ``since``, such as the user who made a download link.
 
-    The first answer that is not None is taken. If all are silent, the link opens nothing.
+    Called by ``services.refresh_principal``, when the link is used. The user's credential is not at hand. The first
+    answer that is not None is taken. If all plugins return None, the link is not valid.
 
-    :param principal: as you described them then; ``reference`` names the credential.
-    :param since: when that was.
-    :return: the principal with the groups and scopes of now, or None if this is not your kind of credential.
-    :raises BadCredentials: it is yours, and has ended.
+    Args:
+        principal: The principal as ``authenticate`` returned it. ``reference`` identifies the credential.
+        since: When the principal was authenticated.
+
+    Returns:
+        The principal with its current groups and scopes, or None if the credential is not of this plugin's kind.
+
+    Raises:
+        BadCredentials: The credential is of this plugin's kind, and has expired or was revoked.
     """
 
 
-# --- What may be seen ------------------------------------------------------------------------------------------------
+# --- Visibility ------------------------------------------------------------------------------------------------------
 
 
 @hookspec
 def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 | None:
-    """Narrow what this principal sees: in searches, lists, single records and downloads alike.
+    """Restrict which records a principal can see, in searches, lists, single records and downloads.
 
-    Every answer counts: they are joined by AND, so a plugin can only narrow.
+    Called at most once for each request and each value of ``of``. Every answer counts: the conditions are joined by
+    AND, because a plugin can only restrict further.
 
-    :param principal: who asks.
-    :param of: what the condition is about. Items of a hidden collection are hidden without being asked about.
-    :return: a condition in CQL2 JSON, over ``id``, ``collection`` and properties, ``False`` to hide all, or None.
+    Args:
+        principal: The principal of the request.
+        of: The kind of records that the condition is for. Items of a hidden collection are hidden without a call.
+
+    Returns:
+        A condition in CQL2 JSON (OGC 21-065r2) over ``id``, ``collection`` and properties, ``False`` to hide all
+        records, or None for no restriction.
     """
 
 
-# --- A download, step by step ----------------------------------------------------------------------------------------
+# --- Download --------------------------------------------------------------------------------------------------------
 
 
 @hookspec
 def authorize(principal: Principal, asset: Asset) -> Decision | None:
-    """Say whether this principal may take this asset. Called for GET and HEAD; nothing may be charged here.
+    """Decide whether a principal can download an asset. Called for GET and HEAD, so it must not charge anything.
 
-    Every answer counts; one denial outweighs any number of consents. If all are silent, the asset is refused.
+    Every answer counts; one denial outweighs any number of consents. If no plugin consents, the asset is refused.
 
-    :param principal: who asks.
-    :param asset: what for; its properties are the item's overlaid with the asset's.
-    :return: ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, or None for no opinion.
-    :raises Unavailable: you cannot tell right now.
+    Args:
+        principal: The principal of the request.
+        asset: The asset. Its properties are those of the item, overridden by those of the asset.
+
+    Returns:
+        ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, ``Decision.abstain(reason, ...)``, or None for no
+        opinion.
+
+    Raises:
+        Unavailable: The plugin cannot decide at present.
     """
 
 
 @hookspec
 def authorize_many(principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:  # type: ignore[empty-body]
-    """Say of many assets at once what ``authorize`` says of each, where asking one by one would be slow.
+    """Decide for many assets at once, as ``authorize`` does for one.
 
-    Asked for manifests, archives and signed pages. A plugin that implements it is not asked one by one there; it must
-    implement ``authorize``, too. Every answer counts; one denial outweighs any number of consents.
+    Called for manifests, archives and signed pages. A plugin should implement it if ``authorize`` calls a service or
+    the database. It must implement ``authorize`` as well, which is then not called for these assets. Every answer
+    counts; one denial outweighs any number of consents.
 
-    :param principal: who asks.
-    :param assets: what for.
-    :return: one answer for each asset, in their order.
-    :raises Unavailable: you cannot tell right now.
+    Args:
+        principal: The principal of the request.
+        assets: The assets.
+
+    Returns:
+        One decision or None for each asset, in the order of the assets.
+
+    Raises:
+        Unavailable: The plugin cannot decide at present.
     """
 
 
 @hookspec(firstresult=True)
 def resolve(asset: Asset) -> Location | None:
-    """Say where the asset's bytes are.
+    """Return where the bytes of an asset are. Called after ``authorize`` has granted the asset.
 
-    The first answer that is not None is taken. If all are silent, the answer is an error, and the href is logged.
+    The first answer that is not None is taken. If all plugins return None, the response is an error, and the href is
+    logged.
 
-    :param asset: an asset that has been granted.
-    :return: its location, or None if this is not your kind of href.
-    :raises Missing: it is yours, and there is no such object.
-    :raises Offline: it is yours, and must be brought online first; see ``order``.
+    Args:
+        asset: An asset that was granted.
+
+    Returns:
+        The location, or None if the href is not of this plugin's kind.
+
+    Raises:
+        Missing: The store of this plugin does not have the object.
+        Offline: The store of this plugin must bring the object online first; see ``order``.
+        Unavailable: The store cannot be reached.
     """
 
 
@@ -166,135 +217,168 @@ def resolve(asset: Asset) -> Location | None:
 def deliver(
     principal: Principal, asset: Asset, location: Location, streamed: bool, grant_id: str
 ) -> Redirect | Stream | None:
-    """Hand the bytes over, as a temporary address or as a stream through this server.
+    """Return the bytes of an asset, as a temporary URL or as a stream through this server. Called after ``resolve``.
 
-    The first answer that is not None is taken. If all are silent, the answer is an error.
+    The first answer that is not None is taken. If all plugins return None, the response is an error.
 
-    :param principal: to whom.
-    :param asset: what; its media type and key make the download's name and type.
-    :param location: where ``resolve`` found it.
-    :param streamed: True if only a stream will do: for HEAD, and where client or deployment want the bytes from here.
-    :param grant_id: what may stand in a temporary address, so that a store's log can be read beside our records.
-    :return: a ``Redirect`` (never when ``streamed``), a ``Stream``, or None if this is not your store.
-    :raises Missing: the object is not there.
-    :raises Offline: it must be brought online first; see ``order``. Nothing may be ordered here.
-    :raises Unavailable: the store cannot be reached.
+    Args:
+        principal: The principal of the request.
+        asset: The asset. Its media type and key determine the name and type of the download.
+        location: The location that ``resolve`` returned.
+        streamed: True if only a stream is possible: for HEAD, and if the client or a setting requires one.
+        grant_id: Identifier of the grant. It can be part of a temporary URL, to match a store's log with the records
+            of stacflask.
+
+    Returns:
+        A ``Redirect`` (never if ``streamed``), a ``Stream``, or None if the store is not of this plugin's kind.
+
+    Raises:
+        Missing: The store does not have the object.
+        Offline: The object must be brought online first; see ``order``. This hook must not order it.
+        Unavailable: The store cannot be reached.
     """
 
 
 @hookspec(firstresult=True)
 def presign(principal: Principal, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
-    """Give a temporary address at once, without asking the store whether the object is there.
+    """Return a temporary URL without a request to the store.
 
-    Called for the many assets of a page or manifest whose hrefs are asked for ready to use. The first answer that is
-    not None is taken. If all are silent, the asset keeps an address of this server.
+    Called for each asset of a page or manifest that the client requests with ``hrefs=signed``. The first answer that is
+    not None is taken. If all plugins return None, the asset keeps a URL of this server.
 
-    :param principal: to whom.
-    :param asset: what; its media type and key make the download's name and type.
-    :param location: where ``resolve`` found it.
-    :param grant_id: the grant, for who wants to tell it to the store's log.
-    :return: a ``Redirect``, or None if this is not your store, or nothing is to leave it by address.
+    Args:
+        principal: The principal of the request.
+        asset: The asset. Its media type and key determine the name and type of the download.
+        location: The location that ``resolve`` returned.
+        grant_id: Identifier of the grant. It can be part of the URL, to match a store's log with the records of
+            stacflask.
+
+    Returns:
+        A ``Redirect``, or None if the store is not of this plugin's kind or does not give out URLs.
     """
 
 
 @hookspec(firstresult=True)
 def sign_queries(principal: Principal, assets: Sequence[Asset]) -> SignedQueries | None:
-    """Give what makes the download addresses of these assets work without headers, for a while.
+    """Return queries that make download URLs of these assets work without headers, for a limited time.
 
-    Called for those of a page or manifest that must come by here: each download is charged when it is made. The first
-    answer that is not None is taken. If all are silent, the addresses need credentials.
+    Called for the assets of a signed page or manifest that are not presigned. Each download is charged when it is made.
+    The first answer that is not None is taken. If all plugins return None, the URLs require credentials.
 
-    :param principal: who asks, and in whose name the addresses are to be used.
-    :param assets: what for.
-    :return: a query for each address, in their order, and how long they are good.
+    Args:
+        principal: The principal of the request. Each download is authorized for this principal.
+        assets: The assets.
+
+    Returns:
+        One query for each asset, in the order of the assets, and their lifetime.
     """
 
 
 @hookspec(firstresult=True)
 def order(principal: Principal, asset: Asset) -> Order | None:
-    """Bring an asset online. Called for GET, when ``resolve`` or ``deliver`` raised Offline and it is ``orderable``.
+    """Bring an asset online. Called for GET if ``resolve`` or ``deliver`` raised Offline with status ``orderable``.
 
-    The first answer that is not None is taken. If all are silent, the answer is 503. Many may ask for the same asset at
-    once, in many processes: it must be brought online once.
+    The first answer that is not None is taken. If all plugins return None, the response is 503. Several processes can
+    call this hook for one asset at the same time; the plugin must order the asset only once.
 
-    :param principal: who asks; she may take the asset.
-    :param asset: what.
-    :return: how it stands now, or None if the asset is not yours to bring online.
-    :raises Unavailable: it cannot be ordered just now.
+    Args:
+        principal: The principal of the request, which may download the asset.
+        asset: The asset.
+
+    Returns:
+        The order, or None if the plugin cannot bring this asset online.
+
+    Raises:
+        Unavailable: The asset cannot be ordered at present.
     """
 
 
 @hookspec
 def order_changed(principal: Principal, asset: Asset, order: Order) -> None:
-    """Hear how it stands with an asset that somebody asks for: after each 202, and each look at an order.
+    """Observe the state of an order. Called after each 202 for a download, and each request for an order's state.
 
-    Every plugin hears it. ``succeeded`` is told to whoever looks at an order, also where there never was one.
+    All plugins are called. ``succeeded`` is reported only for a request for the state, also if there was no order.
 
-    :param principal: who asks; ``ANONYMOUS`` where a plugin had the house look.
-    :param asset: what.
-    :param order: how it stands.
+    Args:
+        principal: The principal of the request; ``ANONYMOUS`` if a plugin called ``services.order_status``.
+        asset: The asset.
+        order: The state of its order.
     """
 
 
 @hookspec
 def order_states(collection: str, item: str) -> Mapping[str, str] | None:
-    """Say what is known of the orders of an item's assets. Called when an item is shown alone; be quick.
+    """Return the states of the orders of an item's assets. Called for responses with a single item; must be quick.
 
-    The answers of all plugins are put together; of two on one asset, the leftmost plugin's stands.
+    The mappings of all plugins are merged. If two plugins return a state for one asset, the plugin further left in
+    STACFLASK_PLUGINS takes precedence.
 
-    :param collection: the collection's id.
-    :param item: the item's id; whoever asks sees it.
-    :return: ``order:status`` by asset key, for those of which anything is known, or None.
+    Args:
+        collection: Identifier of the collection.
+        item: Identifier of the item. The principal of the request can see it.
+
+    Returns:
+        ``order:status`` by asset key, for assets whose state is recorded, or None.
     """
 
 
 @hookspec(firstresult=True)
 def charge(principal: Principal, asset: Asset, byte_range: ByteRange) -> Decision | None:
-    """Book what is about to leave. Called for GET only, when the delivery is ready and before anything of it goes out.
+    """Charge for the bytes that are about to be sent. Called for GET only, after ``deliver`` and before any byte.
 
-    The first answer that is not None is taken: a denial refuses the download, and plugins further right are not asked,
-    so they charge nothing.
+    The first answer that is not None is taken. A denial refuses the download; plugins further right are not called, so
+    they charge nothing.
 
-    :param principal: to whom.
-    :param asset: what.
-    :param byte_range: which bytes; a redirect is the whole asset, its length as declared or None.
-    :return: ``Decision.deny(...)`` to refuse after all, or None once it is booked, or when you do not count.
+    Args:
+        principal: The principal of the request.
+        asset: The asset.
+        byte_range: The bytes to be sent. For a redirect it is the whole asset, with the declared length in bytes or
+            None.
+
+    Returns:
+        ``Decision.deny(...)`` to refuse the download, or None if it was charged or the plugin does not charge.
     """
 
 
 @hookspec(firstresult=True)
 def charge_many(principal: Principal, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]) -> Decision | None:
-    """Book at once what ``charge`` books one by one: all of it, or nothing if any of it is too much.
+    """Charge for several assets at once: for all of them, or for none if they exceed a limit together.
 
-    Asked for archives, which leave whole or not at all. A plugin that implements it is not asked one by one there, and
-    before those that are; it must implement ``charge``, too. The first answer that is not None is taken: what a plugin
-    further left has booked stays booked.
+    Called for archives, which are sent completely or not at all. A plugin that implements it must implement ``charge``
+    as well, which is then not called for archives. Implementations of this hook are called before those of ``charge``.
+    The first answer that is not None is taken. What a plugin further left has charged stays charged.
 
-    :param principal: to whom.
-    :param assets: what.
-    :param byte_ranges: which bytes of each asset, in their order.
-    :return: ``Decision.deny(...)`` to refuse after all, or None once all is booked, or when you do not count.
+    Args:
+        principal: The principal of the request.
+        assets: The assets.
+        byte_ranges: The bytes to be sent of each asset, in the order of the assets.
+
+    Returns:
+        ``Decision.deny(...)`` to refuse the archive, or None if all was charged or the plugin does not charge.
     """
 
 
 @hookspec
 def download_decided(download_decision: DownloadDecision) -> None:
-    """Hear of a download that is refused, or granted and about to leave: once each, after ``charge`` and before bytes.
+    """Record a decision on a download. Called once for each, after ``charge`` and before any byte is sent.
 
-    HEAD is told if it is refused; nothing is told of what was granted and then failed, or is with the client already.
-    Every plugin hears it. An exception keeps the bytes here, though they may have been charged.
+    Called for refusals of GET and HEAD, and for GET requests that were granted. It is not called if a granted download
+    fails before it is sent, or if the client has the bytes already (304). All plugins are called. An exception stops
+    the download, although it may have been charged.
 
-    :param download_decision: who, what, how it was decided by whom and why, and what is about to leave how.
+    Args:
+        download_decision: The principal, the asset, the decision, its plugin and reason, and the bytes to be sent.
     """
 
 
 @hookspec
 def stream_finished(stream_result: StreamResult) -> None:
-    """Hear of the end of a stream: once for each verdict whose delivery is a stream, however it ended.
+    """Record the end of a stream. Called once for each decision whose delivery is a stream, even if it failed.
 
-    Every plugin hears it.
+    All plugins are called.
 
-    :param stream_result: the verdict, how many bytes were sent, and whether those were all.
+    Args:
+        stream_result: The decision, the number of bytes sent, and whether the stream is complete.
     """
 
 
@@ -303,49 +387,62 @@ def stream_finished(stream_result: StreamResult) -> None:
 
 @hookspec(firstresult=True)
 def storage_href(href: str) -> str | None:
-    """Return the storage address of the object that a temporary address leads to.
+    """Return the storage URL of the object that a temporary URL leads to.
 
-    Called for web addresses with a query in documents that are written, over HTTP and by ``stacflask load``: a client
-    may send back an address that ``presign`` made, and what is stored must be neither secret nor temporary. The first
-    answer that is not None is taken. If all are silent, the address is stored as it is.
+    Called for web URLs with a query in documents that are written, over HTTP and by ``stacflask load``. A client may
+    send back a URL that ``presign`` made, and stored URLs must be neither secret nor temporary. The first answer that
+    is not None is taken. If all plugins return None, the URL is stored unchanged.
 
-    :param href: a web address. It may also be a stored one without a query, to be compared.
-    :return: the storage address that ``resolve`` knows (``s3://bucket/key``), or None if this is not your store.
+    Args:
+        href: A web URL. It can also be a stored URL without a query, for a comparison.
+
+    Returns:
+        The storage URL that ``resolve`` accepts (``s3://bucket/key``), or None if the URL is not of this plugin's
+        store.
     """
 
 
 @hookspec
 def authorize_change(principal: Principal, change: Change) -> Decision | None:
-    """Say whether this principal may make this change to the catalogue over HTTP.
+    """Decide whether a principal can make a change to the catalog over HTTP. Called once for each request.
 
-    Every answer counts; one denial outweighs any number of consents. If all are silent, the change is refused; if no
-    plugin implements this hook, the Transaction extensions are not even declared.
+    Every answer counts; one denial outweighs any number of consents. If no plugin consents, the change is refused. If
+    no plugin implements this hook, the API does not declare the Transaction extensions.
 
-    :param principal: who asks.
-    :param change: action, collection and item.
-    :return: ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, or None for no opinion.
+    Args:
+        principal: The principal of the request.
+        change: The action, the collection and the item.
+
+    Returns:
+        ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, or None for no opinion.
     """
 
 
-# --- What is measured ------------------------------------------------------------------------------------------------
+# --- Metrics ---------------------------------------------------------------------------------------------------------
 
 
 @hookspec
 def response_ready(route: str, method: str, status: int, seconds: float) -> None:
-    """Hear of an answer that is ready. Of a stream, that is before its bytes. Called for every request; be quick.
+    """Observe a response. Called for every request, before the body of a stream is sent; must be quick.
 
-    :param route: the rule of the address, such as ``/collections/<collection_id>``; empty if there is no such address.
-    :param method: as the client spelled it.
-    :param status: the answer's status.
-    :param seconds: from the request's arrival.
+    All plugins are called.
+
+    Args:
+        route: The rule of the path, such as ``/collections/<collection_id>``; empty if no rule matches.
+        method: The HTTP method as the client sent it.
+        status: The status code of the response.
+        seconds: Seconds since the request arrived.
     """
 
 
 @hookspec
 def metric_recorded(name: str, value: float) -> None:
-    """Hear a figure, from the house or from a plugin that called ``services.observe``. Be quick.
+    """Record a metric, from stacflask or from a plugin that called ``services.record_metric``; must be quick.
 
-    :param name: what it is: ``database_seconds`` (a statement), ``store_seconds`` (a question to a store), or any
-        plugin's own word in small letters and underscores.
-    :param value: seconds for a name that ends in ``_seconds``, else how many more there are.
+    All plugins are called.
+
+    Args:
+        name: The metric: ``database_seconds`` (a statement), ``store_seconds`` (a request to a store), or a name that
+            a plugin chose, in lower case letters and underscores.
+        value: Seconds if the name ends in ``_seconds``, else the increment of a counter.
     """

@@ -1,7 +1,7 @@
 """Compute large pages one at a time in each process.
 
-Of the threads of one process, one computes at a time, whatever the number of processors. If twenty compute pages of
-10 MB, the main thread and ``/health`` wait for all of them at each step, and answer after seconds.
+Only one thread of a process computes at a time, whatever the number of processors. If twenty threads compute pages of
+10 MB, the main thread and ``/health`` wait for all of them at each step, and respond after seconds.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 LARGE_PAGE = 100
-"""Records. A page of more waits for its turn."""
+"""Number of records. A larger page is computed alone."""
 
 _TURN = threading.Lock()
 
 
 def turn(records: int) -> AbstractContextManager[object]:
-    """Return a block in which a page of so many records is computed.
+    """Return a context in which to compute a page.
 
-    The block must not wait for anything, as hooks and other services do: the next large page waits for its end.
+    The code in it must not wait for a hook or another service, because the next large page waits for its end.
+
+    Args:
+        records: Number of records of the page.
     """
     return _TURN if records > LARGE_PAGE else nullcontext()

@@ -1,4 +1,4 @@
-"""Formats of log lines. Imports nothing but the standard library, because gunicorn's first process uses it as well."""
+"""Formats of log lines. Imports only the standard library, because gunicorn's main process uses it as well."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONTEXT = ("request_id", "trace_id")
-"""Attributes that a record may have of the request it was made in."""
-# What every record carries, and what formatting leaves in it.
+"""Attributes of a record that come from the current request."""
+# Attributes that every record has, and those that formatting adds.
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", *CONTEXT}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """Return what a record carries besides its message."""
+    """Return the fields of a record besides its message."""
     return {name: value for name, value in vars(record).items() if name not in _USUAL}
 
 
@@ -31,7 +31,7 @@ def _encoded(line: dict[str, Any]) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """Lines for programs: one JSON object for each event, every field a member of its own."""
+    """Format each event as one JSON object. Each field is a member."""
 
     def __init__(self, encoded: Callable[[dict[str, Any]], str] = _encoded) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people: the fields of a record follow its message as ``name=value``."""
+    """Format each event as text. The fields follow the message as ``name=value``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s")
@@ -66,6 +66,6 @@ class TextFormatter(logging.Formatter):
         return _time(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record; an exception follows on lines of its own."""
+        """Format a record. An exception follows on further lines."""
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         return f"{super().format(record)}  {fields}".rstrip()

@@ -1,4 +1,4 @@
-"""The application's log: one line for each event, with the id of its request. Never a header, query or secret."""
+"""Configure the log: one line for each event, with its request id, and no header, query or secret."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Context(logging.Filter):
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """The handler of this program, of which there is one in a process."""
+    """The log handler of stacflask. A process has one."""
 
 
 def _encoded(line: dict[str, Any]) -> str:
@@ -43,7 +43,7 @@ def _encoded(line: dict[str, Any]) -> str:
 
 
 def configure(settings: Settings) -> None:
-    """Send all logs of the process to standard error, those of libraries from warnings on."""
+    """Send all logs of the process to standard error; of libraries, only warnings and errors."""
     close()
     handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter(_encoded) if settings.log_format == "json" else TextFormatter())
@@ -55,13 +55,13 @@ def configure(settings: Settings) -> None:
 
 
 def set_level(names: Iterable[str], settings: Settings) -> None:
-    """Log what these packages report from the level that is set: those of the program and of its plugins."""
+    """Set the log level of these packages to the level of the settings."""
     for name in {name.partition(".")[0] for name in names}:
         logging.getLogger(name).setLevel(settings.log_level.upper())
 
 
 def close() -> None:
-    """Remove the handler, which writes to what was standard error when it was made."""
+    """Remove the handler. It writes to the stream that was standard error when it was created."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
         root.removeHandler(handler)

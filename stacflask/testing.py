@@ -1,8 +1,8 @@
-"""Fixtures for tests of plugins: ``pytest_plugins = ["stacflask.testing"]`` in a conftest.py brings them in.
+"""Fixtures for tests of plugins. Load them with ``pytest_plugins = ["stacflask.testing"]`` in a conftest.py.
 
-They need the URL of a migrated PostGIS database that tests may empty: the fixture ``database_url`` returns it, from
-STACFLASK_TEST_DATABASE_URL unless a conftest.py overrides it. The database itself must show that it is one for tests:
-by the word ``test`` in its name, or by the comment ``stacflask test database``.
+They need a migrated PostGIS database that tests may empty. The fixture ``database_url`` returns its URL, from
+STACFLASK_TEST_DATABASE_URL unless a conftest.py overrides it. The database must be marked as a test database, by the
+word ``test`` in its name or by the comment ``stacflask test database``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 VARIABLE = "STACFLASK_TEST_DATABASE_URL"
 MARK = "stacflask test database"
-"""What the comment on a database says if tests may empty it."""
+"""Comment on a database that tests may empty."""
 NAME = re.compile(r"(?:^|[^a-z])(?:py)?test(?:s|ing)?(?:[^a-z]|$)", re.IGNORECASE)
-"""What the name of a database holds if tests may empty it."""
+"""Pattern in the name of a database that tests may empty."""
 IDENTITY = """
 SELECT current_database() AS name, oid, pg_postmaster_start_time() AS since,
     coalesce(shobj_description(oid, 'pg_database'), '') AS comment
@@ -47,7 +47,13 @@ Publish = Callable[..., None]
 
 
 def an_item(item: str = "item", collection: str = "collection", **members: Any) -> Document:
-    """Make an item's document. Say only what matters; ``properties`` and ``assets`` replace the usual ones."""
+    """Return an item document for a test.
+
+    Args:
+        item: Identifier of the item.
+        collection: Identifier of its collection.
+        members: Members that replace the default ones, such as ``properties`` and ``assets``.
+    """
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -63,7 +69,12 @@ def an_item(item: str = "item", collection: str = "collection", **members: Any) 
 
 
 def a_collection(collection: str = "collection", **members: Any) -> Document:
-    """Make a collection's document. Say only what matters."""
+    """Return a collection document for a test.
+
+    Args:
+        collection: Identifier of the collection.
+        members: Members that replace the default ones.
+    """
     return {
         "type": "Collection",
         "stac_version": "1.1.0",
@@ -78,20 +89,23 @@ def a_collection(collection: str = "collection", **members: Any) -> Document:
 
 @pytest.fixture(scope="session")
 def database_url() -> str:
-    """Give the address of the database that tests may empty. Fails if it is that of the catalogue at hand."""
+    """Return the URL of the database that tests may empty. It must not be the one of DATABASE_URL."""
     url = os.environ.get(VARIABLE)
     if not url:
         pytest.fail(
-            f"{VARIABLE}: missing. A migrated PostGIS database that tests may empty, see docs/hooks.md", pytrace=False
+            f"{VARIABLE}: missing. Set it to a migrated PostGIS database that tests may empty, see docs/hooks.md",
+            pytrace=False,
         )
     if url == os.environ.get("DATABASE_URL"):
-        pytest.fail(f"{VARIABLE}: this is DATABASE_URL, and tests would empty it", pytrace=False)
+        pytest.fail(
+            f"{VARIABLE}: is the same as DATABASE_URL, and tests would empty it. Use another one.", pytrace=False
+        )
     return url
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """Give the database, migrated and empty."""
+    """Return the database, migrated and empty."""
     engine = _engine(database_url)
     with engine.begin() as connection:
         _check_for_tests(connection)
@@ -107,21 +121,23 @@ def _engine(url: str) -> sa.Engine:
 
 
 def _check_for_tests(connection: sa.Connection) -> None:
-    """Fail unless the database itself shows that tests may empty it. URLs prove nothing: many lead to one database."""
+    """Fail unless the database is marked as a test database. URLs cannot be compared: several can lead to one."""
     here = connection.execute(sa.text(IDENTITY)).one()
     if not NAME.search(here.name) and MARK not in here.comment:
         pytest.fail(
-            f"The database {here.name!r} does not show that it is one for tests, which would empty it. Use one whose "
-            f"name has the word test, or mark it: COMMENT ON DATABASE \"{here.name}\" IS '{MARK}'",
+            f"The database {here.name!r} is not marked as a test database, and tests would empty it. Use one with the "
+            f"word test in its name, or mark it: COMMENT ON DATABASE \"{here.name}\" IS '{MARK}'",
             pytrace=False,
         )
-    if (here.oid, here.since) == _serving():
-        pytest.fail(f"{VARIABLE}: this is the database of DATABASE_URL, and tests would empty it", pytrace=False)
+    if (here.oid, here.since) == _serving_database():
+        pytest.fail(
+            f"{VARIABLE}: is the database of DATABASE_URL, and tests would empty it. Use another one.", pytrace=False
+        )
 
 
 @functools.cache
-def _serving() -> tuple[Any, Any] | None:
-    """Return what identifies the database of DATABASE_URL, if there is one that answers."""
+def _serving_database() -> tuple[Any, Any] | None:
+    """Return the identity of the database of DATABASE_URL, or None if it is not set or cannot be reached."""
     url = os.environ.get("DATABASE_URL")
     if not url:
         return None
@@ -137,13 +153,13 @@ def _serving() -> tuple[Any, Any] | None:
 
 @pytest.fixture
 def storage(database: Database) -> PluginStorage:
-    """Give the storage that plugins get at their start."""
+    """Return the storage that ``startup`` passes to plugins."""
     return PluginStorage(database)
 
 
 @pytest.fixture
-def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask]]:  # noqa: ARG001 - emptied for it
-    """Build applications around plugins (objects, or names of modules with a dot) with these settings' fields."""
+def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask]]:  # noqa: ARG001 - empties the database
+    """Return a function that builds an application: ``build(*plugins, environ={...})``."""
     built: list[Flask] = []
 
     def make(*plugins: object, environ: dict[str, str] | None = None) -> Flask:
@@ -151,7 +167,7 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
             {"DATABASE_URL": database_url, "STACFLASK_LOG_FORMAT": "text", **(environ or {})}
         )
         app = create_app(settings, loading.manage(_by_name(plugins)))
-        app.testing = False  # errors are answered, as they are in production
+        app.testing = False  # Errors become responses, as in production.
         built.append(app)
         return app
 
@@ -159,19 +175,19 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
     for app in built:
         components: Components = app.extensions[EXTENSION]
         components.catalog.database.engine.dispose()
-    # They write to what was standard error at the time, which a test may have closed.
+    # The handler writes to the standard error of that time, which a test may have closed.
     logs.close()
 
 
 @pytest.fixture
 def plug(build: Callable[..., Flask]) -> Plug:
-    """Build an application around plugins and give a client of it: ``plug(MyPlugin(), environ={...})``."""
+    """Return a function that builds an application and returns its test client: ``plug(MyPlugin(), environ={...})``."""
     return lambda *plugins, **more: build(*plugins, **more).test_client()
 
 
 @pytest.fixture
 def publish(database: Database) -> Publish:
-    """Put documents into the catalogue: collections as they are, items with collections made for them where missing."""
+    """Return a function that stores documents: ``publish(*documents)``. It creates missing collections of items."""
     from stacflask.catalog.documents.documents import Managed
     from stacflask.catalog.reader import Catalog
     from stacflask.catalog.writer import Writer
@@ -192,12 +208,12 @@ def publish(database: Database) -> Publish:
 
 
 def _by_name(plugins: tuple[object, ...]) -> dict[str, object]:
-    """Return plugins by name. Raises SettingError if two have the same."""
+    """Return plugins by name. Raises SettingError if two have the same name."""
     named: dict[str, object] = {}
     for plugin in plugins:
         name = str(getattr(plugin, "__name__", None) or type(plugin).__name__)
         if name in named:
-            hint = "give one of them a __name__ of its own"
-            raise SettingError(loading.VARIABLE, f"two plugins are called {name}; {hint}")
+            hint = "Set __name__ of one of them."
+            raise SettingError(loading.VARIABLE, f"two plugins have the name {name}. {hint}")
         named[name] = plugin
     return named

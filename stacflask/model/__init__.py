@@ -1,4 +1,4 @@
-"""The values that plugins and all packages share, as small frozen records.
+"""Values that plugins and all packages share, as small frozen records.
 
 Imports nothing of stacflask outside of itself.
 Start with ``principal.py``, ``asset.py``, ``decision.py``.

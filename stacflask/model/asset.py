@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One asset of an item, or of a collection when ``item`` is None.
+    """An asset of an item, or of a collection.
 
-    ``href`` is where the bytes truly are; it never leaves the house. ``size`` is ``file:size`` in bytes, where given.
-    ``properties`` are the item's (or the collection's own members), overlaid with the asset's. ``path`` leads from a
-    directory asset to the file below it that is meant; else it is empty.
+    Attributes:
+        collection: Identifier of the collection.
+        item: Identifier of the item; None for an asset of the collection itself.
+        key: Key of the asset in ``assets``.
+        href: The stored href. Responses have a download URL instead.
+        media_type: The asset's ``type``.
+        size: Size in bytes from ``file:size``, if the document has it.
+        roles: The asset's ``roles``.
+        properties: The properties of the item, or the members of the collection, overridden by those of the asset.
+        path: For a file in a directory asset, its path below the directory; else empty.
     """
 
     collection: str
@@ -39,9 +46,13 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change asked for over HTTP. ``item`` is None when the collection itself is meant; a POST has no id yet.
+    """A change to the catalog that a client requests over HTTP.
 
-    ``new_collection``: the collection itself is to be created; otherwise ``create`` is about items in it.
+    Attributes:
+        action: ``create`` (POST), ``replace`` (PUT), ``update`` (PATCH) or ``delete`` (DELETE).
+        collection: Identifier of the collection; empty for a new collection whose document has no valid identifier.
+        item: Identifier of the item; None for a new item and for the collection itself.
+        new_collection: True if ``create`` is for the collection itself, False if it is for items in it.
     """
 
     action: Literal["create", "replace", "update", "delete"]

@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One plugin's answer. ``reason`` is for the log, ``detail`` for the client.
+    """The decision of one plugin on a download or a change. Use ``allow``, ``abstain`` and ``deny`` to make one.
 
-    ``kind`` says how a denial is told: ``forbidden`` (403) or ``exhausted`` (429). ``code`` is the error's code in the
-    answer, ``link`` an address path of this API where the client can change the outcome (a licence to accept).
-    ``headers`` go into the answer either way. ``counted`` forbids caching it: every download must come by.
-    ``scope`` is what the credential itself is not meant for, whoever holds it (RFC 6750, 3.1).
-    ``allowed`` is None for a remark, which adds to what others decide and decides nothing itself.
-    ``max_bytes`` is the size of the largest object that a consent or a remark covers, as its store reports it.
-    ``by`` is the name of the plugin that gave it; the house fills it in, and leaves it empty for answers of its own.
+    Attributes:
+        allowed: True to consent, False to deny, None to abstain. An abstention adds to the decisions of other plugins.
+        reason: The reason, for the log.
+        detail: The reason, for the client.
+        kind: Status of a denial: ``forbidden`` (403) or ``exhausted`` (429).
+        code: Error code in the response.
+        link: URL path of this API where the client can change the outcome, such as a licence to accept.
+        retry_after: Seconds until the client should retry.
+        headers: Header fields of the response, for consents and denials.
+        extra: Further members of the error's body.
+        counted: True if the response must not be cached, because each download is counted.
+        scope: The scope that the credential lacks (RFC 6750, 3.1).
+        by: Name of the plugin. Set by stacflask; empty if the decision is stacflask's own.
+        max_bytes: Size in bytes of the largest object that a consent or an abstention covers, as its store reports it.
     """
 
     allowed: bool | None
@@ -58,7 +65,14 @@ class Decision:
         counted: bool = False,
         max_bytes: int | None = None,
     ) -> Decision:
-        """Consent. ``counted``: answers must not be cached, because each download is counted."""
+        """Return a consent.
+
+        Args:
+            reason: The reason, for the log.
+            headers: Header fields of the response.
+            counted: True if the response must not be cached, because each download is counted.
+            max_bytes: Size in bytes of the largest object that the consent covers.
+        """
         return cls(allowed=True, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes)
 
     @classmethod
@@ -70,7 +84,14 @@ class Decision:
         counted: bool = False,
         max_bytes: int | None = None,
     ) -> Decision:
-        """Neither consent nor refuse, but add header fields, forbid caching, or limit the size of what is granted."""
+        """Return an abstention. It grants nothing, but adds to the consents of other plugins.
+
+        Args:
+            reason: The reason, for the log.
+            headers: Header fields of the response.
+            counted: True if the response must not be cached, because each download is counted.
+            max_bytes: Size in bytes of the largest object that can be granted.
+        """
         return cls(allowed=None, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes)
 
     @classmethod
@@ -87,15 +108,27 @@ class Decision:
         extra: Mapping[str, Any] = NOTHING,
         scope: str | None = None,
     ) -> Decision:
-        """Refuse. ``retry_after`` is in seconds; ``extra`` are further members of the error's body."""
+        """Return a denial.
+
+        Args:
+            reason: The reason, for the log.
+            detail: The reason, for the client.
+            kind: ``forbidden`` (403) or ``exhausted`` (429).
+            code: Error code in the response.
+            link: URL path of this API where the client can change the outcome.
+            retry_after: Seconds until the client should retry.
+            headers: Header fields of the response.
+            extra: Further members of the error's body.
+            scope: The scope that the credential lacks (RFC 6750, 3.1).
+        """
         return cls(False, reason, detail, kind, code, link, retry_after, headers, extra, scope=scope)
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Leave to take one asset. Only the gate makes one, after every plugin has been heard.
+    """The permission to download one asset. Only the gate creates grants, after it has called all plugins.
 
-    ``id`` is this grant's own, and no secret: it may stand in a store's log, to be found again.
+    ``id`` is unique and not secret. It can be part of a temporary URL, to match a store's log with our records.
     """
 
     principal: Principal
@@ -106,7 +139,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """What may be seen, as conditions on items and on collections; None: everything."""
+    """Conditions on the items and collections that a principal can see. None is no restriction."""
 
     items: Cql2 | None = None
     collections: Cql2 | None = None

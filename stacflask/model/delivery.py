@@ -1,4 +1,4 @@
-"""Where data are, and how they are delivered."""
+"""Locations of data, deliveries and orders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where an asset's bytes are. ``store`` names the resolver's world (``s3``, ``file``)."""
+    """Where the bytes of an asset are.
+
+    Attributes:
+        store: Kind of store (``s3``, ``file``), by which ``deliver`` recognizes its own locations.
+        path: Path in the store.
+        options: Further values that ``resolve`` passes to ``deliver`` and ``presign``.
+    """
 
     store: str
     path: str
@@ -29,9 +35,12 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A temporary address that needs no credentials, good for GET during ``lifetime``.
+    """A temporary URL from which the client downloads an asset.
 
-    ``size`` is the object's size in bytes, if the store has told it; it is charged instead of ``file:size``.
+    Attributes:
+        url: URL that is valid for GET without credentials.
+        lifetime: Time for which the URL is valid.
+        size: Size of the object in bytes, if the store reported it. It is charged instead of ``file:size``.
     """
 
     url: str
@@ -41,7 +50,12 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class SignedQueries:
-    """What makes download addresses work without headers: a query for each (``name=value``), good for ``lifetime``."""
+    """Queries that make download URLs of this server work without headers.
+
+    Attributes:
+        queries: One query (``name=value``) for each asset, in the order of the assets.
+        lifetime: Time for which the queries are valid.
+    """
 
     queries: Sequence[str]
     lifetime: timedelta
@@ -49,14 +63,17 @@ class SignedQueries:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Bytes to be sent through this server.
+    """An object to be sent through this server. stacflask handles ranges, conditions, status and headers.
 
-    ``open(first, length)`` yields ``length`` bytes from offset ``first``; it is called once, and only when bytes are to
-    leave. ``length`` is the whole object's size in bytes, ``etag`` a strong validator with its quotes. Ranges,
-    conditions, status and headers are the core's business.
-
-    ``content_encoding`` and ``content_language`` are the values of the header fields that describe the stored bytes
-    (RFC 9110, 8.4 and 8.5). ``content_type`` is the media type that the store has; an asset's own ``type`` precedes it.
+    Attributes:
+        open: Function ``open(first, length)`` that yields ``length`` bytes from offset ``first``. It is called once,
+            and only if bytes are sent.
+        length: Size of the whole object in bytes.
+        etag: Strong validator with its quotes (RFC 9110, 8.8.3).
+        last_modified: When the object was last modified.
+        content_type: Media type from the store. The asset's ``type`` takes precedence.
+        content_encoding: Value of Content-Encoding for the stored bytes (RFC 9110, 8.4).
+        content_language: Value of Content-Language for the stored bytes (RFC 9110, 8.5).
     """
 
     open: Callable[[int, int], Iterator[bytes]]
@@ -73,9 +90,12 @@ Delivery: TypeAlias = Redirect | Stream
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """The part of an asset that is about to leave: ``length`` bytes from ``first``; None: unknown, as in a redirect.
+    """The part of an asset that is about to be sent.
 
-    ``size`` is that of the whole object in bytes; None: unknown.
+    Attributes:
+        first: Offset of the first byte.
+        length: Number of bytes; None if it is not known, as in a redirect.
+        size: Size of the whole object in bytes; None if it is not known.
     """
 
     first: int = 0
@@ -84,16 +104,18 @@ class ByteRange:
 
     @property
     def opening(self) -> bool:
-        """Whether it begins at the first byte: a download, and not a further part of one."""
+        """True if the range begins at the first byte, so that it is a download and not a further part of one."""
         return self.first == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How it stands with data that are not online, in the words of STAC's order extension.
+    """The state of an order for data that are not online, as in the STAC order extension.
 
-    ``orderable``: nobody has asked for them yet. ``ordered`` and ``shipping``: they are coming. ``succeeded``: they are
-    there. ``retry_after``: seconds after which it is worth to ask again.
+    Attributes:
+        status: ``orderable`` (not ordered yet), ``ordered``, ``shipping`` (in progress), ``succeeded`` (online) or
+            ``failed``.
+        retry_after: Seconds after which a client should request the state again.
     """
 
     status: Literal["orderable", "ordered", "shipping", "succeeded", "failed"]

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRequest:
-    """One request to an endpoint that a plugin added.
+    """A request to an endpoint of a plugin.
 
-    ``values`` come from the path, ``body`` is the parsed JSON; links begin with ``base_url``, no slash at its end.
-    ``request`` is the whole of it, with query and cookies. ``form``: the body came as a page's form, and is its fields.
+    Attributes:
+        principal: The principal of the request.
+        values: Values of the path parameters.
+        body: The parsed JSON body, or the fields of a form.
+        base_url: URL of this API without a trailing slash, for links.
+        request: The complete request, with query and cookies.
+        form: True if the body was sent as an HTML form.
     """
 
     principal: Principal
@@ -31,7 +36,15 @@ class EndpointRequest:
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """A cookie to be set in a browser. Scripts never see it. ``seconds``: how long it lives; 0 ends it."""
+    """A cookie for a browser. It is not readable by scripts (HttpOnly).
+
+    Attributes:
+        name: Name of the cookie.
+        value: Value of the cookie.
+        seconds: Lifetime in seconds; 0 deletes the cookie.
+        path: URL path for which browsers send the cookie.
+        secure: True if browsers send the cookie over HTTPS only.
+    """
 
     name: str
     value: str
@@ -42,9 +55,14 @@ class Cookie:
 
 @dataclass(frozen=True, slots=True)
 class EndpointResponse:
-    """A plugin endpoint's reply: JSON, a status, further header fields, cookies.
+    """A response of a plugin's endpoint.
 
-    With another ``media_type`` than JSON, ``body`` is the text itself.
+    Attributes:
+        body: A JSON value, or the text of the response if ``media_type`` is not JSON.
+        status: Status code.
+        headers: Further header fields.
+        cookies: Cookies to set.
+        media_type: Media type of the body.
     """
 
     body: Json
@@ -55,21 +73,30 @@ class EndpointResponse:
 
     @classmethod
     def redirect(cls, url: str, cookies: Sequence[Cookie] = ()) -> EndpointResponse:
-        """Send a browser on to ``url``, which it asks by GET; no cache keeps this."""
+        """Return a redirect (303) to ``url``, which the browser requests by GET. Caches must not store it."""
         return cls("", 303, {"Location": url, "Cache-Control": "no-store"}, cookies, "text/plain")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address that a plugin adds to the API.
+    """An endpoint that a plugin adds to the API.
 
-    ``path`` has OpenAPI's form (``/licences/{licenceId}``); ``request`` and ``response`` are JSON Schemas; ``statuses``
-    are the codes it may answer besides those every address has; ``query`` has the parameters it takes, by name and
-    meaning. An endpoint ``for_anybody`` is served without asking who it is: the way in, and the way out.
-    ``scope`` is the right that a limited credential must have for it; unless said, ``read`` for GET, else ``write``.
-    ``by`` is the name of the plugin; stacflask sets it.
-    ``forms``: a page's form is taken, too, as an object of its fields. Any site can have a browser send one, so see
-    then who did (``Call.form``, Sec-Fetch-Site).
+    Attributes:
+        method: HTTP method.
+        path: Path as in OpenAPI (``/licences/{licenceId}``).
+        handler: Function that handles a request.
+        summary: Summary for the OpenAPI document.
+        response: JSON Schema of the response.
+        request: JSON Schema of the body; None if there is no body.
+        status: Status code of a successful response.
+        statuses: Further status codes, besides those of every endpoint.
+        media_type: Media type of the response.
+        query: Descriptions of the query parameters, by name.
+        for_anybody: True if requests are not authenticated, as for a login and a logout.
+        scope: Scope that a limited credential must have. The default is ``read`` for GET, else ``write``.
+        forms: True if HTML forms are accepted as well, as an object of their fields. Any website can make a browser
+            send a form, so the handler must check its origin (``EndpointRequest.form``, Sec-Fetch-Site).
+        by: Name of the plugin. Set by stacflask.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -89,5 +116,5 @@ class Endpoint:
 
     @property
     def required_scope(self) -> str:
-        """The scope that a limited credential must have."""
+        """The scope that a limited credential must have for this endpoint."""
         return self.scope or ("read" if self.method == "GET" else "write")

@@ -1,4 +1,4 @@
-"""What observing plugins receive after a decision or a transfer."""
+"""Values that observers receive after a decision or a stream."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """The request behind a decision, as far as a record of it may tell. All is empty outside of a request.
+    """The request of a decision, for records. All fields are empty outside of a request.
 
-    ``address`` is the client's as far as it can be trusted, ``agent`` what it calls itself.
+    Attributes:
+        request_id: Identifier of the request.
+        method: HTTP method.
+        address: IP address of the client. Forwarding headers are used only from trusted proxies.
+        agent: User-Agent of the client.
     """
 
     request_id: str = ""
@@ -27,10 +31,17 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class DownloadDecision:
-    """A decision on a download: principal, asset, the decision with its reason, and what is about to be sent.
+    """A decision on a download, and what is about to be sent.
 
-    ``others`` are the denials besides the one that decided. ``delivery`` (``redirect``, ``stream``) and ``byte_range``
-    are None for a refusal. ``id`` is the grant's.
+    Attributes:
+        id: Identifier of the grant.
+        principal: The principal of the request.
+        asset: The asset.
+        decision: The combined decision, with its reason and plugin.
+        others: Denials of other plugins.
+        request_info: The request.
+        delivery: ``redirect`` or ``stream``; None for a refusal.
+        byte_range: The bytes to be sent; None for a refusal.
     """
 
     id: str
@@ -45,9 +56,13 @@ class DownloadDecision:
 
 @dataclass(frozen=True, slots=True)
 class StreamResult:
-    """A stream that has ended. ``sent`` are the bytes handed to the connection, in whole pieces.
+    """The result of a stream that has ended.
 
-    ``complete``: all that was announced. ``seconds``: since it was decided.
+    Attributes:
+        download_decision: The decision on the download.
+        sent: Number of bytes that were passed to the connection, in whole chunks.
+        complete: True if all announced bytes were sent.
+        seconds: Seconds since the decision.
     """
 
     download_decision: DownloadDecision

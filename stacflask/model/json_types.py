@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 Document: TypeAlias = dict[str, Any]
 Cql2: TypeAlias = dict[str, Any] | bool
-"""A condition in CQL2 JSON (OGC 21-065r2); ``True`` and ``False`` are conditions too."""
+"""A condition in CQL2 JSON (OGC 21-065r2); ``True`` and ``False`` are conditions, too."""
 
 NOTHING = EMPTY
 
@@ -22,12 +22,12 @@ def _nothing() -> Mapping[str, Any]:
 
 
 def _protect(record: object, name: str) -> None:
-    """Make a mapping of a frozen record read-only: several plugins get it, and none may change it for the others."""
+    """Make a mapping of a frozen record read-only, because several plugins share it."""
     object.__setattr__(record, name, read_only(getattr(record, name)))
 
 
 class Condition(dict[str, Any]):
-    """A condition of the plugin ``by``, by whose name mistakes in it are logged."""
+    """A condition of the plugin ``by``. Errors in the condition are logged with this name."""
 
     __slots__ = ("by",)
 

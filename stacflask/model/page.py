@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many items there are on all pages: ``matched`` is exact, ``estimate`` is not; None: not known."""
+    """The number of items on all pages. ``matched`` is exact, ``estimate`` is not; None is not known."""
 
     matched: int | None = None
     estimate: int | None = None
@@ -15,7 +15,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a span of time holds: the names of its parts, or ids of items, and after which of these there are more."""
+    """The contents of a period: the names of its parts, or the ids of its items.
+
+    ``more`` is the last id if the period has further items.
+    """
 
     periods: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
@@ -24,7 +27,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A part of a distribution: how many items have this key, or a number from ``low`` to below ``high``."""
+    """A part of a distribution: the number of items with this key, or with a number in [``low``, ``high``)."""
 
     key: str
     data_type: str
@@ -35,7 +38,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """What came of an aggregation: a ``value``, or ``buckets``. ``overflow`` counts the items in none of them."""
+    """The result of an aggregation: a ``value``, or ``buckets``. ``overflow`` counts the items in no bucket."""
 
     name: str
     data_type: str = "frequency_distribution"
@@ -48,7 +51,7 @@ class Aggregation:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A collection or an item as it is kept: see ``catalog/documents/documents.py`` for the form of ``body``."""
+    """A stored collection or item. ``catalog/documents/documents.py`` describes the form of ``body``."""
 
     collection: str
     id: str
@@ -58,7 +61,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records in order, with the tokens of the pages before and after, where there are such.
+    """Records in order, with the tokens of the next and the previous page, if these exist.
 
     ``matched`` is the number of records on all pages, if it was counted with the page.
     """

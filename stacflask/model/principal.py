@@ -1,4 +1,4 @@
-"""Requests as plugins see them, and the principals that plugins recognise."""
+"""Requests, principals and challenges of authentication."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an authenticating plugin may look at.
+    """An HTTP request, as plugins receive it.
 
-    ``headers`` are looked up without regard to case. ``address`` is the client's address as far as it can be trusted,
-    ``base_url`` the address that clients use for this API, without a slash at its end. ``token`` is the credential of
-    an address that begins with ``/signed/{token}``; ``path`` is without this beginning.
+    Attributes:
+        method: HTTP method.
+        path: URL path, without ``/signed/{token}``.
+        headers: Header fields. Names are case-insensitive.
+        query: Query parameters.
+        address: IP address of the client. Forwarding headers are used only from trusted proxies.
+        cookies: Cookies.
+        base_url: URL of this API as clients use it, without a trailing slash.
+        token: The credential of a URL that begins with ``/signed/{token}``, else empty.
     """
 
     method: str
@@ -32,20 +38,31 @@ class Request:
     token: str = ""
 
     def credentials(self, scheme: str) -> str | None:
-        """Give what follows ``scheme`` (``Bearer``, ``Basic``) in Authorization (RFC 9110, 11.4), or None."""
+        """Return the credentials of an authentication scheme from Authorization (RFC 9110, 11.4).
+
+        Args:
+            scheme: The scheme, such as ``Bearer`` or ``Basic``. It is case-insensitive.
+
+        Returns:
+            The text after the scheme, or None if Authorization is missing or has another scheme.
+        """
         name, _, rest = self.headers.get("Authorization", "").partition(" ")
         return rest.strip() if name.lower() == scheme.lower() else None
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user or a service, as the plugin that recognised the credentials describes it.
+    """An authenticated user or service, or ``ANONYMOUS``.
 
-    ``scheme`` names that plugin's kind of credential and is empty for nobody in particular.
-    ``scopes`` are the rights the credential is limited to (``read``, ``write``, ``download``); None: not limited.
-    ``reference`` identifies the credential without its secret. The plugin's ``refresh_principal`` uses it to find the
-    credential again, for a link that its holder made. If it is empty, no links can be made. ``until`` is when the
-    credential ends, if that is known: no link lasts longer.
+    Attributes:
+        id: Identifier of the user or service.
+        groups: Names of the groups that the principal is a member of.
+        scheme: The plugin's kind of credential; empty for an anonymous principal.
+        scopes: Scopes that the credential is limited to (``read``, ``write``, ``download``); None if it is not limited.
+        claims: Further facts about the principal, as the identity provider states them.
+        reference: Identifier of the credential, without its secret. ``refresh_principal`` uses it to find the
+            credential of a download link. If it is empty, the principal cannot make links.
+        until: When the credential expires, if that is known. A link expires at that time or earlier.
     """
 
     id: str
@@ -63,11 +80,15 @@ class Principal:
 
     @property
     def anonymous(self) -> bool:
-        """Whether no plugin recognised anybody."""
+        """True if no plugin authenticated the request."""
         return not self.scheme
 
     def may(self, scope: str) -> bool:
-        """Whether the credential at hand covers ``scope``; what the person may do is another question."""
+        """Return whether the credential covers a scope. Plugins decide about the rights of the principal itself.
+
+        Args:
+            scope: ``read``, ``write`` or ``download``.
+        """
         return self.scopes is None or scope in self.scopes
 
 
@@ -76,12 +97,17 @@ ANONYMOUS = Principal("anonymous")
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """How a plugin wants to be asked: a WWW-Authenticate value, and the same thing as an OpenAPI security scheme.
+    """A way to authenticate, as a WWW-Authenticate value and as an OpenAPI security scheme.
 
-    ``header`` is empty where there is no such value: for a cookie, or a parameter of the query. ``stac`` is the scheme
-    of the STAC authentication extension, where that is another; empty: it is not told there. ``instruction`` is the
-    next step for a user without credentials, which a 401 shows: ``send an API key as a bearer token``. In these two,
-    ``{base_url}`` stands for the address of this API.
+    Attributes:
+        header: Value of WWW-Authenticate (RFC 9110, 11.6.1); empty for a cookie or a query parameter.
+        name: Name of the OpenAPI security scheme.
+        scheme: The OpenAPI security scheme.
+        stac: The scheme of the STAC authentication extension, if it differs; an empty one is left out of documents.
+        instruction: The next step for a user without credentials, which a 401 shows, such as ``send an API key as a
+            bearer token``.
+
+    In ``stac`` and ``instruction``, ``{base_url}`` is replaced by the URL of this API.
     """
 
     header: str

@@ -1,4 +1,4 @@
-"""Searches as the catalogue takes them."""
+"""Queries to the catalog."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 FreeText: TypeAlias = "str | tuple[Any, ...]"
-"""A text to be found; or ``and``, ``or`` or ``not``, and what it joins: ``("or", "ice", ("not", "snow"))``."""
+"""A text to find, or ``and``, ``or`` or ``not`` with its operands: ``("or", "ice", ("not", "snow"))``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A closed interval of time; None is an open end."""
+    """A closed time interval. None is an open end."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -26,7 +26,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One of the names that a list is sorted by, and in which direction."""
+    """A name to sort by, and the direction."""
 
     name: str
     descending: bool = False
@@ -34,9 +34,9 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class ItemQuery:
-    """Which items, in which order, and which page of them. All conditions hold together.
+    """A query for a page of items. All conditions are joined by AND.
 
-    ``sort`` is empty for the usual order: newest first.
+    ``sort`` is empty for the default order, newest first.
     """
 
     limit: int
@@ -53,9 +53,10 @@ class ItemQuery:
 
 @dataclass(frozen=True, slots=True)
 class CollectionQuery:
-    """Which collections, in which order, and which page of them. All conditions hold together.
+    """A query for a page of collections. All conditions are joined by AND.
 
-    ``bbox`` and ``interval`` must meet any of those in a collection's extent; ``sort`` is empty for the order of ids.
+    ``bbox`` and ``interval`` must each intersect one of those in a collection's extent. ``sort`` is empty for the order
+    of ids.
     """
 
     limit: int
@@ -69,10 +70,10 @@ class CollectionQuery:
 
 @dataclass(frozen=True, slots=True)
 class AggregationQuery:
-    """Which aggregations, by name.
+    """A query for aggregations, by name.
 
-    ``interval`` is the length of buckets of time, ``precision`` the size of a grid's cells by its name, ``ranges`` the
-    width of ranges of numbers or the sides of them all, by property; each is chosen where nothing is said.
+    ``interval`` is the length of time buckets, ``precision`` the size of a grid's cells by its name. ``ranges`` is the
+    width of number ranges, or all their bounds, by property. stacflask chooses each of them if it is missing.
     """
 
     names: tuple[str, ...]

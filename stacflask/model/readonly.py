@@ -1,4 +1,4 @@
-"""Read-only views of JSON values: what several plugins get must not be changed by one of them.
+"""Read-only views of JSON values that several plugins share.
 
 A view is a ``dict`` or a ``list``, so that ``json.dumps``, ``isinstance`` and comparisons work as usual. Only the outer
 level is copied when a view is made; members become views when they are read.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, Mapping, MutableSequence, MutableSet, ValuesView
 from typing import Any, NoReturn
 
-MESSAGE = "read-only, because other plugins get it too: change a copy (copy.deepcopy)"
+MESSAGE = "read-only, because other plugins use the same value. Change a copy (copy.deepcopy)"
 
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
@@ -28,7 +28,7 @@ class ReadOnlyDict(dict[str, Any]):
         return read_only(dict.__getitem__(self, key))
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names. Without this, ``dict(view)`` would copy members that can be changed."""
+        """Iterate over the names. Without this method, ``dict(view)`` would copy members that can be changed."""
         return dict.__iter__(self)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -50,15 +50,15 @@ class ReadOnlyDict(dict[str, Any]):
     __copy__ = copy
 
     def __or__(self, other: Any) -> Any:
-        """Join with another mapping."""
+        """Merge with another mapping into a new dict."""
         return {**self, **other} if isinstance(other, Mapping) else NotImplemented
 
     def __ror__(self, other: Any) -> Any:
-        """Join another mapping with this one."""
+        """Merge another mapping with this one into a new dict."""
         return {**other, **self} if isinstance(other, Mapping) else NotImplemented
 
     def __reduce_ex__(self, _: Any) -> tuple[type, tuple[dict[str, Any]]]:
-        """Be a plain dict where it is pickled or copied in depth."""
+        """Return a plain dict for pickle and deepcopy."""
         return dict, (dict(self),)
 
 
@@ -88,21 +88,21 @@ class ReadOnlyList(list[Any]):
     __copy__ = copy
 
     def __add__(self, other: Any) -> Any:
-        """Join with another list."""
+        """Concatenate with another list into a new list."""
         return [*self, *other] if isinstance(other, list) else NotImplemented
 
     def __radd__(self, other: Any) -> Any:
-        """Join another list with this one."""
+        """Concatenate another list with this one into a new list."""
         return [*other, *self] if isinstance(other, list) else NotImplemented
 
     def __mul__(self, times: Any) -> Any:
-        """Repeat the elements."""
+        """Return a new list with the elements repeated."""
         return list(self) * times
 
     __rmul__ = __mul__
 
     def __reduce_ex__(self, _: Any) -> tuple[type, tuple[list[Any]]]:
-        """Be a plain list where it is pickled or copied in depth."""
+        """Return a plain list for pickle and deepcopy."""
         return list, (list(self),)
 
 
@@ -110,7 +110,7 @@ SCALARS = frozenset({str, int, float, bool, bytes, type(None), ReadOnlyDict, Rea
 
 
 def read_only(value: Any) -> Any:
-    """Return a view of a mapping, sequence or set that cannot be changed; anything else as it is."""
+    """Return a read-only view of a mapping, sequence or set, and any other value unchanged."""
     if type(value) in SCALARS:
         return value
     if type(value) is dict or isinstance(value, Mapping):

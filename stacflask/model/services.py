@@ -1,4 +1,4 @@
-"""What plugins get of the application, and the settings that they have."""
+"""Services for plugins, and the settings of plugins."""
 
 from __future__ import annotations
 
@@ -17,37 +17,50 @@ if TYPE_CHECKING:
 
 
 class Statements(Protocol):
-    """One open transaction."""
+    """An open transaction."""
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Run one SQL statement with ``:name`` parameters; give its rows, if it has any."""
+        """Run one SQL statement.
+
+        Args:
+            sql: The statement, with ``:name`` parameters.
+            values: Values of the parameters.
+
+        Returns:
+            The rows by column name; an empty list for a statement without rows.
+
+        Raises:
+            Unavailable: The database cannot be reached, or the statement takes too long.
+        """
 
 
 class Storage(Protocol):
-    """A plugin's own tables in the catalogue's database."""
+    """A plugin's own tables in the database of the catalog."""
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Read with one statement; cheaper than a transaction, and tried again if the connection was lost."""
+        """Read with one statement. This is faster than a transaction, and is repeated if the connection was lost."""
 
     def write(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Write with one statement, committed at once; cheaper than a transaction, and never tried again."""
+        """Write with one statement and commit it. This is faster than a transaction, and is never repeated."""
 
     def transaction(self) -> AbstractContextManager[Statements]:
-        """Open a transaction: committed when the block ends, undone when it raises."""
+        """Open a transaction. It is committed when the block ends, and rolled back when the block raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What stacflask offers to plugins at the start of each process.
+    """Services for plugins, passed to ``startup`` in each process.
 
-    ``refresh_principal(principal, since)`` checks again a principal that a plugin recognised at ``since`` (hook
-    ``refresh_principal``). It returns None if no plugin recognises the principal any more, and raises BadCredentials
-    for a credential that has ended.
-    ``order_status(collection, item, key)`` returns the order status of an asset, whether the user can see it or not;
-    ``item`` is None for an asset of a collection.
-    ``record_metric(name, value)`` records a figure (hook ``metric_recorded``).
-    ``filename(asset)`` returns the file name of a single download; if it is None, ``filename_of`` applies.
-    ``changes_possible`` is true if a plugin implements ``authorize_change``: documents can be changed over HTTP.
+    Attributes:
+        storage: The plugin's own tables.
+        refresh_principal: ``refresh_principal(principal, since)`` re-checks a principal that was authenticated at
+            ``since``. It returns None if no plugin recognizes the principal, and raises BadCredentials for a credential
+            that has expired.
+        record_metric: ``record_metric(name, value)`` records a metric for the hook ``metric_recorded``.
+        order_status: ``order_status(collection, item, key)`` returns the state of an asset's order, even if no user can
+            see the asset. ``item`` is None for an asset of a collection.
+        changes_possible: True if a plugin implements ``authorize_change``, so that clients can change documents.
+        filename: ``filename(asset)`` returns the file name of a single download. If it is None, use ``filename_of``.
     """
 
     storage: Storage
@@ -60,9 +73,14 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A variable that a plugin reads. Its module tells them in ``SETTINGS``, for operators; it reads them itself.
+    """An environment variable that a plugin reads. The plugin's module lists its settings in ``SETTINGS``.
 
-    ``default`` is what holds unless it is set, as one would write it. The value of a ``secret`` one is never shown.
+    Attributes:
+        name: Name of the variable.
+        help: Description for operators.
+        default: Default value, as an operator would write it.
+        required: True if the variable must be set.
+        secret: True if the value must never be shown.
     """
 
     name: str

@@ -453,9 +453,9 @@ def test_a_restriction_that_is_no_condition_shows_nothing(
 @pytest.mark.parametrize(
     ("decisions", "allowed", "reason"),
     [
-        ([], False, "no plugin vouched"),
+        ([], False, "no plugin consented"),
         ([Decision.allow("a")], True, "a"),
-        ([Decision.abstain("a")], False, "no plugin vouched"),
+        ([Decision.abstain("a")], False, "no plugin consented"),
         ([Decision.abstain("a"), Decision.allow("b")], True, "b"),
         ([Decision.allow("a"), Decision.deny("b")], False, "b"),
         ([Decision.deny("a"), Decision.allow("b"), Decision.allow("c")], False, "a"),
@@ -491,7 +491,7 @@ def test_authorize_many_stands_for_authorize() -> None:
     manager = loading.manage({"slow": Slow(), "quick": Quick()})
     weighed = Gate(manager).authorize_each(ME, assets)
     outcomes = [(one.decision if isinstance(one, Grant) else one).reason for one in weighed]
-    assert outcomes == ["even", "odd", "even", "no plugin vouched"]
+    assert outcomes == ["even", "odd", "even", "no plugin consented"]
     assert asked == ["0", "1", "2", "3"]
     unfit = replace(ME, scopes=frozenset({"read"}))
     assert not any(isinstance(one, Grant) for one in Gate(manager).authorize_each(unfit, assets))
@@ -1022,7 +1022,7 @@ def test_download_decided_tells_of_silence_and_of_a_charge_that_is_refused(plug:
     assert plug(Somebody(), Consents(), Counts(), Store(), counting).get(DOWNLOAD).status_code == 429
     assert [
         (download_decision.decision.by, download_decision.decision.reason) for download_decision in silent.verdicts
-    ] == [("", "no plugin vouched")]
+    ] == [("", "no plugin consented")]
     assert [
         (download_decision.decision.by, download_decision.decision.reason) for download_decision in counting.verdicts
     ] == [("Counts", "used up")]

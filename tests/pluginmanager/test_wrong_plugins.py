@@ -75,7 +75,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "problem"),
     [
         ("def authorize(principal)\n", r"cannot be imported: SyntaxError: expected ':' \(.*mine.py, line 2\)"),
         ("from stacflask import Desicion\n", r"cannot be imported: ImportError: .*Desicion.* \(.*mine.py, line 2\)"),
@@ -95,10 +95,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         ("def authorize(principal, asset): return None\n", "named like hooks and not marked @hookimpl: authorize"),
     ],
 )
-def test_wrong_modules_stop_the_start(text: str, complaint: str, write: Write) -> None:
+def test_wrong_modules_stop_the_start(text: str, problem: str, write: Write) -> None:
     """A rule that cannot be loaded, or would never be asked, is told in one line that names its place."""
     name = write(text)
-    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: {name}:? {complaint}") as told:
+    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: {name}:? {problem}") as told:
         loading.load_plugins([name], {})
     assert "\n" not in str(told.value)
 
@@ -158,31 +158,31 @@ def test_wrong_declarations_of_commands_are_none(declared: str, write: Write) ->
 
 
 @pytest.mark.parametrize(
-    ("hook", "given", "complaint"),
+    ("hook", "given", "problem"),
     [
         ("challenge", Challenge("Mine", "mine", {}), "challenge: expected a list of Challenge, got Challenge"),
         ("extend_api", ["/mine"], "extend_api: expected a list of Endpoint, got list of str"),
         ("extend_cli", [Endpoint], "extend_cli: expected a list of Command, got list of type"),
     ],
 )
-def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, complaint: str) -> None:
+def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, problem: str) -> None:
     """What is asked at the start is looked at there, in the server and by ``stacflask check``."""
-    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: mine: {complaint}"):
+    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: mine: {problem}"):
         loading.hear(loading.manage({"mine": a_plugin(hook, lambda: given)}))
 
 
 @pytest.mark.parametrize(
-    ("path", "complaint"),
+    ("path", "problem"),
     [
         ("mine", "mine: expected path to be a path that begins with a slash"),
         ("/search", "GET /search: this address is taken"),
         ("/collections/{name}", "GET /collections/{name}: this address is taken"),
     ],
 )
-def test_addresses_that_are_taken_stop_the_start(path: str, complaint: str, plug: Plug) -> None:
+def test_addresses_that_are_taken_stop_the_start(path: str, problem: str, plug: Plug) -> None:
     """An address where somebody else answers would never be asked."""
     endpoint = Endpoint("GET", path, lambda _: EndpointResponse({}), "Mine.", {})
-    with pytest.raises(SettingError, match=re.escape(complaint)):
+    with pytest.raises(SettingError, match=re.escape(problem)):
         plug(a_plugin("extend_api", lambda: [endpoint]))
 
 
@@ -208,7 +208,7 @@ TEXTS: Any = {"groups": "admins", "scopes": "read"}
 
 
 @pytest.mark.parametrize(
-    ("hook", "given", "complaint"),
+    ("hook", "given", "problem"),
     [
         ("authenticate", "alice", "expected Principal or None, got str"),
         (
@@ -231,14 +231,14 @@ TEXTS: Any = {"groups": "admins", "scopes": "read"}
     ],
 )
 def test_wrong_answers_open_nothing_and_are_logged(
-    hook: str, given: object, complaint: str, plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
+    hook: str, given: object, problem: str, plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """An answer of another kind ends in 500 and in a line of the log that names plugin, hook, and what was expected."""
     publish(an_item())
     client = plug(a_plugin(hook, lambda: given), open_access, Store(b"0123456789"))
     answer = client.get(DOWNLOAD)
     assert (answer.status_code, answer.json["code"]) == (500, "ServerError")
-    assert f"TypeError: Plugin: {hook}: {complaint}" in capfd.readouterr().err
+    assert f"TypeError: Plugin: {hook}: {problem}" in capfd.readouterr().err
 
 
 def test_a_coroutine_opens_nothing(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> None:
@@ -349,10 +349,14 @@ def _spelled(annotation: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("url", "complaint"), [(None, "missing. A migrated PostGIS database"), ("postgresql://h/d", "this is DATABASE_URL")]
+    ("url", "problem"),
+    [
+        (None, "missing. Set it to a migrated PostGIS database"),
+        ("postgresql://h/d", "is the same as DATABASE_URL"),
+    ],
 )
-def test_tests_never_empty_the_catalogue_at_hand(url: str | None, complaint: str, tmp_path: Path) -> None:
-    """Who tests a plugin without a database for it, or with the one that serves, is told so before it is touched."""
+def test_tests_never_empty_the_database_of_a_server(url: str | None, problem: str, tmp_path: Path) -> None:
+    """Tests without a database of their own, or with that of a server, fail before they change it."""
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["stacflask.testing"]\n')
     (tmp_path / "test_mine.py").write_text("def test_mine(plug):\n    plug()\n")
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": "postgresql://h/d"}
@@ -360,7 +364,7 @@ def test_tests_never_empty_the_catalogue_at_hand(url: str | None, complaint: str
         environ["STACFLASK_TEST_DATABASE_URL"] = url
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
-    assert (done.returncode, f"STACFLASK_TEST_DATABASE_URL: {complaint}" in done.stdout) == (1, True)
+    assert (done.returncode, f"STACFLASK_TEST_DATABASE_URL: {problem}" in done.stdout) == (1, True)
 
 
 def test_a_database_must_show_that_it_is_for_tests(database_url: str, tmp_path: Path) -> None:
@@ -372,7 +376,7 @@ def test_a_database_must_show_that_it_is_for_tests(database_url: str, tmp_path: 
     try:
         with psycopg.connect(url, autocommit=True) as there:
             there.execute("CREATE TABLE kept AS SELECT 1 AS one")
-            assert "does not show that it is one for tests" in _tried(tmp_path, url)
+            assert "is not marked as a test database" in _tried(tmp_path, url)
             there.execute(f"COMMENT ON DATABASE {name} IS 'stacflask test database'")
             others = [url.replace("postgresql:", "postgres:"), url.replace("127.0.0.1", "localhost")]
             assert all("the database of DATABASE_URL" in _tried(tmp_path, url, one) for one in others)
@@ -398,7 +402,7 @@ def _tried(folder: Path, url: str, serving: str = "") -> str:
 def test_two_plugins_of_one_class_are_told(plug: Plug) -> None:
     """The second plugin of a class would take the place of the first, unless it has a name of its own."""
     first, second = Store(b"0123456789"), Store(b"")
-    with pytest.raises(SettingError, match="two plugins are called Store; give one of them a __name__ of its own"):
+    with pytest.raises(SettingError, match="two plugins have the name Store\\. Set __name__ of one of them"):
         plug(first, second)
     second.__name__ = "Second"  # type: ignore[attr-defined]
     plug(first, second)
