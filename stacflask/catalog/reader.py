@@ -332,7 +332,7 @@ class Catalog:
     ) -> list[Aggregation]:
         """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
         seen = self.item_names(query.collections, restriction, sample)
-        work = partial(aggregate.aggregate, query=query, restriction=restriction, request=asked, seen=seen)
+        work = partial(aggregate.aggregate, query=query, restriction=restriction, request=asked, observed=seen)
         return self._look_at_all(query, work, len(asked.names))
 
     def _look_at_all(self, query: ItemQuery, work: Callable[[Connection], T], times: int = 1) -> T:

@@ -101,8 +101,8 @@ class FoundItems:
             grouped.c.key.is_(None), grouped.c.frequency.desc(), grouped.c.key
         )
         rows = self._connection.execute(ordered.limit(MAX_BUCKETS)).all()
-        kept = [(key, frequency) for key, frequency, _ in rows if key is not None]
-        return kept, int(rows[0][2]) - sum(frequency for _, frequency in kept) if rows else 0
+        counts = [(key, frequency) for key, frequency, _ in rows if key is not None]
+        return counts, int(rows[0][2]) - sum(frequency for _, frequency in counts) if rows else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,25 +160,25 @@ def _default_interval(first: Any, last: Any) -> str:
     return next((name for name, length in INTERVALS.items() if span <= TARGET_TIME_BUCKETS * length), "year")
 
 
-def _numbers(property_name: str, seen: Observation, number: Any, name: str, items_found: FoundItems) -> Aggregation:
-    given = items_found.request.ranges.get(property_name)
-    edges = given if isinstance(given, tuple) else _edges(seen, given)
+def _numbers(property_name: str, observed: Observation, number: Any, name: str, items_found: FoundItems) -> Aggregation:
+    requested = items_found.request.ranges.get(property_name)
+    edges = requested if isinstance(requested, tuple) else _edges(observed, requested)
     if not edges:
         return Aggregation(name, buckets=(), overflow=items_found.value(sa.func.count()), distributed="numeric")
     sides = sa.cast(sa.literal([Decimal(repr(edge)) for edge in edges], ARRAY(sa.Numeric)), ARRAY(sa.Numeric))
     counts, overflow = items_found.count_by(sa.func.width_bucket(number, sides, type_=sa.Integer))
-    buckets = tuple(_range_buckets(edges, dict(counts), open_ends=isinstance(given, tuple)))
+    buckets = tuple(_range_buckets(edges, dict(counts), open_ends=isinstance(requested, tuple)))
     return Aggregation(name, buckets=buckets, overflow=overflow, distributed="numeric")
 
 
-def _edges(seen: Observation, width: float | None) -> tuple[float, ...]:
+def _edges(observed: Observation, width: float | None) -> tuple[float, ...]:
     """Return the edges of ranges that contain all observed numbers, of this width or of a round one.
 
     They come from statistics and not from the items found, so the items are read once.
     """
-    if seen.low is None or seen.high is None:
+    if observed.low is None or observed.high is None:
         return ()
-    low, high = Decimal(repr(seen.low)), Decimal(repr(seen.high))
+    low, high = Decimal(repr(observed.low)), Decimal(repr(observed.high))
     step = Decimal(repr(width)) if width is not None else _round_step(high - low)
     first, last = floor(low / step), floor(high / step) + 1
     if last - first > MAX_BUCKETS:
@@ -230,23 +230,25 @@ FIXED = {
 }
 
 
-def available(seen: Observations) -> dict[str, AggregationKind]:
+def available(observed: Observations) -> dict[str, AggregationKind]:
     """Return the aggregations of items with these properties by name."""
-    own = {name: kind for name, one in sorted(seen.items()) if (kind := _of_property(name, one)) is not None}
-    aliases = {name: own[known] for name, known in ALIASES.items() if known in own and name not in own}
+    own = {name: kind for name, one in sorted(observed.items()) if (kind := _of_property(name, one)) is not None}
+    aliases = {
+        name: own[property_name] for name, property_name in ALIASES.items() if property_name in own and name not in own
+    }
     # The fixed ones come last, so that no property can replace one.
     return {f"{name}{SUFFIX}": kind for name, kind in (aliases | own).items()} | FIXED
 
 
-def _of_property(name: str, seen: Observation) -> AggregationKind | None:
+def _of_property(name: str, observed: Observation) -> AggregationKind | None:
     """Return the distribution of a property, or None if its values cannot be counted."""
     stored = ITEM_FIELDS.stored(name)
-    match sorted(seen.kinds):
+    match sorted(observed.kinds):
         case ["time"]:
             return AggregationKind(FREQUENCY, partial(_moments, stored.moment), "datetime")
         case ["integer"] | ["number"] | ["integer", "number"]:
-            return AggregationKind(FREQUENCY, partial(_numbers, name, seen, stored.number), "numeric")
-        case ["array"] if seen.members is not None and seen.members.kinds <= _SCALARS:
+            return AggregationKind(FREQUENCY, partial(_numbers, name, observed, stored.number), "numeric")
+        case ["array"] if observed.members is not None and observed.members.kinds <= _SCALARS:
             return AggregationKind(FREQUENCY, partial(_members, stored), "string")
         case kinds if _SCALARS.issuperset(kinds):
             of = "boolean" if kinds == ["boolean"] else "string"
@@ -269,10 +271,10 @@ def aggregate(
     query: ItemQuery,
     restriction: Restriction,
     request: AggregationQuery,
-    seen: Observations,
+    observed: Observations,
 ) -> list[Aggregation]:
     """Compute the requested aggregations. Raises BadQuery if one does not exist."""
-    kinds = available(seen)
+    kinds = available(observed)
     for name in request.names:
         if name not in kinds:
             similar = get_close_matches(name, kinds, n=1)

@@ -90,24 +90,24 @@ def merge(several: Iterable[Mapping[str, Observation]]) -> Observations:
     """Return observations that cover all of these."""
     whole: Observations = {}
     for observations in several:
-        for name, seen in observations.items():
+        for name, observed in observations.items():
             if name in whole:
-                whole[name] |= seen
+                whole[name] |= observed
             elif len(whole) < MAX_NAMES:
-                whole[name] = seen
+                whole[name] = observed
     return whole
 
 
 def observe(documents: Sequence[Mapping[str, Any]], prefix: str = "", depth: int = 1) -> Observations:
     """Observe the members of these documents. A null is ignored."""
     columns = _columns(documents)
-    seen = {f"{prefix}{name}": observe_values(column) for name, column in columns.items()}
+    observed = {f"{prefix}{name}": observe_values(column) for name, column in columns.items()}
     inner = [
         observe([value for value in column if type(value) is dict], f"{prefix}{name}.", depth + 1)
         for name, column in columns.items()
-        if depth < MAX_DEPTH and f"{prefix}{name}" in seen and "object" in seen[f"{prefix}{name}"].kinds
+        if depth < MAX_DEPTH and f"{prefix}{name}" in observed and "object" in observed[f"{prefix}{name}"].kinds
     ]
-    return merge([{name: one for name, one in seen.items() if one.kinds}, *inner])
+    return merge([{name: one for name, one in observed.items() if one.kinds}, *inner])
 
 
 def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -126,10 +126,12 @@ def _columns(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def observe_values(column: Sequence[Any]) -> Observation:
     """Observe all values of one name."""
     types = set(map(type, column))
-    seen = Observation()
+    observed = Observation()
     for kind in types & _KINDS.keys():
-        seen |= _observe_kind(kind, column if len(types) == 1 else [value for value in column if type(value) is kind])
-    return seen
+        observed |= _observe_kind(
+            kind, column if len(types) == 1 else [value for value in column if type(value) is kind]
+        )
+    return observed
 
 
 def _observe_kind(kind: type[Any], column: Sequence[Any]) -> Observation:

@@ -52,7 +52,9 @@ def of_items(
     bodies = connection.execute(_first_collections(collections.c.body, conditions)).scalars()
     declarations = [declared(_decompress(codec, body), summaries=summaries) for body in bodies]
     found = _stored_or_sampled(connection, conditions, restriction, sample)
-    return found | {name: seen for name, seen in observations.merge(declarations).items() if name not in found}
+    return found | {
+        name: observation for name, observation in observations.merge(declarations).items() if name not in found
+    }
 
 
 def _stored_or_sampled(
@@ -61,8 +63,10 @@ def _stored_or_sampled(
     names = sa.select(collections.c.id).where(*conditions)
     if restriction.items is None:
         return observations.merge(statistics.stored(connection, names).values())
-    seen = sa.select(sa.cast(items.c.properties, sa.Text)).where(items.c.collection.in_(names), *visible(restriction))
-    newest = seen.order_by(items.c.datetime.desc(), items.c.collection.desc(), items.c.id.desc()).limit(sample)
+    properties = sa.select(sa.cast(items.c.properties, sa.Text)).where(
+        items.c.collection.in_(names), *visible(restriction)
+    )
+    newest = properties.order_by(items.c.datetime.desc(), items.c.collection.desc(), items.c.id.desc()).limit(sample)
     return statistics.observe_properties(connection.execute(newest).scalars().all()) if sample else {}
 
 
@@ -100,8 +104,11 @@ def declared(collection: Document, *, summaries: bool = True) -> Observations:
         _item_members(asset) for asset in (collection.get("item_assets") or {}).values() if isinstance(asset, dict)
     ]
     # Descriptions of assets show which types to expect, but no ranges.
-    expected = {name: Observation(seen.kinds, words=None) for name, seen in observations.observe(in_assets).items()}
-    return expected | {name: seen for name, seen in summarized.items() if seen.kinds}
+    expected = {
+        name: Observation(observation.kinds, words=None)
+        for name, observation in observations.observe(in_assets).items()
+    }
+    return expected | {name: observation for name, observation in summarized.items() if observation.kinds}
 
 
 def _observe_summary(name: str, summary: Any) -> Observation:

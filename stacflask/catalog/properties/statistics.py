@@ -35,27 +35,27 @@ _SELECT_FOR_UPDATE = _SELECT.with_for_update()
 _INSERT = insert(statistics).values(properties={}).on_conflict_do_nothing()
 
 
-def widen(connection: Connection, collection: str, seen: Observations) -> None:
+def widen(connection: Connection, collection: str, observed: Observations) -> None:
     """Widen the statistics to cover these observations. Locks and writes nothing if they already do.
 
     Call this last in a transaction, after the extent, so that the lock on the collection's row is held only briefly.
     """
     row = connection.execute(_SELECT, {"collection": collection}).one_or_none()
-    if row is not None and not _changes(row.properties, row.anew, seen):
+    if row is not None and not _changes(row.properties, row.anew, observed):
         return
     if row is None:
         connection.execute(_INSERT, {"collection": collection})
     locked = connection.execute(_SELECT_FOR_UPDATE, {"collection": collection}).one()
-    values = _changes(locked.properties, locked.anew, seen)
+    values = _changes(locked.properties, locked.anew, observed)
     if values:
         connection.execute(sa.update(statistics).where(statistics.c.collection == collection).values(values))
 
 
-def _changes(properties: Document, anew: Document | None, seen: Observations) -> dict[str, Document]:
+def _changes(properties: Document, anew: Document | None, observed: Observations) -> dict[str, Document]:
     """Return the columns that these observations change."""
-    kept = {"properties": properties, **({"anew": anew} if anew is not None else {})}
-    wider = {name: _to_json(observations.merge([_from_json(given), seen])) for name, given in kept.items()}
-    return {name: value for name, value in wider.items() if value != kept[name]}
+    columns = {"properties": properties, **({"anew": anew} if anew is not None else {})}
+    wider = {name: _to_json(observations.merge([_from_json(document), observed])) for name, document in columns.items()}
+    return {name: value for name, value in wider.items() if value != columns[name]}
 
 
 def delete(connection: Connection, collection: str) -> None:
@@ -69,12 +69,12 @@ def stored(connection: Connection, names: sa.Select[tuple[str]]) -> dict[str, Ob
     return {name: _from_json(properties) for name, properties in connection.execute(statement)}
 
 
-def _from_json(given: Document) -> Observations:
-    return {name: observations.from_json(one) for name, one in given.items()}
+def _from_json(document: Document) -> Observations:
+    return {name: observations.from_json(one) for name, one in document.items()}
 
 
-def _to_json(seen: Observations) -> Document:
-    return {name: one.to_json() for name, one in seen.items()}
+def _to_json(observed: Observations) -> Document:
+    return {name: one.to_json() for name, one in observed.items()}
 
 
 # --- From the items ---------------------------------------------------------------------------------------------------
@@ -94,10 +94,10 @@ def refresh(database: Database, collection: str) -> int:
         connection.execute(_INSERT, {"collection": collection})
         _set(connection, collection, anew={})
     with database.write() as connection:
-        count, seen = _observe_items(connection, collection)
+        count, observed = _observe_items(connection, collection)
         row = connection.execute(_SELECT_FOR_UPDATE, {"collection": collection}).one_or_none()
         if row is not None:
-            whole = observations.merge([seen, _from_json(row.anew or {})])
+            whole = observations.merge([observed, _from_json(row.anew or {})])
             _set(connection, collection, properties=_to_json(whole), anew=None)
     return count
 
@@ -111,11 +111,11 @@ def _observe_items(connection: Connection, collection: str) -> tuple[int, Observ
     statement = sa.select(sa.cast(items.c.properties, sa.Text)).where(items.c.collection == collection)
     streamed = {"stream_results": True, "max_row_buffer": BATCH_ITEMS}
     rows = connection.execute(statement, execution_options=streamed).scalars()
-    count, seen = 0, observations.merge([])
+    count, observed = 0, observations.merge([])
     for batch in _batches(rows):
         count += len(batch)
-        seen = observations.merge([seen, observe_properties(batch)])
-    return count, seen
+        observed = observations.merge([observed, observe_properties(batch)])
+    return count, observed
 
 
 def _batches(rows: Iterable[str]) -> Iterator[list[str]]:

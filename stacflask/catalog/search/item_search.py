@@ -64,8 +64,8 @@ def parameters(query: ItemQuery) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for one, several, names in (("collection", "collections", query.collections), ("id", "ids", query.ids)):
         if names is not None:
-            conditions = list(dict.fromkeys(names))
-            values |= {one: conditions[0]} if len(conditions) == 1 else {several: conditions}
+            unique = list(dict.fromkeys(names))
+            values |= {one: unique[0]} if len(unique) == 1 else {several: unique}
     values |= zip(("area", "further_area"), search_areas(query), strict=False)
     if query.bbox is not None and len(query.bbox) == LONG_BBOX:
         values |= {"lowest": query.bbox[2], "highest": query.bbox[5]}
@@ -93,8 +93,8 @@ def within_area(values: Values) -> Condition | None:
 
     A box crosses the antimeridian if west is greater than east. Items without geometry never match.
     """
-    met = [_meets(_parameter(values, name)) for name in ("area", "further_area") if name in values]
-    return sa.or_(*met) if met else None
+    intersections = [_meets(_parameter(values, name)) for name in ("area", "further_area") if name in values]
+    return sa.or_(*intersections) if intersections else None
 
 
 def _meets(wkb: Sql) -> Condition:
@@ -151,8 +151,8 @@ CONDITION_BUILDERS: tuple[Callable[[Values], Condition | None], ...] = (
 def _equals_any(column: ColumnElement[Any], values: Values, one: str, several: str) -> Condition | None:
     if one not in values and several not in values:
         return None
-    conditions: Sql = _parameter(values, one) if one in values else sa.any_(_parameter(values, several))
-    return column == conditions
+    operand: Sql = _parameter(values, one) if one in values else sa.any_(_parameter(values, several))
+    return column == operand
 
 
 def _parameter(values: Values, name: str) -> Sql:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 MAX_SORT_KEYS = 8
 """Most names in ``sortby``."""
-LARGEST_EXPONENT = 16_383
+MAX_EXPONENT = 16_383
 """Largest absolute exponent of a number in a token. PostgreSQL supports this range in both directions."""
 
 KEY_COLUMNS = ("collection", "id")
@@ -130,14 +130,14 @@ def _token_value(value: Json, expected: type) -> Any:
         return None
     if isinstance(value, str):
         check_storable(value)
-    elif isinstance(value, Decimal) and max(map(abs, (value.adjusted(), _exponent(value)))) > LARGEST_EXPONENT:
+    elif isinstance(value, Decimal) and max(map(abs, (value.adjusted(), _exponent(value)))) > MAX_EXPONENT:
         raise ValueError("not a number that PostgreSQL can hold")
     return value
 
 
 def _exponent(value: Decimal) -> int:
     exponent = value.as_tuple().exponent
-    return exponent if isinstance(exponent, int) else LARGEST_EXPONENT + 1  # a letter for infinity and NaN
+    return exponent if isinstance(exponent, int) else MAX_EXPONENT + 1  # a letter for infinity and NaN
 
 
 class SortOrder:
@@ -256,7 +256,7 @@ class SortOrder:
         position = decode(token)
         try:
             pairs = zip(self.keys, position.values, strict=True)
-            values = tuple(value for key, given in pairs for value in key.parse_value(given))
+            values = tuple(value for key, raw_value in pairs for value in key.parse_value(raw_value))
         except (ValueError, Problem) as error:
             raise BadQuery("token", "not a token of this list; follow the links instead of making one") from error
         return replace(position, values=values)

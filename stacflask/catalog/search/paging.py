@@ -74,15 +74,15 @@ def slice_page(rows: Sequence[Row], limit: int, position: Position | None, key: 
     """
     backward = position is not None and position.backward
     has_more = len(rows) > limit
-    kept = rows[:limit]
+    page_rows = rows[:limit]
     if backward:
-        kept = kept[::-1]
-    if not kept:
+        page_rows = page_rows[::-1]
+    if not page_rows:
         return PageSlice([], None, None)
     has_next = has_more if not backward else True
     has_prev = has_more if backward else position is not None
     return PageSlice(
-        kept,
-        Position(key(kept[-1])) if has_next else None,
-        Position(key(kept[0]), backward=True) if has_prev else None,
+        page_rows,
+        Position(key(page_rows[-1])) if has_next else None,
+        Position(key(page_rows[0]), backward=True) if has_prev else None,
     )

@@ -120,16 +120,16 @@ _cached_sets: dict[int, tuple[NameList, IdSet]] = {}
 
 def _id_set(names: NameList) -> IdSet | None:
     """Return these names as a set. The same list returns the same set, unless the list has changed."""
-    known = _cached_sets.get(id(names))
+    cached = _cached_sets.get(id(names))
     # A tuple is compared by identity. The names of a list are compared, which is fast if they are the same objects.
-    if known is not None and (known[0] is names or known[0] == names):
-        return known[1]
+    if cached is not None and (cached[0] is names or cached[0] == names):
+        return cached[1]
     if not all(type(name) is str for name in names):
         return None
-    made = IdSet(frozenset(names))
+    id_set = IdSet(frozenset(names))
     # Policies read their lists repeatedly. Equal sets are replaced by the first one, so that caches by set are hit.
-    made = next((one for _, one in list(_cached_sets.values()) if one == made), made)
+    id_set = next((one for _, one in list(_cached_sets.values()) if one == id_set), id_set)
     if len(_cached_sets) >= CACHED_SETS:
         _cached_sets.pop(next(iter(list(_cached_sets))), None)
-    _cached_sets[id(names)] = names if isinstance(names, tuple) else names.copy(), made
-    return made
+    _cached_sets[id(names)] = names if isinstance(names, tuple) else names.copy(), id_set
+    return id_set

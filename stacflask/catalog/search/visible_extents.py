@@ -39,10 +39,10 @@ class VisibleExtents:
 
     extents: Mapping[str, Document] = field(default_factory=dict)
 
-    def body(self, collection: str, kept: bytes) -> bytes:
+    def body(self, collection: str, stored: bytes) -> bytes:
         """Return a collection's stored body with its visible extent."""
         extent = orjson.dumps(self.extents.get(collection, UNKNOWN_EXTENT))
-        return documents.with_members(kept, {"extent": extent, SUMMARIES: None})
+        return documents.with_members(stored, {"extent": extent, SUMMARIES: None})
 
     def apply_to(self, statement: Select[Any]) -> Select[Any]:
         """Return a statement on collections that uses the visible extents and not the stored ones."""
@@ -86,8 +86,9 @@ _VIEW = sa.text("""
         SELECT * FROM jsonb_to_recordset(:extents) AS extents (id text, extent jsonb, footprint geometry,
             lowest double precision, highest double precision, periods tstzmultirange)
     )
-    SELECT kept.id, kept.body, kept.words, kept.longest, own.lowest, own.highest,
-           kept.document - 'summaries' || jsonb_build_object('extent', coalesce(own.extent, rest.extent)) AS document,
+    SELECT stored.id, stored.body, stored.words, stored.longest, own.lowest, own.highest,
+           stored.document - 'summaries' || jsonb_build_object('extent', coalesce(own.extent, rest.extent)) AS document,
            coalesce(own.footprint, rest.footprint) AS footprint, coalesce(own.periods, rest.periods) AS periods
-    FROM collections AS kept JOIN extents AS rest ON rest.id = '' LEFT JOIN extents AS own ON own.id = kept.id
+    FROM collections AS stored
+    JOIN extents AS rest ON rest.id = '' LEFT JOIN extents AS own ON own.id = stored.id
 """)
