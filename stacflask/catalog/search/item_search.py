@@ -355,18 +355,20 @@ def _scan(
     query: ItemQuery, restriction: Restriction, duration_bound: DurationBound | None, window: TimeWindow, part: ListPart
 ) -> Select[Any]:
     """Return an unsorted statement for a window that reads every item of the query's collections in it."""
-    values, there = parameters(query), sa.select(items).where(*window.conditions())
+    values, in_window = parameters(query), sa.select(items).where(*window.conditions())
     # The scanned subquery has only these conditions, and OFFSET 0 isolates it, so that no other index can serve it.
     fence: Sql = sa.literal_column("0")
     if "collections" in values:
-        hidden = sa.select(_parameter(values, "collections")).scalar_subquery()
-        names = sa.func.unnest(hidden).table_valued("name").render_derived()
-        each = there.where(items.c.collection == names.c.name).offset(fence).lateral()
+        opaque_names = sa.select(_parameter(values, "collections")).scalar_subquery()
+        names = sa.func.unnest(opaque_names).table_valued("name").render_derived()
+        each = in_window.where(items.c.collection == names.c.name).offset(fence).lateral()
         scan = sa.select(each).select_from(sa.join(names, each, sa.true()))
     else:
-        of_one, expressions = in_collections(values), item_order(query.sort, part.dated).expressions
-        there = there if of_one is None else there.where(of_one)
-        scan = there.order_by(*(expression.order_clause(backward=False) for expression in expressions)).offset(fence)
+        one_collection, expressions = in_collections(values), item_order(query.sort, part.dated).expressions
+        in_window = in_window if one_collection is None else in_window.where(one_collection)
+        scan = in_window.order_by(*(expression.order_clause(backward=False) for expression in expressions)).offset(
+            fence
+        )
     # The CTE has the name of the table, so that all other conditions on items apply to it.
     scanned = scan.cte(items.name).prefix_with("NOT MATERIALIZED")
     conditions = [
@@ -390,12 +392,12 @@ def _page_of_each_collection(
     order, position = item_order(query.sort, part.dated), part.position
     order_clauses = partial(order.order_clause, backward=position is not None and position.backward)
     names = sa.func.unnest(_parameter(parameters(query), "collections")).table_valued("name").render_derived()
-    own = sa.select(items.c.collection, items.c.id, *order.columns).where(items.c.collection == names.c.name)
-    own = own.where(
+    candidates = sa.select(items.c.collection, items.c.id, *order.columns).where(items.c.collection == names.c.name)
+    candidates = candidates.where(
         *search_conditions(replace(query, collections=None), restriction, duration_bound), *window.conditions()
     )
-    own = own.where(*part.conditions(query))
-    each = order.page(own, position, query.limit).lateral()
+    candidates = candidates.where(*part.conditions(query))
+    each = order.page(candidates, position, query.limit).lateral()
     first = sa.select(each).select_from(sa.join(names, each, sa.true()))
     keys = first.order_by(*order_clauses(each)).limit(row_limit(query.limit)).subquery()
     same = sa.and_(items.c.collection == keys.c.collection, items.c.id == keys.c.id)
@@ -418,6 +420,6 @@ def _compares_number(expression: Cql2 | None, name: str) -> bool:
     match expression:
         case {"op": "and", "args": [*parts]}:
             return any(_compares_number(part, name) for part in parts)
-        case {"op": "=" | "<" | "<=" | ">" | ">=", "args": [{"property": str(own)}, value]}:
-            return own.removeprefix("properties.") == name and is_number(value)
+        case {"op": "=" | "<" | "<=" | ">" | ">=", "args": [{"property": str(compared)}, value]}:
+            return compared.removeprefix("properties.") == name and is_number(value)
     return False

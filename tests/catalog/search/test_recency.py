@@ -36,26 +36,26 @@ class Published:
     when: datetime
     collection: str
     name: str
-    place: tuple[float, float]
+    position: tuple[float, float]
     cloud: float
 
     @property
     def document(self) -> dict[str, Any]:
         """The item as a document."""
         properties = {"datetime": format_instant(self.when), "eo:cloud_cover": self.cloud}
-        geometry = {"type": "Point", "coordinates": [*self.place]}
-        return an_item(self.name, self.collection, geometry=geometry, bbox=[*self.place] * 2, properties=properties)
+        geometry = {"type": "Point", "coordinates": [*self.position]}
+        return an_item(self.name, self.collection, geometry=geometry, bbox=[*self.position] * 2, properties=properties)
 
     def within(self, box: tuple[float, ...] | None) -> bool:
         """Return whether the item lies in a box."""
-        return box is None or (box[0] <= self.place[0] <= box[2] and box[1] <= self.place[1] <= box[3])
+        return box is None or (box[0] <= self.position[0] <= box[2] and box[1] <= self.position[1] <= box[3])
 
 
 def rare_items(random: Random) -> Iterator[Published]:
     for number in range(240):
         when = NOW - timedelta(days=random.choice([1, 30, 400, 4000]) * random.random())
-        place = (random.choice([11.0, 0.0, -60.0]), random.choice([48.0, 0.0]))
-        yield Published(when, f"rare-{number % 4}", f"item-{number:03}", place, random.randrange(100))
+        position = (random.choice([11.0, 0.0, -60.0]), random.choice([48.0, 0.0]))
+        yield Published(when, f"rare-{number % 4}", f"item-{number:03}", position, random.randrange(100))
     moment = NOW - timedelta(days=50)
     for number in range(30):  # all at one time, at which other collections have items, too
         yield Published(moment, ("burst", "rare-1")[number % 5 == 0], f"burst-{number:02}", (11.0, 48.0), number * 3)
@@ -67,14 +67,14 @@ def spread_position(number: int) -> tuple[float, float]:
 
 
 @pytest.fixture(scope="module")
-def rare_items_published() -> list[Published]:
+def rare() -> list[Published]:
     """Return items of a few collections, newest first."""
-    made = list(rare_items(Random(7)))
-    return sorted(made, key=lambda one: (one.when, one.collection, one.name), reverse=True)
+    published = list(rare_items(Random(7)))
+    return sorted(published, key=lambda one: (one.when, one.collection, one.name), reverse=True)
 
 
 @pytest.fixture
-def catalog(database: Database, rare_items_published: list[Published]) -> Catalog:
+def catalog(database: Database, rare: list[Published]) -> Catalog:
     """Publish those items, and many more in another collection."""
     catalog = Catalog(database)
     writer = Writer(catalog, Managed())
@@ -84,7 +84,7 @@ def catalog(database: Database, rare_items_published: list[Published]) -> Catalo
     ]
     for name in (*RARE_COLLECTIONS, "common"):
         writer.create_collection(a_collection(name))
-        writer.create_items(name, [one.document for one in (*rare_items_published, *others) if one.collection == name])
+        writer.create_items(name, [one.document for one in (*rare, *others) if one.collection == name])
     return catalog
 
 
@@ -124,7 +124,7 @@ queries = st.fixed_dictionaries(
 )
 
 
-def test_pages_have_every_matching_item_once(analyzed: Catalog, rare_items_published: list[Published]) -> None:
+def test_pages_have_every_matching_item_once(analyzed: Catalog, rare: list[Published]) -> None:
     """For any combination of parameters, the pages list every matching item once, newest first."""
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -134,7 +134,7 @@ def test_pages_have_every_matching_item_once(analyzed: Catalog, rare_items_publi
         interval = None if choice["days"] is None else Interval(start, end)
         expected_items = [
             one
-            for one in rare_items_published
+            for one in rare
             if one.collection in choice["names"]
             and one.within(choice["box"])
             and all(limit is None or one.cloud < limit for limit in (choice["cloud"], choice["rule"]))
@@ -154,21 +154,19 @@ def test_pages_have_every_matching_item_once(analyzed: Catalog, rare_items_publi
     check()
 
 
-def test_pages_under_a_restriction_have_every_visible_item(
-    catalog: Catalog, rare_items_published: list[Published]
-) -> None:
+def test_pages_under_a_restriction_have_every_visible_item(catalog: Catalog, rare: list[Published]) -> None:
     """Under a restriction of items, the pages list every visible item of all collections."""
     rule = Restriction(items={"op": ">", "args": [{"property": "eo:cloud_cover"}, 5]})
-    expected = [(one.collection, one.name) for one in rare_items_published if one.cloud > 5]
+    expected = [(one.collection, one.name) for one in rare if one.cloud > 5]
     assert pages(catalog, ItemQuery(10), rule) == expected
     assert pages(catalog, ItemQuery(100), Restriction(items=less_than(0))) == []
 
 
-def test_intervals_and_embargoes_can_have_any_time(catalog: Catalog, rare_items_published: list[Published]) -> None:
+def test_intervals_and_embargoes_can_have_any_time(catalog: Catalog, rare: list[Published]) -> None:
     """The earliest and the latest time are valid in an interval and in an embargo."""
     latest, earliest = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
     names = ("rare-0", "rare-1")
-    expected = [(one.collection, one.name) for one in rare_items_published if one.collection in names]
+    expected = [(one.collection, one.name) for one in rare if one.collection in names]
     for box in (None, WIDE):
         query = ItemQuery(100, names, bbox=box, interval=Interval(earliest, latest))
         rule = Restriction(
@@ -177,22 +175,18 @@ def test_intervals_and_embargoes_can_have_any_time(catalog: Catalog, rare_items_
         expected_items = (
             expected
             if box is None
-            else [
-                (one.collection, one.name)
-                for one in rare_items_published
-                if one.collection in names and one.within(box)
-            ]
+            else [(one.collection, one.name) for one in rare if one.collection in names and one.within(box)]
         )
         assert pages(catalog, query, UNRESTRICTED) == pages(catalog, query, rule) == expected_items
 
 
 def test_new_items_are_found_and_deleted_ones_leave_no_gap(
-    catalog: Catalog, publish: Publish, rare_items_published: list[Published]
+    catalog: Catalog, publish: Publish, rare: list[Published]
 ) -> None:
     """Items newer than the cached timeline are found, and deleted items leave no gap in a page."""
     query, names = (
         ItemQuery(10, ("rare-0", "empty")),
-        [one.name for one in rare_items_published if one.collection == "rare-0"],
+        [one.name for one in rare if one.collection == "rare-0"],
     )
     assert [name for _, name in pages(catalog, query, UNRESTRICTED)] == names
     newer = Published(NOW + timedelta(days=1), "empty", "newer", (11.0, 48.0), 0)
@@ -248,12 +242,12 @@ def test_a_scan_continues_by_the_rows_found(analyzed: Catalog) -> None:
     assert timeline.since(1, BEGINNING_OF_TIME) is None
 
 
-def test_a_timeline_counts_items(catalog: Catalog, rare_items_published: list[Published]) -> None:
+def test_a_timeline_counts_items(catalog: Catalog, rare: list[Published]) -> None:
     """At least the requested number of items lies since the returned time, and at most twice as many and one."""
     names = ("rare-0", "rare-2", "empty")
     timeline, times = (
         TimelineCache(catalog.database).get(names),
-        [one.when for one in rare_items_published if one.collection in names],
+        [one.when for one in rare if one.collection in names],
     )
     for number in (1, 2, 10, 50, 100, len(times)):
         since = timeline.since(number)
