@@ -1,4 +1,4 @@
-"""How gunicorn serves: WEB_CONCURRENCY processes, each with threads enough for its streams and some besides."""
+"""Configuration of gunicorn: WEB_CONCURRENCY processes, each with threads for its streams and 16 more."""
 
 import fcntl
 import gc
@@ -12,78 +12,79 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# A reload imports the worker again, as it reads this file again.
+# A reload reads this file again. It must import the worker again, too.
 for module in [name for name in sys.modules if name.startswith("stacflask.server")]:
     del sys.modules[module]
 sys.path.insert(0, str(Path(__file__).parent))
 
 from stacflask.server.gunicorn_log import ServerLogger  # noqa: E402
-from stacflask.server.refusals import LONGEST  # noqa: E402
-from stacflask.server.worker import Worker, forget  # noqa: E402
+from stacflask.server.refusals import MAX_REQUEST_LINE  # noqa: E402
+from stacflask.server.worker import Worker, remove_from_busy  # noqa: E402
 
 PORT = os.environ.get("PORT")
-MEMORY = "/dev/shm"  # noqa: S108 - the folder made in it is one's own
-METRICS = "stacflask-metrics-"
-SHARED, OWN = "PROMETHEUS_MULTIPROC_DIR", "STACFLASK_METRICS_FOLDER_IS_OURS"
+MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - mkdtemp makes a private folder in it
+FOLDER_PREFIX = "stacflask-metrics-"
+METRICS_FOLDER, FOLDER_IS_OURS = "PROMETHEUS_MULTIPROC_DIR", "STACFLASK_METRICS_FOLDER_IS_OURS"
 
 
-def number(name: str, default: int) -> int:
-    """Read a setting, or end with one line that names it."""
+def positive_setting(name: str, default: int) -> int:
+    """Return a whole number above 0 from the environment. Exits with one line that names the setting."""
     text = os.environ.get(name) or str(default)
     if not text.isdecimal() or int(text) < 1:
         raise SystemExit(f"error: {name}: expected a whole number above 0, not {text!r}")
     return int(text)
 
 
-# A platform that gives a PORT routes to it from outside; without one, this is somebody's own machine.
+# A platform that sets PORT routes to it from outside. Without PORT, the server is only for this machine.
 bind = f"0.0.0.0:{PORT}" if PORT else "127.0.0.1:8000"
-workers = number("WEB_CONCURRENCY", 2)
+workers = positive_setting("WEB_CONCURRENCY", 2)
 worker_class = Worker
 logger_class = ServerLogger
-# Read piece by piece, a file is bounded by the same clocks as all else.
+# A file that is read in pieces is bound by the same timeouts as every other response.
 sendfile = False
-# A stream holds its thread for as long as its client reads: the rest is for those who ask something short.
-threads = number("STACFLASK_THREADS", number("STACFLASK_MAX_STREAMS", 8) + 16)
-# Seconds that requests under way are given when the server is told to stop or to reload.
+# A stream occupies its thread for as long as its client reads. The other threads are for short requests.
+threads = positive_setting("STACFLASK_THREADS", positive_setting("STACFLASK_MAX_STREAMS", 8) + 16)
+# Seconds in which current requests can finish when the server stops or reloads.
 graceful_timeout = 30
 timeout = 60
 keepalive = 15
-limit_request_line = LONGEST
-# Who may speak for clients is decided in one place, stacflask/api/http/public_url.py.
+limit_request_line = MAX_REQUEST_LINE
+# Only stacflask/api/http/public_url.py decides which proxies are trusted.
 forwarded_allow_ips = ""
 # The application logs each request itself, with its decision.
 accesslog = None
-# Nothing but requests and signals steers a server.
+# Only requests and signals control a server.
 control_socket_disable = True
 
 
-def on_starting(server: object) -> None:  # noqa: ARG001 - gunicorn calls it so
-    """Refuse a wrong setting before any worker starts: one line, instead of a traceback from each."""
-    _share_metrics()
-    if wrong := _wrong():
-        raise SystemExit(wrong)
+def on_starting(server: object) -> None:  # noqa: ARG001 - gunicorn passes it
+    """Refuse a wrong setting before a worker starts, so that one line is printed instead of a traceback per worker."""
+    _prepare_metrics_folder()
+    if problem := _settings_problem():
+        raise SystemExit(problem)
 
 
 def on_reload(server: Any) -> None:
-    """Keep the workers there are, if new ones could not start: gunicorn would end, and nobody be served."""
-    if wrong := _wrong():
-        server.log.error("Not reloaded; the workers there are go on. %s", wrong)
-        server.cfg.set("workers", 0)  # so many are started, and none ends for them; the next reload reads it anew
+    """Keep the current workers if new ones could not start. gunicorn would exit, and no request would be served."""
+    if problem := _settings_problem():
+        server.log.error("Not reloaded; the current workers continue. %s", problem)
+        # gunicorn starts no new worker and stops no old one. The next reload reads the number again.
+        server.cfg.set("workers", 0)
 
 
-def _wrong() -> str:
-    """Say what is wrong with the settings, or nothing.
+def _settings_problem() -> str:
+    """Return what is wrong with the settings, or an empty string.
 
-    Another process looks: what the first has imported, every worker of a later reload would have, however old.
+    Another process checks them. Modules that the first process imports would stay in all workers of later reloads.
     """
-    hear, tell = Pipe(duplex=False)
-    process = get_context("fork").Process(target=_look, args=(tell,))
+    receiver, sender = Pipe(duplex=False)
+    process = get_context("fork").Process(target=_check_settings, args=(sender,))
     process.start()
     process.join()
-    return str(hear.recv()) if hear.poll() else "plugins cannot be loaded, see above"
+    return str(receiver.recv()) if receiver.poll() else "plugins cannot be loaded, see above"
 
 
-def _look(tell: Connection) -> None:
+def _check_settings(sender: Connection) -> None:
     from stacflask.catalog.database.connection_settings import arguments
     from stacflask.errors import SettingError
     from stacflask.pluginmanager.loading import load_plugins
@@ -96,67 +97,70 @@ def _look(tell: Connection) -> None:
             arguments(settings.replica_url, "STACFLASK_REPLICA_URL")
         load_plugins(settings.plugins, os.environ)
     except SettingError as error:
-        tell.send(f"error: {error}")
+        sender.send(f"error: {error}")
     else:
-        tell.send("")
+        sender.send("")
 
 
-def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn calls it so
-    """Look for circles among what requests leave, and no more among what a worker begins with, which stays."""
+def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn passes it
+    """Exclude the objects that a worker starts with from garbage collection. They stay for its whole life."""
     gc.collect()
     gc.freeze()
 
 
-def child_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it so
-    """Take a worker that has ended out of what is counted of those that live."""
-    forget(worker)
-    if SHARED in os.environ:
+def child_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn passes it
+    """Remove a worker that has exited from the counts of running workers."""
+    remove_from_busy(worker)
+    if METRICS_FOLDER in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
-def on_exit(server: object) -> None:  # noqa: ARG001 - gunicorn calls it so
-    """Remove the folder of the metrics."""
-    if os.environ.get(OWN) == "1":
-        shutil.rmtree(os.environ[SHARED], ignore_errors=True)
+def on_exit(server: object) -> None:  # noqa: ARG001 - gunicorn passes it
+    """Remove the metrics folder."""
+    if os.environ.get(FOLDER_IS_OURS) == "1":
+        shutil.rmtree(os.environ[METRICS_FOLDER], ignore_errors=True)
 
 
-def _share_metrics() -> None:
-    """Give the workers a folder in which to count together, if they count; what an earlier server left goes."""
+def _prepare_metrics_folder() -> None:
+    """Create a metrics folder that the workers share, if the plugin is loaded. Remove files of earlier servers."""
     if "plugins.metrics" not in os.environ.get("STACFLASK_PLUGINS", ""):
         return
-    if SHARED not in os.environ:
-        # Counted in memory, by way of a file: whoever writes where its disk has no room left is killed for it.
-        memory = None if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK) else MEMORY
-        place = Path(memory or tempfile.gettempdir())
-        _clear(place)
-        os.environ[SHARED], os.environ[OWN] = str(_folder(place)), "1"
-    for left in Path(os.environ[SHARED]).glob("*.db"):
-        left.unlink()
+    if METRICS_FOLDER not in os.environ:
+        # The files are mapped into memory. A process that writes to such a file on a full disk is killed.
+        memory = None if os.environ.get("TMPDIR") or not os.access(MEMORY_FOLDER, os.W_OK) else MEMORY_FOLDER
+        parent = Path(memory or tempfile.gettempdir())
+        _remove_abandoned(parent)
+        os.environ[METRICS_FOLDER], os.environ[FOLDER_IS_OURS] = str(_new_folder(parent)), "1"
+    for file in Path(os.environ[METRICS_FOLDER]).glob("*.db"):
+        file.unlink()
 
 
-def _clear(place: Path) -> None:
-    """Remove what servers left that were killed: the folders that no process holds any more."""
-    for left in place.glob(f"{METRICS}*"):
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the folders of servers that were killed: those that no process has locked."""
+    for folder in parent.glob(f"{FOLDER_PREFIX}*"):
         with suppress(OSError):
-            file = _hold(left)
-            shutil.rmtree(left, ignore_errors=True)
+            file = _lock(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             os.close(file)
 
 
-def _folder(place: Path) -> Path:
-    """Make a folder that this process holds. Others look for its last name only: it is never seen without its lock."""
-    new = Path(tempfile.mkdtemp(prefix="stacflask-new-", dir=place))
-    with suppress(OSError):  # where folders cannot be locked, nobody else can either, and none is removed
-        _hold(new)
-    return new.rename(place / new.name.replace("stacflask-new-", METRICS))
+def _new_folder(parent: Path) -> Path:
+    """Create and lock a folder.
+
+    It gets its final name once it is locked, so that another server never takes it for abandoned.
+    """
+    new = Path(tempfile.mkdtemp(prefix="stacflask-new-", dir=parent))
+    with suppress(OSError):  # If folders cannot be locked, no server can lock one, and none is removed.
+        _lock(new)
+    return new.rename(parent / new.name.replace("stacflask-new-", FOLDER_PREFIX))
 
 
-def _hold(folder: Path) -> int:
-    """Lock a folder of one's own user, while this process lives or one that it starts. Raises OSError.
+def _lock(folder: Path) -> int:
+    """Lock a folder of this user until this process and its children have exited. Raises OSError.
 
-    A lock, and no process's number: that may be another's by now, or be counted apart in another container.
+    A process id would not do: the system can reuse it, and other containers number their processes themselves.
     """
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

@@ -1,4 +1,4 @@
-"""What gunicorn serves."""
+"""The WSGI application that gunicorn serves."""
 
 import os
 
@@ -11,5 +11,5 @@ from stacflask.settings import Settings
 try:
     application = create_app(Settings.from_environ(os.environ))
 except SettingError as error:
-    # gunicorn prints this line alone, and stops.
+    # gunicorn prints only this line and stops.
     raise AppImportError(f"error: {error}") from None

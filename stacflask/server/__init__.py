@@ -1,5 +1,5 @@
 """The gunicorn worker: how requests are read from sockets and responses are written to them.
 
-Imports nothing of stacflask but ``logformat``: gunicorn's first process loads it, and must not hold the application.
+Imports only ``logformat`` from stacflask: gunicorn's first process loads it and must not load the application.
 Start with ``worker.py``.
 """

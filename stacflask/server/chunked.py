@@ -10,7 +10,7 @@ from gunicorn.http.errors import ParseException
 MAX_SIZE_LINE = 256
 """Bytes of a chunk-size line, extensions included."""
 MAX_OVERHEAD = 256 << 10
-"""Bytes of framing that a body may have beyond as many bytes as it has content."""
+"""Bytes by which the framing of a body may exceed its content."""
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
@@ -19,18 +19,18 @@ class InvalidChunk(ParseException):  # type: ignore[misc]
 
 
 class ChunkedDecoder:
-    """Takes the content of chunks out of a buffer that grows. ``done`` is set after the last chunk."""
+    """Removes chunks from a growing buffer and returns their content. ``done`` is set after the last chunk."""
 
     def __init__(self) -> None:
         self.done = False
         self.left = 0
-        """Bytes of the present chunk that have not come yet."""
+        """Bytes of the current chunk that have not arrived yet."""
         self._ends_chunk = False
         self._content = 0
         self._framing = 0
 
     def decode(self, buffer: bytearray) -> bytes:
-        """Remove what is complete from the buffer and return its content. Raises InvalidChunk."""
+        """Remove the bytes that can be decoded from the buffer. Return their content. Raises InvalidChunk."""
         content = []
         while not self.done:
             if self.left:
@@ -45,15 +45,15 @@ class ChunkedDecoder:
         return b"".join(content)
 
     def _next_size(self, buffer: bytearray) -> bool:
-        """Read the line before a chunk, with the line end of the chunk before it. Return False if it is incomplete."""
+        """Read a chunk-size line, and the line end of the previous chunk. Return False if it is incomplete."""
         start = 2 if self._ends_chunk else 0
         if start and not b"\r\n".startswith(buffer[:2]):
             raise InvalidChunk("a chunk is longer than its size")
         end = buffer.find(b"\r\n", start, start + MAX_SIZE_LINE)
         if end < 0:
             if len(buffer) >= start + MAX_SIZE_LINE:
-                raise InvalidChunk("the line of a chunk's size is too long")
-            _check_so_far(bytes(buffer[start:]))
+                raise InvalidChunk(f"a chunk-size line is longer than {MAX_SIZE_LINE} bytes")
+            _check_incomplete(bytes(buffer[start:]))
             return False
         size = _size_in(bytes(buffer[start:end]))
         if size == 0:
@@ -66,7 +66,7 @@ class ChunkedDecoder:
         return True
 
     def _finish(self, buffer: bytearray, position: int) -> bool:
-        """Read the line end after the last chunk. Trailer fields are refused: nothing here has a use for them."""
+        """Read the line end after the last chunk. Trailer fields are refused, because the application uses none."""
         line_end = buffer[position : position + 2]
         if not b"\r\n".startswith(line_end):
             raise InvalidChunk("trailer fields are not supported")
@@ -88,8 +88,8 @@ def _size_in(line: bytes) -> int:
     return int(digits, 16)
 
 
-def _check_so_far(line: bytes) -> None:
-    """Refuse the beginning of a line that cannot become a size any more."""
+def _check_incomplete(line: bytes) -> None:
+    """Refuse an incomplete line that cannot become a chunk size."""
     digits = line.partition(b";")[0].rstrip(b" \t\r")
     if (digits and not _SIZE.fullmatch(digits)) or b"\n" in line:
         raise InvalidChunk("a chunk's size is not a hexadecimal number")

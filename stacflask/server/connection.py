@@ -1,4 +1,4 @@
-"""A client's connection: what it sends, what it is still to be sent, and until when it must make progress."""
+"""A client's connection: received bytes, bytes to send, and the time by which the client must make progress."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ if TYPE_CHECKING:
     from stacflask.server.incoming import Incoming
 
 HEAD_SECONDS = 10
-"""Seconds in which a request's head must be complete; for its body, seconds without any progress."""
+"""Seconds in which the head of a request must be complete. Also the longest pause, in seconds, within a body."""
 BODY_RATE = 16 << 10
-"""Bytes per second with which a body must come, on average, after the first seconds."""
+"""Bytes per second at which a body must arrive on average, after the first ``HEAD_SECONDS``."""
 STALL_SECONDS = 60
-"""Seconds in which a client must take something of its response."""
+"""Seconds in which a client must read at least one byte of its response."""
 READ_RATE = 1 << 10
-"""Bytes per second with which a response must be read, on average, after the first minute."""
+"""Bytes per second at which a client must read a response on average, after the first ``STALL_SECONDS``."""
 LINGER_SECONDS = 5
-"""Seconds in which a closed connection's client can still send: what it sends is discarded, so that it reads its
-response before it learns that the connection is gone (RFC 9112, section 9.6)."""
+"""Seconds for which the server reads and discards bytes after it has closed its side. The client can then read its
+response before it learns that the connection is closed (RFC 9112, section 9.6)."""
 LINGER_BYTES = 64 << 20
 READ_SIZE = 64 << 10
 BUFFERED = 4 << 20
-"""Bytes of a response of unknown length that wait in memory before its thread waits for the client."""
+"""Bytes of a response of unknown length that are held in memory. Beyond it, the thread waits for the client."""
 _BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class ClientGone(ConnectionAbortedError):
-    """The client has closed the connection, or has not taken enough of its response in time."""
+    """The client has closed the connection, or has read its response too slowly."""
 
 
 class Connection:
-    """One connection. It belongs to the main thread, or to the thread that handles its request, never to both.
+    """One connection. Either the main thread or the thread that handles its request uses it, never both.
 
-    Stands in for the socket where gunicorn writes a response (``sendall``).
+    gunicorn writes responses to it as to a socket (``sendall``).
     """
 
     def __init__(self, sock: Any, client: Any, server: Any, incoming: Incoming) -> None:
         self.sock, self.client, self.server, self.incoming = sock, client, server, incoming
         self.request: Any = None
-        """A complete request that waits to be handled."""
+        """A complete request that has not been handled yet."""
         self.fault: Exception | None = None
-        """Why what the client sent is no request."""
+        """The error in the bytes that the client sent, if they are no valid request."""
         self.at_end = False
         """Whether the client has closed its side."""
         self.pending = bytearray()
-        """What is still to be sent."""
+        """Bytes that are not sent yet."""
         self.closing = False
-        """Whether the connection ends once ``pending`` is sent."""
+        """Whether to close the connection once ``pending`` is sent."""
         self.lingering = False
         self._discarded = 0
         self._began = self._progress = time.monotonic()
@@ -62,7 +62,7 @@ class Connection:
     # --- Reading -----------------------------------------------------------------------------------------------------
 
     def receive(self) -> bool:
-        """Read what has arrived. Return whether a request is complete, or can never be: see ``fault``."""
+        """Read bytes from the client. Return whether a request is complete or invalid (see ``fault``)."""
         data = self._recv()
         if data is None:
             return False
@@ -74,10 +74,10 @@ class Connection:
         return self.advance()
 
     def advance(self) -> bool:
-        """Look for a request in what was read. Return as ``receive`` does."""
+        """Parse the bytes read so far. Return whether a request is complete or invalid (see ``fault``)."""
         try:
             self.request = self.incoming.next()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the main thread answers it
+        except Exception as error:  # noqa: BLE001 - the main thread sends a response for each kind of error
             self.fault = error
         state = self.incoming.state
         if state != self._state:
@@ -87,8 +87,8 @@ class Connection:
             self.flush()
         return self.request is not None or self.fault is not None
 
-    def asks_again(self, milliseconds: int) -> bool:
-        """Wait a moment for the next request, and return whether it is complete."""
+    def has_next_request(self, milliseconds: int) -> bool:
+        """Wait at most ``milliseconds`` for the next request. Return whether it is complete."""
         if self.pending or self.fault or self.at_end:
             return False
         if not self.incoming.buffer:
@@ -100,13 +100,13 @@ class Connection:
         return self.advance() and self.request is not None
 
     def discard(self) -> bool:
-        """Read and drop what still comes on a connection that ends. Return whether there may be more."""
+        """Read and discard bytes on a connection that is closing. Return whether more can come."""
         data = self._recv()
         self._discarded += len(data or b"")
         return data is None or (bool(data) and self._discarded < LINGER_BYTES)
 
     def _recv(self) -> bytes | None:
-        """Read some bytes: none if the client has closed its side, None if there are none yet."""
+        """Return bytes from the socket: empty if the client has closed its side, None if there are none yet."""
         try:
             return bytes(self.sock.recv(READ_SIZE))
         except _BLOCKED:
@@ -117,21 +117,21 @@ class Connection:
     # --- Writing -----------------------------------------------------------------------------------------------------
 
     def begin_response(self) -> None:
-        """Start the clock for what is sent next."""
+        """Restart the timeouts for a new response."""
         self._began = self._progress = time.monotonic()
         self._taken = 0
 
     @property
     def has_responded(self) -> bool:
-        """Whether anything of the present response is on its way."""
+        """Whether any byte of the current response has been sent or is pending."""
         return bool(self._taken or self.pending)
 
     def sendall(self, data: bytes) -> None:
-        """Put bytes behind what is still to be sent; they leave with the next ``send`` or ``flush``."""
+        """Append bytes to ``pending``. The next ``send`` or ``flush`` sends them."""
         self.pending += data
 
     def send(self, data: bytes, *, waits_above: float) -> None:
-        """Send bytes. Waits for the client while more than so many bytes are still to be sent. Raises ClientGone."""
+        """Send bytes. Wait for the client while more than ``waits_above`` bytes are pending. Raises ClientGone."""
         if not self.pending:
             data = data[self._send(data) :]
         self.pending += data
@@ -141,7 +141,7 @@ class Connection:
             self.flush()
 
     def flush(self) -> bool:
-        """Send what can be sent without waiting. Return whether all has been sent. Raises ClientGone."""
+        """Send pending bytes without waiting. Return whether all have been sent. Raises ClientGone."""
         while self.pending:
             sent = self._send(bytes(self.pending[:READ_SIZE]))
             if not sent:
@@ -170,12 +170,12 @@ class Connection:
     # --- Time --------------------------------------------------------------------------------------------------------
 
     def expect_request(self, seconds: float) -> None:
-        """Wait so long for the next request to begin."""
+        """Set the time, in seconds from now, in which the next request must begin."""
         self._state, self._began = self.incoming.state, time.monotonic()
         self._kept_until = self._began + seconds
 
     def keep_at_most(self, until: float) -> None:
-        """Wait no longer than this for the next request."""
+        """Bound the time at which the next request must have begun (monotonic clock, seconds)."""
         self._kept_until = min(self._kept_until, until)
 
     def linger(self) -> None:
@@ -185,7 +185,7 @@ class Connection:
         self.sock.shutdown(socket.SHUT_WR)
 
     def deadline(self) -> float:
-        """Return the time by which the client must do what it is waited for, as it has done so far."""
+        """Return the time by which the client must send or read its next bytes (monotonic clock, seconds)."""
         if self.lingering:
             return self._began + LINGER_SECONDS
         if self.pending:
@@ -196,18 +196,18 @@ class Connection:
             return self._began + HEAD_SECONDS
         return min(self._progress, self._began + self.incoming.received / BODY_RATE) + HEAD_SECONDS
 
-    def owes_request(self) -> bool:
-        """Whether the client has begun a request that is not complete."""
+    def has_partial_request(self) -> bool:
+        """Return whether the client has begun a request that is not complete."""
         return self._state != "nothing" and not self.pending and not self.lingering
 
     def abort(self) -> None:
-        """Cut the connection, whichever thread is using it."""
+        """Shut the socket down. Any thread may call this while another uses the connection."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             return
 
     def close(self) -> None:
-        """Close the socket, and give up the request that is being read."""
+        """Close the socket and discard an incomplete request."""
         self.incoming.discard()
         self.sock.close()

@@ -1,4 +1,4 @@
-"""gunicorn's own log, in the form of the application's."""
+"""gunicorn's log in the format of the application's log."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from stacflask.logformat import JsonFormatter, TextFormatter
 
 
 class ServerLogger(Logger):  # type: ignore[misc]
-    """Formats gunicorn's events, and its access log if that is on, as STACFLASK_LOG_FORMAT says."""
+    """Formats gunicorn's events, and its access log if enabled, according to STACFLASK_LOG_FORMAT."""
 
     def setup(self, cfg: Any) -> None:
-        """Prepare gunicorn's loggers."""
+        """Set the formatter of gunicorn's loggers."""
         super().setup(cfg)
         text = os.environ.get("STACFLASK_LOG_FORMAT", "").strip().lower() == "text"
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
@@ -23,7 +23,7 @@ class ServerLogger(Logger):  # type: ignore[misc]
                 handler.setFormatter(TextFormatter() if text else JsonFormatter())
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Log a request when all of it has been sent. The application says the path without what is secret in it."""
+        """Log a request after its response was sent. The application sets the path without secrets in it."""
         if self.access_log_enabled:
             self.access_log.info(
                 "request sent",

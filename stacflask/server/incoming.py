@@ -1,4 +1,4 @@
-"""The requests of one connection, read piece by piece without waiting for any."""
+"""Incremental parsing of the requests of one connection. It never waits for the client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stacflask.server.spool import Spool
 
 MAX_HEAD = 64 << 10
-"""Bytes of a request's head."""
+"""Bytes of the head of a request."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NOT_ENCODED = re.compile(rb"[A-Z]+ [!-~]*[\x80-\xff]")
@@ -34,7 +34,7 @@ class TargetNotEncoded(ParseException):  # type: ignore[misc]
 
 
 class BodyTooLarge(ParseException):  # type: ignore[misc]
-    """The body is, or announces to be, larger than any that is accepted."""
+    """The body, or its Content-Length, is larger than STACFLASK_MAX_BODY."""
 
 
 class RequestIncomplete(ParseException):  # type: ignore[misc]
@@ -42,16 +42,16 @@ class RequestIncomplete(ParseException):  # type: ignore[misc]
 
 
 class Incoming:
-    """Splits what a client sends into requests.
+    """Splits the bytes from a client into requests.
 
-    ``next`` is called after each ``feed``; a request that it returns is complete, body included, so that whatever
-    handles it never waits for the client.
+    Call ``next`` after each ``feed``. A request that it returns includes its whole body, so the thread that handles it
+    never waits for the client.
     """
 
     def __init__(self, cfg: Any, peer: Any, spool: Spool, body_limit: int) -> None:
         self.buffer = bytearray()
         self.received = 0
-        """Bytes of the present request's body that have arrived."""
+        """Bytes of the current request's body that have arrived."""
         self._cfg, self._peer = cfg, peer
         self._spool, self._limit = spool, body_limit
         self._requests = 0
@@ -60,32 +60,32 @@ class Incoming:
         self._missing = 0
         self._chunks: ChunkedDecoder | None = None
         self._body: tempfile.SpooledTemporaryFile[bytes] | None = None
-        self._wants_continue = False
+        self._expects_continue = False
 
     @property
     def state(self) -> str:
-        """What of a request has arrived: ``nothing``, part of its ``head``, or part of its ``body``."""
+        """The part of a request that is arriving: ``nothing``, its ``head``, or its ``body``."""
         if self._request is not None:
             return "body"
         return "head" if self.buffer else "nothing"
 
     def take_continue(self) -> bytes:
-        """Return the interim response that the client waits for before it sends a body, once."""
-        wanted, self._wants_continue = self._wants_continue, False
-        return CONTINUE if wanted else b""
+        """Return the 100 response, once, if the client waits for it before it sends a body (RFC 9110, 10.1.1)."""
+        expected, self._expects_continue = self._expects_continue, False
+        return CONTINUE if expected else b""
 
     def feed(self, data: bytes) -> None:
         """Add bytes from the client."""
         self.buffer += data
 
     def next(self) -> Any:
-        """Return the next request if it is complete, else None. Raises ParseException, and SpoolFull."""
+        """Return the next request if it is complete, else None. Raises ParseException and SpoolFull."""
         if self._request is None and not self._read_head():
             return None
         return self._read_body()
 
     def discard(self) -> None:
-        """Give up the request that is being read."""
+        """Discard the incomplete request."""
         self._spool.release(self._body)
         self._request = self._body = None
         self.buffer.clear()
@@ -109,7 +109,7 @@ class Incoming:
         return True
 
     def _end_of_head(self) -> int:
-        """Find where the head ends; -1 if more is needed. Raises ParseException if it can only become worse."""
+        """Return the index after the head, or -1 if more bytes are needed. Raises ParseException."""
         if not self.buffer:
             return -1
         found = self.buffer.find(_END, max(0, self._searched - len(_END)))
@@ -132,15 +132,17 @@ class Incoming:
             self._chunks = ChunkedDecoder()
         elif isinstance(reader, LengthReader):
             self._missing = reader.length
-        if self._announced() > self._limit:
+        if self._size_so_far() > self._limit:
             raise BodyTooLarge
-        self._wants_continue = request._expected_100_continue and self._is_wanting() and not self.buffer  # noqa: SLF001
+        expected = request._expected_100_continue  # noqa: SLF001
+        self._expects_continue = expected and self._is_incomplete() and not self.buffer
         request._expected_100_continue = False  # noqa: SLF001 - gunicorn would send it with the response
 
-    def _is_wanting(self) -> bool:
+    def _is_incomplete(self) -> bool:
         return bool(self._missing or self._chunks)
 
-    def _announced(self) -> int:
+    def _size_so_far(self) -> int:
+        """Return the least size of the body, in bytes: received, announced, and the rest of the current chunk."""
         return self.received + self._missing + (self._chunks.left if self._chunks else 0)
 
     def _read_body(self) -> Any:
@@ -153,9 +155,9 @@ class Incoming:
             del self.buffer[: len(piece)]
             self._missing -= len(piece)
             self._store(piece)
-        if self._announced() > self._limit:
+        if self._size_so_far() > self._limit:
             raise BodyTooLarge
-        return None if self._is_wanting() else self._complete()
+        return None if self._is_incomplete() else self._complete()
 
     def _store(self, data: bytes) -> None:
         if not data:

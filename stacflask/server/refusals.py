@@ -1,4 +1,4 @@
-"""Responses to what is no request, written by the server itself in the form of the application's errors."""
+"""Responses of the server itself to invalid requests. They have the form of the application's errors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from stacflask.server.chunked import InvalidChunk
 from stacflask.server.incoming import MAX_HEAD, BodyTooLarge, HostRequired, RequestIncomplete, TargetNotEncoded
 from stacflask.server.spool import SpoolFull
 
-LONGEST = 8190
-"""Characters of a request's first line: a search by GET may name a long list of ids. gunicorn allows no more."""
+MAX_REQUEST_LINE = 8190
+"""Characters of a request line. A GET search can have a long list of ids, and gunicorn accepts no more."""
 
 
 class RequestTooSlow(ParseException):  # type: ignore[misc]
@@ -33,23 +33,23 @@ _REFUSALS: tuple[tuple[type[Exception], str, str, str], ...] = (
         LimitRequestLine,
         "414",
         "AddressTooLong",
-        f"Expected at most {LONGEST} characters: send it by POST.",
+        f"URL: expected a request line of at most {MAX_REQUEST_LINE} characters. Send the search by POST.",
     ),
     (
         LimitRequestHeaders,
         "431",
         "HeadersTooLarge",
-        f"Expected shorter header fields: {MAX_HEAD >> 10} KiB at most.",
+        f"Headers: expected at most {MAX_HEAD >> 10} KiB. Send fewer or shorter header fields.",
     ),
     (RequestTooSlow, "408", "RequestTimeout", "The request did not arrive in time. Send it again."),
-    (BodyTooLarge, "413", "ContentTooLarge", "The body is larger than any that is accepted here."),
-    (SpoolFull, "503", "TooManyBodies", "Too many large request bodies are arriving just now."),
-    (HostRequired, _BAD, "BadRequest", "Host: expected in every HTTP/1.1 request."),
+    (BodyTooLarge, "413", "ContentTooLarge", "The body is larger than this server accepts. Send less at a time."),
+    (SpoolFull, "503", "TooManyBodies", "Too many large request bodies are arriving. Send the request again later."),
+    (HostRequired, _BAD, "BadRequest", "Host: every HTTP/1.1 request must have this header."),
     (
         TargetNotEncoded,
         _BAD,
         "BadRequest",
-        "The address holds characters outside ASCII: expected them percent-encoded as UTF-8, such as %C3%A9.",
+        "URL: expected characters outside ASCII to be percent-encoded as UTF-8, such as %C3%A9.",
     ),
     (RequestIncomplete, _BAD, "BadRequest", "The connection was closed before the request was complete."),
     (ExpectationFailed, "417", "ExpectationFailed", "Expect: expected 100-continue or nothing."),
@@ -57,20 +57,20 @@ _REFUSALS: tuple[tuple[type[Exception], str, str, str], ...] = (
     (InvalidResponseHeader, "", "", ""),
     (InvalidHeaderName, _BAD, "BadRequest", "A header field has a name that is not allowed."),
     (InvalidHeader, _BAD, "BadRequest", "A header field is malformed, repeated, or contradicts another."),
-    (ParseException, _BAD, "BadRequest", "Expected a request in HTTP/1.1."),
+    (ParseException, _BAD, "BadRequest", "Expected an HTTP/1.1 request."),
 )
-_BROKEN = ("500", "ServerError", "Something broke here. The log has it.")
+_INTERNAL = ("500", "ServerError", "Internal server error. The server's log has the reason.")
 
 
 def is_fault_of_request(error: Exception) -> bool:
-    """Whether an error says that what a client sent cannot be served, and not that something broke here."""
-    return bool(_entry(error)[0] != _BROKEN[0])
+    """Return whether an error is the client's and not an internal error."""
+    return bool(_entry(error)[0] != _INTERNAL[0])
 
 
 def refusal(error: Exception) -> bytes:
-    """Write the response to what is no request."""
+    """Return the whole response to an invalid request."""
     status, code, description = _entry(error)
-    # Many clients show nothing but the reason phrase.
+    # Many clients show only the reason phrase.
     reason = description.partition(". ")[0].rstrip(".")
     body = json.dumps({"code": code, "description": description})
     fields = ["Connection: close", "Content-Type: application/json", f"Content-Length: {len(body)}"]
@@ -82,5 +82,5 @@ def refusal(error: Exception) -> bytes:
 def _entry(error: Exception) -> tuple[str, str, str]:
     if isinstance(error, InvalidChunk):
         return _BAD, "BadRequest", f"The chunked body is malformed: {error}."
-    found = next(((status, code, text) for kind, status, code, text in _REFUSALS if isinstance(error, kind)), _BROKEN)
-    return found if found[0] else _BROKEN
+    found = next(((status, code, text) for kind, status, code, text in _REFUSALS if isinstance(error, kind)), _INTERNAL)
+    return found if found[0] else _INTERNAL

@@ -1,4 +1,4 @@
-"""Where bodies lie while they arrive: in memory if small, else in a file without a name; all together bounded."""
+"""Storage for request bodies: in memory if small, else in unnamed temporary files. Their total size is bounded."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import tempfile
 import threading
 
 IN_MEMORY = 64 << 10
-"""Bytes of a body that are held in memory."""
+"""Bytes of a body that stay in memory."""
 
 
 class SpoolFull(Exception):
-    """Other requests' bodies take all the room there is."""
+    """The bodies of other requests occupy all of the storage."""
 
 
 class Spool:
-    """Room for bodies that are arriving or being read. Its methods may be called from any thread."""
+    """Storage for bodies that are arriving or being read. Any thread may call its methods."""
 
-    def __init__(self, room: int) -> None:
-        self._free = room
+    def __init__(self, capacity: int) -> None:
+        self._free = capacity
         self._sizes: dict[tempfile.SpooledTemporaryFile[bytes], int] = {}
         self._lock = threading.Lock()
 
     def open(self) -> tempfile.SpooledTemporaryFile[bytes]:
-        """Begin a body."""
+        """Return a file for a new body."""
         body = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closed by ``release``
         with self._lock:
             self._sizes[body] = 0
         return body
 
     def write(self, body: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
-        """Add to a body. Raises SpoolFull, also if the disk has no room."""
+        """Append to a body. Raises SpoolFull, also if the disk is full."""
         with self._lock:
-            # Small bodies are never refused: the number of connections bounds them.
+            # Small bodies are never refused, because the number of connections bounds them.
             if self._sizes[body] + len(data) > IN_MEMORY and len(data) > self._free:
                 raise SpoolFull
             self._sizes[body] += len(data)
@@ -42,7 +42,7 @@ class Spool:
             raise SpoolFull from None
 
     def release(self, body: object) -> None:
-        """Give back what a body takes, if it was begun here."""
+        """Close the file of a body and free its bytes. Ignore readers that ``open`` did not return."""
         if isinstance(body, tempfile.SpooledTemporaryFile):
             with self._lock:
                 self._free += self._sizes.pop(body, 0)

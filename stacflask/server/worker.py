@@ -1,7 +1,7 @@
 """The worker: one thread reads requests and finishes responses, a pool of threads handles complete requests.
 
-A client is never waited for by a thread of the pool, except by one that streams: the main thread reads heads and
-bodies as they come, and sends what a client has not taken yet of a response that is ready.
+The main thread reads heads and bodies as they arrive, and sends the rest of a response that is complete. A thread of
+the pool waits for a client only while it streams.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ from stacflask.server.refusals import RequestTooSlow, is_fault_of_request, refus
 from stacflask.server.spool import Spool
 
 STREAM_DRAIN_SECONDS = 5
-"""Seconds before a worker is killed in which it records the streams that it cuts: how much of each has left."""
+"""Seconds before a worker is killed in which it aborts its streams and records how many bytes of each were sent."""
 NEXT_REQUEST_WAIT_MS = 10
-"""Milliseconds for which a thread waits for its client's next request."""
+"""Milliseconds for which a thread waits for the next request of its client."""
 KEEPALIVE_AT_EXIT_SECONDS = 2
-"""Seconds for which a worker that ends keeps connections that are idle."""
+"""Seconds for which a stopping worker keeps idle connections."""
 MAX_PENDING = 128 << 20
-"""Bytes of responses that wait in memory for their clients. Beyond it the slowest clients lose their connections."""
+"""Bytes of responses held in memory for clients. Beyond it, the connections of the slowest clients are closed."""
 SPOOLED_BODIES = 4
-"""Bodies of the greatest size that may arrive at the same time; smaller ones accordingly."""
+"""Number of bodies of the maximum size that can arrive at the same time. It sets the capacity of the spool."""
 HEALTH = "/health"
 
 ACCEPT_WAIT_PER_CONNECTION, MAX_ACCEPT_WAIT = 0.005, 0.015
-"""Seconds for which a worker that has more to do than another leaves a new connection to that one: for each connection
-that it has more, as long as the other's main thread may wait for its turn (`sys.getswitchinterval`), and in all."""
+"""Seconds for which a worker leaves a new connection to a less busy worker: for each connection that it has more than
+that one, and in total. The first is as long as a main thread can wait for the GIL (`sys.getswitchinterval`)."""
 ABSENT = 255
 BUSY = mmap.mmap(-1, 256)
-"""How many connections each worker has given to threads, in memory that all of them share."""
+"""Number of connections that the threads of each worker handle, in memory that all workers share."""
 BUSY[:] = bytes([ABSENT]) * len(BUSY)
 
 
 def streams_end_after(graceful: float) -> float:
-    """Return for how many of the seconds until a worker is killed its streams go on: for half of them at least."""
+    """Return after how many seconds a stopping worker aborts its streams: after half of ``graceful`` at least."""
     return max(graceful / 2, graceful - STREAM_DRAIN_SECONDS)
 
 
-def forget(worker: Any) -> None:
-    """Take a worker that has ended out of what is counted of those that live."""
-    BUSY[_place(worker)] = ABSENT
+def remove_from_busy(worker: Any) -> None:
+    """Remove a worker that has exited from ``BUSY``."""
+    BUSY[_busy_index(worker)] = ABSENT
 
 
-def _place(worker: Any) -> int:
+def _busy_index(worker: Any) -> int:
     return int(worker.age) % len(BUSY)
 
 
 def _max_body(text: str) -> int:
-    """Read the greatest size of a body. The application refuses a wrong setting with a message."""
+    """Return the maximum size of a body in bytes. The application refuses a wrong setting with a message."""
     return int(text) if text.isdecimal() else 64 << 20
 
 
-def _forget_application() -> None:
-    """Let a worker load one version of the application: what its parent has loaded may be older than the files."""
+def _unload_application() -> None:
+    """Unload the application's modules. Those that the parent process has loaded can be older than their files."""
     for name in list(sys.modules):
         if name.partition(".")[0] == "stacflask" and not name.startswith("stacflask.server"):
             del sys.modules[name]
 
 
 class Response(wsgi.Response):  # type: ignore[misc]
-    """A response that leaves its thread as soon as its last bytes are known, whoever is to read them."""
+    """A response that releases its thread once all bytes are known. The main thread sends the rest."""
 
     def _emit_body(self, data: bytes) -> None:
         if self.chunked:
@@ -86,34 +86,34 @@ class Response(wsgi.Response):  # type: ignore[misc]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Gives complete requests to threads, and never a thread to a client that is slow to send or to read.
+    """Runs complete requests in threads. A client that sends or reads slowly occupies no thread.
 
-    A client that asks again at once is answered by the same thread: handing a connection back to the main thread, and
-    to another thread from there, costs as much as a good part of an answer.
+    The same thread handles the next request of a client that sends it at once. To pass a connection to the main thread
+    and to another thread costs as much time as a good part of a request.
 
-    A new connection is for the worker that has the least to do. All of them wait for it, and the one that wakes first,
-    which is often the same, would have them all: its clients wait for each other while another's processor is idle.
+    The least busy worker takes a new connection. All workers wait for connections, and often the same one wakes first.
+    It would take all of them, and its clients would wait for each other while another worker's processor is idle.
     """
 
     def init_process(self) -> None:
-        """Prepare, and serve until told to stop."""
+        """Prepare the worker and serve until it is stopped."""
         self.busy: set[Connection] = set()
         self.waiting: dict[Connection, int] = {}
         self.streams_end = math.inf
         self.body_limit = _max_body(os.environ.get("STACFLASK_MAX_BODY", "").strip())
         self.spool = Spool(SPOOLED_BODIES * self.body_limit)
         self.health = ThreadPoolExecutor(1, "health")
-        _forget_application()
+        _unload_application()
         super().init_process()
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until the worker is stopped."""
         self._publish_busy()
         self.log.info("Worker ready (pid: %s)", self.pid)
         super().run()
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
-        """Begin to stop: no connection is left to this worker any more, and those there are have so much time."""
+        """Begin to stop. Other workers leave no new connection to this one, and its streams get a deadline."""
         super().handle_exit(sig, frame)
         self.streams_end = min(self.streams_end, time.monotonic() + streams_end_after(self.cfg.graceful_timeout))
         self._publish_busy()
@@ -121,22 +121,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- The main thread: connections --------------------------------------------------------------------------------
 
     def accept(self, listener: Any) -> None:
-        """Take a new connection, unless a worker that has less to do takes it."""
+        """Accept a new connection, unless a less busy worker does."""
         began = time.monotonic()
-        while time.monotonic() - began < min(MAX_ACCEPT_WAIT, ACCEPT_WAIT_PER_CONNECTION * self._more_than_another()):
+        while time.monotonic() - began < min(MAX_ACCEPT_WAIT, ACCEPT_WAIT_PER_CONNECTION * self._excess_busy()):
             time.sleep(0.0005)
         try:
             sock, client = listener.accept()
         except BlockingIOError:
             return
-        except OSError as error:  # gone already, or no file descriptor is free
+        except OSError as error:  # The client has disconnected, or no file descriptor is free.
             self.log.warning("connection not accepted: %s", error)
-            self._make_room()
+            self._close_earliest()
             return
         if self.cfg.is_ssl:
             try:
                 sock = ssl_wrap_socket(sock, self.cfg)
-            except OSError as error:  # gone already
+            except OSError as error:  # The client has disconnected.
                 self.log.warning("TLS connection not accepted: %s", error)
                 sock.close()
                 return
@@ -144,19 +144,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         incoming = Incoming(self.cfg, client, self.spool, self.body_limit)
         conn = Connection(sock, client, listener.getsockname(), incoming)
         if self.nr_conns >= self.worker_connections:
-            self._make_room()
+            self._close_earliest()
         if conn.receive() or conn.at_end:
             self._proceed(conn)
         else:
             self._wait(conn, selectors.EVENT_READ)
 
-    def _make_room(self) -> None:
-        """Close the connection whose time is up next."""
+    def _close_earliest(self) -> None:
+        """Close the waiting connection with the earliest deadline."""
         if self.waiting:
             self._drop(min(self.waiting, key=Connection.deadline))
 
     def _wait(self, conn: Connection, events: int) -> None:
-        """Wait until the client sends something, or takes something."""
+        """Wait until the socket is readable or writable."""
         if self.waiting.get(conn) == events:
             return
         if conn in self.waiting:
@@ -170,7 +170,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.poller.unregister(conn.sock)
 
     def _ready(self, conn: Connection, _sock: Any) -> None:
-        """Go on with a connection whose client has sent or taken something."""
+        """Continue with a connection whose socket is readable or writable."""
         if conn.lingering:
             if not conn.discard():
                 self._drop(conn)
@@ -178,13 +178,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._finish(conn)
         elif conn.receive() or conn.at_end:
             self._proceed(conn)
-        elif conn.pending:  # an interim response that could not be sent at once
+        elif conn.pending:  # The 100 response could not be sent at once.
             self._wait(conn, selectors.EVENT_WRITE)
 
     def _proceed(self, conn: Connection) -> None:
-        """Handle a complete request, or refuse what is none."""
+        """Handle a complete request, or refuse an invalid one."""
         if conn.at_end and conn.request is None and conn.fault is None:
-            if not conn.owes_request():
+            if not conn.has_partial_request():
                 self._drop(conn)
                 return
             conn.fault = RequestIncomplete()
@@ -195,7 +195,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.enqueue_req(conn)
 
     def _refuse(self, conn: Connection, error: Exception) -> None:
-        """Answer what is no request, and end the connection. What was asked is not logged: it may hold a secret."""
+        """Send an error for an invalid request and close the connection. Its bytes can hold a secret: log none."""
         self._log_fault(conn, error)
         conn.begin_response()
         conn.sendall(refusal(error))
@@ -210,7 +210,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.log.error("request failed", extra={"client": client}, exc_info=error)
 
     def _finish(self, conn: Connection) -> None:
-        """Send what is left of a response; then end the connection, or go on to the next request on it."""
+        """Send the rest of a response. Then close the connection, or read the next request."""
         try:
             sent = conn.flush()
         except ClientGone:
@@ -239,7 +239,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._wait(conn, selectors.EVENT_READ)
 
     def _bound_pending(self) -> None:
-        """Keep what waits in memory for clients within its bound, at the expense of those that read slowest."""
+        """Close the connections of the slowest clients while pending responses exceed ``MAX_PENDING``."""
         slow = sorted((conn for conn in self.waiting if conn.pending), key=Connection.deadline)
         total = sum(len(conn.pending) for conn in slow)
         for conn in slow[:-1]:
@@ -255,17 +255,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.close()
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Do nothing unless all is to end: ``murder_pending`` looks at every connection."""
+        """Close all connections if ``force`` is set. ``murder_pending`` closes the others by their deadlines."""
         if force:
             for conn in list(self.waiting):
                 self._drop(conn)
 
     def murder_pending(self) -> None:
-        """End connections whose time is up. The main thread calls this every second."""
+        """Close connections after their deadlines. The main thread calls this every second."""
         now = time.monotonic()
         for conn in list(self.waiting):
             if conn.deadline() < now:
-                if conn.owes_request():
+                if conn.has_partial_request():
                     self._refuse(conn, RequestTooSlow())
                 else:
                     self._drop(conn)
@@ -280,7 +280,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- The main thread: requests -----------------------------------------------------------------------------------
 
     def enqueue_req(self, conn: Connection) -> None:
-        """Give a request to a thread; what asks whether the worker lives never waits for one of the others."""
+        """Pass a request to a thread. Health checks have their own thread, so they never wait for another request."""
         pool = self.health if conn.request.path == HEALTH else self.tpool
         self.busy.add(conn)
         self._publish_busy()
@@ -288,7 +288,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
-        """Take a connection back from a thread."""
+        """Continue with a connection after its thread is done."""
         self.busy.discard(conn)
         self._publish_busy()
         if fs.cancelled() or fs.exception() is not None:
@@ -297,45 +297,48 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.closing = not fs.result()
             self._finish(conn)
 
-    def _more_than_another(self) -> int:
-        """Return how many connections more than the worker that has the fewest this one has given to threads."""
+    def _excess_busy(self) -> int:
+        """Return by how many connections this worker is busier than the least busy worker."""
         return len(self.busy) - min(BUSY[:])
 
     def _publish_busy(self) -> None:
-        BUSY[_place(self)] = min(len(self.busy), ABSENT - 1) if self.alive else ABSENT
+        BUSY[_busy_index(self)] = min(len(self.busy), ABSENT - 1) if self.alive else ABSENT
 
     # --- The other threads -------------------------------------------------------------------------------------------
 
     def handle(self, conn: Connection) -> bool:
-        """Answer a request, and those that follow at once: as long as half of the threads are free for others."""
-        kept = self._answer(conn)
-        while kept and self.alive and 2 * len(self.busy) <= self.cfg.threads and conn.asks_again(NEXT_REQUEST_WAIT_MS):
-            kept = self._answer(conn)
+        """Handle a request, and those that follow at once while half of the threads are free."""
+        kept = self._respond(conn)
+        while kept and self._has_free_threads() and conn.has_next_request(NEXT_REQUEST_WAIT_MS):
+            kept = self._respond(conn)
         return kept
 
-    def _answer(self, conn: Connection) -> bool:
-        """Answer a request. Return whether another may follow on the same connection."""
+    def _has_free_threads(self) -> bool:
+        return self.alive and 2 * len(self.busy) <= self.cfg.threads
+
+    def _respond(self, conn: Connection) -> bool:
+        """Handle one request. Return whether another may follow on the same connection."""
         request, conn.request = conn.request, None
         conn.begin_response()
         try:
             return self.handle_request(request, conn)
         except ClientGone:
-            self.log.debug("client gone")
+            self.log.debug("client disconnected")
             conn.pending.clear()
-        except Exception as error:  # noqa: BLE001 - logged, and answered if it can be
-            self._break_off(conn, error)
+        except Exception as error:  # noqa: BLE001 - logged, and a response is sent if none has begun
+            self._fail(conn, error)
         finally:
             self.spool.release(request.body.reader)
         return False
 
-    def _break_off(self, conn: Connection, error: Exception) -> None:
-        """Answer a request that cannot be answered; what has begun to leave is left incomplete."""
+    def _fail(self, conn: Connection, error: Exception) -> None:
+        """Log an error and send a 500 response. A response that has begun stays incomplete."""
         self._log_fault(conn, error)
         if not conn.has_responded:
             conn.sendall(refusal(error))
 
     def handle_request(self, req: Any, conn: Connection) -> bool:
-        """Run the application and send what it answers. Return whether another request may follow."""
+        """Run the application and send its response. Return whether another request may follow."""
         response, environ = None, {}
         self.cfg.pre_request(self, req)
         began = datetime.now()  # noqa: DTZ005 - gunicorn's log takes the difference
@@ -358,10 +361,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return not response.should_close()
 
     def _count(self, response: Any) -> None:
-        """Count a request, and let the connection end with it where the worker does."""
+        """Count a request. Close the connection after it if the worker stops or has too many."""
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
-            self.log.info("worker restarts after so many requests")
+            self.log.info("worker request limit reached", extra={"requests": self.nr})
             self.alive: bool = False
         if not self.alive or not self.cfg.keepalive or self.nr_conns >= self.max_keepalived:
             response.force_close()
