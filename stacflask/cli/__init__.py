@@ -1,6 +1,6 @@
-"""The command line. What goes wrong is one line on standard error; plugins add commands of their own.
+"""The command line. Errors are one line on standard error. Plugins can add commands.
 
-The catalogue is imported by the commands that need it: ``stacflask --help`` need not wait for all of it.
+Only the commands that need the catalogue import it, so that ``stacflask --help`` is fast.
 Start with ``session.py``.
 """
 
@@ -15,7 +15,7 @@ import click
 
 from stacflask import __version__
 from stacflask.cli import database, documents, setup
-from stacflask.cli.errors import told
+from stacflask.cli.errors import report_error
 from stacflask.cli.session import Program, Session
 from stacflask.errors import StacflaskError
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    """Run the command that the program's arguments name, and exit with its code."""
+    """Run the command of the program's arguments and exit with its code."""
     sys.exit(run(sys.argv[1:], os.environ))
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the command that these arguments name; give its exit code."""
-    # Errors are told here, in one line each: what the server logs of them would tell them twice.
+    """Run the command of ``arguments`` and return its exit code."""
+    # This function reports each error in one line. The log would report it a second time.
     for name in ("stacflask", "plugins"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     session = Session(environ, program.commands)
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         if session.problem is not None:
             raise session.problem
     except (click.exceptions.Abort, click.ClickException, StacflaskError, OSError) as error:
-        return told(error)
+        return report_error(error)
     finally:
         session.close()
     return result if isinstance(result, int) else 0
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(version)s")
 def program() -> None:
-    """Fill, export and look after a stacflask catalogue.
+    """Load, export and maintain a stacflask catalogue.
 
     The catalogue is the PostGIS database that DATABASE_URL names.
     """

@@ -1,4 +1,4 @@
-"""Commands on the database: tables, extents, what is said of properties, indexes."""
+"""Commands on the database: tables, extents, queryables, indexes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from stacflask.cli.session import Session, pass_session
 @click.command()
 @pass_session
 def migrate(session: Session) -> None:
-    """Bring the database's tables to this release.
+    """Migrate the tables of the database to this release.
 
-    Safe to run at any time and from several places at once: whoever comes second finds nothing to do.
+    You can run it at any time, and several times at once: a second run waits for the first and finds nothing to do.
     """
     from stacflask.catalog.database import migrations
 
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(lambda record: record.getMessage().startswith("Running"))  # each revision, and no chatter
+    handler.addFilter(lambda record: record.getMessage().startswith("Running"))  # only one line per revision
     logger = logging.getLogger("alembic.runtime.migration")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    _ = session.settings  # complain about these first
+    _ = session.settings  # Raises for wrong settings before anything is migrated.
     migrations.migrate()
     click.echo("The database is up to date.")
 
@@ -33,10 +33,10 @@ def migrate(session: Session) -> None:
 @click.argument("collections", nargs=-1)
 @pass_session
 def extents(session: Session, collections: tuple[str, ...]) -> None:
-    """Make collections' extents from their items.
+    """Recompute the extents of collections from their items.
 
-    COLLECTIONS are their ids; without any, all are done. Only the first box and interval of each are replaced; a
-    collection without items keeps its own.
+    COLLECTIONS are ids; without any, all collections are recomputed. Only the first bbox and interval of each are
+    replaced. A collection without items keeps its extent.
     """
     from stacflask.catalog.documents.extents import all_collections, recompute
     from stacflask.catalog.reader import Catalog
@@ -45,23 +45,23 @@ def extents(session: Session, collections: tuple[str, ...]) -> None:
     for name in collections or tuple(session.database.read(all_collections)):
         with session.database.write() as connection:
             changed = recompute(connection, codec, name)
-        click.echo(f"{name}: {'changed' if changed else 'as it was'}")
+        click.echo(f"{name}: {'changed' if changed else 'unchanged'}")
 
 
 @click.group()
 def queryables() -> None:
-    """Make what is said of properties anew."""
+    """Recompute queryables."""
 
 
 @queryables.command("refresh")
 @click.argument("collections", nargs=-1)
 @pass_session
 def refresh_queryables(session: Session, collections: tuple[str, ...]) -> None:
-    """Make types, ranges and enumerations of properties anew from the items.
+    """Recompute types, ranges and enumerations of properties from the items.
 
-    COLLECTIONS are their ids; without any, all are done. Needed after many deletions, and once for items that were
-    there before release 0.1: whatever is loaded or written is taken account of as it comes. Searches, loads and
-    changes go on meanwhile.
+    COLLECTIONS are ids; without any, all collections are recomputed. Run it after many deletions, and once for items
+    that are older than release 0.1. Loads and writes keep queryables up to date themselves. Searches, loads and writes
+    continue while it runs.
     """
     from stacflask.catalog.documents.extents import all_collections
     from stacflask.catalog.properties.statistics import refresh
@@ -72,9 +72,9 @@ def refresh_queryables(session: Session, collections: tuple[str, ...]) -> None:
 
 @click.group()
 def index() -> None:
-    """Index properties that are filtered and sorted by.
+    """Index properties that searches filter and sort by.
 
-    Indexes are made and dropped while everything else goes on; searches use them at once.
+    The server continues to work while indexes are created and dropped. Searches use a new index at once.
     """
 
 
@@ -87,7 +87,7 @@ _FORMS = click.option(
 )
 
 
-_TEXT = click.option("--text", is_flag=True, help="What free text (q) is looked for in, by trigrams.")
+_TEXT = click.option("--text", is_flag=True, help="The trigram index for free-text search (q).")
 
 
 @index.command("add")
@@ -98,18 +98,18 @@ _TEXT = click.option("--text", is_flag=True, help="What free text (q) is looked 
 def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], *, text: bool) -> None:
     """Index properties.
 
-    PROPERTY is a name such as eo:cloud_cover; without any, those that STACFLASK_INDEXES names are indexed. What there
-    is already is left. An index that an interrupted run left unfinished is made anew.
+    PROPERTY is a name such as eo:cloud_cover; without any, the properties in STACFLASK_INDEXES are indexed. Existing
+    indexes are kept. An index that an interrupted run left incomplete is created again.
     """
     from stacflask.catalog.properties import indexes, text_index
 
     if text:
         click.echo(f"free text: {'indexed' if text_index.add(session.database) else 'indexed already'}")
     for name in indexes.property_names(names or (() if text else session.settings.indexes)):
-        made = None
-        for made in indexes.add(session.database, name, forms):
-            click.echo(f"{made.name}: indexed {made.rows:,} items by {made.value_type}, {_megabytes(made.size)}")
-        if made is None:
+        added = None
+        for added in indexes.add(session.database, name, forms):
+            click.echo(f"{added.name}: indexed {added.rows:,} items by {added.value_type}, {_megabytes(added.size)}")
+        if added is None:
             click.echo(f"{name}: indexed already")
 
 
@@ -140,12 +140,12 @@ def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...],
         text_index.drop(session.database)
         click.echo("free text: dropped the index")
     elif not names:
-        raise click.UsageError("name a property, or say --text")
+        raise click.UsageError("expected a property or --text.")
     for name in indexes.property_names(names):
-        gone = indexes.drop(session.database, name, forms)
-        for dropped in gone:
-            click.echo(f"{name}: dropped the index by {dropped.value_type}")
-        if not gone:
+        dropped = indexes.drop(session.database, name, forms)
+        for one in dropped:
+            click.echo(f"{name}: dropped the index by {one.value_type}")
+        if not dropped:
             click.echo(f"{name}: there was no index")
 
 

@@ -1,4 +1,4 @@
-"""Commands on documents: in and out."""
+"""Commands on documents: load, export, delete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stacflask.cli.errors import REFUSED, failed
+from stacflask.cli.errors import REFUSED, print_error
 from stacflask.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
@@ -31,22 +31,24 @@ if TYPE_CHECKING:
     type=click.Choice(["insert", "upsert", "ignore"]),
     default="insert",
     show_default=True,
-    help="What becomes of a document that exists already: it is an error, is replaced, or is left as it is.",
+    help="If a document exists already: report an error, replace it, or keep the existing one.",
 )
-@click.option("--collection", metavar="ID", help="The collection of items that name none.")
+@click.option("--collection", metavar="ID", help="The collection of items that have no collection.")
 @click.option(
     "--on-error",
     type=click.Choice(["stop", "continue"]),
     default="stop",
     show_default=True,
-    help="What a refused document does to the rest.",
+    help="Whether a refused document stops the load.",
 )
-@click.option("--max-errors", type=click.IntRange(min=0), help="Continue, but stop when more documents are refused.")
+@click.option("--max-errors", type=click.IntRange(min=0), help="Continue until more than this many are refused.")
 @click.option(
-    "--validate/--no-validate", default=None, help="Check against the JSON Schemas of STAC and its extensions."
+    "--validate/--no-validate", default=None, help="Validate against the JSON Schemas of STAC and its extensions."
 )
-@click.option("--repair", is_flag=True, help="Write times as RFC 3339 has them, and list what was changed.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes; 0 does all in this one. [default: one a core]")
+@click.option("--repair", is_flag=True, help="Correct times to RFC 3339, and list the changes.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), help="Number of processes; 0 uses only this one. [default: one per core]"
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @pass_session
 def load(
@@ -64,12 +66,13 @@ def load(
 ) -> int:
     """Load collections and items from files.
 
-    FILES may be "-" for standard input. Each holds newline-delimited JSON or one document: an item, a collection, an
-    item collection, a list of collections, an array of these. Any may be compressed with gzip. Collections are loaded
-    before items.
+    FILES can be "-" for standard input. Each contains newline-delimited JSON or one document: an item, a collection, an
+    item collection, a list of collections, or an array of these. Files can be compressed with gzip. Collections are
+    loaded before items.
 
-    Each refused document is told with its line and place. The exit code is 0 if all were loaded, 1 if some were
-    refused, 2 if the load could not go on. A load that was cut short can be run again with upsert or ignore.
+    Each refused document is reported with its line and the place in it. The exit code is 0 if all documents were
+    loaded, 1 if some were refused, 2 if the load failed. You can run an interrupted load again with --method upsert or
+    ignore.
     """
     from stacflask.catalog.bulk.input_files import size_of
     from stacflask.catalog.bulk.load import Plan
@@ -94,21 +97,21 @@ def load(
         repair=repair,
     )
     began = time.monotonic()
-    with _progress(size, quiet=quiet) as (tell, progress):
-        tally = bulk_load(files, plan, tell, progress)
+    with _progress(size, quiet=quiet) as (report_problem, show_progress):
+        tally = bulk_load(files, plan, report_problem, show_progress)
     click.echo(_summary(tally, time.monotonic() - began))
     warn(session, tally.hrefs)
-    for address in sorted(tally.unknown):
-        click.echo(f"warning: documents name a schema that is not known and was not checked: {address}", err=True)
+    for url in sorted(tally.unknown):
+        click.echo(f"warning: documents were not validated against an unknown schema: {url}", err=True)
     if tally.repaired:
         click.echo(f"{tally.repaired:,} values repaired", err=True)
     if tally.stopped:
-        failed("stopped; what was written before stays. Run it again with --method upsert or ignore")
+        print_error("stopped; documents written before are kept. Run it again with --method upsert or ignore")
     return REFUSED if tally.refused else 0
 
 
 def _addresses(session: Session) -> Addresses:
-    """Recognise what the server made of hrefs. Plugins are loaded only when a document has such an address."""
+    """Return a recogniser for URLs that this server made. Plugins are loaded only if a document has such a URL."""
     from stacflask.catalog.documents.stored_hrefs import Addresses
     from stacflask.gate import Gate
 
@@ -124,16 +127,16 @@ def _workers(size: int | None) -> int:
 
 @contextmanager
 def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[Tally], None]]]:
-    """Show a bar on a terminal: how much is read, how many items at what rate, time left, and what was refused.
+    """Show a progress bar on a terminal: part read, items, rate, time left, and refused documents.
 
-    Gives a function that tells a problem, and one that shows a tally.
+    Yields a function that prints a problem, and one that shows a tally.
     """
     from tqdm import tqdm
 
-    tqdm.monitor_interval = 0  # no thread: processes are forked
-    shape = "{percentage:3.0f}% {bar} {desc}, {remaining} left" if size else "{desc}, {elapsed}"
+    tqdm.monitor_interval = 0  # A monitor thread must not exist when processes are forked.
+    bar_format = "{percentage:3.0f}% {bar} {desc}, {remaining} left" if size else "{desc}, {elapsed}"
     hidden = True if quiet else None
-    with tqdm(total=size, bar_format=shape, disable=hidden, desc="reading", file=sys.stderr, leave=False) as bar:
+    with tqdm(total=size, bar_format=bar_format, disable=hidden, desc="reading", file=sys.stderr, leave=False) as bar:
         began = time.monotonic()
 
         def show(tally: Tally) -> None:
@@ -142,38 +145,43 @@ def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str]
             bar.update(tally.read - bar.n)
 
         yield lambda message: tqdm.write(message, file=sys.stderr), show
-        bar.refresh()  # steps that follow each other too fast are not drawn: the last one always is
+        bar.refresh()  # tqdm skips steps that follow each other too fast. The last one must be shown.
 
 
 def _summary(tally: Tally, seconds: float) -> str:
-    kept = f"{tally.new:,} new, {tally.replaced:,} replaced, {tally.left:,} left as they were"
+    kinds = f"{tally.new:,} new, {tally.replaced:,} replaced, {tally.left:,} unchanged"
     return (
-        f"{tally.collections:,} collections, {tally.items:,} items ({kept}), {tally.refused:,} refused, "
+        f"{tally.collections:,} collections, {tally.items:,} items ({kinds}), {tally.refused:,} refused, "
         f"{seconds:,.1f} s, {tally.items / max(seconds, 1e-3):,.0f} items/s"
     )
 
 
 @click.command()
 @click.option("--collection", "collections", metavar="ID", multiple=True, help="Only this collection; can be repeated.")
-@click.option("--collections-only", is_flag=True, help="No items.")
-@click.option("-o", "--output", default="-", type=click.Path(dir_okay=False, allow_dash=True), help="[default: -]")
-@click.option("--gzip", "compress", is_flag=True, help="Compress it.")
+@click.option("--collections-only", is_flag=True, help="Export no items.")
+@click.option(
+    *("-o", "--output"),
+    default="-",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help='The file to write; "-" is standard output. [default: -]',
+)
+@click.option("--gzip", "compress", is_flag=True, help="Compress the output with gzip.")
 @pass_session
 def export(session: Session, collections: tuple[str, ...], collections_only: bool, output: str, compress: bool) -> int:
     """Write the catalogue as newline-delimited JSON.
 
-    Collections come first, so that it can be loaded again. Documents are as they were given, with the storage
-    addresses of their assets, and all of one moment. A file is there only once it is whole.
+    Collections come first, so that you can load the output again. Documents are exported as they were loaded, with the
+    storage hrefs of their assets, in one consistent snapshot. The output file appears only when it is complete.
 
-    Documents that cannot be read are left out: standard error names their collections and the reasons, and the exit
-    code is 1.
+    Documents that cannot be read are left out. Their collections and the reasons are printed on standard error, and
+    the exit code is 1.
     """
     from stacflask.catalog.bulk.export import Unread
-    from stacflask.catalog.bulk.export import export as exported
+    from stacflask.catalog.bulk.export import export as export_documents
 
     unread: Counter[Unread] = Counter()
-    texts = exported(session.database, collections, items_too=not collections_only, unread=unread)
-    first = next(texts, None)  # what is wrong is told before a file is begun
+    texts = export_documents(session.database, collections, items_too=not collections_only, unread=unread)
+    first = next(texts, None)  # Raises errors before the output file is created.
     written = 0
     with ExitStack() as ends:
         file: Any = ends.enter_context(click.open_file(output, "wb", atomic=output != "-"))
@@ -184,7 +192,7 @@ def export(session: Session, collections: tuple[str, ...], collections_only: boo
             written += 1
     click.echo(f"{written:,} documents exported", err=True)
     for (collection, reason), count in unread.items():
-        failed(f"collection {collection!r}: {count:,} documents left out: {reason}")
+        print_error(f"collection {collection!r}: {count:,} documents left out: {reason}")
     return REFUSED if unread else 0
 
 
@@ -197,9 +205,9 @@ def export(session: Session, collections: tuple[str, ...], collections_only: boo
 def delete(session: Session, collections: tuple[str, ...], *, keep_collection: bool, yes: bool, quiet: bool) -> None:
     """Delete collections with all of their items.
 
-    COLLECTION is an id. Items are deleted in batches, each in a transaction of its own, while everything else goes on.
-    A run that was cut short can be run again and goes on where it stopped. No plugin is asked, and the bytes of assets
-    stay in their stores.
+    COLLECTION is an id. Items are deleted in batches, each in its own transaction, while the server continues to work.
+    If it is interrupted, run it again to delete the rest. No plugin authorizes the deletion. The files of assets stay
+    in their stores.
     """
     if not yes:
         click.confirm(f"Delete {', '.join(collections)} with all items?", abort=True)

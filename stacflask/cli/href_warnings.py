@@ -1,4 +1,4 @@
-"""Warnings of hrefs that nothing resolves."""
+"""Warnings about hrefs that no plugin resolves."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def warn(session: Session, counts: HrefCounts) -> None:
-    """Ask the plugins for an href of each group, and warn of those that none resolves, by scheme.
+    """Resolve one href of each group, and print warnings, by scheme, about groups that no plugin resolves.
 
-    Without plugins there is nothing to ask: a load may run where none are named.
+    Without plugins no href is resolved, because a load can run on a machine that has none configured.
     """
-    asked = {beginning: group for beginning, group in counts.groups.items() if beginning != RELATIVE}
+    groups = [group for beginning, group in counts.groups.items() if beginning != RELATIVE]
     try:
-        unresolved = [group for group in asked.values() if session.plugin_names and not _resolved(session, group)]
+        unresolved = [group for group in groups if session.plugin_names and not _is_resolved(session, group)]
     except SettingError as error:
         click.echo(f"warning: hrefs are not checked: {error}", err=True)
         return
@@ -37,15 +37,15 @@ def warn(session: Session, counts: HrefCounts) -> None:
     for name, number in sorted(numbers.items()):
         click.echo(
             f"warning: {_hrefs(number)} with the scheme {name}: no plugin resolves them, such as {examples[name]}. "
-            "Their download is 404. If they are public, name their beginning in STACFLASK_PUBLIC_HREFS, and load them "
-            "again",
+            "Downloads of them return 404. If they are public, add their prefix to STACFLASK_PUBLIC_HREFS and load "
+            "them again",
             err=True,
         )
     if RELATIVE in counts.groups:
         group = counts.groups[RELATIVE]
         click.echo(
             f"warning: {_hrefs(group.count)} without a scheme, such as {group.href}. Clients resolve them against the "
-            "address of the item, where no file is",
+            "URL of the item, where there is no file",
             err=True,
         )
 
@@ -54,8 +54,8 @@ def _hrefs(number: int) -> str:
     return f"{number:,} href{'' if number == 1 else 's'}"
 
 
-def _resolved(session: Session, group: Group) -> bool:
-    """Whether a plugin resolves an href. One that says why it does not have it, resolves it."""
+def _is_resolved(session: Session, group: Group) -> bool:
+    """Return whether a plugin resolves an href. A plugin that raises a reason for a missing file resolves it, too."""
     asset = Asset(group.collection, "", "asset", group.href)
     try:
         return Gate(session.started).resolves(asset)
@@ -63,6 +63,6 @@ def _resolved(session: Session, group: Group) -> bool:
         raise
     except StacflaskError:
         return True
-    except Exception as error:  # noqa: BLE001 - a plugin's mistake is told, and ends no load
+    except Exception as error:  # noqa: BLE001 - an error in a plugin is reported and does not stop the load
         click.echo(f"warning: {group.href} cannot be checked: {type(error).__name__}: {error}", err=True)
         return True

@@ -1,4 +1,4 @@
-"""What commands stand on: one run of the program, and the program itself with its plugins' commands."""
+"""The command group with the commands of plugins, and the session that commands share."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One run of the program: settings, database and plugins, each made when first asked for.
+    """Settings, database and plugins of one run of the program, each created at its first use.
 
-    ``own`` are the names of the program's own commands.
+    ``own`` are the names of the commands that stacflask itself has.
     """
 
     def __init__(self, environ: Mapping[str, str], own: Collection[str]) -> None:
         self.environ = environ
         self._own = own
         self.problem: SettingError | None = None
-        """Why not all of the plugins' commands could be listed."""
+        """Why some commands of plugins could not be listed."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -41,7 +41,7 @@ class Session:
 
     @cached_property
     def database(self) -> Database:
-        """The database; a command's statements may take as long as they need."""
+        """The database. Statements of commands have no timeout."""
         from stacflask.catalog.database.engine import Database, create_engine
 
         url, pooled = self.settings.database_url, self.settings.transaction_pooler
@@ -49,14 +49,14 @@ class Session:
 
     @cached_property
     def plugin_names(self) -> Sequence[str]:
-        """The names of the plugins, read whatever is wrong with other settings."""
+        """The names of the plugins. Other settings can be wrong."""
         declared = next(field.metadata for field in fields(Settings) if field.name == "plugins")
         names: Sequence[str] = declared["parse"](self.environ.get(VARIABLE, ""))
         return names
 
     @cached_property
     def plugins(self) -> Any:
-        """The plugin manager, plugins not yet started. Raises SettingError, but not for settings they do not need."""
+        """The plugin manager; its plugins are not started. Raises SettingError, but only for plugins' settings."""
         usable, unusable = self._usable
         for error in unusable.values():
             raise error
@@ -68,23 +68,25 @@ class Session:
 
     @property
     def unusable(self) -> dict[str, SettingError]:
-        """Plugins that cannot be loaded, and what is wrong with each."""
+        """Plugins that cannot be loaded, with the error of each."""
         return self._usable[1]
 
     @cached_property
     def started(self) -> Any:
-        """The plugin manager, its plugins started as in a server."""
+        """The plugin manager after the hook ``startup``, as in a server."""
         from stacflask.catalog.database.plugin_storage import PluginStorage
         from stacflask.gate import Gate
 
         self.plugins.hook.startup(
             services=Services(
-                PluginStorage(self.database), order_status=self._look, changes_possible=Gate(self.plugins).writable
+                PluginStorage(self.database),
+                order_status=self._order_status,
+                changes_possible=Gate(self.plugins).writable,
             )
         )
         return self.plugins
 
-    def _look(self, collection: str, item: str | None, key: str) -> Order:
+    def _order_status(self, collection: str, item: str | None, key: str) -> Order:
         from stacflask.catalog.documents.assets import Directories
         from stacflask.catalog.reader import Catalog
         from stacflask.gate import Gate
@@ -94,27 +96,27 @@ class Session:
 
     @cached_property
     def commands(self) -> dict[str, click.Command]:
-        """The commands of those plugins that can be loaded. Raises SettingError."""
+        """The commands of the plugins that can be loaded. Raises SettingError."""
         owners = dict.fromkeys(self._own, "stacflask")
         added: dict[str, click.Command] = {}
         for plugin, command in commands_of(self._usable[0]):
             name = str(command.name)
             if name in owners:
-                raise SettingError(VARIABLE, f"{plugin}: the command {name} is one of {owners[name]} already")
+                raise SettingError(VARIABLE, f"{plugin}: the command {name} exists already in {owners[name]}")
             owners[name] = plugin
-            added[name] = self._starting(command, plugin)
+            added[name] = self._with_startup(command, plugin)
         return added
 
-    def _starting(self, command: click.Command, plugin: str) -> click.Command:
-        """Give the command made so that plugins are started before it runs; its help does without."""
+    def _with_startup(self, command: click.Command, plugin: str) -> click.Command:
+        """Return a copy of a command that starts the plugins before it runs. Its help does not start them."""
         command = copy.copy(command)
         if isinstance(command, click.Group):
-            command.commands = {name: self._starting(part, plugin) for name, part in command.commands.items()}
+            command.commands = {name: self._with_startup(part, plugin) for name, part in command.commands.items()}
         elif command.callback is not None:
-            command.callback = self._after_start(command.callback, f"{plugin}: the command {command.name}")
+            command.callback = self._callback_with_startup(command.callback, f"{plugin}: the command {command.name}")
         return command
 
-    def _after_start(self, callback: Callable[..., Any], named: str) -> Callable[..., Any]:
+    def _callback_with_startup(self, callback: Callable[..., Any], label: str) -> Callable[..., Any]:
         @wraps(callback)
         def run_started(*arguments: Any, **options: Any) -> Any:
             _ = self.started
@@ -123,21 +125,21 @@ class Session:
             except (click.ClickException, click.exceptions.Exit, click.Abort, StacflaskError, OSError):
                 raise
             except Exception as error:
-                raise StacflaskError(f"{named} raised {type(error).__name__}: {error}") from error
+                raise StacflaskError(f"{label} raised {type(error).__name__}: {error}") from error
 
         return run_started
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the database connections."""
         if "database" in vars(self):
             self.database.engine.dispose()
 
 
 class Program(click.Group):
-    """The program's own commands and those of its plugins."""
+    """The commands of stacflask and of its plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name all commands. Where plugins fail to load, that is told below the help."""
+        """Return the names of all commands. If a plugin cannot be loaded, the error is printed after the help."""
         session = ctx.ensure_object(Session)
         try:
             listed = [*super().list_commands(ctx), *sorted(session.commands)]
@@ -148,7 +150,7 @@ class Program(click.Group):
         return listed
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find a command. Plugins are loaded for what is none of the program's own. Raises SettingError."""
+        """Return a command, or None. Plugins are loaded only if stacflask has none. Raises SettingError."""
         own = super().get_command(ctx, cmd_name)
         session = ctx.ensure_object(Session)
         if own is not None or (session.problem is not None and "commands" not in vars(session)):
@@ -156,7 +158,7 @@ class Program(click.Group):
         return session.commands.get(cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find the command that the arguments name. Raises UsageError, which names the plugin that has it."""
+        """Return the command for the arguments. Raises UsageError, with the name of the plugin that has the command."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -165,9 +167,7 @@ class Program(click.Group):
                 raise next(iter(session.unusable.values())) from error
             owner = next((name for name in shipped() if args[0] in declared_commands(name)), None)
             if owner is not None:
-                raise click.UsageError(
-                    f"{error.message} It belongs to {owner}, which {VARIABLE} does not name."
-                ) from error
+                raise click.UsageError(f"{error.message} It belongs to {owner}. Add that to {VARIABLE}.") from error
             raise
 
 

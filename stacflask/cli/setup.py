@@ -1,4 +1,4 @@
-"""Commands on the set-up: is it ready to serve, who answers which hook, what are the settings."""
+"""Commands on the setup: check it, list the hooks with their plugins, list the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stacflask.cli.errors import failed
+from stacflask.cli.errors import print_error
 from stacflask.cli.session import Session, pass_session
 from stacflask.errors import StacflaskError
 from stacflask.pluginmanager.loading import VARIABLE, answerers, hear, problems, settings_of
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from stacflask.model.services import Setting
 
-ELSEWHERE = ("STACFLASK_TEST_DATABASE_URL",)
-"""Variables that are read by the fixtures for tests."""
+VARIABLES_OF_TESTS = ("STACFLASK_TEST_DATABASE_URL",)
+"""Variables that the fixtures for tests read."""
 
 
 @click.command()
-@click.option("--every-item", is_flag=True, help="Check all items, and not only a sample of each collection.")
+@click.option("--every-item", is_flag=True, help="Check all items, not only a sample of each collection.")
 @pass_session
 def check(session: Session, *, every_item: bool) -> None:
-    """See whether settings, database and plugins are ready to serve.
+    """Check that settings, database and plugins are ready to serve.
 
-    A variable STACFLASK_* that nobody reads is probably misspelt: a warning names it. So do warnings name hrefs that
-    no plugin resolves, with counts by scheme.
+    Warns about each variable STACFLASK_* that neither stacflask nor a plugin reads, because it is probably misspelt,
+    and about hrefs that no plugin resolves, with counts by scheme.
     """
     from stacflask.catalog.database import migrations
 
@@ -39,9 +39,9 @@ def check(session: Session, *, every_item: bool) -> None:
     click.echo(f"database: PostgreSQL {condition.postgresql}, PostGIS {condition.postgis or 'missing'}")
     if not condition.migrated:
         if not condition.found:
-            raise StacflaskError("The database has no tables of this program yet.")
+            raise StacflaskError("The database has no tables of stacflask. Run stacflask migrate.")
         found, heads = (", ".join(sorted(revisions)) for revisions in (condition.found, condition.heads))
-        raise StacflaskError(f"The database's tables are at revision {found}, but this release is at {heads}.")
+        raise StacflaskError(f"The tables of the database are at revision {found}, but this release needs {heads}.")
     click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
     _check_dictionaries(session, every_item=every_item)
     hear(session.started)
@@ -55,7 +55,7 @@ def check(session: Session, *, every_item: bool) -> None:
 
 
 def _check_dictionaries(session: Session, *, every_item: bool) -> None:
-    """Check that the dictionaries are there that items are compressed with. Raises StacflaskError."""
+    """Check the compression dictionaries of the items. Raises StacflaskError if one is lost or damaged."""
     from stacflask.catalog.documents.dictionaries import lost, sample_frames, unusable
     from stacflask.catalog.reader import Catalog
 
@@ -64,7 +64,7 @@ def _check_dictionaries(session: Session, *, every_item: bool) -> None:
         frames = session.database.read(lambda connection: sample_frames(connection, 3))
         found = unusable(Catalog(session.database).codec, frames)
     for one in found:
-        failed(str(one))
+        print_error(str(one))
     if found:
         raise StacflaskError("Documents cannot be read. Restore the table dictionaries from a backup.")
     click.echo("dictionaries: complete")
@@ -78,51 +78,51 @@ def _check_hrefs(session: Session, *, every_item: bool) -> None:
     click.echo(f"hrefs: checked in {counts.documents:,} documents")
     warn(session, counts)
     for collection, number in sorted(counts.damaged.items()):
-        failed(f"collection {collection!r}: {number:,} documents are damaged")
+        print_error(f"collection {collection!r}: {number:,} documents are damaged")
     if counts.damaged:
         raise StacflaskError("Documents cannot be read. Restore them from a backup.")
 
 
 def _check_settings(session: Session) -> None:
-    """Tell all that is wrong with the settings. Raises the last of it."""
-    wrong = [*Settings.problems(session.environ), *problems(session.plugin_names, session.environ)]
-    if wrong:
-        for problem in wrong[:-1]:
-            failed(str(problem))
-        raise wrong[-1]
-    known = {*ELSEWHERE, *(field.metadata["name"] for field in fields(Settings))}
-    known |= {setting.name for _, told in settings_of(session.plugin_names) for setting in told}
-    for name in _unread(session.environ, known):
-        meant = "".join(f"; is {near} meant?" for near in get_close_matches(name, sorted(known), 1, 0.85))
-        click.echo(f"warning: {name}: neither the program nor a plugin named in {VARIABLE} reads it{meant}", err=True)
+    """Print all errors in the settings but the last, which is raised. Warn about variables that nothing reads."""
+    errors = [*Settings.problems(session.environ), *problems(session.plugin_names, session.environ)]
+    if errors:
+        for error in errors[:-1]:
+            print_error(str(error))
+        raise errors[-1]
+    declared = {*VARIABLES_OF_TESTS, *(field.metadata["name"] for field in fields(Settings))}
+    declared |= {setting.name for _, settings in settings_of(session.plugin_names) for setting in settings}
+    for name in _unread(session.environ, declared):
+        hint = "".join(f"; is {near} meant?" for near in get_close_matches(name, sorted(declared), 1, 0.85))
+        click.echo(f"warning: {name}: neither stacflask nor a plugin in {VARIABLE} reads it{hint}", err=True)
 
 
-def _unread(environ: Mapping[str, str], known: set[str]) -> list[str]:
-    """Find the variables of ours that are not known. Settings may name others, as those of stores do for secrets."""
-    pointed_to = " ".join(environ[name] for name in known & environ.keys())
+def _unread(environ: Mapping[str, str], declared: set[str]) -> list[str]:
+    """Return variables STACFLASK_* that are not declared. A setting can name others, as stores do for secrets."""
+    values = " ".join(environ[name] for name in declared & environ.keys())
     ours = [name for name in sorted(environ) if name.startswith("STACFLASK_")]
-    return [name for name in ours if name not in known and name not in pointed_to]
+    return [name for name in ours if name not in declared and name not in values]
 
 
 @click.command()
 @pass_session
 def hooks(session: Session) -> None:
-    """List each hook and who answers it, in order."""
-    answers = dict(answerers(session.plugins))
-    width = max(map(len, answers))
-    for hook, names in answers.items():
+    """List the hooks, each with the plugins that implement it, in the order of their calls."""
+    plugins_of_hooks = dict(answerers(session.plugins))
+    width = max(map(len, plugins_of_hooks))
+    for hook, names in plugins_of_hooks.items():
         click.echo(f"{hook:{width}}  {', '.join(names) or '-'}")
 
 
 @click.command()
 @pass_session
 def settings(session: Session) -> None:
-    """List the settings with their values, those of the plugins too.
+    """List the settings with their values, including those of plugins.
 
-    Passwords and other secrets are left out.
+    Passwords and other secrets are not shown.
     """
-    declared = [(plugin, one) for plugin, told in settings_of(session.plugin_names) for one in told]
-    # Secret is what anybody calls secret.
+    declared = [(plugin, one) for plugin, settings in settings_of(session.plugin_names) for one in settings]
+    # A setting is secret if any plugin declares it secret.
     secret = {one.name for _, one in declared if one.secret}
     listed: set[str] = set()
     for field in fields(Settings):

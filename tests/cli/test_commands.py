@@ -1,4 +1,4 @@
-"""The command line: what each command does, and one line for whatever goes wrong."""
+"""The command line: what each command does, and its errors of one line."""
 
 import gzip
 import os
@@ -34,7 +34,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def stacflask(database: Database, database_url: str, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command against the test's database: exit code, output, errors."""
+    """Return a function that runs a command on the test's database and returns exit code, output and errors."""
 
     def stacflask(*arguments: str, **environ: str) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -46,14 +46,14 @@ def stacflask(database: Database, database_url: str, capfd: pytest.CaptureFixtur
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """Install a module that is a plugin with commands, and notes when it is started."""
+    """Install a plugin module with commands that records each ``startup``."""
     module = types.ModuleType(PLUGIN)
     module.started = []  # type: ignore[attr-defined]
 
     @click.command()
     @click.argument("word")
     def greet(word: str) -> None:
-        """Greet somebody."""
+        """Greet a person."""
         if word == "nobody":
             raise click.ClickException("there is nobody\nto greet")
         click.echo(f"Hello, {word}! {len(module.started)}")
@@ -78,16 +78,17 @@ def write(path: Path, *documents: Document) -> str:
 
 
 def on_a_terminal(program: list[str], environ: dict[str, str]) -> tuple[int, str]:
-    """Run a program whose standard error is a terminal of 120 columns: exit code, and all that was shown there.
+    """Run a program with a terminal of 120 columns as standard error. Return the exit code and the terminal's text.
 
-    It is read while the program runs: a terminal that nobody reads holds a page, and then its writer.
+    The terminal is read while the program runs, because its buffer has only one page.
     """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 120))
     process = subprocess.Popen(program, cwd=ROOT, env=environ, stderr=theirs, stdout=subprocess.DEVNULL)
     os.close(theirs)
     shown = b""
-    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:  # EIO, once nobody holds the other end
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:
+        # read raises EIO once the program has closed its end.
         while part := file.read(4096):
             shown += part
     return process.wait(), shown.decode()
@@ -96,8 +97,8 @@ def on_a_terminal(program: list[str], environ: dict[str, str]) -> tuple[int, str
 # --- The program ------------------------------------------------------------------------------------------------------
 
 
-def test_help_names_every_command(stacflask: Run) -> None:
-    """The help lists all commands with a line on each, and needs no setting."""
+def test_help_lists_every_command(stacflask: Run) -> None:
+    """The help lists all commands, each with one line, and needs no setting."""
     code, out, _ = stacflask("--help", DATABASE_URL="")
     assert code == 0
     commands = dict(line.split(maxsplit=1) for line in out.partition("Commands:\n")[2].splitlines())
@@ -108,7 +109,7 @@ def test_help_names_every_command(stacflask: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "said"),
+    ("arguments", "environ", "message"),
     [
         (["nonsense"], {}, "No such command 'nonsense'."),
         (["load"], {}, "Missing argument 'FILES...'."),
@@ -123,14 +124,14 @@ def test_help_names_every_command(stacflask: Run) -> None:
         (["hooks"], {"STACFLASK_PLUGINS": "plugins.absent"}, "STACFLASK_PLUGINS: there is no module 'plugins.absent'"),
     ],
 )
-def test_errors_are_one_line(stacflask: Run, arguments: list[str], environ: dict[str, str], said: str) -> None:
-    """Whatever cannot be done is told in one line that says why, with exit code 2."""
+def test_errors_are_one_line(stacflask: Run, arguments: list[str], environ: dict[str, str], message: str) -> None:
+    """An error is reported in one line with its reason and exit code 2."""
     code, out, err = stacflask(*arguments, **environ)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: {said}")
+    assert err.startswith(f"error: {message}")
 
 
-def test_it_is_a_program(database_url: str) -> None:
+def test_the_module_runs_from_any_folder(database_url: str) -> None:
     """``python -m stacflask`` works from any folder."""
     environ = {**os.environ, "DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -143,8 +144,8 @@ def test_it_is_a_program(database_url: str) -> None:
 
 
 def test_commands_of_plugins(stacflask: Run, plugin: types.ModuleType) -> None:
-    """A plugin's commands stand in the help and run after its startup; help and other commands do not start it."""
-    assert "  greet       Greet somebody.\n" in stacflask("--help", STACFLASK_PLUGINS=PLUGIN)[1]
+    """A plugin's commands are in the help and run after its startup. Help and other commands do not start it."""
+    assert "  greet       Greet a person.\n" in stacflask("--help", STACFLASK_PLUGINS=PLUGIN)[1]
     assert stacflask("many", "greet", "--help", STACFLASK_PLUGINS=PLUGIN)[0] == 0
     stacflask("extents", STACFLASK_PLUGINS=PLUGIN)
     assert plugin.started == []
@@ -152,13 +153,13 @@ def test_commands_of_plugins(stacflask: Run, plugin: types.ModuleType) -> None:
     assert stacflask("many", "greet", "Ann", STACFLASK_PLUGINS=PLUGIN) == (0, "Hello, Ann! 2\n", "")
 
 
-def test_failing_command_of_a_plugin(stacflask: Run, plugin: types.ModuleType) -> None:
-    """What a plugin's command complains of is one line, too, with the plugin's own exit code."""
+def test_an_error_in_a_command_of_a_plugin_is_one_line(stacflask: Run, plugin: types.ModuleType) -> None:
+    """An error of a plugin's command is one line, too, with the plugin's own exit code."""
     assert stacflask("greet", "nobody", STACFLASK_PLUGINS=PLUGIN) == (1, "", "error: there is nobody to greet\n")
 
 
-def test_failing_plugin_hides_no_help(stacflask: Run) -> None:
-    """With a plugin that does not load, the help shows the program's own commands, and then says what is wrong."""
+def test_help_works_with_a_plugin_that_cannot_be_loaded(stacflask: Run) -> None:
+    """If a plugin cannot be loaded, the help lists the program's own commands and then prints the error."""
     code, out, err = stacflask("--help", STACFLASK_PLUGINS="plugins.absent")
     assert (code, err) == (2, "error: STACFLASK_PLUGINS: there is no module 'plugins.absent' on Python's path\n")
     assert "  migrate " in out
@@ -166,19 +167,21 @@ def test_failing_plugin_hides_no_help(stacflask: Run) -> None:
     assert stacflask("extents", STACFLASK_PLUGINS="plugins.absent")[0] == 0
 
 
-def test_two_commands_of_one_name(stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plugin cannot put its command in another's place unnoticed."""
-    monkeypatch.setattr(plugin, "extend_cli", hookimpl(lambda: [click.Command("load")]))
-    code, _, err = stacflask("anything", STACFLASK_PLUGINS=PLUGIN)
-    told = f"error: STACFLASK_PLUGINS: {PLUGIN}: the command load is one of stacflask already\n"
-    assert (code, err) == (2, told)
-    assert stacflask("check", STACFLASK_PLUGINS=PLUGIN)[::2] == (2, told)
-
-
-def test_a_command_that_breaks_names_its_plugin(
+def test_two_commands_with_one_name_are_an_error(
     stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a plugin's command raises is one line with the plugin's name."""
+    """A plugin cannot silently replace another command."""
+    monkeypatch.setattr(plugin, "extend_cli", hookimpl(lambda: [click.Command("load")]))
+    code, _, err = stacflask("anything", STACFLASK_PLUGINS=PLUGIN)
+    expected = f"error: STACFLASK_PLUGINS: {PLUGIN}: the command load exists already in stacflask\n"
+    assert (code, err) == (2, expected)
+    assert stacflask("check", STACFLASK_PLUGINS=PLUGIN)[::2] == (2, expected)
+
+
+def test_an_exception_in_a_command_is_reported_with_its_plugin(
+    stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception in a plugin's command is reported in one line with the plugin's name."""
 
     def breaks() -> None:
         raise RuntimeError("boom")
@@ -188,8 +191,8 @@ def test_a_command_that_breaks_names_its_plugin(
     assert (code, err) == (2, f"error: {PLUGIN}: the command mine raised RuntimeError: boom\n")
 
 
-def test_a_plugin_that_cannot_be_loaded_hides_no_other(stacflask: Run) -> None:
-    """A setting that one plugin misses keeps nobody from the help of another's commands."""
+def test_commands_work_beside_a_plugin_that_cannot_be_loaded(stacflask: Run) -> None:
+    """A missing setting of one plugin does not hide the commands of another."""
     environ = {"STACFLASK_PLUGINS": "plugins.links,plugins.quota"}
     code, out, err = stacflask("quota", "set", "--help", **environ)
     assert (code, "--downloads" in out, err) == (0, True, "")
@@ -199,15 +202,15 @@ def test_a_plugin_that_cannot_be_loaded_hides_no_other(stacflask: Run) -> None:
 
 
 def test_an_unknown_command_names_its_plugin(stacflask: Run) -> None:
-    """A command of a plugin that is not enabled is told with that plugin's name."""
+    """The error for a command of a plugin that is not enabled names that plugin."""
     code, _, err = stacflask("usage", "show", STACFLASK_PLUGINS="plugins.quota")
-    told = "No such command 'usage'. It belongs to plugins.audit, which STACFLASK_PLUGINS does not name."
-    assert (code, err) == (2, f"error: {told}\n")
+    message = "No such command 'usage'. It belongs to plugins.audit. Add that to STACFLASK_PLUGINS."
+    assert (code, err) == (2, f"error: {message}\n")
 
 
 @pytest.mark.parametrize("name", [f"plugins.{one}" for one in ("api_keys", "audit", "licence", "login", "quota")])
-def test_declared_commands_are_those_there_are(name: str) -> None:
-    """What a module declares in COMMANDS is what its plugin adds."""
+def test_declared_commands_exist(name: str) -> None:
+    """The command in a module's COMMANDS is the one that its plugin adds."""
     folder = Path(name.replace(".", "/"))
     files = sorted(folder.glob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
     source = "".join(file.read_text() for file in files)
@@ -239,7 +242,7 @@ def test_declared_commands_are_those_there_are(name: str) -> None:
 def test_secrets_in_values_are_not_shown(
     value: str, shown: str, stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A value that is not declared secret may hold secrets: they are left out of it."""
+    """Secrets within a value that is not declared secret are masked."""
     monkeypatch.setattr(plugin, "SETTINGS", (Setting("MINE", "What it is."),), raising=False)
     out = stacflask("settings", STACFLASK_PLUGINS=PLUGIN, MINE=value)[1]
     line = next(line for line in out.splitlines() if line.startswith("MINE="))
@@ -254,19 +257,19 @@ def test_secrets_in_values_are_not_shown(
         *("MY_SECRET_TEXT", "MYTOKEN", "APIKEY", "MY_PASSWORDS", "MY_CREDENTIALS_JSON"),
     ],
 )
-def test_secret_is_what_its_name_calls_secret(
+def test_a_setting_with_the_name_of_a_secret_is_masked(
     name: str, stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variable with such a name is not shown, even if its plugin forgot to call it secret."""
+    """A variable with such a name is not shown, even if its plugin does not declare it secret."""
     monkeypatch.setattr(plugin, "SETTINGS", (Setting(name, "What it is."),), raising=False)
     out = stacflask("settings", **{"STACFLASK_PLUGINS": PLUGIN, name: "hidden"})[1]
     assert (f"{name}=***" in out, "hidden" in out) == (True, False)
 
 
-def test_secret_is_what_anybody_calls_secret(
+def test_a_setting_is_masked_if_any_plugin_declares_it_secret(
     stacflask: Run, plugin: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variable that another plugin lists as secret is shown by nobody, be it one of core's."""
+    """A variable that one plugin declares secret is masked for the application and other plugins, too."""
     monkeypatch.setattr(plugin, "SETTINGS", (Setting("MINE", "x"), Setting("STACFLASK_TITLE", "x")), raising=False)
     other = types.ModuleType("plugins_of_others.second")
     other.SETTINGS = (Setting("MINE", "y", secret=True), Setting("STACFLASK_TITLE", "y", secret=True))  # type: ignore[attr-defined]
@@ -277,11 +280,11 @@ def test_secret_is_what_anybody_calls_secret(
     assert ("MINE=***" in out, "STACFLASK_TITLE=***" in out, "hidden" in out) == (True, True, False)
 
 
-# --- The set-up -------------------------------------------------------------------------------------------------------
+# --- The setup --------------------------------------------------------------------------------------------------------
 
 
-def test_hooks(stacflask: Run, plugin: types.ModuleType) -> None:
-    """Each hook is listed with those who answer it, in the order in which they are asked."""
+def test_hooks_lists_plugins_in_the_order_of_calls(stacflask: Run, plugin: types.ModuleType) -> None:
+    """Each hook is listed with the plugins that implement it, in the order of their calls."""
     plugins = f"plugins.open_access,{PLUGIN},plugins.collection_groups"
     lines = dict(line.split(maxsplit=1) for line in stacflask("hooks", STACFLASK_PLUGINS=plugins)[1].splitlines())
     assert lines["authorize"] == "plugins.open_access, plugins.collection_groups"
@@ -301,7 +304,7 @@ def test_hooks(stacflask: Run, plugin: types.ModuleType) -> None:
     ],
 )
 def test_settings(stacflask: Run, url: str, shown: str) -> None:
-    """Every setting is listed with its value, and whether that is the default; never a password."""
+    """Every setting is listed with its value and whether that is the default. Passwords are masked."""
     code, out, _ = stacflask("settings", DATABASE_URL=url, STACFLASK_MAX_LIMIT="50")
     assert code == 0
     assert "secret" not in out
@@ -311,7 +314,7 @@ def test_settings(stacflask: Run, url: str, shown: str) -> None:
 
 
 def test_check(stacflask: Run, plugin: types.ModuleType) -> None:
-    """A check says what is there, starting the plugins as a server does."""
+    """A check reports database, migrations and plugins, and starts the plugins as a server does."""
     code, out, _ = stacflask("check", STACFLASK_PLUGINS=f"{PLUGIN},plugins.open_access")
     lines = dict(line.split(": ", 1) for line in out.splitlines())
     assert (code, plugin.started) == (0, [1])
@@ -321,7 +324,7 @@ def test_check(stacflask: Run, plugin: types.ModuleType) -> None:
 
 
 def test_settings_of_plugins(stacflask: Run) -> None:
-    """Those of the plugins named stand behind the program's own, with their defaults; what is secret stays so."""
+    """Settings of the enabled plugins follow the program's own, with their defaults. Secrets are masked."""
     environ = {"STACFLASK_PLUGINS": "plugins.links,plugins.quota", "STACFLASK_LINKS_KEYS": f"one:{'x' * 32}"}
     code, out, _ = stacflask("settings", **environ, STACFLASK_QUOTA_CACHE="7")
     lines = out.splitlines()
@@ -333,13 +336,13 @@ def test_settings_of_plugins(stacflask: Run) -> None:
     assert "STACFLASK_LINKS_KEYS=  (missing)" in stacflask("settings", **{**environ, "STACFLASK_LINKS_KEYS": ""})[1]
 
 
-def test_check_tells_all_that_is_wrong(stacflask: Run) -> None:
-    """Each setting that is wrong or missing, of the program or of a plugin, is told in a line of its own."""
+def test_check_reports_every_wrong_setting(stacflask: Run) -> None:
+    """Each wrong or missing setting, of the program or of a plugin, is reported in its own line."""
     plugins = "plugins.links,plugins.absent,plugins.quota"
     code, out, err = stacflask(
         "check", STACFLASK_PLUGINS=plugins, STACFLASK_MAX_LIMIT="many", STACFLASK_ID="a/b", STACFLASK_QUOTA_CACHE="soon"
     )
-    told = [line.split(": ")[:2] for line in err.splitlines()]
+    reported = [line.split(": ")[:2] for line in err.splitlines()]
     assert (code, out) == (2, "")
     names = [
         "STACFLASK_ID",
@@ -348,11 +351,11 @@ def test_check_tells_all_that_is_wrong(stacflask: Run) -> None:
         "STACFLASK_PLUGINS",
         "STACFLASK_QUOTA_CACHE",
     ]
-    assert told == [["error", name] for name in names]
+    assert reported == [["error", name] for name in names]
 
 
-def test_check_warns_of_what_nobody_reads(stacflask: Run, tmp_path: Path) -> None:
-    """A misspelt variable would be silently nothing; one that a setting points to is read by that."""
+def test_check_warns_about_variables_that_nothing_reads(stacflask: Run, tmp_path: Path) -> None:
+    """A misspelt variable is reported. A variable that a setting names is not."""
     code, _, err = stacflask("check", STACFLASK_MAX_LIMITS="5", STACFLASK_QUOTA_CACHE="5", STACFLASK_THREADS="4")
     first, second = err.splitlines()
     assert code == 0
@@ -363,8 +366,8 @@ def test_check_warns_of_what_nobody_reads(stacflask: Run, tmp_path: Path) -> Non
     assert stacflask("check", **environ)[::2] == (0, "")
 
 
-def test_migrate_brings_the_tables(stacflask: Run, database_url: str) -> None:
-    """An empty database is told apart from a migrated one, and migrated from whatever folder; twice does no harm."""
+def test_migrate_creates_the_tables(stacflask: Run, database_url: str) -> None:
+    """``check`` reports an empty database. ``migrate`` creates its tables from any folder, and can run twice."""
     name = "test_migrate"
     url = sa.make_url(database_url).set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -372,7 +375,7 @@ def test_migrate_brings_the_tables(stacflask: Run, database_url: str) -> None:
     try:
         assert stacflask("check", DATABASE_URL=url)[::2] == (
             2,
-            "error: The database has no tables of this program yet.\n",
+            "error: The database has no tables of stacflask. Run stacflask migrate.\n",
         )
         environ = {**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
         for revisions in (True, False):
@@ -386,19 +389,19 @@ def test_migrate_brings_the_tables(stacflask: Run, database_url: str) -> None:
         drop(database_url, name)
 
 
-# --- Documents in and out ---------------------------------------------------------------------------------------------
+# --- Load and export --------------------------------------------------------------------------------------------------
 
 
-def test_load_says_what_it_did(stacflask: Run, tmp_path: Path) -> None:
-    """A load ends with its figures, and with exit code 0 where all is loaded."""
+def test_load_prints_its_counts(stacflask: Run, tmp_path: Path) -> None:
+    """A load prints its counts, and exits with code 0 if all documents are loaded."""
     file = write(tmp_path / "input", a_collection(), an_item("a"), an_item("b"))
     code, out, err = stacflask("load", file)
     assert (code, err) == (0, "")
-    assert out.startswith("1 collections, 2 items (2 new, 0 replaced, 0 left as they were), 0 refused, ")
+    assert out.startswith("1 collections, 2 items (2 new, 0 replaced, 0 unchanged), 0 refused, ")
 
 
-def test_load_stops_or_goes_on(stacflask: Run, tmp_path: Path) -> None:
-    """As asked, a load stops at what it refuses, goes on, or goes on up to a number; the exit code is 1 either way."""
+def test_load_stops_or_continues(stacflask: Run, tmp_path: Path) -> None:
+    """Options decide whether a load stops at a refused document, continues, or continues up to a number of them."""
     file = write(tmp_path / "input", a_collection(), an_item("a"), an_item("/"), an_item("b"))
     code, out, err = stacflask("load", file)
     assert (code, out.partition(" (")[0]) == (1, "1 collections, 0 items")
@@ -410,7 +413,7 @@ def test_load_stops_or_goes_on(stacflask: Run, tmp_path: Path) -> None:
 
 
 def test_load_uses_the_settings(stacflask: Run, tmp_path: Path) -> None:
-    """Settings on managed addresses and on validation hold for loads; validation can be switched off for one."""
+    """Loads use the settings for managed hrefs and validation. An option switches validation off for one load."""
     item = an_item(
         assets={"data": {"href": "https://bucket.example.org/key"}}, stac_extensions=["https://example.org/x.json"]
     )
@@ -422,7 +425,7 @@ def test_load_uses_the_settings(stacflask: Run, tmp_path: Path) -> None:
 
 
 def test_progress_on_a_terminal(database: Database, database_url: str, tmp_path: Path) -> None:
-    """On a terminal, a bar shows how much is done, items, rate, time left and what was refused."""
+    """On a terminal, a bar shows the part done, items, rate, time left and refused documents."""
     file = write(tmp_path / "input", a_collection(), *(an_item(f"{number}") for number in range(50)), an_item("/"))
     program = [sys.executable, "-m", "stacflask", "load", file, "--on-error", "continue"]
     code, shown = on_a_terminal(program, {**os.environ, "DATABASE_URL": database_url})
@@ -434,19 +437,19 @@ def test_progress_on_a_terminal(database: Database, database_url: str, tmp_path:
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_export_to_a_file(stacflask: Run, tmp_path: Path, *, compress: bool) -> None:
-    """An export into a file is what goes to standard output, compressed if asked."""
+    """A file has the same bytes as standard output, compressed with ``--gzip``."""
     documents = [a_collection(), an_item("a"), an_item("b")]
     stacflask("load", write(tmp_path / "input", *documents))
     target = tmp_path / "out"
-    said = stacflask("export", "-o", str(target), *(["--gzip"] if compress else []))
-    assert said == (0, "", "3 documents exported\n")
+    result = stacflask("export", "-o", str(target), *(["--gzip"] if compress else []))
+    assert result == (0, "", "3 documents exported\n")
     text = gzip.decompress(target.read_bytes()) if compress else target.read_bytes()
     assert [orjson.loads(line) for line in text.splitlines()] == documents
     assert stacflask("export")[1].encode() == text
 
 
 def test_export_to_a_closed_pipe(stacflask: Run, database_url: str, tmp_path: Path) -> None:
-    """An export whose reader goes away ends quietly."""
+    """An export whose pipe is closed exits without an error."""
     stacflask(
         "load", write(tmp_path / "input", a_collection(), *(an_item(f"{n}", note="x" * 5000) for n in range(100)))
     )
@@ -457,7 +460,7 @@ def test_export_to_a_closed_pipe(stacflask: Run, database_url: str, tmp_path: Pa
 
 
 def test_failed_export_leaves_no_file(stacflask: Run, tmp_path: Path) -> None:
-    """Where an export cannot be done, the file that stood there stays as it was."""
+    """If an export fails, an existing file is unchanged."""
     target = tmp_path / "out"
     target.write_bytes(b"before")
     assert stacflask("export", "--collection", "absent", "-o", str(target))[0] == 2
@@ -466,7 +469,7 @@ def test_failed_export_leaves_no_file(stacflask: Run, tmp_path: Path) -> None:
 
 
 def test_queryables(stacflask: Run, tmp_path: Path) -> None:
-    """What is known of properties is made anew from the items, for all collections or those that are named."""
+    """Queryables are recomputed from the items, for all collections or for the given ones."""
     stacflask("load", write(tmp_path / "input", a_collection("one"), a_collection("two"), an_item("a", "one")))
     assert stacflask("queryables", "refresh") == (0, "one: 1 items\ntwo: 0 items\n", "")
     assert stacflask("queryables", "refresh", "one") == (0, "one: 1 items\n", "")
@@ -474,9 +477,9 @@ def test_queryables(stacflask: Run, tmp_path: Path) -> None:
 
 
 def test_extents(stacflask: Run, tmp_path: Path) -> None:
-    """Extents are made from the items, for all collections or those that are named."""
+    """Extents are recomputed from the items, for all collections or for the given ones."""
     stacflask("load", write(tmp_path / "input", a_collection("one"), a_collection("two"), an_item("a", "one")))
-    assert stacflask("extents") == (0, "one: changed\ntwo: as it was\n", "")
-    assert stacflask("extents", "one") == (0, "one: as it was\n", "")
+    assert stacflask("extents") == (0, "one: changed\ntwo: unchanged\n", "")
+    assert stacflask("extents", "one") == (0, "one: unchanged\n", "")
     one = orjson.loads(stacflask("export", "--collections-only", "--collection", "one")[1])
     assert one["extent"]["spatial"]["bbox"] == [[11, 48, 11, 48]]

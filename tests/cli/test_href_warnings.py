@@ -1,4 +1,4 @@
-"""Hrefs that nothing resolves: loads and ``check`` warn of them, with counts by scheme."""
+"""Hrefs that no plugin resolves: loads and ``check`` warn about them, with counts by scheme."""
 
 import sys
 import types
@@ -45,7 +45,7 @@ def stacflask(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
-    """Run a command beside a plugin that has a store: exit code and warnings."""
+    """Return a function that runs a command with a plugin for a store, and returns exit code and warnings."""
     module = types.ModuleType(PLUGIN)
 
     @hookimpl
@@ -76,30 +76,30 @@ def file(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_load_warns_of_hrefs_that_nothing_resolves(stacflask: Run, file: str, workers: str) -> None:
-    """Those of what was loaded are counted by scheme, with an example of each; what is resolved or public is not."""
-    code, told = stacflask("load", file, "--quiet", "--workers", workers)
+def test_load_warns_about_unresolved_hrefs(stacflask: Run, file: str, workers: str) -> None:
+    """Unresolved hrefs of a load are counted by scheme, with an example. Resolved and public ones are not counted."""
+    code, warnings = stacflask("load", file, "--quiet", "--workers", workers)
     assert code == 0
-    assert [line.removeprefix("warning: ").partition(". ")[0] + "." for line in told.splitlines()] == WARNINGS
+    assert [line.removeprefix("warning: ").partition(". ")[0] + "." for line in warnings.splitlines()] == WARNINGS
 
 
 @pytest.mark.parametrize("options", [(), ("--every-item",)])
-def test_check_warns_of_hrefs_that_nothing_resolves(stacflask: Run, file: str, options: tuple[str, ...]) -> None:
-    """So are those of what is in the catalogue."""
+def test_check_warns_about_unresolved_hrefs(stacflask: Run, file: str, options: tuple[str, ...]) -> None:
+    """Unresolved hrefs in the catalogue are counted by scheme, with an example."""
     stacflask("load", file, "--quiet")
-    code, told = stacflask("check", *options)
+    code, warnings = stacflask("check", *options)
     assert code == 0
-    assert [line.removeprefix("warning: ").partition(". ")[0] + "." for line in told.splitlines()] == WARNINGS
+    assert [line.removeprefix("warning: ").partition(". ")[0] + "." for line in warnings.splitlines()] == WARNINGS
 
 
-def test_public_hrefs_are_not_warned_of(stacflask: Run, file: str) -> None:
-    """What the settings call public is none of a plugin's business."""
-    _, told = stacflask("load", file, "--quiet", STACFLASK_PUBLIC_HREFS="ftp://,gs://,s3://unknown/,/vsigs/")
-    assert [line for line in told.splitlines() if "scheme " in line and "without" not in line] == []
+def test_public_hrefs_need_no_plugin(stacflask: Run, file: str) -> None:
+    """Hrefs in STACFLASK_PUBLIC_HREFS cause no warning."""
+    _, warnings = stacflask("load", file, "--quiet", STACFLASK_PUBLIC_HREFS="ftp://,gs://,s3://unknown/,/vsigs/")
+    assert [line for line in warnings.splitlines() if "scheme " in line and "without" not in line] == []
 
 
-def test_plugins_that_do_not_load_end_no_load(stacflask: Run, file: str) -> None:
-    """What is loaded stays, and it is told that the hrefs were not checked."""
-    code, told = stacflask("load", file, "--quiet", STACFLASK_PLUGINS="nosuch.plugin")
+def test_a_load_succeeds_with_a_plugin_that_cannot_be_loaded(stacflask: Run, file: str) -> None:
+    """The documents are loaded, and a warning says that the hrefs were not checked."""
+    code, warnings = stacflask("load", file, "--quiet", STACFLASK_PLUGINS="nosuch.plugin")
     assert code == 0
-    assert told.startswith("warning: hrefs are not checked: STACFLASK_PLUGINS: ")
+    assert warnings.startswith("warning: hrefs are not checked: STACFLASK_PLUGINS: ")
