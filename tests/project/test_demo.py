@@ -1,4 +1,4 @@
-"""The demo catalogue keeps what it promises: valid documents, true sizes and checksums, real COGs."""
+"""The demo catalogue has valid documents, correct sizes and checksums, and COGs."""
 
 from __future__ import annotations
 
@@ -18,54 +18,54 @@ S3 = "s3://assets/"
 
 
 @pytest.fixture(scope="module")
-def made() -> Catalogue:
+def catalogue() -> Catalogue:
     return demo.catalogue("assets")
 
 
-def managed(made: Catalogue) -> dict[Download, dict[str, Any]]:
+def managed(catalogue: Catalogue) -> dict[Download, dict[str, Any]]:
     return {
         Download(document.get("collection", document["id"]), document["id"], key): asset
-        for document in [*made.collections, *made.items]
+        for document in [*catalogue.collections, *catalogue.items]
         for key, asset in document["assets"].items()
         if asset["href"].startswith(S3)
     }
 
 
-def test_every_document_is_valid(made: Catalogue) -> None:
-    """Collections and items pass the house's own checks and every schema they name."""
+def test_every_document_is_valid(catalogue: Catalogue) -> None:
+    """Collections and items pass the checks of stacflask and the schemas of their extensions."""
     schemas = SchemaChecker()
-    for collection in made.collections:
+    for collection in catalogue.collections:
         check_collection(collection)
         schemas.check(collection)
-    for item in made.items:
+    for item in catalogue.items:
         check_item(item)
         schemas.check(item)
 
 
-def test_sizes_and_checksums_are_true(made: Catalogue) -> None:
-    """Each managed asset's type, size and checksum are those of its object; only the one named so has none."""
+def test_sizes_and_checksums_are_correct(catalogue: Catalogue) -> None:
+    """Each managed asset has the type, size and checksum of its object. Only MISSING_DOWNLOAD has no object."""
     without = set()
-    for name, asset in managed(made).items():
-        stored = made.objects.get(asset["href"].removeprefix(S3))
+    for name, asset in managed(catalogue).items():
+        stored = catalogue.objects.get(asset["href"].removeprefix(S3))
         if stored is None:
             without.add(name)
             continue
-        told = (asset["type"], asset["file:size"], asset["file:checksum"])
-        assert told == (stored.media_type, len(stored.data), "1220" + hashlib.sha256(stored.data).hexdigest())
+        documented = (asset["type"], asset["file:size"], asset["file:checksum"])
+        assert documented == (stored.media_type, len(stored.data), "1220" + hashlib.sha256(stored.data).hexdigest())
     assert without == {demo.MISSING_DOWNLOAD}
 
 
-def test_every_object_is_an_asset(made: Catalogue) -> None:
-    """No object lies in the bucket that no document speaks of, and all together are small."""
-    assert {asset["href"].removeprefix(S3) for asset in managed(made).values()} >= set(made.objects)
-    assert sum(len(stored.data) for stored in made.objects.values()) <= 25_000_000
+def test_every_object_is_an_asset(catalogue: Catalogue) -> None:
+    """Each object in the bucket is the asset of a document, and their total size is at most 25 MB."""
+    assert {asset["href"].removeprefix(S3) for asset in managed(catalogue).values()} >= set(catalogue.objects)
+    assert sum(len(stored.data) for stored in catalogue.objects.values()) <= 25_000_000
 
 
-def test_rasters_are_cloud_optimised_and_lie_where_they_say(made: Catalogue) -> None:
-    """Every GeoTIFF has the COG layout, overviews, and the grid its item tells."""
-    properties = {(item["collection"], item["id"]): item["properties"] for item in made.items}
-    for name, asset in managed(made).items():
-        stored = made.objects.get(asset["href"].removeprefix(S3))
+def test_rasters_are_cloud_optimised_and_match_their_items(catalogue: Catalogue) -> None:
+    """Every GeoTIFF has the COG layout, overviews, and the grid of its item."""
+    properties = {(item["collection"], item["id"]): item["properties"] for item in catalogue.items}
+    for name, asset in managed(catalogue).items():
+        stored = catalogue.objects.get(asset["href"].removeprefix(S3))
         if stored is None or "geotiff" not in asset["type"]:
             continue
         with MemoryFile(stored.data) as file, file.open() as raster:
@@ -76,8 +76,8 @@ def test_rasters_are_cloud_optimised_and_lie_where_they_say(made: Catalogue) -> 
             assert raster.crs.to_string() == properties[name.collection, name.item]["proj:code"]
 
 
-def test_the_named_downloads_exist(made: Catalogue) -> None:
-    """What README and the walk download is a managed asset of the catalogue."""
+def test_the_named_downloads_exist(catalogue: Catalogue) -> None:
+    """The downloads in README and in the tests of the whole server are managed assets of the catalogue."""
     named = {
         demo.FIRST_DOWNLOAD,
         demo.LARGE_DOWNLOAD,
@@ -85,21 +85,21 @@ def test_the_named_downloads_exist(made: Catalogue) -> None:
         demo.HIDDEN_DOWNLOAD,
         demo.MISSING_DOWNLOAD,
     }
-    assert named <= set(managed(made))
+    assert named <= set(managed(catalogue))
 
 
-def test_one_id_in_three_collections(made: Catalogue) -> None:
-    """The same item id stands for three different items."""
-    held = {item["collection"] for item in made.items if item["id"] == demo.CALIBRATION}
-    assert held == {demo.OPEN, demo.MEMBERS, demo.HIDDEN}
+def test_one_id_in_three_collections(catalogue: Catalogue) -> None:
+    """Three collections have an item with the same id."""
+    collections = {item["collection"] for item in catalogue.items if item["id"] == demo.CALIBRATION}
+    assert collections == {demo.OPEN, demo.MEMBERS, demo.HIDDEN}
 
 
-def test_a_second_run_gives_the_same_bytes(made: Catalogue) -> None:
-    """Nothing in the catalogue depends on the hour or on chance."""
-    assert demo.catalogue("assets") == made
+def test_the_catalogue_is_reproducible(catalogue: Catalogue) -> None:
+    """A second run creates the same bytes: the catalogue does not depend on time or chance."""
+    assert demo.catalogue("assets") == catalogue
 
 
 @pytest.mark.parametrize("key", demo.KEYS.values(), ids=demo.KEYS)
 def test_keys_are_marked_as_demo(key: str) -> None:
-    """Whoever meets a demo key in a log sees that it is one."""
+    """A demo key in a log can be recognised as one."""
     assert re.fullmatch(r"sfk_[0-9a-f]{8}_DemoOnly[0-9A-Za-z]{24,}", key)

@@ -1,4 +1,4 @@
-"""What the docs show runs as it stands there."""
+"""The code in the docs runs without changes."""
 
 import inspect
 import re
@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def blocks(document: str) -> dict[str, str]:
-    """Give the Python blocks of a document by the file name in their first line."""
+    """Return the Python blocks of a document by the file name in their first line."""
     found = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", (DOCS / document).read_text(), re.DOTALL)
     return dict(found)
 
@@ -25,14 +25,14 @@ def blocks(document: str) -> dict[str, str]:
 def test_embargo_from_the_docs_runs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plugin written from nothing in docs/hooks.md passes its own test, and is under thirty lines."""
-    shown = blocks("hooks.md")
-    source = shown["plugins/embargo.py"]
+    """The example plugin in docs/hooks.md passes its own test, and has less than thirty lines."""
+    examples = blocks("hooks.md")
+    source = examples["plugins/embargo.py"]
     assert len(source.strip().splitlines()) < 30
     (tmp_path / "embargo.py").write_text(source)
     monkeypatch.setattr(plugins, "__path__", [*plugins.__path__, str(tmp_path)])
     test = ModuleType("test_embargo")
-    exec(compile(shown["test_embargo.py"], "docs/hooks.md", "exec"), vars(test))
+    exec(compile(examples["test_embargo.py"], "docs/hooks.md", "exec"), vars(test))
     run = test.test_young_data_is_refused
     run(**{name: request.getfixturevalue(name) for name in inspect.signature(run).parameters})
 
@@ -42,13 +42,13 @@ VALUES = {name: kind for name, kind in vars(stacflask).items() if isinstance(kin
 
 @pytest.mark.parametrize("name", VALUES)
 def test_each_value_is_documented_with_its_fields(name: str) -> None:
-    """docs/values.md has a heading for each value that plugins handle, with its fields in their order."""
-    told = ", ".join(field.name for field in fields(VALUES[name]))
-    assert f"### `{name}({told})`" in (DOCS / "values.md").read_text()
+    """docs/values.md has a heading for each value of the plugin API, with its fields in their order."""
+    parameters = ", ".join(field.name for field in fields(VALUES[name]))
+    assert f"### `{name}({parameters})`" in (DOCS / "values.md").read_text()
 
 
 def test_disk_from_the_docs_runs(plug: Plug, publish: Publish, tmp_path: Path) -> None:
-    """The store written from nothing in docs/values.md delivers whole files and parts, and none from outside."""
+    """The example store in docs/values.md delivers files and ranges, and no file outside of its root."""
     disk = ModuleType("disk")
     exec(compile(blocks("values.md")["plugins/disk.py"], "docs/values.md", "exec"), vars(disk))
     (tmp_path / "root").mkdir()

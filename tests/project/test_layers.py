@@ -1,4 +1,4 @@
-"""Imports run one way: docs/architecture.md lists which package may import which, and where a library is used."""
+"""The layers: docs/architecture.md lists which package may import which, and where a library is used."""
 
 import ast
 import re
@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 LARGEST_FOLDER = 15
-"""Files."""
+"""Number of modules in a folder, at most."""
 
 
 def table(heading: str) -> Iterator[list[str]]:
-    """Give the cells of the rows of the first table below a heading."""
+    """Yield the cells of each row of the first table below a heading."""
     _, _, text = PAGE.partition(f"## {heading}\n")
     for line in text.partition("\n## ")[0].splitlines():
         if line.startswith("| `"):
@@ -43,7 +43,7 @@ def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """Give every dotted name that a module imports, those inside functions too."""
+    """Yield every dotted name that a module imports, also inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -66,37 +66,37 @@ IDS = [path for path, _ in SOURCES]
 
 
 @pytest.mark.parametrize(("path", "tree"), SOURCES, ids=IDS)
-def test_every_import_runs_down(path: str, tree: ast.Module) -> None:
-    """A module imports only the packages that the table has in the row of its own package."""
+def test_a_module_imports_only_the_packages_of_its_row(path: str, tree: ast.Module) -> None:
+    """A module imports only the packages in the row of its package in the table."""
     own = package_of(name_of(path))
     assert own is not None
     used = {package_of(name.removeprefix("stacflask.")) for name in imported(tree) if name.startswith("stacflask.")}
-    # A package's modules may use those of packages that a row names by their parent: cql2 stands for its parts.
+    # A parent package in a row includes its children: cql2 includes its parts.
     allowed = PACKAGES[own] | {own} | {None}
     assert {one for one in used if one not in allowed and (one or "").rpartition(".")[0] not in PACKAGES[own]} == set()
 
 
 def test_no_two_packages_import_each_other() -> None:
-    """The table has no circle, so that each package can be read with those below it alone."""
-    below = {package: set(may) for package, may in PACKAGES.items()}
-    while ready := [package for package, may in below.items() if not may]:
-        for package in ready:
-            del below[package]
-        for may in below.values():
-            may.difference_update(ready)
-    assert below == {}
+    """The table has no circle. Each package can be read with only those that it imports."""
+    imports = {package: set(names) for package, names in PACKAGES.items()}
+    while independent := [package for package, names in imports.items() if not names]:
+        for package in independent:
+            del imports[package]
+        for names in imports.values():
+            names.difference_update(independent)
+    assert imports == {}
 
 
 @pytest.mark.parametrize(("path", "tree"), SOURCES, ids=IDS)
-def test_libraries_keep_to_their_packages(path: str, tree: ast.Module) -> None:
-    """A library is imported only where the table has it: no SQL in the API, no HTTP in the catalogue."""
+def test_a_library_is_imported_only_in_its_packages(path: str, tree: ast.Module) -> None:
+    """A library is imported only in the packages of its row: no SQL in the API, no HTTP in the catalogue."""
     package = name_of(path).split(".")[0]
     used = {name.split(".")[0] for name in imported(tree)} & LIBRARIES.keys()
     assert {library for library in used if package not in LIBRARIES[library]} == set()
 
 
 def test_public_api_imports_no_framework() -> None:
-    """``import stacflask`` brings neither Flask nor SQLAlchemy: authors of plugins need neither."""
+    """``import stacflask`` imports neither Flask nor SQLAlchemy. Authors of plugins need neither."""
     tree = ast.parse((ROOT / "stacflask/__init__.py").read_text())
     assert {name.split(".")[1] for name in imported(tree)} <= {
         "bulkhead",
@@ -119,14 +119,14 @@ def test_plugins_import_only_the_public_api(path: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["stacflask", "plugins", "tests", "bench"])
-def test_folders_are_of_one_screen(folder: str) -> None:
-    """A folder holds at most 15 modules."""
+def test_a_folder_has_at_most_fifteen_modules(folder: str) -> None:
+    """A folder fits on one screen: it has at most 15 modules."""
     counts = {path: len(list(path.glob("*.py"))) for path in [ROOT / folder, *(ROOT / folder).rglob("*/")]}
     assert {path.name: n for path, n in counts.items() if n > LARGEST_FOLDER} == {}
 
 
-def test_every_package_says_what_it_is_for() -> None:
-    """Each package of the application has a docstring that says what it is for, what it imports, where to start."""
+def test_every_package_has_a_docstring_with_a_starting_point() -> None:
+    """The docstring of each package says what it is for, what it imports, and where to start reading."""
     for folder in [path.parent for path in (ROOT / "stacflask").rglob("__init__.py")][1:]:
-        words = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
-        assert "Start with" in words, folder
+        docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+        assert "Start with" in docstring, folder

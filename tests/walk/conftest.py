@@ -1,4 +1,4 @@
-"""A whole running house: gunicorn over the private servers, with the demo catalogue and all shipped policy."""
+"""A complete server: gunicorn on private backing services, with the demo catalogue and all shipped policies."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ from tests.databases import drop
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address, the environment it was started in, and its process."""
+    """A running server: its base URL, its environment, its process and its log file."""
 
     url: str
     environ: dict[str, str]
@@ -35,17 +35,17 @@ class Server:
     log: Path
 
     def address(self, download: Download) -> str:
-        """Give the download address of an asset."""
+        """Return the download URL of an asset."""
         return f"{self.url}/collections/{download.collection}/items/{download.item}/download/{download.asset}"
 
     def item(self, download: Download) -> Document:
-        """Give the document of an asset's item, as its holder sees it."""
+        """Return the item of an asset, as an anonymous client sees it."""
         address = f"{self.url}/collections/{download.collection}/items/{download.item}"
         document: Document = requests.get(address, timeout=30).json()
         return document
 
     def workers(self) -> list[int]:
-        """Give the process ids of gunicorn's workers."""
+        """Return the process ids of gunicorn's workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
@@ -68,7 +68,7 @@ def serving(environ: dict[str, str], log: Path, scheme: str = "http") -> Iterato
 
 
 def wait_until_ready(server: Server, seconds: float = 120) -> None:
-    """Wait until a server can serve."""
+    """Wait until a server is ready, for at most ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert server.process.poll() is None, server.log.read_text()
@@ -83,7 +83,7 @@ def wait_until_ready(server: Server, seconds: float = 120) -> None:
 
 @contextmanager
 def own_database(stack: Stack, name: str) -> Iterator[Stack]:
-    """Give the stack with another, freshly migrated database in it."""
+    """Yield the stack with a new, migrated database that is dropped at the end."""
     base, _, _ = stack.database_url.rpartition("/")
     administer(stack, f'CREATE DATABASE "{name}"')
     try:
@@ -94,14 +94,14 @@ def own_database(stack: Stack, name: str) -> Iterator[Stack]:
 
 
 def administer(stack: Stack, statement: str) -> None:
-    """Run one statement on a connection of its own: tests stop the database, and end all older ones."""
+    """Run one statement on a new connection. Tests stop the database, which closes all older connections."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         connection.execute(statement)
 
 
 @pytest.fixture(scope="session")
 def demo_stack(stack: Stack) -> Iterator[Stack]:
-    """Publish the demo catalogue into a database of its own."""
+    """Publish the demo catalogue to a new database."""
     with own_database(stack, "demo") as own:
         demo.publish(own, environ_for(own, 8000))
         yield own
@@ -116,13 +116,13 @@ def server(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def forget_usage(stack: Stack) -> None:
-    """Let every principal begin anew: nothing used, nothing accepted."""
+    """Delete the counted downloads and the accepted licences of every principal."""
     forget_downloads(stack)
     administer(stack, "TRUNCATE plugin_licence_acceptances")
 
 
 def forget_downloads(stack: Stack) -> None:
-    """Let nothing be used of anybody's quota."""
+    """Delete the counted downloads of every principal."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'plugin_quota%'").fetchall()
         for (table,) in tables:
@@ -131,7 +131,7 @@ def forget_downloads(stack: Stack) -> None:
 
 
 def accept_licence(server: Server) -> None:
-    """Let the member accept the licence of the scene, as its refusal says how."""
+    """Accept the licence of the scene as the member, with the link in the refusal."""
     member = bearer("member")
     refused = requests.get(server.address(MEMBERS_DOWNLOAD), headers=member, timeout=30).json()
     address = refused["links"][0]["href"]
@@ -140,19 +140,19 @@ def accept_licence(server: Server) -> None:
 
 
 def link(server: Server, href: str, **more: Any) -> str:
-    """Make a link, as the member does, and give the address."""
-    made = requests.post(f"{server.url}/links", json={"href": href, **more}, headers=bearer("member"), timeout=30)
-    assert made.status_code == 201, made.text
-    return str(made.json()["href"])
+    """Create a link as the member and return its URL."""
+    created = requests.post(f"{server.url}/links", json={"href": href, **more}, headers=bearer("member"), timeout=30)
+    assert created.status_code == 201, created.text
+    return str(created.json()["href"])
 
 
 def bearer(name: str) -> dict[str, str]:
-    """Give the header that a holder of a demo key sends."""
+    """Return the header with a demo key."""
     return {"Authorization": f"Bearer {demo.KEYS[name]}"}
 
 
 def stacflask(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command of the house's own."""
+    """Run a command of stacflask."""
     command = [sys.executable, "-m", "stacflask", *arguments]
     environ = {**os.environ, **environ}
     return subprocess.run(command, check=False, cwd=ROOT, env=environ, capture_output=True, text=True)

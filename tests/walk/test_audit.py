@@ -1,4 +1,4 @@
-"""The audit in a server whose workers are killed: what was answered is recorded, once."""
+"""The audit in a server with killed workers: each completed request is recorded once."""
 
 import os
 import signal
@@ -22,27 +22,27 @@ from tests.walk.conftest import Server, serving
 
 @contextmanager
 def traffic(url: str) -> Iterator[set[str]]:
-    """Ask from several threads until the block ends; give the request ids that were answered by a redirect."""
+    """Send requests from several threads until the block ends. Yield the ids of requests that got a redirect."""
     granted: set[str] = set()
-    over = threading.Event()
+    stopped = threading.Event()
 
-    def ask() -> None:
-        while not over.is_set():
+    def send() -> None:
+        while not stopped.is_set():
             name = uuid.uuid4().hex
             try:
-                answer = requests.get(url, headers={"X-Request-ID": name}, allow_redirects=False, timeout=30)
+                response = requests.get(url, headers={"X-Request-ID": name}, allow_redirects=False, timeout=30)
             except requests.RequestException:
                 continue
-            if answer.status_code == 307:
+            if response.status_code == 307:
                 granted.add(name)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
         thread.start()
     try:
         yield granted
     finally:
-        over.set()
+        stopped.set()
         for thread in threads:
             thread.join()
 
@@ -52,35 +52,35 @@ def recorded(stack: Stack) -> Counter[str]:
         return Counter(request for (request,) in connection.execute("SELECT request FROM plugin_audit"))
 
 
-def auditing(stack: Stack, **more: str) -> dict[str, str]:
+def environ_with_audit(stack: Stack, **more: str) -> dict[str, str]:
     environ = environ_for(stack, 8000)
     return {**environ, "STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},plugins.audit", **more}
 
 
-def go_on(granted: set[str], answers: int = 50) -> None:
-    """Let traffic run until so many more downloads are answered."""
+def wait_for_downloads(granted: set[str], more: int = 50) -> None:
+    """Wait until ``more`` further downloads are granted."""
     before = len(granted)
-    waiting_for(lambda: len(granted) >= before + answers)
+    waiting_for(lambda: len(granted) >= before + more)
 
 
-def kill(server: Server, granted: set[str]) -> None:
-    """Kill a worker in the midst of traffic, and let the others go on for a while."""
-    go_on(granted)
+def kill_worker(server: Server, granted: set[str]) -> None:
+    """Kill a worker during traffic."""
+    wait_for_downloads(granted)
     os.kill(server.workers()[0], signal.SIGKILL)
-    go_on(granted)
+    wait_for_downloads(granted)
 
 
-def test_killed_workers_lose_no_record_where_there_is_a_spool(demo_stack: Stack, tmp_path: Path) -> None:
-    """However often workers are killed in the midst of traffic, each download that was answered is recorded once.
+def test_killed_workers_with_a_spool_lose_no_record(demo_stack: Stack, tmp_path: Path) -> None:
+    """Each granted download is recorded once, although workers are killed during traffic.
 
-    What the last of them left in the spool is recorded at the next start.
+    The next start records the events that the last worker left in the spool.
     """
     spool = tmp_path / "spool"
     spool.mkdir()
-    environ = auditing(demo_stack, STACFLASK_AUDIT_SPOOL=str(spool))
+    environ = environ_with_audit(demo_stack, STACFLASK_AUDIT_SPOOL=str(spool))
     with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
         for _ in range(4):
-            kill(server, granted)
+            kill_worker(server, granted)
     with serving(environ, tmp_path / "log"):
         pass
     counted = recorded(demo_stack)
@@ -90,28 +90,28 @@ def test_killed_workers_lose_no_record_where_there_is_a_spool(demo_stack: Stack,
 
 
 def test_stopped_workers_lose_no_record(demo_stack: Stack, tmp_path: Path) -> None:
-    """A server that is told to stop or to reload writes what waits, with nothing but memory to keep it."""
-    environ = auditing(demo_stack, STACFLASK_AUDIT_INTERVAL="30")
+    """A server that stops or reloads writes the events that it holds in memory."""
+    environ = environ_with_audit(demo_stack, STACFLASK_AUDIT_INTERVAL="30")
     with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
-        go_on(granted)
+        wait_for_downloads(granted)
         before = set(server.workers())
         server.process.send_signal(signal.SIGHUP)
         waiting_for(lambda: not before & set(server.workers()))
-        go_on(granted)
+        wait_for_downloads(granted)
     assert granted - recorded(demo_stack).keys() == set()
 
 
-def test_sync_records_are_there_whoever_is_killed(demo_stack: Stack, tmp_path: Path) -> None:
-    """Where each record is written before its bytes leave, nothing needs to be left to come back for."""
-    environ = auditing(demo_stack, STACFLASK_AUDIT_WRITE="sync")
+def test_killed_workers_lose_no_synchronous_record(demo_stack: Stack, tmp_path: Path) -> None:
+    """With ``sync``, each event is written before the response is sent, so a killed worker loses none."""
+    environ = environ_with_audit(demo_stack, STACFLASK_AUDIT_WRITE="sync")
     with serving(environ, tmp_path / "log") as server, traffic(server.address(FIRST_DOWNLOAD)) as granted:
-        kill(server, granted)
+        kill_worker(server, granted)
     assert granted - recorded(demo_stack).keys() == set()
 
 
-def test_streams_that_a_reload_cuts_are_recorded(demo_stack: Stack, tmp_path: Path) -> None:
-    """A client that takes longer than a worker that ends can wait is cut off, and how much it has got is recorded."""
-    environ = auditing(demo_stack, GUNICORN_CMD_ARGS="--graceful-timeout=6")
+def test_streams_that_a_reload_aborts_are_recorded(demo_stack: Stack, tmp_path: Path) -> None:
+    """A stream that is not complete when its worker must exit is aborted and recorded as incomplete."""
+    environ = environ_with_audit(demo_stack, GUNICORN_CMD_ARGS="--graceful-timeout=6")
     name = uuid.uuid4().hex
     with serving(environ, tmp_path / "log") as server, stalled(server, LARGE_DOWNLOAD, name):
         waiting_for(lambda: "granted" in events(demo_stack, name))
@@ -123,7 +123,7 @@ def test_streams_that_a_reload_cuts_are_recorded(demo_stack: Stack, tmp_path: Pa
 
 @contextmanager
 def stalled(server: Server, download: Download, request: str) -> Iterator[None]:
-    """Ask for a stream, and take nothing of it until the block ends."""
+    """Request a stream and read none of it until the block ends."""
     path = server.address(download).removeprefix(server.url)
     head = f"GET {path}?delivery=stream HTTP/1.1\r\nHost: x\r\nX-Request-ID: {request}\r\n\r\n"
     with socket.socket() as client:
@@ -134,7 +134,7 @@ def stalled(server: Server, download: Download, request: str) -> Iterator[None]:
 
 
 def events(stack: Stack, request: str) -> dict[str, bool | None]:
-    """Give what is recorded of a request, and whether it was complete."""
+    """Return the recorded events of a request, each with its ``complete``."""
     with psycopg.connect(stack.database_url) as connection:
         return dict(
             connection.execute("SELECT event, complete FROM plugin_audit WHERE request = %s", [request]).fetchall()

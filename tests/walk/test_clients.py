@@ -1,4 +1,4 @@
-"""Every client that people have takes what it may, and is refused what it may not: from the store, and through us."""
+"""Common clients download what they may and are refused what they may not, by redirect and by stream."""
 
 import hashlib
 import json
@@ -30,48 +30,48 @@ from tests.walk.conftest import Server, accept_licence, forget_downloads, link, 
 MEMBER, STRANGER = demo.KEYS["member"], demo.KEYS["responder"]
 PIXELS = "import rasterio, sys; sys.stdout.buffer.write(rasterio.open(sys.argv[1]).read(1).tobytes())"
 ASSET = MEMBERS_DOWNLOAD.asset
-Taken = bytes | None
-Take = Callable[[str, str | None, Path], Taken]
+Downloaded = bytes | None
+DownloadWith = Callable[[str, str | None, Path], Downloaded]
 
 
 def header(key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def by_curl(address: str, key: str | None, folder: Path) -> Taken:
-    """Follow to the store, without the header."""
+def by_curl(address: str, key: str | None, folder: Path) -> Downloaded:
+    """Follow the redirect without the header."""
     headers = [word for name, value in header(key).items() for word in ("-H", f"{name}: {value}")]
     return by_command("curl", "-sSfLo", "curl", *headers, address, folder=folder)
 
 
-def by_wget(address: str, key: str | None, folder: Path) -> Taken:
-    """Follow to the store, and take the header along."""
+def by_wget(address: str, key: str | None, folder: Path) -> Downloaded:
+    """Follow the redirect and send the header to the store."""
     headers = [f"--header={name}: {value}" for name, value in header(key).items()]
     return by_command("wget", "-q", "-O", "wget", *headers, address, folder=folder)
 
 
-def by_command(*command: str, folder: Path) -> Taken:
+def by_command(*command: str, folder: Path) -> Downloaded:
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=120)
     return (folder / command[0]).read_bytes() if done.returncode == 0 else None
 
 
-def by_requests(address: str, key: str | None, folder: Path) -> Taken:
-    """Follow to the store, without the header."""
-    answer = requests.get(address, headers=header(key), timeout=60)
-    return answer.content if answer.ok else None
+def by_requests(address: str, key: str | None, folder: Path) -> Downloaded:
+    """Follow the redirect without the header."""
+    response = requests.get(address, headers=header(key), timeout=60)
+    return response.content if response.ok else None
 
 
-def by_urllib(address: str, key: str | None, folder: Path) -> Taken:
-    """Follow to the store, and take the header along."""
+def by_urllib(address: str, key: str | None, folder: Path) -> Downloaded:
+    """Follow the redirect and send the header to the store."""
     try:
-        with urlopen(Request(address, headers=header(key)), timeout=60) as answer:
-            return bytes(answer.read())
+        with urlopen(Request(address, headers=header(key)), timeout=60) as response:
+            return bytes(response.read())
     except HTTPError:
         return None
 
 
-def by_stac_asset(address: str, key: str | None, folder: Path) -> Taken:
-    """Take an item's asset, by the href that it has."""
+def by_stac_asset(address: str, key: str | None, folder: Path) -> Downloaded:
+    """Download an asset of an item by its href."""
     item = pystac.Item.from_dict(requests.get(address.partition("/download/")[0], timeout=60).json())
     item.assets[ASSET].href = address
     config = stac_asset.Config(http_headers=header(key), include=[ASSET], http_max_attempts=1)
@@ -82,18 +82,18 @@ def by_stac_asset(address: str, key: str | None, folder: Path) -> Taken:
     return (folder / ASSET).read_bytes()
 
 
-def by_pystac_client(address: str, key: str | None, folder: Path) -> Taken:
-    """Find the item, and let the session that found it take the asset."""
+def by_pystac_client(address: str, key: str | None, folder: Path) -> Downloaded:
+    """Search for the item, and download the asset with the session of the search."""
     client = Client.open(address.partition("/collections/")[0], headers=header(key))
     (item,) = client.search(collections=[MEMBERS_DOWNLOAD.collection], ids=[MEMBERS_DOWNLOAD.item]).items()
     assert address.startswith(item.assets[ASSET].href)
     session = client._stac_io.session
-    answer = session.get(address, timeout=60)
-    return bytes(answer.content) if answer.ok else None
+    response = session.get(address, timeout=60)
+    return bytes(response.content) if response.ok else None
 
 
-def by_rasterio(address: str, key: str | None, folder: Path) -> Taken:
-    """Open it where it lies, and read its first band."""
+def by_rasterio(address: str, key: str | None, folder: Path) -> Downloaded:
+    """Open the asset by URL and read its first band."""
     environ = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "HOME": str(folder)}
     environ |= {"GDAL_HTTP_HEADERS": f"Authorization: Bearer {key}"} if key else {}
     command = [sys.executable, "-c", PIXELS, f"/vsicurl/{address}"]
@@ -101,13 +101,14 @@ def by_rasterio(address: str, key: str | None, folder: Path) -> Taken:
     return done.stdout if done.returncode == 0 else None
 
 
-def named(take: Take) -> str:
-    return take.__name__.removeprefix("by_")
+def name_of(download: DownloadWith) -> str:
+    return download.__name__.removeprefix("by_")
 
 
 CLIENTS = [by_curl, by_wget, by_requests, by_urllib, by_stac_asset, by_pystac_client, by_rasterio]
-LINKED = [take for take in CLIENTS if take is not by_pystac_client]  # which has links from what it finds: test_links.py
-each_client = pytest.mark.parametrize("take", CLIENTS, ids=named)
+# pystac-client reads links from search results, see test_links.py.
+CLIENTS_OF_LINKS = [client for client in CLIENTS if client is not by_pystac_client]
+each_client = pytest.mark.parametrize("download", CLIENTS, ids=name_of)
 each_delivery = pytest.mark.parametrize("stream", [False, True], ids=["store", "stream"])
 
 
@@ -127,7 +128,7 @@ def _quota(demo_stack: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def scene(server: Server) -> bytes:
-    """Give the scene's bytes, which have the checksum that its item promises."""
+    """Return the bytes of the scene, checked against the checksum in its item."""
     data = requests.get(server.address(MEMBERS_DOWNLOAD), headers=header(MEMBER), timeout=60).content
     assert multihash(data) == server.item(MEMBERS_DOWNLOAD)["assets"][ASSET]["file:checksum"]
     return data
@@ -137,9 +138,9 @@ def multihash(data: bytes) -> str:
     return f"1220{hashlib.sha256(data).hexdigest()}"
 
 
-def expected(take: Take, scene: bytes) -> bytes:
-    """Give what a client ends up with: the bytes, or what they mean."""
-    if take is not by_rasterio:
+def expected(download: DownloadWith, scene: bytes) -> bytes:
+    """Return the expected result of a client: the file's bytes, or the pixels for rasterio."""
+    if download is not by_rasterio:
         return scene
     with rasterio.MemoryFile(scene) as file, file.open() as opened:
         return bytes(opened.read(1).tobytes())
@@ -147,29 +148,33 @@ def expected(take: Take, scene: bytes) -> bytes:
 
 @each_delivery
 @each_client
-def test_it_takes_what_it_may(server: Server, scene: bytes, take: Take, stream: bool, tmp_path: Path) -> None:
-    """With a key that may, each client has the bytes that the item promises."""
+def test_a_client_with_a_valid_key_downloads(
+    server: Server, scene: bytes, download: DownloadWith, stream: bool, tmp_path: Path
+) -> None:
+    """With a key that has the right, each client gets bytes with the checksum of the item."""
     address = server.address(MEMBERS_DOWNLOAD)
-    assert take(streamed(address) if stream else address, MEMBER, tmp_path) == expected(take, scene)
+    assert download(streamed(address) if stream else address, MEMBER, tmp_path) == expected(download, scene)
 
 
 @each_delivery
-@pytest.mark.parametrize("take", LINKED, ids=named)
-def test_it_takes_a_link(server: Server, scene: bytes, take: Take, stream: bool, tmp_path: Path) -> None:
-    """With a signed link no client needs a key."""
+@pytest.mark.parametrize("download", CLIENTS_OF_LINKS, ids=name_of)
+def test_a_client_with_a_link_downloads(
+    server: Server, scene: bytes, download: DownloadWith, stream: bool, tmp_path: Path
+) -> None:
+    """With a signed link, a client needs no key."""
     address = link(server, server.address(MEMBERS_DOWNLOAD))
-    assert take(streamed(address) if stream else address, None, tmp_path) == expected(take, scene)
+    assert download(streamed(address) if stream else address, None, tmp_path) == expected(download, scene)
 
 
-@pytest.mark.parametrize("key", [None, STRANGER], ids=["nobody", "stranger"])
+@pytest.mark.parametrize("key", [None, STRANGER], ids=["anonymous", "stranger"])
 @each_delivery
 @each_client
-def test_it_is_refused_what_it_may_not(
-    server: Server, take: Take, stream: bool, key: str | None, tmp_path: Path
+def test_a_client_without_the_right_is_refused(
+    server: Server, download: DownloadWith, stream: bool, key: str | None, tmp_path: Path
 ) -> None:
-    """Without a key, or with that of somebody who may not, no client has anything."""
+    """Without a key, or with a key without the right, no client gets any bytes."""
     address = server.address(MEMBERS_DOWNLOAD)
-    assert take(streamed(address) if stream else address, key, tmp_path) is None
+    assert download(streamed(address) if stream else address, key, tmp_path) is None
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size] == []
 
 
@@ -178,12 +183,12 @@ def test_it_is_refused_what_it_may_not(
 
 @pytest.fixture
 def with_login(demo_stack: Stack, tmp_path: Path) -> Iterator[Server]:
-    """Serve the demo to people of a provider, too."""
+    """Serve the demo with logins at an OpenID provider."""
     port = free_port()
     issuer = f"http://127.0.0.1:{port}"
-    way = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
-    said = {"eo": {"issuer": issuer, "audience": "stacflask", "login": way}}
-    environ = {**environ_for(demo_stack, 8000), "STACFLASK_OIDC_ISSUERS": json.dumps(said)}
+    login = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
+    issuers = {"eo": {"issuer": issuer, "audience": "stacflask", "login": login}}
+    environ = {**environ_for(demo_stack, 8000), "STACFLASK_OIDC_ISSUERS": json.dumps(issuers)}
     environ["STACFLASK_PLUGINS"] = f"plugins.oidc,plugins.login,{environ['STACFLASK_PLUGINS']}"
     with serving(environ, tmp_path / "log") as server:
         redirect, home = f"{server.url}/login/callback", f"{server.url}/api.html"
@@ -192,21 +197,22 @@ def with_login(demo_stack: Stack, tmp_path: Path) -> Iterator[Server]:
 
 
 def status(browser: Browser, address: str, method: str = "GET", **more: str) -> int:
-    """Ask as a page of ours does; a redirect is not followed."""
-    wish = {"method": method, "redirect": "manual", "headers": {"Content-Type": "application/json"}, **more}
-    answer = f"fetch({json.dumps(address)}, {json.dumps(wish)})"
-    return int(browser.run(f"{answer}.then(answer => answer.type == 'opaqueredirect' ? 307 : answer.status)"))
+    """Return the status of a request that a page of this server makes. A redirect is not followed."""
+    options = {"method": method, "redirect": "manual", "headers": {"Content-Type": "application/json"}, **more}
+    promise = f"fetch({json.dumps(address)}, {json.dumps(options)})"
+    return int(browser.run(f"{promise}.then(answer => answer.type == 'opaqueredirect' ? 307 : answer.status)"))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="There is no Chromium for the walk of a browser with a login.")
-def test_a_browser_with_a_login(with_login: Server, scene: bytes, tmp_path: Path) -> None:
-    """Refused before the login, and before the licence; then a scene is saved, from the store and through us."""
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed.")
+def test_a_browser_with_a_login_downloads(with_login: Server, scene: bytes, tmp_path: Path) -> None:
+    """A browser is refused before the login and before the licence. Then it saves a scene, by redirect and stream."""
     address = with_login.address(MEMBERS_DOWNLOAD)
     with browsing(tmp_path / "profile") as browser:
         browser.go(f"{with_login.url}/api.html")
         browser.until("document.querySelector('#who a')")
         for where in (address, streamed(address)):
-            assert status(browser, where, credentials="omit") == 401  # else it would ask for a password, and wait
+            # With credentials, the browser would wait in a password dialog.
+            assert status(browser, where, credentials="omit") == 401
         log_in(browser, f"{with_login.url}/login?next=/api.html", "jane")
         assert status(browser, address) == status(browser, streamed(address)) == 403
         accepted = f"{with_login.url}/licences/{LICENCE.id}/acceptance"

@@ -1,4 +1,4 @@
-"""The commands of docs/search.md are what they say: each is run as it stands."""
+"""The commands in docs/search.md work. Each is run without changes."""
 
 import json
 import re
@@ -13,18 +13,18 @@ PAGE = Path(__file__).parent.parent.parent / "docs/search.md"
 COMMANDS = re.findall(r"^curl .*$", PAGE.read_text(), re.MULTILINE)
 
 
-def test_there_are_commands() -> None:
-    """The page has an example for each parameter."""
+def test_the_page_has_an_example_for_each_parameter() -> None:
+    """The page has an example for each search parameter."""
     page = " ".join(COMMANDS)
     for word in ("bbox", "datetime", "intersects", "ids", "filter", "query", "q", "sortby", "fields", "limit"):
         assert re.search(rf"[?&' \"{{]{word}[=\"]", page), word
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_finds_something(server: Server, command: str) -> None:
-    """A command of the page is answered, and finds something."""
+def test_a_documented_command_has_results(server: Server, command: str) -> None:
+    """A command of the page succeeds and its response is not empty."""
     done = subprocess.run(
         ["bash", "-c", command], env={"API": server.url, "PATH": "/usr/bin:/bin"}, capture_output=True, check=True
     )
-    answer = json.loads(done.stdout)
-    assert answer.get("features") or answer.get("collections") or answer.get("functions"), command
+    response = json.loads(done.stdout)
+    assert response.get("features") or response.get("collections") or response.get("functions"), command

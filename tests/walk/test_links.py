@@ -1,4 +1,4 @@
-"""Links that travel, by the clients that people have: what needs headers elsewhere is taken without any."""
+"""Signed links with common clients: no client needs a header."""
 
 import hashlib
 import shutil
@@ -21,7 +21,7 @@ READ = "import rasterio, sys; print(rasterio.open(sys.argv[1]).read(1, window=((
 
 @pytest.fixture(scope="module", autouse=True)
 def accepted(server: Server) -> None:
-    """Let the member accept the licence of the scene."""
+    """Accept the licence of the scene as the member."""
     accept_licence(server)
 
 
@@ -42,7 +42,7 @@ def rasterio(server: Server, address: str, **environ: str) -> str:
 
 
 def test_curl_and_wget_need_no_headers(server: Server, checksum: str, tmp_path: Path) -> None:
-    """Both get the bytes by the link alone, and without it nothing."""
+    """Curl and wget download with only the link, and fail without it or with a damaged one."""
     address = link(server, server.address(MEMBERS_DOWNLOAD))
     subprocess.run(["curl", "-sSfL", "-o", tmp_path / "a", address], check=True, timeout=60)
     subprocess.run(["wget", "-q", "-O", tmp_path / "b", address], check=True, timeout=60)
@@ -55,7 +55,7 @@ def test_curl_and_wget_need_no_headers(server: Server, checksum: str, tmp_path: 
 
 @pytest.mark.parametrize("delivery", ["", "&delivery=stream"])
 def test_rasterio_opens_a_link(server: Server, delivery: str) -> None:
-    """GDAL reads pixels by a link alone, HEAD, ranges and all, from the store and through the server, as one use."""
+    """GDAL reads pixels with only the link, by redirect and by stream. HEAD and range requests count as one use."""
     address = link(server, server.address(MEMBERS_DOWNLOAD), downloads=1)
     assert rasterio(server, address + delivery) == "(64, 64)"
     listed = requests.get(f"{server.url}/links", headers=MEMBER, timeout=30).json()["links"]
@@ -63,7 +63,7 @@ def test_rasterio_opens_a_link(server: Server, delivery: str) -> None:
 
 
 def test_pystac_client_gets_hrefs_that_rasterio_opens(server: Server) -> None:
-    """One header in the session, and each item comes with hrefs that need none."""
+    """With one header in the session, items have hrefs that need no header."""
     client = Client.open(server.url, headers={**MEMBER, "X-Signed-Asset-Urls": "true"})
     found = client.search(collections=[MEMBERS_DOWNLOAD.collection], ids=[MEMBERS_DOWNLOAD.item])
     (item,) = found.items()
@@ -72,8 +72,8 @@ def test_pystac_client_gets_hrefs_that_rasterio_opens(server: Server) -> None:
     assert rasterio(server, asset.href) == "(64, 64)"
 
 
-def test_an_item_is_one_archive_by_link(server: Server, checksum: str, tmp_path: Path) -> None:
-    """A link for an item is good for its archive, which holds the very bytes."""
+def test_a_link_for_an_item_downloads_its_archive(server: Server, checksum: str, tmp_path: Path) -> None:
+    """A link for an item is valid for its archive, which contains the asset's bytes."""
     item = server.address(MEMBERS_DOWNLOAD).partition("/download/")[0]
     address = link(server, item).replace("?", f"/download.zip?assets={MEMBERS_DOWNLOAD.asset}&")
     subprocess.run(["curl", "-sSf", "-o", tmp_path / "item.zip", address], check=True, timeout=60)
@@ -83,18 +83,18 @@ def test_an_item_is_one_archive_by_link(server: Server, checksum: str, tmp_path:
 
 
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="aria2 is not installed")
-def test_aria2_takes_a_search(server: Server, checksum: str, tmp_path: Path) -> None:
-    """A search becomes a list that aria2 downloads without credentials, each file checked."""
+def test_aria2_downloads_a_search(server: Server, checksum: str, tmp_path: Path) -> None:
+    """aria2 downloads the list of a search without credentials, and checks each file."""
     search = {"collections": [MEMBERS_DOWNLOAD.collection], "ids": [MEMBERS_DOWNLOAD.item]}
-    wish: Any = {"search": search, "assets": [MEMBERS_DOWNLOAD.asset]}
-    listed = requests.post(f"{server.url}/downloads?f=aria2&hrefs=signed", json=wish, headers=MEMBER, timeout=30)
+    body: Any = {"search": search, "assets": [MEMBERS_DOWNLOAD.asset]}
+    listed = requests.post(f"{server.url}/downloads?f=aria2&hrefs=signed", json=body, headers=MEMBER, timeout=30)
     subprocess.run(["aria2c", "-q", "-i", "-"], input=listed.content, cwd=tmp_path, check=True, timeout=60)
     (saved,) = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sha256(saved) == checksum
 
 
 def test_no_link_is_in_the_log(server: Server) -> None:
-    """However it was used, the server's log does not have it."""
+    """The server's log does not contain a link, valid or damaged."""
     address = link(server, server.address(MEMBERS_DOWNLOAD))
     requests.get(address, timeout=30)
     requests.get(f"{address}x", timeout=30)

@@ -1,4 +1,4 @@
-"""The log of a running server: JSON lines throughout, one for each event."""
+"""The log of a running server: one JSON line for each event."""
 
 import json
 import re
@@ -20,12 +20,12 @@ import logging, threading
 from stacflask import EndpointResponse, Endpoint, hookimpl
 
 log = logging.getLogger("weather_policy.inner")
-elsewhere = logging.getLogger("some.library")
+library_log = logging.getLogger("some.library")
 
-def answer(call):
-    log.info("looked at", extra={"colour": "green"})
-    elsewhere.warning("beware")
-    elsewhere.info("chatter")
+def respond(request):
+    log.info("weather read", extra={"colour": "green"})
+    library_log.warning("beware")
+    library_log.info("detail")
     def broken():
         raise ValueError("in a thread")
     thread = threading.Thread(target=broken)
@@ -36,8 +36,8 @@ def answer(call):
 @hookimpl
 def extend_api():
     return [
-        Endpoint("GET", "/weather/{token}", answer, "Weather.", {}, for_anybody=True),
-        Endpoint("GET", "/weather", answer, "Weather.", {}, for_anybody=True),
+        Endpoint("GET", "/weather/{token}", respond, "Weather.", {}, for_anybody=True),
+        Endpoint("GET", "/weather", respond, "Weather.", {}, for_anybody=True),
     ]
 """
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -45,7 +45,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 @pytest.fixture(scope="module")
 def own(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve with gunicorn's access log, a plugin of another package, and a proxy that is believed."""
+    """Serve with gunicorn's access log, a plugin of another package, and a trusted proxy."""
     folder = tmp_path_factory.mktemp("own")
     package = folder / "weather_policy"
     package.mkdir()
@@ -64,13 +64,13 @@ def lines(server: Server) -> list[dict[str, Any]]:
 
 
 def found(server: Server, **fields: Any) -> dict[str, Any]:
-    """Give the last line with these fields."""
+    """Return the last line with these fields."""
     waiting_for(lambda: any(line.items() >= fields.items() for line in lines(server)))
     return [line for line in lines(server) if line.items() >= fields.items()][-1]
 
 
 def test_every_line_is_json_with_its_time_in_utc(own: Server) -> None:
-    """Gunicorn's own events, its access log and refusals of what is no request are JSON as all else is."""
+    """Gunicorn's events, its access log and refusals of invalid requests are JSON, too."""
     requests.get(f"{own.url}/search", timeout=30)
     host, _, port = own.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as client:
@@ -85,18 +85,18 @@ def test_every_line_is_json_with_its_time_in_utc(own: Server) -> None:
 
 
 def test_a_request_is_logged_with_its_fields(own: Server) -> None:
-    """Method, path, route, status, bytes, duration and client are fields, and no query is there."""
+    """Method, path, route, status, bytes, duration and client are fields. The query is not logged."""
     headers = {"X-Request-ID": "mine", "X-Forwarded-For": "192.0.2.7", "Accept-Encoding": "identity"}
-    answer = requests.get(f"{own.url}/collections/none?q=secret-of-mine", headers=headers, timeout=30)
+    response = requests.get(f"{own.url}/collections/none?q=secret-of-mine", headers=headers, timeout=30)
     line = found(own, request_id="mine", message="request answered")
-    known = {"method": "GET", "path": "/collections/none", "route": "/collections/<collection_id>", "status": 404}
-    assert line.items() >= {**known, "bytes": len(answer.content), "client": "192.0.2.7"}.items()
+    expected = {"method": "GET", "path": "/collections/none", "route": "/collections/<collection_id>", "status": 404}
+    assert line.items() >= {**expected, "bytes": len(response.content), "client": "192.0.2.7"}.items()
     assert line["duration"] >= 0
     assert "secret-of-mine" not in own.log.read_text()
 
 
-def test_the_bytes_of_streams_and_of_nothing(own: Server) -> None:
-    """A stream is logged with its length, a HEAD and an answer without a body with none."""
+def test_the_size_of_a_response_is_logged(own: Server) -> None:
+    """A stream is logged with its length, a HEAD request with 0."""
     address = f"{own.address(LARGE_DOWNLOAD)}?delivery=stream"
     whole = requests.get(address, headers={"X-Request-ID": "streamed"}, timeout=60)
     assert found(own, request_id="streamed", message="request answered")["bytes"] == len(whole.content)
@@ -105,7 +105,7 @@ def test_the_bytes_of_streams_and_of_nothing(own: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
+    ("traceparent", "trace_id"),
     [
         (f"00-{TRACE}-00f067aa0ba902b7-01", TRACE),
         (f"01-{TRACE}-00f067aa0ba902b7-01-more", TRACE),
@@ -117,25 +117,25 @@ def test_the_bytes_of_streams_and_of_nothing(own: Server) -> None:
         ('00-"}', None),
     ],
 )
-def test_a_trace_is_taken_up(own: Server, given: str, taken: str | None) -> None:
+def test_the_trace_id_of_a_request_is_logged(own: Server, traceparent: str, trace_id: str | None) -> None:
     """All lines of a request have the trace id of a well-formed traceparent."""
-    request_id = f"traced-{abs(hash(given))}"
-    requests.get(f"{own.url}/weather", headers={"traceparent": given, "X-Request-ID": request_id}, timeout=30)
-    assert found(own, request_id=request_id, message="request answered")["trace_id"] == taken
-    assert found(own, request_id=request_id, message="looked at")["trace_id"] == taken
+    request_id = f"traced-{abs(hash(traceparent))}"
+    requests.get(f"{own.url}/weather", headers={"traceparent": traceparent, "X-Request-ID": request_id}, timeout=30)
+    assert found(own, request_id=request_id, message="request answered")["trace_id"] == trace_id
+    assert found(own, request_id=request_id, message="weather read")["trace_id"] == trace_id
 
 
-def test_what_plugins_and_libraries_log_arrives(own: Server) -> None:
-    """Any module of a plugin's package logs as the program does, libraries from warnings on, and threads that fail."""
+def test_events_of_plugins_and_libraries_are_logged(own: Server) -> None:
+    """Modules of a plugin's package log from INFO on, libraries from WARNING on. Failed threads are logged."""
     requests.get(f"{own.url}/weather", headers={"X-Request-ID": "plugged"}, timeout=30)
     assert found(own, logger="weather_policy.inner", request_id="plugged")["colour"] == "green"
     assert found(own, logger="some.library", request_id="plugged")["level"] == "WARNING"
-    assert not any(line["message"] == "chatter" for line in lines(own))
+    assert not any(line["message"] == "detail" for line in lines(own))
     assert "in a thread" in found(own, message="thread failed")["exc_info"]
 
 
 def test_a_secret_in_a_path_is_not_logged(own: Server) -> None:
-    """The part of a path that is called a token is masked, in gunicorn's access log as well."""
+    """The part of a path named ``token`` is masked, in gunicorn's access log, too."""
     requests.get(f"{own.url}/weather/secret-of-mine", headers={"X-Request-ID": "masked"}, timeout=30)
     assert found(own, request_id="masked", message="request answered")["path"] == "/weather/%2A%2A%2A"
     assert "secret-of-mine" not in own.log.read_text()

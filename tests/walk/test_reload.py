@@ -1,4 +1,4 @@
-"""Reloads (SIGHUP): what changed on disk is read anew, and what could not start ends nothing."""
+"""Reloads (SIGHUP): changed files are read again, and a wrong setting does not stop the server."""
 
 import os
 import signal
@@ -17,12 +17,12 @@ from tests.waiting import waiting_for
 from tests.walk.conftest import serving
 
 
-def test_a_reload_that_could_not_start_leaves_all_as_it_is(demo_stack: Stack, tmp_path: Path) -> None:
-    """A slip in a file of settings is told in the log, and everybody is served on, until it is mended."""
+def test_a_reload_with_a_wrong_setting_keeps_the_workers(demo_stack: Stack, tmp_path: Path) -> None:
+    """An error in a file of settings is logged. The current workers serve until it is corrected."""
     environ, stores = environ_for(demo_stack, 8000), tmp_path / "stores.json"
-    right = environ["STACFLASK_S3_STORES"]
-    stores.write_text(right)
-    environ["WEB_CONCURRENCY"] = "1"  # the server is ready when its first worker has read the file
+    correct = environ["STACFLASK_S3_STORES"]
+    stores.write_text(correct)
+    environ["WEB_CONCURRENCY"] = "1"  # The server is ready when its first worker has read the file.
     with serving({**environ, "STACFLASK_S3_STORES": str(stores)}, tmp_path / "log") as server:
         before = set(server.workers())
         stores.write_text("{}")
@@ -31,14 +31,14 @@ def test_a_reload_that_could_not_start_leaves_all_as_it_is(demo_stack: Stack, tm
         assert "STACFLASK_S3_STORES" in server.log.read_text()
         waiting_for(lambda: set(server.workers()) == before)
         assert requests.get(f"{server.url}/search", timeout=120).ok
-        stores.write_text(right)
+        stores.write_text(correct)
         server.process.send_signal(signal.SIGHUP)
         waiting_for(lambda: not before & set(server.workers()))
         assert requests.get(f"{server.url}/search", timeout=120).ok
 
 
-def test_a_reload_runs_the_code_that_is_there(demo_stack: Stack, tmp_path: Path) -> None:
-    """The first process imports nothing of the program: its workers would have that forever, beside what is new."""
+def test_the_first_process_does_not_load_the_application(demo_stack: Stack, tmp_path: Path) -> None:
+    """Workers of a reload would inherit modules of the first process, which can be older than their files."""
     with serving(environ_for(demo_stack, 8000), tmp_path / "log") as server:
         first, worker = (Path(f"/proc/{pid}/maps").read_text() for pid in (server.process.pid, server.workers()[0]))
         libraries = [library for library in ("/orjson/", "/msgspec/") if library in worker]
@@ -56,7 +56,7 @@ STORES = (
     [
         ({"DATABASE_URL": "postgresql://h/db?sslmode=bogus"}, 'DATABASE_URL: invalid sslmode value: "bogus"'),
         ({"STACFLASK_REPLICA_URL": "postgresql://h:0/db"}, "STACFLASK_REPLICA_URL: port: expected a number"),
-        # What only a plugin finds, at its start in the worker.
+        # Only the plugin finds this error, at its start in the worker.
         (
             {
                 "STACFLASK_PLUGINS": "plugins.s3,plugins.collection_groups",
@@ -67,16 +67,16 @@ STORES = (
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_line(setting: dict[str, str], problem: str) -> None:
-    """What cannot be served is reported by the name of the setting, and without a traceback."""
+    """The line names the setting, and there is no traceback."""
     command = [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", "--workers=1", "wsgi:application"]
     environ = {**os.environ, "DATABASE_URL": "postgresql://h/db", **setting}
-    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode != 0
-    assert f"error: {problem}" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert f"error: {problem}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("graceful", "given"), [(120, 115), (30, 25), (10, 5), (5, 2.5), (1, 0.5)])
-def test_streams_have_most_of_the_time_to_end(graceful: int, given: float) -> None:
-    """However little that is, they have half of it, before they are cut so that it can be told how much has left."""
-    assert streams_end_after(graceful) == given
+@pytest.mark.parametrize(("graceful", "seconds"), [(120, 115), (30, 25), (10, 5), (5, 2.5), (1, 0.5)])
+def test_streams_have_at_least_half_of_the_graceful_timeout(graceful: int, seconds: float) -> None:
+    """Streams are aborted 5 seconds before the worker is killed, so that their sizes can be recorded."""
+    assert streams_end_after(graceful) == seconds

@@ -1,4 +1,4 @@
-"""Clients that are slow to send or to read hold no thread: others are served while they are there."""
+"""Clients that send or read slowly occupy no thread: other clients are served meanwhile."""
 
 import json
 import socket
@@ -37,7 +37,7 @@ BEGUN = {
 
 @pytest.fixture(scope="module")
 def small(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve with one process of few threads."""
+    """Serve with one process and few threads."""
     environ = {**environ_for(demo_stack, 8000), "WEB_CONCURRENCY": "1", "STACFLASK_THREADS": "4"}
     environ |= {"STACFLASK_MAX_STREAMS": "2", "STACFLASK_MAX_LIMIT": "10000"}
     with serving(environ, tmp_path_factory.mktemp("small") / "log") as server:
@@ -51,7 +51,7 @@ def address_of(server: Server) -> tuple[str, int]:
 
 @contextmanager
 def held(server: Server, sent: bytes, clients: int = 40) -> Iterator[list[socket.socket]]:
-    """Hold connections open on which so much has been sent."""
+    """Open connections, send bytes on each, and keep them open until the block ends."""
     with ExitStack() as stack:
         sockets = []
         for _ in range(clients):
@@ -63,8 +63,8 @@ def held(server: Server, sent: bytes, clients: int = 40) -> Iterator[list[socket
 
 
 @pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
-def test_slow_senders_keep_nobody_waiting(small: Server, begun: bytes) -> None:
-    """While more clients than there are threads have begun a request, others are answered: search, download, health."""
+def test_slow_senders_do_not_block_others(small: Server, begun: bytes) -> None:
+    """While more clients than threads have incomplete requests, searches, downloads and health checks work."""
     with held(small, begun):
         assert requests.get(f"{small.url}/health", timeout=30).ok
         assert requests.post(f"{small.url}/search", json={"limit": 1}, timeout=30).ok
@@ -72,8 +72,8 @@ def test_slow_senders_keep_nobody_waiting(small: Server, begun: bytes) -> None:
         assert requests.get(f"{small.address(LARGE_DOWNLOAD)}?delivery=stream", timeout=30).ok
 
 
-def test_slow_readers_keep_nobody_waiting(small: Server) -> None:
-    """While more clients than there are threads leave their search results unread, others are answered."""
+def test_slow_readers_do_not_block_others(small: Server) -> None:
+    """While more clients than threads do not read their search results, other requests work."""
     large = b"GET /search?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n" * 400
     with held(small, large, clients=12):
         assert requests.get(f"{small.url}/health", timeout=30).ok
@@ -81,19 +81,19 @@ def test_slow_readers_keep_nobody_waiting(small: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["head", "body", "chunked"])
-def test_a_request_that_does_not_come_is_ended(small: Server, kind: str) -> None:
-    """A client that stops amid a request is told so (408), whatever length it announced, and disconnected."""
+def test_an_incomplete_request_times_out(small: Server, kind: str) -> None:
+    """A client that stops within a request gets a 408, whatever its Content-Length, and is disconnected."""
     with held(small, BEGUN[kind], clients=1) as [client]:
         client.settimeout(60)
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
+        response = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = response.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close" in head
     assert json.loads(body)["code"] == "RequestTimeout"
 
 
-def test_a_body_that_comes_in_pieces_is_read(small: Server) -> None:
-    """A body whose bytes come one by one is read as one that comes at once, with and without chunks."""
+def test_a_body_that_arrives_in_pieces_is_read(small: Server) -> None:
+    """A body that arrives byte by byte is read, with Content-Length and chunked."""
     body = b'{"limit": 1}'
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
     for field, sent in ((b"Content-Length: %d" % len(body), body), (b"Transfer-Encoding: chunked", chunks)):
@@ -101,12 +101,12 @@ def test_a_body_that_comes_in_pieces_is_read(small: Server) -> None:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for byte in POST + b"Connection: close\r\n" + field + b"\r\n\r\n" + sent:
                 client.sendall(bytes([byte]))
-            answer = b"".join(iter(lambda: client.recv(65536), b""))
-        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            response = b"".join(iter(lambda: client.recv(65536), b""))
+        assert response.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_a_client_that_asks_before_it_sends_is_told_to_go_on(small: Server) -> None:
-    """Expect: 100-continue is answered before the body is there."""
+def test_a_client_that_expects_100_gets_it_before_its_body(small: Server) -> None:
+    """``Expect: 100-continue`` gets a 100 response before the body arrives."""
     with socket.create_connection(address_of(small), timeout=30) as client:
         client.sendall(POST + b"Connection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -114,22 +114,22 @@ def test_a_client_that_asks_before_it_sends_is_told_to_go_on(small: Server) -> N
         assert client.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_a_search_has_a_smaller_body_than_a_change(small: Server) -> None:
-    """A body of more than a megabyte is refused for a search, and said to be too large."""
-    answer = requests.post(f"{small.url}/search", json={"ids": ["a" * (1 << 20)]}, timeout=30)
-    assert (answer.status_code, answer.json()["code"]) == (413, "ContentTooLarge")
+def test_the_body_of_a_search_has_a_lower_limit(small: Server) -> None:
+    """A search with a body of more than a megabyte is a 413."""
+    response = requests.post(f"{small.url}/search", json={"ids": ["a" * (1 << 20)]}, timeout=30)
+    assert (response.status_code, response.json()["code"]) == (413, "ContentTooLarge")
 
 
 @pytest.mark.parametrize("field", [b"Content-Length: 99999999999", b"Transfer-Encoding: chunked"])
-def test_a_body_beyond_all_bounds_is_refused_unread(small: Server, field: bytes) -> None:
-    """What announces more than any request may have is refused before it comes."""
+def test_a_body_that_is_too_large_is_refused_before_it_arrives(small: Server, field: bytes) -> None:
+    """A Content-Length or chunk size above the limit is a 413 before the body arrives."""
     with held(small, POST + field + b"\r\n\r\nFFFFFFFF\r\n{", clients=1) as [client]:
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 413 ")
+        response = b"".join(iter(lambda: client.recv(65536), b""))
+    assert response.startswith(b"HTTP/1.1 413 ")
 
 
-def test_clients_that_leave_early_leave_no_traceback(small: Server) -> None:
-    """Whoever goes amid a head, a body or an answer has not broken anything."""
+def test_clients_that_disconnect_early_cause_no_traceback(small: Server) -> None:
+    """A client that disconnects within a head, a body or a response causes no error."""
     unread = b"GET /search?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n" * 20
     for sent in (*BEGUN.values(), unread):
         with held(small, sent, clients=3):
@@ -156,7 +156,7 @@ def write_certificate(key: Path, certificate: Path) -> None:
 
 @pytest.fixture(scope="module")
 def encrypted(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve with TLS by one process."""
+    """Serve with TLS in one process."""
     folder = tmp_path_factory.mktemp("encrypted")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     write_certificate(key, certificate)
@@ -168,8 +168,8 @@ def encrypted(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> It
             yield server
 
 
-def test_clients_that_leave_before_tls_end_no_process(encrypted: Server) -> None:
-    """Connections that are reset before their handshake are dropped, and the process serves on."""
+def test_clients_that_disconnect_before_tls_stop_no_process(encrypted: Server) -> None:
+    """Connections that are reset before the TLS handshake are closed, and the process continues."""
     for number in range(100):
         with socket.create_connection(address_of(encrypted), timeout=30) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -178,7 +178,7 @@ def test_clients_that_leave_before_tls_end_no_process(encrypted: Server) -> None
     assert "Exception in worker process" not in encrypted.log.read_text()
 
 
-def test_slow_handshakes_keep_nobody_waiting(encrypted: Server) -> None:
-    """While more clients than there are threads have begun a TLS handshake, others are answered."""
+def test_slow_handshakes_do_not_block_others(encrypted: Server) -> None:
+    """While more clients than threads have begun a TLS handshake, other requests work."""
     with held(encrypted, b"\x16\x03\x01\x02\x00\x01"):
         assert requests.get(f"{encrypted.url}/search", timeout=30).ok

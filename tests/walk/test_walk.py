@@ -1,4 +1,4 @@
-"""The main job, end to end, by the clients that people have: a search, every refusal, and the last byte."""
+"""The main use, end to end, with common clients: search, refusals, and whole downloads."""
 
 import hashlib
 import json
@@ -24,13 +24,13 @@ MEMBER = bearer("member")
 
 
 def sha256(data: bytes) -> str:
-    """Give the checksum as ``file:checksum`` has it: a multihash."""
+    """Return the checksum in the form of ``file:checksum``: a multihash."""
     return "1220" + hashlib.sha256(data).hexdigest()
 
 
 @pytest.fixture(scope="module")
 def accepted(server: Server) -> None:
-    """Let the member accept the licence, as its refusal says how."""
+    """Accept the licence as the member, with the link in the refusal."""
     scene = server.address(MEMBERS_DOWNLOAD)
     refused = requests.get(scene, headers=MEMBER, timeout=30)
     assert (refused.status_code, refused.json()["code"]) == (403, "LicenceNotAccepted")
@@ -43,12 +43,12 @@ def accepted(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def checksum(server: Server) -> str:
-    """Give what the member's scene says of its own bytes."""
+    """Return the checksum in the item of the member's scene."""
     return str(server.item(MEMBERS_DOWNLOAD)["assets"][MEMBERS_DOWNLOAD.asset]["file:checksum"])
 
 
-def test_anyone_searches(server: Server) -> None:
-    """pystac-client finds what is open and what is for members, and nothing of what is hidden."""
+def test_an_anonymous_client_searches(server: Server) -> None:
+    """pystac-client finds open collections and those for members, and no hidden ones."""
     client = Client.open(server.url)
     found = list(client.search(bbox=[-180, -90, 180, 90], max_items=500).items())
     assert len(found) > 250
@@ -59,24 +59,24 @@ def test_anyone_searches(server: Server) -> None:
 
 
 def test_without_credentials_is_401(server: Server) -> None:
-    """Who has not said who they are is told how to, and gets no address."""
-    answer = requests.get(server.address(MEMBERS_DOWNLOAD), allow_redirects=False, timeout=30)
-    assert answer.status_code == 401
-    assert "Bearer" in answer.headers["WWW-Authenticate"]
-    assert "Location" not in answer.headers
+    """Without credentials a download is a 401 with a challenge and without a Location."""
+    response = requests.get(server.address(MEMBERS_DOWNLOAD), allow_redirects=False, timeout=30)
+    assert response.status_code == 401
+    assert "Bearer" in response.headers["WWW-Authenticate"]
+    assert "Location" not in response.headers
 
 
-def test_wrong_key_is_401_even_where_all_is_open(server: Server) -> None:
-    """A wrong key is never taken for nobody's."""
+def test_a_wrong_key_is_401_on_public_resources_too(server: Server) -> None:
+    """A request with a wrong key is never handled as an anonymous one."""
     wrong = "sfk_d3300001_DemoOnlyPublishedInTheSourceMember99"
     for credentials in (f"Bearer {wrong}", "Bearer garbage", "Bearer", wrong, "Digest x"):
         for path in ("/", "/collections", f"/collections/{OPEN}/items", "/search"):
-            answer = requests.get(server.url + path, headers={"Authorization": credentials}, timeout=30)
-            assert answer.status_code == 401, credentials
+            response = requests.get(server.url + path, headers={"Authorization": credentials}, timeout=30)
+            assert response.status_code == 401, credentials
 
 
-def test_bytes_are_the_ones_promised(server: Server, accepted: None, checksum: str) -> None:
-    """After the licence: 307 to the store, whose bytes have the item's checksum, under the asset's name and type."""
+def test_a_download_has_the_checksum_of_its_item(server: Server, accepted: None, checksum: str) -> None:
+    """With the licence accepted, a 307 leads to bytes with the item's checksum, the asset's name and its type."""
     scene = server.address(MEMBERS_DOWNLOAD)
     redirect = requests.get(scene, headers=MEMBER, allow_redirects=False, timeout=30)
     assert redirect.status_code == 307
@@ -88,25 +88,25 @@ def test_bytes_are_the_ones_promised(server: Server, accepted: None, checksum: s
     assert requests.head(redirect.headers["Location"], timeout=30).status_code == 403
 
 
-def used_of(server: Server) -> dict[str, int]:
-    """Give what the member has used of the quota; when it is given back goes on like a clock."""
+def used_quota(server: Server) -> dict[str, int]:
+    """Return the used part of the member's quota. Its reset time changes with the clock and is left out."""
     quota = requests.get(f"{server.url}/quota", headers=MEMBER, timeout=30).json()["quota"]
-    return {of: told["used"] for of, told in quota.items()}
+    return {name: entry["used"] for name, entry in quota.items()}
 
 
-def test_head_is_answered_here_and_costs_nothing(server: Server, accepted: None) -> None:
-    """HEAD has what the bytes would have, under the same rules, and is not counted."""
-    used = used_of(server)
+def test_head_is_not_redirected_and_not_counted(server: Server, accepted: None) -> None:
+    """HEAD has the headers of a download, is authorized like one, and does not count."""
+    used = used_quota(server)
     head = requests.head(server.address(MEMBERS_DOWNLOAD), headers=MEMBER, timeout=30)
     asset = server.item(MEMBERS_DOWNLOAD)["assets"][MEMBERS_DOWNLOAD.asset]
     assert (head.status_code, int(head.headers["Content-Length"])) == (200, asset["file:size"])
     assert {"ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition"} <= head.headers.keys()
-    assert used_of(server) == used
+    assert used_quota(server) == used
     assert requests.head(server.address(MEMBERS_DOWNLOAD), timeout=30).status_code == 401
 
 
 def test_rasterio_opens_the_scene(server: Server, accepted: None) -> None:
-    """GDAL with a bearer header opens the COG through the download address, and reads pixels."""
+    """GDAL with a bearer header opens the COG by its download URL and reads pixels."""
     program = "import rasterio, sys; print(rasterio.open(sys.argv[1]).read(1, window=((0, 64), (0, 64))).shape)"
     environ = {
         **server.environ,
@@ -119,7 +119,7 @@ def test_rasterio_opens_the_scene(server: Server, accepted: None) -> None:
 
 
 def test_wget_gets_the_same_bytes(server: Server, accepted: None, checksum: str, tmp_path: Path) -> None:
-    """wget, which sends its header on to the store, is streamed to and saves under the right name."""
+    """Wget would send its header to the store, so it gets a stream. It saves under the right name."""
     header = f"Authorization: {MEMBER['Authorization']}"
     command = ["wget", "-q", "--content-disposition", f"--header={header}", server.address(MEMBERS_DOWNLOAD)]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
@@ -129,7 +129,7 @@ def test_wget_gets_the_same_bytes(server: Server, accepted: None, checksum: str,
 
 
 def test_curl_follows_to_the_store(server: Server, accepted: None, checksum: str, tmp_path: Path) -> None:
-    """curl, with the key as Basic's password, follows the redirect and gets the same bytes."""
+    """curl, with the key as the password of Basic, follows the redirect and gets the same bytes."""
     target = tmp_path / "scene.tif"
     key = demo.KEYS["member"]
     command = ["curl", "-sSfL", "-o", str(target), "-u", f"me:{key}", server.address(MEMBERS_DOWNLOAD)]
@@ -138,9 +138,9 @@ def test_curl_follows_to_the_store(server: Server, accepted: None, checksum: str
 
 
 def test_urllib_gets_the_same_bytes(server: Server, accepted: None, checksum: str) -> None:
-    """Python's urllib, which plain PySTAC reads with, sends its header on, so it is streamed to."""
-    with urlopen(Request(server.address(MEMBERS_DOWNLOAD), headers=MEMBER), timeout=30) as answer:
-        assert sha256(answer.read()) == checksum
+    """Python's urllib, which PySTAC uses, would send its header to the store, so it gets a stream."""
+    with urlopen(Request(server.address(MEMBERS_DOWNLOAD), headers=MEMBER), timeout=30) as response:
+        assert sha256(response.read()) == checksum
 
 
 def test_stac_asset_downloads_an_item(server: Server, accepted: None, checksum: str, tmp_path: Path) -> None:
@@ -152,15 +152,15 @@ def test_stac_asset_downloads_an_item(server: Server, accepted: None, checksum: 
     assert sha256(saved.read_bytes()) == checksum
 
 
-def test_missing_object_has_its_own_code(server: Server) -> None:
-    """An object that is not in its store is a 404 that says so, and not the catalogue's fault."""
-    answer = requests.get(server.address(demo.MISSING_DOWNLOAD), timeout=30)
-    assert (answer.status_code, answer.json()["code"]) == (404, "ObjectMissing")
+def test_a_missing_object_has_its_own_code(server: Server) -> None:
+    """An object that is missing in its store is a 404 with the code ObjectMissing."""
+    response = requests.get(server.address(demo.MISSING_DOWNLOAD), timeout=30)
+    assert (response.status_code, response.json()["code"]) == (404, "ObjectMissing")
 
 
 @pytest.mark.parametrize("headers", [{}, MEMBER], ids=["anonymous", "member"])
-def test_hidden_is_absent_everywhere(server: Server, headers: dict[str, str]) -> None:
-    """What is hidden from somebody looks like what is not there, by whatever address it is asked for."""
+def test_a_hidden_collection_looks_absent_everywhere(server: Server, headers: dict[str, str]) -> None:
+    """Responses about a hidden collection are those about one that does not exist, at every URL."""
     item = f"/collections/{HIDDEN}/items/{HIDDEN_DOWNLOAD.item}"
     for path in (
         f"/collections/{HIDDEN}",
@@ -173,14 +173,14 @@ def test_hidden_is_absent_everywhere(server: Server, headers: dict[str, str]) ->
         absent = requests.get(server.url + path.replace(HIDDEN, "absent"), headers=headers, timeout=30)
         assert absent.status_code == 404
     for query in (f"collections={HIDDEN}", f"ids={HIDDEN_DOWNLOAD.item}"):
-        answer = requests.get(f"{server.url}/search?{query}", headers=headers, timeout=30)
-        assert answer.json()["features"] == []
+        response = requests.get(f"{server.url}/search?{query}", headers=headers, timeout=30)
+        assert response.json()["features"] == []
     for path in ("/", "/collections"):
         assert HIDDEN not in requests.get(server.url + path, headers=headers, timeout=30).text
 
 
-def test_where_the_bytes_are_is_never_shown(server: Server) -> None:
-    """No document of any principal names a storage address, a bucket's path or the store."""
+def test_storage_hrefs_are_never_shown(server: Server) -> None:
+    """No document, for any principal, contains a storage href, a path in a bucket or the store's endpoint."""
     (store,) = json.loads(server.environ["STACFLASK_S3_STORES"]).values()
     item = f"/collections/{MEMBERS_DOWNLOAD.collection}/items/{MEMBERS_DOWNLOAD.item}"
     for name in demo.KEYS:
@@ -190,7 +190,7 @@ def test_where_the_bytes_are_is_never_shown(server: Server) -> None:
 
 
 def test_an_operator_changes_rights_without_a_restart(server: Server) -> None:
-    """A grant given on the command line holds for the next requests, once the few seconds of the cache have passed."""
+    """A grant from the command line applies to requests once the cache has expired, after a few seconds."""
 
     def status() -> int:
         return requests.get(f"{server.url}/collections/{HIDDEN}", headers=MEMBER, timeout=30).status_code
@@ -202,8 +202,8 @@ def test_an_operator_changes_rights_without_a_restart(server: Server) -> None:
     waiting_for(lambda: status() == 404)
 
 
-def test_log_has_decisions_and_no_secrets(server: Server) -> None:
-    """The log says who was refused what and why; no key, signature or storage credential stands in it."""
+def test_the_log_has_decisions_and_no_secrets(server: Server) -> None:
+    """The log has each refusal with its reason. It contains no key, signature or storage credential."""
     requests.get(server.address(MEMBERS_DOWNLOAD), headers=bearer("responder"), timeout=30)
     log = server.log.read_text()
     assert "no grant to download" in log
@@ -212,8 +212,8 @@ def test_log_has_decisions_and_no_secrets(server: Server) -> None:
     assert not any(secret in log for secret in secrets)
 
 
-def test_quota_ends_it(server: Server, accepted: None) -> None:
-    """At the end of the quota: 429, and when to come again."""
+def test_a_download_beyond_the_quota_is_429(server: Server, accepted: None) -> None:
+    """A download beyond the quota is a 429 with Retry-After."""
     scene = server.address(MEMBERS_DOWNLOAD)
     statuses = [
         requests.get(scene, headers=MEMBER, allow_redirects=False, timeout=30).status_code

@@ -1,4 +1,4 @@
-"""What is refused before it is a request at all, by the server and not by the application."""
+"""Invalid requests, which the server refuses before they reach the application."""
 
 import http.client
 import json
@@ -9,22 +9,22 @@ import pytest
 from tests.walk.conftest import Server
 
 
-def ask(server: Server, path: str, headers: dict[str, str] | None = None) -> tuple[int, str | None, str]:
-    """Ask for a path as it is; give status, type and the code of the error."""
+def get_error(server: Server, path: str, headers: dict[str, str] | None = None) -> tuple[int, str | None, str]:
+    """Request a path without encoding it. Return the status, the media type and the code of the error."""
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
     connection.request("GET", path, headers=headers or {})
-    answer = connection.getresponse()
-    return answer.status, answer.getheader("Content-Type"), json.loads(answer.read())["code"]
+    response = connection.getresponse()
+    return response.status, response.getheader("Content-Type"), json.loads(response.read())["code"]
 
 
-def test_too_much_of_a_head_is_told_as_all_else_is(server: Server) -> None:
-    """An address that is too long is 414 and says what helps, header fields that are too large 431, both in JSON."""
-    assert ask(server, f"/search?ids={'a,' * 5000}") == (414, "application/json", "AddressTooLong")
-    assert ask(server, "/search", {"X-Long": "a" * 70_000}) == (431, "application/json", "HeadersTooLarge")
+def test_a_head_that_is_too_large_is_an_error_in_json(server: Server) -> None:
+    """A URL that is too long is a 414, header fields that are too large a 431. Both have an error in JSON."""
+    assert get_error(server, f"/search?ids={'a,' * 5000}") == (414, "application/json", "AddressTooLong")
+    assert get_error(server, "/search", {"X-Long": "a" * 70_000}) == (431, "application/json", "HeadersTooLarge")
 
 
-def is_told(head: str, body: str) -> bool:
-    """Whether a 400 has its description as reason phrase, too: many clients show nothing else."""
+def has_reason(head: str, body: str) -> bool:
+    """Return whether the description of a 400 is its reason phrase, too. Many clients show only that."""
     return head.startswith(f"HTTP/1.1 400 {json.loads(body)['description'].rstrip('.')}\r\n")
 
 
@@ -38,13 +38,13 @@ def is_told(head: str, body: str) -> bool:
         "GET /search?link=secret-of-mine HTTP/1.1\r\nTransfer-Encoding: secret-of-mine",
     ],
 )
-def test_what_is_no_request_is_refused_and_not_logged(server: Server, lines: str) -> None:
-    """In JSON, too; and no log has it, for a secret may be in it."""
+def test_an_invalid_request_is_refused_and_not_logged(server: Server, lines: str) -> None:
+    """The error is JSON. The request is not logged, because it can contain a secret."""
     host, _, port = server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as client:
         client.sendall(f"{lines}\r\nHost: here\r\n\r\n".encode())
         head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
-    assert is_told(head, body)
+    assert has_reason(head, body)
     assert json.loads(body)["code"] == "BadRequest"
     assert "secret-of-mine" not in server.log.read_text()
 
@@ -71,22 +71,22 @@ WITH_BODY = "POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\
     ],
 )
 def test_a_malformed_request_is_a_400_and_ends_the_connection(server: Server, sent: str) -> None:
-    """What breaks the rules of HTTP is refused in JSON, without a traceback in the log, and nothing follows it."""
+    """A violation of HTTP is a 400 in JSON without a traceback in the log. The connection is closed."""
     host, _, port = server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as client:
         client.sendall(sent.encode("latin-1"))
         head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
-    assert is_told(head, body)
+    assert has_reason(head, body)
     assert "Connection: close" in head
     assert json.loads(body)["code"] == "BadRequest"
     assert "Traceback" not in server.log.read_text()
 
 
-def test_an_address_that_is_not_encoded_is_told_how_it_must_be(server: Server) -> None:
-    """Raw UTF-8 in a request line is a 400 that says to percent-encode it."""
+def test_the_error_for_a_url_that_is_not_encoded_explains_the_encoding(server: Server) -> None:
+    """Raw UTF-8 in a request line is a 400. Its description says to percent-encode it."""
     host, _, port = server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as client:
         client.sendall("GET /search?q=é HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
-    assert is_told(head, body)
+    assert has_reason(head, body)
     assert "percent-encoded" in json.loads(body)["description"]
