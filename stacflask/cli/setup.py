@@ -107,7 +107,7 @@ def _unread(environ: Mapping[str, str], declared: set[str]) -> list[str]:
 @click.command()
 @pass_session
 def hooks(session: Session) -> None:
-    """List the hooks, each with the plugins that implement it, in the order of their calls."""
+    """List the hooks, each with its plugins in the order of their calls."""
     plugins_of_hooks = dict(answerers(session.plugins))
     width = max(map(len, plugins_of_hooks))
     for hook, names in plugins_of_hooks.items():
@@ -117,9 +117,9 @@ def hooks(session: Session) -> None:
 @click.command()
 @pass_session
 def settings(session: Session) -> None:
-    """List the settings with their values, including those of plugins.
+    """List the settings with their values.
 
-    Passwords and other secrets are not shown.
+    Settings of the plugins in STACFLASK_PLUGINS are included. Passwords and other secrets are not shown.
     """
     declared = [(plugin, one) for plugin, settings in settings_of(session.plugin_names) for one in settings]
     # A setting is secret if any plugin declares it secret.
