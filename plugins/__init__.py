@@ -1,1 +1,1 @@
-"""The policy that is shipped: each module is one plugin, loaded by name, and knows only the face of stacflask."""
+"""The shipped plugins. Each module or package is one plugin; it imports only ``stacflask``, none of its modules."""

@@ -1,7 +1,7 @@
-"""Who sees, downloads and changes which collection: groups and what they were granted, in a table.
+"""Grants by collection, action and group, in a table: see, preview, download, write.
 
-The same grants answer for searches, lists, single records, downloads and changes. An operator changes them with
-``stacflask access``; running servers notice within seconds.
+The same grants apply to searches, lists, single records, downloads and changes. An operator changes them with
+``stacflask access``; they take effect in running servers within seconds.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from plugins._common import text_tables
+from plugins._common.durations import cache_seconds, cached
 from plugins._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
-from plugins._common.groups import NOBODY, SPECIAL, is_plain, names, warn_unknown
-from plugins._common.spans import cache_seconds, remembered
+from plugins._common.groups import NOBODY, SPECIAL, is_plain, names_of, warn_unknown
 from stacflask import Decision, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
@@ -32,32 +32,32 @@ COMMANDS = ("access",)
 SETTINGS = (
     Setting(
         DEFAULT,
-        "What holds for an action that no grant speaks of: `closed`, nobody may; `open`, all may see and download.",
+        "Actions without any grant: `closed` denies them, `open` lets everybody see and download.",
         "closed",
     ),
-    Setting(ADMINS, "Groups, comma separated, that may see, download and change everything."),
-    Setting(CACHE, "Seconds for which the rights of a set of groups are trusted.", "5"),
-    Setting(PREVIEW_TYPES, "Media types, comma separated, that the action `preview` covers.", DEFAULT_TYPES),
-    Setting(PREVIEW_BYTES, "Largest object in bytes that the action `preview` covers.", str(DEFAULT_BYTES)),
+    Setting(ADMINS, "Groups, comma-separated, that may see, download and change everything."),
+    Setting(CACHE, "Seconds that the rights of a set of groups are cached.", "5"),
+    Setting(PREVIEW_TYPES, "Media types, comma-separated, that the action `preview` covers.", DEFAULT_TYPES),
+    Setting(PREVIEW_BYTES, "Size in bytes of the largest object that the action `preview` covers.", str(DEFAULT_BYTES)),
 )
-REMEMBERED = 64  # sets of groups; with thousands of collections each takes a megabyte
+CACHED_GROUP_SETS = 64  # with thousands of collections each takes a megabyte
 
 ACTIONS = ("see", "preview", "download", "write")
 OPEN_ACTIONS = ("see", "download")
-"""What everybody may where the default is open and no grant says otherwise."""
+"""The actions that everybody may do if the default is open and the collection has no grant of the action."""
 PREVIEWS = frozenset({"thumbnail", "overview", "metadata"})
-"""A small asset with these roles and no others may be had by ``preview`` as well as by ``download``."""
+"""``preview`` covers small assets that have only these roles."""
 PREVIEW_ASSETS = FreeAssets(PREVIEWS)
 
 
 def create_plugin(environ: Mapping[str, str]) -> CollectionGroups:
-    """Make the plugin. Raises SettingError."""
+    """Return the plugin. Raises SettingError."""
     default = environ.get(DEFAULT, "").strip().lower() or "closed"
     if default not in ("closed", "open"):
-        raise SettingError(DEFAULT, f"expected closed or open, not {default!r}")
+        raise SettingError(DEFAULT, f"expected closed or open, got {default!r}")
     admins = frozenset(word.strip() for word in environ.get(ADMINS, "").split(",") if word.strip())
     if admins & SPECIAL:
-        raise SettingError(ADMINS, "expected names of groups; *, @ and - are none")
+        raise SettingError(ADMINS, "expected names of groups; *, @ and - are not allowed")
     previews = free_assets(environ, PREVIEWS, PREVIEW_TYPES, PREVIEW_BYTES)
     return CollectionGroups(default == "open", admins, cache_seconds(environ, CACHE), previews)
 
@@ -65,44 +65,47 @@ def create_plugin(environ: Mapping[str, str]) -> CollectionGroups:
 # --- Rules -----------------------------------------------------------------------------------------------------------
 
 Grants = dict[str, dict[str, str]]
-"""By action and collection, the group that was granted it."""
+"""By action and collection: a group that has the grant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What a set of groups may. ``governed``, if the default is open: by action, the collections with any grant."""
+    """The rights of a set of groups.
+
+    ``limited``, if the default is open: the collections that have any grant, by action.
+    """
 
     granted: Grants
-    governed: Mapping[str, frozenset[str]] | None
+    limited: Mapping[str, frozenset[str]] | None
     visible: Cql2 | None
 
     def reason(self, action: str, collection: str) -> str | None:
-        """Say why the action is allowed; None if it is not."""
+        """Return why the action is allowed; None if it is not."""
         group = self.granted.get(action, {}).get(collection)
         if group is not None:
             return f"{group} may {action}"
-        if self.governed is None or action not in OPEN_ACTIONS or collection in self.governed.get(action, ()):
+        if self.limited is None or action not in OPEN_ACTIONS or collection in self.limited.get(action, ()):
             return None
-        return f"no grant limits {action}"
+        return f"{action} is open by default"
 
 
-def rights(granted: Grants, governed: Mapping[str, frozenset[str]] | None) -> Rights:
-    """Put together what the table says about a set of groups; ``governed`` is None if the default is closed."""
+def rights(granted: Grants, limited: Mapping[str, frozenset[str]] | None) -> Rights:
+    """Return the rights of a set of groups; ``limited`` is None if the default is closed."""
     seen = granted.get("see", {})
-    if governed is None:
-        return Rights(granted, governed, _one_of(seen))
-    hidden = governed.get("see", frozenset()) - seen.keys()
-    return Rights(granted, governed, {"op": "not", "args": [_one_of(hidden)]} if hidden else None)
+    if limited is None:
+        return Rights(granted, limited, _one_of(seen))
+    hidden = limited.get("see", frozenset()) - seen.keys()
+    return Rights(granted, limited, {"op": "not", "args": [_one_of(hidden)]} if hidden else None)
 
 
 def _one_of(collections: Mapping[str, str] | frozenset[str]) -> Cql2:
-    # In order, so that the same rights are the same statement to whoever caches statements; and what cannot change
-    # need not be compared with what it was.
+    # Sorted, because the same rights must give the same statement for the statement cache. A tuple, because an
+    # immutable value need not be compared again.
     return {"op": "in", "args": [{"property": "id"}, tuple(sorted(collections))]} if collections else False
 
 
 def needs_admin(change: Change) -> bool:
-    """Whether a change makes or removes a whole collection."""
+    """Return whether a change creates or deletes a collection."""
     return change.new_collection or (change.item is None and change.action == "delete")
 
 
@@ -110,16 +113,16 @@ def needs_admin(change: Change) -> bool:
 
 
 class Table:
-    """The grants in the database. What is read is trusted for ``cache`` seconds."""
+    """The grants in the database. Rights are cached for ``cache`` seconds."""
 
     def __init__(self, storage: Storage, cache: float, *, open_default: bool) -> None:
         self._storage = storage
         self._open = open_default
-        self.rights = remembered(self._rights, cache, REMEMBERED)
-        self._governed = remembered(self._read_governed, cache, 1)
+        self.rights = cached(self._rights, cache, CACHED_GROUP_SETS)
+        self._limited = cached(self._read_limited, cache, 1)
 
     def _rights(self, groups: frozenset[str]) -> Rights:
-        """Give what a set of groups may."""
+        """Return the rights of a set of groups."""
         rows = self._storage.rows(
             "SELECT action, json_object_agg(collection, via) AS collections FROM (SELECT action, collection, "
             "min(group_name) AS via FROM plugin_collection_groups WHERE group_name = ANY(:groups) "
@@ -127,17 +130,17 @@ class Table:
             groups=list(groups),
         )
         granted = {row["action"]: row["collections"] for row in rows}
-        return rights(granted, self._governed() if self._open else None)
+        return rights(granted, self._limited() if self._open else None)
 
-    def _read_governed(self) -> dict[str, frozenset[str]]:
+    def _read_limited(self) -> dict[str, frozenset[str]]:
         rows = self._storage.rows(
             "SELECT action, array_agg(collection) AS collections FROM "
-            "(SELECT DISTINCT action, collection FROM plugin_collection_groups) AS governed GROUP BY action"
+            "(SELECT DISTINCT action, collection FROM plugin_collection_groups) AS limited GROUP BY action"
         )
         return {row["action"]: frozenset(row["collections"]) for row in rows}
 
     def grants(self, collection: str | None) -> list[Mapping[str, str]]:
-        """Give the grants, of one collection or of all."""
+        """Return the grants, of one collection or of all."""
         return self._storage.rows(
             "SELECT collection, action, group_name FROM plugin_collection_groups "
             "WHERE collection = coalesce(:collection, collection) ORDER BY collection, action, group_name",
@@ -145,7 +148,7 @@ class Table:
         )
 
     def grant(self, collection: str, action: str, groups: Sequence[str]) -> None:
-        """Grant an action to groups; what was granted already stays."""
+        """Grant an action to groups; existing grants stay."""
         with self._storage.transaction() as statements:
             statements.rows(
                 "INSERT INTO plugin_collection_groups (collection, action, group_name) "
@@ -156,18 +159,18 @@ class Table:
             )
 
     def revoke(self, collection: str, action: str, groups: Sequence[str], *, reopen: bool) -> int:
-        """Take grants back and give their number. Raises LookupError if that would open what is closed now."""
+        """Revoke grants and return their number. Raises LookupError if that would open the action to everybody."""
         with self._storage.transaction() as statements:
-            taken = statements.rows(
+            revoked = statements.rows(
                 "DELETE FROM plugin_collection_groups WHERE collection = :collection AND action = :action "
                 "AND group_name = ANY(:groups) RETURNING group_name",
                 collection=collection,
                 action=action,
                 groups=list(groups),
             )
-            if taken and self._open and action in OPEN_ACTIONS and not reopen:
+            if revoked and self._open and action in OPEN_ACTIONS and not reopen:
                 _keep_closed(statements, collection, action)
-        return len(taken)
+        return len(revoked)
 
 
 def _keep_closed(statements: Statements, collection: str, action: str) -> None:
@@ -185,7 +188,7 @@ def _keep_closed(statements: Statements, collection: str, action: str) -> None:
 
 @dataclass
 class CollectionGroups:
-    """The plugin. ``admins`` are groups that may do everything; ``cache`` is in seconds."""
+    """The plugin. ``admins``: groups that may do everything; ``cache``: seconds."""
 
     open_default: bool = False
     admins: frozenset[str] = frozenset()
@@ -196,20 +199,20 @@ class CollectionGroups:
 
     @hookimpl
     def startup(self, services: Services) -> None:
-        """Take the storage."""
+        """Keep the storage."""
         self.storage = services.storage
         self.table = Table(services.storage, self.cache, open_default=self.open_default)
 
     @hookimpl
     def restrict(self, principal: Principal, of: Literal["items", "collections"]) -> Cql2 | None:
-        """Hide the collections that may not be seen; their items are hidden with them."""
+        """Hide the collections that the principal may not see, with their items."""
         if of == "items" or self.admins & principal.groups:
             return None
-        return self.table.rights(names(principal)).visible
+        return self.table.rights(names_of(principal)).visible
 
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision:
-        """Consent to what was granted and deny all else."""
+        """Allow what was granted and deny everything else."""
         reason = self._reason(principal, "download", asset.collection)
         if reason is not None:
             return Decision.allow(reason)
@@ -224,18 +227,18 @@ class CollectionGroups:
 
     @hookimpl
     def authorize_change(self, principal: Principal, change: Change) -> Decision:
-        """Consent to what was granted and deny all else."""
+        """Allow what was granted and deny everything else."""
         reason = self._admin(principal) if needs_admin(change) else self._reason(principal, "write", change.collection)
         if reason is not None:
             return Decision.allow(reason)
         if change.new_collection:
-            return Decision.deny("no administrator", detail="You may not create collections.")
+            return Decision.deny("only administrators create collections", detail="You may not create collections.")
         detail = f"You may not change collection {change.collection!r}."
         return Decision.deny(f"no grant to {change.action} in {change.collection}", detail=detail)
 
     @hookimpl
     def check_setup(self) -> Sequence[str]:
-        """Report which assets are free to users with ``preview`` alone."""
+        """Report the assets that users with ``preview`` alone can download."""
         return [f"{PREVIEW_TYPES}: `preview` covers {self.previews}"]
 
     @hookimpl
@@ -244,13 +247,13 @@ class CollectionGroups:
         group = click.Group(
             "access",
             commands=[show, grant, revoke],
-            help="Say which groups may see, preview, download and write which collections.",
+            help="Grant groups the actions see, preview, download and write by collection.",
             context_settings={"obj": self},
         )
         return [group]
 
     def _reason(self, principal: Principal, action: str, collection: str) -> str | None:
-        return self._admin(principal) or self.table.rights(names(principal)).reason(action, collection)
+        return self._admin(principal) or self.table.rights(names_of(principal)).reason(action, collection)
 
     def _admin(self, principal: Principal) -> str | None:
         groups = self.admins & principal.groups
@@ -260,28 +263,28 @@ class CollectionGroups:
 # --- Commands --------------------------------------------------------------------------------------------------------
 
 
-def _given_names(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+def _parse_names(_: click.Context, __: click.Parameter, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     for name in [value] if isinstance(value, str) else value:
         if not is_plain(name):
-            raise click.BadParameter(f"{name!r} cannot be used as a name")
+            raise click.BadParameter(f"{name!r} is not a valid name: expected printable characters, not only spaces")
     return value
 
 
-_collection = click.argument("collection", callback=_given_names)
+_collection = click.argument("collection", callback=_parse_names)
 _action = click.argument("action", type=click.Choice(ACTIONS))
-_groups = click.argument("groups", metavar="GROUP...", nargs=-1, required=True, callback=_given_names)
+_groups = click.argument("groups", metavar="GROUP...", nargs=-1, required=True, callback=_parse_names)
 
 
 @click.command("list")
 @click.argument("collection", required=False)
 @click.pass_obj
 def show(plugin: CollectionGroups, /, collection: str | None) -> None:
-    """List the grants, of COLLECTION or of all, and the default where nothing was granted."""
+    """List the grants, of COLLECTION or of all, and the default for actions without a grant."""
     grants = plugin.table.grants(collection)
     rows = [(row["collection"], row["action"], row["group_name"]) for row in grants]
-    text_tables.show(("COLLECTION", "ACTION", "GROUP"), rows)
-    rest = "everybody may see and download" if plugin.open_default else "nobody may do anything"
-    click.echo(f"Where nothing is listed, {rest}.", err=True)
+    text_tables.print_table(("COLLECTION", "ACTION", "GROUP"), rows)
+    default = "everybody may see and download" if plugin.open_default else "nobody may do anything"
+    click.echo(f"Without a grant, {default}.", err=True)
 
 
 @click.command("grant")
@@ -290,7 +293,7 @@ def show(plugin: CollectionGroups, /, collection: str | None) -> None:
 @_groups
 @click.pass_obj
 def grant(plugin: CollectionGroups, /, collection: str, action: str, groups: tuple[str, ...]) -> None:
-    """Let each GROUP do ACTION in COLLECTION. Special: * is everybody, @ everybody with credentials, - nobody."""
+    """Let each GROUP do ACTION in COLLECTION. Special groups: * everybody, @ everybody with credentials, - nobody."""
     warn_unknown(plugin.storage, groups)
     plugin.table.grant(collection, action, groups)
     click.echo(f"{', '.join(groups)} may {action} {collection}", err=True)
@@ -300,17 +303,17 @@ def grant(plugin: CollectionGroups, /, collection: str, action: str, groups: tup
 @_collection
 @_action
 @_groups
-@click.option("--reopen", is_flag=True, help="Even if that leaves the action open to everybody.")
+@click.option("--reopen", is_flag=True, help="Revoke the last grant, too, so that everybody may do the action.")
 @click.pass_obj
 def revoke(plugin: CollectionGroups, /, collection: str, action: str, groups: tuple[str, ...], reopen: bool) -> None:
-    """Take ACTION in COLLECTION from each GROUP."""
+    """Revoke ACTION in COLLECTION from each GROUP."""
     try:
-        taken = plugin.table.revoke(collection, action, groups, reopen=reopen)
+        revoked = plugin.table.revoke(collection, action, groups, reopen=reopen)
     except LookupError:
         raise click.ClickException(
-            f"these are the last grants: without any, everybody may {action} {collection}. "
-            f"Grant it to {NOBODY} first to close it, or say --reopen."
+            f"these are the last grants: without them, everybody may {action} {collection}. "
+            f"Grant it to {NOBODY} first to keep it closed, or add --reopen to open it."
         ) from None
-    if not taken:
-        raise click.ClickException("no such grant")
-    click.echo(f"took {action} {collection} from {', '.join(groups)}", err=True)
+    if not revoked:
+        raise click.ClickException(f"no GROUP has a grant to {action} {collection}")
+    click.echo(f"revoked {action} {collection} from {', '.join(groups)}", err=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from plugins._common.json_setting import distinct
+from plugins._common.json_setting import decode_json
 from stacflask import Location, Missing, Setting, SettingError, Stream, Unavailable, hookimpl
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def create_plugin(environ: Mapping[str, str]) -> LocalFiles:
 def _owners(text: str) -> list[tuple[str, frozenset[str] | None]]:
     """Read the collections of each folder; None: any collection. Raises SettingError."""
     try:
-        folders = distinct(text)
+        folders = decode_json(text)
     except ValueError as error:
         raise SettingError(VARIABLE, f"not JSON: {error}") from error
     return [(name, _collections(name, given)) for name, given in folders.items()]

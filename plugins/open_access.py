@@ -1,13 +1,13 @@
-"""Everybody may see and download everything. Changes are another matter: this plugin has no word on them."""
+"""Let everybody see and download everything. The plugin does not allow or deny changes."""
 
 from __future__ import annotations
 
 from stacflask import Decision, hookimpl
 
-CONSENT = Decision.allow("open access")
+ALLOWED = Decision.allow("open access")
 
 
 @hookimpl
 def authorize() -> Decision:
-    """Consent, whoever asks for whatever."""
-    return CONSENT
+    """Allow every download."""
+    return ALLOWED

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMING = ("ordered", "shipping")
 KEPT = "30 days"
-"""For so long an order is remembered once its data were there; for a day, its item tells."""
+"""For so long an order is cached once its data were there; for a day, its item tells."""
 
 OPEN = """
 INSERT INTO plugin_orders (collection, item, asset, path, principal)

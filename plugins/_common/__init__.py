@@ -1,5 +1,5 @@
-"""What several shipped plugins share.
+"""Code that several shipped plugins share.
 
-Imports ``stacflask`` alone.
-Start with ``spans.py``.
+It imports only ``stacflask``.
+Start with ``durations.py``.
 """

@@ -1,4 +1,4 @@
-"""How grants and limits speak of people: by the names of groups, and by three words for everybody and nobody."""
+"""Group names in grants and limits, with three special names: everybody, everybody with credentials, nobody."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
     from stacflask import Principal, Storage
 
-EVERYBODY, KNOWN, NOBODY = "*", "@", "-"
+EVERYBODY, AUTHENTICATED, NOBODY = "*", "@", "-"
 """Everybody; everybody who sent credentials; nobody at all."""
-SPECIAL = frozenset({EVERYBODY, KNOWN, NOBODY})
+SPECIAL = frozenset({EVERYBODY, AUTHENTICATED, NOBODY})
 
 
-def names(principal: Principal) -> frozenset[str]:
-    """Give the names under which grants and limits may speak of a principal."""
-    # A group may be called * where groups come from elsewhere; it means nothing here.
+def names_of(principal: Principal) -> frozenset[str]:
+    """Return the group names in grants and limits that include a principal."""
+    # An identity provider can have a group called *. It must not get the special meaning.
     groups = principal.groups - SPECIAL | {EVERYBODY}
-    return groups if principal.anonymous else groups | {KNOWN}
+    return groups if principal.anonymous else groups | {AUTHENTICATED}
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name can be read, and told from others, where it is printed."""
+    """Return whether a name is printable and not blank."""
     return bool(name.strip()) and name.isprintable()
 
 
-KNOWN_GROUPS = """
+NAMED_GROUPS = """
 SELECT DISTINCT name FROM (
     SELECT unnest(groups) AS name FROM plugin_api_keys WHERE revoked IS NULL AND id <> :key
     UNION ALL SELECT group_name FROM plugin_collection_groups
@@ -38,13 +38,13 @@ SELECT DISTINCT name FROM (
 """
 
 
-def warn_unknown(storage: Storage, groups: Iterable[str], *, than_key: str = "") -> None:
-    """Warn of groups that no grant, limit or other key names: they are probably misspelt."""
-    asked = sorted(set(groups) - SPECIAL)
-    if not asked:
+def warn_unknown(storage: Storage, groups: Iterable[str], *, except_key: str = "") -> None:
+    """Print a warning for each group that no grant, limit or other key names: it is probably misspelt."""
+    checked = sorted(set(groups) - SPECIAL)
+    if not checked:
         return
-    known = {row["name"] for row in storage.rows(KNOWN_GROUPS, key=than_key, groups=asked)} - SPECIAL
-    for group in asked:
-        if group not in known:
-            near = "".join(f"; is {name} meant?" for name in get_close_matches(group, sorted(known), 1))
-            click.echo(f"warning: no grant, limit or other key names the group {group}{near}", err=True)
+    named = {row["name"] for row in storage.rows(NAMED_GROUPS, key=except_key, groups=checked)} - SPECIAL
+    for group in checked:
+        if group not in named:
+            similar = "".join(f". Did you mean {name}?" for name in get_close_matches(group, sorted(named), 1))
+            click.echo(f"warning: no grant, limit or other key names the group {group}{similar}", err=True)

@@ -13,26 +13,27 @@ if TYPE_CHECKING:
 
 
 def json_text(environ: Mapping[str, str], name: str, describes: str) -> str:
-    """Give the text of the JSON object that the setting ``name`` is or points to. Raises SettingError."""
+    """Return the JSON text of the setting ``name``, which is JSON or the path of a file. Raises SettingError."""
     value = environ.get(name, "").strip()
     if not value:
-        raise SettingError(name, f"missing. It describes {describes}, as JSON or as the path of a JSON file.")
+        raise SettingError(name, f"missing. It describes {describes}: a JSON object, or the path of a JSON file.")
     if value.startswith("{"):
         return value
     try:
         return Path(value).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise SettingError(name, f"neither a JSON object nor a readable file: {error}") from error
+        raise SettingError(name, f"expected a JSON object or the path of a readable file: {error}") from error
 
 
-def distinct(text: str) -> Any:
-    """Decode JSON in which no object names a member twice: of two, one would hold without a word. Raises ValueError."""
-    return json.loads(text, object_pairs_hook=_distinct)
+def decode_json(text: str) -> Any:
+    """Decode JSON. Raises ValueError, also for an object that has a member twice: one of them would be ignored."""
+    return json.loads(text, object_pairs_hook=_without_duplicates)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"given twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"members must not be repeated: {', '.join(duplicates)}")
     return members

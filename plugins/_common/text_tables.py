@@ -1,4 +1,4 @@
-"""Tables for a terminal: columns are as wide as their widest cell, and no cell can break a line or steer a terminal."""
+"""Tables for a terminal. Control characters in cells are escaped, because they could control the terminal."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
-def show(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
-    """Print a table; the columns in ``numbers`` are aligned at the right."""
-    for line in lines(columns, rows, numbers=numbers):
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table; the columns in ``numbers`` are aligned right."""
+    for line in table_lines(columns, rows, numbers=numbers):
         click.echo(line)
 
 
-def lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> Iterator[str]:
-    """Return the lines of a table, its head first."""
-    cells = [[plain(str(cell)) for cell in row] for row in (columns, *rows)]
+def table_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str] = ()) -> Iterator[str]:
+    """Return the lines of a table, the header first."""
+    cells = [[_escaped(str(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     right = [column in numbers for column in columns]
     for row in cells:
         yield "  ".join(map(_padded, row, widths, right)).rstrip()
 
 
-def plain(text: str) -> str:
-    """Write control characters, and those that change a text's direction, as escapes."""
+def _escaped(text: str) -> str:
+    """Return a text with escapes for control characters and for characters that change the text direction."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
@@ -37,7 +37,7 @@ def _padded(cell: str, width: int, right: bool) -> str:
 
 
 def _width(text: str) -> int:
-    """Return how many places a text takes in a terminal."""
+    """Return how many columns of a terminal a text occupies."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)

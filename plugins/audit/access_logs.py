@@ -1,4 +1,4 @@
-"""Access logs of S3 stores: which bytes were really taken by the addresses that the house gave out."""
+"""Reads access logs of S3 stores: the bytes that clients downloaded by presigned URLs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MARK = "x-stacflask-grant"
-"""The parameter of a signed address that names its grant. Stores ignore what begins with x-, and log it."""
+GRANT_PARAMETER = "x-stacflask-grant"
+"""The parameter of a presigned URL that has the id of its grant. Stores ignore parameters with x-, and log them."""
 
-# Amazon's server access log format: the first fields, up to the bytes sent. What comes after them does not matter here.
+# Amazon's server access log format: the first fields, up to the bytes sent. The other fields are not needed.
 LINE = re.compile(
     r"\S+ (?P<bucket>\S+) \[(?P<at>[^\]]+)\] \S+ \S+ (?P<entry>\S+) (?P<operation>\S+) (?P<key>\S+) "
     r'(?:"(?P<request>.*?)"|-) (?P<status>\d{3}|-) \S+ (?P<sent>\d{1,18}|-)(?: |$)'
 )
-GRANT = re.compile(rf"[?&]{MARK}=([0-9a-f]{{16}})(?=[&\s])", re.IGNORECASE)
-TAKEN = ("200", "206")
+GRANT = re.compile(rf"[?&]{GRANT_PARAMETER}=([0-9a-f]{{16}})(?=[&\s])", re.IGNORECASE)
+SUCCESS = ("200", "206")
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """One request in which bytes were taken. ``id`` is the grant's, if the address had one."""
+class StoreDownload:
+    """A request that downloaded bytes from the store. ``id`` is that of the grant, if the URL had one."""
 
     log_entry: str
     at: datetime
@@ -37,36 +37,36 @@ class Taken:
 
 
 @dataclass
-class Reading:
-    """Goes through lines; counts those that are none of the format."""
+class LogReader:
+    """Reads lines, and counts those that are not in the format."""
 
     lines: int = 0
-    strange: int = 0
+    malformed: int = 0
 
-    def taken(self, lines: Iterable[str]) -> Iterator[Taken]:
-        """Give the requests in which an object's bytes were taken; all others are passed over."""
+    def downloads(self, lines: Iterable[str]) -> Iterator[StoreDownload]:
+        """Yield the requests that downloaded bytes of an object; skip all others."""
         for line in lines:
             if not line.strip():
                 continue
             self.lines += 1
-            found = LINE.match(line)
-            moment = _time(found["at"]) if found else None
-            if found is None or moment is None:
-                self.strange += 1
-            elif found["operation"].endswith("GET.OBJECT") and found["status"] in TAKEN:
-                yield _taken(found, moment)
+            match = LINE.match(line)
+            moment = _time(match["at"]) if match else None
+            if match is None or moment is None:
+                self.malformed += 1
+            elif match["operation"].endswith("GET.OBJECT") and match["status"] in SUCCESS:
+                yield _store_download(match, moment)
 
 
-def _taken(found: re.Match[str], moment: datetime) -> Taken:
-    grant = GRANT.search(found["request"] or "")
-    return Taken(
-        log_entry=found["entry"],
+def _store_download(match: re.Match[str], moment: datetime) -> StoreDownload:
+    grant = GRANT.search(match["request"] or "")
+    return StoreDownload(
+        log_entry=match["entry"],
         at=moment,
         id=grant[1].lower() if grant else None,
-        bucket=found["bucket"],
-        key=unquote(found["key"], errors="replace").replace("\0", "?"),
-        status=int(found["status"]),
-        sent=0 if found["sent"] == "-" else int(found["sent"]),
+        bucket=match["bucket"],
+        key=unquote(match["key"], errors="replace").replace("\0", "?"),
+        status=int(match["status"]),
+        sent=0 if match["sent"] == "-" else int(match["sent"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Client addresses in records: whole, as a network, hashed, or left out."""
+"""Client addresses in records: full, as a network, hashed, or omitted."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=4096)
 def network(address: str) -> str | None:
-    """Give the network that an address is in, a /24 or a /48; None for what is no address."""
+    """Return the network of an address, a /24 or a /48; None if the text is no address."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
-    mapped = getattr(found, "ipv4_mapped", None) or found
+    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
     return str(ipaddress.ip_network((mapped, 24 if mapped.version == 4 else 48), strict=False))  # noqa: PLR2004
 
 
 class Addresses:
-    """Clients' addresses, as far as they are kept."""
+    """Converts client addresses to the stored form: ``network``, ``full``, ``hashed`` or ``off``."""
 
-    def __init__(self, kept: str, salt: Callable[[date], bytes]) -> None:
-        self._kept = kept
+    def __init__(self, form: str, salt: Callable[[date], bytes]) -> None:
+        self._form = form
         self._salt = salt
         self._today: tuple[date, bytes] | None = None
 
-    def keep(self, address: str, day: date) -> str | None:
-        """Give what is kept of an address on a day; nothing where that cannot be told."""
-        match self._kept:
+    def stored(self, address: str, day: date) -> str | None:
+        """Return the stored form of an address on a day; None if there is none, or the salt cannot be read."""
+        match self._form:
             case "full":
                 return address or None
             case "network":

@@ -1,4 +1,4 @@
-"""A report's rows as text for a terminal, as files for other programs, and as a plot that needs no program at all."""
+"""Renders the rows of a report: as a text table, CSV, JSON, Parquet, SVG or HTML."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def render(
     form: str, title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
 ) -> bytes:
-    """Write rows in one of the forms; ``keys`` are those of the columns by which they are summed up."""
+    """Return rows in one of ``FORMS``; ``keys`` are the columns by which they are summed up."""
     match form:
         case "csv":
             return _csv(rows, columns)
@@ -38,7 +38,7 @@ def render(
 
 
 def short(number: float) -> str:
-    """Write a number in few characters."""
+    """Return a number in few characters, such as 1.015k."""
     power = 0
     while abs(number) >= 1000 and power < len(UNITS) - 1:  # noqa: PLR2004 - the step between units
         number, power = number / 1000, power + 1
@@ -46,13 +46,13 @@ def short(number: float) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Align columns; names at the left, numbers at the right and short."""
+    """Return a table: names aligned left, short numbers aligned right."""
     if not rows:
-        return "nothing\n"
+        return "no records\n"
     columns = [name.upper() for name in rows[0]]
     body = [[short(cell) if isinstance(cell, int) else cell for cell in row.values()] for row in rows]
     numbers = [name.upper() for name, cell in rows[0].items() if isinstance(cell, int)]
-    return "\n".join(text_tables.lines(columns, body, numbers=numbers)) + "\n"
+    return "\n".join(text_tables.table_lines(columns, body, numbers=numbers)) + "\n"
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
@@ -64,7 +64,7 @@ def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """Write a value so that no spreadsheet takes it for a formula: names may come from strangers."""
+    """Return a value that a spreadsheet does not read as a formula, because clients choose some names."""
     if isinstance(value, list):
         value = "; ".join(map(str, value))
     if hasattr(value, "isoformat"):
@@ -85,19 +85,19 @@ def _parquet(keys: Sequence[str], rows: Sequence[Mapping[str, Any]], columns: Se
 # --- Plots -----------------------------------------------------------------------------------------------------------
 
 WIDTH, HEIGHT, LEFT, FOOT, HEAD = 960, 240, 60, 60, 30
-MOST = 60  # bars
+MAX_BARS = 60
 PLOTS = (("downloads", "downloads", "#2b6cb0"), ("granted_bytes", "bytes granted", "#2f855a"))
 
 
 def _svg(title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Draw a bar for each value of each key: downloads above, bytes below. Of many values, the last are drawn."""
+    """Draw a bar for each value of each key: downloads above, bytes below. Only the last ``MAX_BARS`` are drawn."""
     plots: list[str] = []
     for key in keys:
-        names, sums = _by(key, rows)
+        names, sums = _sums_by(key, rows)
         of = f" by {key}" if len(keys) > 1 else ""
-        for what, said, colour in PLOTS:
-            place = HEAD + HEIGHT * len(plots)
-            plots.append(_bars(names, [one[what] for one in sums], f"{said}{of}", colour, place))
+        for column, label, colour in PLOTS:
+            top = HEAD + HEIGHT * len(plots)
+            plots.append(_bars(names, [one[column] for one in sums], f"{label}{of}", colour, top))
     height = HEIGHT * len(plots) + HEAD
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
@@ -106,39 +106,39 @@ def _svg(title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-def _by(key: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, int]]]:
+def _sums_by(key: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, int]]]:
     sums: dict[str, dict[str, int]] = {}
     for row in rows:
-        of = sums.setdefault(str(row[key]), {what: 0 for what, _, _ in PLOTS})
-        for what in of:
-            of[what] += row[what]
-    names = list(sums)[-MOST:]
+        total = sums.setdefault(str(row[key]), {column: 0 for column, _, _ in PLOTS})
+        for column in total:
+            total[column] += row[column]
+    names = list(sums)[-MAX_BARS:]
     return names, [sums[name] for name in names]
 
 
-def _bars(names: Sequence[str], values: Sequence[int], said: str, colour: str, top: int) -> str:
-    most = max(values, default=0) or 1
-    base, room = top + HEIGHT - FOOT, HEIGHT - FOOT - HEAD
+def _bars(names: Sequence[str], values: Sequence[int], label: str, colour: str, top: int) -> str:
+    largest = max(values, default=0) or 1
+    base, plot_height = top + HEIGHT - FOOT, HEIGHT - FOOT - HEAD
     step = (WIDTH - LEFT - 10) / max(1, len(names))
     parts = [
-        f'<text x="{LEFT}" y="{top + 18}">{said}</text>',
-        f'<text x="{LEFT - 6}" y="{base - room + 4}" text-anchor="end">{short(most)}</text>',
+        f'<text x="{LEFT}" y="{top + 18}">{label}</text>',
+        f'<text x="{LEFT - 6}" y="{base - plot_height + 4}" text-anchor="end">{short(largest)}</text>',
         f'<text x="{LEFT - 6}" y="{base}" text-anchor="end">0</text>',
-        f'<path d="M{LEFT} {base - room}V{base}H{WIDTH - 10}" stroke="#999" fill="none"/>',
+        f'<path d="M{LEFT} {base - plot_height}V{base}H{WIDTH - 10}" stroke="#999" fill="none"/>',
     ]
-    for place, (name, value) in enumerate(zip(names, values, strict=True)):
-        x, tall = LEFT + step * place + step * 0.1, room * value / most
-        label = f"{escape(name)}: {short(value)}"
+    for index, (name, value) in enumerate(zip(names, values, strict=True)):
+        x, height = LEFT + step * index + step * 0.1, plot_height * value / largest
+        title = f"{escape(name)}: {short(value)}"
         parts.append(
-            f'<rect x="{x:.1f}" y="{base - tall:.1f}" width="{step * 0.8:.1f}" height="{tall:.1f}" fill="{colour}">'
-            f"<title>{label}</title></rect>"
+            f'<rect x="{x:.1f}" y="{base - height:.1f}" width="{step * 0.8:.1f}" height="{height:.1f}" fill="{colour}">'
+            f"<title>{title}</title></rect>"
             f'<text transform="translate({x + step * 0.4:.1f} {base + 10}) rotate(40)">{escape(name[:20])}</text>'
         )
     return "".join(parts)
 
 
 def _html(title: str, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Make a page that needs nothing besides itself: the plot, and the table in full."""
+    """Return a page that loads nothing else: the plot and the whole table."""
     head = "".join(f"<th>{escape(name)}</th>" for name in (rows[0] if rows else []))
     body = "".join(f"<tr>{''.join(_html_cell(cell) for cell in row.values())}</tr>" for row in rows)
     style = "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}td.n{text-align:right}"

@@ -1,4 +1,4 @@
-"""The table of recorded downloads."""
+"""The tables of the audit: records and daily salts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def encoded(record: dict[str, Any]) -> bytes:
-    """Write a record as JSON that PostgreSQL can keep: it knows neither NUL nor half characters."""
+    """Return a record as JSON that PostgreSQL can store: without NUL and without lone surrogates."""
     try:
         text = orjson.dumps(record)
         if b"\\u0000" not in text:
@@ -57,11 +57,11 @@ class Table:
         self.storage = storage
 
     def insert(self, records: Sequence[bytes]) -> None:
-        """Insert records. Raises Unavailable, or another StacflaskError for what cannot be kept."""
+        """Insert records. Raises Unavailable, or another StacflaskError if a record cannot be stored."""
         self._insert(INSERT, records)
 
     def restore(self, records: Sequence[bytes]) -> None:
-        """Insert records that may be there already."""
+        """Insert records, except those that exist already."""
         self._insert(RESTORE, records)
 
     def _insert(self, sql: str, records: Sequence[bytes]) -> None:
@@ -69,7 +69,7 @@ class Table:
             statements.rows(sql, records=f"[{b','.join(records).decode()}]")
 
     def salt(self, day: date) -> bytes:
-        """Give the salt of a day, and forget those before: what was hashed with them is nobody's from then on."""
+        """Return the salt of a day, and delete earlier ones, so that their hashes cannot be computed again."""
         with self.storage.transaction() as statements:
             statements.rows("DELETE FROM plugin_audit_salts WHERE day < :day", day=day)
             statements.rows(
@@ -80,6 +80,6 @@ class Table:
             return bytes(statements.rows("SELECT salt FROM plugin_audit_salts WHERE day = :day", day=day)[0]["salt"])
 
     def forget(self, before: datetime) -> int:
-        """Forget whose the records before a time are; give how many."""
+        """Delete personal data in records before a time, and return the number of records."""
         with self.storage.transaction() as statements:
             return len(statements.rows(FORGET, before=before))

@@ -1,4 +1,4 @@
-"""``stacflask usage``: reports over the audit's records, stores' logs beside them, and forgetting whose they are."""
+"""``stacflask usage``: reports, the list of records, import of store logs, and deletion of old data."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import orjson
 
-from plugins._common.spans import span
+from plugins._common.durations import parse_duration
 from plugins.audit import report_tables
-from plugins.audit.access_logs import Reading
+from plugins.audit.access_logs import LogReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from plugins.audit import Audit
+    from plugins.audit.recorder import Recorder
 
-BATCH = 5000  # lines of a log in one statement
-LARGEST = 2**63 - 1  # what a sum is written as at most: a publisher may have said anything of a file's size
+BATCH_LINES = 5000
+MAX_SUM = 2**63 - 1
+"""The largest sum in a report: a publisher may have declared any size, so that a sum may be larger."""
 KEYS = {
     "day": "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
     "month": "to_char(at AT TIME ZONE 'UTC', 'YYYY-MM')",
@@ -35,7 +36,7 @@ KEYS = {
     "delivery": "coalesce(delivery, '-')",
     "reason": "coalesce(\"by\" || ': ' || reason, '')",
 }
-"""By what can be summed up, and how that is told from a record."""
+"""The columns by which a report can sum up, and their SQL."""
 GROUPS = (
     "CROSS JOIN LATERAL unnest(CASE WHEN principal IS NULL THEN ARRAY['(forgotten)'] WHEN cardinality(groups) > 0 "
     "THEN groups ELSE ARRAY['-'] END) AS member"
@@ -44,10 +45,10 @@ SUMS = f"""
     count(*) FILTER (WHERE event = 'granted' AND coalesce(first, 0) = 0) AS downloads,
     count(*) FILTER (WHERE event = 'granted') AS requests,
     count(*) FILTER (WHERE event = 'refused') AS refused,
-    CAST(least(coalesce(sum(length) FILTER (WHERE event = 'granted'), 0), {LARGEST}) AS bigint) AS granted_bytes,
-    CAST(least(coalesce(sum(a.sent) FILTER (WHERE event = 'finished'), 0), {LARGEST}) AS bigint) AS streamed_bytes,
+    CAST(least(coalesce(sum(length) FILTER (WHERE event = 'granted'), 0), {MAX_SUM}) AS bigint) AS granted_bytes,
+    CAST(least(coalesce(sum(a.sent) FILTER (WHERE event = 'finished'), 0), {MAX_SUM}) AS bigint) AS streamed_bytes,
     count(*) FILTER (WHERE event = 'finished' AND NOT complete) AS cut,
-    CAST(least(coalesce(sum(t.sent), 0), {LARGEST}) AS bigint) AS taken_bytes
+    CAST(least(coalesce(sum(t.sent), 0), {MAX_SUM}) AS bigint) AS taken_bytes
 """
 NUMBERS = ("downloads", "requests", "refused", "granted_bytes", "streamed_bytes", "cut", "taken_bytes")
 WHERE = (
@@ -63,21 +64,21 @@ LISTED = (
     "reason, code, others, "
     "delivery, declared, first, length, sent, complete, seconds, request, id"
 )
-TAKE = (
+INSERT_DOWNLOADS = (
     "INSERT INTO plugin_audit_taken (log_entry, at, id, bucket, key, status, sent) "
     "SELECT log_entry, at, id, bucket, key, status, sent "
     "FROM jsonb_populate_recordset(NULL::plugin_audit_taken, CAST(:rows AS jsonb)) AS new "
-    "ON CONFLICT DO NOTHING RETURNING id IS NOT NULL AS ours"
+    "ON CONFLICT DO NOTHING RETURNING id IS NOT NULL AS granted"
 )
 
 
-def group(plugin: Audit) -> click.Group:
-    """Make the commands."""
+def group(recorder: Recorder) -> click.Group:
+    """Return the command group."""
     return click.Group(
         "usage",
         commands=[show, records, import_logs, forget, prune],
-        help="See who took what, by day, collection, principal or group, and keep the records in order.",
-        context_settings={"obj": plugin},
+        help="Report downloads by day, collection, principal or group, and delete old records.",
+        context_settings={"obj": recorder},
     )
 
 
@@ -85,32 +86,36 @@ def group(plugin: Audit) -> click.Group:
 
 
 def _time(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
-    """Read a date, a time, or a span before now. What has no zone is UTC."""
+    """Parse a date, a time, or a duration before now. Without a zone it is in UTC."""
     if text is None:
         return None
     try:
-        return datetime.now(UTC) - span(text)
+        return datetime.now(UTC) - parse_duration(text)
     except ValueError:
         pass
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter("expected a date or time (2026-01-31), or a span before now (30d)") from None
+        raise click.BadParameter("expected a date or time (2026-01-31), or a duration before now (30d)") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _span(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
+def _duration(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
     try:
-        return span(text) if text is not None else None
+        return parse_duration(text) if text is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
 
-SINCE = click.option("--since", callback=_time, default="30d", show_default=True, help="A date, time, or 12h, 30d.")
-UNTIL = click.option("--until", callback=_time, help="A date or time, itself not included. [default: now]")
-COLLECTION = click.option("--collection", metavar="ID", help="Only of this collection.")
-PRINCIPAL = click.option("--principal", metavar="ID", help="Only of this principal.")
-OUTPUT = click.option("-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), default="-", help="A file.")
+SINCE = click.option(
+    "--since", callback=_time, default="30d", show_default=True, help="Start: a date, a time, or a duration before now."
+)
+UNTIL = click.option("--until", callback=_time, help="End (exclusive): a date or time. [default: now]")
+COLLECTION = click.option("--collection", metavar="ID", help="Only this collection.")
+PRINCIPAL = click.option("--principal", metavar="ID", help="Only this principal.")
+OUTPUT = click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), default="-", help="File to write to."
+)
 
 
 def _where(since: datetime, until: datetime | None, collection: str | None, principal: str | None) -> dict[str, Any]:
@@ -131,7 +136,9 @@ def _write(content: bytes, output: str) -> None:
 
 
 @click.command("show")
-@click.option("--by", type=click.Choice(list(KEYS)), multiple=True, default=("day",), show_default=True, help="Repeat.")
+@click.option(
+    "--by", type=click.Choice(list(KEYS)), multiple=True, default=("day",), show_default=True, help="Repeatable."
+)
 @SINCE
 @UNTIL
 @COLLECTION
@@ -140,7 +147,7 @@ def _write(content: bytes, output: str) -> None:
 @OUTPUT
 @click.pass_obj
 def show(
-    plugin: Audit,
+    recorder: Recorder,
     /,
     by: Sequence[str],
     since: datetime,
@@ -152,12 +159,13 @@ def show(
 ) -> None:
     """Sum up downloads and bytes.
 
-    downloads: granted, from their first byte. requests: all that were granted, further ranges too. granted_bytes: what
-    was announced, for a redirect as file:size says. streamed_bytes: what left through this server. taken_bytes: what
-    stores' logs say was taken by redirect, once they are imported. Who is in several groups counts in each.
+    downloads: granted downloads that begin at the first byte. requests: all granted requests, with further ranges.
+    granted_bytes: the announced bytes; for a redirect those of file:size. streamed_bytes: bytes that this server sent.
+    taken_bytes: bytes that were downloaded by redirect, according to imported store logs. A principal in several
+    groups counts in each.
     """
     title = f"Usage by {', '.join(by)}"
-    rows = plugin.table.storage.rows(_sums(by), **_where(since, until, collection, principal))
+    rows = recorder.table.storage.rows(_sums(by), **_where(since, until, collection, principal))
     try:
         _write(report_tables.render(form, title, list(by), rows, [*by, *NUMBERS]), output)
     except ImportError as error:
@@ -180,7 +188,7 @@ def _sums(by: Sequence[str]) -> str:
 @OUTPUT
 @click.pass_obj
 def records(
-    plugin: Audit,
+    recorder: Recorder,
     /,
     since: datetime,
     until: datetime | None,
@@ -189,47 +197,47 @@ def records(
     form: str,
     output: str,
 ) -> None:
-    """List each event: who took or was refused what, and which plugin said so and why."""
+    """List each event: the principal, the asset, the decision, and the plugin that made it with its reason."""
     sql = f"SELECT {LISTED} FROM plugin_audit WHERE {WHERE} ORDER BY at"
-    rows = plugin.table.storage.rows(sql, **_where(since, until, collection, principal))
+    rows = recorder.table.storage.rows(sql, **_where(since, until, collection, principal))
     _write(report_tables.render(form, "Events", [], rows, LISTED.replace('"', "").split(", ")), output)
 
 
-# --- Stores' logs ----------------------------------------------------------------------------------------------------
+# --- Store logs ------------------------------------------------------------------------------------------------------
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.pass_obj
-def import_logs(plugin: Audit, /, files: Sequence[str]) -> None:
+def import_logs(recorder: Recorder, /, files: Sequence[str]) -> None:
     """Import S3 server access logs (Amazon's format; compressed with gzip or not; - is standard input).
 
-    What was taken by redirect is then known, and not only what was granted. A log imported twice counts once.
+    Reports then have the bytes that clients downloaded by redirect. A log that is imported twice counts once.
     """
-    reading, new, ours = Reading(), 0, 0
+    reader, new, granted = LogReader(), 0, 0
     for name in files:
         with _opened(name) as lines:
-            taken = reading.taken(_whole(lines, name))
-            while batch := list(islice(taken, BATCH)):
+            downloads = reader.downloads(_complete(lines, name))
+            while batch := list(islice(downloads, BATCH_LINES)):
                 rows = orjson.dumps([asdict(one) for one in batch]).decode()
-                with plugin.table.storage.transaction() as statements:
-                    added = statements.rows(TAKE, rows=rows)
-                new, ours = new + len(added), ours + sum(row["ours"] for row in added)
+                with recorder.table.storage.transaction() as statements:
+                    added = statements.rows(INSERT_DOWNLOADS, rows=rows)
+                new, granted = new + len(added), granted + sum(row["granted"] for row in added)
     click.echo(
-        f"{reading.lines} lines, {new} requests that took bytes were new, {ours} of them by our grants, "
-        f"{reading.strange} lines not understood",
+        f"{reader.lines} lines, {new} new downloads, {granted} of them with a grant of this server, "
+        f"{reader.malformed} malformed lines",
         err=True,
     )
-    if reading.lines and reading.strange == reading.lines:
+    if reader.lines and reader.malformed == reader.lines:
         raise click.ClickException("no line is in the format of S3 server access logs")
 
 
-def _whole(lines: IO[str], name: str) -> Iterator[str]:
-    """Give the lines of a file that can be read to its end. Raises ClickException."""
+def _complete(lines: IO[str], name: str) -> Iterator[str]:
+    """Yield the lines of a file. Raises ClickException if it is damaged."""
     try:
         yield from lines
     except (EOFError, OSError, zlib.error) as error:
-        raise click.ClickException(f"{name} cannot be read to its end: {error}") from error
+        raise click.ClickException(f"{name} is damaged or incomplete: {error}") from error
 
 
 def _opened(name: str) -> IO[str]:
@@ -240,29 +248,30 @@ def _opened(name: str) -> IO[str]:
     return io.TextIOWrapper(buffer, encoding="utf-8", errors="replace")
 
 
-# --- Forgetting ------------------------------------------------------------------------------------------------------
+# --- Deletion --------------------------------------------------------------------------------------------------------
 
 
 @click.command("forget")
-@click.option("--older-than", callback=_span, help="90d, 12w. [default: STACFLASK_AUDIT_KEEP_PERSONAL]")
+@click.option("--older-than", callback=_duration, help="A duration: 90d, 12w. [default: STACFLASK_AUDIT_KEEP_PERSONAL]")
 @click.pass_obj
-def forget(plugin: Audit, /, older_than: timedelta | None) -> None:
-    """Forget whose old records are: principal, groups, credential, address, agent and request id. The sums stay."""
-    age = older_than or plugin.settings.keep
+def forget(recorder: Recorder, /, older_than: timedelta | None) -> None:
+    """Delete personal data in old records: principal, groups, credential, address, agent, request id. Sums stay."""
+    age = older_than or recorder.settings.keep
     if age is None:
-        raise click.UsageError("say --older-than, or set STACFLASK_AUDIT_KEEP_PERSONAL")
-    click.echo(f"forgot whose {plugin.table.forget(datetime.now(UTC) - age)} events were", err=True)
+        raise click.UsageError("no age: add --older-than, or set STACFLASK_AUDIT_KEEP_PERSONAL")
+    number = recorder.table.forget(datetime.now(UTC) - age)
+    click.echo(f"deleted personal data of {number} events", err=True)
 
 
 @click.command("prune")
-@click.option("--older-than", callback=_span, required=True, help="1825d, 520w.")
+@click.option("--older-than", callback=_duration, required=True, help="A duration: 1825d, 520w.")
 @click.pass_obj
-def prune(plugin: Audit, /, older_than: timedelta) -> None:
-    """Delete old records, and what stores' logs say of that time. The sums go, too."""
+def prune(recorder: Recorder, /, older_than: timedelta) -> None:
+    """Delete old records and imported lines of store logs. Reports no longer have them."""
     before = datetime.now(UTC) - older_than
-    with plugin.table.storage.transaction() as statements:
+    with recorder.table.storage.transaction() as statements:
         deleted = [
             len(statements.rows(f"DELETE FROM {table} WHERE at < :before RETURNING 1", before=before))
             for table in ("plugin_audit", "plugin_audit_taken")
         ]
-    click.echo(f"deleted {deleted[0]} events and {deleted[1]} lines of stores' logs", err=True)
+    click.echo(f"deleted {deleted[0]} events and {deleted[1]} lines of store logs", err=True)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from stacflask import Decision
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from plugins.licence.table import Demand
+
 
 def timestamp(moment: datetime) -> str:
-    """Write a time as RFC 3339 has it, in UTC."""
+    """Return a time in UTC (RFC 3339)."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -18,8 +22,8 @@ BY_ACCEPT = {"Vary": "Accept"}
 
 
 def licence_document(row: Mapping[str, Any], base_url: str) -> dict[str, Any]:
-    """Write a licence with its addresses."""
-    here = f"{base_url}/licences/{row['id']}"
+    """Return a licence with its links."""
+    url = f"{base_url}/licences/{row['id']}"
     body = {"version": row["version"]}
     return {
         "id": row["id"],
@@ -27,16 +31,27 @@ def licence_document(row: Mapping[str, Any], base_url: str) -> dict[str, Any]:
         "title": row["title"],
         "accepted": timestamp(row["accepted"]) if row["accepted"] else None,
         "links": [
-            {"rel": "self", "href": here, "type": "application/json"},
-            {"rel": "acceptance", "href": f"{here}/acceptance", "method": "POST", "body": body},
+            {"rel": "self", "href": url, "type": "application/json"},
+            {"rel": "acceptance", "href": f"{url}/acceptance", "method": "POST", "body": body},
         ],
     }
+
+
+def not_accepted(demand: Demand) -> Decision:
+    """Return the denial that names the licence to accept and its link."""
+    return Decision.deny(
+        f"licence {demand.licence} {demand.version} not accepted",
+        detail=f"Licence {demand.licence} not accepted. Accept version {demand.version} of {demand.title!r} first.",
+        code="LicenceNotAccepted",
+        link=f"/licences/{demand.licence}",
+        extra={"licence": {"id": demand.licence, "version": demand.version, "title": demand.title}},
+    )
 
 
 ACCEPTANCE = {
     "type": "object",
     "required": ["version"],
-    "properties": {"version": {"type": "string", "description": "The version that you accept: the newest."}},
+    "properties": {"version": {"type": "string", "description": "The version that you accept. It must be the newest."}},
 }
 LINKS = {"type": "array", "items": {"type": "object", "required": ["rel", "href"]}}
 LICENCE = {
@@ -46,13 +61,13 @@ LICENCE = {
         "id": {"type": "string"},
         "version": {"type": "string"},
         "title": {"type": "string"},
-        "text": {"type": "string", "description": "The licence itself."},
-        "url": {"type": "string", "format": "uri", "description": "Where the licence can be read."},
+        "text": {"type": "string", "description": "The text of the licence."},
+        "url": {"type": "string", "format": "uri", "description": "URL of the text."},
         "accepted": {
             "type": "string",
             "format": "date-time",
             "nullable": True,
-            "description": "When you accepted this version; null if you have not.",
+            "description": "Time when you accepted this version; null if you have not.",
         },
         "links": LINKS,
     },

@@ -1,11 +1,11 @@
-"""Licences in the database: their versions, who asks for them, and who accepted which when."""
+"""Licences in the database: versions, the collections that require them, and acceptances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.spans import remembered
+from plugins._common.durations import cached
 from stacflask import NotFound
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from stacflask import Storage
 
-REMEMBERED = 8192  # collections, and acceptances
+CACHED_ROWS = 8192  # of collections, and of acceptances
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A licence that a collection asks for, in its newest version."""
+    """A licence that a collection requires, in its newest version."""
 
     licence: str
     version: str
@@ -27,16 +27,16 @@ class Demand:
 
 
 class Table:
-    """Licences, who asks for them and who accepted them. What decides a download is trusted for ``cache`` seconds."""
+    """Licences, requirements and acceptances. Requirements and acceptances are cached for ``cache`` seconds."""
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self.demands = remembered(self._demands, cache, REMEMBERED)
-        self._acceptance = remembered(self.acceptance, cache, REMEMBERED)
+        self.demands = cached(self._demands, cache, CACHED_ROWS)
+        self._acceptance = cached(self.acceptance, cache, CACHED_ROWS)
 
     def _demands(self, collection: str) -> list[Demand]:
-        """Give what a collection asks for."""
-        # A licence without any version cannot be accepted, and so closes its collections.
+        """Return the licences that a collection requires."""
+        # A licence without any version cannot be accepted, so that nobody can download from its collections.
         rows = self._storage.rows(
             "SELECT DISTINCT ON (licence) licence, coalesce(version, '') AS version, coalesce(title, licence) AS title "
             "FROM plugin_licence_collections LEFT JOIN plugin_licences ON id = licence "
@@ -46,7 +46,7 @@ class Table:
         return [Demand(**row) for row in rows]
 
     def has_accepted(self, principal: str, demand: Demand) -> bool:
-        """Whether a principal accepted what is asked for. Only a yes is remembered: acceptance holds at once."""
+        """Return whether a principal accepted a licence. Only True is cached, so that an acceptance applies at once."""
         try:
             self._acceptance(principal, demand.licence, demand.version)
         except LookupError:
@@ -54,7 +54,7 @@ class Table:
         return True
 
     def acceptance(self, principal: str, licence: str, version: str) -> datetime:
-        """Say when a principal accepted a version. Raises LookupError if never."""
+        """Return when a principal accepted a version. Raises LookupError if it did not."""
         rows = self._storage.rows(
             "SELECT accepted FROM plugin_licence_acceptances "
             "WHERE principal = :principal AND licence = :licence AND version = :version",
@@ -68,7 +68,7 @@ class Table:
         return moment
 
     def accept(self, principal: str, licence: str, version: str) -> None:
-        """Record an acceptance; the first one stands."""
+        """Record an acceptance; an earlier one of the same version stays."""
         with self._storage.transaction() as statements:
             statements.rows(
                 "INSERT INTO plugin_licence_acceptances (principal, licence, version) "
@@ -79,7 +79,7 @@ class Table:
             )
 
     def newest(self, principal: str) -> list[Mapping[str, Any]]:
-        """Give every licence in its newest version, with the time at which the principal accepted it."""
+        """Return every licence in its newest version, with the time at which the principal accepted it."""
         return self._storage.rows(
             "SELECT newest.*, accepted FROM (SELECT DISTINCT ON (id) id, version, title, text, url "
             "FROM plugin_licences ORDER BY id, created DESC) AS newest LEFT JOIN plugin_licence_acceptances AS a "
@@ -88,14 +88,14 @@ class Table:
         )
 
     def find(self, principal: str, licence: str) -> Mapping[str, Any]:
-        """Give one licence as ``newest`` does. Raises NotFound."""
+        """Return one licence as in ``newest``. Raises NotFound."""
         for row in self.newest(principal):
             if row["id"] == licence:
                 return row
         raise NotFound(f"There is no licence {licence!r}.")
 
     def add(self, **values: str | None) -> bool:
-        """Add a version (id, version, title, text, url), from now on the newest. False if it is there already."""
+        """Add a version (id, version, title, text, url) as the newest. Return False if it exists already."""
         with self._storage.transaction() as statements:
             return bool(
                 statements.rows(
@@ -106,20 +106,20 @@ class Table:
             )
 
     def require(self, collection: str, licence: str) -> bool:
-        """Let a collection ask for a licence. False if there is no such licence."""
+        """Require a licence for a collection. Return False if there is no such licence."""
         with self._storage.transaction() as statements:
-            known = statements.rows("SELECT FROM plugin_licences WHERE id = :licence LIMIT 1", licence=licence)
-            if known:
+            exists = statements.rows("SELECT FROM plugin_licences WHERE id = :licence LIMIT 1", licence=licence)
+            if exists:
                 statements.rows(
                     "INSERT INTO plugin_licence_collections (collection, licence) VALUES (:collection, :licence) "
                     "ON CONFLICT DO NOTHING",
                     collection=collection,
                     licence=licence,
                 )
-        return bool(known)
+        return bool(exists)
 
     def unrequire(self, collection: str, licence: str) -> bool:
-        """Let a collection ask for a licence no more. False if it did not."""
+        """Stop requiring a licence for a collection. Return False if it was not required."""
         with self._storage.transaction() as statements:
             return bool(
                 statements.rows(
@@ -131,7 +131,7 @@ class Table:
             )
 
     def versions(self) -> list[Mapping[str, Any]]:
-        """Give all versions of all licences, with the number of acceptances and the collections that ask for them."""
+        """Return all versions of all licences, with the number of acceptances and the collections that require them."""
         return self._storage.rows(
             "SELECT id, version, title, created, "
             "(SELECT count(*) FROM plugin_licence_acceptances WHERE licence = id AND version = l.version) AS accepted, "
@@ -140,7 +140,7 @@ class Table:
         )
 
     def acceptances(self, licence: str) -> list[Mapping[str, Any]]:
-        """Give who accepted which version of a licence when, in the order of time."""
+        """Return the acceptances of a licence (principal, version, time) by time."""
         return self._storage.rows(
             "SELECT principal, version, accepted FROM plugin_licence_acceptances WHERE licence = :licence "
             "ORDER BY accepted, principal",

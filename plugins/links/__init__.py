@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plugins._common.spans import cache_seconds, span
+from plugins._common.durations import cache_seconds, parse_duration
 from plugins.links.bodies import LINK, LINKS, NARROWED, NARROWING, REVOKED, WISH, Wish, narrowing, wish
 from plugins.links.bookings import place_of_use, use_of, used_up
 from plugins.links.commands import list_links, make_key, prune_links, revoke_links
@@ -96,7 +96,7 @@ CHALLENGE = Challenge(
 def create_plugin(environ: Mapping[str, str]) -> Links:
     """Make the plugin. Raises SettingError."""
     try:
-        longest = span(environ.get(LONGEST, "").strip() or "7d")
+        longest = parse_duration(environ.get(LONGEST, "").strip() or "7d")
     except ValueError as error:
         raise SettingError(LONGEST, str(error)) from error
     return Links(read_keys(KEYS, environ.get(KEYS, "")), longest, cache_seconds(environ, CACHE))

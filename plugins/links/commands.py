@@ -38,7 +38,7 @@ def list_links(plugin: Links, /, maker: str | None) -> None:
         used = "-" if row["downloads"] is None else f"{row['used']}/{row['downloads']}"
         state = (shown["state"], shown["expires"], used)
         rows.append((row["id"], row["maker"], *state, row["path"], row["note"] or ""))
-    text_tables.show(("ID", "MAKER", "STATE", "EXPIRES", "USED", "OPENS", "NOTE"), rows)
+    text_tables.print_table(("ID", "MAKER", "STATE", "EXPIRES", "USED", "OPENS", "NOTE"), rows)
 
 
 @click.command("revoke")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.spans import remembered
+from plugins._common.durations import cached
 from plugins.links.tokens import (
     Limits,
     place_of,
@@ -134,11 +134,11 @@ class UsedUpError(Exception):
 
 
 class Table:
-    """Links in the database. What is read of one is remembered for ``cache`` seconds; how often it was used, never."""
+    """Links in the database. What is read of one is cached for ``cache`` seconds; how often it was used, never."""
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self.find = remembered(self._find, cache, REMEMBERED)
+        self.find = cached(self._find, cache, REMEMBERED)
 
     def _find(self, link_id: str) -> Kept:
         """Give what is kept of a link. Raises BadCredentials if there is none."""

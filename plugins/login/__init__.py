@@ -15,8 +15,8 @@ from urllib.parse import quote, unquote
 import click
 
 from plugins._common import text_tables
-from plugins._common.spans import cache_seconds, span
-from plugins.licence.pages import POLICY, is_our_own
+from plugins._common.durations import cache_seconds, parse_duration
+from plugins._common.pages import POLICY, is_same_origin
 from plugins.login.flow import CALLBACK, Journey, Way
 from plugins.login.sessions import SCHEME, Jar, Sessions, digest
 from plugins.oidc.settings import VARIABLE, read_providers
@@ -82,7 +82,7 @@ def create_plugin(environ: Mapping[str, str]) -> Logins:
 def _lifetime(environ: Mapping[str, str]) -> timedelta:
     text = environ.get(LIFETIME, "").strip() or USUAL
     try:
-        lifetime = span(text)
+        lifetime = parse_duration(text)
     except ValueError as error:
         raise SettingError(LIFETIME, str(error)) from None
     if not timedelta(minutes=1) <= lifetime <= LONGEST:
@@ -95,7 +95,7 @@ def _lifetime(environ: Mapping[str, str]) -> timedelta:
 
 def check_origin(request: Request) -> None:
     """Refuse a change that another site may have made a browser ask for. Raises Refused."""
-    if request.method not in SAFE and not is_our_own(request):
+    if request.method not in SAFE and not is_same_origin(request):
         detail = "A change by cookie must come from a page of this server; programs send a token instead."
         raise Refused(
             Decision.deny("a cookie came with another site's change", detail=detail, code="CrossSite"), anonymous=False
@@ -313,7 +313,7 @@ def show(plugin: Logins, /) -> None:
     for row in plugin.sessions.all():
         times = [row[name].astimezone(UTC).strftime("%Y-%m-%d %H:%M") for name in ("created", "expires")]
         rows.append((row["principal"], row["provider"], *times, ",".join(row["groups"]) or "-"))
-    text_tables.show(("PRINCIPAL", "PROVIDER", "SINCE (UTC)", "UNTIL (UTC)", "GROUPS"), rows)
+    text_tables.print_table(("PRINCIPAL", "PROVIDER", "SINCE (UTC)", "UNTIL (UTC)", "GROUPS"), rows)
 
 
 @click.command("end")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from plugins._common.spans import remembered
+from plugins._common.durations import cached
 from plugins.oidc.settings import LOOPBACK
 from stacflask import BadCredentials, Cookie, Principal
 
@@ -66,11 +66,11 @@ def digest(secret: str) -> bytes:
 
 
 class Sessions:
-    """Who is logged in. What is read is remembered for up to ``cache`` seconds, an ended session too."""
+    """Who is logged in. What is read is cached for up to ``cache`` seconds, an ended session too."""
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self.find = remembered(self._find, cache, REMEMBERED)
+        self.find = cached(self._find, cache, REMEMBERED)
 
     def _find(self, name: bytes) -> tuple[Principal, datetime]:
         """Give whose session this is, and until when. Raises BadCredentials if there is none."""

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plugins._common.spans import cache_seconds, remembered
+from plugins._common.durations import cache_seconds, cached
 from plugins.oidc.http import DISCOVERY, Web
 from plugins.oidc.introspection import Introspector
 from plugins.oidc.settings import VARIABLE, read_providers
@@ -63,7 +63,7 @@ class OpenId:
 
     def __init__(self, providers: Sequence[Provider], cache: float = 5.0) -> None:
         self.trusted = {provider.said.issuer: Trusted(provider) for provider in providers}
-        self._holder = remembered(self._proven, cache, REMEMBERED)
+        self._holder = cached(self._proven, cache, REMEMBERED)
 
     @hookimpl(trylast=True)
     def authenticate(self, request: Request) -> Principal | None:

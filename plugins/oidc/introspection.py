@@ -1,4 +1,4 @@
-"""Opaque tokens: asked about at the provider (RFC 7662), and remembered for seconds."""
+"""Opaque tokens: asked about at the provider (RFC 7662), and cached for seconds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNANSWERED: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass
 class Introspector:
-    """Asks one provider about tokens. ``None`` is remembered for a token that is not active."""
+    """Asks one provider about tokens. ``None`` is cached for a token that is not active."""
 
     provider: Provider
     settings: Introspection

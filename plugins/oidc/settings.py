@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from plugins._common.json_setting import distinct, json_text
+from plugins._common.json_setting import decode_json, json_text
 from stacflask import SettingError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def read_providers(environ: Mapping[str, str]) -> list[Provider]:
     try:
         text = json_text(environ, VARIABLE, "OpenID providers")
         said = msgspec.json.decode(text, type=dict[str, Issuer])
-        distinct(text)
+        decode_json(text)
     except ValueError as error:  # that of msgspec is one, too
         raise SettingError(VARIABLE, str(error)) from error
     providers = [_provider(name, issuer, environ) for name, issuer in said.items()]

@@ -1,4 +1,4 @@
-"""The public keys of a provider: remembered, renewed before they are old, and fetched at most once in a while.
+"""The public keys of a provider: cached, renewed before they are old, and fetched at most once in a while.
 
 A token with a key that nobody knows makes one request, and a thousand of them make one request as well. What is known
 goes on working while the provider is away, for a day at most.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins._common.groups import names
-from plugins._common.spans import cache_seconds
+from plugins._common.durations import cache_seconds
+from plugins._common.groups import names_of
 from plugins.quota.commands import list_limits, prune, set_limits, show_usage, unset_limits
 from plugins.quota.limits import BYTES, DOWNLOADS, Limits, Shortage, Usage, fields, refusal, shortage, state
 from plugins.quota.schema import QUOTA
@@ -56,7 +56,7 @@ class Quota:
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
         """Deny if nothing is left, else remark how much; what exactly it costs is only known to ``charge``."""
-        limits = self.table.limits(names(principal))
+        limits = self.table.limits(names_of(principal))
         if not limits:
             return None
         return self._judge(principal, limits, self.table.lately(principal.id, limits, asset), empty=asset.size == 0)
@@ -64,7 +64,7 @@ class Quota:
     @hookimpl
     def authorize_many(self, principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:
         """Say the same of many, looking at the usage once; what was opened matters only when little is left."""
-        limits = self.table.limits(names(principal))
+        limits = self.table.limits(names_of(principal))
         if not limits:
             return [None] * len(assets)
         usage = self.table.lately(principal.id, limits)
@@ -87,7 +87,7 @@ class Quota:
     @hookimpl
     def charge(self, principal: Principal, asset: Asset, byte_range: ByteRange) -> Decision | None:
         """Book the portion, or deny."""
-        limits = self.table.limits(names(principal))
+        limits = self.table.limits(names_of(principal))
         if not limits:
             return None
         short = self.table.book(principal.id, limits, asset, byte_range)
@@ -98,7 +98,7 @@ class Quota:
         self, principal: Principal, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]
     ) -> Decision | None:
         """Book all of the portions, or none and deny."""
-        limits = self.table.limits(names(principal))
+        limits = self.table.limits(names_of(principal))
         if not limits:
             return None
         short = self.table.book_many(principal.id, limits, assets, byte_ranges)
@@ -117,7 +117,7 @@ class Quota:
 
     def show(self, call: EndpointRequest) -> EndpointResponse:
         """Give the limits of whoever asks, and what is left of them."""
-        limits = self.table.limits(names(call.principal))
+        limits = self.table.limits(names_of(call.principal))
         usage = self.table.usage(call.principal.id, limits)
         headers = {"Cache-Control": "no-store"} | (fields(limits, usage) if limits else {})
         return EndpointResponse({"principal": call.principal.id, "quota": state(limits, usage)}, headers=headers)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from plugins._common import text_tables
-from plugins._common.groups import is_plain, names, warn_unknown
-from plugins._common.spans import span, written
+from plugins._common.durations import format_duration, parse_duration
+from plugins._common.groups import is_plain, names_of, warn_unknown
 from plugins.quota.limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, state
 from plugins.quota.sizes import size, spelled
 from stacflask import Principal
@@ -43,7 +43,7 @@ def _given_window(_: click.Context, __: click.Parameter, text: str | None) -> in
     if text is None:
         return None
     try:
-        seconds = int(span(text).total_seconds())
+        seconds = int(parse_duration(text).total_seconds())
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if not 0 < seconds < 10**9:
@@ -83,7 +83,7 @@ def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int 
 def _described(downloads: int | None, volume: int | None, window: int) -> str:
     amounts = ((DOWNLOADS, downloads), (BYTES, volume))
     limits = [f"{dimension} {_shown(dimension, amount)}" for dimension, amount in amounts if amount is not None]
-    return f"{' and '.join(limits)} in {written(window)}"
+    return f"{' and '.join(limits)} in {format_duration(window)}"
 
 
 @click.command("unset")
@@ -103,9 +103,9 @@ def list_limits(plugin: Quota, /) -> None:
     rows = []
     for row in plugin.table.all():
         amounts = [_shown(dimension, row[dimension]) for dimension in (DOWNLOADS, BYTES)]
-        rows.append((row["group_name"], *amounts, written(row["window_seconds"])))
+        rows.append((row["group_name"], *amounts, format_duration(row["window_seconds"])))
     columns = ("GROUP", "DOWNLOADS", "BYTES", "WINDOW")
-    text_tables.show(columns, rows, numbers=columns[1:])
+    text_tables.print_table(columns, rows, numbers=columns[1:])
 
 
 def _shown(dimension: str, amount: int | None) -> str:
@@ -123,15 +123,15 @@ def _shown(dimension: str, amount: int | None) -> str:
 def show_usage(plugin: Quota, /, principal: str, groups: tuple[str, ...]) -> None:
     """Show what PRINCIPAL has used and has left."""
     scheme = "" if principal == "anonymous" else "asked about"
-    limits = plugin.table.limits(names(Principal(principal, frozenset(groups), scheme)))
+    limits = plugin.table.limits(names_of(Principal(principal, frozenset(groups), scheme)))
     if not limits:
         raise click.ClickException("no limit applies; say the principal's groups with --group")
     rows = []
     for dimension, now in state(limits, plugin.table.usage(principal, limits)).items():
         amounts = [_shown(dimension, now[name]) for name in ("limit", "used", "left")]
-        rows.append((dimension, *amounts, written(now["window"])))
+        rows.append((dimension, *amounts, format_duration(now["window"])))
     columns = ("", "LIMIT", "USED", "LEFT", "WINDOW")
-    text_tables.show(columns, rows, numbers=columns[1:])
+    text_tables.print_table(columns, rows, numbers=columns[1:])
 
 
 @click.command("prune")

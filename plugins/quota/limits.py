@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.spans import written
+from plugins._common.durations import format_duration
 from plugins.quota.sizes import spelled
 from stacflask import Decision
 
@@ -150,7 +150,7 @@ def refusal(limits: Limits, usage: Usage, over: str, seconds: int | None) -> Dec
     """Deny, because in dimension ``over`` nothing will fit for so many seconds; None: it never will."""
     limit = limits[over]
     amount = spelled(limit.amount) if over == BYTES else f"{limit.amount} downloads"
-    quota = f"Quota of {amount} {SPANS.get(limit.window) or f'in {written(limit.window)}'}"
+    quota = f"Quota of {amount} {SPANS.get(limit.window) or f'in {format_duration(limit.window)}'}"
     detail = f"{quota} used up. Try again in {seconds} seconds."
     if seconds is None:
         detail = f"{quota} exceeded by one download. It is larger than the whole quota, so waiting does not help."

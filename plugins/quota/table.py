@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.spans import remembered
+from plugins._common.durations import cached
 from plugins.quota.limits import (
     BYTES,
     COUNTED,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stacflask import Asset, ByteRange, Storage
 REMEMBERED = 1024  # sets of groups
 PEOPLE = 4096
-"""Of so many it is remembered that they have plenty left."""
+"""Of so many it is cached that they have plenty left."""
 FRESH = 1.0
 """Seconds for which a look is good for the next. What is granted is exact all the same: ``charge`` always looks."""
 SIZE = 10**14
@@ -121,7 +121,7 @@ class Table:
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self.limits = remembered(self._limits, cache, REMEMBERED)
+        self.limits = cached(self._limits, cache, REMEMBERED)
         self._plenty = Plenty(min(cache, FRESH))
 
     def _limits(self, groups: frozenset[str]) -> Limits:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from minio.helpers import check_bucket_name
 
-from plugins._common.json_setting import distinct, json_text
+from plugins._common.json_setting import decode_json, json_text
 from plugins.s3.endpoints import check, read_endpoint
 from stacflask import SettingError
 
@@ -153,7 +153,7 @@ class Place:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        return _members("", distinct(text))
+        return _members("", decode_json(text))
     except ValueError as error:
         raise SettingError(VARIABLE, f"not JSON: {error}") from error
 

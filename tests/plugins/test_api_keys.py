@@ -1,4 +1,4 @@
-"""API keys: who is known by them, what they cover, how they end."""
+"""API keys: which principal a key authenticates, its scopes, expiry and revocation."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from plugins.api_keys import ApiKeys, create_plugin, expiry
+from plugins.api_keys import ApiKeys, create_plugin, parse_expiry
 from stacflask import (
     ANONYMOUS,
     Asset,
@@ -37,18 +37,18 @@ KEY = "sfk_00000001_member-of-the-demo"
 ASSET = Asset("landsat", "scene", "red", "s3://bucket/red.tif")
 
 
-class Willing:
-    """Consents to all, so that what is refused was refused by the keys."""
+class AllowsAll:
+    """Allows everything, so that every denial comes from a key's scopes."""
 
     @hookimpl
     def authorize(self) -> Decision:
-        """Let it pass."""
-        return Decision.allow("willing")
+        """Allow the download."""
+        return Decision.allow("test")
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Let it pass."""
-        return Decision.allow("willing")
+        """Allow the change."""
+        return Decision.allow("test")
 
 
 @pytest.fixture
@@ -60,16 +60,16 @@ def plugin(storage: Storage) -> ApiKeys:
 
 @pytest.fixture
 def gate(plugin: ApiKeys) -> Gate:
-    return Gate(manage({"keys": plugin, "willing": Willing()}))
+    return Gate(manage({"keys": plugin, "allows": AllowsAll()}))
 
 
 @pytest.fixture
 def keys(plugin: ApiKeys) -> Run:
-    """Run ``stacflask keys`` and give its result."""
+    """Return a function that runs ``stacflask keys`` and returns its result."""
     return lambda *arguments: CliRunner().invoke(plugin.extend_cli()[0], arguments)
 
 
-def asking(authorization: str | None = None) -> Request:
+def request_with(authorization: str | None = None) -> Request:
     headers = {} if authorization is None else {"Authorization": authorization}
     return Request("GET", "/search", headers, {}, "192.0.2.1")
 
@@ -78,11 +78,11 @@ def basic(text: str) -> str:
     return "Basic " + base64.b64encode(text.encode()).decode()
 
 
-def test_a_new_key_says_who_asks(keys: Run, gate: Gate) -> None:
-    """The key that the command prints is taken as its holder, with groups and scopes."""
-    made = keys("create", "jane", "--group", "members", "--group", "curators", "--note", "laptop")
-    assert made.exit_code == 0
-    principal = gate.authenticate(asking(f"Bearer {made.stdout.strip()}"))
+def test_a_new_key_authenticates_its_principal(keys: Run, gate: Gate) -> None:
+    """The key that the command prints authenticates its principal, with groups and scopes."""
+    created = keys("create", "jane", "--group", "members", "--group", "curators", "--note", "laptop")
+    assert created.exit_code == 0
+    principal = gate.authenticate(request_with(f"Bearer {created.stdout.strip()}"))
     assert principal.id == "jane"
     assert principal.groups == frozenset({"members", "curators"})
     assert principal.scopes == frozenset({"read", "download"})
@@ -91,19 +91,19 @@ def test_a_new_key_says_who_asks(keys: Run, gate: Gate) -> None:
 
 @pytest.mark.parametrize("user", ["", "jane", "someone: else"])
 def test_basic_with_the_key_as_password(keys: Run, gate: Gate, user: str) -> None:
-    """curl, wget and netrc send the key as a password; the user name may be anything without a colon."""
+    """curl, wget and netrc send the key as a password; the user name is any text without a colon."""
     keys("create", "jane", "--key", KEY)
     if ":" in user:
         with pytest.raises(BadCredentials):
-            gate.authenticate(asking(basic(f"{user}:{KEY}")))
+            gate.authenticate(request_with(basic(f"{user}:{KEY}")))
     else:
-        assert gate.authenticate(asking(basic(f"{user}:{KEY}"))).id == "jane"
+        assert gate.authenticate(request_with(basic(f"{user}:{KEY}"))).id == "jane"
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer eyJhbGciOi.J9.x", "Negotiate abc", "Bearer"])
 def test_other_credentials_are_left_to_others(plugin: ApiKeys, authorization: str | None) -> None:
-    """No credentials, another scheme and another kind of token are no business of this plugin."""
-    assert plugin.authenticate(asking(authorization)) is None
+    """The plugin ignores requests without credentials, other schemes and other kinds of tokens."""
+    assert plugin.authenticate(request_with(authorization)) is None
 
 
 @pytest.mark.parametrize(
@@ -122,87 +122,87 @@ def test_other_credentials_are_left_to_others(plugin: ApiKeys, authorization: st
         basic(f"{KEY}:"),
     ],
 )
-def test_a_wrong_key_is_refused_with_one_answer(keys: Run, gate: Gate, authorization: str | None) -> None:
-    """Whatever is wrong with a key, the answer is the same, and never an anonymous visit."""
+def test_every_invalid_key_has_the_same_error(keys: Run, gate: Gate, authorization: str | None) -> None:
+    """Every invalid key raises the same error, and never makes the request anonymous."""
     keys("create", "jane", "--key", KEY)
     with pytest.raises(BadCredentials) as refusal:
-        gate.authenticate(asking(authorization))
+        gate.authenticate(request_with(authorization))
     assert refusal.value.description == "The API key is not valid."
 
 
 @pytest.mark.parametrize("pair", ["%%%", "", base64.b64encode(b"\xff\xfe:x").decode(), "c2Zr?"])
-def test_broken_basic_is_refused(gate: Gate, pair: str) -> None:
-    """What is not base64 of text is refused, too."""
+def test_malformed_basic_credentials_are_refused(gate: Gate, pair: str) -> None:
+    """Credentials that are not base64 of text are refused."""
     with pytest.raises(BadCredentials):
-        gate.authenticate(asking(f"Basic {pair}"))
+        gate.authenticate(request_with(f"Basic {pair}"))
 
 
-def test_an_expired_key_says_so_only_to_its_holder(keys: Run, gate: Gate, storage: Storage) -> None:
-    """Whoever has the secret learns that the key has expired; whoever guesses learns nothing."""
+def test_only_the_holder_learns_that_a_key_has_expired(keys: Run, gate: Gate, storage: Storage) -> None:
+    """The error names the expiry only if the secret is right."""
     keys("create", "jane", "--key", KEY, "--expires", "90d")
-    gate.authenticate(asking(f"Bearer {KEY}"))
+    gate.authenticate(request_with(f"Bearer {KEY}"))
     with storage.transaction() as statements:
         statements.rows("UPDATE plugin_api_keys SET expires = now() - interval '1 second'")
     with pytest.raises(BadCredentials, match="expired"):
-        gate.authenticate(asking(f"Bearer {KEY}"))
+        gate.authenticate(request_with(f"Bearer {KEY}"))
     with pytest.raises(BadCredentials, match="not valid"):
-        gate.authenticate(asking(f"Bearer {KEY}x"))
+        gate.authenticate(request_with(f"Bearer {KEY}x"))
 
 
-def test_expiry_is_not_put_off_by_the_cache(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key ends at its moment, though it was looked up before."""
+def test_the_cache_does_not_delay_expiry(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached key expires at its time."""
     plugin = ApiKeys(cache=3600)
     plugin.startup(Services(storage))
     CliRunner().invoke(plugin.extend_cli()[0], ["create", "jane", "--key", KEY, "--expires", "1h"])
-    assert plugin.authenticate(asking(f"Bearer {KEY}")) is not None
+    assert plugin.authenticate(request_with(f"Bearer {KEY}")) is not None
     monkeypatch.setattr("plugins.api_keys.datetime", InTwoHours)
     with pytest.raises(BadCredentials, match="expired"):
-        plugin.authenticate(asking(f"Bearer {KEY}"))
+        plugin.authenticate(request_with(f"Bearer {KEY}"))
 
 
 def test_a_revoked_key_is_refused(keys: Run, gate: Gate) -> None:
-    """Revoking works once, and a revoked key looks like one that never was."""
+    """A key is revoked once, and its error is that of a key that does not exist."""
     keys("create", "jane", "--key", KEY)
-    gate.authenticate(asking(f"Bearer {KEY}"))
+    gate.authenticate(request_with(f"Bearer {KEY}"))
     assert keys("revoke", "00000001").exit_code == 0
     with pytest.raises(BadCredentials, match="not valid"):
-        gate.authenticate(asking(f"Bearer {KEY}"))
+        gate.authenticate(request_with(f"Bearer {KEY}"))
     again = keys("revoke", "00000001")
     assert again.exit_code == 1
     assert "'00000001'" in again.stderr
 
 
 class InTwoHours(datetime):
-    """A clock that is ahead of ours."""
+    """A clock that is two hours ahead."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-        """Give the time in two hours."""
+        """Return the time in two hours."""
         return datetime.now(tz) + timedelta(hours=2)
 
 
 class Counting:
-    """Storage that counts what is asked of it."""
+    """Storage that counts reads."""
 
     def __init__(self, storage: Storage) -> None:
         self.inner, self.reads = storage, 0
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Count a read, and do it."""
+        """Count a read and perform it."""
         self.reads += 1
         return self.inner.rows(sql, **values)
 
     def write(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Do as the storage does."""
+        """Call the wrapped storage."""
         return self.inner.write(sql, **values)
 
     def transaction(self) -> AbstractContextManager[Statements]:
-        """Do as the storage does."""
+        """Call the wrapped storage."""
         return self.inner.transaction()
 
 
-def test_a_key_is_looked_up_once_in_a_while(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the cache's seconds the database is asked once; then a revocation is noticed."""
+def test_a_key_is_read_once_until_the_cache_expires(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the seconds of the cache the key is read once; then a revocation takes effect."""
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     plugin = ApiKeys(cache=5)
@@ -210,16 +210,16 @@ def test_a_key_is_looked_up_once_in_a_while(storage: Storage, monkeypatch: pytes
     keys = plugin.extend_cli()[0]
     CliRunner().invoke(keys, ["create", "jane", "--key", KEY])
     for _ in range(10):
-        plugin.authenticate(asking(f"Bearer {KEY}"))
+        plugin.authenticate(request_with(f"Bearer {KEY}"))
     assert counting.reads == 1
     CliRunner().invoke(keys, ["revoke", "00000001"])
     clock[0] += 5
     with pytest.raises(BadCredentials):
-        plugin.authenticate(asking(f"Bearer {KEY}"))
+        plugin.authenticate(request_with(f"Bearer {KEY}"))
 
 
-def test_no_secret_is_at_rest(keys: Run, storage: Storage) -> None:
-    """Neither the table nor the list gives away any part of the secret."""
+def test_no_secret_is_stored(keys: Run, storage: Storage) -> None:
+    """Neither the table nor the list has the secret."""
     key = keys("create", "jane").stdout.strip()
     secret = key.split("_", 2)[2]
     assert secret not in str([dict(row) for row in storage.rows("SELECT * FROM plugin_api_keys")])
@@ -227,7 +227,7 @@ def test_no_secret_is_at_rest(keys: Run, storage: Storage) -> None:
 
 
 def test_keys_differ(keys: Run) -> None:
-    """Two keys share neither id nor secret, and each has the length that makes a plain hash enough."""
+    """Two keys have different ids and secrets, and each secret has 43 characters (256 bits)."""
     one, two = (keys("create", "jane").stdout.strip() for _ in range(2))
     assert one.split("_", 2)[1:] != two.split("_", 2)[1:]
     assert len(one.split("_", 2)[2]) == 43
@@ -249,18 +249,16 @@ def scoped(*scopes: str, scheme: str = "api_key") -> Principal:
         (scoped(scheme="oidc"), False, False, False),
     ],
 )
-def test_scopes_are_three_different_rights(
-    gate: Gate, principal: Principal, sees: bool, downloads: bool, writes: bool
-) -> None:
-    """A credential is limited to its scopes, whatever its holder may, and whichever plugin recognised it."""
+def test_scopes_limit_a_credential(gate: Gate, principal: Principal, sees: bool, downloads: bool, writes: bool) -> None:
+    """A credential is limited to its scopes, also if its principal has more rights, and with every plugin."""
     assert (gate.restrict(principal) == UNRESTRICTED) is sees
     assert granted(lambda: gate.authorize(principal, ASSET)) is downloads
     assert granted(lambda: gate.authorize_change(principal, Change("create", "landsat", "scene"))) is writes
 
 
-def granted(question: Callable[[], object]) -> bool:
+def granted(authorize: Callable[[], object]) -> bool:
     try:
-        question()
+        authorize()
     except Refused as refusal:
         if "scope" not in refusal.description:
             raise
@@ -268,8 +266,8 @@ def granted(question: Callable[[], object]) -> bool:
     return True
 
 
-def test_a_key_alone_opens_nothing(plugin: ApiKeys) -> None:
-    """A key with every scope says who somebody is; that they may download is for a policy to say."""
+def test_a_key_alone_grants_nothing(plugin: ApiKeys) -> None:
+    """A key with every scope authenticates only; a policy plugin must allow the download."""
     with pytest.raises(Refused):
         Gate(manage({"keys": plugin})).authorize(scoped("read", "download", "write"), ASSET)
 
@@ -277,16 +275,16 @@ def test_a_key_alone_opens_nothing(plugin: ApiKeys) -> None:
 @pytest.mark.parametrize(
     ("dest", "schemes"), [(None, ["Bearer", "Basic"]), ("document", ["Bearer", "Basic"]), ("empty", ["Bearer"])]
 )
-def test_scripts_make_no_browser_ask_for_a_password(plug: Plug, dest: str | None, schemes: list[str]) -> None:
-    """A page's script is told of Bearer alone: for Basic the browser would ask whoever sits before it."""
+def test_scripts_get_no_basic_challenge(plug: Plug, dest: str | None, schemes: list[str]) -> None:
+    """A page's script gets the Bearer challenge alone: for Basic the browser would open a password dialog."""
     headers = {"Authorization": "Bearer sfk_00000001_wrong", **({"Sec-Fetch-Dest": dest} if dest else {})}
-    answer = plug(ApiKeys(0)).get("/collections", headers=headers)
-    assert answer.status_code == 401
-    assert [header.split()[0] for header in answer.headers.getlist("WWW-Authenticate")] == schemes
+    response = plug(ApiKeys(0)).get("/collections", headers=headers)
+    assert response.status_code == 401
+    assert [header.split()[0] for header in response.headers.getlist("WWW-Authenticate")] == schemes
 
 
 def test_challenges_for_bearer_and_basic(gate: Gate) -> None:
-    """Clients are told both ways, Bearer first."""
+    """Both challenges are sent, Bearer first."""
     headers = [challenge.header for challenge in gate.challenges()]
     assert [header.split()[0] for header in headers] == ["Bearer", "Basic"]
     assert len({challenge.name for challenge in gate.challenges()}) == 2
@@ -302,13 +300,13 @@ def test_challenges_for_bearer_and_basic(gate: Gate) -> None:
         ("2027-01-31T10:00:00+02:00", datetime(2027, 1, 31, 8, tzinfo=UTC)),
     ],
 )
-def test_ways_to_say_when_a_key_ends(text: str, moment: datetime) -> None:
-    """Spans count from now; dates begin at midnight, UTC."""
-    assert expiry(text, NOON) == moment
+def test_an_expiry_is_a_duration_or_a_date(text: str, moment: datetime) -> None:
+    """Durations count from now; dates begin at midnight, UTC."""
+    assert parse_expiry(text, NOON) == moment
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (["jane", "--expires", "soon"], "--expires"),
         (["jane", "--expires", "2020-01-01"], "past"),
@@ -323,29 +321,29 @@ def test_ways_to_say_when_a_key_ends(text: str, moment: datetime) -> None:
         (["ja\nne"], "NAME"),
     ],
 )
-def test_what_a_key_cannot_be(keys: Run, storage: Storage, arguments: list[str], complaint: str) -> None:
-    """Each wrong argument is named, and no key is made."""
+def test_wrong_arguments_create_no_key(keys: Run, storage: Storage, arguments: list[str], message: str) -> None:
+    """Each wrong argument is named, and no key is created."""
     result = keys("create", *arguments)
     assert result.exit_code == 2
-    assert complaint in result.stderr
+    assert message in result.stderr
     assert storage.rows("SELECT id FROM plugin_api_keys") == []
 
 
-def test_an_id_is_given_once(keys: Run, gate: Gate) -> None:
-    """A second key with the id of a first is refused and leaves the first alone."""
+def test_an_id_is_used_once(keys: Run, gate: Gate) -> None:
+    """A second key with the same id is refused, and the first stays valid."""
     keys("create", "jane", "--key", KEY)
     second = keys("create", "eve", "--key", "sfk_00000001_another-secret")
     assert second.exit_code == 1
-    assert gate.authenticate(asking(f"Bearer {KEY}")).id == "jane"
+    assert gate.authenticate(request_with(f"Bearer {KEY}")).id == "jane"
 
 
-def test_the_list_tells_state_and_use(keys: Run, gate: Gate, storage: Storage) -> None:
-    """The operator sees whose keys there are, which are still good, and which nobody uses."""
+def test_the_list_shows_state_and_last_use(keys: Run, gate: Gate, storage: Storage) -> None:
+    """The list shows the principal, the state and the day of last use of each key."""
     keys("create", "jane", "--key", KEY, "--group", "members", "--note", "laptop")
     keys("create", "joe", "--key", "sfk_00000002_not-in-use-any-more", "--expires", "1d")
     keys("create", "jim", "--key", "sfk_00000003_given-away")
     keys("revoke", "00000003")
-    gate.authenticate(asking(f"Bearer {KEY}"))
+    gate.authenticate(request_with(f"Bearer {KEY}"))
     with storage.transaction() as statements:
         statements.rows("UPDATE plugin_api_keys SET expires = now() WHERE name = 'joe'")
         [used] = statements.rows("SELECT last_used FROM plugin_api_keys WHERE name = 'jane'")
@@ -361,27 +359,27 @@ def test_the_list_tells_state_and_use(keys: Run, gate: Gate, storage: Storage) -
 
 @pytest.mark.parametrize("value", ["soon", "-1", "3601", "nan"])
 def test_a_wrong_setting_is_named(value: str) -> None:
-    """A cache that is no number of seconds stops the start."""
+    """A cache that is no number of seconds prevents the start."""
     with pytest.raises(SettingError, match=r"^STACFLASK_API_KEYS_CACHE"):
         create_plugin({"STACFLASK_API_KEYS_CACHE": value})
 
 
 def test_settings_have_defaults() -> None:
-    """Without settings the cache is five seconds."""
+    """Without settings keys are cached for five seconds."""
     assert create_plugin({}).cache == 5
     assert create_plugin({"STACFLASK_API_KEYS_CACHE": "0"}).cache == 0
 
 
 def test_create_warns_of_a_group_that_exists_nowhere(keys: Run) -> None:
-    """A group that no grant, limit or other key names is probably misspelt; the key is made all the same."""
-    made = keys("create", "jane", "--group", "members")
-    assert (made.exit_code, "names the group members" in made.output) == (0, True)
+    """A group that no grant, limit or other key names causes a warning; the key is created."""
+    created = keys("create", "jane", "--group", "members")
+    assert (created.exit_code, "names the group members" in created.output) == (0, True)
     assert "warning" not in keys("create", "joe", "--group", "members").output
-    assert "the group membres; is members meant?" in keys("create", "ann", "--group", "membres").output
+    assert "the group membres. Did you mean members?" in keys("create", "ann", "--group", "membres").output
 
 
-def test_no_cell_breaks_the_table(keys: Run) -> None:
-    """Columns are as wide as their widest cell, and control characters are written as escapes."""
+def test_table_cells_are_escaped(keys: Run) -> None:
+    """Columns are as wide as their widest cell, and control characters are escaped."""
     keys("create", "jane" * 20, "--note", "a\nb\x1b[2J")
     keys("create", "joe", "--group", "日本", "--note", "short")
     lines = keys("list").output.splitlines()

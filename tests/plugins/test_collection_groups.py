@@ -1,11 +1,11 @@
-"""Grants by collection and group: who sees, previews, downloads and changes what, and that it is cheap."""
+"""Grants by collection and group: see, preview, download and write, also for thousands of collections."""
 
 from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner, Result
 
-from plugins._common.groups import names
+from plugins._common.groups import names_of
 from plugins.collection_groups import CollectionGroups, create_plugin, rights
 from stacflask import ANONYMOUS, Asset, Change, Cql2, Principal, Services, SettingError, Storage
 from stacflask.errors import Refused
@@ -18,7 +18,7 @@ Run = Callable[..., Result]
 JANE = Principal("jane", frozenset({"members", "weather"}), "test")
 JOE = Principal("joe", frozenset(), "test")
 ADMIN = Principal("ann", frozenset({"operators"}), "test")
-SEES_ALL = None
+UNRESTRICTED = None
 
 
 def started(storage: Storage, *, open_default: bool = False, cache: float = 0) -> CollectionGroups:
@@ -35,25 +35,25 @@ def ids(*collections: str) -> Cql2:
     return {"op": "in", "args": [{"property": "id"}, tuple(collections)]}
 
 
-class Door:
-    """A gate with the plugin, and the plugin's commands."""
+class Access:
+    """A gate with the plugin and the plugin's commands."""
 
     def __init__(self, plugin: CollectionGroups) -> None:
         self.gate = Gate(manage({"groups": plugin}))
         self.plugin = plugin
 
-    def access(self, *arguments: str) -> Result:
+    def run(self, *arguments: str) -> Result:
         """Run ``stacflask access``."""
         return CliRunner().invoke(self.plugin.extend_cli()[0], arguments)
 
     def sees(self, principal: Principal) -> Cql2 | None:
-        """Give the condition on collections."""
+        """Return the restriction of collections."""
         restriction = self.gate.restrict(principal)
         assert restriction.items is None
         return restriction.collections
 
-    def takes(self, principal: Principal, collection: str, *roles: str) -> bool:
-        """Whether the gate grants an asset."""
+    def downloads(self, principal: Principal, collection: str, *roles: str) -> bool:
+        """Return whether the gate allows the download of an asset."""
         try:
             self.gate.authorize(principal, asset(collection, *roles))
         except Refused:
@@ -61,7 +61,7 @@ class Door:
         return True
 
     def changes(self, principal: Principal, change: Change) -> bool:
-        """Whether the gate lets a change pass."""
+        """Return whether the gate allows a change."""
         try:
             self.gate.authorize_change(principal, change)
         except Refused:
@@ -70,30 +70,30 @@ class Door:
 
 
 @pytest.fixture
-def closed(storage: Storage) -> Door:
-    return Door(started(storage))
+def closed(storage: Storage) -> Access:
+    return Access(started(storage))
 
 
 @pytest.fixture
-def opened(storage: Storage) -> Door:
-    return Door(started(storage, open_default=True))
+def opened(storage: Storage) -> Access:
+    return Access(started(storage, open_default=True))
 
 
-def test_closed_by_default(closed: Door) -> None:
-    """Without a grant nobody sees, takes or changes anything, known or not."""
+def test_closed_by_default(closed: Access) -> None:
+    """Without a grant no principal sees, downloads or changes anything."""
     for principal in (ANONYMOUS, JOE, JANE):
         assert closed.sees(principal) is False
-        assert not closed.takes(principal, "landsat", "data")
+        assert not closed.downloads(principal, "landsat", "data")
         assert not closed.changes(principal, Change("create", "landsat", "scene"))
 
 
-def test_each_action_is_granted_for_itself(closed: Door) -> None:
-    """Downloading implies nothing about seeing, nor seeing about downloading or writing."""
-    closed.access("grant", "seen", "see", "members")
-    closed.access("grant", "taken", "download", "members")
-    closed.access("grant", "written", "write", "members")
+def test_each_action_is_granted_separately(closed: Access) -> None:
+    """Neither of see, download and write includes another."""
+    closed.run("grant", "seen", "see", "members")
+    closed.run("grant", "taken", "download", "members")
+    closed.run("grant", "written", "write", "members")
     assert closed.sees(JANE) == ids("seen")
-    assert [c for c in ("seen", "taken", "written") if closed.takes(JANE, c)] == ["taken"]
+    assert [c for c in ("seen", "taken", "written") if closed.downloads(JANE, c)] == ["taken"]
     change = [c for c in ("seen", "taken", "written") if closed.changes(JANE, Change("update", c, "scene"))]
     assert change == ["written"]
 
@@ -108,79 +108,77 @@ def test_each_action_is_granted_for_itself(closed: Door) -> None:
         ("strangers", {"ann"}),
     ],
 )
-def test_whom_a_grant_reaches(closed: Door, group: str, who: set[str]) -> None:
-    """A grant reaches its group; * everybody, @ whoever is known, - nobody; administrators need none."""
-    closed.access("grant", "landsat", "download", "--", group)
-    assert {p.id for p in (ANONYMOUS, JOE, JANE, ADMIN) if closed.takes(p, "landsat")} == who
+def test_a_grant_applies_to_its_group(closed: Access, group: str, who: set[str]) -> None:
+    """A grant applies to its group; * is everybody, @ everybody with credentials, - nobody; admins need none."""
+    closed.run("grant", "landsat", "download", "--", group)
+    assert {p.id for p in (ANONYMOUS, JOE, JANE, ADMIN) if closed.downloads(p, "landsat")} == who
 
 
-def test_grants_of_several_groups_add_up(closed: Door) -> None:
-    """Whoever is in two groups sees what either may, in a stable order."""
-    closed.access("grant", "b", "see", "weather", "members")
-    closed.access("grant", "c", "see", "members")
-    closed.access("grant", "a", "see", "*")
-    closed.access("grant", "d", "see", "strangers")
+def test_grants_of_several_groups_add_up(closed: Access) -> None:
+    """A principal in two groups sees what either may see, in a stable order."""
+    closed.run("grant", "b", "see", "weather", "members")
+    closed.run("grant", "c", "see", "members")
+    closed.run("grant", "a", "see", "*")
+    closed.run("grant", "d", "see", "strangers")
     assert closed.sees(JANE) == ids("a", "b", "c")
     assert closed.sees(JOE) == ids("a")
 
 
-def test_open_by_default(opened: Door) -> None:
-    """Where the default is open, everybody sees and takes what no grant speaks of, and nobody changes it."""
-    assert opened.sees(ANONYMOUS) is SEES_ALL
-    assert opened.takes(ANONYMOUS, "landsat", "data")
+def test_open_by_default(opened: Access) -> None:
+    """If the default is open, everybody sees and downloads collections without a grant; nobody changes them."""
+    assert opened.sees(ANONYMOUS) is UNRESTRICTED
+    assert opened.downloads(ANONYMOUS, "landsat", "data")
     assert not opened.changes(JANE, Change("create", "landsat", "scene"))
 
 
-def test_a_grant_closes_what_was_open_by_default(opened: Door) -> None:
-    """The first grant of an action makes it that group's alone, and leaves the other actions open."""
-    opened.access("grant", "secret", "see", "members")
-    opened.access("grant", "licensed", "download", "members")
-    assert opened.sees(JANE) is SEES_ALL
+def test_the_first_grant_closes_an_open_action(opened: Access) -> None:
+    """The first grant of an action limits it to that group; the other actions stay open."""
+    opened.run("grant", "secret", "see", "members")
+    opened.run("grant", "licensed", "download", "members")
+    assert opened.sees(JANE) is UNRESTRICTED
     assert opened.sees(JOE) == {"op": "not", "args": [ids("secret")]}
-    assert opened.takes(JANE, "licensed")
-    assert not opened.takes(JOE, "licensed")
+    assert opened.downloads(JANE, "licensed")
+    assert not opened.downloads(JOE, "licensed")
 
 
-def test_closing_by_granting_to_nobody(opened: Door) -> None:
+def test_closing_by_granting_to_nobody(opened: Access) -> None:
     """A grant to - closes an action to all but administrators."""
-    opened.access("grant", "secret", "see", "--", "-")
+    opened.run("grant", "secret", "see", "--", "-")
     assert opened.sees(JANE) == {"op": "not", "args": [ids("secret")]}
-    assert opened.sees(ADMIN) is SEES_ALL
+    assert opened.sees(ADMIN) is UNRESTRICTED
 
 
-def test_the_last_grant_is_not_taken_by_mistake(opened: Door) -> None:
-    """Where the default is open, taking the last grant would show all to everybody; that must be said."""
-    opened.access("grant", "secret", "see", "members", "weather")
-    assert opened.access("revoke", "secret", "see", "weather").exit_code == 0
-    last = opened.access("revoke", "secret", "see", "members")
+def test_the_last_grant_is_not_revoked_by_mistake(opened: Access) -> None:
+    """If the default is open, revoking the last grant opens the action, so that it needs --reopen."""
+    opened.run("grant", "secret", "see", "members", "weather")
+    assert opened.run("revoke", "secret", "see", "weather").exit_code == 0
+    last = opened.run("revoke", "secret", "see", "members")
     assert last.exit_code == 1
     assert "everybody may see secret" in last.stderr
     assert opened.sees(JOE) == {"op": "not", "args": [ids("secret")]}
-    assert opened.access("revoke", "--reopen", "secret", "see", "members").exit_code == 0
-    assert opened.sees(JOE) is SEES_ALL
+    assert opened.run("revoke", "--reopen", "secret", "see", "members").exit_code == 0
+    assert opened.sees(JOE) is UNRESTRICTED
 
 
-def test_revoking(closed: Door) -> None:
-    """What was taken back holds no more, and taking back what nobody had is an error."""
-    closed.access("grant", "landsat", "see", "members", "weather")
-    assert closed.access("revoke", "landsat", "see", "members", "weather").exit_code == 0
+def test_a_revoked_grant_has_no_effect(closed: Access) -> None:
+    """A revoked grant has no effect, and revoking a grant that does not exist is an error."""
+    closed.run("grant", "landsat", "see", "members", "weather")
+    assert closed.run("revoke", "landsat", "see", "members", "weather").exit_code == 0
     assert closed.sees(JANE) is False
-    assert closed.access("revoke", "landsat", "see", "members").exit_code == 1
+    assert closed.run("revoke", "landsat", "see", "members").exit_code == 1
 
 
-def test_a_grant_to_a_group_that_exists_nowhere(closed: Door) -> None:
-    """A group that no key, limit or other grant names is probably misspelt: a warning says so, and what is meant."""
-    assert (
-        "no grant, limit or other key names the group members" in closed.access("grant", "a", "see", "members").output
-    )
-    assert "warning" not in closed.access("grant", "b", "see", "members", "*").output
-    assert "the group membres; is members meant?" in closed.access("grant", "b", "see", "membres").output
+def test_a_grant_to_a_group_that_exists_nowhere(closed: Access) -> None:
+    """A group that no key, limit or other grant names causes a warning with the most similar name."""
+    assert "no grant, limit or other key names the group members" in closed.run("grant", "a", "see", "members").output
+    assert "warning" not in closed.run("grant", "b", "see", "members", "*").output
+    assert "the group membres. Did you mean members?" in closed.run("grant", "b", "see", "membres").output
 
 
-def test_granting_twice_is_granting_once(closed: Door) -> None:
-    """A grant that stands already is no error."""
+def test_granting_twice_is_granting_once(closed: Access) -> None:
+    """Granting an existing grant again is no error."""
     for _ in range(2):
-        assert closed.access("grant", "landsat", "see", "members", "members").exit_code == 0
+        assert closed.run("grant", "landsat", "see", "members", "members").exit_code == 0
     assert closed.sees(JANE) == ids("landsat")
 
 
@@ -194,28 +192,28 @@ def test_granting_twice_is_granting_once(closed: Door) -> None:
         ((), False),
     ],
 )
-def test_what_a_preview_is(closed: Door, roles: tuple[str, ...], is_one: bool) -> None:
-    """Only an asset that is nothing but thumbnail, overview or metadata; one without roles may be the data."""
-    closed.access("grant", "landsat", "preview", "*")
-    assert closed.takes(ANONYMOUS, "landsat", *roles) is is_one
+def test_only_some_roles_make_a_preview(closed: Access, roles: tuple[str, ...], is_one: bool) -> None:
+    """A preview has only the roles thumbnail, overview and metadata; an asset without roles may be the data."""
+    closed.run("grant", "landsat", "preview", "*")
+    assert closed.downloads(ANONYMOUS, "landsat", *roles) is is_one
 
 
 @pytest.mark.parametrize("default", ["closed", "opened"])
 def test_previews_for_all_data_for_members(request: pytest.FixtureRequest, default: str) -> None:
-    """Thumbnails may be public while the data is not."""
-    door: Door = request.getfixturevalue(default)
-    door.access("grant", "landsat", "preview", "*")
-    door.access("grant", "landsat", "download", "members")
-    assert door.takes(ANONYMOUS, "landsat", "thumbnail")
-    assert not door.takes(ANONYMOUS, "landsat", "data")
-    assert door.takes(JANE, "landsat", "data")
-    assert door.takes(JANE, "landsat", "thumbnail")
+    """Thumbnails can be public while the data are not."""
+    access: Access = request.getfixturevalue(default)
+    access.run("grant", "landsat", "preview", "*")
+    access.run("grant", "landsat", "download", "members")
+    assert access.downloads(ANONYMOUS, "landsat", "thumbnail")
+    assert not access.downloads(ANONYMOUS, "landsat", "data")
+    assert access.downloads(JANE, "landsat", "data")
+    assert access.downloads(JANE, "landsat", "thumbnail")
 
 
-def test_limited_data_takes_its_previews_along(opened: Door) -> None:
-    """Where the default is open and only downloads are limited, previews are limited with them."""
-    opened.access("grant", "landsat", "download", "members")
-    assert not opened.takes(JOE, "landsat", "thumbnail")
+def test_limiting_downloads_limits_previews(opened: Access) -> None:
+    """If the default is open and only downloads are limited, previews are limited with them."""
+    opened.run("grant", "landsat", "download", "members")
+    assert not opened.downloads(JOE, "landsat", "thumbnail")
 
 
 @pytest.mark.parametrize(
@@ -232,27 +230,27 @@ def test_limited_data_takes_its_previews_along(opened: Door) -> None:
         (Change("create", "other", "scene"), {"ann"}),
     ],
 )
-def test_who_may_change_what(closed: Door, change: Change, who: set[str]) -> None:
-    """Writers change a collection and its items; making and removing collections is for administrators."""
-    closed.access("grant", "landsat", "write", "members")
+def test_who_may_change_what(closed: Access, change: Change, who: set[str]) -> None:
+    """Writers change a collection and its items; only administrators create and delete collections."""
+    closed.run("grant", "landsat", "write", "members")
     assert {p.id for p in (ANONYMOUS, JOE, JANE, ADMIN) if closed.changes(p, change)} == who
 
 
-def test_who_may_make_no_collections_is_told_so(plug: Plug) -> None:
-    """A collection that is yet to be made has no name that a refusal could tell."""
-    answer = plug(CollectionGroups(cache=0)).post("/collections", json=a_collection("new"))
-    assert answer.status_code == 401
-    assert "You may not create collections." in answer.json["description"]
+def test_creating_collections_has_its_own_message(plug: Plug) -> None:
+    """The message for a collection that does not exist yet names no collection."""
+    response = plug(CollectionGroups(cache=0)).post("/collections", json=a_collection("new"))
+    assert response.status_code == 401
+    assert "You may not create collections." in response.json["description"]
 
 
-def test_administrators_do_everything(closed: Door) -> None:
-    """Whoever is in a group of administrators sees and takes all, without any grant."""
-    assert closed.sees(ADMIN) is SEES_ALL
-    assert closed.takes(ADMIN, "landsat", "data")
+def test_administrators_do_everything(closed: Access) -> None:
+    """A member of an administrator group sees and downloads everything without any grant."""
+    assert closed.sees(ADMIN) is UNRESTRICTED
+    assert closed.downloads(ADMIN, "landsat", "data")
 
 
 @pytest.mark.parametrize(
-    ("granted", "governed", "visible"),
+    ("granted", "limited", "visible"),
     [
         ({}, None, False),
         ({"download": {"a": "g"}}, None, False),
@@ -263,22 +261,22 @@ def test_administrators_do_everything(closed: Door) -> None:
         ({"see": {"a": "g"}}, {"see": frozenset("a"), "download": frozenset("b")}, None),
     ],
 )
-def test_what_is_visible(
-    granted: dict[str, dict[str, str]], governed: dict[str, frozenset[str]] | None, visible: Cql2 | None
+def test_rights_restrict_collections(
+    granted: dict[str, dict[str, str]], limited: dict[str, frozenset[str]] | None, visible: Cql2 | None
 ) -> None:
-    """With a closed default the granted collections; with an open one all but those granted to others only."""
-    assert rights(granted, governed).visible == visible
+    """A closed default shows granted collections; an open one all but those granted only to others."""
+    assert rights(granted, limited).visible == visible
 
 
-def test_a_group_with_a_special_name_means_nothing() -> None:
-    """Groups may come from elsewhere: somebody whose group is called @ or - gains nothing by it."""
-    assert names(Principal("eve", frozenset({"@", "-", "x"}), "test")) == {"*", "@", "x"}
-    assert names(Principal("eve", frozenset({"@", "-"}))) == {"*"}
+def test_groups_with_special_names_have_no_effect() -> None:
+    """A group called @ or - that comes from an identity provider grants nothing."""
+    assert names_of(Principal("eve", frozenset({"@", "-", "x"}), "test")) == {"*", "@", "x"}
+    assert names_of(Principal("eve", frozenset({"@", "-"}))) == {"*"}
 
 
-def test_reasons_for_the_log(closed: Door) -> None:
-    """A grant says by which group it came about, and a refusal what was missing."""
-    closed.access("grant", "landsat", "download", "members")
+def test_decisions_have_reasons(closed: Access) -> None:
+    """An allowed decision names the group, a denied one the missing grant."""
+    closed.run("grant", "landsat", "download", "members")
     assert closed.gate.authorize(JANE, asset("landsat")).decision.reason == "members may download"
     with pytest.raises(Refused) as refusal:
         closed.gate.authorize(JOE, asset("landsat"))
@@ -286,60 +284,60 @@ def test_reasons_for_the_log(closed: Door) -> None:
     assert "'landsat'" in refusal.value.description
 
 
-def test_the_list_tells_the_grants_and_the_default(closed: Door, opened: Door) -> None:
-    """The operator sees who may do what, for one collection or for all, and what holds for the rest."""
-    closed.access("grant", "landsat", "see", "*")
-    closed.access("grant", "radar", "see", "members")
-    listed = closed.access("list")
+def test_the_list_shows_grants_and_the_default(closed: Access, opened: Access) -> None:
+    """The list has the grants of one collection or of all, and the default."""
+    closed.run("grant", "landsat", "see", "*")
+    closed.run("grant", "radar", "see", "members")
+    listed = closed.run("list")
     assert [line.split() for line in listed.stdout.splitlines()[1:]] == [
         ["landsat", "see", "*"],
         ["radar", "see", "members"],
     ]
     assert "nobody" in listed.stderr
-    assert "everybody" in opened.access("list").stderr
-    assert "landsat" not in closed.access("list", "radar").stdout
+    assert "everybody" in opened.run("list").stderr
+    assert "landsat" not in closed.run("list", "radar").stdout
 
 
 @pytest.mark.parametrize(
     "arguments", [["landsat", "own", "members"], ["landsat", "see", " "], [" ", "see", "g"], ["landsat", "see"]]
 )
-def test_a_wrong_grant_is_refused(closed: Door, storage: Storage, arguments: list[str]) -> None:
+def test_a_wrong_grant_is_refused(closed: Access, storage: Storage, arguments: list[str]) -> None:
     """An unknown action or an empty name grants nothing."""
-    assert closed.access("grant", *arguments).exit_code == 2
+    assert closed.run("grant", *arguments).exit_code == 2
     assert storage.rows("SELECT action FROM plugin_collection_groups") == []
 
 
 @pytest.mark.parametrize("open_default", [False, True])
-def test_changes_are_noticed_within_the_cache(
+def test_grants_take_effect_when_the_cache_expires(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, open_default: bool
 ) -> None:
-    """Rights are asked for once in a while, and an operator's change holds after that while, without a restart."""
+    """Rights are read once until the cache expires; then a change takes effect, without a restart."""
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    door = Door(started(storage, open_default=open_default, cache=5))
-    before = door.sees(JOE)
-    door.access("grant", "landsat", "see", "@" if not open_default else "members")
-    assert door.sees(JOE) == before
+    access = Access(started(storage, open_default=open_default, cache=5))
+    before = access.sees(JOE)
+    access.run("grant", "landsat", "see", "@" if not open_default else "members")
+    assert access.sees(JOE) == before
     clock[0] += 5
-    assert door.sees(JOE) != before
+    assert access.sees(JOE) != before
 
 
 @pytest.mark.parametrize("open_default", [False, True])
 def test_thousands_of_collections(storage: Storage, open_default: bool) -> None:
-    """5,000 collections and 500 groups, each collection granted to two of them: the answers are exact."""
+    """With 5,000 collections and 500 groups, each collection granted to two of them, the restriction is exact."""
     with storage.transaction() as statements:
         statements.rows(
             "INSERT INTO plugin_collection_groups (collection, action, group_name) "
             "SELECT 'c' || to_char(c, 'FM0000'), action, 'g' || (c + 250 * g) % 500 FROM generate_series(1, 5000) c, "
             "generate_series(0, 1) g, unnest(ARRAY['see', 'download']) action"
         )
-    door = Door(started(storage, open_default=open_default, cache=60))
+    access = Access(started(storage, open_default=open_default, cache=60))
     member = Principal("m", frozenset({"g7", "g8"}), "test")
     mine = [f"c{c:04}" for c in range(1, 5001) if c % 250 in (7, 8)]
     others = [f"c{c:04}" for c in range(1, 5001) if c % 250 not in (7, 8)]
-    assert door.sees(member) == ({"op": "not", "args": [ids(*others)]} if open_default else ids(*mine))
-    assert door.takes(member, "c0257")
-    assert not door.takes(member, "c0256")
+    assert access.sees(member) == ({"op": "not", "args": [ids(*others)]} if open_default else ids(*mine))
+    assert access.downloads(member, "c0257")
+    assert not access.downloads(member, "c0256")
 
 
 @pytest.mark.parametrize(
@@ -351,15 +349,15 @@ def test_thousands_of_collections(storage: Storage, open_default: bool) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(environ: dict[str, str], name: str) -> None:
-    """What cannot be understood stops the start, by name."""
+    """A wrong value prevents the start, and the error names the variable."""
     with pytest.raises(SettingError, match=f"^{name}"):
         create_plugin(environ)
 
 
-def test_settings() -> None:
-    """Without settings all is closed; groups of administrators are separated by commas."""
-    plain = create_plugin({})
-    assert (plain.open_default, plain.admins, plain.cache) == (False, frozenset(), 5)
+def test_settings_have_defaults() -> None:
+    """Without settings the default is closed; groups of administrators are separated by commas."""
+    default = create_plugin({})
+    assert (default.open_default, default.admins, default.cache) == (False, frozenset(), 5)
     environ = {"STACFLASK_COLLECTION_GROUPS_DEFAULT": "Open", "STACFLASK_COLLECTION_GROUPS_ADMINS": "a, b,"}
-    told = create_plugin(environ)
-    assert (told.open_default, told.admins) == (True, frozenset({"a", "b"}))
+    configured = create_plugin(environ)
+    assert (configured.open_default, configured.admins) == (True, frozenset({"a", "b"}))

@@ -296,9 +296,9 @@ def test_the_documented_way_to_narrow_works(client: FlaskClient) -> None:
     """What docs/links.md shows narrows a link without asking the server."""
     docs = (Path(__file__).parents[2] / "docs" / "links.md").read_text()
     program = docs.partition("```python\n")[2].partition("\n\nnarrow(")[0]
-    names: dict[str, Any] = {}
-    exec(program, names)
-    narrow = names["narrow"](made(client, ITEM)["link"], f"at={DATA}")
+    names_of: dict[str, Any] = {}
+    exec(program, names_of)
+    narrow = names_of["narrow"](made(client, ITEM)["link"], f"at={DATA}")
     assert used(client, DATA, narrow)[0] == 307
     assert used(client, f"{ITEM}/download/thumbnail", narrow) == (401, "LinkElsewhere")
 

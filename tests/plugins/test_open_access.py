@@ -1,4 +1,4 @@
-"""Open access: all is granted, none is hidden, nothing may be changed."""
+"""Open access: every download is allowed, nothing is hidden, and no change is allowed."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from stacflask.pluginmanager.loading import load_plugins, manage
 
 @pytest.mark.parametrize("principal", [ANONYMOUS, Principal("jane", scheme="test")])
 def test_everybody_may_download(principal: Principal) -> None:
-    """Anybody, known or not, is granted any asset."""
+    """Every principal, anonymous or not, may download every asset."""
     asset = Asset("landsat", "scene", "red", "s3://bucket/red.tif")
     assert Gate(manage({"open": open_access})).authorize(principal, asset).decision.reason == "open access"
 
@@ -23,7 +23,7 @@ def test_everybody_sees_all() -> None:
 
 
 def test_nobody_may_change_anything() -> None:
-    """Open access is about reading: the plugin leaves changes to others, and silence refuses."""
+    """The plugin returns no decision for changes, and without a decision a change is denied."""
     gate = Gate(load_plugins(["plugins.open_access"], {}))
     assert not gate.writable
     with pytest.raises(Refused):

@@ -1,4 +1,4 @@
-"""The policy plugins together, over HTTP: what clients are told, from the first refusal to the last download."""
+"""The policy plugins together, over HTTP: the responses from the first denial to the last download."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,26 +21,26 @@ OPEN = "/collections/landsat/items/scene/download/data"
 LICENSED = "/collections/radar/items/scene/download/data"
 
 
-class Shelf:
-    """Finds and delivers whatever it is asked for."""
+class FakeStore:
+    """Resolves and delivers every asset."""
 
     @hookimpl
     def resolve(self) -> Location:
-        """Say that it is here."""
-        return Location("shelf", "data")
+        """Return a location in this store."""
+        return Location("fake", "data")
 
     @hookimpl
     def deliver(self) -> Redirect:
-        """Send the client elsewhere."""
-        return Redirect("https://shelf.example.org/data", timedelta(minutes=5))
+        """Redirect the client."""
+        return Redirect("https://store.example.org/data", timedelta(minutes=5))
 
 
 @pytest.fixture
 def client(plug: Plug, publish: Callable[..., None]) -> FlaskClient:
-    """Three collections: one open, one for members who accept a licence, one hidden from all but its group."""
+    """Publish three collections: one open, one for members who accept a licence, one visible to one group."""
     publish(an_item("scene", "landsat"), an_item("scene", "radar"), an_item("scene", "secret"))
     plugins: list[Any] = [ApiKeys(0), CollectionGroups(cache=0), Licences(cache=0), Quota(0)]
-    client = plug(*plugins, Shelf())
+    client = plug(*plugins, FakeStore())
     commands = {command.name: command for plugin in plugins for command in plugin.extend_cli()}
     for line in (
         f"keys create jane --group members --key {KEY}",
@@ -58,26 +58,26 @@ def client(plug: Plug, publish: Callable[..., None]) -> FlaskClient:
     return client
 
 
-def test_open_data_needs_nobody(client: FlaskClient) -> None:
-    """Without credentials the open collection is found and downloaded."""
+def test_open_data_need_no_credentials(client: FlaskClient) -> None:
+    """A client without credentials downloads from the open collection."""
     assert client.get(OPEN).status_code == 307
 
 
-def test_what_is_hidden_is_not_found(client: FlaskClient) -> None:
-    """A hidden collection is nowhere: not in lists, not in searches, not by address, nor are its downloads."""
+def test_a_hidden_collection_is_not_found(client: FlaskClient) -> None:
+    """A hidden collection is in no list and no search; its URLs, also of downloads, return 404."""
     listed = client.get("/collections").get_json()
     assert [collection["id"] for collection in listed["collections"]] == ["landsat", "radar"]
     found = client.get("/search").get_json()["features"]
     assert sorted(item["collection"] for item in found) == ["landsat", "radar"]
-    for address in ("", "/items", "/items/scene", "/items/scene/download/data"):
-        assert client.get(f"/collections/secret{address}", headers=BEARER).status_code == 404
+    for path in ("", "/items", "/items/scene", "/items/scene/download/data"):
+        assert client.get(f"/collections/secret{path}", headers=BEARER).status_code == 404
 
 
 def test_from_refusal_to_download(client: FlaskClient) -> None:
-    """Who asks is told to say who she is, then which licence to accept and where, and then gets the data."""
-    unknown = client.get(LICENSED)
-    assert unknown.status_code == 401
-    assert [value.split()[0] for value in unknown.headers.getlist("WWW-Authenticate")] == ["Bearer", "Basic"]
+    """A client gets 401 with challenges, then 403 with the licence and its URL, then the data."""
+    anonymous = client.get(LICENSED)
+    assert anonymous.status_code == 401
+    assert [value.split()[0] for value in anonymous.headers.getlist("WWW-Authenticate")] == ["Bearer", "Basic"]
     refused = client.get(LICENSED, headers=BEARER)
     assert refused.status_code == 403
     assert refused.get_json()["code"] == "LicenceNotAccepted"
@@ -91,8 +91,8 @@ def test_from_refusal_to_download(client: FlaskClient) -> None:
     assert client.get(LICENSED, headers=BEARER).status_code == 307
 
 
-def test_the_end_of_a_quota(client: FlaskClient) -> None:
-    """Each download tells what is left, may not be cached, and after the last one comes 429 with a wait."""
+def test_a_used_up_quota_returns_429(client: FlaskClient) -> None:
+    """Each download reports what is left and must not be cached; after the last one, 429 comes with a wait."""
     first = client.get(OPEN, headers=BEARER)
     assert first.headers["RateLimit-Policy"] == '"downloads";q=2;w=3600'
     assert first.headers["Cache-Control"] == "no-store"
@@ -106,13 +106,13 @@ def test_the_end_of_a_quota(client: FlaskClient) -> None:
 
 
 def test_a_wrong_key_is_never_anonymous(client: FlaskClient) -> None:
-    """What anybody may do without a key is refused with a wrong one."""
-    answer = client.get(OPEN, headers={"Authorization": f"Bearer {KEY}x"})
-    assert (answer.status_code, answer.get_json()["code"]) == (401, "InvalidCredentials")
+    """A request with a wrong key is refused, even if it needs no key."""
+    response = client.get(OPEN, headers={"Authorization": f"Bearer {KEY}x"})
+    assert (response.status_code, response.get_json()["code"]) == (401, "InvalidCredentials")
 
 
 def test_the_api_describes_what_plugins_add(client: FlaskClient) -> None:
-    """Their addresses and ways to be asked stand in the OpenAPI document."""
+    """The OpenAPI document has the endpoints and the security schemes of plugins."""
     described = client.get("/api").get_json()
     assert {"/quota", "/licences", "/licences/{licenceId}", "/licences/{licenceId}/acceptance"} <= described[
         "paths"
@@ -121,30 +121,30 @@ def test_the_api_describes_what_plugins_add(client: FlaskClient) -> None:
     assert {scheme["scheme"] for scheme in schemes.values()} == {"bearer", "basic"}
 
 
-def test_a_database_that_only_reads_is_one_to_wait_for(plug: Plug, publish: Callable[..., None]) -> None:
-    """On a standby, whatever books or records is told to come again, and not that something broke."""
+def test_a_read_only_database_returns_503(plug: Plug, publish: Callable[..., None]) -> None:
+    """On a standby, a download that must be booked returns 503 with Retry-After."""
 
-    class Booking(Shelf):
-        """Books what leaves, on a standby."""
+    class Booking(FakeStore):
+        """Writes to the database for each download."""
 
         @hookimpl
         def startup(self, services: Services) -> None:
-            """Take the storage."""
+            """Keep the storage."""
             self.storage = services.storage
 
         @hookimpl
         def authorize(self) -> Decision:
-            """Let everybody in."""
+            """Allow every download."""
             return Decision.allow("anybody")
 
         @hookimpl
         def charge(self) -> None:
-            """Try to write."""
+            """Write in a read-only transaction."""
             with self.storage.transaction() as statements:
                 statements.rows("SET TRANSACTION READ ONLY")
                 statements.rows("DELETE FROM plugin_quota_usage")
 
     publish(an_item("scene", "landsat"))
-    answer = plug(Booking()).get(OPEN)
-    assert (answer.status_code, answer.get_json()["code"]) == (503, "ReadOnly")
-    assert int(answer.headers["Retry-After"]) > 0
+    response = plug(Booking()).get(OPEN)
+    assert (response.status_code, response.get_json()["code"]) == (503, "ReadOnly")
+    assert int(response.headers["Retry-After"]) > 0

@@ -1,4 +1,4 @@
-"""Free assets: the roles that a document names free nothing but small files of known media types."""
+"""Free assets: the roles in a document make only small files of known media types free."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ ROLES = ["metadata"]
 
 @pytest.fixture
 def published(tmp_path: Path, publish: Publish) -> Path:
-    """An item whose assets all claim to be metadata, with files of both sizes behind them."""
+    """Publish an item whose assets all claim the role metadata, with files of both sizes."""
     for name, size in (("small", SMALL), ("large", LARGE)):
         (tmp_path / name).write_bytes(b"x" * size)
     kinds: dict[str, dict[str, Any]] = {
@@ -49,21 +49,21 @@ def published(tmp_path: Path, publish: Publish) -> Path:
 
 
 FREE = {"small", "parameters"}
-"""The assets that nothing but their claim makes free, and that are free."""
+"""The assets that are free because of what their document claims."""
 
 
 def files(folder: Path) -> object:
     return local_files.create_plugin({local_files.VARIABLE: f'{{"{folder}": ["radar"]}}'})
 
 
-def taken(client: Any, path: str = "", **options: Any) -> set[str]:
-    """Return the keys of the assets that are handed out."""
+def delivered(client: Any, path: str = "", **options: Any) -> set[str]:
+    """Return the keys of the assets that are delivered."""
     keys = ("small", "large", "lying", "honest", "parameters", "raster", "untyped", "data")
     return {key for key in keys if client.open(f"{BASE}/{key}{path}", **options).status_code == 200}
 
 
 def groups(storage: Storage) -> CollectionGroups:
-    """Return the plugin, with `see` and `preview` granted to everybody."""
+    """Return the plugin with `see` and `preview` granted to everybody."""
     plugin = create_groups({"STACFLASK_COLLECTION_GROUPS_PREVIEW_BYTES": str(SMALL)})
     plugin.startup(Services(storage))
     for action in ("see", "preview"):
@@ -73,26 +73,26 @@ def groups(storage: Storage) -> CollectionGroups:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_previews_are_small_files_of_known_types(plug: Plug, storage: Storage, published: Path, method: str) -> None:
-    """`preview` hands out no object that is larger than the limit, whatever its document says of its size."""
+    """`preview` delivers no object that is larger than the limit, even if its document claims a smaller size."""
     client = plug(groups(storage), files(published))
-    assert taken(client, method=method) == FREE
+    assert delivered(client, method=method) == FREE
 
 
 def test_free_of_licences_are_small_files_of_known_types(plug: Plug, storage: Storage, published: Path) -> None:
-    """Without its licence, nothing larger than the limit is handed out; with it accepted, everything is."""
+    """Before the licence is accepted, nothing larger than the limit is delivered; afterwards everything is."""
     environ = {"STACFLASK_LICENCE_FREE_ROLES": "metadata", "STACFLASK_LICENCE_FREE_BYTES": str(SMALL)}
     licences = create_licences(environ)
-    client = plug(open_access, Known(), licences, files(published))
+    client = plug(open_access, Authenticates(), licences, files(published))
     licences.table.add(id="terms", version="1", title="Terms", text="text", url=None)
     licences.table.require("radar", "terms")
-    assert taken(client) == FREE
+    assert delivered(client) == FREE
     licences.table.accept("jane", "terms", "1")
-    assert len(taken(client)) == 8
+    assert len(delivered(client)) == 8
 
 
-def test_no_other_way_to_a_large_preview(plug: Plug, storage: Storage, published: Path) -> None:
-    """An archive is refused, and a ready href is not signed, if all that frees an asset is what its document claims."""
-    client = plug(groups(storage), files(published), Signs())
+def test_a_claimed_size_opens_no_archive_and_signs_no_href(plug: Plug, storage: Storage, published: Path) -> None:
+    """An archive is refused and an href is not signed if only the document's claim makes an asset free."""
+    client = plug(groups(storage), files(published), PresignsAll())
     archive = f"{BASE}.zip?assets="
     assert client.get(f"{archive}small,parameters").status_code == 200
     assert client.get(f"{archive}small,lying").status_code == 401
@@ -100,8 +100,8 @@ def test_no_other_way_to_a_large_preview(plug: Plug, storage: Storage, published
     assert [asset["href"] for asset in signed.values() if "signed.example" in asset["href"]] == []
 
 
-class Known:
-    """Takes every request for jane's."""
+class Authenticates:
+    """Authenticates every request as jane."""
 
     @hookimpl
     def authenticate(self) -> Principal:
@@ -109,12 +109,12 @@ class Known:
         return Principal("jane", scheme="test")
 
 
-class Signs:
-    """Signs whatever it is asked to."""
+class PresignsAll:
+    """Presigns every asset."""
 
     @hookimpl
     def presign(self) -> Redirect:
-        """Return an address."""
+        """Return a URL."""
         return Redirect("https://signed.example/", timedelta(minutes=1))
 
 
@@ -126,16 +126,16 @@ class Signs:
         ("STACFLASK_COLLECTION_GROUPS_PREVIEW_BYTES", "0"),
     ],
 )
-def test_wrong_settings(name: str, value: str) -> None:
-    """A wrong media type or size stops the start, and the complaint names the variable."""
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    """A wrong media type or size prevents the start, and the error names the variable."""
     with pytest.raises(SettingError, match=f"^{name}: expected"):
         create_groups({name: value})
 
 
 def test_check_reports_what_is_free() -> None:
-    """`stacflask check` reports which assets need neither the right to download nor a licence."""
+    """`stacflask check` reports the assets that need neither the right to download nor a licence."""
     (note,) = create_groups({"STACFLASK_COLLECTION_GROUPS_PREVIEW_TYPES": "image/png"}).check_setup()
-    assert "of media type image/png, up to 5000000 bytes" in note
+    assert "a media type of image/png, and at most 5000000 bytes" in note
     assert create_licences({}).check_setup() == []
     (note,) = create_licences({"STACFLASK_LICENCE_FREE_ROLES": "thumbnail"}).check_setup()
-    assert "no other roles than thumbnail" in note
+    assert "only the roles thumbnail" in note

@@ -1,4 +1,4 @@
-"""Licences: asked for, read, accepted, recorded, and asked for again when there is a newer version."""
+"""Licences: required, read, accepted, recorded, and required again in a newer version."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from plugins._common.free_assets import FreeAssets
-from plugins.licence import Licences, create_plugin, wanted_version
+from plugins.licence import Licences, create_plugin
+from plugins.licence.acceptance import accepted_version
 from stacflask import (
     ANONYMOUS,
     Asset,
@@ -32,13 +33,13 @@ JANE = Principal("jane", scheme="test")
 JOE = Principal("joe", scheme="test")
 
 
-class Willing:
-    """Consents to all, so that what is refused was refused for want of a licence."""
+class AllowsAll:
+    """Allows every download, so that every denial comes from a missing licence."""
 
     @hookimpl
     def authorize(self) -> Decision:
-        """Let it pass."""
-        return Decision.allow("willing")
+        """Allow the download."""
+        return Decision.allow("test")
 
 
 def started(storage: Storage, *roles: str, cache: float = 0) -> Licences:
@@ -54,13 +55,13 @@ def plugin(storage: Storage) -> Licences:
 
 @pytest.fixture
 def run(plugin: Licences) -> Run:
-    """Run ``stacflask licence`` and give its result."""
+    """Return a function that runs ``stacflask licence`` and returns its result."""
     return lambda *arguments: CliRunner().invoke(plugin.extend_cli()[0], arguments)
 
 
 @pytest.fixture
 def research(run: Run) -> None:
-    """A licence ``research`` in version 1.0, asked for by collection ``radar``."""
+    """Add a licence ``research`` in version 1.0 that collection ``radar`` requires."""
     run("add", "research", "1.0", "--title", "Research only", "--url", "https://example.org/research")
     assert run("require", "radar", "research").exit_code == 0
 
@@ -69,95 +70,95 @@ def asset(collection: str = "radar", *roles: str) -> Asset:
     return Asset(collection, "scene", "hh", "s3://bucket/hh.png", "image/png", roles=roles)
 
 
-def refusal(plugin: Licences, principal: Principal, wanted: Asset | None = None) -> Decision | None:
-    """Give the decision that refused an asset, or None if it was granted."""
+def denial(plugin: Licences, principal: Principal, requested: Asset | None = None) -> Decision | None:
+    """Return the decision that denied an asset; None if it was allowed."""
     try:
-        Gate(manage({"licences": plugin, "willing": Willing()})).authorize(principal, wanted or asset())
+        Gate(manage({"licences": plugin, "allows": AllowsAll()})).authorize(principal, requested or asset())
     except Refused as refused:
         return refused.decision
     return None
 
 
-def ask(plugin: Licences, name: str, principal: Principal, licence: str = "", body: Any = None) -> EndpointResponse:
+def call(plugin: Licences, name: str, principal: Principal, licence: str = "", body: Any = None) -> EndpointResponse:
     """Call an endpoint by the name of its handler."""
     handlers = {endpoint.handler.__name__: endpoint.handler for endpoint in plugin.extend_api()}
     return handlers[name](EndpointRequest(principal, {"licenceId": licence}, body))
 
 
 def accept(plugin: Licences, principal: Principal, version: str = "1.0") -> EndpointResponse:
-    return ask(plugin, "accept_licence", principal, "research", {"version": version})
+    return call(plugin, "accept_licence", principal, "research", {"version": version})
 
 
 @pytest.mark.usefixtures("research")
 def test_a_download_waits_for_acceptance(plugin: Licences) -> None:
-    """Before accepting, the answer names the licence, its version and where it is; afterwards the asset is granted."""
-    refused = refusal(plugin, JANE)
+    """Before acceptance, the denial names the licence, its version and its link; afterwards the asset is allowed."""
+    refused = denial(plugin, JANE)
     assert refused is not None
     assert (refused.kind, refused.code, refused.link) == ("forbidden", "LicenceNotAccepted", "/licences/research")
     assert refused.extra == {"licence": {"id": "research", "version": "1.0", "title": "Research only"}}
     accept(plugin, JANE)
-    assert refusal(plugin, JANE) is None
-    assert refusal(plugin, JOE) is not None
+    assert denial(plugin, JANE) is None
+    assert denial(plugin, JOE) is not None
 
 
 @pytest.mark.usefixtures("research")
-def test_other_collections_ask_for_nothing(plugin: Licences) -> None:
-    """A licence concerns the collections that ask for it."""
-    assert refusal(plugin, JOE, asset("landsat")) is None
+def test_other_collections_require_no_licence(plugin: Licences) -> None:
+    """A licence applies only to the collections that require it."""
+    assert denial(plugin, JOE, asset("landsat")) is None
 
 
 @pytest.mark.usefixtures("research")
-def test_nobody_in_particular_cannot_accept(plugin: Licences) -> None:
-    """Whoever is not known is asked for credentials, at the download and at the acceptance."""
-    assert refusal(plugin, ANONYMOUS) is not None
+def test_anonymous_users_cannot_accept(plugin: Licences) -> None:
+    """Anonymous users must authenticate, for the download and for the acceptance."""
+    assert denial(plugin, ANONYMOUS) is not None
     with pytest.raises(Refused) as refused:
         accept(plugin, ANONYMOUS)
     assert refused.value.anonymous
-    known = Principal("anonymous", scheme="test")
-    assert refusal(plugin, known) is not None
+    named_anonymous = Principal("anonymous", scheme="test")
+    assert denial(plugin, named_anonymous) is not None
 
 
 @pytest.mark.usefixtures("research")
-def test_an_accepted_licence_opens_nothing(plugin: Licences) -> None:
-    """Acceptance is a condition, no consent: without another plugin's word the asset stays refused."""
+def test_acceptance_alone_allows_nothing(plugin: Licences) -> None:
+    """After the acceptance the plugin abstains: another plugin must allow the download."""
     accept(plugin, JANE)
     with pytest.raises(Refused):
         Gate(manage({"licences": plugin})).authorize(JANE, asset())
 
 
 @pytest.mark.usefixtures("research")
-def test_a_new_version_asks_again(plugin: Licences, run: Run, storage: Storage) -> None:
-    """Whoever accepted the old version must accept the new one; both are on record."""
+def test_a_new_version_must_be_accepted_again(plugin: Licences, run: Run, storage: Storage) -> None:
+    """Users who accepted the old version must accept the new one; both acceptances are recorded."""
     accept(plugin, JANE)
     run("add", "research", "2.0", "--title", "Research only", "--url", "https://example.org/research/2")
-    refused = refusal(plugin, JANE)
+    refused = denial(plugin, JANE)
     assert refused is not None
     assert refused.extra["licence"]["version"] == "2.0"
     accept(plugin, JANE, "2.0")
-    assert refusal(plugin, JANE) is None
+    assert denial(plugin, JANE) is None
     recorded = storage.rows("SELECT version FROM plugin_licence_acceptances WHERE principal = 'jane' ORDER BY accepted")
     assert [row["version"] for row in recorded] == ["1.0", "2.0"]
 
 
 @pytest.mark.usefixtures("research")
-def test_several_licences_are_all_asked_for(plugin: Licences, run: Run) -> None:
-    """A collection with two licences is open to whoever accepted both."""
+def test_all_licences_of_a_collection_are_required(plugin: Licences, run: Run) -> None:
+    """A collection with two licences is open to users who accepted both."""
     run("add", "ethics", "2024", "--title", "Ethics", "--url", "https://example.org/ethics")
     run("require", "radar", "ethics")
     accept(plugin, JANE)
-    refused = refusal(plugin, JANE)
+    refused = denial(plugin, JANE)
     assert refused is not None
     assert refused.link == "/licences/ethics"
-    ask(plugin, "accept_licence", JANE, "ethics", {"version": "2024"})
-    assert refusal(plugin, JANE) is None
+    call(plugin, "accept_licence", JANE, "ethics", {"version": "2024"})
+    assert denial(plugin, JANE) is None
 
 
 @pytest.mark.usefixtures("research")
-def test_a_licence_without_versions_closes(plugin: Licences, storage: Storage) -> None:
-    """If a licence is gone from its table, nobody can have accepted it, and nobody gets in."""
+def test_a_licence_without_versions_denies(plugin: Licences, storage: Storage) -> None:
+    """If a required licence has no version in the table, every download is denied."""
     with storage.transaction() as statements:
         statements.rows("DELETE FROM plugin_licences")
-    assert refusal(plugin, JANE) is not None
+    assert denial(plugin, JANE) is not None
 
 
 @pytest.mark.parametrize(
@@ -166,27 +167,27 @@ def test_a_licence_without_versions_closes(plugin: Licences, storage: Storage) -
 )
 @pytest.mark.usefixtures("research")
 def test_assets_that_need_no_licence(storage: Storage, roles: tuple[str, ...], free: bool) -> None:
-    """An asset that is nothing but what the setting names needs no licence, whoever asks; by default every one does."""
+    """An asset that has only the roles in the setting needs no licence; by default every asset needs one."""
     lenient = started(storage, "thumbnail", "metadata")
-    assert (refusal(lenient, ANONYMOUS, asset("radar", *roles)) is None) is free
-    assert refusal(started(storage), ANONYMOUS, asset("radar", *roles)) is not None
+    assert (denial(lenient, ANONYMOUS, asset("radar", *roles)) is None) is free
+    assert denial(started(storage), ANONYMOUS, asset("radar", *roles)) is not None
 
 
 @pytest.mark.usefixtures("research")
 def test_reading_and_accepting(plugin: Licences, run: Run, tmp_path: Any) -> None:
-    """The addresses show text, version and whether one accepted; the links between them work from where they stand."""
+    """The endpoints return text, version and time of acceptance; their links lead to each other."""
     (tmp_path / "text").write_text("Für die Forschung.\n", encoding="utf-8")
     run("add", "research", "1.1", "--title", "Research only", "--text-file", str(tmp_path / "text"))
-    listed = ask(plugin, "list_licences", JANE).body["licences"]
+    listed = call(plugin, "list_licences", JANE).body["licences"]
     assert [(one["id"], one["version"], one["accepted"]) for one in listed] == [("research", "1.1", None)]
     assert listed[0]["links"][0]["href"] == "/licences/research"
     assert "text" not in listed[0]
-    shown = ask(plugin, "show_licence", JANE, "research").body
+    shown = call(plugin, "show_licence", JANE, "research").body
     assert shown["text"] == "Für die Forschung."
     assert {link["rel"]: link["href"] for link in shown["links"]}["acceptance"] == "/licences/research/acceptance"
     accepted = accept(plugin, JANE, "1.1").body["accepted"]
-    assert ask(plugin, "show_licence", JANE, "research").body["accepted"] == accepted is not None
-    assert ask(plugin, "show_licence", JOE, "research").body["accepted"] is None
+    assert call(plugin, "show_licence", JANE, "research").body["accepted"] == accepted is not None
+    assert call(plugin, "show_licence", JOE, "research").body["accepted"] is None
     assert accept(plugin, JANE, "1.1").body["accepted"] == accepted
 
 
@@ -201,37 +202,37 @@ def test_only_the_newest_version_is_accepted(plugin: Licences, storage: Storage,
 
 
 @pytest.mark.parametrize("body", [None, [], "1.0", {}, {"version": 1.0}, {"version": None}, {"Version": "1.0"}])
-def test_what_an_acceptance_must_say(body: Any) -> None:
-    """An acceptance names a version, as a string."""
+def test_an_acceptance_names_a_version(body: Any) -> None:
+    """The body must have a version that is a string."""
     with pytest.raises(BadDocument, match="/version"):
-        wanted_version(body)
+        accepted_version(body)
 
 
 @pytest.mark.parametrize("handler", ["show_licence", "accept_licence"])
 def test_an_unknown_licence_is_not_found(plugin: Licences, handler: str) -> None:
-    """There is nothing to read or to accept where there is no licence."""
+    """A licence that does not exist cannot be read or accepted."""
     with pytest.raises(NotFound):
-        ask(plugin, handler, JANE, "nothing", {"version": "1.0"})
+        call(plugin, handler, JANE, "nothing", {"version": "1.0"})
 
 
 @pytest.mark.usefixtures("research")
-def test_a_yes_is_remembered_and_a_no_is_not(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An acceptance holds at once though answers are cached; a change of requirements holds after the cache."""
+def test_an_acceptance_takes_effect_at_once(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An acceptance applies at once in spite of the cache; a changed requirement applies when the cache expires."""
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     plugin = started(storage, cache=5)
-    assert refusal(plugin, JANE) is not None
+    assert denial(plugin, JANE) is not None
     accept(plugin, JANE)
-    assert refusal(plugin, JANE) is None
+    assert denial(plugin, JANE) is None
     CliRunner().invoke(plugin.extend_cli()[0], ["unrequire", "radar", "research"])
-    assert refusal(plugin, JOE) is not None
+    assert denial(plugin, JOE) is not None
     clock[0] += 5
-    assert refusal(plugin, JOE) is None
+    assert denial(plugin, JOE) is None
 
 
 @pytest.mark.usefixtures("research")
-def test_the_lists(plugin: Licences, run: Run) -> None:
-    """The operator sees versions, who asks for them, and who accepted them when."""
+def test_lists_show_versions_and_acceptances(plugin: Licences, run: Run) -> None:
+    """The lists have versions, the collections that require them, and acceptances."""
     accept(plugin, JANE)
     run("add", "research", "2.0", "--title", "Research only", "--url", "https://example.org/2")
     first, second = [line.split() for line in run("list").stdout.splitlines()[1:]]
@@ -244,7 +245,7 @@ def test_the_lists(plugin: Licences, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "complaint"),
+    ("arguments", "code", "message"),
     [
         (["add", "research", "1.0", "--title", "T", "--url", "https://example.org"], 1, "version 1.0 already"),
         (["add", "research", "2.0", "--title", "T"], 2, "--text-file"),
@@ -256,15 +257,15 @@ def test_the_lists(plugin: Licences, run: Run) -> None:
     ],
 )
 @pytest.mark.usefixtures("research")
-def test_what_commands_refuse(run: Run, arguments: list[str], code: int, complaint: str) -> None:
-    """Each wrong command says what is wrong with it."""
+def test_wrong_commands_fail(run: Run, arguments: list[str], code: int, message: str) -> None:
+    """The error of a wrong command names the problem."""
     result = run(*arguments)
     assert result.exit_code == code
-    assert complaint in result.stderr
+    assert message in result.stderr
 
 
-def test_settings() -> None:
-    """By default nothing is free of licences; a wrong cache is named."""
+def test_settings_have_defaults() -> None:
+    """By default every asset needs the licences of its collection; a wrong setting is named."""
     assert create_plugin({}).free.roles == frozenset()
     roles = {"STACFLASK_LICENCE_FREE_ROLES": "thumbnail, metadata"}
     assert create_plugin(roles).free.roles == frozenset({"thumbnail", "metadata"})

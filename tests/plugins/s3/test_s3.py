@@ -743,7 +743,7 @@ class Role(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Hand them out in Amazon's form."""
         ends = datetime.now(UTC) + timedelta(minutes=10)
-        names = {
+        names_of = {
             "AccessKeyId": "role",
             "SecretAccessKey": "s",
             "Token": "tok",
@@ -751,7 +751,7 @@ class Role(BaseHTTPRequestHandler):
         }
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(names).encode())
+        self.wfile.write(json.dumps(names_of).encode())
 
     def log_message(self, *args: object) -> None:
         """Keep quiet."""

@@ -1,4 +1,4 @@
-"""Pages for people: who asks for one, and what makes a form of ours safe to take."""
+"""HTML pages of plugins: content negotiation, the check of a form's origin, and the page itself."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ POLICY = (
     "default-src 'none'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; style-src "
     f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
 )
-"""Nothing is fetched and no script runs, whatever a page shows; and no other site frames it to have it clicked on.
+"""No page loads anything or runs a script, and no other site can show it in a frame.
 
-``data:`` is for the icon, which is empty: without one browsers ask for /favicon.ico.
+``data:`` is for the empty icon, because without an icon browsers request /favicon.ico.
 """
 
 
 def prefers_page(request: Request) -> bool:
-    """Whether who asks would rather have a page than JSON, as browsers do; programs that take anything would not."""
-    wishes = dict(_wishes(request.headers.get("Accept", "")))
-    return wishes.get(PAGE, 0.0) > wishes.get("application/json", 0.0)
+    """Return whether a client prefers HTML to JSON, as browsers do. ``*/*`` alone means JSON."""
+    weights = dict(_weights(request.headers.get("Accept", "")))
+    return weights.get(PAGE, 0.0) > weights.get("application/json", 0.0)
 
 
-def _wishes(accept: str) -> list[tuple[str, float]]:
-    wishes = []
+def _weights(accept: str) -> list[tuple[str, float]]:
+    """Return the media types of an Accept header with their weights (RFC 9110, section 12.5.1)."""
+    weights = []
     for part in accept.lower().split(","):
         name, *parameters = (word.strip() for word in part.split(";"))
-        weights = [word[2:] for word in parameters if word.startswith("q=")]
+        values = [word[2:] for word in parameters if word.startswith("q=")]
         try:
-            wishes.append((name, float(weights[0]) if weights else 1.0))
+            weights.append((name, float(values[0]) if values else 1.0))
         except ValueError:
             continue
-    return wishes
+    return weights
 
 
-def is_our_own(request: Request) -> bool:
-    """Whether a page of ours made the request, as browsers tell; what says nothing is no browser of today."""
+def is_same_origin(request: Request) -> bool:
+    """Return whether a page of this server made the request, by Sec-Fetch-Site or Origin, which browsers send."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
@@ -60,7 +61,7 @@ def is_our_own(request: Request) -> bool:
 
 
 def page(title: str, body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> EndpointResponse:
-    """Give a page. ``title`` is text; ``body`` is HTML, in which all that others wrote is escaped already."""
+    """Return a page. ``title`` is text; ``body`` is HTML, in which the caller has escaped all values."""
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
