@@ -1,4 +1,4 @@
-"""What is asked of links and what is answered: bodies read and described. Nothing here knows of storage or secrets."""
+"""Bodies of the link endpoints: parsing of requests, and JSON schemas. No storage, no secrets."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from plugins.links.tokens import Network, Place, caveats, place_of
+from plugins.links.tokens import Network, Target, caveats, parse_target
 from stacflask import BadDocument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-USUAL = timedelta(days=1)
-"""How long a link is good unless its maker says."""
-MOST_NETWORKS = 64
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]").search
-"""What a terminal would obey in which an operator lists links."""
+DEFAULT_LIFETIME = timedelta(days=1)
+MAX_NETWORKS = 64
+MAX_NOTE_CHARACTERS = 500
+_has_control_characters = re.compile("[\x00-\x1f\x7f-\x9f]").search
+"""Control characters could control the terminal in which an operator lists links."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A link as its maker wants it. ``downloads`` None: not counted."""
+class LinkRequest:
+    """The properties of a link to create. ``downloads`` None: not counted."""
 
-    place: Place
+    target: Target
     href: str
     networks: tuple[Network, ...]
     lifetime: timedelta
@@ -35,33 +35,37 @@ class Wish:
     note: str | None
 
 
-def wish(body: Any, base_url: str, longest: timedelta) -> Wish:
-    """Read the body of ``POST /links``. Raises BadDocument."""
+def read_link_request(body: Any, base_url: str, longest: timedelta) -> LinkRequest:
+    """Parse the body of ``POST /links``. Raises BadDocument."""
     members = _members(body, {"href", "lifetime", "addresses", "downloads", "note"})
     href = members.get("href")
     if href is None:
-        raise BadDocument("/href", "missing: what is the link to open?")
-    place, address = _address(href, base_url)
-    lifetime = timedelta(seconds=_number(members, "lifetime", int(min(USUAL, longest).total_seconds())))
+        raise BadDocument("/href", "missing; expected the URL that the link opens")
+    target, url = _target(href, base_url)
+    lifetime = timedelta(seconds=_number(members, "lifetime", int(min(DEFAULT_LIFETIME, longest).total_seconds())))
     downloads = _number(members, "downloads", 0) or None
     note = members.get("note")
-    if note is not None and not (isinstance(note, str) and len(note) <= 500 and not _CONTROL(note)):  # noqa: PLR2004
+    if note is not None and not _is_note(note):
         raise BadDocument("/note", "expected one line of up to 500 characters")
-    return Wish(place, address, _networks(members), min(lifetime, longest), downloads, note)
+    return LinkRequest(target, url, _networks(members), min(lifetime, longest), downloads, note)
 
 
-def narrowing(body: Any, base_url: str, now: datetime) -> tuple[str, str | None, list[str]]:
-    """Read the body of ``POST /links/narrowed``: the link, an address or none, and the caveats. Raises BadDocument."""
+def _is_note(note: Any) -> bool:
+    return isinstance(note, str) and len(note) <= MAX_NOTE_CHARACTERS and not _has_control_characters(note)
+
+
+def read_narrowing(body: Any, base_url: str, now: datetime) -> tuple[str, str | None, list[str]]:
+    """Parse the body of ``POST /links/narrowed``: the link, a URL or None, and the caveats. Raises BadDocument."""
     members = _members(body, {"link", "href", "lifetime", "addresses"})
     link = members.get("link")
     if not isinstance(link, str):
-        raise BadDocument("/link", "expected a link: what stands after link= in its address")
-    place, href = (None, None) if "href" not in members else _address(members["href"], base_url)
+        raise BadDocument("/link", "expected a link: the text after link= in its URL")
+    target, href = (None, None) if "href" not in members else _target(members["href"], base_url)
     seconds = _number(members, "lifetime", 0)
     expires = now + timedelta(seconds=seconds) if seconds else None
-    further = caveats(place, _networks(members), expires)
+    further = caveats(target, _networks(members), expires)
     if not further:
-        raise BadDocument("", "expected href, lifetime or addresses: what narrows the link?")
+        raise BadDocument("", "expected href, lifetime or addresses, which narrow the link")
     return link, href, further
 
 
@@ -69,22 +73,22 @@ def _members(body: Any, known: set[str]) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise BadDocument("", "expected a JSON object")
     for name in body.keys() - known:
-        raise BadDocument(f"/{name}", f"unknown here; there are {', '.join(sorted(known))}")
+        raise BadDocument(f"/{name}", f"unknown member; expected one of {', '.join(sorted(known))}")
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _address(href: Any, base_url: str) -> tuple[Place, str]:
-    """Read the address of what a link is to open: of this API, whole or as a path."""
+def _target(href: Any, base_url: str) -> tuple[Target, str]:
+    """Parse the URL that a link opens: a URL of this API, or its path."""
     if not isinstance(href, str):
-        raise BadDocument("/href", "expected a text: an address of this API")
+        raise BadDocument("/href", "expected a string: a URL of this API")
     if not href.startswith((f"{base_url}/collections/", "/collections/")):
-        raise BadDocument("/href", f"expected an address that begins with {base_url}/collections/")
+        raise BadDocument("/href", f"expected a URL that begins with {base_url}/collections/")
     try:
         path = urlsplit(href.removeprefix(base_url)).path
-        place = place_of(path)
+        target = parse_target(path)
     except ValueError as error:
         raise BadDocument("/href", str(error)) from error
-    return place, base_url + path
+    return target, base_url + path
 
 
 def _number(members: Mapping[str, Any], name: str, default: int) -> int:
@@ -93,38 +97,38 @@ def _number(members: Mapping[str, Any], name: str, default: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not (0 < value < 10**10 or value is default):
-        raise BadDocument(f"/{name}", "expected a whole number above 0")
+        raise BadDocument(f"/{name}", "expected an integer greater than 0")
     return value
 
 
 def _networks(members: Mapping[str, Any]) -> tuple[Network, ...]:
     given = members.get("addresses", [])
-    if not isinstance(given, list) or len(given) > MOST_NETWORKS or not all(isinstance(one, str) for one in given):
-        raise BadDocument("/addresses", f"expected an array of up to {MOST_NETWORKS} addresses or networks")
+    if not isinstance(given, list) or len(given) > MAX_NETWORKS or not all(isinstance(one, str) for one in given):
+        raise BadDocument("/addresses", f"expected an array of up to {MAX_NETWORKS} addresses or networks")
     try:
         return tuple(ip_network(one, strict=False) for one in given)
     except ValueError as error:
         raise BadDocument("/addresses", str(error)) from error
 
 
-# --- Their description -----------------------------------------------------------------------------------------------
+# --- Schemas ---------------------------------------------------------------------------------------------------------
 
 _TEXT = {"type": "string"}
 _MOMENT = {"type": "string", "format": "date-time"}
 _COUNT = {"type": "integer", "minimum": 1}
 _HREF = {
     **_TEXT,
-    "description": "Address of a collection, an item or a download, whole or as a path; all below it is meant.",
+    "description": "URL or path of a collection, an item or a download. The link opens everything below it.",
 }
-_LIFETIME = {**_COUNT, "nullable": True, "description": "Seconds; more than the deployment allows is clamped."}
+_LIFETIME = {**_COUNT, "nullable": True, "description": "Seconds. A longer time than the server allows is shortened."}
 _ADDRESSES = {
     "type": "array",
     "nullable": True,
     "items": _TEXT,
-    "maxItems": MOST_NETWORKS,
-    "description": "Addresses or networks (CIDR) from which it may be used; none: from everywhere.",
+    "maxItems": MAX_NETWORKS,
+    "description": "Client addresses or networks (CIDR) that can use the link; none: all.",
 }
-WISH = {
+LINK_REQUEST = {
     "type": "object",
     "required": ["href"],
     "additionalProperties": False,
@@ -132,8 +136,8 @@ WISH = {
         "href": _HREF,
         "lifetime": _LIFETIME,
         "addresses": _ADDRESSES,
-        "downloads": {**_COUNT, "nullable": True, "description": "How many downloads at most; none: not counted."},
-        "note": {**_TEXT, "nullable": True, "maxLength": 500, "description": "What it is for."},
+        "downloads": {**_COUNT, "nullable": True, "description": "Maximum number of downloads; none: unlimited."},
+        "note": {**_TEXT, "nullable": True, "maxLength": 500, "description": "A note for the list of links."},
     },
 }
 NARROWING = {
@@ -142,32 +146,32 @@ NARROWING = {
     "additionalProperties": False,
     "properties": {"link": _TEXT, "href": _HREF, "lifetime": _LIFETIME, "addresses": _ADDRESSES},
 }
-_BASE = {**_TEXT, "description": "The same with the link in the path, for readers that append paths (Zarr, GDAL)."}
+_BASE = {**_TEXT, "description": "The URL with the link in its path, for programs that append paths (Zarr, GDAL)."}
 NARROWED = {"type": "object", "required": ["link"], "properties": {"link": _TEXT, "href": _TEXT, "base": _BASE}}
-_KEPT = {
+_PROPERTIES = {
     "id": _TEXT,
-    "path": {**_TEXT, "description": "What it opens, and all below."},
+    "path": {**_TEXT, "description": "Path that the link opens, with everything below it."},
     "state": {**_TEXT, "enum": ["valid", "expired", "revoked", "used up"]},
     "made": _MOMENT,
     "expires": _MOMENT,
     "addresses": {"type": "array", "items": _TEXT},
     "downloads": {"type": "integer", "nullable": True},
-    "used": {"type": "integer", "nullable": True, "description": "How often; null where it is not counted."},
+    "used": {"type": "integer", "nullable": True, "description": "Number of downloads; null if they are not counted."},
     "note": {**_TEXT, "nullable": True},
 }
 LINK = {
     "type": "object",
-    "required": [*_KEPT, "link", "href", "base"],
+    "required": [*_PROPERTIES, "link", "href", "base"],
     "properties": {
-        **_KEPT,
-        "link": {**_TEXT, "description": "The link itself; it is shown this once."},
-        "href": {**_TEXT, "description": "The address that needs no headers."},
+        **_PROPERTIES,
+        "link": {**_TEXT, "description": "The link itself. It is shown only once."},
+        "href": {**_TEXT, "description": "The URL that needs no headers."},
         "base": _BASE,
     },
 }
 LINKS = {
     "type": "object",
     "required": ["links"],
-    "properties": {"links": {"type": "array", "items": {"type": "object", "properties": _KEPT}}},
+    "properties": {"links": {"type": "array", "items": {"type": "object", "properties": _PROPERTIES}}},
 }
 REVOKED = {"type": "object", "required": ["revoked"], "properties": {"revoked": {"type": "array", "items": _TEXT}}}

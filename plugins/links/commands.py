@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING
 import click
 
 from plugins._common import text_tables
-from plugins.links.making import described
-from plugins.links.table import KEPT
+from plugins.links.makers import description
+from plugins.links.table import PRUNE_AFTER_DAYS
 
 if TYPE_CHECKING:
-    from plugins.links import Links
+    from typing import Protocol
+
+    from plugins.links.table import Table
+
+    class Links(Protocol):
+        """The plugin, as the commands use it."""
+
+        table: Table
 
 
 @click.command("key")
 @click.argument("name", required=False)
 def make_key(name: str | None) -> None:
-    """Make a key for STACFLASK_LINKS_KEYS. Put it first; take the old one away when its links have ended."""
+    """Create a key for STACFLASK_LINKS_KEYS. Put it first; remove the old one after its links have expired."""
     name = name or f"k{datetime.now(UTC):%Y%m%d}"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
-        raise click.BadParameter("expected up to 32 letters, digits, '_' and '-'")
+        raise click.BadParameter("expected 1 to 32 letters, digits, '_' and '-'")
     click.echo(f"{name}:{secrets.token_urlsafe(32)}")
 
 
@@ -31,10 +38,10 @@ def make_key(name: str | None) -> None:
 @click.option("--maker", help="Only the links of this principal.")
 @click.pass_obj
 def list_links(plugin: Links, /, maker: str | None) -> None:
-    """List the newest links; never the links themselves."""
+    """List the newest links with their state. The links themselves are not stored."""
     rows = []
     for row in plugin.table.all(maker):
-        shown = described(row)
+        shown = description(row)
         used = "-" if row["downloads"] is None else f"{row['used']}/{row['downloads']}"
         state = (shown["state"], shown["expires"], used)
         rows.append((row["id"], row["maker"], *state, row["path"], row["note"] or ""))
@@ -46,17 +53,17 @@ def list_links(plugin: Links, /, maker: str | None) -> None:
 @click.option("--maker", help="All links of this principal.")
 @click.pass_obj
 def revoke_links(plugin: Links, /, link_id: str | None, maker: str | None) -> None:
-    """End the link ID, or all of a maker. Running servers notice within the seconds of STACFLASK_LINKS_CACHE."""
+    """Revoke the link ID, or all links of a maker. It takes effect within STACFLASK_LINKS_CACHE seconds."""
     if (link_id is None) == (maker is None):
-        raise click.UsageError("say an id, or --maker")
-    ended = plugin.table.revoke(link_id, maker)
-    if not ended:
-        raise click.ClickException("there is no such link in force")
-    click.echo(f"revoked {len(ended)}", err=True)
+        raise click.UsageError("expected either an ID or --maker")
+    revoked = plugin.table.revoke(link_id, maker)
+    if not revoked:
+        raise click.ClickException("there is no such link that is valid")
+    click.echo(f"revoked {len(revoked)} links", err=True)
 
 
 @click.command("prune")
 @click.pass_obj
 def prune_links(plugin: Links, /) -> None:
-    """Delete what is kept of links that ended thirty days ago."""
-    click.echo(f"deleted {plugin.table.prune(KEPT)} rows", err=True)
+    """Delete links that expired more than thirty days ago."""
+    click.echo(f"deleted {plugin.table.prune(PRUNE_AFTER_DAYS)} rows", err=True)

@@ -9,31 +9,25 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from plugins._common.durations import cached
-from plugins.links.tokens import (
-    Limits,
-    place_of,
-    wrong,
-)
-from stacflask import (
-    Principal,
-)
+from plugins.links.tokens import Limits, invalid_link, parse_target
+from stacflask import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from plugins.links.bodies import Wish
+    from plugins.links.bodies import LinkRequest
     from stacflask import Statements, Storage
-REMEMBERED = 4096  # links
-AGAIN = 3600
-"""Seconds for which a counted link may ask for further ranges of what it opened."""
-KEPT = 30
-"""Days for which ended links are still listed."""
+
+CACHED_LINKS = 4096
+OPENING_SECONDS = 3600
+"""How long a counted link can be used for further ranges of an opened asset."""
+PRUNE_AFTER_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of a link. ``maker`` is as it was when it was made."""
+class StoredLink:
+    """A link in the database. ``maker`` is the principal as it was when the link was created."""
 
     id: str
     maker: Principal
@@ -68,7 +62,7 @@ AND (CAST(:maker AS text) IS NULL OR maker = :maker) AND (CAST(:scheme AS text) 
 RETURNING id
 """
 
-LEFT = """
+HAS_USES = """
 SELECT downloads - used > 0 OR EXISTS (
     SELECT FROM plugin_link_openings
     WHERE link = :link AND collection = :collection AND item = :item AND asset = :asset AND address = :address
@@ -76,7 +70,7 @@ SELECT downloads - used > 0 OR EXISTS (
 ) AS left FROM plugin_links WHERE id = :link
 """
 
-GO_ON = """
+CONTINUE = """
 WITH opening AS (
     SELECT opened FROM plugin_link_openings
     WHERE link = :link AND collection = :collection AND item = :item AND asset = :asset AND address = :address
@@ -92,7 +86,7 @@ ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET
         >= excluded.taken + CASE WHEN o.opened >= excluded.opened THEN o.taken ELSE 0 END
 RETURNING link
 """
-"""Take a further part of what was opened, up to twice the size of its file."""
+"""Count a further part of an opened asset, up to twice the size of its file."""
 
 LOCK = "SELECT id FROM plugin_links WHERE id = :link FOR UPDATE"
 
@@ -106,54 +100,54 @@ ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET opened = excl
 RETURNING link
 """
 
-LISTED = 1000
-"""Links in a list at most, the newest of them."""
+MAX_LISTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What a download takes of a link.
+class LinkUse:
+    """The use of a link by one download.
 
-    ``place`` is where, as ``plugin_link_openings`` has it. ``opening``: it is a use of its own. ``file`` is the asset,
-    or the file below a directory asset; ``size`` are the bytes to be taken of it, ``whole`` is its length, if known.
+    ``key`` is the key in ``plugin_link_openings``. ``opening``: the download is an opening itself. ``file`` is the
+    asset, or the file of a directory asset; ``size`` is the number of bytes to send; ``whole`` is the size of the file,
+    if known.
     """
 
-    place: Mapping[str, Any]
+    key: Mapping[str, Any]
     file: str
     opening: bool
     size: int
     whole: int | None
 
     def values(self) -> dict[str, Any]:
-        """Return the parameters of ``GO_ON``."""
-        return {**self.place, "file": self.file, "size": self.size, "whole": self.whole, "again": AGAIN}
+        """Return the parameters of ``CONTINUE``."""
+        return {**self.key, "file": self.file, "size": self.size, "whole": self.whole, "again": OPENING_SECONDS}
 
 
 class UsedUpError(Exception):
-    """Fewer uses are left than are asked for: what was counted of them is undone."""
+    """Fewer uses are left than the request needs. The transaction is rolled back."""
 
 
 class Table:
-    """Links in the database. What is read of one is cached for ``cache`` seconds; how often it was used, never."""
+    """Links in the database. A link is cached for ``cache`` seconds; the number of its uses is not cached."""
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self.find = cached(self._find, cache, REMEMBERED)
+        self.find = cached(self._find, cache, CACHED_LINKS)
 
-    def _find(self, link_id: str) -> Kept:
-        """Give what is kept of a link. Raises BadCredentials if there is none."""
+    def _find(self, link_id: str) -> StoredLink:
+        """Return a link. Raises BadCredentials if there is none."""
         rows = self._storage.rows(FIND, id=link_id)
         if not rows:
-            raise wrong()
+            raise invalid_link()
         row = rows[0]
         scopes = None if row["scopes"] is None else frozenset(row["scopes"])
         maker = Principal(row["maker"], frozenset(row["groups"]), row["scheme"], scopes, reference=row["reference"])
         networks = tuple(map(ip_network, row["addresses"]))
-        limits = Limits(place_of(row["path"]), networks, row["expires"])
-        return Kept(link_id, maker, row["made"], limits, row["downloads"] is not None, row["revoked"])
+        limits = Limits(parse_target(row["path"]), networks, row["expires"])
+        return StoredLink(link_id, maker, row["made"], limits, row["downloads"] is not None, row["revoked"])
 
-    def add(self, maker: Principal, wanted: Wish, now: datetime) -> Mapping[str, Any]:
-        """Keep a new link."""
+    def add(self, maker: Principal, requested: LinkRequest, now: datetime) -> Mapping[str, Any]:
+        """Store a new link, and return its row."""
         with self._storage.transaction() as statements:
             return statements.rows(
                 ADD,
@@ -163,44 +157,44 @@ class Table:
                 reference=maker.reference,
                 groups=sorted(maker.groups),
                 scopes=None if maker.scopes is None else sorted(maker.scopes),
-                path=str(wanted.place),
-                addresses=list(map(str, wanted.networks)),
-                downloads=wanted.downloads,
-                note=wanted.note,
-                expires=now + wanted.lifetime,
+                path=str(requested.target),
+                addresses=list(map(str, requested.networks)),
+                downloads=requested.downloads,
+                note=requested.note,
+                expires=now + requested.lifetime,
             )[0]
 
     def all(self, maker: str | None = None, scheme: str | None = None) -> list[Mapping[str, Any]]:
-        """Give the links, the newest first; of one maker, if one is named."""
-        return self._storage.rows(LIST, maker=maker, scheme=scheme, limit=LISTED)
+        """Return the newest ``MAX_LISTED`` links, of all makers or of one, newest first."""
+        return self._storage.rows(LIST, maker=maker, scheme=scheme, limit=MAX_LISTED)
 
     def revoke(self, link_id: str | None = None, maker: str | None = None, scheme: str | None = None) -> list[str]:
-        """End the links that fit, and give their ids."""
+        """Revoke the valid links that match, and return their ids."""
         with self._storage.transaction() as statements:
             return [row["id"] for row in statements.rows(REVOKE, id=link_id, maker=maker, scheme=scheme)]
 
-    def left(self, place: Mapping[str, Any]) -> bool:
-        """Whether a counted link may be used once more, or may go on with what it opened."""
-        rows = self._storage.rows(LEFT, **place, again=AGAIN)
+    def has_uses(self, key: Mapping[str, Any]) -> bool:
+        """Return whether a counted link has a use left, or an opening of the asset to continue."""
+        rows = self._storage.rows(HAS_USES, **key, again=OPENING_SECONDS)
         return bool(rows and rows[0]["left"])
 
-    def book(self, uses: Sequence[Use]) -> bool:
-        """Count uses that are openings, or go on with nothing that was opened; False, and none, if too few are left."""
+    def book(self, uses: Sequence[LinkUse]) -> bool:
+        """Count each use that does not continue an opening. Return False, and count none, if too few are left."""
         with suppress(UsedUpError), self._storage.transaction() as statements:
             for use in uses:
-                if not use.opening and _goes_on(statements, use):
+                if not use.opening and _continues(statements, use):
                     continue
-                # One statement finds and takes what is left: two at once wait for each other at the row.
-                in_directory = use.file != use.place["asset"]
-                if not statements.rows(BOOK, **use.place, taken=0 if in_directory else use.size):
+                # One statement checks and counts, so that concurrent requests wait for each other at the row.
+                in_directory = use.file != use.key["asset"]
+                if not statements.rows(BOOK, **use.key, taken=0 if in_directory else use.size):
                     raise UsedUpError
                 if in_directory:
-                    statements.rows(GO_ON, **use.values())
+                    statements.rows(CONTINUE, **use.values())
             return True
         return False
 
     def prune(self, days: int) -> int:
-        """Delete links that ended so many days ago, and give their number."""
+        """Delete links that expired more than ``days`` days ago, and return their number."""
         with self._storage.transaction() as statements:
             return len(
                 statements.rows(
@@ -210,9 +204,9 @@ class Table:
             )
 
 
-def _goes_on(statements: Statements, use: Use) -> bool:
-    """Go on with what was opened: of several that come at once, one opens and the others wait."""
-    if statements.rows(GO_ON, **use.values()):
+def _continues(statements: Statements, use: LinkUse) -> bool:
+    """Count a use that continues an opening, and return whether it does. Of concurrent requests, one opens."""
+    if statements.rows(CONTINUE, **use.values()):
         return True
-    statements.rows(LOCK, link=use.place["link"])
-    return bool(statements.rows(GO_ON, **use.values()))
+    statements.rows(LOCK, link=use.key["link"])
+    return bool(statements.rows(CONTINUE, **use.values()))

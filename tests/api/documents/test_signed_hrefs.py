@@ -16,7 +16,7 @@ from plugins import s3 as s3_plugin
 from plugins.api_keys import ApiKeys
 from plugins.collection_groups import CollectionGroups
 from plugins.links import Links
-from plugins.links.tokens import Keys
+from plugins.links.tokens import SigningKeys
 from plugins.quota import Quota
 from stacflask import hookimpl
 from stacflask.testing import an_item
@@ -173,7 +173,7 @@ def test_fields_and_next_links_go_along(house: Callable[..., Client], publish: C
 
 def test_what_is_counted_is_lent(house: Callable[..., Client], run: Callable[..., None]) -> None:
     """Where a quota counts downloads, hrefs lead here with a link: each use is charged, and no listing is."""
-    quota, links = Quota(0), Links(Keys({"k": b"x" * 40}), cache=0)
+    quota, links = Quota(0), Links(SigningKeys({"k": b"x" * 40}), cache=0)
     client = house(links, quota)
     run(quota, "set members --downloads 2 --window 1h")
     found = hrefs(client.get("/search?hrefs=signed", headers=JANE))
