@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from stacflask.api.http import bodies
 from stacflask.catalog import cql2
-from stacflask.catalog.cql2 import Part
+from stacflask.catalog.cql2 import SubExpression
 from stacflask.errors import BadDocument, BadQuery
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def together(conditions: Sequence[Cql2]) -> Cql2:
     """Give the condition that all of these hold."""
     if len(conditions) == 1:
         return conditions[0]
-    return {"op": "and", "args": [Part(one, "filter") if type(one) is dict else one for one in conditions]}
+    return {"op": "and", "args": [SubExpression(one, "filter") if type(one) is dict else one for one in conditions]}
 
 
 def _decoded(text: str) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stacflask.api.http import bodies
 from stacflask.api.parameters.parse import expected
-from stacflask.catalog.cql2 import Part
+from stacflask.catalog.cql2 import SubExpression
 from stacflask.errors import BadDocument
 from stacflask.stac.json_checks import step
 from stacflask.stac.numbers import read_decimal
@@ -61,7 +61,7 @@ def _part(name: str, given: tuple[str, Json]) -> Cql2:
         made = OPERATORS[operator]({"property": name}, value)
     except ValueError as error:
         raise ValueError(f"at {place}: {error}") from None
-    return Part(made, "query", place) if isinstance(made, dict) else made
+    return SubExpression(made, "query", place) if isinstance(made, dict) else made
 
 
 # --- Operators --------------------------------------------------------------------------------------------------------

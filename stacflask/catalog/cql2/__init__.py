@@ -1,6 +1,6 @@
-"""CQL2 1.0 (OGC 21-065r2): from text to JSON, and from JSON to a condition in SQL.
+"""CQL2 1.0 (OGC 21-065r2): text becomes JSON, JSON becomes a condition in SQL.
 
-Other packages import it from here; it imports its three parts.
+Imports its three packages; other packages import the names below.
 Start with ``compiler/compile.py``.
 """
 
@@ -9,7 +9,7 @@ from stacflask.catalog.cql2.compiler.cost import COSTLY, MAXIMUM_COST, cost_of
 from stacflask.catalog.cql2.compiler.functions import FUNCTIONS
 from stacflask.catalog.cql2.text.parser import parse
 from stacflask.catalog.cql2.values.fields import COLLECTION_FIELDS, ITEM_FIELDS, Fields
-from stacflask.catalog.cql2.values.problems import Part
+from stacflask.catalog.cql2.values.problems import SubExpression
 from stacflask.catalog.cql2.values.size import positions_in
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "ITEM_FIELDS",
     "MAXIMUM_COST",
     "Fields",
-    "Part",
+    "SubExpression",
     "condition",
     "cost_of",
     "parse",

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.cql2.compiler.spatial import meets
-from stacflask.catalog.cql2.values.sql import LONGEST, TIMESTAMP
+from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, TIMESTAMP
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.search import freetext
 from stacflask.catalog.search.ordering import TIE_BREAKERS, SortOrder, row_limit
@@ -204,7 +204,7 @@ _cached_item_order = lru_cache(maxsize=256)(_build_item_order)
 
 def is_short(sort: tuple[SortKey, ...]) -> bool:
     """Return whether an order can be cached. Clients choose the names and their length."""
-    return sum(len(key.name) for key in sort) <= LONGEST
+    return sum(len(key.name) for key in sort) <= MAX_CACHED_LENGTH
 
 
 def collection_order(sort: tuple[SortKey, ...]) -> SortOrder:

@@ -258,7 +258,7 @@ def test_unknown_names_can_be_an_error(plug: Plug) -> None:
     for words in wrong:
         for path in ("/search", "/aggregate") if "sortby" not in words else ("/search",):
             answer: Any = client.post(path, json=words)
-            assert (answer.status_code, "is 'platform' meant?" in answer.json["description"]) == (400, True), words
+            assert (answer.status_code, "did you mean 'platform'?" in answer.json["description"]) == (400, True), words
     assert client.get("/collections/two/items?filter=gsd=1").status_code == 400
     assert client.get("/collections/one/items?filter=gsd=10&sortby=-properties.platform,id").status_code == 200
     assert client.get("/search?filter=own.deep.flag=true").status_code == 200

@@ -1,4 +1,4 @@
-"""Items in the real database, to be asked about."""
+"""Items in a PostGIS database, and a function that evaluates an expression for each of them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,13 +18,13 @@ from stacflask.settings import Settings
 from stacflask.testing import a_collection, an_item
 
 Item = dict[str, Any]
-Answers = dict[str, bool | None]
-Ask = Callable[[Cql2], Answers]
+Truths = dict[str, bool | None]
+TruthsOf = Callable[[Cql2], Truths]
 
 
 @pytest.fixture(scope="module")
 def catalogue(database_url: str) -> Iterator[Database]:
-    """Give the database, empty, for the tests of one module together."""
+    """Return the empty database for all tests of one module."""
     url = Settings.from_environ({"DATABASE_URL": database_url}).database_url
     engine = create_engine(url, pool_size=2, statement_timeout=60)
     with engine.begin() as connection:
@@ -35,16 +35,16 @@ def catalogue(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def stored(catalogue: Database) -> Callable[[list[Item]], Ask]:
-    """Store items as a client's are, and give a way to ask of each whether a condition holds."""
+def store_items(catalogue: Database) -> Callable[[list[Item]], TruthsOf]:
+    """Return a function that stores items and returns a function that evaluates an expression for each of them."""
 
-    def store(given: list[Item]) -> Ask:
+    def store(given: list[Item]) -> TruthsOf:
         writer = Writer(Catalog(catalogue), Managed())
         for name in sorted({item["collection"] for item in given}):
             writer.create_collection(a_collection(name))
             own = [item for item in given if item["collection"] == name]
             writer.create_items(name, [without_bbox(an_item(**item)) for item in own])
-        return lambda expression: ask(catalogue, expression)
+        return lambda expression: evaluate_all(catalogue, expression)
 
     return store
 
@@ -53,8 +53,8 @@ def without_bbox(item: Item) -> Item:
     return {name: value for name, value in item.items() if name != "bbox"}
 
 
-def ask(catalogue: Database, expression: Cql2) -> Answers:
-    """Give what an expression is for each item. The condition that is made of it must find those where it is true."""
+def evaluate_all(catalogue: Database, expression: Cql2) -> Truths:
+    """Return the value of an expression for each item. Check that the condition finds the items with true."""
     truth, where = truth_of(expression, ITEM_FIELDS).sql, condition(expression, ITEM_FIELDS)
     statement = sa.select(items.c.id, truth.label("holds"), where.label("found"))
     rows = catalogue.read(lambda connection: connection.execute(statement).all())

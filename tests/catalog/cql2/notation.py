@@ -1,4 +1,4 @@
-"""Writes CQL2 JSON as cql2-text, with every bracket there can be."""
+"""Write CQL2 JSON as cql2-text, with all optional brackets."""
 
 import re
 from typing import Any
@@ -10,8 +10,8 @@ PLAIN = re.compile(r"[A-Za-z_:][A-Za-z0-9_:.]*")
 KEYWORDS = {"and", "or", "not", "like", "between", "in", "is", "null", "div", "true", "false"}
 
 
-class Unwritable(Exception):
-    """Text has no IN with nothing in it, and takes an array of one element within another for brackets."""
+class NotRepresentable(Exception):
+    """cql2-text has no empty IN, and reads a nested array of one element as brackets."""
 
 
 def write(node: Any) -> str:
@@ -21,7 +21,7 @@ def write(node: Any) -> str:
         return quoted(node)
     if isinstance(node, list):
         if len(node) == 1:
-            raise Unwritable
+            raise NotRepresentable
         return listed(node)
     if "op" in node:
         return operation(node["op"], node["args"])
@@ -46,7 +46,7 @@ def operation(operator: str, args: list[Any]) -> str:
         return f"{operator}({', '.join(listed(arg) if isinstance(arg, list) else write(arg) for arg in args)})"
     if operator == "in":
         if not args[1]:
-            raise Unwritable
+            raise NotRepresentable
         return f"({write(args[0])} IN {listed(args[1])})"
     parts = [write(arg) for arg in args]
     if operator in INFIX:

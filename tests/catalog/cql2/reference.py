@@ -1,6 +1,6 @@
-"""A plain evaluator of CQL2 JSON over one item: what the compiler is compared with. It shares nothing with it.
+"""A reference evaluator of CQL2 JSON for one item. It shares no code with the compiler, which is compared with it.
 
-Values are Python's own: str, bool, Exact numbers, aware datetimes, and the small classes below. None is unknown.
+Values are str, bool, fractions, aware datetimes, and the small classes below. None is unknown.
 """
 
 import math
@@ -36,20 +36,20 @@ MARKS = (
 )
 
 
-class Unsure(Exception):
-    """Rounding decides, and the database may round otherwise."""
+class RoundingDependent(Exception):
+    """The result depends on rounding, which can differ in the database."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A value from the item's properties, of whatever JSON type."""
+    """A value of the item's properties, of any JSON type."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number. What cannot be written in a few decimals is not exact."""
+    """A number. ``exact`` is whether it has a short decimal form."""
 
     value: Fraction
     exact: bool = True
@@ -73,7 +73,7 @@ class Interval:
 
 
 def evaluate(node: Any, item: dict[str, Any]) -> Any:
-    """Give what an expression is for an item: of a condition True, False or None."""
+    """Return the value of an expression for an item: True, False or None for a condition."""
     if isinstance(node, bool | str):
         return node
     if isinstance(node, int | float):
@@ -123,7 +123,7 @@ def lookup(name: str, item: dict[str, Any]) -> Any:
 
 
 def members(document: Any, name: str) -> Iterator[Any]:
-    """Find what a name can mean: a member by its key, then by the keys between the name's dots, the longest first."""
+    """Find the members that a name can stand for: by the whole name, then by keys between its dots, longest first."""
     if not isinstance(document, dict):
         return
     if name in document:
@@ -133,10 +133,10 @@ def members(document: Any, name: str) -> Iterator[Any]:
 
 
 def own_time(value: Any) -> datetime | None:
-    """Read a time of STAC's common metadata: the value of the property, and null where it is null or missing.
+    """Return a time of STAC's common metadata: the value of the property, or null if it is null or missing.
 
-    STAC has datetime null beside a range. Nowhere does it fill one of the three in from the others, and of a property
-    that an item does not have CQL2 says that it evaluates to null.
+    STAC allows a null datetime with a range. None of the three times is derived from the others, and in CQL2 a property
+    that an item does not have is null.
     """
     return None if value is None else instant(value)
 
@@ -150,8 +150,8 @@ def negation(value: Any) -> bool | None:
 
 
 def conjunction(*values: Any) -> bool | None:
-    known = [truth(value) for value in values]
-    return False if False in known else None if None in known else True
+    truths = [truth(value) for value in values]
+    return False if False in truths else None if None in truths else True
 
 
 def disjunction(*values: Any) -> bool | None:
@@ -169,7 +169,7 @@ def is_null(node: Any, item: dict[str, Any]) -> bool:
 
 
 def plain(value: Any, kind: type | tuple[type, ...]) -> Any:
-    """Give a value as this type, or None where it is a stored one of another."""
+    """Return a value as this type, or None if it is a stored value of another type."""
     inner = value.value if isinstance(value, Stored) else value
     return inner if isinstance(inner, kind) else None
 
@@ -201,7 +201,7 @@ def moment(value: Any) -> datetime | Day | None:
 
 
 def instant(spelled: str) -> datetime | None:
-    """Read RFC 3339 strictly; a date is its first instant."""
+    """Parse RFC 3339 strictly. A date is its first instant."""
     pattern = r"(\d{4})-(\d\d)-(\d\d)(?:[Tt](\d\d):(\d\d):(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d))?"
     match = re.fullmatch(pattern, spelled, re.ASCII)
     if match is None:
@@ -251,12 +251,12 @@ def compare_numbers(symbol: str, left: Any, right: Any) -> bool:
         abs(left.value), abs(right.value), Fraction(1, 10**9)
     )
     if near and not (left.exact and right.exact):
-        raise Unsure
+        raise RoundingDependent
     return SYMBOLS[symbol](left.value, right.value)
 
 
 def compare_moments(symbol: str, left: Any, right: Any) -> bool | None:
-    """Compare instants, or days where one of them is a day."""
+    """Compare instants, or days if one of them is a day."""
     if left is None or right is None:
         return None
     if isinstance(left, Day) or isinstance(right, Day):
@@ -275,7 +275,7 @@ def is_in(value: Any, members: list[Any]) -> bool | None:
 
 
 def like(value: Any, pattern: str) -> bool | None:
-    """Match by trying: one letter of the pattern after another, against all that is left."""
+    """Match by backtracking: one character of the pattern after another."""
     string = text(value)
     return None if string is None else matches(string, pattern)
 
@@ -316,7 +316,7 @@ def compute(symbol: str, left: Number | None, right: Number | None) -> Number | 
 
 
 def operand(value: Any) -> Number | None:
-    """Read a number; stored ones that are too large take no part."""
+    """Return a value as a number; None if it is stored and too large."""
     read = number(value)
     return None if isinstance(value, Stored) and read is not None and abs(read.value) >= LARGEST else read
 
@@ -325,7 +325,7 @@ def quotient(left: Number, right: Number) -> tuple[Fraction | None, bool]:
     if right.value == 0:
         return None, True
     if not right.exact and abs(right.value) < Fraction(1, 10**9):
-        raise Unsure
+        raise RoundingDependent
     result = left.value / right.value
     return result, 10**9 % result.denominator == 0
 
@@ -334,7 +334,7 @@ def whole(left: Number, right: Number) -> tuple[Fraction | None, bool]:
     if right.value == 0:
         return None, True
     if not (left.exact and right.exact):
-        raise Unsure
+        raise RoundingDependent
     return Fraction(math.trunc(left.value / right.value)), True
 
 
@@ -346,14 +346,14 @@ def remainder(left: Number, right: Number) -> tuple[Fraction | None, bool]:
 def power(left: Number, right: Number) -> tuple[Fraction | None, bool]:
     base, exponent = left.value, right.value
     if not (left.exact and right.exact):
-        raise Unsure
+        raise RoundingDependent
     if base == 0:
         return (Fraction(int(exponent == 0)), True) if exponent >= 0 else (None, True)
     if base < 0 and exponent.denominator != 1:
         return None, True
     size = abs(float(exponent) * math.log(abs(base)))
     if abs(size - 230) < 1:
-        raise Unsure
+        raise RoundingDependent
     if size > 230:
         return None, True
     if exponent.denominator == 1 and exponent >= 0 and base.denominator == 1:
@@ -371,7 +371,7 @@ ARITHMETIC: dict[str, Callable[[Number, Number], tuple[Fraction | None, bool]]] 
     "^": power,
 }
 
-# --- Places -----------------------------------------------------------------------------------------------------------
+# --- Geometries -------------------------------------------------------------------------------------------------------
 
 
 def literal_shape(node: dict[str, Any]) -> Any:
@@ -437,7 +437,7 @@ def in_time(name: str, one: Interval, other: Interval) -> bool | None:
 
 
 def array(node: Any, value: Any) -> list[Any] | None:
-    """Give an array as JSON: the stored one, or the literal with its dates as strings."""
+    """Return an array as JSON: the stored one, or the literal with its dates as strings."""
     if isinstance(value, Stored):
         return value.value if isinstance(value.value, list) else None
     return [bare(member, found) for member, found in zip(node, value, strict=True)]
@@ -465,7 +465,7 @@ def as_sets(name: str, one: list[Any] | None, other: list[Any] | None) -> bool |
 
 
 def same(one: Any, other: Any) -> bool:
-    """Tell whether two JSON values are equal: true is not 1."""
+    """Return whether two JSON values are equal; true does not equal 1."""
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, bool) or isinstance(other, bool):

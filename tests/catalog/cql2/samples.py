@@ -1,4 +1,4 @@
-"""Items in which every type of value meets every other, and random expressions about them."""
+"""Items with all combinations of value types, and random expressions about them."""
 
 import random
 from typing import Any
@@ -90,7 +90,7 @@ SQUARES = [
 
 
 def shapes(choose: random.Random) -> dict[str, Any]:
-    """Draw a geometry on a small grid, so that touching, crossing and equality happen all the time."""
+    """Draw a geometry on a small grid, so that geometries often touch, cross or are equal."""
     point, line, square = choose.choice(POINTS), choose.sample(POINTS, 2), choose.choice(SQUARES)
     far = [[[x + 10, y] for x, y in square]]
     return choose.choice(
@@ -110,7 +110,7 @@ def shapes(choose: random.Random) -> dict[str, Any]:
 
 
 def items(count: int = 80, seed: int = 1) -> list[dict[str, Any]]:
-    """Draw items, the same ones each time."""
+    """Draw items; the same ``seed`` returns the same items."""
     choose = random.Random(seed)
     return [item(choose, f"item-{number}") for number in range(count)]
 
@@ -151,12 +151,12 @@ def op(name: str, *args: Any) -> dict[str, Any]:
 
 
 def calls(names: tuple[str, ...], *args: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Draw an operator of these names with such operands."""
+    """Draw an operator with one of these names and with these operands."""
     return st.builds(op, st.sampled_from(names), *args)
 
 
 def in_order(ends: tuple[Any, Any]) -> bool:
-    """Tell whether an interval may be written with these ends: literal ones must not run backwards."""
+    """Return whether these ends are a valid interval: a literal end is not before a literal start."""
     start, end = (instant(end) if isinstance(end, str) and end != ".." else None for end in ends)
     return start is None or end is None or start <= end
 
@@ -230,18 +230,18 @@ conditions = st.recursive(
 )
 
 
-# --- Whatever can be written ------------------------------------------------------------------------------------------
+# --- Any valid expression ---------------------------------------------------------------------------------------------
 
 
 def nests(leaves: st.SearchStrategy[Any], names: tuple[str, ...]) -> st.SearchStrategy[Any]:
-    """Draw leaves in calls within calls."""
+    """Draw nested calls with these leaves."""
     return st.recursive(
         leaves, lambda inner: st.sampled_from(names).flatmap(lambda name: called(name, inner)), max_leaves=6
     )
 
 
 def called(name: str, inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    count = len(FUNCTIONS[name].args) if name in FUNCTIONS else OPERATORS[name].least
+    count = len(FUNCTIONS[name].args) if name in FUNCTIONS else OPERATORS[name].min_operands
     return st.lists(inner, min_size=count, max_size=count).map(lambda args: op(name, *args))
 
 

@@ -1,4 +1,4 @@
-"""Conditions over five scenes in PostGIS: what each class of CQL2 1.0 finds."""
+"""Conditions on five scenes in PostGIS, for each conformance class of CQL2 1.0."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stacflask.catalog.cql2 import parse
-from tests.catalog.cql2.conftest import Ask, Item
+from tests.catalog.cql2.conftest import Item, TruthsOf
 
 
 def square(west: float, south: float, size: float = 1) -> list[list[list[float]]]:
@@ -78,8 +78,8 @@ ALL = {"munich", "next", "fiji", "odd", "bare"}
 
 
 @pytest.fixture(scope="module")
-def ask(stored: Callable[[list[Item]], Ask]) -> Ask:
-    return stored(SCENES)
+def truths_of(store_items: Callable[[list[Item]], TruthsOf]) -> TruthsOf:
+    return store_items(SCENES)
 
 
 BASIC = [
@@ -171,7 +171,7 @@ NUMBERS = [
     ("gsd * 1e90 * 1e90 * 1e90 > 0", "munich next fiji"),
     ("10 ^ (gsd * 10) IS NULL", "munich next fiji odd bare"),
 ]
-PLACES = [
+GEOMETRIES = [
     ("S_INTERSECTS(geometry, POINT(11.5 48.5))", "munich odd"),
     ("S_INTERSECTS(BBOX(12, 48, 12, 49), geometry)", "munich next odd"),
     ("S_INTERSECTS(geometry, BBOX(179.5, -20, -179.5, -10))", "fiji"),
@@ -222,16 +222,18 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), BASIC + TIMES + STRINGS + NUMBERS + PLACES + ARRAYS + FUNCTIONS, ids=lambda part: part[:60]
+    ("text", "expected"),
+    BASIC + TIMES + STRINGS + NUMBERS + GEOMETRIES + ARRAYS + FUNCTIONS,
+    ids=lambda part: part[:60],
 )
-def test_a_condition_finds_these_scenes(ask: Ask, text: str, expected: str) -> None:
-    """A row is found if the condition is true of it; false and unknown are neither."""
-    assert {name for name, holds in ask(parse(text)).items() if holds} == set(expected.split())
+def test_a_condition_finds_the_scenes_for_which_it_is_true(truths_of: TruthsOf, text: str, expected: str) -> None:
+    """Rows for which the condition is false or unknown are not found."""
+    assert {name for name, holds in truths_of(parse(text)).items() if holds} == set(expected.split())
 
 
-def test_both_forms_of_between_are_read(ask: Ask) -> None:
+def test_both_forms_of_between_are_accepted(truths_of: TruthsOf) -> None:
     """Older clients send the two bounds of between as one array."""
     gsd = {"property": "gsd"}
     flat, nested = {"op": "between", "args": [gsd, 10, 20]}, {"op": "between", "args": [gsd, [10, 20]]}
-    assert ask(flat) == ask(nested)
-    assert any(ask(flat).values())
+    assert truths_of(flat) == truths_of(nested)
+    assert any(truths_of(flat).values())

@@ -1,4 +1,4 @@
-"""Which conditions an index can answer."""
+"""Conditions that use an index."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ MANY = sa.text("""
 
 @pytest.fixture(scope="module")
 def promoted(catalogue: Database) -> Iterator[Database]:
-    """Keep some thousand items, with a number, a string and a time indexed in the forms that conditions have."""
+    """Store 4000 items with indexes on a number, a string and a time, with the expressions of conditions."""
     number, text = ITEM_FIELDS.stored("eo:cloud_cover").number, ITEM_FIELDS.stored("platform").text
     time = ITEM_FIELDS.stored("updated").moment
     values = {"cql2_number": number, "cql2_text": text, "cql2_time": time}
@@ -61,8 +61,8 @@ def promoted(catalogue: Database) -> Iterator[Database]:
         ("T_BEFORE(updated, DATE('2016-01-01'))", "cql2_time", "<"),
     ],
 )
-def test_an_index_answers_the_condition(promoted: Database, text: str, index: str, bound: str) -> None:
-    """Conditions on columns are plain, and those on promoted properties have the very form of their index."""
+def test_a_condition_uses_an_index(promoted: Database, text: str, index: str, bound: str) -> None:
+    """Conditions on columns and on indexed properties have the exact expression of the index."""
     plan = plan_by(promoted, index, sa.select(items.c.body).where(condition(parse(text), ITEM_FIELDS)))
     assert index in plan
     assert any("Cond:" in line and bound in line for line in plan.splitlines()), plan

@@ -1,4 +1,4 @@
-"""Expressions in JSON that are refused: where, and what was expected there."""
+"""Messages for invalid expressions in JSON: location and expected value."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition, parse
 from stacflask.errors import BadQuery
 from tests.catalog.cql2 import samples
-from tests.catalog.cql2.conftest import Ask, Item
+from tests.catalog.cql2.conftest import Item, TruthsOf
 
 op = samples.op
 A, ID, PLACE, TIME = ({"property": name} for name in ("a", "id", "geometry", "datetime"))
@@ -35,19 +35,19 @@ def problem(expression: Any) -> str:
         (op("=", A), "the expression: expected 2 operands of =, got 1"),
         ({"op": "=", "args": {"a": 1}}, "the expression: expected the name of an operator"),
         ({"op": 5, "args": []}, "the expression: expected the name of an operator"),
-        (op("soundex", A), "the expression: there is no function 'soundex'; there are abs, ago, area"),
+        (op("soundex", A), "the expression: there is no function 'soundex'; available are abs, ago, area"),
         ({"property": 5}, "the expression: expected the name of a property"),
         (op("=", {"property": "a\0"}, 1), "at /args/0: expected a string without U+0000"),
         (op("=", A, "\ud800"), "at /args/1: expected a string without U+0000 and without halves"),
         (op("=", A, None), "at /args/1: expected a value, got null"),
         (op("=", ID, 5), "at /args/1: expected a string, got a number"),
         (op("=", 5, ID), "at /args/1: expected a number, got a string"),
-        (op("=", PLACE, 5), "the expression: a geometry cannot be compared like this"),
-        (op("<", A, {"interval": ["..", ".."]}), "the expression: an interval cannot be compared like this"),
+        (op("=", PLACE, 5), "the expression: a geometry cannot be compared with this operator"),
+        (op("<", A, {"interval": ["..", ".."]}), "the expression: an interval cannot be compared with this operator"),
         (op("=", TIME, "yesterday"), "the expression: expected an RFC 3339 date and time such as"),
         (op("=", A, {"date": "2021-02-29"}), "at /args/1: expected a date such as 2020-01-31, got '2021-02-29'"),
         (op("=", A, {"timestamp": "2021-02-28"}), "at /args/1: expected an RFC 3339 date and time"),
-        (op("=", A, {"timestamp": 5}), "at /args/1: expected a string that holds a date or a time"),
+        (op("=", A, {"timestamp": 5}), "at /args/1: expected a string with a date or a time"),
         (op("=", A, 1e101), "at /args/1: expected 0 or a number between"),
         (op("=", A, 10**101), "at /args/1: expected 0 or a number between"),
         (op("=", A, -(10**400)), "at /args/1: expected 0 or a number between"),
@@ -56,8 +56,8 @@ def problem(expression: Any) -> str:
         (op("+", A, "x"), "at /args/1: expected a number, got a string"),
         (op("in", A, 5), "at /args/1: expected an array, got a number"),
         (op("in", ID, ["a", 5]), "at /args/1: expected a string, got a number"),
-        (op("between", A, 1), "the expression: between takes a number, a string or a time, and its lower"),
-        (op("between", A, [1, 2, 3]), "the expression: between takes a number, a string or a time, and its lower"),
+        (op("between", A, 1), "the expression: between expects a number, a string or a time, and its lower"),
+        (op("between", A, [1, 2, 3]), "the expression: between expects a number, a string or a time, and its lower"),
         (op("like", A, A), "at /args/1: expected a pattern: a literal string"),
         (op("like", A, "x\\"), "at /args/1: expected a character after the last backslash"),
         (op("like", A, op("accenti", "x\\\u0301")), "at /args/1: expected a character after the last backslash"),
@@ -93,8 +93,8 @@ def problem(expression: Any) -> str:
         (op("size", [1]), "at /args/0: expected a property that holds an array"),
     ],
 )
-def test_the_message_says_where_and_what(expression: Any, expected: str) -> None:
-    """The place is a JSON pointer; what was expected stands beside what came."""
+def test_a_message_contains_the_location_and_the_expected_value(expression: Any, expected: str) -> None:
+    """The location is a JSON Pointer. The message contains the expected and the actual value."""
     assert problem(expression).startswith(expected)
 
 
@@ -107,46 +107,46 @@ def test_the_message_says_where_and_what(expression: Any, expected: str) -> None
         ("a = DATE('2021-13-01')", 5, "expected a date such as 2020-01-31"),
     ],
 )
-def test_what_came_as_text_is_placed_in_the_text(text: str, position: int, expected: str) -> None:
-    """Mistakes of meaning name the character, too, if the expression was text."""
+def test_a_message_for_text_contains_the_character(text: str, position: int, expected: str) -> None:
+    """Errors in the types of an expression in text contain its character, too."""
     assert problem(parse(text)).startswith(f"at character {position}: {expected}")
 
 
-def test_the_parameter_is_the_callers() -> None:
-    """Whoever builds conditions from another parameter has it named in the message."""
+def test_a_message_contains_the_parameter_of_the_caller() -> None:
+    """A caller that builds a condition from another parameter passes its name."""
     with pytest.raises(BadQuery) as error:
         condition(op("=", ID, 5), ITEM_FIELDS, parameter="query")
     assert error.value.parameter == "query"
 
 
-def test_names_can_be_limited_to_those_listed() -> None:
-    """If only listed properties may be asked for, another is wrong, and a similar one is pointed out."""
+def test_names_can_be_limited_to_a_list() -> None:
+    """If only listed properties are allowed, another name is an error, and the message suggests a similar one."""
     fields = ITEM_FIELDS.only(["eo:cloud_cover"])
     for name in ("eo:cloud_cover", "properties.eo:cloud_cover", "id", "datetime"):
         condition(op("isNull", {"property": name}), fields)
-    with pytest.raises(BadQuery, match=r"there is no property 'eo:cloudcover'; is 'eo:cloud_cover' meant\?"):
+    with pytest.raises(BadQuery, match=r"there is no property 'eo:cloudcover'; did you mean 'eo:cloud_cover'\?"):
         condition(op("=", {"property": "eo:cloudcover"}, 1), fields)
 
 
-def test_collections_are_asked_about_their_documents() -> None:
-    """A collection's members are its properties, and its geometry is that of its extent."""
+def test_conditions_on_collections_use_their_documents() -> None:
+    """The members of a collection are its properties, and its geometry is the geometry of its extent."""
     condition(parse("id = 'a' AND title LIKE 'b%' AND a_contains(keywords, ('c'))"), COLLECTION_FIELDS)
     condition(parse("S_INTERSECTS(geometry, POINT(0 0))"), COLLECTION_FIELDS)
 
 
-def test_a_geometry_has_so_many_positions() -> None:
-    """The size of a geometry is bounded."""
+def test_too_many_positions_are_refused() -> None:
+    """The number of positions in all geometries is limited."""
     line = {"type": "LineString", "coordinates": [[number / 100, 0] for number in range(10_001)]}
-    expected = "at /args/1: expected at most 10000 positions in all geometries together"
+    expected = "at /args/1: expected at most 10000 positions in all geometries"
     assert problem(op("s_crosses", PLACE, line)) == expected
 
 
 @pytest.mark.parametrize(("name", "most"), [("a", 1000), ("a.b", 500), ("a.b.c.d", 125), ("a.b.c.d.e.f.g", 62)])
-def test_an_expression_has_so_many_names(name: str, most: int) -> None:
-    """The number of names is bounded, and with it the size of the statement: a name with dots can mean several."""
+def test_too_many_names_are_refused(name: str, most: int) -> None:
+    """The number of names is limited, to limit the size of the statement. A name with dots counts several times."""
     condition(op("in", 1, [{"property": name}] * most), ITEM_FIELDS)
     assert problem(op("in", 1, [{"property": name}] * (most + 1))).startswith(
-        "the expression: expected at most 1000 names"
+        "the expression: expected at most 1000 property names"
     )
 
 
@@ -175,26 +175,26 @@ def nested(make: Callable[[Any], Any], inner: Any, times: int) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ask(stored: Callable[[list[Item]], Ask]) -> Ask:
-    return stored(samples.items(30))
+def truths_of(store_items: Callable[[list[Item]], TruthsOf]) -> TruthsOf:
+    return store_items(samples.items(30))
 
 
 @pytest.mark.parametrize("name", NESTS)
 @pytest.mark.parametrize("times", range(4, 40, 5))
-def test_conditions_may_be_nested_until_it_is_too_deep(ask: Ask, name: str, times: int) -> None:
-    """However deep conditions lie in each other, they are answered or refused."""
-    answered_or_refused(ask, nested(NESTS[name], op("=", A, 1), times))
+def test_nested_conditions_are_evaluated_or_refused(truths_of: TruthsOf, name: str, times: int) -> None:
+    """At any depth, a nested condition has a result or raises BadQuery."""
+    answered_or_refused(truths_of, nested(NESTS[name], op("=", A, 1), times))
 
 
 @pytest.mark.parametrize("name", COMPUTING)
 @pytest.mark.parametrize("times", range(1, 14, 2))
-def test_computations_may_be_nested_until_it_is_too_deep(ask: Ask, name: str, times: int) -> None:
-    """However deep computations lie in each other, they are answered or refused."""
-    answered_or_refused(ask, op("=", nested(COMPUTING[name], A, times), "1" if name in ("casei", "upper") else 1))
+def test_nested_computations_are_evaluated_or_refused(truths_of: TruthsOf, name: str, times: int) -> None:
+    """At any depth, a nested computation has a result or raises BadQuery."""
+    answered_or_refused(truths_of, op("=", nested(COMPUTING[name], A, times), "1" if name in ("casei", "upper") else 1))
 
 
-def answered_or_refused(ask: Ask, expression: Any) -> None:
+def answered_or_refused(truths_of: TruthsOf, expression: Any) -> None:
     try:
-        ask(expression)
+        truths_of(expression)
     except BadQuery as error:
-        assert "expected nothing nested deeper than" in error.description
+        assert "expected at most 60 levels of nesting" in error.description

@@ -1,4 +1,4 @@
-"""The compiler against a plain evaluator: random conditions, every item, all three truth values."""
+"""The compiler compared with the reference evaluator: random conditions, all items, all three truth values."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,28 +13,28 @@ from stacflask.catalog.database.tables import items as table
 from stacflask.errors import BadQuery
 from stacflask.model.json_types import Cql2
 from tests.catalog.cql2 import samples
-from tests.catalog.cql2.conftest import Ask, Item
-from tests.catalog.cql2.reference import Unsure, evaluate, truth
+from tests.catalog.cql2.conftest import Item, TruthsOf
+from tests.catalog.cql2.reference import RoundingDependent, evaluate, truth
 
 ITEMS = samples.items()
 
 
 @pytest.fixture(scope="module")
-def ask(stored: Callable[[list[Item]], Ask]) -> Ask:
-    return stored(ITEMS)
+def truths_of(store_items: Callable[[list[Item]], TruthsOf]) -> TruthsOf:
+    return store_items(ITEMS)
 
 
 @given(expression=samples.conditions)
 @settings(max_examples=150, deadline=None)
-def test_every_condition_means_what_the_evaluator_says(ask: Ask, expression: Cql2) -> None:
-    """For each item, PostgreSQL finds a condition true, false or unknown just as the evaluator does."""
+def test_the_compiler_agrees_with_the_reference_evaluator(truths_of: TruthsOf, expression: Cql2) -> None:
+    """For each item, a condition is true, false or unknown in PostgreSQL and in the evaluator."""
     expected = {}
     for item in ITEMS:
         try:
             expected[item["id"]] = truth(evaluate(expression, item))
-        except Unsure:
+        except RoundingDependent:
             assume(False)
-    assert ask(expression) == expected
+    assert truths_of(expression) == expected
 
 
 HOSTILE = [
@@ -43,7 +43,7 @@ HOSTILE = [
     '{"n": "2020-02-29T00:00:00.999999999Z", "when": "9999-12-31", "then": "0001-01-01T00:00:00+15:59", "mixed": "0000-01-01"}',
     '{"when": "2020-02-29T00:00:00+16:00", "then": "2020-02-29T00:00:00-15:59", "s": "\\\\", "t": "\uffff", "tags": [[[]], {}]}',
 ]
-PLACES = [
+GEOMETRIES = [
     "POLYGON((-180 -90, 180 -90, 180 90, -180 90, -180 -90))",
     "MULTIPOLYGON(((170 0, 180 0, 180 9, 170 0)), ((-180 0, -170 0, -180 9, -180 0)))",
     "GEOMETRYCOLLECTION(POINT(1 1), LINESTRING(0 0, 9 9), POLYGON((0 0, 2 0, 2 2, 0 0)))",
@@ -52,24 +52,24 @@ PLACES = [
 
 
 @pytest.fixture(scope="module")
-def ask_hostile(ask: Ask, catalogue: Database) -> Ask:
-    """Add what no client would send, and the loader might yet let through."""
+def truths_of_hostile(truths_of: TruthsOf, catalogue: Database) -> TruthsOf:
+    """Add items with values that clients do not send but the loader might accept."""
     copied = ("collection", "datetime", "start_datetime", "end_datetime", "body")
     with catalogue.write() as connection:
-        for number, (properties, place) in enumerate(zip(HOSTILE, PLACES, strict=True)):
+        for number, (properties, geometry) in enumerate(zip(HOSTILE, GEOMETRIES, strict=True)):
             row = sa.select(
                 *(table.c[name] for name in copied),
                 sa.literal(f"hostile-{number}"),
                 sa.cast(sa.literal(properties), JSONB),
-                sa.func.ST_GeomFromText(place, 4326),
+                sa.func.ST_GeomFromText(geometry, 4326),
             ).where(table.c.id == ITEMS[0]["id"])
             connection.execute(sa.insert(table).from_select([*copied, "id", "properties", "geometry"], row))
-    return ask
+    return truths_of
 
 
 @given(expression=samples.anything)
 @settings(max_examples=150, deadline=None)
-def test_nothing_that_is_accepted_makes_the_database_fail(ask_hostile: Ask, expression: Cql2) -> None:
-    """Any expression is answered for every row, or refused: what the rows hold cannot make PostgreSQL raise an error."""
+def test_an_accepted_expression_never_fails_in_the_database(truths_of_hostile: TruthsOf, expression: Cql2) -> None:
+    """An expression has a value for every row or is refused. No stored value causes an error in PostgreSQL."""
     with contextlib.suppress(BadQuery):
-        assert len(ask_hostile(expression)) == len(ITEMS) + len(HOSTILE)
+        assert len(truths_of_hostile(expression)) == len(ITEMS) + len(HOSTILE)

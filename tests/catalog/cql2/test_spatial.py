@@ -1,4 +1,4 @@
-"""Every spatial function over every type of geometry, of many rows at once, against an evaluator that takes one pair."""
+"""All spatial relations for all geometry types and many rows, compared with Shapely."""
 
 import json
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import pytest
 import shapely
 import shapely.affinity
 
-from tests.catalog.cql2.conftest import Ask, Item
+from tests.catalog.cql2.conftest import Item, TruthsOf
 
 ROWS = 9
-"""Of each type: PostGIS prepares a geometry that comes again from row to row."""
+"""Rows of each type. PostGIS prepares a geometry that is the same in several rows."""
 FAR = 20
 
 
@@ -53,14 +53,16 @@ TYPES: dict[str, Callable[[Random], Any]] = {
 SINGLE = [name for name in TYPES if name[0].isupper()]
 CHOOSE = Random(13)
 ROW_SHAPES = {f"{name} {n}": TYPES[name](CHOOSE) for name in TYPES for n in range(ROWS)}
-ASKED = {name: [TYPES[name](CHOOSE) for _ in range(3)] for name in TYPES}
+QUERIES = {name: [TYPES[name](CHOOSE) for _ in range(3)] for name in TYPES}
 
 
 @pytest.fixture(scope="module")
-def ask(stored: Callable[[list[Item]], Ask]) -> Ask:
+def truths_of(store_items: Callable[[list[Item]], TruthsOf]) -> TruthsOf:
     times = {"datetime": "2024-01-01T00:00:00Z"}
     shapes = {name: mapping(shape) for name, shape in ROW_SHAPES.items()}
-    return stored([{"id": name, "collection": "c", "geometry": g, "properties": times} for name, g in shapes.items()])
+    return store_items(
+        [{"id": name, "collection": "c", "geometry": g, "properties": times} for name, g in shapes.items()]
+    )
 
 
 def mapping(shape: Any) -> dict[str, Any]:
@@ -75,25 +77,25 @@ def expected(function: str, shape: Any, *, mirrored: bool, names: list[str]) -> 
 
 
 @pytest.mark.parametrize("mirrored", [False, True], ids=["property first", "literal first"])
-@pytest.mark.parametrize("asked", TYPES)
+@pytest.mark.parametrize("query_type", TYPES)
 @pytest.mark.parametrize("function", ["s_intersects", "s_disjoint"])
-def test_what_meets(ask: Ask, function: str, asked: str, mirrored: bool) -> None:
-    """Whether two geometries of any types meet, collections and nested collections among them."""
-    for shape in ASKED[asked]:
+def test_intersects_and_disjoint(truths_of: TruthsOf, function: str, query_type: str, mirrored: bool) -> None:
+    """The result is correct for all types, including collections and nested collections."""
+    for shape in QUERIES[query_type]:
         args = [{"property": "geometry"}, mapping(shape)]
-        found = ask({"op": function, "args": args[::-1] if mirrored else args})
+        found = truths_of({"op": function, "args": args[::-1] if mirrored else args})
         names = {name for name, holds in found.items() if holds}
         assert names == expected(function, shape, mirrored=mirrored, names=list(ROW_SHAPES)), shape
 
 
 @pytest.mark.parametrize("mirrored", [False, True], ids=["property first", "literal first"])
-@pytest.mark.parametrize("asked", SINGLE)
+@pytest.mark.parametrize("query_type", SINGLE)
 @pytest.mark.parametrize("function", ["s_contains", "s_crosses", "s_equals", "s_overlaps", "s_touches", "s_within"])
-def test_other_relations(ask: Ask, function: str, asked: str, mirrored: bool) -> None:
-    """All other relations of points, lines and polygons, single and several."""
+def test_other_relations(truths_of: TruthsOf, function: str, query_type: str, mirrored: bool) -> None:
+    """The result is correct for points, lines, polygons and their multi-types."""
     single = [name for name in ROW_SHAPES if name[0].isupper()]
-    for shape in ASKED[asked]:
+    for shape in QUERIES[query_type]:
         args = [{"property": "geometry"}, mapping(shape)]
-        found = ask({"op": function, "args": args[::-1] if mirrored else args})
+        found = truths_of({"op": function, "args": args[::-1] if mirrored else args})
         names = {name for name in single if found[name]}
         assert names == expected(function, shape, mirrored=mirrored, names=single), shape

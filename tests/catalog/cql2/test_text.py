@@ -1,4 +1,4 @@
-"""cql2-text: what it says in JSON, and where it goes wrong."""
+"""The parser of cql2-text: the JSON of valid texts, the messages for invalid ones."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from stacflask.catalog.cql2 import parse
 from stacflask.errors import BadQuery
 from stacflask.stac.numbers import ExactFloat, read_decimal
 from tests.catalog.cql2 import samples
-from tests.catalog.cql2.notation import Unwritable, write
+from tests.catalog.cql2.notation import NotRepresentable, write
 
 P = {name: {"property": name} for name in ("a", "b", "c", "d", "eo:cloud_cover", "deep.er", "date")}
 A, B, C, D = (P[name] for name in "abcd")
@@ -87,8 +87,8 @@ op = samples.op
         ("(((FALSE)))", False),
     ],
 )
-def test_text_becomes_json(text: str, expected: Any) -> None:
-    """Keywords are read without regard to case, operators bind as the standard's grammar has them."""
+def test_text_is_parsed_to_json(text: str, expected: Any) -> None:
+    """The case of keywords does not matter, and operators have the precedence of the standard's grammar."""
     assert parse(text) == expected
 
 
@@ -115,8 +115,8 @@ def test_text_becomes_json(text: str, expected: Any) -> None:
         ),
     ],
 )
-def test_well_known_text_becomes_geojson(text: str, kind: str, coordinates: Any) -> None:
-    """Every shape is read, with heights or without, and whether it says Z or not."""
+def test_well_known_text_is_parsed_to_geojson(text: str, kind: str, coordinates: Any) -> None:
+    """All geometry types are parsed, with or without heights, with or without Z."""
     shape = {"type": kind, "coordinates": coordinates}
     assert parse(f"s_intersects(a, {text})") == op("s_intersects", A, shape)
     both = {"type": "GeometryCollection", "geometries": [{"type": "Point", "coordinates": [0, 0]}, shape]}
@@ -159,13 +159,13 @@ def test_well_known_text_becomes_geojson(text: str, kind: str, coordinates: Any)
         (
             "GEOMETRYCOLLECTION(BBOX(0,0,1,1))",
             20,
-            "expected a point, a line, a polygon or several of one kind, got 'BBOX'",
+            "expected a point, a line, a polygon or several of one type, got 'BBOX'",
         ),
         ("BBOX(1 2)", 8, "expected ',' or ')', got '2'"),
     ],
 )
-def test_errors_say_where_and_what(text: str, position: int, expected: str) -> None:
-    """The message names the character at which the text stops making sense, and what would have."""
+def test_a_message_contains_the_character_and_the_expected_token(text: str, position: int, expected: str) -> None:
+    """The character is the first one that is not valid."""
     with pytest.raises(BadQuery) as error:
         parse(text)
     assert error.value.description == f"filter: at character {position}: {expected}"
@@ -173,11 +173,11 @@ def test_errors_say_where_and_what(text: str, position: int, expected: str) -> N
 
 @given(samples.conditions)
 @settings(max_examples=100, deadline=None)
-def test_what_is_written_is_read_again(expression: Any) -> None:
-    """Any expression survives the way from JSON to text and back."""
+def test_text_of_an_expression_is_parsed_to_the_same_expression(expression: Any) -> None:
+    """Converting any expression to text and back does not change it."""
     try:
         text = write(expression)
-    except Unwritable:
+    except NotRepresentable:
         assume(False)
     assert parse(text) == expression
 
@@ -225,8 +225,8 @@ words = st.sampled_from(
 
 @given(st.lists(words, max_size=12).map(" ".join) | st.text(max_size=30))
 @settings(max_examples=300, deadline=None)
-def test_nonsense_is_refused_and_nothing_worse(text: str) -> None:
-    """Whatever is sent is read or refused."""
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """No text raises another exception."""
     try:
         json.dumps(parse(text))
     except BadQuery as error:
@@ -252,8 +252,8 @@ def test_nonsense_is_refused_and_nothing_worse(text: str) -> None:
     ],
     ids=lambda text: text[:12],
 )
-def test_no_text_costs_much(text: str) -> None:
-    """What is too long or too deep is refused quickly; nothing runs out of stack or takes more than linear time."""
+def test_long_and_deep_texts_are_refused_in_linear_time(text: str) -> None:
+    """No text exhausts the stack, and the time grows at most linearly with the length."""
     start = time.process_time()
     with pytest.raises(BadQuery):
         from stacflask.catalog.cql2 import ITEM_FIELDS, condition
@@ -275,7 +275,7 @@ literals = st.one_of(
 
 
 def dumped(value: Any) -> Any:
-    """Return what JSON has for a value, with all digits of its numbers."""
+    """Return a value as JSON text, with all digits of its numbers."""
     if isinstance(value, list):
         return f"[{','.join(map(dumped, value))}]"
     if isinstance(value, dict):
@@ -286,6 +286,6 @@ def dumped(value: Any) -> Any:
 @given(literals, literals, st.lists(literals, min_size=2, max_size=5))
 @settings(max_examples=2000, deadline=None)
 def test_every_literal_is_the_same_in_text_and_json(one: Any, other: Any, several: list[Any]) -> None:
-    """A filter that is written as text and as JSON is read as the same filter, to the last digit and backslash."""
+    """A filter in text and in JSON is the same filter, including all digits and backslashes."""
     expression = op("and", op("=", A, one), op("in", B, several), op("a_contains", C, several), op("<", other, D))
     assert filters.expression(write(expression), filters.TEXT) == filters.expression(dumped(expression), filters.JSON)

@@ -1,4 +1,4 @@
-"""Decimal arithmetic that never fails: what cannot be computed, or grows too large, is unknown."""
+"""Decimal arithmetic without errors: a result that cannot be computed, or is too large, is unknown (null)."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ if TYPE_CHECKING:
 
 
 _EXPONENT = 230
-"""e to this power is about the largest number."""
-_PLACES = 100
-"""Decimal places that count."""
+"""e to this power is about ``LARGEST``."""
+_DECIMAL_PLACES = 100
+"""Further decimal places are rounded."""
 
 
 def compute(symbol: str, left: Value, right: Value) -> Number:
-    """Compute one operation."""
+    """Return the result of one operation."""
     return Number(_OPERATIONS[symbol](_operand(left, 0), _operand(right, 1)), bounded=True)
 
 
 def _operand(value: Value, argument: int) -> Sql:
-    """Read a number within bounds. Results need none: there are too few operations for them to leave PostgreSQL's."""
+    """Return an operand within bounds.
+
+    Results are not checked again: an expression has too few operations to exceed the range of PostgreSQL.
+    """
     sql = coercion.number(value, argument)
     return sql if isinstance(value, Number) and value.bounded else _bounded(sql)
 
 
 def _bounded(sql: Sql) -> Sql:
-    """Give a number that is not too large, or null; one too small is 0."""
-    sql = sa.func.round(sql, _PLACES, type_=sa.Numeric())
+    """Return the number; null if it is too large, 0 if it is too small."""
+    sql = sa.func.round(sql, _DECIMAL_PLACES, type_=sa.Numeric())
     for limit, bound in ((LARGEST, sa.func.least), (-LARGEST, sa.func.greatest)):
         end = sa.literal(limit, sa.Numeric())
         sql = sa.func.nullif(bound(sql, end), end, type_=sa.Numeric())
@@ -60,7 +63,7 @@ def _whole_quotient(left: Sql, right: Sql) -> Sql:
 
 
 def _power(base: Sql, exponent: Sql) -> Sql:
-    """Raise to a power, where the result is real and not too large."""
+    """Return the power, or null if it is not real or too large."""
     size = sa.func.abs(exponent * sa.func.ln(sa.func.abs(base)))
     real = sa.or_(base > 0, exponent == sa.func.trunc(exponent))
     possible = sa.case((base == 0, exponent >= 0), else_=sa.and_(real, size < _EXPONENT))

@@ -1,6 +1,6 @@
-"""The four relations of arrays. They are sets here: neither order nor repetition counts.
+"""The four relations of arrays. Arrays are compared as sets: order and repetition do not matter.
 
-Elements are compared as JSON: a DATE or TIMESTAMP is the string that it is written with.
+Elements are compared as JSON: a DATE or TIMESTAMP is its string.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from stacflask.catalog.cql2.values.coercion import NAMES, unlike
+from stacflask.catalog.cql2.values.coercion import NAMES, wrong_type
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.types import Array, Number, Stored, Text, Truth, Value
 from stacflask.stac.numbers import exact_value, is_number
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from stacflask.catalog.cql2.values.sql import Sql
     from stacflask.model.json_types import Json
 
-_ARGUMENTS = 100
-"""PostgreSQL's functions take no more."""
-_FEW = 16
-"""Elements that are compared one by one in less time than it takes to look them up in a hash table."""
+_MAX_ARGUMENTS = 100
+"""The limit of PostgreSQL for the arguments of a function."""
+_MAX_LINEAR_ELEMENTS = 16
+"""Up to this number, comparing elements one by one is faster than a hash table."""
 
 
 def contains(first: Value, second: Value) -> Truth:
-    """Whether the first has all that the second has."""
+    """Whether the first array has all elements of the second."""
     return Truth(_holds_all(first, second, 0, 1))
 
 
 def contained_by(first: Value, second: Value) -> Truth:
-    """Whether the second has all that the first has."""
+    """Whether the second array has all elements of the first."""
     return Truth(_holds_all(second, first, 1, 0))
 
 
 def equals(first: Value, second: Value) -> Truth:
-    """Whether each has all that the other has."""
+    """Whether both arrays have the same elements."""
     return Truth(sa.and_(contains(first, second).sql, contained_by(first, second).sql))
 
 
 def overlaps(first: Value, second: Value) -> Truth:
-    """Whether they have something in common."""
+    """Whether the arrays have a common element."""
     for stored, literal in ((first, second), (second, first)):
         if isinstance(stored, Stored) and _is_flat(literal):
             if _is_few_texts(literal):
@@ -56,8 +56,8 @@ def overlaps(first: Value, second: Value) -> Truth:
 
 
 def _holds_all(whole: Value, part: Value, *arguments: int) -> Sql:
-    """Return whether one array has all that another has. ``arguments`` are their indexes, for messages."""
-    if isinstance(part, Stored) and _is_flat(whole) and len(_nodes(whole)) > _FEW:
+    """Return whether one array has all elements of another. ``arguments`` are their indexes, for messages."""
+    if isinstance(part, Stored) and _is_flat(whole) and len(_nodes(whole)) > _MAX_LINEAR_ELEMENTS:
         element = _elements(part.array, "element")
         return _if_known(part.array, ~sa.exists().select_from(element).where(~_is_among(element, whole)))
     one, other = (_read(value, argument) for value, argument in zip((whole, part), arguments, strict=True))
@@ -65,16 +65,19 @@ def _holds_all(whole: Value, part: Value, *arguments: int) -> Sql:
 
 
 def _is_among(element: sa.TableValuedAlias, literal: Value) -> Sql:
-    """Return whether an element is one of a flat array.
+    """Return whether a flat array has an element.
 
-    PostgreSQL finds it in a hash table. JSON containment would compare it with each of thousands, for each row.
+    PostgreSQL uses a hash table. JSON containment would compare the element with each of thousands, for each row.
     """
     texts = [_encode(node).decode() for node in _nodes(literal)]
     return element.c.value == sa.any_(sa.cast(sa.literal(texts, ARRAY(sa.Text())), ARRAY(JSONB())))
 
 
 def _covers(whole: Sql, part: Sql, *, flat: bool) -> Sql:
-    """JSON containment is what we need, but for arrays within arrays, which it compares as loosely."""
+    """Return whether an array has all elements of another.
+
+    JSON containment does this for flat arrays. It does not compare nested arrays for equality.
+    """
     if flat:
         return whole.op("@>", return_type=sa.Boolean(), is_comparison=True)(part)
     element, like = _elements(part, "element"), _elements(whole, "other")
@@ -100,7 +103,7 @@ def _is_flat(value: Value) -> bool:
 
 def _is_few_texts(value: Value) -> bool:
     nodes = _nodes(value)
-    return len(nodes) <= _FEW and all(isinstance(node, str) for node in nodes)
+    return len(nodes) <= _MAX_LINEAR_ELEMENTS and all(isinstance(node, str) for node in nodes)
 
 
 def _texts(value: Value) -> Sql:
@@ -108,7 +111,7 @@ def _texts(value: Value) -> Sql:
 
 
 def _nodes(value: Value) -> list[Any]:
-    """Return the elements of a flat array, each once: a set has no more."""
+    """Return the distinct elements of a flat array."""
     document = value.document if isinstance(value, Array) else []
     return list({_encode(node): node for node in map(_bare, document)}.values())
 
@@ -117,11 +120,11 @@ def _read(value: Value, argument: int) -> Sql:
     if isinstance(value, Stored):
         return value.array
     if not isinstance(value, Array):
-        raise unlike(Array, value, argument)
+        raise wrong_type(Array, value, argument)
     if _is_flat(value):
         return _literal(_nodes(value))
-    if len(value.members) > _ARGUMENTS:
-        raise Problem(f"expected at most {_ARGUMENTS} elements, or only literal ones", argument)
+    if len(value.members) > _MAX_ARGUMENTS:
+        raise Problem(f"expected at most {_MAX_ARGUMENTS} elements if one of them is not a literal", argument)
     return _built(value)
 
 
@@ -139,11 +142,11 @@ def _element(value: Value, node: Json) -> Sql:
         return _literal(_bare(node))
     if isinstance(value, Text | Number):
         return sa.func.to_jsonb(value.sql)
-    raise Problem(f"{NAMES[type(value)]} cannot be an element of an array unless it is literal")
+    raise Problem(f"{NAMES[type(value)]} cannot be an element of an array, unless it is a literal")
 
 
 def _bare(node: Json) -> Any:
-    """Write a date or time as stored JSON has it: as a string; and a number with all its digits."""
+    """Return a date or time as a string, as in stored JSON, and a number with all its digits."""
     if isinstance(node, dict):
         return node.get("date") or node.get("timestamp") or node
     if is_number(node):
@@ -155,5 +158,5 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def _literal(document: Any) -> Sql:
-    # As text: the database driver knows no JSON with decimal numbers.
+    # As text, because the database driver does not support JSON with decimal numbers.
     return sa.cast(sa.literal(_encode(document).decode(), sa.Text()), JSONB)

@@ -1,6 +1,6 @@
 """Comparisons of single values: = <> < <= > >= between, in, like, isNull.
 
-Stored values of another type than they are compared with are unknown; a literal that can never fit is a mistake.
+A comparison with a stored value of another type is unknown. Comparing two literals of different types is an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2.values import coercion
-from stacflask.catalog.cql2.values.coercion import NAMES, unlike
+from stacflask.catalog.cql2.values.coercion import NAMES, wrong_type
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.types import (
     Array,
@@ -46,7 +46,7 @@ MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def compare(symbol: str, left: Value, right: Value) -> Truth:
-    """Compare two values. Of two stored values the row tells the type; strings that are both times compare as such."""
+    """Compare two values. The types of two stored values are read for each row; two strings can be times."""
     if isinstance(left, Stored) and isinstance(right, Stored):
         readings = (rule(symbol, left, right) for rule in (_numbers, _moments, _texts, _truths))
         return Truth(sa.func.coalesce(*readings, type_=sa.Boolean()))
@@ -60,7 +60,7 @@ def _rule(left: Value, right: Value) -> Callable[[str, Value, Value], Sql]:
     kinds = [type(value) for value in (left, right) if not isinstance(value, Stored)]
     kind = Moment if Moment in kinds else kinds[0]
     if kind not in _RULES:
-        raise Problem(f"{NAMES[kind]} cannot be compared like this")
+        raise Problem(f"{NAMES[kind]} cannot be compared with this operator")
     return _RULES[kind]
 
 
@@ -95,7 +95,7 @@ _KINDS: dict[type[Text | Number | Truth], tuple[Callable[..., Sql], sa.types.Typ
 
 
 def compare_times(symbol: str, left: Moment, right: Moment) -> Truth:
-    """Compare two instants; an item's own one in its column, where an index can serve it."""
+    """Compare two instants. The time of an item is compared in its column, because that can have an index."""
     given = [time.given for time in (left, right) if time.given is not None]
     indexed = sa.and_(compare_moments(symbol, _in_column(left), _in_column(right)), *given) if given else None
     return Truth(compare_moments(symbol, left, right), indexed=indexed)
@@ -106,7 +106,7 @@ def _in_column(time: Moment) -> Moment:
 
 
 def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
-    """Compare two instants; with a literal DATE, by the day (in UTC) on which the other one falls."""
+    """Compare two instants. A literal DATE is compared with the day (in UTC) of the other one."""
     if left.last is not None and right.last is None:
         return compare_moments(MIRRORED[symbol], right, left)
     if right.last is None:
@@ -121,22 +121,22 @@ def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
     return PLAIN[symbol](left.sql, right.sql)
 
 
-# --- Several at once --------------------------------------------------------------------------------------------------
+# --- Comparisons with several values ----------------------------------------------------------------------------------
 
 
 def between(value: Value, low: Value, high: Value | None = None) -> Truth:
-    """Whether ``low <= value <= high``. Older clients send both bounds as one array."""
+    """Whether ``low <= value <= high``. Older clients send both bounds in one array."""
     if isinstance(low, Array) and high is None and len(low.members) == len(("low", "high")):
         low, high = low.members
     if isinstance(value, Truth) or high is None:
-        raise Problem("between takes a number, a string or a time, and its lower and upper bound")
+        raise Problem("between expects a number, a string or a time, and its lower and upper bound")
     return every([compare(">=", value, low), compare("<=", value, high)])
 
 
 def is_in(value: Value, members: Value) -> Truth:
     """Whether any of ``members`` equals ``value``."""
     if not isinstance(members, Array):
-        raise unlike(Array, members, 1)
+        raise wrong_type(Array, members, 1)
     if isinstance(value, Text | Number | Truth):
         tests = [Truth(_any_of(type(value), value, members.members))] if members.members else []
     else:
@@ -145,7 +145,7 @@ def is_in(value: Value, members: Value) -> Truth:
 
 
 def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Truth]:
-    """Compare a stored value with those of each type at once, and with what may be of any type one by one."""
+    """Compare a value with all members of one type at once, and with members of unknown type one by one."""
     kinds = tuple(_KINDS) if isinstance(value, Stored) else ()
     for kind in kinds:
         same = tuple(member for member in members if isinstance(member, kind))
@@ -155,7 +155,7 @@ def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Truth]:
 
 
 def _any_of(kind: type[Text | Number | Truth], value: Value, members: tuple[Value, ...]) -> Sql:
-    """Compare with values of one type. If all stand in the expression, they go to the database as one parameter."""
+    """Compare with values of one type. If all of them are literals, they are one parameter of the statement."""
     read, sql_type = _KINDS[kind]
     literals = [member.literal for member in members if isinstance(member, kind)]
     if None in literals or len(literals) < len(members):
@@ -164,7 +164,7 @@ def _any_of(kind: type[Text | Number | Truth], value: Value, members: tuple[Valu
 
 
 def like(value: Value, pattern: Value) -> Truth:
-    r"""Whether a string matches a pattern: ``%`` any characters, ``_`` one, ``\`` takes the next literally."""
+    r"""Whether a string matches a pattern: ``%`` is any characters, ``_`` one character, ``\`` escapes the next one."""
     if not isinstance(pattern, Text) or pattern.pattern is None:
         raise Problem("expected a pattern: a literal string", 1)
     if (len(pattern.pattern) - len(pattern.pattern.rstrip("\\"))) % 2:
@@ -178,7 +178,7 @@ def is_null(value: Value) -> Truth:
         case Stored():
             return Truth(value.present.is_(None))
         case Moment() if value.given is not None:
-            # In brackets: without, what follows would be negated with it.
+            # Without the brackets, NOT would apply to the following operators, too.
             return Truth(Grouping(sa.not_(value.given)))
         case Period():
             return Truth(sa.or_(value.start.sql.is_(None), value.end.sql.is_(None)))

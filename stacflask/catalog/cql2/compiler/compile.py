@@ -1,4 +1,4 @@
-"""From CQL2 in JSON to a condition in SQL: one walk, and one table of operators."""
+"""Compile CQL2 JSON to a condition in SQL, with one table of operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import Grouping
 from stacflask.catalog.cql2.compiler import arithmetic, arrays, comparison, spatial, strings, temporal
 from stacflask.catalog.cql2.compiler.functions import FUNCTIONS
 from stacflask.catalog.cql2.values import coercion, literals
-from stacflask.catalog.cql2.values.problems import Place, Problem
+from stacflask.catalog.cql2.values.problems import Location, Problem
 from stacflask.catalog.cql2.values.size import check_size
 from stacflask.catalog.cql2.values.types import Array, Moment, Period, Truth, Value, every, some
 
@@ -24,40 +24,48 @@ if TYPE_CHECKING:
 
 
 def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa.ColumnElement[bool]:
-    """Give the condition that an expression in CQL2 JSON sets on a row, for a WHERE clause.
+    """Return an expression in CQL2 JSON as a condition for a WHERE clause.
 
-    Raises BadQuery: it is no such expression; the message says where, and what was expected there.
+    Args:
+        expression: The expression.
+        fields: The properties that it can use.
+        parameter: The query parameter of the expression, for messages.
+
+    Raises:
+        BadQuery: The expression is not valid. The message says where, and what is expected there.
     """
     return truth_of(expression, fields, parameter).where
 
 
 def truth_of(expression: Cql2, fields: Fields, parameter: str = "filter") -> Truth:
-    """Return whether an expression holds for a row, or that it is unknown. Raises BadQuery, as ``condition``."""
-    place = Place(parameter)
-    check_size(expression, place)
+    """Return an expression as true, false or unknown for a row. Raises BadQuery, as ``condition`` does."""
+    location = Location(parameter)
+    check_size(expression, location)
     try:
-        value = _Walk(fields).value(expression, place)
+        value = _Compiler(fields).value(expression, location)
         return value if isinstance(value, Truth) else Truth(coercion.truth(value, None))
     except Problem as problem:
-        raise place.of(expression).refuse(problem.message) from None
+        raise location.of(expression).error(problem.message) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator: what it makes of its operands' values, and how many it takes (``most`` is None: any number).
+    """An operator: its function and its number of operands (``max_operands`` is None: unlimited).
 
-    ``weight`` says how deep its SQL is nested: SQLAlchemy is recursive, and must not run out of stack.
+    ``weight`` is the nesting depth of its SQL. SQLAlchemy is recursive, so the depth must be limited.
     """
 
     apply: Callable[..., Value]
-    least: int = 2
-    most: int | None = 2
+    min_operands: int = 2
+    max_operands: int | None = 2
     weight: int = 1
 
     def check(self, name: str, given: int) -> None:
         """Check the number of operands. Raises Problem."""
-        if given < self.least or (self.most is not None and given > self.most):
-            expected = f"{self.least}" if self.least == self.most else f"{self.least} or more"
+        if given < self.min_operands or (self.max_operands is not None and given > self.max_operands):
+            expected = (
+                f"{self.min_operands}" if self.min_operands == self.max_operands else f"{self.min_operands} or more"
+            )
             raise Problem(f"expected {expected} operands of {name}, got {given}")
 
 
@@ -76,7 +84,7 @@ def _truths(values: Sequence[Value]) -> list[Truth]:
 
 
 def _negation(value: Value) -> Truth:
-    # In brackets: SQLAlchemy writes NOT f(x) IS NULL, which PostgreSQL reads the other way round.
+    # SQLAlchemy writes NOT f(x) IS NULL without brackets, which PostgreSQL parses as NOT (f(x) IS NULL).
     return Truth(Grouping(sa.not_(coercion.truth(value))))
 
 
@@ -118,54 +126,54 @@ _CALLABLE = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
-    """Goes through an expression from its leaves to its root."""
+class _Compiler:
+    """Compiles an expression from its leaves to its root."""
 
     fields: Fields
 
-    def value(self, node: Json, place: Place) -> Value:
-        """Give what a part of the expression stands for. Raises BadQuery."""
-        place = place.of(node)
-        place.check_depth()
+    def value(self, node: Json, location: Location) -> Value:
+        """Return the value of a part of the expression. Raises BadQuery."""
+        location = location.of(node)
+        location.check_depth()
         try:
-            return self._value(node, place)
+            return self._value(node, location)
         except Problem as problem:
-            where = place if problem.argument is None else place.below("args", problem.argument)
-            raise where.refuse(problem.message) from None
+            operand = location if problem.argument is None else location.below("args", problem.argument)
+            raise operand.error(problem.message) from None
 
-    def _value(self, node: Json, place: Place) -> Value:
+    def _value(self, node: Json, location: Location) -> Value:
         match node:
             case {"op": str(name), "args": list(args)}:
-                return self._operation(name, args, place)
+                return self._operation(name, args, location)
             case {"property": str(name)}:
                 return self.fields.value(name)
             case {"interval": [start, end]}:
-                return self._interval(start, end, place)
+                return self._interval(start, end, location)
             case dict():
                 return literals.tagged(node)
             case list() | tuple():
-                return self._array(list(node), place)
+                return self._array(list(node), location)
         return literals.scalar(node)
 
-    def _operation(self, name: str, args: list[Json], place: Place) -> Value:
+    def _operation(self, name: str, args: list[Json], location: Location) -> Value:
         operator = _CALLABLE.get(name.lower())
         if operator is None:
-            raise Problem(f"there is no function {name[:40]!r}; there are {', '.join(sorted(FUNCTIONS))}")
+            raise Problem(f"there is no function {name[:40]!r}; available are {', '.join(sorted(FUNCTIONS))}")
         operator.check(name, len(args))
-        places = (place.below("args", index, deeper=operator.weight) for index in range(len(args)))
-        return operator.apply(*map(self.value, args, places))
+        locations = (location.below("args", index, deeper=operator.weight) for index in range(len(args)))
+        return operator.apply(*map(self.value, args, locations))
 
-    def _array(self, node: list[Json], place: Place) -> Array:
-        return Array(tuple(self.value(member, place.below(index)) for index, member in enumerate(node)), node)
+    def _array(self, node: list[Json], location: Location) -> Array:
+        return Array(tuple(self.value(member, location.below(index)) for index, member in enumerate(node)), node)
 
-    def _interval(self, start: Json, end: Json, place: Place) -> Period:
-        first = self._end(start, "-", place.below("interval", 0))
-        last = self._end(end, "", place.below("interval", 1))
+    def _interval(self, start: Json, end: Json, location: Location) -> Period:
+        first = self._end(start, "-", location.below("interval", 0))
+        last = self._end(end, "", location.below("interval", 1))
         if isinstance(start, str) and isinstance(end, str) and literals.OPEN not in (start, end):
             literals.check_order(start, end)
         return Period(first, last)
 
-    def _end(self, node: Json, sign: str, place: Place) -> Moment:
+    def _end(self, node: Json, sign: str, location: Location) -> Moment:
         if node == literals.OPEN:
             return literals.infinity(sign)
-        return coercion.moment(self.value(node, place))
+        return coercion.moment(self.value(node, location))

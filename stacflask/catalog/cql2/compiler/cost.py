@@ -1,13 +1,13 @@
-"""What a condition costs for each row, in units of the cheapest operator. Measured with PostgreSQL 15 and PostGIS 3.3.
+"""The cost of a condition for each row, in units of the cheapest operator.
 
-A unit is about 0.1 microseconds of CPU time.
+A unit is about 0.1 microseconds of CPU time, measured with PostgreSQL 15 and PostGIS 3.3.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stacflask.catalog.cql2.values.size import parts_of, positions_in, ways
+from stacflask.catalog.cql2.values.size import children_of, positions_in, readings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Json
 
 MAXIMUM_COST = 1_000
-"""Units for each row that a client can ask for."""
+"""Units for each row that a request can use."""
 COSTLY = 250
-"""Units beyond which a search has ``STACFLASK_COSTLY_TIMEOUT`` only."""
+"""Units beyond which ``STACFLASK_COSTLY_TIMEOUT`` applies to a search."""
 PREPARED_POSITIONS = 20
-"""Positions for a unit if an index over the lines of the geometry is made once for all rows."""
+"""Positions per unit if PostGIS prepares the geometry once for all rows."""
 OTHER_POSITIONS = 2
-"""Positions for a unit if each row's geometry is compared with all of the lines."""
+"""Positions per unit if each row's geometry is compared with all lines of the geometry."""
 PREPARED = frozenset({"s_contains", "s_disjoint", "s_equals", "s_intersects", "s_within"})
-"""Operators of geometries that are prepared, or that compare boxes first."""
+"""Operators for which PostGIS prepares the geometry, or compares boxes first."""
 LITERAL_UNITS = 2
-"""Units for a position if an operator compares or joins geometries of the filter itself. The planner computes it, which
-no timeout ends, and what two geometries share can have as many parts as the product of their positions."""
+"""Units per position if an operator has only literal geometries. The planner computes it, where no timeout applies, and
+the intersection of two geometries can have as many parts as the product of their positions."""
 SPATIAL = frozenset(
     {"area", "centroid", "distance", "intersection", "s_contains", "s_crosses", "s_disjoint", "s_equals"}
     | {"s_intersects", "s_overlaps", "s_touches", "s_within"}
@@ -45,20 +45,20 @@ OPERATORS: Mapping[str, int] = {
     **dict.fromkeys(("s_touches", "s_within"), 4),
     **dict.fromkeys(("area", "centroid", "distance", "intersection"), 40),
 }
-"""Operators that cost more than one unit. A property other than a column costs ``PROPERTY``."""
+"""Operators that cost more than one unit. A property without a column costs ``PROPERTY``."""
 PROPERTY = 4
 
 
 def cost_of(expression: Json) -> int:
-    """Return the units of an expression, well formed or not.
+    """Return the units of an expression, valid or not.
 
-    Parts without a property cost nothing for each row, except for what they cost once if they compute geometries.
+    Parts without a property cost nothing for each row. If they compute geometries, they have a cost for the statement.
     """
     cost, waiting = 0, [expression]
     while waiting:
         node = waiting.pop()
         cost += _operator(node) + _property(node)
-        waiting += [part for part in parts_of(node)[0] if isinstance(part, dict | list)]
+        waiting += [part for part in children_of(node)[0] if isinstance(part, dict | list)]
     return cost
 
 
@@ -68,34 +68,34 @@ def _operator(node: Json) -> int:
         return 0
     name = name.lower()
     if name in SPATIAL and not _has_property(node):
-        return LITERAL_UNITS * sum(map(positions_in, parts_of(node)[0]))
+        return LITERAL_UNITS * sum(map(positions_in, children_of(node)[0]))
     if not _reads_row(node):
         return 0
     own = OPERATORS.get(name, 1)
     if own == 1:
         return own
-    positions = sum(map(positions_in, parts_of(node)[0]))
+    positions = sum(map(positions_in, children_of(node)[0]))
     return own + positions // (PREPARED_POSITIONS if name in PREPARED else OTHER_POSITIONS)
 
 
 def _has_property(expression: Json) -> bool:
-    """Whether a property is read anywhere in an expression, well formed or not."""
+    """Whether an expression, valid or not, contains a property."""
     waiting = [expression]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict) and "property" in node:
             return True
-        waiting += [part for part in parts_of(node)[0] if isinstance(part, dict | list)]
+        waiting += [part for part in children_of(node)[0] if isinstance(part, dict | list)]
     return False
 
 
 def _reads_row(node: Json) -> bool:
-    """Whether an operator has an operand that is computed for each row."""
-    return any(isinstance(part, dict) and ("property" in part or "op" in part) for part in parts_of(node)[0])
+    """Whether an operand of an operator is computed for each row."""
+    return any(isinstance(part, dict) and ("property" in part or "op" in part) for part in children_of(node)[0])
 
 
 def _property(node: Json) -> int:
     name = node.get("property") if isinstance(node, dict) else None
     if not isinstance(name, str) or name.removeprefix("properties.") in COLUMNS:
         return 0
-    return PROPERTY * ways(node)
+    return PROPERTY * readings_of(node)

@@ -1,4 +1,4 @@
-"""Functions beyond the standard's own: what expressions may call, as one table that is also shown to clients."""
+"""Functions that expressions can call, beyond those of the standard, in one table. ``GET /functions`` returns it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ if TYPE_CHECKING:
 
 Type: TypeAlias = Literal["string", "number", "integer", "datetime", "geometry", "boolean"]
 
-_PIECE = 1.0
-"""Degrees."""
-_EQUAL_AREA = 6933
-"""The EPSG code of a projection of the WGS 84 ellipsoid that keeps areas, and straight parallels and meridians."""
-_DAY = 86_400
-_LONGEST = 100_000
-"""Days that ``ago`` goes back at most."""
+_SEGMENT_DEGREES = 1.0
+_EQUAL_AREA_EPSG = 6933
+"""A projection of the WGS 84 ellipsoid that preserves areas, with straight parallels and meridians."""
+_DAY_SECONDS = 86_400
+_MAX_DAYS_AGO = 100_000
 _NUMBER = r"^[+-]?([0-9]{1,100}([.][0-9]{0,100})?|[.][0-9]{1,100})([eE][+-]?[0-9]{1,2})?$"
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function by its name, as OGC API Features part 3 lists it. ``args`` are names and types."""
+    """A function with the members of OGC API - Features - Part 3, section 8. ``args`` are names and types."""
 
     name: str
     description: str
@@ -43,7 +41,7 @@ class Function:
     apply: Callable[..., Value]
 
     def document(self) -> Document:
-        """Describe it for clients."""
+        """Return the description for clients."""
         return {
             "name": self.name,
             "description": self.description,
@@ -52,29 +50,32 @@ class Function:
         }
 
 
-# --- Places -----------------------------------------------------------------------------------------------------------
+# --- Geometries -------------------------------------------------------------------------------------------------------
 
 
-def _in_pieces(shape: Sql) -> Sql:
-    """Edges are straight on the map; in short pieces they are so on the Earth, too, and none is half the Earth long."""
-    return sa.func.ST_Segmentize(shape, _PIECE)
+def _segmentized(shape: Sql) -> Sql:
+    """Return a shape with short edges.
+
+    Edges are straight in the plane. Short edges are nearly the same on the ellipsoid, and none is half the Earth long.
+    """
+    return sa.func.ST_Segmentize(shape, _SEGMENT_DEGREES)
 
 
 def _area(geometry: Value) -> Number:
-    # On the ellipsoid itself PostGIS takes what is larger than a hemisphere for its complement.
-    flat = sa.func.ST_Transform(_in_pieces(coercion.shape(geometry)), _EQUAL_AREA)
+    # ST_Area on the ellipsoid returns the area of the complement if a geometry is larger than a hemisphere.
+    flat = sa.func.ST_Transform(_segmentized(coercion.shape(geometry)), _EQUAL_AREA_EPSG)
     return Number(sa.cast(sa.func.ST_Area(flat), sa.Numeric()))
 
 
 def _distance(first: Value, second: Value) -> Number:
     one, other = coercion.shape(first), coercion.shape(second, 1)
-    apart = sa.func.ST_Distance(*(sa.cast(_in_pieces(shape), Geography(srid=4326)) for shape in (one, other)))
+    distance = sa.func.ST_Distance(*(sa.cast(_segmentized(shape), Geography(srid=4326)) for shape in (one, other)))
     met = Grouping(meets(one, other))
-    return Number(sa.cast(sa.case((met, 0.0), (sa.not_(met), apart)), sa.Numeric()))
+    return Number(sa.cast(sa.case((met, 0.0), (sa.not_(met), distance)), sa.Numeric()))
 
 
 def _intersection(first: Value, second: Value) -> Shape:
-    # A mixed collection cannot be overlaid; of such a one, what has the most dimensions counts.
+    # ST_Intersection does not accept mixed collections. Of those, the parts with the most dimensions are used.
     sides = (sa.func.ST_CollectionExtract(coercion.shape(value, index)) for index, value in enumerate((first, second)))
     return Shape(sa.func.ST_Intersection(*sides))
 
@@ -98,9 +99,9 @@ def _now() -> Moment:
 
 
 def _ago(days: Value) -> Moment:
-    if not isinstance(days, Number) or days.literal is None or not 0 <= days.literal <= _LONGEST:
-        raise Problem(f"expected a literal number of days from 0 to {_LONGEST}", 0)
-    seconds: Sql = sa.literal(float(days.literal) * _DAY, sa.Double())
+    if not isinstance(days, Number) or days.literal is None or not 0 <= days.literal <= _MAX_DAYS_AGO:
+        raise Problem(f"expected a literal number of days from 0 to {_MAX_DAYS_AGO}", 0)
+    seconds: Sql = sa.literal(float(days.literal) * _DAY_SECONDS, sa.Double())
     return Moment(sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds))
 
 
@@ -169,7 +170,7 @@ _ANY: Mapping[str, tuple[Type, ...]] = {"value": ("string", "number", "boolean")
 _TABLE = (
     Function("area", "Area on the Earth's ellipsoid, in square metres.", _ONE_GEOMETRY, "number", _area),
     Function("distance", "Shortest distance on the ellipsoid, in metres.", _TWO_GEOMETRIES, "number", _distance),
-    Function("intersection", "What two geometries have in common.", _TWO_GEOMETRIES, "geometry", _intersection),
+    Function("intersection", "The intersection of two geometries.", _TWO_GEOMETRIES, "geometry", _intersection),
     Function("centroid", "The centre of a geometry in the plane.", _ONE_GEOMETRY, "geometry", _centroid),
     Function("year", "The year, in UTC.", _ONE_TIME, "integer", _part("year")),
     Function("month", "The month from 1 to 12, in UTC.", _ONE_TIME, "integer", _part("month")),
@@ -177,17 +178,29 @@ _TABLE = (
     Function("dayofyear", "The day of the year from 1 to 366, in UTC.", _ONE_TIME, "integer", _part("doy")),
     Function("hour", "The hour from 0 to 23, in UTC.", _ONE_TIME, "integer", _part("hour")),
     Function("now", "The time of the request.", {}, "datetime", _now),
-    Function("ago", "The time so many days before the request.", {"days": ("number",)}, "datetime", _ago),
-    Function("to_number", "A string read as a number; null if it is none.", _ANY, "number", _to_number),
-    Function("to_string", "A value written as a string.", _ANY, "string", _to_string),
-    Function("to_datetime", "A string read as a time; null if it is none.", _ONE_STRING, "datetime", _to_datetime),
+    Function("ago", "The time of the request minus a number of days.", {"days": ("number",)}, "datetime", _ago),
+    Function("to_number", "A value converted to a number; null if that is not possible.", _ANY, "number", _to_number),
+    Function("to_string", "A value converted to a string.", _ANY, "string", _to_string),
+    Function(
+        "to_datetime",
+        "A string converted to a time; null if that is not possible.",
+        _ONE_STRING,
+        "datetime",
+        _to_datetime,
+    ),
     Function("lower", "A string in lower case.", _ONE_STRING, "string", _cased(sa.func.lower)),
     Function("upper", "A string in upper case.", _ONE_STRING, "string", _cased(sa.func.upper)),
-    Function("length", "How many characters a string has.", _ONE_STRING, "integer", _length),
-    Function("size", "How many elements an array has.", {"array": ("string",)}, "integer", _size),
+    Function("length", "The number of characters of a string.", _ONE_STRING, "integer", _length),
+    Function("size", "The number of elements of an array.", {"array": ("string",)}, "integer", _size),
     Function("abs", "A number without its sign.", _ONE_NUMBER, "number", _rounded(sa.func.abs)),
-    Function("floor", "The next whole number below.", _ONE_NUMBER, "integer", _rounded(sa.func.floor)),
-    Function("ceiling", "The next whole number above.", _ONE_NUMBER, "integer", _rounded(sa.func.ceiling)),
-    Function("round", "The nearest whole number; halves go outward.", _ONE_NUMBER, "integer", _rounded(sa.func.round)),
+    Function("floor", "The next integer below.", _ONE_NUMBER, "integer", _rounded(sa.func.floor)),
+    Function("ceiling", "The next integer above.", _ONE_NUMBER, "integer", _rounded(sa.func.ceiling)),
+    Function(
+        "round",
+        "The nearest integer; halves are rounded away from zero.",
+        _ONE_NUMBER,
+        "integer",
+        _rounded(sa.func.round),
+    ),
 )
 FUNCTIONS: Mapping[str, Function] = {function.name: function for function in _TABLE}

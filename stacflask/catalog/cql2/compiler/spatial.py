@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def meets(one: Sql, other: Sql) -> Sql:
-    """Return whether two geometries have a point in common.
+    """Return whether two geometries have a common point.
 
-    An index answers for their boxes. The function answers for the geometries; it is right where ST_Intersects of a
-    prepared line is wrong, and costs less than PostGIS says.
+    An index compares their boxes, and the function compares the geometries. The function is correct for prepared lines,
+    for which ST_Intersects is wrong, and has a lower cost than the one that PostGIS declares.
     """
     boxes = one.op("&&", is_comparison=True, return_type=sa.Boolean())(other)
     return sa.and_(boxes, sa.not_(sa.func.stacflask_apart(one, other, type_=sa.Boolean())))
@@ -31,11 +31,11 @@ def _function(name: str) -> Callable[..., Sql]:
     return partial(getattr(sa.func, name), type_=sa.Boolean())
 
 
-def _short(name: str) -> Callable[..., Sql]:
-    """Return a relation for which PostGIS prepares no geometry, behind those that it does prepare.
+def _prefiltered(name: str) -> Callable[..., Sql]:
+    """Return a relation for which PostGIS prepares no geometry, after tests for which it does.
 
-    It holds for no two geometries that are apart, or of which one contains the other: an area of many positions is
-    compared with all of an item only near its boundary.
+    The relation is false if the geometries are disjoint or one contains the other. A large filter geometry is therefore
+    compared in full only with items near its boundary.
     """
 
     def relation(one: Sql, other: Sql) -> Sql:
@@ -43,24 +43,24 @@ def _short(name: str) -> Callable[..., Sql]:
             sa.func.ST_Contains(one, other, type_=sa.Boolean()),
             sa.func.ST_Contains(other, one, type_=sa.Boolean()),
         )
-        exactly = sa.case((sa.or_(*contained), sa.false()), else_=_function(name)(one, other))
-        return Grouping(sa.and_(meets(one, other), exactly))
+        exact = sa.case((sa.or_(*contained), sa.false()), else_=_function(name)(one, other))
+        return Grouping(sa.and_(meets(one, other), exact))
 
     return relation
 
 
 RELATIONS: Mapping[str, Callable[..., Sql]] = {
     "s_contains": _function("ST_Contains"),
-    "s_crosses": _short("ST_Crosses"),
+    "s_crosses": _prefiltered("ST_Crosses"),
     "s_equals": _function("ST_Equals"),
     "s_disjoint": lambda one, other: Grouping(sa.not_(Grouping(meets(one, other)))),
     "s_intersects": lambda one, other: Grouping(meets(one, other)),
-    "s_overlaps": _short("ST_Overlaps"),
-    "s_touches": _short("ST_Touches"),
+    "s_overlaps": _prefiltered("ST_Overlaps"),
+    "s_touches": _prefiltered("ST_Touches"),
     "s_within": _function("ST_Within"),
 }
 
 
 def relate(name: str, first: Value, second: Value) -> Truth:
-    """Whether two geometries are in a relation."""
+    """Return whether a relation holds for two geometries."""
     return Truth(RELATIONS[name](coercion.shape(first), coercion.shape(second, 1)))

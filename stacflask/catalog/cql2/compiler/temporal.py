@@ -30,16 +30,19 @@ RELATIONS: Mapping[str, tuple[str, ...]] = {
     "t_startedBy": ("start = start", "end > end"),
     "t_starts": ("start = start", "end < end"),
 }
-"""What must hold of the ends of the first interval (on the left) and of the second. All of it must."""
+"""Comparisons between the ends of the first interval (left) and the second (right). All of them must be true."""
 
 OF_INSTANTS = {"t_after", "t_before", "t_equals", "t_intersects"}
-"""Relations that instants can have; the standard keeps the others for intervals."""
+"""Relations of instants. The standard allows the others for intervals only."""
 
 
 def relate(name: str, first: Value, second: Value) -> Truth:
-    """Whether two times are in a relation. Raises Problem: it is one of intervals, and an operand is none.
+    """Return whether a relation holds for two times.
 
-    A stored value is never an interval: as one it is unknown.
+    A stored value is never an interval, so a relation of intervals is unknown for it.
+
+    Raises:
+        Problem: The relation is one of intervals, and an operand is not an interval.
     """
     if name not in OF_INSTANTS:
         _check_intervals(name, first, second)
@@ -50,7 +53,7 @@ def relate(name: str, first: Value, second: Value) -> Truth:
 
 
 def disjoint(first: Value, second: Value) -> Truth:
-    """Whether two times have nothing in common."""
+    """Return whether two times have no common instant."""
     return some([relate("t_before", first, second), relate("t_after", first, second)])
 
 

@@ -1,6 +1,6 @@
-"""From cql2-text to cql2-json, by recursive descent.
+"""Parse cql2-text to cql2-json, by recursive descent.
 
-Types are no concern here: whether they fit together is told of text and JSON alike.
+Types are not checked here: the compiler checks them for text and JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from stacflask.catalog.cql2.compiler.compile import OPERATORS
 from stacflask.catalog.cql2.text import wkt
 from stacflask.catalog.cql2.text.tokens import Token, Tokens, identifier, number, string
 from stacflask.catalog.cql2.values.limits import MAXIMUM_DEPTH, MAXIMUM_LENGTH
-from stacflask.catalog.cql2.values.problems import Node, Place
+from stacflask.catalog.cql2.values.problems import Location, Node
 from stacflask.catalog.cql2.values.size import check_size
 from stacflask.errors import BadQuery
 from stacflask.stac.numbers import is_number
@@ -23,34 +23,35 @@ if TYPE_CHECKING:
 
 
 def parse(text: str, parameter: str = "filter") -> Cql2:
-    """Give the JSON of an expression in cql2-text.
+    """Return an expression in cql2-text as cql2-json.
 
-    Raises BadQuery: it is none; the message says at which character, and what was expected there.
+    Raises:
+        BadQuery: The text is not valid. The message says at which character, and what is expected there.
     """
     if len(text) > MAXIMUM_LENGTH:
         raise BadQuery(parameter, f"expected at most {MAXIMUM_LENGTH} characters, got {len(text)}")
     expression = _read(text, parameter)
-    check_size(expression, Place(parameter))
+    check_size(expression, Location(parameter))
     return expression
 
 
 def _read(text: str, parameter: str) -> Cql2:
-    r"""Read a text. The grammar is ambiguous: ``\'`` is a quote, or a last backslash and the end of a string."""
+    r"""Parse a text. The grammar is ambiguous: ``\'`` is a quote, or a backslash and the end of a string."""
     expression: Cql2
     try:
-        expression = _Reader(Tokens(text, parameter)).whole()
+        expression = _Parser(Tokens(text, parameter)).whole()
     except BadQuery as error:
         if "\\'" not in text:
             raise
         try:
-            expression = _Reader(Tokens(text, parameter, escapes=False)).whole()
+            expression = _Parser(Tokens(text, parameter, escapes=False)).whole()
         except BadQuery:
             raise error from None
     return expression
 
 
 OR, AND, NOT, PREDICATE, SUM, PRODUCT, POWER, OPERAND = range(8)
-"""How tightly operators bind."""
+"""Precedence of operators."""
 _BINDING = {
     "OR": OR,
     "AND": AND,
@@ -59,8 +60,8 @@ _BINDING = {
     **dict.fromkeys(("*", "/", "%", "DIV"), PRODUCT),
     "^": POWER,
 }
-_ALONE = {PREDICATE, POWER}
-"""Levels where one operator cannot follow another without brackets."""
+_NOT_ASSOCIATIVE = {PREDICATE, POWER}
+"""Levels on which one operator cannot follow another without brackets."""
 _LITERALS: dict[str, Callable[[str], Json]] = {
     "number": number,
     "string": string,
@@ -71,11 +72,11 @@ _NAMES = {name.lower(): name for name in OPERATORS}
 
 
 class _Group(list[Any]):
-    """What stands in brackets. One value alone may be an array, or only that value: what is around it will tell."""
+    """Values in brackets. A single value is an array or only that value, which depends on the operator."""
 
 
 def _single(value: Json) -> Json:
-    """Give what brackets hold: one value, or an array of any other number of them."""
+    """Return the content of brackets: one value, or an array of any other number of values."""
     if not isinstance(value, _Group):
         return value
     return value[0] if len(value) == 1 else list(value)
@@ -89,31 +90,31 @@ def _operation(name: str, at: Token, *args: Json) -> Node:
     return Node({"op": name, "args": [_single(arg) for arg in args]}, at.position)
 
 
-class _Reader:
-    """Reads an expression from left to right, once; only brackets and NOT lead deeper."""
+class _Parser:
+    """Parses an expression from left to right in one pass. Only brackets and NOT recurse."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
         self._depth = 0
 
     def whole(self) -> Json:
-        """Read all there is."""
+        """Parse the whole text."""
         value = _single(self._expression())
         self._tokens.take("end", "an operator or the end")
         return value
 
     # --- Operators ----------------------------------------------------------------------------------------------------
 
-    def _expression(self, floor: int = OR) -> Json:
-        """Read an operand, and the operators after it that bind at least as tightly as ``floor``."""
+    def _expression(self, min_binding: int = OR) -> Json:
+        """Parse an operand and the operators after it whose precedence is at least ``min_binding``."""
         self._depth += 1
         if self._depth > MAXIMUM_DEPTH:
-            raise self._tokens.refuse(f"expected nothing nested deeper than {MAXIMUM_DEPTH}")
+            raise self._tokens.error(f"expected at most {MAXIMUM_DEPTH} levels of nesting")
         negated = self._tokens.next.kind == "NOT"
-        value, ceiling = (self._negation(), NOT) if negated else (self._operand(), OPERAND)
-        while floor <= (binding := _BINDING.get(self._tokens.next.kind, -1)) <= ceiling:
+        value, max_binding = (self._negation(), NOT) if negated else (self._operand(), OPERAND)
+        while min_binding <= (binding := _BINDING.get(self._tokens.next.kind, -1)) <= max_binding:
             value = self._operator(value, binding)
-            ceiling = binding - (binding in _ALONE)
+            max_binding = binding - (binding in _NOT_ASSOCIATIVE)
         self._depth -= 1
         return value
 
@@ -156,7 +157,7 @@ class _Reader:
             case "IN":
                 self._tokens.take("(", "a list in brackets")
                 return _operation("in", operator, left, self._members())
-        raise self._tokens.unlike("LIKE, BETWEEN or IN", operator)
+        raise self._tokens.unexpected("LIKE, BETWEEN or IN", operator)
 
     # --- Operands -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class _Reader:
                 return self._group()
             case "-" | "+" if self._tokens.next.kind not in ("-", "+"):
                 return self._signed(token)
-        raise self._tokens.unlike("a value", token)
+        raise self._tokens.unexpected("a value", token)
 
     def _signed(self, sign: Token) -> Json:
         value = _single(self._operand())
@@ -185,7 +186,7 @@ class _Reader:
         return _Group([] if self._tokens.accept(")") else self._members())
 
     def _values(self) -> list[Json]:
-        """Read what stands between commas up to the closing bracket, at least one thing."""
+        """Parse one or more values, separated by commas, up to the closing bracket."""
         values = [self._expression()]
         while self._tokens.accept(","):
             values.append(self._expression())
@@ -210,9 +211,9 @@ class _Reader:
         return self._function(name)
 
     def _function(self, name: Token) -> Node:
-        known = _NAMES.get(name.text.lower(), name.text)
+        operator = _NAMES.get(name.text.lower(), name.text)
         args = [] if self._tokens.accept(")") else self._values()
-        return _operation(known, name, *(map(_array, args) if known.startswith("a_") else args))
+        return _operation(operator, name, *(map(_array, args) if operator.startswith("a_") else args))
 
     def _instant(self, name: Token) -> Node:
         text = string(self._tokens.take("string", "a string in single quotes").text)
@@ -228,5 +229,5 @@ class _Reader:
 
     def _end(self) -> Json:
         if self._tokens.next.kind not in ("string", "name", "quoted"):
-            raise self._tokens.unlike("a date or time in single quotes, '..' or a property")
+            raise self._tokens.unexpected("a date or time in single quotes, '..' or a property")
         return self._operand()

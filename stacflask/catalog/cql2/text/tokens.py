@@ -1,4 +1,4 @@
-"""The words of cql2-text (OGC 21-065r2, BNF)."""
+"""Split cql2-text into tokens (OGC 21-065r2, BNF)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from stacflask.catalog.cql2.values.limits import MAXIMUM_DIGITS
-from stacflask.catalog.cql2.values.problems import Place
+from stacflask.catalog.cql2.values.problems import Location
 from stacflask.stac.numbers import read_decimal
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ _START = (
 )
 _PART = _START + ".0-9\u0300-\u036f\u203f-\u2040"
 _CHARACTERS = r"(?:[^'\\]|''|\\'|\\)*"
-"""What stands in a string literal. By the standard's grammar \\' is a quote, and any other backslash is a backslash."""
+"""The characters of a string literal. In the grammar, \\' is a quote, and any other backslash is a backslash."""
 _AFTER_STRING = r"\s*(?:\Z|[-+*/%^=<>(),]|(?i:AND|OR|NOT|LIKE|BETWEEN|IN|IS|DIV)\b)"
-"""What can follow a literal. It decides between \\' as a quote, and a backslash in front of the quote that ends it."""
+"""Tokens that can follow a literal. They show whether \\' is a quote, or a backslash and the end of the literal."""
 
 
 def _pattern(string: str) -> re.Pattern[str]:
@@ -44,29 +44,29 @@ _TOKEN = _pattern(rf"'{_CHARACTERS}'(?={_AFTER_STRING})|'{_CHARACTERS}'")
 _TOKEN_WITHOUT_ESCAPES = _pattern("'(?:[^']|'')*'")
 T = TypeVar("T")
 KEYWORDS = frozenset({"AND", "OR", "NOT", "LIKE", "BETWEEN", "IN", "IS", "NULL", "DIV", "TRUE", "FALSE"})
-"""Words that no property can have for its name, unless it is quoted."""
+"""Words that are property names only in double quotes."""
 
 _QUOTES = re.compile(r"(\\?)('+)")
-_SHOWN = 30
+_MAX_QUOTED_LENGTH = 30
 
 
 class Token(NamedTuple):
-    """One word: what it is, as it stands, and where. Symbols and keywords have themselves as ``kind``, in capitals."""
+    """A token: its kind, text and position. The ``kind`` of a symbol or keyword is its text in capitals."""
 
     kind: str
     text: str
     position: int
 
     @property
-    def shown(self) -> str:
-        """It, for a message."""
-        return "the end" if self.kind == "end" else repr(self.text[:_SHOWN])
+    def description(self) -> str:
+        """The token in messages."""
+        return "the end" if self.kind == "end" else repr(self.text[:_MAX_QUOTED_LENGTH])
 
 
 def split(text: str, *, escapes: bool = True) -> Iterator[Token]:
-    """Take a text apart. The last token is its end, or ``other``: a character that makes no sense, and then the end.
+    """Split a text into tokens. The last token is the end. If a character is not valid, ``other`` and the end follow.
 
-    ``escapes``: whether a backslash in front of a quote can make it part of a string.
+    ``escapes``: whether a backslash can escape a quote in a string.
     """
     for match in (_TOKEN if escapes else _TOKEN_WITHOUT_ESCAPES).finditer(text):
         kind = match.lastgroup or "end"
@@ -81,60 +81,60 @@ def split(text: str, *, escapes: bool = True) -> Iterator[Token]:
 
 
 class Tokens:
-    """The words of a text, and how far it has been read."""
+    """The tokens of a text and the current position."""
 
     def __init__(self, text: str, parameter: str, *, escapes: bool = True) -> None:
         self._parameter = parameter
-        self._words = split(text, escapes=escapes)
+        self._tokens = split(text, escapes=escapes)
         self._ahead: Token | None = None
-        self.next = next(self._words)
-        """The word that comes next."""
+        self.next = next(self._tokens)
+        """The next token."""
 
     def follows(self, kind: str) -> bool:
-        """Whether the word after the next one is of this kind."""
+        """Whether the token after the next one is of this kind."""
         if self._ahead is None:
-            self._ahead = next(self._words, self.next)
+            self._ahead = next(self._tokens, self.next)
         return self._ahead.kind == kind
 
     def read(self) -> Token:
-        """Give the next word, and go past it."""
+        """Return the next token and advance."""
         token = self.next
-        self.next = self._ahead or next(self._words, token)
+        self.next = self._ahead or next(self._tokens, token)
         self._ahead = None
         return token
 
     def accept(self, kind: str) -> bool:
-        """Go past the next word if it is of this kind."""
+        """Advance if the next token is of this kind; return whether it is."""
         return self.next.kind == kind and bool(self.read())
 
     def take(self, kind: str, expected: str) -> Token:
-        """Give the next word, which must be of this kind. Raises BadQuery."""
+        """Return the next token and advance. Raises BadQuery if it is not of this kind."""
         if self.next.kind != kind:
-            raise self.unlike(expected)
+            raise self.unexpected(expected)
         return self.read()
 
     def listed(self, read: Callable[[], T], separator: str = "',' or ')'") -> list[T]:
-        """Read one thing or more, with commas between, up to the closing bracket."""
-        things = [read()]
+        """Parse one or more elements, separated by commas, up to the closing bracket."""
+        elements = [read()]
         while self.accept(","):
-            things.append(read())
+            elements.append(read())
         self.take(")", separator)
-        return things
+        return elements
 
-    def unlike(self, expected: str, token: Token | None = None) -> BadQuery:
-        """Give the error that the next word, or this one, is not what was expected."""
+    def unexpected(self, expected: str, token: Token | None = None) -> BadQuery:
+        """Return the error for the next token, or for ``token``, if another one was expected."""
         token = token or self.next
         if token.kind == "other" and token.text in "'\"":
-            return self.refuse("expected a closing quote for the one that begins here", token)
-        return self.refuse(f"expected {expected}, got {token.shown}", token)
+            return self.error("expected a closing quote for the one that begins here", token)
+        return self.error(f"expected {expected}, got {token.description}", token)
 
-    def refuse(self, message: str, token: Token | None = None) -> BadQuery:
-        """Give an error at the next word, or at this one."""
-        return Place(self._parameter, position=(token or self.next).position).refuse(message)
+    def error(self, message: str, token: Token | None = None) -> BadQuery:
+        """Return an error at the next token, or at ``token``."""
+        return Location(self._parameter, position=(token or self.next).position).error(message)
 
 
 def number(digits: str) -> float:
-    """Return a number with its exact value; whole numbers without point and exponent are integers."""
+    """Return a number with its exact value. A number without a point and an exponent is an integer."""
     if digits.isdecimal() and len(digits) <= MAXIMUM_DIGITS:
         return int(digits)
     return read_decimal(digits)
@@ -145,13 +145,13 @@ def string(quoted: str) -> str:
     return _QUOTES.sub(_unescaped, quoted[1:-1])
 
 
-def _unescaped(run: re.Match[str]) -> str:
-    """Return the quotes that a run of them stands for. If it is even, a backslash in front of it escapes none."""
-    backslash, quotes = run.groups()
+def _unescaped(match: re.Match[str]) -> str:
+    """Return the value of consecutive quotes. If their number is even, a backslash in front of them escapes none."""
+    backslash, quotes = match.groups()
     halves, odd = divmod(len(quotes), 2)
     return "'" * (halves + 1) if odd else backslash + "'" * halves
 
 
 def identifier(quoted: str) -> str:
-    """Read a name in double quotes."""
+    """Return the value of a name in double quotes."""
     return quoted[1:-1].replace('""', '"')

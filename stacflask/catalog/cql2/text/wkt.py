@@ -1,4 +1,4 @@
-"""Geometries in cql2-text: well-known text, with or without Z, whose third coordinates are simply there or not."""
+"""Parse geometries in cql2-text: well-known text, with or without Z. Positions have 2 or 3 numbers in both forms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHAPES = {
 
 
 def begins(tokens: Tokens, name: Token) -> bool:
-    """Whether ``name``, which has just been read, begins a geometry. Goes past a Z of its own."""
+    """Whether a geometry begins with ``name``, the token read last. Advance past a separate Z."""
     if name.text.upper().removesuffix("Z") not in (*_SHAPES, _COLLECTION):
         return False
     if tokens.next.text in ("Z", "z") and tokens.follows("("):
@@ -33,7 +33,7 @@ def begins(tokens: Tokens, name: Token) -> bool:
 
 
 def geometry(tokens: Tokens, name: Token) -> Node:
-    """Read the rest of a geometry."""
+    """Parse the rest of a geometry."""
     word = name.text.upper().removesuffix("Z")
     if word != _COLLECTION:
         return _shape(tokens, name, word)
@@ -42,14 +42,14 @@ def geometry(tokens: Tokens, name: Token) -> Node:
 
 
 def bbox(tokens: Tokens, name: Token) -> Node:
-    """Read the rest of a box, after its opening bracket."""
+    """Parse the rest of a box, after its opening bracket."""
     return Node({"bbox": tokens.listed(lambda: _ordinate(tokens))}, name.position)
 
 
 def _part(tokens: Tokens) -> Node:
     name = tokens.read()
     if not begins(tokens, name) or name.text.upper().startswith(_COLLECTION):
-        raise tokens.unlike("a point, a line, a polygon or several of one kind", name)
+        raise tokens.unexpected("a point, a line, a polygon or several of one type", name)
     return _shape(tokens, name, name.text.upper().removesuffix("Z"))
 
 
@@ -65,7 +65,7 @@ def _shape(tokens: Tokens, name: Token, word: str) -> Node:
 
 
 def _positions(tokens: Tokens, nesting: int, *, loose: bool) -> list[Json]:
-    """Read positions, in brackets as deep as they are nested. Those of ``loose`` ones may have their own brackets."""
+    """Parse nested lists of positions. If ``loose``, each position can have its own brackets."""
     tokens.take("(", "'('")
     if nesting > 1:
         return tokens.listed(lambda: _positions(tokens, nesting - 1, loose=loose))

@@ -1,6 +1,6 @@
-"""Reading a value as a type: as it is, or as stored JSON that may be of that type. Anything else is a mistake.
+"""Convert values to a type: a value of that type, or stored JSON, which is null if it has another type.
 
-Each function takes the operand's index, for the message, and raises Problem.
+Each function takes the index of the operand, for messages, and raises Problem for a value of another type.
 """
 
 from __future__ import annotations
@@ -29,51 +29,51 @@ NAMES: dict[type, str] = {
 }
 
 
-def unlike(expected: type, value: Value, argument: int | None = None) -> Problem:
-    """Give the problem of a value that is of another type than expected."""
+def wrong_type(expected: type, value: Value, argument: int | None = None) -> Problem:
+    """Return the problem of a value of another type than expected."""
     return Problem(f"expected {NAMES[expected]}, got {NAMES[type(value)]}", argument)
 
 
 def text(value: Value, argument: int = 0) -> Sql:
-    """Read as string."""
+    """Return a value as a string."""
     if isinstance(value, Text):
         return value.sql
     if isinstance(value, Stored):
         return value.text
-    raise unlike(Text, value, argument)
+    raise wrong_type(Text, value, argument)
 
 
 def number(value: Value, argument: int = 0) -> Sql:
-    """Read as number."""
+    """Return a value as a number."""
     if isinstance(value, Number):
         return value.sql
     if isinstance(value, Stored):
         return value.number
-    raise unlike(Number, value, argument)
+    raise wrong_type(Number, value, argument)
 
 
 def truth(value: Value, argument: int | None = 0) -> Sql:
-    """Read as boolean."""
+    """Return a value as a boolean."""
     if isinstance(value, Truth):
         return value.sql
     if isinstance(value, Stored):
         return value.truth
-    raise unlike(Truth, value, argument)
+    raise wrong_type(Truth, value, argument)
 
 
 def moment(value: Value, argument: int = 0) -> Moment:
-    """Read as instant. Where one is expected, a literal string that spells one will do."""
+    """Return a value as an instant. A literal string in the form of an instant is accepted."""
     if isinstance(value, Moment):
         return value
     if isinstance(value, Stored):
         return Moment(value.moment)
     if isinstance(value, Text) and value.literal is not None:
         return literals.moment(value.literal)
-    raise unlike(Moment, value, argument)
+    raise wrong_type(Moment, value, argument)
 
 
 def period(value: Value, argument: int = 0) -> Period:
-    """Read as interval; an instant is a short one."""
+    """Return a value as an interval. An instant is an interval of no length."""
     if isinstance(value, Period):
         return value
     instant = moment(value, argument)
@@ -81,9 +81,9 @@ def period(value: Value, argument: int = 0) -> Period:
 
 
 def shape(value: Value, argument: int = 0) -> Sql:
-    """Read as geometry. No stored value is one: read as one it is null, as that of a name that nothing has."""
+    """Return a value as a geometry. A stored value is never a geometry and becomes null, like a missing property."""
     if isinstance(value, Shape):
         return value.sql
     if isinstance(value, Stored):
         return sa.cast(sa.null(), Geometry(srid=4326))
-    raise unlike(Shape, value, argument)
+    raise wrong_type(Shape, value, argument)

@@ -1,4 +1,4 @@
-"""What names mean."""
+"""Properties of items and collections, by the names that expressions use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import Grouping
 from stacflask.catalog.cql2.values.limits import MAXIMUM_STEPS
 from stacflask.catalog.cql2.values.literals import check_storable
 from stacflask.catalog.cql2.values.problems import Problem
-from stacflask.catalog.cql2.values.sql import LONGEST, Sql, constant
+from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, Sql, constant
 from stacflask.catalog.cql2.values.types import Moment, Shape, Stored, Text, Value
 from stacflask.catalog.database.tables import collections, items
 
@@ -26,10 +26,10 @@ PREFIX = "properties."
 
 @dataclass(frozen=True)
 class Fields:
-    """Names with columns of their own, and the JSON in which all others are looked up.
+    """Names with a column, and the JSON document for all other names.
 
-    A name with dots is tried as it is, and then as the way into objects. ``additional`` says whether a name outside
-    ``listed`` is unknown (it is null) or wrong.
+    A name with dots is read as one key, and then as a path of keys. A name that is not ``listed`` is null if
+    ``additional`` is true; otherwise it is an error.
     """
 
     columns: Mapping[str, Value]
@@ -38,11 +38,11 @@ class Fields:
     additional: bool = True
 
     def only(self, names: Iterable[str]) -> Fields:
-        """Give the same fields, where names that are neither columns nor among ``names`` are wrong."""
+        """Return the same fields; names that are neither columns nor among ``names`` are errors."""
         return replace(self, listed=frozenset(names), additional=False)
 
     def value(self, name: str) -> Value:
-        """Give what a name stands for. Raises Problem: it is not known here."""
+        """Return the value of a name. Raises Problem if there is no such property."""
         if name in self.columns:
             return self.columns[name]
         own = name.removeprefix(PREFIX)
@@ -52,11 +52,11 @@ class Fields:
 
     def _unknown(self, name: str) -> Problem:
         alike = get_close_matches(name, [*self.columns, *self.listed], n=1)
-        return Problem(f"there is no property {name!r}" + (f"; is {alike[0]!r} meant?" if alike else ""))
+        return Problem(f"there is no property {name!r}" + (f"; did you mean {alike[0]!r}?" if alike else ""))
 
     def stored(self, name: str) -> Stored:
-        """Give the member of the JSON that a name leads to."""
-        read = _remembered if len(name) <= LONGEST else _stored
+        """Return the member of the JSON document for a name."""
+        read = _cached if len(name) <= MAX_CACHED_LENGTH else _stored
         return read(self.document, name)
 
 
@@ -66,17 +66,17 @@ def _stored(document: Sql, name: str) -> Stored:
     if len(keys) == 1:
         return Stored(_member(document, name), document.op("->>", return_type=sa.Text())(constant(name)))
     if len(keys) > MAXIMUM_STEPS:
-        raise Problem(f"expected a name of at most {MAXIMUM_STEPS} parts with dots between them, got {len(keys)}")
+        raise Problem(f"expected a name of at most {MAXIMUM_STEPS} parts, separated by dots, got {len(keys)}")
     json = _found(document, keys)
     return Stored(json, json.op("#>>", return_type=sa.Text())(_WHOLE))
 
 
-_remembered = lru_cache(maxsize=4096)(_stored)
+_cached = lru_cache(maxsize=4096)(_stored)
 
 _WHOLE: Sql = sa.literal_column("'{}'")
 """The path from a JSON value to itself."""
-_ALL_WAYS = 4
-"""Parts of a name that are joined to keys in every way there is. Of more, the keys of one level alone are joined."""
+_MAX_JOINED_PARTS = 4
+"""Up to this number, parts of a name are joined to keys in all combinations. Above, only keys of one level are."""
 
 
 def _member(document: Sql, key: str) -> Sql:
@@ -84,18 +84,20 @@ def _member(document: Sql, key: str) -> Sql:
 
 
 def _found(document: Sql, keys: Sequence[str]) -> Sql:
-    """Give the first member of those that a name can mean. A member that is null is there, too: it is JSON's null."""
-    ways = [_member(document, ".".join(keys))]
+    """Return the first existing member among those that a name can stand for. JSON's null exists, too."""
+    readings = [_member(document, ".".join(keys))]
     for end in range(len(keys) - 1, 0, -1):
         inner = _member(document, ".".join(keys[:end]))
-        ways.append(_found(inner, keys[end:]) if len(keys) <= _ALL_WAYS else _member(inner, ".".join(keys[end:])))
-    if len(keys) > _ALL_WAYS:
-        ways.append(reduce(_member, keys, document))
-    return sa.func.coalesce(*ways, type_=JSONB()) if len(ways) > 1 else ways[0]
+        readings.append(
+            _found(inner, keys[end:]) if len(keys) <= _MAX_JOINED_PARTS else _member(inner, ".".join(keys[end:]))
+        )
+    if len(keys) > _MAX_JOINED_PARTS:
+        readings.append(reduce(_member, keys, document))
+    return sa.func.coalesce(*readings, type_=JSONB()) if len(readings) > 1 else readings[0]
 
 
 def _item_time(name: str) -> Moment:
-    """Return an item's own time: null where the item has none, though the column is filled in from its other times."""
+    """Return a time of an item; null if the item does not have it, although the column has another time then."""
     column, given = items.c[name], items.c[f"has_{name}"]
     return Moment(Grouping(sa.case((given, column))), column=column, given=given)
 
@@ -112,9 +114,9 @@ def _item_columns() -> dict[str, Value]:
 
 
 ITEM_FIELDS = Fields(_item_columns(), items.c.properties)
-"""Items: the members of their properties, with or without ``properties.`` in front, and what has a column."""
+"""Items: the members of ``properties``, with or without ``properties.`` in front, and columns."""
 
 COLLECTION_FIELDS = Fields(
     {"id": Text(collections.c.id), "geometry": Shape(collections.c.footprint)}, collections.c.document
 )
-"""Collections: the members of their documents; ``geometry`` is the boxes of the extent."""
+"""Collections: the members of their documents. ``geometry`` is the union of the boxes of the extent."""

@@ -1,4 +1,4 @@
-"""Values that stand in the expression itself."""
+"""Literal values of expressions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Document, Json
 
 OPEN = ".."
-_HALF = re.compile("[\ud800-\udfff]").search
+_SURROGATE = re.compile("[\ud800-\udfff]").search
 
 
 _FORMS = {
@@ -32,22 +32,22 @@ _FORMS = {
     "property": "the name of a property",
     "interval": "an interval of two ends",
 }
-"""What objects are meant to hold that have these members."""
+"""Expected contents of objects with these members."""
 
 
 def scalar(value: Json) -> Truth | Number | Text:
-    """Make a value of JSON that has no parts. Raises Problem: it is null."""
+    """Return the value of a JSON scalar. Raises Problem if it is null."""
     if isinstance(value, bool):
         return truth(value)
     if isinstance(value, int | float):
         return number(value)
     if isinstance(value, str):
         return text(value)
-    raise Problem("expected a value, got null, which is no value: isNull asks for it")
+    raise Problem("expected a value, got null; use isNull to find missing values")
 
 
 def tagged(value: Document) -> Moment | Shape:
-    """Make a value of an object that says what it is. Raises Problem: it does not."""
+    """Return the value of an object that names its type. Raises Problem if it does not."""
     for tag, make in (("date", date), ("timestamp", timestamp)):
         if tag in value:
             return make(value[tag])
@@ -62,12 +62,12 @@ def tagged(value: Document) -> Moment | Shape:
 
 
 def truth(value: bool) -> Truth:
-    """Make a boolean."""
+    """Return a boolean."""
     return Truth(literal=value)
 
 
 def number(value: float) -> Number:
-    """Make a number, with its exact value. Raises Problem: it is too large for arithmetic, too small, or too long."""
+    """Return a number with its exact value. Raises Problem if it is too large, too small, or too long."""
     exact = exact_value(value)
     if exact == 0:
         return Number(literal=Decimal(0), bounded=True)
@@ -79,35 +79,35 @@ def number(value: float) -> Number:
 
 
 def text(value: str) -> Text:
-    """Make a string. Raises Problem: no stored string can be like it."""
+    """Return a string. Raises Problem if PostgreSQL cannot store it."""
     check_storable(value)
     return Text(literal=value, pattern=value)
 
 
 def check_storable(value: str) -> None:
-    """Check that PostgreSQL can hold a string. Raises Problem."""
-    if "\0" in value or (not value.isprintable() and _HALF(value)):
+    """Check that PostgreSQL can store a string. Raises Problem."""
+    if "\0" in value or (not value.isprintable() and _SURROGATE(value)):
         raise Problem("expected a string without U+0000 and without halves of surrogate pairs")
 
 
 def date(value: Any) -> Moment:
-    """Make a day."""
+    """Return a day."""
     first, last = parse_date(_string(value))
     return Moment(_instant(first), _instant(last))
 
 
 def timestamp(value: Any) -> Moment:
-    """Make an instant."""
+    """Return an instant."""
     return Moment(_instant(parse_timestamp(_string(value))))
 
 
 def moment(value: str) -> Moment:
-    """Make an instant, or a day, of a string that may be either."""
+    """Return an instant or a day of a string."""
     return date(value) if _is_date(value) else timestamp(value)
 
 
 def check_order(start: str, end: str) -> None:
-    """Check two ends that stand in the expression. Raises Problem."""
+    """Check the order of two literal ends of an interval. Raises Problem."""
     first, last = (parse_date(text)[1] if _is_date(text) else parse_timestamp(text) for text in (start, end))
     if last < first:
         raise Problem(f"expected an end that is not before the start, got {start} and {end}")
@@ -118,13 +118,13 @@ def _is_date(text: str) -> bool:
 
 
 def infinity(sign: str) -> Moment:
-    """Make the instant before (``-``) or after all others."""
+    """Return the instant before (``-``) or after all others."""
     return Moment(sa.cast(sa.literal(f"{sign}infinity", sa.Text()), TIMESTAMP))
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        raise Problem("expected a string that holds a date or a time")
+        raise Problem("expected a string with a date or a time")
     return value
 
 
@@ -133,7 +133,7 @@ def _instant(value: datetime) -> Sql:
 
 
 def geometry(value: Document) -> Shape:
-    """Make a geometry of GeoJSON. Raises Problem: it is wrong, or crosses itself."""
+    """Return a geometry of GeoJSON. Raises Problem if it is not valid."""
     try:
         check_geometry(value, maximum_positions=MAXIMUM_POSITIONS)
         return _shape(to_wkb(value, repair=False))
@@ -142,7 +142,7 @@ def geometry(value: Document) -> Shape:
 
 
 def bbox(value: Any) -> Shape:
-    """Make a geometry of a box of 4 or 6 numbers: two boxes if it crosses the antimeridian. Heights do not count."""
+    """Return a geometry of a box of 4 or 6 numbers; two boxes if it crosses the antimeridian. Heights are ignored."""
     try:
         check_bbox(value)
     except BadDocument as error:

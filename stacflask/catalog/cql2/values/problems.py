@@ -1,4 +1,4 @@
-"""What is wrong with an expression, and where."""
+"""Errors in expressions and their locations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from stacflask.stac.json_checks import step
 
 
 class Problem(Exception):
-    """Something does not fit. Whoever knows the place turns it into BadQuery.
+    """An error in an expression, without its location. The compiler converts it to BadQuery.
 
-    ``argument`` is the index of the operand that is wrong, where one of them alone is.
+    ``argument`` is the index of the wrong operand, if only one operand is wrong.
     """
 
     def __init__(self, message: str, argument: int | None = None) -> None:
@@ -23,7 +23,7 @@ class Problem(Exception):
 
 
 class Node(dict[str, object]):
-    """A JSON object that was made from text, and where in that text it began."""
+    """A JSON object that was parsed from text, and its position in that text."""
 
     __slots__ = ("position",)
 
@@ -32,8 +32,8 @@ class Node(dict[str, object]):
         self.position = position
 
 
-class Part(dict[str, object]):
-    """An expression within a larger one that whoever asks has never seen: they know it by another parameter and way."""
+class SubExpression(dict[str, object]):
+    """An expression that the server put into a larger one. Messages name the parameter and pointer of the client."""
 
     __slots__ = ("parameter", "pointer")
 
@@ -44,38 +44,35 @@ class Part(dict[str, object]):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in an expression we are: the way down the JSON, or the position in the text that it was made from.
-
-    ``depth`` is how deep that is nested.
-    """
+class Location:
+    """A location in an expression: a JSON Pointer, or the position in the text. ``depth`` is the nesting depth."""
 
     parameter: str
     pointer: str = ""
     position: int | None = None
     depth: int = 0
 
-    def below(self, *keys: str | int, deeper: int = 1) -> Place:
-        """Give the place of a member or an element."""
-        return Place(self.parameter, self.pointer + "".join(map(step, keys)), self.position, self.depth + deeper)
+    def below(self, *keys: str | int, deeper: int = 1) -> Location:
+        """Return the location of a member or an element."""
+        return Location(self.parameter, self.pointer + "".join(map(step, keys)), self.position, self.depth + deeper)
 
-    def of(self, node: object) -> Place:
-        """Give the same place, known better where ``node`` was made from text or is a part."""
+    def of(self, node: object) -> Location:
+        """Return the more precise location of ``node``, if it was parsed from text or has its own location."""
         if isinstance(node, Node):
-            return Place(self.parameter, self.pointer, node.position, self.depth)
-        if isinstance(node, Part):
-            return Place(node.parameter, node.pointer, None, self.depth)
+            return Location(self.parameter, self.pointer, node.position, self.depth)
+        if isinstance(node, SubExpression):
+            return Location(node.parameter, node.pointer, None, self.depth)
         if isinstance(node, Condition):
-            return Place(f"plugin {node.by}, hook restrict", "", None, self.depth)
+            return Location(f"plugin {node.by}, hook restrict", "", None, self.depth)
         return self
 
     def check_depth(self) -> None:
-        """Check that this is not too deep. Raises BadQuery."""
+        """Check the nesting depth. Raises BadQuery."""
         if self.depth > MAXIMUM_DEPTH:
-            raise self.refuse(f"expected nothing nested deeper than {MAXIMUM_DEPTH}")
+            raise self.error(f"expected at most {MAXIMUM_DEPTH} levels of nesting")
 
-    def refuse(self, message: str) -> BadQuery:
-        """Give the error that says what is wrong here."""
+    def error(self, message: str) -> BadQuery:
+        """Return an error with this location."""
         return BadQuery(self.parameter, f"{self}: {message}")
 
     def __str__(self) -> str:

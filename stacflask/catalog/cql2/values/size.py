@@ -1,4 +1,4 @@
-"""Whether an expression keeps to the limits."""
+"""Check the size of an expression against the limits."""
 
 from __future__ import annotations
 
@@ -7,44 +7,49 @@ from typing import TYPE_CHECKING
 from stacflask.catalog.cql2.values.limits import MAXIMUM_NAMES, MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
 
 if TYPE_CHECKING:
-    from stacflask.catalog.cql2.values.problems import Place
+    from stacflask.catalog.cql2.values.problems import Location
     from stacflask.model.json_types import Json
 
-_DOTS = 4
-"""With more dots than these a name has no more ways to be read."""
+_MAX_COUNTED_DOTS = 4
+"""Further dots do not add ways to read a name."""
 
 
-def check_size(expression: Json, place: Place) -> None:
-    """Check all of these. Not recursive: the depth is not ours. Raises BadQuery."""
+def check_size(expression: Json, location: Location) -> None:
+    """Check an expression against all limits. Raises BadQuery.
+
+    The function is not recursive, because a client chooses the depth.
+    """
     operations, values, positions, names = 0, 1, 0, 0
-    waiting = [(expression, place)]
+    waiting = [(expression, location)]
     while waiting:
         node, at = waiting.pop()
         at = at.of(node)
         at.check_depth()
-        parts, steps = parts_of(node)
+        parts, steps = children_of(node)
         operations += isinstance(node, dict) and "op" in node
         values += len(parts)
         positions += _positions(node)
         if positions > MAXIMUM_POSITIONS:
-            raise at.refuse(f"expected at most {MAXIMUM_POSITIONS} positions in all geometries together")
-        names += ways(node)
+            raise at.error(f"expected at most {MAXIMUM_POSITIONS} positions in all geometries")
+        names += readings_of(node)
         if names > MAXIMUM_NAMES:
-            raise place.refuse(f"expected at most {MAXIMUM_NAMES} names, and of those with dots fewer")
+            raise location.error(
+                f"expected at most {MAXIMUM_NAMES} property names; a name with dots counts several times"
+            )
         if operations > MAXIMUM_OPERATIONS or values > MAXIMUM_VALUES:
-            raise place.refuse(f"expected at most {MAXIMUM_OPERATIONS} operators and {MAXIMUM_VALUES} values")
+            raise location.error(f"expected at most {MAXIMUM_OPERATIONS} operators and {MAXIMUM_VALUES} values")
         waiting += [
             (part, at.below(*steps, index)) for index, part in enumerate(parts) if isinstance(part, dict | list)
         ]
 
 
 def positions_in(expression: Json) -> int:
-    """Count the positions of all geometries in an expression, well formed or not."""
+    """Count the positions of all geometries in an expression, valid or not."""
     count, waiting = 0, [expression]
     while waiting:
         node = waiting.pop()
         count += _positions(node)
-        waiting += [part for part in parts_of(node)[0] if isinstance(part, dict | list)]
+        waiting += [part for part in children_of(node)[0] if isinstance(part, dict | list)]
     return count
 
 
@@ -64,14 +69,14 @@ def _positions(node: Json) -> int:
     return count
 
 
-def ways(node: Json) -> int:
-    """Return in how many ways a name can be read. Each becomes a part of the statement."""
+def readings_of(node: Json) -> int:
+    """Return the number of ways in which a property name can be read. Each is a part of the SQL statement."""
     name = node.get("property") if isinstance(node, dict) else None
-    return 1 << min(name.count("."), _DOTS) if isinstance(name, str) else 0
+    return 1 << min(name.count("."), _MAX_COUNTED_DOTS) if isinstance(name, str) else 0
 
 
-def parts_of(node: Json) -> tuple[list[Json], tuple[str, ...]]:
-    """Return the operands, ends or elements of a node, and the member that holds them."""
+def children_of(node: Json) -> tuple[list[Json], tuple[str, ...]]:
+    """Return the operands, ends or elements of a node, and the member that contains them."""
     if isinstance(node, list):
         return node, ()
     for member in ("args", "interval"):

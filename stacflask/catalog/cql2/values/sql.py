@@ -1,4 +1,4 @@
-"""Small pieces of SQL that all of the room uses."""
+"""Parts of SQL that all of CQL2 uses."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 Sql: TypeAlias = sa.ColumnElement[Any]
 
 CODE_POINTS = "C"
-"""The collation that orders strings by code point, whatever the database's own locale."""
+"""The collation that orders strings by code point, independent of the locale of the database."""
 UNICODE = "und-x-icu"
-"""The collation whose upper and lower case follow Unicode in full, whatever the database's own locale."""
+"""The collation whose upper and lower case are Unicode's, independent of the locale of the database."""
 TIMESTAMP = sa.DateTime(timezone=True)
 
 
-LONGEST = 500
-"""Characters of a name that what is made of it is remembered for: clients choose names, as long as they like."""
+MAX_CACHED_LENGTH = 500
+"""Characters of a name whose SQL is cached. Clients choose names, so longer ones are not cached."""
 
 
 def constant(text: str) -> Sql:
-    """Write ``text`` into the statement itself, quoted: expression indexes match constants, not parameters."""
-    return _remembered(text) if len(text) <= LONGEST else _constant(text)
+    """Return ``text`` as a quoted constant in the statement, because expression indexes do not match parameters."""
+    return _cached_constant(text) if len(text) <= MAX_CACHED_LENGTH else _constant(text)
 
 
 def _constant(text: str) -> Sql:
     return sa.literal(text, sa.Text(), literal_execute=True)
 
 
-_remembered = lru_cache(maxsize=4096)(_constant)
+_cached_constant = lru_cache(maxsize=4096)(_constant)
 
 
 def once(make: Callable[..., Sql], *operands: Sql) -> Sql:
-    """Give what ``make`` makes of operands that it mentions more than once.
+    """Return the result of ``make`` for operands that it uses more than once.
 
-    They are computed in a row of their own. Written out each time, expressions within each other would grow as 2, 4, 8.
+    The operands are computed in a subquery. Without it, nested expressions would grow as 2, 4, 8.
     """
     columns = (sa.column(f"operand{index}", operand.type) for index, operand in enumerate(operands))
     row = sa.func.unnest(*(array([operand]) for operand in operands)).table_valued(*columns).render_derived()

@@ -1,4 +1,4 @@
-"""Instants: those that stand in an expression, and those that stored strings spell."""
+"""Instants in expressions and in stored strings."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _DAY = (
 )
 _FIRST_YEAR = "0001"
 _DATE = re.compile(_DAY).fullmatch
-_LAST = timedelta(days=1) - timedelta(microseconds=1)
-"""From the first to the last instant of a day; PostgreSQL tells microseconds apart."""
+_TO_LAST_INSTANT = timedelta(days=1) - timedelta(microseconds=1)
+"""From the first to the last instant of a day. PostgreSQL has a resolution of one microsecond."""
 
 
 def read(text: Sql) -> Sql:
-    """Give the instant that a string of SQL spells, or null.
+    """Return the instant of a string in SQL, or null.
 
-    The database has a function for it, made by a migration: it never fails, and an index can hold what it gives.
+    A migration creates the function. It never fails, and an index can use it.
     """
     return sa.func.stacflask_instant(text, type_=TIMESTAMP)
 
 
 def parse_date(text: str) -> tuple[datetime, datetime]:
-    """Give the first and the last instant of a day in UTC. Raises Problem."""
+    """Return the first and the last instant of a day in UTC. Raises Problem."""
     if not _DATE(text) or text < _FIRST_YEAR:
         raise Problem(f"expected a date such as 2020-01-31, got {text[:40]!r}")
     first = datetime.fromisoformat(text).replace(tzinfo=UTC)
-    return first, first + _LAST
+    return first, first + _TO_LAST_INSTANT
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Read an RFC 3339 date and time. Raises Problem."""
+    """Parse an RFC 3339 date and time. Raises Problem."""
     try:
         return parse_instant(text)
     except ValueError as error:

@@ -1,7 +1,6 @@
-"""What operators work on: SQL expressions of a known type, and stored JSON whose type only its row knows.
+"""Operands: SQL expressions of a known type, and stored JSON whose type differs by row.
 
-Read as another type than it has, a stored value is null, which is CQL2's unknown. Nothing here can make PostgreSQL
-fail, whatever the rows hold.
+Converted to another type, a stored value is null, which is CQL2's unknown. No conversion raises an error in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string: one that SQL computes, or a ``literal`` of the expression itself.
+    """A string: computed in SQL, or a ``literal`` of the expression.
 
-    ``pattern`` is roughly what a string comes to that is made of a literal.
+    ``pattern`` is approximately the value of a string that is computed from a literal.
     """
 
     computed: Sql | None = None
@@ -37,7 +36,7 @@ class Text:
 
     @property
     def sql(self) -> Sql:
-        """It in SQL. Literals get there late: most of a long list never do, one by one."""
+        """The value in SQL. A literal is converted on access, because most literals of long lists are never needed."""
         if self.computed is not None:
             return self.computed
         return sa.literal(self.literal, sa.Text()).collate(CODE_POINTS)
@@ -45,45 +44,45 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number, decimal and exact: one that SQL computes, or a ``literal``."""
+    """A decimal number: computed in SQL, or a ``literal``."""
 
     computed: Sql | None = None
     literal: Decimal | None = None
     bounded: bool = False
-    """Whether it is known not to be too large for arithmetic."""
+    """Whether the number cannot be too large for arithmetic."""
 
     @property
     def sql(self) -> Sql:
-        """It in SQL."""
+        """The value in SQL."""
         return self.computed if self.computed is not None else sa.literal(self.literal, sa.Numeric())
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """True, false or unknown: what SQL computes, or a ``literal``."""
+    """True, false or unknown: computed in SQL, or a ``literal``."""
 
     computed: Sql | None = None
     literal: bool | None = None
     indexed: Sql | None = None
-    """A condition that is true exactly where this is, in a form that an index can serve. It may be false instead of
-    unknown, so it stands for this only in a WHERE clause and below AND and OR."""
+    """A condition that is true if and only if this value is true, in a form that can use an index. It can be false
+    instead of unknown, so it replaces this value only in a WHERE clause and below AND and OR."""
 
     @property
     def sql(self) -> Sql:
-        """It in SQL."""
+        """The value in SQL."""
         return self.computed if self.computed is not None else sa.literal(self.literal, sa.Boolean())
 
     @property
     def where(self) -> Sql:
-        """It as a condition on rows."""
+        """The value as a condition for a WHERE clause."""
         return self.sql if self.indexed is None else self.indexed
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant. A literal DATE lasts from ``sql`` to ``last``, both included; all others are points.
+    """An instant. A literal DATE lasts from ``sql`` to ``last``, both included; others have no length.
 
-    ``column`` is an item's column that is never null, and ``given`` whether the item itself has the time in it.
+    ``column`` is a column of items that is never null; ``given`` is whether the item itself has this time.
     """
 
     sql: Sql
@@ -94,7 +93,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """An interval with both its ends; open ends are at infinity."""
+    """An interval. Open ends are at infinity."""
 
     start: Moment
     end: Moment
@@ -109,7 +108,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """Values in a row. ``document`` is the same as JSON, if all of it stands in the expression itself."""
+    """An array of values. ``document`` is its JSON in the expression."""
 
     members: tuple[Value, ...]
     document: list[Json]
@@ -119,60 +118,60 @@ class Array:
 class Stored:
     """A value of stored JSON.
 
-    ``number``, ``text``, ``truth`` and ``moment`` are the forms that an expression index has to have to serve
-    comparisons with numbers, strings, booleans and times: PostgreSQL recognises an index by its exact form.
+    ``number``, ``text``, ``truth`` and ``moment`` are the expressions of indexes for comparisons with numbers, strings,
+    booleans and times. PostgreSQL uses an index only if the expression is exactly the same.
     """
 
     json: Sql
     content: Sql
-    """It as text; a string without its quotes."""
+    """The value as text; a string without its quotes."""
 
     @cached_property
     def kind(self) -> Sql:
-        """The name of its JSON type."""
+        """The name of the JSON type."""
         return sa.func.jsonb_typeof(self.json, type_=sa.Text)
 
     @cached_property
     def number(self) -> Sql:
-        """It as number."""
+        """The value as a number."""
         return self._when("number", sa.cast(self.json, sa.Numeric))
 
     @cached_property
     def text(self) -> Sql:
-        """It as string."""
+        """The value as a string."""
         return self._when("string", self.content).collate(CODE_POINTS)
 
     @cached_property
     def truth(self) -> Sql:
-        """It as boolean."""
+        """The value as a boolean."""
         return self._when("boolean", sa.cast(self.json, sa.Boolean))
 
     @cached_property
     def moment(self) -> Sql:
-        """It as instant: a string that is an RFC 3339 time or date, the latter at its first instant."""
+        """The value as an instant: a string with an RFC 3339 time or date. A date is its first instant."""
         return times.read(self.content)
 
     @cached_property
     def array(self) -> Sql:
-        """It as array, still JSON."""
+        """The value as a JSON array."""
         return self._when("array", self.json)
 
     @cached_property
     def present(self) -> Sql:
-        """It, with null for JSON's null."""
+        """The value, with SQL's null for JSON's null."""
         return sa.func.nullif(self.json, sa.cast(constant("null"), JSONB), type_=JSONB())
 
     def _when(self, kind: str, sql: Sql) -> Sql:
-        return Grouping(sa.case((self.kind == constant(kind), sql)))  # in brackets, as CREATE INDEX wants it
+        return Grouping(sa.case((self.kind == constant(kind), sql)))  # CREATE INDEX requires the brackets
 
 
 def every(truths: Sequence[Truth]) -> Truth:
-    """Return whether all of these hold."""
+    """Return whether all values are true."""
     return _joined(sa.and_, truths)
 
 
 def some(truths: Sequence[Truth]) -> Truth:
-    """Return whether any of these holds."""
+    """Return whether any value is true."""
     return _joined(sa.or_, truths)
 
 
