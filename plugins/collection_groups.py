@@ -125,7 +125,7 @@ class Table:
         """Return the rights of a set of groups."""
         rows = self._storage.rows(
             "SELECT action, json_object_agg(collection, via) AS collections FROM (SELECT action, collection, "
-            "min(group_name) AS via FROM plugin_collection_groups WHERE group_name = ANY(:groups) "
+            "min(group_name) AS via FROM plugin_collection_groups_grants WHERE group_name = ANY(:groups) "
             "GROUP BY action, collection) AS granted GROUP BY action",
             groups=list(groups),
         )
@@ -135,14 +135,14 @@ class Table:
     def _read_limited(self) -> dict[str, frozenset[str]]:
         rows = self._storage.rows(
             "SELECT action, array_agg(collection) AS collections FROM "
-            "(SELECT DISTINCT action, collection FROM plugin_collection_groups) AS limited GROUP BY action"
+            "(SELECT DISTINCT action, collection FROM plugin_collection_groups_grants) AS limited GROUP BY action"
         )
         return {row["action"]: frozenset(row["collections"]) for row in rows}
 
     def grants(self, collection: str | None) -> list[Mapping[str, str]]:
         """Return the grants, of one collection or of all."""
         return self._storage.rows(
-            "SELECT collection, action, group_name FROM plugin_collection_groups "
+            "SELECT collection, action, group_name FROM plugin_collection_groups_grants "
             "WHERE collection = coalesce(:collection, collection) ORDER BY collection, action, group_name",
             collection=collection,
         )
@@ -151,7 +151,7 @@ class Table:
         """Grant an action to groups; existing grants stay."""
         with self._storage.transaction() as statements:
             statements.rows(
-                "INSERT INTO plugin_collection_groups (collection, action, group_name) "
+                "INSERT INTO plugin_collection_groups_grants (collection, action, group_name) "
                 "SELECT :collection, :action, unnest(CAST(:groups AS text[])) ON CONFLICT DO NOTHING",
                 collection=collection,
                 action=action,
@@ -162,7 +162,7 @@ class Table:
         """Revoke grants and return their number. Raises LookupError if that would open the action to everybody."""
         with self._storage.transaction() as statements:
             revoked = statements.rows(
-                "DELETE FROM plugin_collection_groups WHERE collection = :collection AND action = :action "
+                "DELETE FROM plugin_collection_groups_grants WHERE collection = :collection AND action = :action "
                 "AND group_name = ANY(:groups) RETURNING group_name",
                 collection=collection,
                 action=action,
@@ -175,7 +175,7 @@ class Table:
 
 def _keep_closed(statements: Statements, collection: str, action: str) -> None:
     left = statements.rows(
-        "SELECT FROM plugin_collection_groups WHERE collection = :collection AND action = :action LIMIT 1",
+        "SELECT FROM plugin_collection_groups_grants WHERE collection = :collection AND action = :action LIMIT 1",
         collection=collection,
         action=action,
     )

@@ -32,7 +32,7 @@ def is_plain(name: str) -> bool:
 NAMED_GROUPS = """
 SELECT DISTINCT name FROM (
     SELECT unnest(groups) AS name FROM plugin_api_keys WHERE revoked IS NULL AND id <> :key
-    UNION ALL SELECT group_name FROM plugin_collection_groups
+    UNION ALL SELECT group_name FROM plugin_collection_groups_grants
     UNION ALL SELECT group_name FROM plugin_quota_limits WHERE group_name <> ALL(:groups) OR :key <> ''
 ) AS named
 """

@@ -36,15 +36,15 @@ COLUMNS = (
     "path, by, reason, code, others, delivery, declared, first, length, sent, complete, seconds"
 )
 INSERT = (
-    f"INSERT INTO plugin_audit ({COLUMNS}) "
-    f"SELECT {COLUMNS} FROM jsonb_populate_recordset(NULL::plugin_audit, CAST(:records AS jsonb)) AS new"
+    f"INSERT INTO plugin_audit_events ({COLUMNS}) "
+    f"SELECT {COLUMNS} FROM jsonb_populate_recordset(NULL::plugin_audit_events, CAST(:records AS jsonb)) AS new"
 )
 RESTORE = (
     f"{INSERT} WHERE NOT EXISTS "
-    "(SELECT FROM plugin_audit AS old WHERE old.at = new.at AND old.id = new.id AND old.event = new.event)"
+    "(SELECT FROM plugin_audit_events AS old WHERE old.at = new.at AND old.id = new.id AND old.event = new.event)"
 )
 FORGET = (
-    "UPDATE plugin_audit SET principal = NULL, groups = NULL, credential = NULL, address = NULL, agent = NULL, "
+    "UPDATE plugin_audit_events SET principal = NULL, groups = NULL, credential = NULL, address = NULL, agent = NULL, "
     "request = NULL "
     "WHERE at < :before AND num_nonnulls(principal, credential, address, agent, request) > 0 RETURNING 1"
 )

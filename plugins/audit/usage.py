@@ -56,8 +56,9 @@ WHERE = (
     "AND (CAST(:principal AS text) IS NULL OR principal = :principal)"
 )
 FROM = (
-    "plugin_audit AS a LEFT JOIN (SELECT id, sum(sent) AS sent FROM plugin_audit_taken WHERE at >= :since GROUP BY id) "
-    "AS t ON event = 'granted' AND t.id = a.id"
+    "plugin_audit_events AS a LEFT JOIN "
+    "(SELECT id, sum(sent) AS sent FROM plugin_audit_store_requests WHERE at >= :since GROUP BY id) AS t "
+    "ON event = 'granted' AND t.id = a.id"
 )
 LISTED = (
     'at, event, principal, groups, scheme, credential, address, agent, method, collection, item, asset, path, "by", '
@@ -65,9 +66,9 @@ LISTED = (
     "delivery, declared, first, length, sent, complete, seconds, request, id"
 )
 INSERT_DOWNLOADS = (
-    "INSERT INTO plugin_audit_taken (log_entry, at, id, bucket, key, status, sent) "
+    "INSERT INTO plugin_audit_store_requests (log_entry, at, id, bucket, key, status, sent) "
     "SELECT log_entry, at, id, bucket, key, status, sent "
-    "FROM jsonb_populate_recordset(NULL::plugin_audit_taken, CAST(:rows AS jsonb)) AS new "
+    "FROM jsonb_populate_recordset(NULL::plugin_audit_store_requests, CAST(:rows AS jsonb)) AS new "
     "ON CONFLICT DO NOTHING RETURNING id IS NOT NULL AS granted"
 )
 
@@ -198,7 +199,7 @@ def records(
     output: str,
 ) -> None:
     """List each event: the principal, the asset, the decision, and the plugin that made it with its reason."""
-    sql = f"SELECT {LISTED} FROM plugin_audit WHERE {WHERE} ORDER BY at"
+    sql = f"SELECT {LISTED} FROM plugin_audit_events WHERE {WHERE} ORDER BY at"
     rows = recorder.table.storage.rows(sql, **_where(since, until, collection, principal))
     _write(report_tables.render(form, "Events", [], rows, LISTED.replace('"', "").split(", ")), output)
 
@@ -272,6 +273,6 @@ def prune(recorder: Recorder, /, older_than: timedelta) -> None:
     with recorder.table.storage.transaction() as statements:
         deleted = [
             len(statements.rows(f"DELETE FROM {table} WHERE at < :before RETURNING 1", before=before))
-            for table in ("plugin_audit", "plugin_audit_taken")
+            for table in ("plugin_audit_events", "plugin_audit_store_requests")
         ]
     click.echo(f"deleted {deleted[0]} events and {deleted[1]} lines of store logs", err=True)

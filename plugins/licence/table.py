@@ -39,8 +39,8 @@ class Table:
         # A licence without any version cannot be accepted, so that nobody can download from its collections.
         rows = self._storage.rows(
             "SELECT DISTINCT ON (licence) licence, coalesce(version, '') AS version, coalesce(title, licence) AS title "
-            "FROM plugin_licence_collections LEFT JOIN plugin_licences ON id = licence "
-            "WHERE collection = :collection ORDER BY licence, plugin_licences.created DESC",
+            "FROM plugin_licence_collections LEFT JOIN plugin_licence_versions ON id = licence "
+            "WHERE collection = :collection ORDER BY licence, plugin_licence_versions.created DESC",
             collection=collection,
         )
         return [Demand(**row) for row in rows]
@@ -82,7 +82,8 @@ class Table:
         """Return every licence in its newest version, with the time at which the principal accepted it."""
         return self._storage.rows(
             "SELECT newest.*, accepted FROM (SELECT DISTINCT ON (id) id, version, title, text, url "
-            "FROM plugin_licences ORDER BY id, created DESC) AS newest LEFT JOIN plugin_licence_acceptances AS a "
+            "FROM plugin_licence_versions ORDER BY id, created DESC) AS newest "
+            "LEFT JOIN plugin_licence_acceptances AS a "
             "ON a.principal = :principal AND a.licence = newest.id AND a.version = newest.version ORDER BY id",
             principal=principal,
         )
@@ -99,7 +100,7 @@ class Table:
         with self._storage.transaction() as statements:
             return bool(
                 statements.rows(
-                    "INSERT INTO plugin_licences (id, version, title, text, url) "
+                    "INSERT INTO plugin_licence_versions (id, version, title, text, url) "
                     "VALUES (:id, :version, :title, :text, :url) ON CONFLICT DO NOTHING RETURNING id",
                     **values,
                 )
@@ -108,7 +109,7 @@ class Table:
     def require(self, collection: str, licence: str) -> bool:
         """Require a licence for a collection. Return False if there is no such licence."""
         with self._storage.transaction() as statements:
-            exists = statements.rows("SELECT FROM plugin_licences WHERE id = :licence LIMIT 1", licence=licence)
+            exists = statements.rows("SELECT FROM plugin_licence_versions WHERE id = :licence LIMIT 1", licence=licence)
             if exists:
                 statements.rows(
                     "INSERT INTO plugin_licence_collections (collection, licence) VALUES (:collection, :licence) "
@@ -136,7 +137,7 @@ class Table:
             "SELECT id, version, title, created, "
             "(SELECT count(*) FROM plugin_licence_acceptances WHERE licence = id AND version = l.version) AS accepted, "
             "ARRAY(SELECT collection FROM plugin_licence_collections WHERE licence = id ORDER BY 1) AS collections "
-            "FROM plugin_licences AS l ORDER BY id, created DESC"
+            "FROM plugin_licence_versions AS l ORDER BY id, created DESC"
         )
 
     def acceptances(self, licence: str) -> list[Mapping[str, Any]]:

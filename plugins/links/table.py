@@ -64,7 +64,7 @@ RETURNING id
 
 HAS_USES = """
 SELECT downloads - used > 0 OR EXISTS (
-    SELECT FROM plugin_link_openings
+    SELECT FROM plugin_links_openings
     WHERE link = :link AND collection = :collection AND item = :item AND asset = :asset AND address = :address
     AND opened > now() - make_interval(secs => :again)
 ) AS left FROM plugin_links WHERE id = :link
@@ -72,18 +72,18 @@ SELECT downloads - used > 0 OR EXISTS (
 
 CONTINUE = """
 WITH opening AS (
-    SELECT opened FROM plugin_link_openings
+    SELECT opened FROM plugin_links_openings
     WHERE link = :link AND collection = :collection AND item = :item AND asset = :asset AND address = :address
     AND opened > now() - make_interval(secs => :again)
 )
-INSERT INTO plugin_link_openings AS o (link, collection, item, asset, address, opened, taken)
+INSERT INTO plugin_links_openings AS o (link, collection, item, asset, address, opened, bytes)
 SELECT :link, :collection, :item, :file, :address, opened, :size FROM opening
 WHERE CAST(:whole AS bigint) IS NULL OR :size <= 2 * CAST(:whole AS bigint)
 ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET
     opened = greatest(o.opened, excluded.opened),
-    taken = excluded.taken + CASE WHEN o.opened >= excluded.opened THEN o.taken ELSE 0 END
+    bytes = excluded.bytes + CASE WHEN o.opened >= excluded.opened THEN o.bytes ELSE 0 END
     WHERE CAST(:whole AS bigint) IS NULL OR 2 * CAST(:whole AS bigint)
-        >= excluded.taken + CASE WHEN o.opened >= excluded.opened THEN o.taken ELSE 0 END
+        >= excluded.bytes + CASE WHEN o.opened >= excluded.opened THEN o.bytes ELSE 0 END
 RETURNING link
 """
 """Count a further part of an opened asset, up to twice the size of its file."""
@@ -94,9 +94,9 @@ BOOK = """
 WITH booked AS (
     UPDATE plugin_links SET used = used + 1 WHERE id = :link AND used < downloads RETURNING id
 )
-INSERT INTO plugin_link_openings (link, collection, item, asset, address, opened, taken)
-SELECT id, :collection, :item, :asset, :address, clock_timestamp(), :taken FROM booked
-ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET opened = excluded.opened, taken = excluded.taken
+INSERT INTO plugin_links_openings (link, collection, item, asset, address, opened, bytes)
+SELECT id, :collection, :item, :asset, :address, clock_timestamp(), :bytes FROM booked
+ON CONFLICT (link, collection, item, asset, address) DO UPDATE SET opened = excluded.opened, bytes = excluded.bytes
 RETURNING link
 """
 
@@ -107,7 +107,7 @@ MAX_LISTED = 1000
 class LinkUse:
     """The use of a link by one download.
 
-    ``key`` is the key in ``plugin_link_openings``. ``opening``: the download is an opening itself. ``file`` is the
+    ``key`` is the key in ``plugin_links_openings``. ``opening``: the download is an opening itself. ``file`` is the
     asset, or the file of a directory asset; ``size`` is the number of bytes to send; ``whole`` is the size of the file,
     if known.
     """
@@ -186,7 +186,7 @@ class Table:
                     continue
                 # One statement checks and counts, so that concurrent requests wait for each other at the row.
                 in_directory = use.file != use.key["asset"]
-                if not statements.rows(BOOK, **use.key, taken=0 if in_directory else use.size):
+                if not statements.rows(BOOK, **use.key, bytes=0 if in_directory else use.size):
                     raise UsedUpError
                 if in_directory:
                     statements.rows(CONTINUE, **use.values())

@@ -1,8 +1,8 @@
 """Downloads and bytes per principal in a rolling window of time, with limits by group.
 
 ``authorize`` only looks, and not again within a second while plenty is left; ``charge`` books, just before bytes or
-address leave. A function in the database (``plugin_quota_book``) holds a lock on the principal while it looks, so that
-many processes together grant exactly what the limit says.
+address leave. A function in the database (``plugin_quota_book_download``) holds a lock on the principal while it looks,
+so that many processes together grant exactly what the limit says.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ ORDER BY since
 """
 
 BOOK = """
-SELECT * FROM plugin_quota_book(
+SELECT * FROM plugin_quota_book_download(
     :principal, :collection, :item, :asset, :file, :opening, :size, :whole, :grain, :downloads, :bytes,
     :most_downloads, :most_bytes
 )

@@ -218,8 +218,8 @@ class Writer:
             "id": parts.id,
             **span.values,
             "geometry": WKBElement(shape, srid=4326, extended=True) if shape else None,
-            "lowest": lowest,
-            "highest": highest,
+            "min_height": lowest,
+            "max_height": highest,
             "properties": document["properties"],
             "body": self._codec.compress(parts.body, dictionary),
         }

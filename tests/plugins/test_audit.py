@@ -86,7 +86,7 @@ def get(client: Any, path: str = ASSET, name: str = "jane", **headers: str) -> A
 @pytest.fixture
 def rows(storage: Storage) -> Callable[[], list[ROW]]:
     """Return a function that returns the records by time."""
-    return lambda: [dict(row) for row in storage.rows("SELECT * FROM plugin_audit ORDER BY at")]
+    return lambda: [dict(row) for row in storage.rows("SELECT * FROM plugin_audit_events ORDER BY at")]
 
 
 Rows = Callable[[], list[ROW]]
@@ -113,10 +113,10 @@ def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_table(storage: Storage) -> Iterator[None]:
     """Rename the table during the test, so that nothing can be recorded."""
-    rename(storage, "plugin_audit", "gone")
+    rename(storage, "plugin_audit_events", "gone")
     yield
     if storage.rows("SELECT to_regclass('gone') AS renamed")[0]["renamed"]:
-        rename(storage, "gone", "plugin_audit")
+        rename(storage, "gone", "plugin_audit_events")
 
 
 def rename(storage: Storage, old: str, new: str) -> None:
@@ -351,7 +351,7 @@ def test_records_wait_while_the_table_is_missing(make_client: MakeClient, rows: 
     client = make_client(metrics, queue="2", interval="60")
     assert [get(client).status_code for _ in range(3)] == [307, 307, 503]
     assert not client.audit.writer.flush()
-    rename(storage, "gone", "plugin_audit")
+    rename(storage, "gone", "plugin_audit_events")
     assert client.audit.writer.flush()
     assert (len(rows()), metrics.lost) == (2, 0)
 
@@ -729,7 +729,7 @@ def test_a_file_that_is_no_log_is_an_error(client: Any) -> None:
 def test_forget_keeps_the_sums(client: Any, rows: Rows, storage: Storage) -> None:
     """Old records lose their personal data, and keep assets and bytes."""
     with storage.transaction() as statements:
-        statements.rows("UPDATE plugin_audit SET at = at - interval '100 days'")
+        statements.rows("UPDATE plugin_audit_events SET at = at - interval '100 days'")
     get(client)
     before = report(client, "--by", "collection", "--since", "200d")
     result = run(client, "forget", "--older-than", "90d")
@@ -752,7 +752,7 @@ def test_the_writer_deletes_personal_data(make_client: MakeClient, rows: Rows, s
     """With the setting, a process that inserts records deletes old personal data, too."""
     get(make_client(write="sync"))
     with storage.transaction() as statements:
-        statements.rows("UPDATE plugin_audit SET at = at - interval '100 days'")
+        statements.rows("UPDATE plugin_audit_events SET at = at - interval '100 days'")
     client = make_client(keep_personal="90d", interval="60")
     get(client)
     client.audit.writer.flush()
@@ -762,7 +762,7 @@ def test_the_writer_deletes_personal_data(make_client: MakeClient, rows: Rows, s
 def test_prune_deletes_records(client: Any, rows: Rows, storage: Storage) -> None:
     """Records that are older than the option are deleted."""
     with storage.transaction() as statements:
-        statements.rows("UPDATE plugin_audit SET at = at - interval '100 days'")
+        statements.rows("UPDATE plugin_audit_events SET at = at - interval '100 days'")
     get(client)
     assert run(client, "prune", "--older-than", "90d").stderr == "deleted 6 events and 0 lines of store logs\n"
     assert len(rows()) == 1

@@ -304,7 +304,7 @@ def test_the_list_shows_grants_and_the_default(closed: Access, opened: Access) -
 def test_a_wrong_grant_is_refused(closed: Access, storage: Storage, arguments: list[str]) -> None:
     """An unknown action or an empty name grants nothing."""
     assert closed.run("grant", *arguments).exit_code == 2
-    assert storage.rows("SELECT action FROM plugin_collection_groups") == []
+    assert storage.rows("SELECT action FROM plugin_collection_groups_grants") == []
 
 
 @pytest.mark.parametrize("open_default", [False, True])
@@ -327,7 +327,7 @@ def test_thousands_of_collections(storage: Storage, open_default: bool) -> None:
     """With 5,000 collections and 500 groups, each collection granted to two of them, the restriction is exact."""
     with storage.transaction() as statements:
         statements.rows(
-            "INSERT INTO plugin_collection_groups (collection, action, group_name) "
+            "INSERT INTO plugin_collection_groups_grants (collection, action, group_name) "
             "SELECT 'c' || to_char(c, 'FM0000'), action, 'g' || (c + 250 * g) % 500 FROM generate_series(1, 5000) c, "
             "generate_series(0, 1) g, unnest(ARRAY['see', 'download']) action"
         )

@@ -117,7 +117,8 @@ def test_the_audit_records_the_link(plug: Plug, publish: Publish, client: FlaskC
     assert client.get(path_of(link["href"])).status_code == 307
     assert client.get(DATA, headers=JANE).status_code == 307
     with database.write() as connection:
-        found = connection.execute(sa.text("SELECT principal, scheme, credential FROM plugin_audit ORDER BY at")).all()
+        statement = sa.text("SELECT principal, scheme, credential FROM plugin_audit_events ORDER BY at")
+        found = connection.execute(statement).all()
     assert [tuple(row) for row in found] == [("jane", "link", link["id"]), ("jane", "api_key", "00000001")]
 
 

@@ -49,7 +49,7 @@ def traffic(url: str) -> Iterator[set[str]]:
 
 def recorded(stack: Stack) -> Counter[str]:
     with psycopg.connect(stack.database_url) as connection:
-        return Counter(request for (request,) in connection.execute("SELECT request FROM plugin_audit"))
+        return Counter(request for (request,) in connection.execute("SELECT request FROM plugin_audit_events"))
 
 
 def environ_with_audit(stack: Stack, **more: str) -> dict[str, str]:
@@ -136,6 +136,5 @@ def stalled(server: Server, download: Download, request: str) -> Iterator[None]:
 def events(stack: Stack, request: str) -> dict[str, bool | None]:
     """Return the recorded events of a request, each with its ``complete``."""
     with psycopg.connect(stack.database_url) as connection:
-        return dict(
-            connection.execute("SELECT event, complete FROM plugin_audit WHERE request = %s", [request]).fetchall()
-        )
+        sql = "SELECT event, complete FROM plugin_audit_events WHERE request = %s"
+        return dict(connection.execute(sql, [request]).fetchall())

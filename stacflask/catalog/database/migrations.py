@@ -1,9 +1,8 @@
-"""Alembic, called by the program itself, from whatever folder it is started in."""
+"""Migrations of the schema, run by the program from any working directory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ INI = Path(__file__).parents[3] / "alembic.ini"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The database's side: versions of the servers, revisions it has (``found``) and should have (``heads``)."""
+    """Versions of the database server, revisions of the database (``found``) and of this release (``heads``)."""
 
     postgresql: str
     postgis: str | None
@@ -32,43 +31,61 @@ class Condition:
 
     @property
     def migrated(self) -> bool:
-        """Whether the tables are what this release needs."""
+        """Whether the schema is the one that this release needs."""
         return self.found == self.heads
 
 
 def migrate() -> None:
-    """Bring the database that DATABASE_URL names to this release. Raises Unavailable, StacflaskError."""
+    """Migrate the database of DATABASE_URL to this release.
+
+    Raises:
+        Unavailable: The database cannot be reached, or a lock was not granted in time.
+        StacflaskError: The database has revisions that this release does not have.
+    """
     with translated():
         command.upgrade(_config(), "heads")
 
 
-def behind(database: Database) -> bool:
-    """Whether the database lacks a revision of this release. One that a later release has added does no harm to it."""
-    found = database.read(_revisions)
-    heads, known = _own()
-    return not found or bool((found & known) - heads)
-
-
-@lru_cache(maxsize=1)
-def _own() -> tuple[frozenset[str], frozenset[str]]:
-    """Give this release's newest revisions, and all of its revisions."""
-    script = ScriptDirectory.from_config(_config())
-    return frozenset(script.get_heads()), frozenset(revision.revision for revision in script.walk_revisions())
-
-
 def condition(database: Database) -> Condition:
-    """Ask the database how it is. Raises Unavailable."""
-    return database.read(
-        lambda connection: Condition(
-            connection.execute(sa.text("SHOW server_version")).scalar_one(),
-            connection.execute(_POSTGIS).scalar_one_or_none(),
-            _revisions(connection),
-            frozenset(ScriptDirectory.from_config(_config()).get_heads()),
-        )
+    """Return the versions and revisions of the database. Raises Unavailable, and StacflaskError as ``migrate`` does."""
+    return database.read(_condition)
+
+
+def _condition(connection: sa.Connection) -> Condition:
+    check_revisions(connection)
+    return Condition(
+        connection.execute(sa.text("SHOW server_version")).scalar_one(),
+        connection.execute(_POSTGIS).scalar_one_or_none(),
+        _revisions(connection),
+        frozenset(_scripts().get_heads()),
     )
 
 
 _POSTGIS = sa.text("SELECT extversion FROM pg_extension WHERE extname = 'postgis'")
+
+
+def check_revisions(connection: sa.Connection) -> None:
+    """Raise StacflaskError if the database has revisions that this release does not have."""
+    found = _revisions(connection)
+    named = ", ".join(sorted(found))
+    if found and connection.execute(_BEFORE_FIRST).scalar_one():
+        raise StacflaskError(
+            f"The database is at revision {named} of the migrations before 0.1.0, which this release does not have. "
+            "Rename its tables with `python -m dev.from_main`, or load an export into a new database, see "
+            "docs/operations.md."
+        )
+    if found - {script.revision for script in _scripts().walk_revisions()}:
+        raise StacflaskError(
+            f"The database is at revision {named}, which this release does not have: a later release migrated it. "
+            "Deploy that release, or downgrade the database with it."
+        )
+
+
+# The revisions that 0001 replaced have the same numbers as later ones, so the name of a column decides.
+_BEFORE_FIRST = sa.text("""
+    SELECT count(*) > 0 AND NOT bool_or(attname = 'max_duration_seconds')
+    FROM pg_attribute WHERE attrelid = to_regclass('collections')
+""")
 
 
 def _revisions(connection: sa.Connection) -> frozenset[str]:
@@ -77,7 +94,13 @@ def _revisions(connection: sa.Connection) -> frozenset[str]:
     return frozenset(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars())
 
 
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
 def _config() -> Config:
     if not INI.exists():
-        raise StacflaskError(f"There is no {INI}: migrations come with a clone of the project, not with the package.")
+        raise StacflaskError(
+            f"{INI}: not found. Migrations are in a clone of the project, not in the installed package."
+        )
     return Config(str(INI))

@@ -1,6 +1,8 @@
-"""The tables. Keys are (collection, id); text compares by code point: order and tokens depend on no locale.
+"""The tables of the catalogue.
 
-No sequence, trigger or foreign key: a distributed PostgreSQL can spread the items by collection and id.
+Text compares by code point (collation "C"), so that order and page tokens do not depend on a locale. There is no
+sequence, trigger or foreign key, so that a distributed PostgreSQL can shard the items by collection and id.
+docs/architecture.md, "Names in the database", states how tables, columns and indexes are named.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSTZMULTIRANGE
 
 PLUGIN_PREFIX = "plugin_"
-"""Tables that begin so belong to plugins; the catalogue's own migrations leave them alone."""
+"""Prefix of the plugins' tables, which ``alembic check`` and ``make migration`` ignore."""
 
 PROPERTY_INDEX_PREFIX = "items_property_"
-"""Indexes that begin so are the operator's, see catalog/properties/indexes.py; migrations leave them alone."""
+"""Prefix of the indexes that ``stacflask index add`` creates. Migrations do not drop them."""
 
 metadata = MetaData(
     naming_convention={
@@ -48,24 +50,28 @@ collections = Table(
     "collections",
     metadata,
     Column("id", _name(), primary_key=True),
-    Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents/documents.py"),
-    Column("document", JSONB, nullable=False, comment="the same for searching, without links and assets"),
-    Column("footprint", Geometry(srid=4326, spatial_index=False), comment="the boxes of its spatial extent"),
-    Column("lowest", Double, comment="height of its 6-number boxes' lowest side; null is 0"),
-    Column("highest", Double, comment="height of its 6-number boxes' highest side; null is 0"),
-    Column("periods", TSTZMULTIRANGE, comment="the intervals of its temporal extent"),
-    Column("words", Text, comment="what free text is looked for in, in one case; see catalog/search/freetext.py"),
+    Column("body", LargeBinary, nullable=False, comment="the document, compressed"),
+    Column("document", JSONB, nullable=False, comment="the document without links and assets, for searches"),
+    Column("footprint", Geometry(srid=4326, spatial_index=False), comment="the boxes of the spatial extent"),
+    Column("min_height", Double, comment="lowest height of the boxes with 6 numbers; null means 0"),
+    Column("max_height", Double, comment="highest height of the boxes with 6 numbers; null means 0"),
+    Column("intervals", TSTZMULTIRANGE, comment="the intervals of the temporal extent"),
+    Column("search_text", Text, comment="the texts that free text (q) searches, case-folded"),
     Column(
-        "longest",
+        "max_duration_seconds",
         Double,
         nullable=False,
         server_default="0",
-        comment="seconds: no item lasts longer",
+        comment="no item's range is longer; never lowered",
     ),
     Column(
-        "dated", Boolean, nullable=False, server_default=false(), comment="some item has a datetime, or had one before"
+        "has_datetimes",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="an item has, or once had, a datetime that is not null",
     ),
-    Index("collections_longest_idx", "longest"),
+    Index("collections_max_duration_seconds_idx", "max_duration_seconds"),
 )
 
 items = Table(
@@ -73,23 +79,36 @@ items = Table(
     metadata,
     Column("collection", _name(), primary_key=True),
     Column("id", _name(), primary_key=True),
-    Column("datetime", DateTime(timezone=True), nullable=False, comment="datetime, or start_datetime where it is null"),
-    Column("start_datetime", DateTime(timezone=True), nullable=False, comment="start_datetime, or datetime without it"),
-    Column("end_datetime", DateTime(timezone=True), nullable=False, comment="end_datetime, or datetime without it"),
-    Column("geometry", Geometry(srid=4326, spatial_index=False), comment="split at the antimeridian, made valid"),
-    Column("lowest", Double, comment="least height of the geometry and the bbox; null is 0"),
-    Column("highest", Double, comment="greatest height of the geometry and the bbox; null is 0"),
-    Column("properties", JSONB, nullable=False, comment="as given, for searching"),
-    Column("body", LargeBinary, nullable=False, comment="the document, see catalog/documents/documents.py"),
-    Column("has_datetime", Boolean, nullable=False, server_default=true(), comment="datetime is not null"),
-    Column("has_start_datetime", Boolean, nullable=False, server_default=false(), comment="start_datetime is given"),
-    Column("has_end_datetime", Boolean, nullable=False, server_default=false(), comment="end_datetime is given"),
+    Column("datetime", DateTime(timezone=True), nullable=False, comment="datetime; start_datetime if datetime is null"),
+    Column(
+        "start_datetime",
+        DateTime(timezone=True),
+        nullable=False,
+        comment="start_datetime; datetime if the item has none",
+    ),
+    Column(
+        "end_datetime", DateTime(timezone=True), nullable=False, comment="end_datetime; datetime if the item has none"
+    ),
+    Column("geometry", Geometry(srid=4326, spatial_index=False), comment="cut at the antimeridian and made valid"),
+    Column("min_height", Double, comment="lowest height of the geometry and the bbox; null means 0"),
+    Column("max_height", Double, comment="highest height of the geometry and the bbox; null means 0"),
+    Column("properties", JSONB, nullable=False, comment="the properties, for searches"),
+    Column("body", LargeBinary, nullable=False, comment="the document, compressed"),
+    Column("has_datetime", Boolean, nullable=False, server_default=true(), comment="the item's datetime is not null"),
+    Column(
+        "has_start_datetime",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="the item has a start_datetime",
+    ),
+    Column("has_end_datetime", Boolean, nullable=False, server_default=false(), comment="the item has an end_datetime"),
     Index("items_id_idx", "id"),
     Index("items_datetime_idx", "datetime", "collection", "id"),
     Index("items_collection_datetime_idx", "collection", "datetime", "id"),
-    # For lists by datetime, in which items without one come last.
+    # For lists by datetime, which end with the items that have none.
     Index("items_without_datetime_idx", "collection", "datetime", "id", postgresql_where=text("NOT has_datetime")),
-    # Not those without geometry, so that PostgreSQL does not take it for an index on datetime alone.
+    # Without items that have no geometry: PostgreSQL would use the index for datetime alone, and is slow with it.
     Index(
         "items_geometry_datetime_idx",
         "geometry",
@@ -102,11 +121,14 @@ items = Table(
 dictionaries = Table(
     "dictionaries",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="the zstd dictionary id in each frame"),
-    Column("collection", _name(), nullable=False, comment="whose items it was trained on"),
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="the zstd dictionary id of frames"),
+    Column("collection", _name(), nullable=False, comment="the collection of the items that it was trained on"),
     Column("created", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column(
-        "data", LargeBinary, nullable=False, comment="never delete: items compressed with it cannot be read without"
+        "data",
+        LargeBinary,
+        nullable=False,
+        comment="never delete: documents compressed with it cannot be read without it",
     ),
 )
 
@@ -114,11 +136,6 @@ statistics = Table(
     "statistics",
     metadata,
     Column("collection", _name(), primary_key=True),
-    Column(
-        "properties",
-        JSONB,
-        nullable=False,
-        comment="what its items' properties hold, see catalog/properties/observations.py",
-    ),
-    Column("anew", JSONB, comment="what was written since a refresh began; null: none is under way"),
+    Column("properties", JSONB, nullable=False, comment="types, ranges and values of the items' properties"),
+    Column("refreshing", JSONB, comment="the same of items written since a refresh began; null: no refresh is running"),
 )

@@ -28,10 +28,10 @@ def searched(document: Document) -> dict[str, Any]:
     return {
         "document": documents.searchable(document),
         "footprint": WKBElement(_footprint(boxes), srid=SRID, extended=True),
-        "lowest": min(low or 0 for low in lows) if tall else None,
-        "highest": max(high or 0 for high in highs) if tall else None,
-        "periods": [_period(*interval) for interval in document["extent"]["temporal"]["interval"]],
-        "words": searched_text.words_of(document),
+        "min_height": min(low or 0 for low in lows) if tall else None,
+        "max_height": max(high or 0 for high in highs) if tall else None,
+        "intervals": [_period(*interval) for interval in document["extent"]["temporal"]["interval"]],
+        "search_text": searched_text.words_of(document),
     }
 
 

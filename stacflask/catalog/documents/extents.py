@@ -111,7 +111,7 @@ def all_collections(connection: Connection) -> list[str]:
 
 
 def _extent(connection: Connection, collection: str) -> tuple[Document, float, bool]:
-    columns = (collections.c.document["extent"], collections.c.longest, collections.c.dated)
+    columns = (collections.c.document["extent"], collections.c.max_duration_seconds, collections.c.has_datetimes)
     statement = sa.select(*columns).where(collections.c.id == collection)
     extent, longest, dated = _found(connection.execute(statement).one_or_none(), collection)
     return extent, longest, dated
@@ -174,8 +174,8 @@ def _widened_interval(interval: list[str | None], reach: Reach) -> list[str | No
 # Boxes that begin and end in the same degree of longitude are joined, so that millions of items become thousands of
 # rows. An item that was cut at the antimeridian lies on both sides of it: its box is taken from its parts.
 _PLACED = sa.text(f"""
-    ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(lowest, 0) AS low,
-    coalesce(highest, 0) AS high, lowest IS NOT NULL AS tall,
+    ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(min_height, 0) AS low,
+    coalesce(max_height, 0) AS high, min_height IS NOT NULL AS tall,
     CASE WHEN has_start_datetime AND has_end_datetime THEN start_datetime END AS start,
     CASE WHEN has_start_datetime AND has_end_datetime THEN end_datetime END AS "end",
     ST_XMin(geometry) = -{MAX_LONGITUDE} AND ST_XMax(geometry) = {MAX_LONGITUDE}

@@ -18,7 +18,8 @@ def note_times(connection: Connection, collection: str, seconds: float, *, dated
     Rounded up to a power of two: a collection's row is then seldom written.
     """
     bound = 2.0 ** max(0, (int(seconds) + 1).bit_length()) if seconds else 0.0
-    longest, known = sa.func.greatest(collections.c.longest, bound), sa.or_(collections.c.dated, sa.literal(dated))
+    former_seconds, former_flag = collections.c.max_duration_seconds, collections.c.has_datetimes
+    longest, has_datetimes = sa.func.greatest(former_seconds, bound), sa.or_(former_flag, sa.literal(dated))
     change = sa.update(collections).where(collections.c.id == collection)
-    change = change.where(sa.or_(collections.c.longest < longest, collections.c.dated != known))
-    connection.execute(change.values(longest=longest, dated=known))
+    change = change.where(sa.or_(former_seconds < longest, former_flag != has_datetimes))
+    connection.execute(change.values(max_duration_seconds=longest, has_datetimes=has_datetimes))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BATCH_ITEMS = 1000
 """Items that are observed together."""
 
-_ROW = sa.select(statistics.c.properties, statistics.c.anew)
+_ROW = sa.select(statistics.c.properties, statistics.c.refreshing)
 _SELECT = _ROW.where(statistics.c.collection == sa.bindparam("collection"))
 _SELECT_FOR_UPDATE = _SELECT.with_for_update()
 _INSERT = insert(statistics).values(properties={}).on_conflict_do_nothing()
@@ -41,19 +41,19 @@ def widen(connection: Connection, collection: str, observed: Observations) -> No
     Call this last in a transaction, after the extent, so that the lock on the collection's row is held only briefly.
     """
     row = connection.execute(_SELECT, {"collection": collection}).one_or_none()
-    if row is not None and not _changes(row.properties, row.anew, observed):
+    if row is not None and not _changes(row.properties, row.refreshing, observed):
         return
     if row is None:
         connection.execute(_INSERT, {"collection": collection})
     locked = connection.execute(_SELECT_FOR_UPDATE, {"collection": collection}).one()
-    values = _changes(locked.properties, locked.anew, observed)
+    values = _changes(locked.properties, locked.refreshing, observed)
     if values:
         connection.execute(sa.update(statistics).where(statistics.c.collection == collection).values(values))
 
 
-def _changes(properties: Document, anew: Document | None, observed: Observations) -> dict[str, Document]:
+def _changes(properties: Document, refreshing: Document | None, observed: Observations) -> dict[str, Document]:
     """Return the columns that these observations change."""
-    columns = {"properties": properties, **({"anew": anew} if anew is not None else {})}
+    columns = {"properties": properties, **({"refreshing": refreshing} if refreshing is not None else {})}
     wider = {name: _to_json(observations.merge([_from_json(document), observed])) for name, document in columns.items()}
     return {name: value for name, value in wider.items() if value != columns[name]}
 
@@ -87,18 +87,18 @@ def refresh(database: Database, collection: str) -> int:
     """
     with database.write() as connection:
         # The lock waits for current writers, and their items are read below. Later writers detect this refresh by the
-        # column ``anew``, and add their observations to it.
+        # column ``refreshing``, and add their observations to it.
         held = sa.select(collections.c.id).where(collections.c.id == collection).with_for_update()
         if connection.execute(held).one_or_none() is None:
             raise NotFound(f"There is no collection {collection!r}.")
         connection.execute(_INSERT, {"collection": collection})
-        _set(connection, collection, anew={})
+        _set(connection, collection, refreshing={})
     with database.write() as connection:
         count, observed = _observe_items(connection, collection)
         row = connection.execute(_SELECT_FOR_UPDATE, {"collection": collection}).one_or_none()
         if row is not None:
-            whole = observations.merge([observed, _from_json(row.anew or {})])
-            _set(connection, collection, properties=_to_json(whole), anew=None)
+            whole = observations.merge([observed, _from_json(row.refreshing or {})])
+            _set(connection, collection, properties=_to_json(whole), refreshing=None)
     return count
 
 

@@ -35,7 +35,7 @@ def within_bbox(query: CollectionQuery) -> Condition | None:
     if len(query.bbox) != LONG_BBOX:
         return met
     low, high = query.bbox[2], query.bbox[5]
-    lowest, highest = (sa.func.coalesce(collections.c[name], 0) for name in ("lowest", "highest"))
+    lowest, highest = (sa.func.coalesce(collections.c[name], 0) for name in ("min_height", "max_height"))
     return sa.and_(met, lowest <= high, highest >= low)
 
 
@@ -44,7 +44,7 @@ def during(query: CollectionQuery) -> Condition | None:
     if query.interval is None:
         return None
     interval: Range[Any] = Range(query.interval.start, query.interval.end, bounds="[]")
-    met: Condition = collections.c.periods.overlaps(sa.literal(interval, TSTZRANGE()))
+    met: Condition = collections.c.intervals.overlaps(sa.literal(interval, TSTZRANGE()))
     return met
 
 

@@ -40,7 +40,7 @@ class DurationBound:
     @property
     def stored(self) -> sa.Select[Any]:
         """Statement that selects the stored bound."""
-        found = sa.select(sa.func.coalesce(sa.func.max(collections.c.longest), 0.0))
+        found = sa.select(sa.func.coalesce(sa.func.max(collections.c.max_duration_seconds), 0.0))
         if self.collections is None:
             return found
         return found.where(
@@ -99,6 +99,6 @@ class DurationBounds:
         return stored <= duration_bound.seconds
 
     def _read(self) -> None:
-        statement = sa.select(collections.c.id, collections.c.longest)
+        statement = sa.select(collections.c.id, collections.c.max_duration_seconds)
         rows = self.database.read(lambda connection: connection.execute(statement).all())
-        self._durations = {row.id: row.longest for row in rows}
+        self._durations = {row.id: row.max_duration_seconds for row in rows}

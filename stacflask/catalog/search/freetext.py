@@ -59,7 +59,7 @@ def item_words(table: Any = items) -> Sql:
 
 def in_collections(text: FreeText) -> sa.ColumnElement[bool]:
     """Return the condition that a collection contains these terms."""
-    return _condition(text, lambda term: collections.c.words.like(sa.literal(_pattern(term.casefold()))))
+    return _condition(text, lambda term: collections.c.search_text.like(sa.literal(_pattern(term.casefold()))))
 
 
 def _condition(text: FreeText, has: Callable[[str], Sql]) -> sa.ColumnElement[bool]:

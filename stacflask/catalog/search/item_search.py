@@ -51,8 +51,8 @@ PARAMETER_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "ids": ARRAY(sa.Text()),
     "area": sa.LargeBinary(),
     "further_area": sa.LargeBinary(),
-    "lowest": sa.Double(),
-    "highest": sa.Double(),
+    "min_height": sa.Double(),
+    "max_height": sa.Double(),
     "start": TIMESTAMP,
     "end": TIMESTAMP,
 }
@@ -68,7 +68,7 @@ def parameters(query: ItemQuery) -> dict[str, Any]:
             values |= {one: unique[0]} if len(unique) == 1 else {several: unique}
     values |= zip(("area", "further_area"), search_areas(query), strict=False)
     if query.bbox is not None and len(query.bbox) == LONG_BBOX:
-        values |= {"lowest": query.bbox[2], "highest": query.bbox[5]}
+        values |= {"min_height": query.bbox[2], "max_height": query.bbox[5]}
     if query.interval is not None:
         ends = {"start": query.interval.start, "end": query.interval.end}
         values |= {name: end for name, end in ends.items() if end is not None}
@@ -103,11 +103,11 @@ def _meets(wkb: Sql) -> Condition:
 
 def within_heights(values: Values) -> Condition | None:
     """``bbox`` of six numbers: the item's heights, from its geometry and bbox, overlap. Without heights it is at 0."""
-    if "lowest" not in values:
+    if "min_height" not in values:
         return None
     return sa.and_(
-        sa.func.coalesce(items.c.lowest, 0) <= _parameter(values, "highest"),
-        sa.func.coalesce(items.c.highest, 0) >= _parameter(values, "lowest"),
+        sa.func.coalesce(items.c.min_height, 0) <= _parameter(values, "max_height"),
+        sa.func.coalesce(items.c.max_height, 0) >= _parameter(values, "min_height"),
     )
 
 
@@ -234,7 +234,7 @@ class ListPart:
         if self.dated:
             yield items.c.has_datetime
             # Without this condition, an index on the datetime would be read to its end if no item has one.
-            some = sa.select(collections.c.id).where(collections.c.dated)
+            some = sa.select(collections.c.id).where(collections.c.has_datetimes)
             if query.collections is not None:
                 some = some.where(collections.c.id == sa.any_(sa.bindparam("dated", _names(query), ARRAY(sa.Text()))))
             yield sa.exists(some)

@@ -74,9 +74,9 @@ def _row(collection: str, extent: Document) -> Document:
         "id": collection,
         "extent": extent,
         "footprint": columns["footprint"].data.hex(),
-        "lowest": columns["lowest"],
-        "highest": columns["highest"],
-        "periods": f"{{[{first or ''},{last or ''}]}}",
+        "min_height": columns["min_height"],
+        "max_height": columns["max_height"],
+        "intervals": f"{{[{first or ''},{last or ''}]}}",
     }
 
 
@@ -84,11 +84,11 @@ def _row(collection: str, extent: Document) -> Document:
 _VIEW = sa.text("""
     WITH extents AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(:extents) AS extents (id text, extent jsonb, footprint geometry,
-            lowest double precision, highest double precision, periods tstzmultirange)
+            min_height double precision, max_height double precision, intervals tstzmultirange)
     )
-    SELECT stored.id, stored.body, stored.words, stored.longest, own.lowest, own.highest,
+    SELECT stored.id, stored.body, stored.search_text, stored.max_duration_seconds, own.min_height, own.max_height,
            stored.document - 'summaries' || jsonb_build_object('extent', coalesce(own.extent, rest.extent)) AS document,
-           coalesce(own.footprint, rest.footprint) AS footprint, coalesce(own.periods, rest.periods) AS periods
+           coalesce(own.footprint, rest.footprint) AS footprint, coalesce(own.intervals, rest.intervals) AS intervals
     FROM collections AS stored
     JOIN extents AS rest ON rest.id = '' LEFT JOIN extents AS own ON own.id = stored.id
 """)

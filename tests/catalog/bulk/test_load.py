@@ -441,7 +441,7 @@ def test_load_and_api_write_the_same(loader: Loader) -> None:
     """Whether an item is loaded or posted, the same is kept of it: times, place, heights, properties and document."""
     columns = (
         "id, datetime, start_datetime, end_datetime, has_datetime, has_start_datetime, has_end_datetime, "
-        "ST_AsEWKT(geometry), lowest, highest, properties::text, "
+        "ST_AsEWKT(geometry), min_height, max_height, properties::text, "
         "pg_column_compression(properties)"
     )
     loader(ndjson([a_collection()]))

@@ -1,15 +1,20 @@
-"""Migrations: the tables are what the code says, down goes as well as up, and two at once do no harm."""
+"""Migrations: the schema of the code, upgrades and downgrades, concurrent upgrades, revisions that are unknown."""
 
 import os
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
+from dev import from_main
 from stacflask.catalog.database.engine import create_engine
 from stacflask.settings import Settings
 from tests.databases import drop
@@ -18,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def alembic(url: str, *arguments: str) -> subprocess.Popen[str]:
-    """Run alembic in a process of its own."""
+    """Start alembic in a new process."""
     return subprocess.Popen(
         [sys.executable, "-m", "alembic", *arguments],
         cwd=ROOT,
@@ -42,7 +47,7 @@ def engine(url: str) -> sa.Engine:
 
 @pytest.fixture
 def fresh(database_url: str) -> Iterator[str]:
-    """Give the address of a database that nothing has been migrated in, with the extensions the first has."""
+    """Return the URL of an empty database, with the extensions of the test database."""
     base = database_url.rpartition("/")[0]
     url = f"{base}/migrations"
     with engine(database_url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -52,55 +57,98 @@ def fresh(database_url: str) -> Iterator[str]:
     drop(database_url, "migrations")
 
 
-def shape(url: str) -> dict[str, Any]:
-    """Give every table with its columns, keys and indexes as the database has them."""
+def schema(url: str) -> dict[str, Any]:
+    """Return columns, constraints and indexes by table, and the functions."""
     with engine(url).connect() as connection:
         inspector = sa.inspect(connection)
         tables = sorted(set(inspector.get_table_names()) - {"spatial_ref_sys", "alembic_version"})
-        columns = (
-            "SELECT column_name, data_type, is_nullable, collation_name, column_default FROM information_schema.columns"
+        columns = """
+            SELECT column_name, data_type, is_nullable, collation_name, column_default,
+                   col_description(table_name::regclass, ordinal_position)
+            FROM information_schema.columns WHERE table_name = :t
+        """
+        constraints = (
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = CAST(:t AS regclass)"
         )
-        indexes = "SELECT indexdef FROM pg_indexes"
-        return {
-            table: (
-                sorted(map(tuple, connection.execute(sa.text(f"{columns} WHERE table_name = :t"), {"t": table}))),
-                sorted(connection.execute(sa.text(f"{indexes} WHERE tablename = :t"), {"t": table}).scalars()),
-            )
+        indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = :t"
+        found: dict[str, Any] = {
+            table: [
+                sorted(map(tuple, connection.execute(sa.text(sql), {"t": table})), key=str)
+                for sql in (columns, constraints, indexes)
+            ]
             for table in tables
         }
+        return found | dict(
+            connection.execute(sa.text(f"SELECT proname, pg_get_functiondef(oid) {OWN_FUNCTIONS}")).all()
+        )
 
 
-def test_nothing_is_left_to_generate(database_url: str) -> None:
-    """Alembic finds no difference between the tables in the code and those that its revisions have made."""
+OWN_FUNCTIONS = """
+    FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+"""
+
+
+def test_the_revisions_create_the_tables_of_the_code(database_url: str) -> None:
+    """`alembic check` finds no difference between the tables in the code and the migrated database."""
     assert "No new upgrade operations detected" in done(alembic(database_url, "check"))
 
 
-def test_there_is_one_line_of_revisions(database_url: str) -> None:
-    """One head: who upgrades to it has all."""
+def test_there_is_one_head(database_url: str) -> None:
+    """There is one head, which `make migration` continues."""
     assert len(done(alembic(database_url, "heads")).strip().splitlines()) == 1
 
 
-def test_down_and_up_again(fresh: str) -> None:
-    """Each revision undoes what it did, down to nothing, and the way up leads to the same tables."""
+def test_a_downgrade_removes_the_schema_and_an_upgrade_restores_it(fresh: str) -> None:
+    """A downgrade to nothing leaves no table and no function, and the next upgrade creates the same schema."""
     done(alembic(fresh, "upgrade", "heads"))
-    before = shape(fresh)
-    assert {"collections", "items", "dictionaries"} <= before.keys()
+    before = schema(fresh)
+    assert {"collections", "items", "dictionaries", "stacflask_parse_instant"} <= before.keys()
     done(alembic(fresh, "downgrade", "base"))
-    assert shape(fresh) == {}
+    assert schema(fresh) == {}
     done(alembic(fresh, "upgrade", "heads"))
-    assert shape(fresh) == before
+    assert schema(fresh) == before
 
 
-def test_two_at_once(fresh: str) -> None:
-    """Of releases that start at the same time both succeed: the second waits, and finds nothing to do."""
+def test_names_follow_the_convention(database_url: str) -> None:
+    """Names of tables, functions, constraints and indexes are as docs/architecture.md states."""
+    indexes = """
+        SELECT c.relname AS table, i.relname AS name, x.indpred IS NOT NULL AS partial,
+               array_agg(a.attname ORDER BY a.attnum) AS columns
+        FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_class AS c ON c.oid = x.indrelid
+        JOIN pg_attribute AS a ON a.attrelid = i.oid
+        WHERE c.relnamespace = current_schema()::regnamespace AND NOT x.indisprimary
+        AND c.relname NOT IN ('spatial_ref_sys', 'alembic_version')
+        GROUP BY c.relname, i.relname, x.indpred
+    """
+    with engine(database_url).connect() as connection:
+        for row in connection.execute(sa.text(indexes)):
+            names = {f"{row.table}_{'_'.join(row.columns[:count])}_idx" for count in (1, 2, 3)}
+            assert row.name in names or (row.partial and re.fullmatch(f"{row.table}_\\w+_idx", row.name)), row.name
+        found = connection.execute(sa.text(f"SELECT proname {OWN_FUNCTIONS}")).scalars().all()
+        assert found
+        assert [name for name in found if not re.match(r"(stacflask|plugin_quota)_(parse|is|book)_", name)] == []
+        kinds = "SELECT conrelid::regclass::text, conname, contype FROM pg_constraint WHERE contype IN ('c', 'f', 'p')"
+        suffixes = {"c": "check", "f": "fkey", "p": "pkey"}
+        for table, name, kind in connection.execute(sa.text(kinds)):
+            if table in schema_tables(connection):
+                assert re.fullmatch(rf"{table}_(\w+_)?{suffixes[kind]}", name), name
+
+
+def schema_tables(connection: sa.Connection) -> set[str]:
+    return set(sa.inspect(connection).get_table_names()) - {"spatial_ref_sys", "alembic_version"}
+
+
+def test_of_two_concurrent_upgrades_the_second_waits(fresh: str) -> None:
+    """Releases that start at the same time both succeed."""
     both = [alembic(fresh, "upgrade", "heads") for _ in range(2)]
     for process in both:
         done(process)
-    assert "collections" in shape(fresh)
+    assert "collections" in schema(fresh)
 
 
-def test_readiness_knows_what_this_release_needs(fresh: str) -> None:
-    """An application is not ready before its tables are there, and says so; alive it is."""
+def test_an_application_is_not_ready_until_its_database_is_migrated(fresh: str) -> None:
+    """Without the tables or a column of this release, /health/ready is 503 NotMigrated; /health is 200."""
     from stacflask.app import create_app
     from stacflask.pluginmanager import loading
 
@@ -112,12 +160,13 @@ def test_readiness_knows_what_this_release_needs(fresh: str) -> None:
     done(alembic(fresh, "upgrade", "heads"))
     assert client.get("/health/ready").status_code == 200
     with engine(fresh).begin() as connection:
-        connection.execute(sa.text("ALTER TABLE items RENAME COLUMN lowest TO former"))
-    assert client.get("/health/ready").status_code == 503
+        connection.execute(sa.text("ALTER TABLE items RENAME COLUMN min_height TO former"))
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json["code"]) == (503, "NotMigrated")
 
 
-def test_parameters_of_the_url_hold(fresh: str) -> None:
-    """Migrations run under the options in the URL, as the server does."""
+def test_migrations_use_the_parameters_of_the_url(fresh: str) -> None:
+    """Migrations run with the options in the URL, as the server does."""
     with engine(fresh).begin() as connection:
         connection.execute(sa.text("CREATE SCHEMA apart"))
     done(alembic(f"{fresh}?options=-c%20search_path%3Dapart,public", "upgrade", "heads"))
@@ -125,84 +174,75 @@ def test_parameters_of_the_url_hold(fresh: str) -> None:
         assert "items" in sa.inspect(connection).get_table_names(schema="apart")
 
 
-def test_collections_are_filled_in(fresh: str) -> None:
-    """Collections that were there before are searched like those that come after."""
-    from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.documents.documents import Managed
-    from stacflask.catalog.reader import Catalog
-    from stacflask.catalog.writer import Writer
-    from stacflask.testing import a_collection
+# --- Revisions that this release does not have ------------------------------------------------------------------------
 
+
+def commands(url: str, *arguments: str) -> tuple[int, list[str]]:
+    """Run `stacflask` in a new process; return the exit code and the lines of its output."""
+    process = subprocess.run(
+        [sys.executable, "-m", "stacflask", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return process.returncode, (process.stdout + process.stderr).splitlines()
+
+
+@pytest.mark.parametrize("command", ["migrate", "check"])
+def test_a_later_revision_is_an_error_of_one_line(fresh: str, command: str) -> None:
+    """A database that a later release migrated: the error names the revision and what to do."""
     done(alembic(fresh, "upgrade", "heads"))
-    writer = Writer(Catalog(Database(engine(fresh))), Managed())
-    open_end = [["2024-01-01T00:00:00Z", None], ["2020-01-01T00:00:00+02:00", "2020-02-01T00:00:00Z"]]
-    for number, boxes in enumerate(BOXES):
-        spans = {"spatial": {"bbox": boxes}, "temporal": {"interval": open_end[: 1 + number % 2]}}
-        writer.create_collection(a_collection(f"c{number}", title="Große  Ä", keywords=["A", "b c"], extent=spans))
-    columns = "id, ST_AsText(ST_Normalize(footprint)) AS footprint, lowest, highest, periods::text, words"
-    statement = sa.text(f"SELECT {columns} FROM collections ORDER BY id")
-    with engine(fresh).connect() as connection:
-        written = connection.execute(statement).all()
-    done(alembic(fresh, "downgrade", "0008"))
-    done(alembic(fresh, "upgrade", "heads"))
-    with engine(fresh).connect() as connection:
-        assert connection.execute(statement).all() == written
-
-
-BOXES = [
-    [[-180, -90, 180, 90]],
-    [[5, 44, 12, 48]],
-    [[177, -20, -178, -16]],
-    [[170, -20, 190, -16]],
-    [[-190, -20, -170, -16]],
-    [[-180, -20, 180, -16], [1, 1, 1, 1]],
-    [[20, 60, 5000, 21, 61, 9000], [0, 0, 1, 1]],
-    [[0, 0, 10, 10], [5, 5, 15, 15], [30, 5, 30, 6]],
-    [[-200, 0, 200, 10]],
-]
-
-
-RANGE = {"start_datetime": "2024-10-05T00:00:00Z", "end_datetime": "2024-10-06T00:00:00Z"}
-HIGH = {"type": "LineString", "coordinates": [[11, 48, 100.5], [12, 48, -3]]}
-MIGRATED: dict[str, dict[str, Any]] = {
-    "instant": {"properties": {"datetime": "2024-01-01T00:00:00Z"}},
-    "range": {"properties": {"datetime": None, **RANGE}},
-    "both": {"properties": {"datetime": "2025-02-10T00:00:00Z", **RANGE}},
-    "start alone": {"properties": {"datetime": "2025-02-10T00:00:00Z", "start_datetime": "2024-01-01T00:00:00Z"}},
-    "at once": {"properties": {"datetime": None, **dict.fromkeys(RANGE, "2024-10-05T00:00:00Z")}},
-    "leap second": {"properties": {"datetime": None, **dict.fromkeys(RANGE, "2016-12-31T23:59:60Z")}},
-    "high": {"geometry": HIGH, "bbox": [11, 48, 12, 48], "assets": {"x": {"href": "s3://a/b"}}},
-    "higher": {"geometry": HIGH, "bbox": [11, 48, -9, 12, 48, 9]},
-    "flat": {"geometry": {"type": "Point", "coordinates": [1, 1, 0]}, "view": [[1, 2, 3]]},
-    "nowhere": {"geometry": None},
-}
-
-
-def test_items_are_filled_in(fresh: str) -> None:
-    """Items that were there before have the same times and heights in their rows as those that come after."""
-    from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.documents.documents import Managed
-    from stacflask.catalog.reader import Catalog
-    from stacflask.catalog.writer import Writer
-    from stacflask.testing import a_collection, an_item
-
-    done(alembic(fresh, "upgrade", "heads"))
-    writer = Writer(Catalog(Database(engine(fresh))), Managed())
-    for name in ("c", "ranges"):
-        writer.create_collection(a_collection(name))
-    writer.create_items("c", [an_item(name, "c", **given) for name, given in MIGRATED.items()])
-    writer.create_items("ranges", [an_item("range", "ranges", **MIGRATED["range"])])
-    rows = sa.text("SELECT to_jsonb(items) - 'body' FROM items ORDER BY collection, id")
-    dated = sa.text("SELECT id, dated FROM collections ORDER BY id")
-    with engine(fresh).connect() as connection:
-        written = connection.execute(rows).all(), connection.execute(dated).all()
-    assert written[1] == [("c", True), ("ranges", False)]
-    done(alembic(fresh, "downgrade", "0019"))
     with engine(fresh).begin() as connection:
-        connection.execute(sa.text("UPDATE items SET lowest = NULL, highest = NULL WHERE id <> 'higher'"))
-        connection.execute(sa.text("UPDATE items SET lowest = -9, highest = 9 WHERE id = 'higher'"))
-        both = "SELECT start_datetime = '2024-10-05Z' AND end_datetime = datetime FROM items WHERE id = 'both'"
-        assert connection.execute(sa.text(both)).scalar_one()
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    code, (line,) = commands(fresh, command)
+    assert code
+    assert "revision 9999, which this release does not have: a later release migrated it" in line
+
+
+def as_before_the_first_revision(url: str, revision: str) -> None:
+    """Name the objects as the migrations before 0.1.0 did."""
+    name = sql.Identifier
+    with psycopg.connect(url) as connection:
+        for former, constant in from_main.FUNCTIONS.items():
+            (new,) = re.findall(r"CREATE FUNCTION (\w+)", runpy.run_path(str(from_main.FIRST))[constant])
+            connection.execute(sql.SQL("ALTER FUNCTION {} RENAME TO {}").format(name(new), name(former)))
+        for (table, former), new in from_main.CONSTRAINTS.items():
+            statement = sql.SQL("ALTER TABLE {} RENAME CONSTRAINT {} TO {}")
+            connection.execute(statement.format(name(table), name(new), name(former)))
+        for former, new in from_main.INDEXES.items():
+            connection.execute(sql.SQL("ALTER INDEX {} RENAME TO {}").format(name(new), name(former)))
+        for (table, former), new in from_main.COLUMNS.items():
+            connection.execute(sql.SQL("ALTER TABLE {} RENAME {} TO {}").format(name(table), name(new), name(former)))
+        for former, new in from_main.TABLES.items():
+            connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(name(new), name(former)))
+        connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
+
+
+@pytest.mark.parametrize("revision", ["0001", "0012", "0024"])
+def test_a_database_from_before_the_first_revision_is_an_error_of_one_line(fresh: str, revision: str) -> None:
+    """The error states that revision 0001 replaced the database's revisions, also if their numbers are the same."""
     done(alembic(fresh, "upgrade", "heads"))
-    with engine(fresh).connect() as connection:
-        assert (connection.execute(rows).all(), connection.execute(dated).all()) == written
+    as_before_the_first_revision(fresh, revision)
+    for command in ("migrate", "check"):
+        code, (line,) = commands(fresh, command)
+        assert code
+        assert f"revision {revision} of the migrations before 0.1.0" in line
+        assert "python -m dev.from_main" in line
+
+
+def test_a_database_from_before_the_first_revision_can_be_renamed(
+    fresh: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python -m dev.from_main` renames a database at revision 0024, and changes no other."""
+    monkeypatch.setenv("DATABASE_URL", fresh)
+    done(alembic(fresh, "upgrade", "heads"))
+    before = schema(fresh)
+    assert from_main.main() == 1
+    assert "must be at revision 0024" in capsys.readouterr().err
+    as_before_the_first_revision(fresh, "0024")
+    assert schema(fresh) != before
+    assert from_main.main() == 0
+    assert schema(fresh) == before
+    assert commands(fresh, "migrate") == (0, ["The database is up to date."])

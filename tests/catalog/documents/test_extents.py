@@ -60,7 +60,7 @@ def put_item(
     wkb = None if geometry is None else WKBElement(to_wkb(shapely.geometry.mapping(geometry)), srid=4326, extended=True)
     row = {"collection": "c", "id": identifier, "datetime": start, "start_datetime": start, "end_datetime": end}
     row |= dict.fromkeys(("has_start_datetime", "has_end_datetime"), True)
-    row |= {"geometry": wkb, "lowest": heights[0], "highest": heights[1], "properties": {}, "body": b""}
+    row |= {"geometry": wkb, "min_height": heights[0], "max_height": heights[1], "properties": {}, "body": b""}
     with database.write() as connection:
         connection.execute(sa.insert(items), row)
 

@@ -157,7 +157,7 @@ def test_all_licences_of_a_collection_are_required(plugin: Licences, run: Run) -
 def test_a_licence_without_versions_denies(plugin: Licences, storage: Storage) -> None:
     """If a required licence has no version in the table, every download is denied."""
     with storage.transaction() as statements:
-        statements.rows("DELETE FROM plugin_licences")
+        statements.rows("DELETE FROM plugin_licence_versions")
     assert denial(plugin, JANE) is not None
 
 

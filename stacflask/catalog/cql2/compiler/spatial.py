@@ -24,7 +24,7 @@ def meets(one: Sql, other: Sql) -> Sql:
     for which ST_Intersects is wrong, and has a lower cost than the one that PostGIS declares.
     """
     boxes = one.op("&&", is_comparison=True, return_type=sa.Boolean())(other)
-    return sa.and_(boxes, sa.not_(sa.func.stacflask_apart(one, other, type_=sa.Boolean())))
+    return sa.and_(boxes, sa.not_(sa.func.stacflask_is_disjoint(one, other, type_=sa.Boolean())))
 
 
 def _function(name: str) -> Callable[..., Sql]:

@@ -26,7 +26,7 @@ def read(text: Sql) -> Sql:
 
     A migration creates the function. It never fails, and an index can use it.
     """
-    return sa.func.stacflask_instant(text, type_=TIMESTAMP)
+    return sa.func.stacflask_parse_instant(text, type_=TIMESTAMP)
 
 
 def parse_date(text: str) -> tuple[datetime, datetime]:
