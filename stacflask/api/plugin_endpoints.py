@@ -1,4 +1,4 @@
-"""Addresses that plugins add: served and described like the core's own."""
+"""Endpoints that plugins add, served and described in the same way as the core's endpoints."""
 
 from __future__ import annotations
 
@@ -27,84 +27,85 @@ if TYPE_CHECKING:
 
 VARIABLE = "STACFLASK_PLUGINS"
 FORM = "application/x-www-form-urlencoded"
-_VALUE = re.compile(r"\{(\w+)\}")
+_BRACED_VARIABLE = re.compile(r"\{(\w+)\}")
 _VARIABLE = re.compile(r"<[^>]*>|\{\w+\}")
 
 
 def register(app: Flask, spec: APISpec, challenges: Sequence[Challenge], endpoints: Sequence[Endpoint]) -> None:
-    """Add the plugins' endpoints to the application and to its description, and their ways to be asked.
+    """Add the plugins' endpoints and security schemes to the application and its OpenAPI document.
 
-    Raises SettingError for an address that is taken already.
+    Raises SettingError if a path is already in use.
     """
     for challenge in challenges:
         spec.components.security_scheme(challenge.name, dict(challenge.scheme))
     if challenges:
-        # The empty requirement says that credentials are never needed by the address alone: policy decides.
+        # The empty requirement makes credentials optional, because policies decide and not the path.
         spec.options["security"] = [{}, *({challenge.name: []} for challenge in challenges)]
     if endpoints:
-        spec.tag({"name": "plugins", "description": "What the plugins of this deployment add"})
+        spec.tag({"name": "plugins", "description": "Endpoints of this deployment's plugins"})
     core = [*(rule.rule for rule in app.url_map.iter_rules()), f"{path_tokens.PREFIX}<path:rest>"]
     for number, endpoint in enumerate(endpoints):
         _check_free(core, endpoints[:number], endpoint)
         name = f"{endpoint.method} {endpoint.path}".replace(".", "_")
         app.add_url_rule(
-            _VALUE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method], defaults={}
+            _BRACED_VARIABLE.sub(r"<\1>", endpoint.path), name, _view(endpoint), methods=[endpoint.method], defaults={}
         )
         rule = next(app.url_map.iter_rules(name))
         spec.path(rule=rule, operations={endpoint.method.lower(): _operation(endpoint)})
 
 
 def _check_free(core: Sequence[str], others: Sequence[Endpoint], endpoint: Endpoint) -> None:
-    """Check that a path leads to this endpoint alone. Raises SettingError.
+    """Check that a path belongs to one endpoint. Raises SettingError.
 
-    Of core, no path may be taken, by whatever method: a variable would catch what belongs to core, or be caught by it.
-    Endpoints of one plugin may overlap, as /links/{linkId} does with /links/narrowed.
+    A path must not overlap with a path of the core, with any method: a variable would match requests for the core, or
+    the reverse. Endpoints of one plugin may overlap, as /links/{linkId} does with /links/narrowed.
     """
-    said = f"{endpoint.by}: extend_api: {endpoint.method} {endpoint.path}"
+    place = f"{endpoint.by}: extend_api: {endpoint.method} {endpoint.path}"
     taken = next((rule for rule in core if overlaps(rule, endpoint.path)), None)
     if taken is not None:
-        raise SettingError(VARIABLE, f"{said}: this address is taken by {taken}")
+        raise SettingError(VARIABLE, f"{place}: the path is already used by {taken}. Choose another path")
     for other in others:
-        if other.method == endpoint.method and _collide(other, endpoint):
-            raise SettingError(VARIABLE, f"{said}: this address is taken by {other.path} of {other.by}")
+        if other.method == endpoint.method and _conflict(other, endpoint):
+            raise SettingError(
+                VARIABLE, f"{place}: the path is already used by {other.path} of {other.by}. Choose another path"
+            )
 
 
-def _collide(one: Endpoint, other: Endpoint) -> bool:
+def _conflict(one: Endpoint, other: Endpoint) -> bool:
     if one.by == other.by:
-        return _shape(one.path) == _shape(other.path)
+        return _normalized(one.path) == _normalized(other.path)
     return overlaps(one.path, other.path)
 
 
-def _shape(path: str) -> str:
-    """Return a path without the names of its variables, and without a slash at its end."""
+def _normalized(path: str) -> str:
+    """Return a path without the names of its variables and without a trailing slash."""
     return _VARIABLE.sub("{}", path).rstrip("/")
 
 
 def overlaps(one: str, other: str) -> bool:
-    """Whether some path would match both of these, whose variables stand in <> or {}."""
+    """Return whether a path exists that matches both of these. Their variables are in <> or {}."""
     return _overlap(one.rstrip("/").split("/"), other.rstrip("/").split("/"))
 
 
 def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
     if not one or not other:
         return not one and not other
-    if _is_rest(one[0]) or _is_rest(other[0]):
+    if _matches_slashes(one[0]) or _matches_slashes(other[0]):
         return True
-    return _meet(one[0], other[0]) and _overlap(one[1:], other[1:])
+    return _segments_overlap(one[0], other[0]) and _overlap(one[1:], other[1:])
 
 
-def _is_rest(segment: str) -> bool:
-    """Whether a variable matches slashes, too."""
+def _matches_slashes(segment: str) -> bool:
     return segment.startswith(("<key:", "<path:"))
 
 
-def _meet(one: str, other: str) -> bool:
-    """Whether two segments can be the same; two that both have variables are taken to be."""
+def _segments_overlap(one: str, other: str) -> bool:
+    """Return whether two segments can be equal. Two segments with variables count as overlapping."""
     variables = [bool(_VARIABLE.search(segment)) for segment in (one, other)]
     if all(variables):
         return True
-    fixed, form = (other, one) if variables[0] else (one, other)
-    pattern = "(.+)".join(map(re.escape, _VARIABLE.split(form)))
+    fixed, variable = (other, one) if variables[0] else (one, other)
+    pattern = "(.+)".join(map(re.escape, _VARIABLE.split(variable)))
     return re.fullmatch(pattern, fixed) is not None
 
 
@@ -118,7 +119,7 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
         body = None
         if endpoint.request is not None:
             body = request.form.to_dict() if form else _body()
-        return _reply(
+        return _response(
             endpoint.handler(
                 EndpointRequest(principal, values, body, public_url.base_url(), current.plugin_request(), form)
             )
@@ -127,13 +128,19 @@ def _view(endpoint: Endpoint) -> Callable[..., Response]:
     return view
 
 
-def _reply(given: EndpointResponse) -> Response:
-    body = orjson.dumps(given.body) if given.media_type == media_types.JSON else str(given.body).encode()
-    media_type = given.media_type + ("; charset=utf-8" if given.media_type.startswith("text/") else "")
-    response = responses.reply(body, media_type, given.status, given.headers)
-    for one in given.cookies:
+def _response(result: EndpointResponse) -> Response:
+    body = orjson.dumps(result.body) if result.media_type == media_types.JSON else str(result.body).encode()
+    media_type = result.media_type + ("; charset=utf-8" if result.media_type.startswith("text/") else "")
+    response = responses.reply(body, media_type, result.status, result.headers)
+    for cookie in result.cookies:
         response.set_cookie(
-            one.name, one.value, one.seconds, path=one.path, secure=one.secure, httponly=True, samesite="Lax"
+            cookie.name,
+            cookie.value,
+            cookie.seconds,
+            path=cookie.path,
+            secure=cookie.secure,
+            httponly=True,
+            samesite="Lax",
         )
     return response
 
@@ -150,8 +157,8 @@ def _statuses(endpoint: Endpoint) -> list[int]:
 
 def _success(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.status == HTTPStatus.SEE_OTHER:
-        return response_object("Go on there.", Location="Where.")
-    return response_object("Done.", dict(endpoint.response), endpoint.media_type)
+        return response_object("See Location.", Location="The URL to continue at.")
+    return response_object("Success.", dict(endpoint.response), endpoint.media_type)
 
 
 def _failures(endpoint: Endpoint) -> dict[str, Any]:

@@ -900,7 +900,7 @@ def test_addresses_of_core_are_not_taken(method: Any, path: str, plug: Plug) -> 
     """No path of core leads to a plugin, by whatever method or variable."""
     plugin = answering("extend_api")
     plugin.given = [Endpoint(method, path, lambda _: EndpointResponse({}), "Mine.", {})]
-    with pytest.raises(SettingError, match=r"Mine: extend_api: .* this address is taken by /") as told:
+    with pytest.raises(SettingError, match=r"Mine: extend_api: .* the path is already used by /") as told:
         plug(plugin)
     assert "\n" not in str(told.value)
 
@@ -913,5 +913,5 @@ def test_addresses_of_other_plugins_are_not_taken(plug: Plug) -> None:
     ]
     assert plug(first).get("/mine/fixed").status_code == 200
     second.given = [Endpoint("GET", "/mine/other", lambda _: EndpointResponse({}), "Mine.", {})]
-    with pytest.raises(SettingError, match=r"this address is taken by /mine/\{x\} of Mine"):
+    with pytest.raises(SettingError, match=r"the path is already used by /mine/\{x\} of Mine"):
         plug(first, second)

@@ -1,5 +1,5 @@
-"""What every endpoint needs of HTTP: public URL, errors, conditional requests, ranges, bodies, OpenAPI, request log.
+"""HTTP for all endpoints: public URL, errors, conditional requests, ranges, bodies, OpenAPI parts, request log.
 
-Imports ``current`` and the base layer, and no other package of the API.
-Start with ``request_log.py``, which surrounds each request.
+It imports ``current`` and the base layer, and no other package of the API.
+Start with ``request_log.py``, which runs before and after each request.
 """

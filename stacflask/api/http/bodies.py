@@ -1,4 +1,4 @@
-"""Bodies of requests: their media type, and the JSON in them."""
+"""Request bodies: media type and JSON."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Document
 
 _decode = msgspec.json.Decoder().decode
-"""Exact with whole numbers of any length, which others turn into fractions without a word."""
+"""Keeps integers of any length exact. Other decoders convert long integers to floats without an error."""
 _decode_exactly = msgspec.json.Decoder(float_hook=read_decimal).decode
-_LONG = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}").search
-"""What all numbers have that no float is equal to, and some others."""
+_MAY_BE_INEXACT = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}").search
+"""Matches every number that no float is equal to, and some others."""
 
 
 def expect(*media_types: str) -> None:
-    """Refuse a body of another media type, or a compressed one. Raises UnsupportedMediaType."""
+    """Check the media type of the body and that it is not compressed. Raises UnsupportedMediaType."""
     if request.mimetype not in media_types:
         raise UnsupportedMediaType(f"Content-Type: expected {' or '.join(media_types)}, got {request.mimetype!r}.")
     if request.content_encoding not in (None, "", "identity"):
@@ -39,19 +39,19 @@ def parsed(*, exact: bool = False) -> Any:
 def decoded(text: bytes, *, exact: bool = False) -> Any:
     """Read JSON text. Raises BadDocument.
 
-    ``exact``: a number that no float is equal to becomes an ExactFloat, which compares by its exact value in SQL;
-    coordinates are plain floats all the same.
+    If ``exact``, a number that no float is equal to becomes an ExactFloat, which SQL compares by its exact value.
+    Coordinates are always plain floats.
     """
     try:
-        return _with_plain_coordinates(_decode_exactly(text)) if exact and _LONG(text) else _decode(text)
+        return _with_plain_coordinates(_decode_exactly(text)) if exact and _MAY_BE_INEXACT(text) else _decode(text)
     except RecursionError:
         raise BadDocument("", "is nested too deep") from None
     except ValueError as error:
-        raise BadDocument("", f"is not JSON: {_explained(text, error)}") from error
+        raise BadDocument("", f"is not JSON: {_json_error(text, error)}") from error
 
 
 def _with_plain_coordinates(document: Any) -> Any:
-    """Round the numbers in the arrays of geometries and boxes, in place. Not recursive: the depth is the client's."""
+    """Round the numbers in coordinates and bboxes, in place. Not recursive, because the client chooses the depth."""
     waiting = [(document, False)] if isinstance(document, dict | list) else []
     while waiting:
         node, inside = waiting.pop()
@@ -63,8 +63,8 @@ def _with_plain_coordinates(document: Any) -> Any:
     return document
 
 
-def _explained(text: bytes, error: ValueError) -> str:
-    """Say what is wrong, with line and column."""
+def _json_error(text: bytes, error: ValueError) -> str:
+    """Return the error with line and column, if orjson finds one."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as better:

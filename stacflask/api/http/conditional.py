@@ -1,4 +1,4 @@
-"""Conditions (RFC 9110, section 13): whether what the client knows of a state still holds."""
+"""Conditional requests (RFC 9110, section 13)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a representation is known by: a strong ETag without its quotes, and when it was last modified.
+    """The validators of a representation: a strong ETag without its quotes, and the time of the last change.
 
-    ``same`` brings the ETags of a request into the form of ``etag``, where it has several.
+    ``same`` converts ETags of a request to the form of ``etag``, if one state has several ETags.
     """
 
     etag: str | None
@@ -26,28 +26,33 @@ class State:
     same: Callable[[str], str] = str
 
 
-CONDITIONS = frozenset(f"HTTP_IF_{name}" for name in ("MATCH", "NONE_MATCH", "MODIFIED_SINCE", "UNMODIFIED_SINCE"))
+_CONDITION_FIELDS = frozenset(
+    f"HTTP_IF_{name}" for name in ("MATCH", "NONE_MATCH", "MODIFIED_SINCE", "UNMODIFIED_SINCE")
+)
 
 
 def not_modified(state: State) -> bool:
-    """Say whether the client of a GET or HEAD has this state already. Raises PreconditionFailed: it wants another."""
-    if CONDITIONS.isdisjoint(request.environ):  # as in most requests
+    """Return whether the client of a GET or HEAD already has this state.
+
+    Raises PreconditionFailed if If-Match or If-Unmodified-Since does not hold.
+    """
+    if _CONDITION_FIELDS.isdisjoint(request.environ):  # most requests have no condition
         return False
     if "If-Match" in request.headers:
-        wanted = _tags(state, request.if_match.as_set())
-        if not request.if_match.star_tag and state.etag not in wanted:
-            raise PreconditionFailed("It is in another state than If-Match says.")
+        expected = _tags(state, request.if_match.as_set())
+        if not request.if_match.star_tag and state.etag not in expected:
+            raise PreconditionFailed("The resource has changed: its ETag is not in If-Match.")
     elif _modified_after(state, request.if_unmodified_since):
-        raise PreconditionFailed("It was modified after the time that If-Unmodified-Since says.")
+        raise PreconditionFailed("The resource was modified after the time in If-Unmodified-Since.")
     if "If-None-Match" in request.headers:
-        known = _tags(state, request.if_none_match.as_set(include_weak=True))
-        return request.if_none_match.star_tag or state.etag in known
+        cached = _tags(state, request.if_none_match.as_set(include_weak=True))
+        return request.if_none_match.star_tag or state.etag in cached
     since = request.if_modified_since
     return since is not None and state.modified is not None and not _modified_after(state, since)
 
 
 def _tags(state: State, sent: set[str]) -> set[str]:
-    # An empty tag ("") comes as None.
+    # Werkzeug returns an empty tag ("") as None.
     return {state.same(tag) for tag in sent if tag}
 
 
@@ -58,5 +63,5 @@ def _modified_after(state: State, moment: datetime | None) -> bool:
 
 
 def whole_seconds(moment: datetime) -> datetime:
-    """Give an instant as an HTTP date can say it: without a fraction."""
+    """Return an instant without fractions of a second, which an HTTP date cannot express."""
     return moment.astimezone(UTC).replace(microsecond=0)

@@ -1,6 +1,6 @@
-"""What the documents of this API look like, as schemas: written once, for what comes in and for what goes out.
+"""OpenAPI schemas of the documents that this API reads and returns.
 
-They say of incoming documents what ``stac/checks.py`` asks, as far as OpenAPI can say it.
+For incoming documents they state the rules of ``stac/checks.py``, as far as OpenAPI can express them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ BBOX: Schema = {
     "type": "array",
     "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}],
     "items": NUMBER,
-    "description": "West, south, (lowest,) east, north (, highest). West is greater than east over the antimeridian.",
+    "description": "West, south, (lowest,) east, north (, highest). If the box crosses the antimeridian, "
+    "west is greater than east.",
     "example": [5, 44, 12, 48],
 }
 
@@ -92,8 +93,11 @@ _FEATURES = _constant("FeatureCollection")
 SCHEMAS: dict[str, Schema] = {
     "Exception": obj(
         ["code", "description"],
-        code={**TEXT, "description": "A stable word for programs."},
-        description={**TEXT, "description": "What was wrong, for people; it names the parameter or the place."},
+        code={**TEXT, "description": "A stable error code for programs."},
+        description={
+            **TEXT,
+            "description": "What is wrong, for users, with the parameter or the place in the document.",
+        },
     ),
     "Link": obj(
         ["rel", "href"],
@@ -101,9 +105,9 @@ SCHEMAS: dict[str, Schema] = {
         href=LINE,
         type=nullable(LINE),
         title=nullable(TEXT),
-        method={"description": "How to follow it; GET, unless said."},
-        body={"description": "What to send with POST."},
-        merge={"description": "true: the body is to be merged into the one sent before."},
+        method={"description": "The HTTP method; GET by default."},
+        body={"description": "The body to send with POST."},
+        merge={"description": "true: merge the body into the body of the previous request."},
     ),
     "Asset": obj(
         ["href"],
@@ -122,9 +126,9 @@ SCHEMAS: dict[str, Schema] = {
             ["type", "id", "collection", "links"],
             **{name: _ITEM[name] for name in ("type", "id", "collection", "links")},
         ),
-        "description": "What is left of an item where fields says so.",
+        "description": "An item with only the members that fields selects.",
     },
-    # What comes in may lack what the server knows or adds itself.
+    # Incoming documents may omit the members that the server adds.
     "NewItem": obj(["type", "stac_version", "id", "geometry", "properties", "assets"], **_ITEM),
     "ItemCollection": obj(
         ["type", "features", "links"],
@@ -132,8 +136,8 @@ SCHEMAS: dict[str, Schema] = {
         features=array({"anyOf": [ref("Item"), ref("PartOfItem")]}),
         links=array(ref("Link")),
         numberReturned=COUNT,
-        numberMatched={**COUNT, "description": "Items on all pages: exact, where it is told."},
-        numberMatchedEstimate={**COUNT, "description": "Roughly how many, where they are too many to be counted."},
+        numberMatched={**COUNT, "description": "The exact number of items on all pages."},
+        numberMatchedEstimate={**COUNT, "description": "An estimate, if there are too many items to count."},
     ),
     "NewItems": obj(["type", "features"], type=_FEATURES, features=array(ref("NewItem"))),
     "Extent": obj(
@@ -144,7 +148,7 @@ SCHEMAS: dict[str, Schema] = {
     "Collection": obj(["type", "stac_version", "id", "description", "license", "extent", "links"], **_COLLECTION),
     "PartOfCollection": {
         **obj(["type", "id", "links"], **{name: _COLLECTION[name] for name in ("type", "id", "links")}),
-        "description": "What is left of a collection where fields says so.",
+        "description": "A collection with only the members that fields selects.",
     },
     "NewCollection": obj(["type", "stac_version", "id", "description", "license", "extent"], **_COLLECTION),
     "Collections": obj(
@@ -169,7 +173,7 @@ SCHEMAS: dict[str, Schema] = {
         type=_constant("object"),
         title=TEXT,
         properties={"type": "object", "additionalProperties": OBJECT},
-        additionalProperties={"type": "boolean", "description": "false: other names are an error."},
+        additionalProperties={"type": "boolean", "description": "false: other names are errors."},
     ),
     "Children": obj(["children", "links"], children=array(ref("Collection")), links=array(ref("Link"))),
     "Ranges": {
@@ -198,9 +202,9 @@ SCHEMAS: dict[str, Schema] = {
                 name=TEXT,
                 data_type=TEXT,
                 frequency_distribution_data_type=TEXT,
-                value={"description": "A number or a time; null, where there is none."},
+                value={"description": "A number or a time; null if there is no value."},
                 interval=TEXT,
-                overflow={**COUNT, "description": "Items in none of the buckets."},
+                overflow={**COUNT, "description": "Items that are in no bucket."},
                 buckets=array(ref("Bucket")),
             )
         ),
@@ -230,7 +234,7 @@ SCHEMAS: dict[str, Schema] = {
     },
     "Cql2Operation": obj(
         ["op", "args"],
-        op={**TEXT, "description": "An operator of CQL2, or a function of /functions."},
+        op={**TEXT, "description": "An operator of CQL2, or a function listed at /functions."},
         args=array(ref("Cql2Operand")),
     ),
     "Cql2Operand": {
@@ -258,8 +262,8 @@ SCHEMAS: dict[str, Schema] = {
             "anyOf": [TEXT, NUMBER, {"type": "boolean"}, ref("Comparisons")],
             "nullable": True,
         },
-        "description": "For each property a value to be equal to, or operators with what to compare with. null: it is "
-        "not there.",
+        "description": "For each property, a value that it must be equal to, or operators with operands. null: the "
+        "property is absent.",
         "example": {"eo:cloud_cover": {"gte": 0, "lt": 10}, "platform": {"startsWith": "fenlark"}},
     },
     "Comparisons": {
@@ -267,15 +271,18 @@ SCHEMAS: dict[str, Schema] = {
         "minProperties": 1,
         "additionalProperties": False,
         "properties": {
-            "eq": {**SCALAR, "description": "Equal; strings without regard to case. null: it is not there."},
-            "neq": {**SCALAR, "description": "There, and not equal. null: it is there."},
+            "eq": {
+                **SCALAR,
+                "description": "Equal; strings are compared case-insensitively. null: the property is absent.",
+            },
+            "neq": {**SCALAR, "description": "Present and not equal. null: the property is present."},
             "lt": ORDERED,
             "lte": ORDERED,
             "gt": ORDERED,
             "gte": ORDERED,
-            "startsWith": {**TEXT, "description": "Without regard to case."},
-            "endsWith": {**TEXT, "description": "Without regard to case."},
-            "contains": {**TEXT, "description": "Without regard to case."},
+            "startsWith": {**TEXT, "description": "Case-insensitive."},
+            "endsWith": {**TEXT, "description": "Case-insensitive."},
+            "contains": {**TEXT, "description": "Case-insensitive."},
             "in": array({"anyOf": [TEXT, NUMBER, {"type": "boolean"}]}),
         },
     },
@@ -287,7 +294,8 @@ SCHEMAS: dict[str, Schema] = {
     "Fields": {
         **obj([], include=nullable(array(TEXT)), exclude=nullable(array(TEXT))),
         "additionalProperties": False,
-        "description": "Paths of members to show and to leave out; the longer path decides, and what is included wins.",
+        "description": "Paths of members to include and to exclude. The longer path takes precedence; of equal paths, "
+        "include does.",
         "example": {"include": ["id", "properties.eo:cloud_cover"], "exclude": ["geometry"]},
     },
     "Functions": obj(["functions"], functions=array(ref("Function"))),
@@ -305,9 +313,9 @@ SCHEMAS: dict[str, Schema] = {
             ["op", "path"],
             op={**TEXT, "enum": ["add", "remove", "replace", "move", "copy", "test"]},
             path=TEXT,
-            value={"description": "Any JSON."},
+            value={"description": "Any JSON value."},
             **{"from": TEXT},
         )
     ),
-    "MergePatch": {"type": "object", "description": "Members to set; null removes one (RFC 7396)."},
+    "MergePatch": {"type": "object", "description": "Members to set; null removes a member (RFC 7396)."},
 }

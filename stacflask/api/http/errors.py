@@ -1,4 +1,4 @@
-"""From error to answer: one table. Every 4xx and 5xx has the body ``{"code", "description"}``."""
+"""Maps exceptions to error responses. Every 4xx and 5xx has the body ``{"code", "description"}``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STATUS: dict[type[errors.StacflaskError], int] = {
     errors.SettingError: 500,
     errors.StacflaskError: 500,
 }
-EXHAUSTED = 429
+QUOTA_EXHAUSTED = 429
 
 CODES = {
     400: "BadRequest",
@@ -54,34 +54,34 @@ CODES = {
 
 
 def register(app: Flask) -> None:
-    """Answer every error of this application in the house's form."""
-    app.register_error_handler(errors.StacflaskError, answer)
-    app.register_error_handler(HTTPException, answer_http)
-    app.register_error_handler(Exception, answer_unforeseen)
+    """Register handlers for all errors of this application."""
+    app.register_error_handler(errors.StacflaskError, stacflask_error_response)
+    app.register_error_handler(HTTPException, http_error_response)
+    app.register_error_handler(Exception, unexpected_error_response)
 
 
-def answer(error: errors.StacflaskError) -> Response:
-    """Answer one of the house's own errors."""
+def stacflask_error_response(error: errors.StacflaskError) -> Response:
+    """Return the response for one of stacflask's exceptions."""
     if isinstance(error, errors.Refused):
-        return _refusal(error)
+        return _refusal_response(error)
     if isinstance(error, errors.SettingError):
-        return answer_unforeseen(error)  # its text may hold a setting's value
-    # A plugin may have made an error of its own out of one of these.
+        return unexpected_error_response(error)  # its text may contain the value of a setting
+    # A plugin may have derived its own exception from one of these.
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("server error", exc_info=error)  # it has a note of the plugin that raised it
+        log.error("server error", exc_info=error)  # a note in the exception names the plugin that raised it
     headers = {}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.Offline):
         headers["Retry-After"] = str(error.order.retry_after)
-    response = respond(status, error.code, error.description, headers)
+    response = error_response(status, error.code, error.description, headers)
     if isinstance(error, errors.BadCredentials):
-        _challenge(response, error="invalid_token", error_description=error.description)
+        _add_challenges(response, error="invalid_token", error_description=error.description)
     return response
 
 
-def _refusal(error: errors.Refused) -> Response:
+def _refusal_response(error: errors.Refused) -> Response:
     decision = error.decision
     headers = dict(decision.headers)
     extra = dict(decision.extra)
@@ -93,46 +93,47 @@ def _refusal(error: errors.Refused) -> Response:
         extra["links"] = [{"rel": "license", "href": base_url() + decision.link, "type": "application/json"}]
         headers["Link"] = f'<{base_url()}{decision.link}>; rel="license"'
     if error.anonymous:
-        told = f"{_required()} {description}" if decision.detail else _required()
-        response = respond(401, "Unauthorized", told, headers, extra)
-        _challenge(response)
+        required = _authentication_required()
+        text = f"{required} {description}" if decision.detail else required
+        response = error_response(401, "Unauthorized", text, headers, extra)
+        _add_challenges(response)
         return response
-    status = EXHAUSTED if decision.kind == "exhausted" else STATUS[errors.Refused]
-    response = respond(status, error.code, description, headers, extra)
-    if decision.scope is not None and _used("bearer"):
-        _challenge(
+    status = QUOTA_EXHAUSTED if decision.kind == "exhausted" else STATUS[errors.Refused]
+    response = error_response(status, error.code, description, headers, extra)
+    if decision.scope is not None and _authorization_is("bearer"):
+        _add_challenges(
             response, "bearer", error="insufficient_scope", scope=decision.scope, error_description=error.description
         )
     return response
 
 
-def _required() -> str:
-    """Say that authentication is required, and how to authenticate, as far as plugins say it."""
-    how = dict.fromkeys(one.instruction for one in current.gate().challenges() if one.instruction)
-    steps = ", or ".join(how).replace("{base_url}", base_url())
+def _authentication_required() -> str:
+    """Return that authentication is required, with the instructions of the plugins."""
+    instructions = dict.fromkeys(one.instruction for one in current.gate().challenges() if one.instruction)
+    steps = ", or ".join(instructions).replace("{base_url}", base_url())
     return f"Authentication required: {steps}." if steps else "Authentication required."
 
 
-def _challenge(response: Response, only: str = "", **attributes: str) -> None:
-    """Add WWW-Authenticate: how plugins want to be asked and, for who sent a token, what of it (RFC 6750, 3)."""
+def _add_challenges(response: Response, only: str = "", **attributes: str) -> None:
+    """Add WWW-Authenticate fields of the plugins; ``attributes`` are for a client that sent a token (RFC 6750, 3)."""
     headers = dict.fromkeys(challenge.header for challenge in current.gate().challenges() if challenge.header)
     for header in _for_scripts(headers) if request.headers.get("Sec-Fetch-Dest") == "empty" else headers:
         scheme = header.partition(" ")[0].lower()
         if scheme.startswith(only):
-            told = attributes if scheme == "bearer" and _used("bearer") else {}
-            response.headers.add("WWW-Authenticate", _with(header, told))
+            added = attributes if scheme == "bearer" and _authorization_is("bearer") else {}
+            response.headers.add("WWW-Authenticate", _with_attributes(header, added))
 
 
 def _for_scripts(headers: Iterable[str]) -> Iterable[str]:
-    """Leave Basic away, unless there is nothing else: a browser asks its user for a password then, amid a script."""
+    """Omit Basic if there are other schemes, because browsers open a password dialog for it during a script."""
     return [header for header in headers if not header.lower().startswith("basic ")] or headers
 
 
-def _used(scheme: str) -> bool:
+def _authorization_is(scheme: str) -> bool:
     return request.headers.get("Authorization", "").partition(" ")[0].lower() == scheme
 
 
-def _with(header: str, attributes: dict[str, str]) -> str:
+def _with_attributes(header: str, attributes: dict[str, str]) -> str:
     parts = [f'{name}="{_quotable(value)}"' for name, value in attributes.items()]
     return ", ".join([header, *parts]) if "=" in header else " ".join([header, ", ".join(parts)]).rstrip()
 
@@ -141,8 +142,8 @@ def _quotable(text: str) -> str:
     return "".join(c for c in text if " " <= c <= "~" and c not in '"\\')
 
 
-def answer_http(error: HTTPException) -> Response:
-    """Answer an error of the framework, keeping what it says in header fields (Allow, Accept-Patch)."""
+def http_error_response(error: HTTPException) -> Response:
+    """Return the response for an exception of the framework, with its header fields (Allow, Accept-Patch)."""
     if error.response is not None:
         return error.response  # type: ignore[return-value]
     status = error.code or 500
@@ -151,36 +152,40 @@ def answer_http(error: HTTPException) -> Response:
     }
     messages = getattr(error, "data", {}).get("messages")
     if messages:
-        return respond(status, errors.BadQuery.code, "; ".join(_flat(messages)), kept)
+        return error_response(status, errors.BadQuery.code, "; ".join(_lines(messages)), kept)
     description = error.description or error.name
     if isinstance(error, RequestEntityTooLarge):
         description = f"Expected a body of at most {request.max_content_length} bytes."
-    return respond(status, CODES.get(status) or error.name.replace(" ", ""), description, kept)
+    return error_response(status, CODES.get(status) or error.name.replace(" ", ""), description, kept)
 
 
-def _flat(messages: Any, path: tuple[str, ...] = ()) -> list[str]:
-    """Spell marshmallow's nested messages out as ``parameter: what is wrong``, without where they were looked for."""
+def _lines(messages: Any, path: tuple[str, ...] = ()) -> list[str]:
+    """Return marshmallow's nested messages as ``parameter: what is wrong``, without their location (query, json)."""
     if isinstance(messages, dict):
-        return [line for key, inner in messages.items() for line in _flat(inner, (*path, str(key)))]
+        return [line for key, inner in messages.items() for line in _lines(inner, (*path, str(key)))]
     text = " ".join(str(message) for message in messages) if isinstance(messages, list) else str(messages)
     name = ".".join(part for part in path[1:] if part != "_schema")
     return [f"{name}: {text}" if name else text]
 
 
-def answer_unforeseen(error: Exception) -> Response:
-    """Answer what nobody foresaw: nothing of it is shown, all of it is logged."""
-    log.error("unforeseen error", exc_info=error)
-    return respond(500, "ServerError", f"Something broke here. The log has it under request id {g.get('request_id')}.")
+def unexpected_error_response(error: Exception) -> Response:
+    """Log an unexpected exception, and return a response without its details."""
+    log.error("unexpected error", exc_info=error)
+    return error_response(
+        500,
+        "ServerError",
+        f"Internal server error. Report it to the operator with request id {g.get('request_id')}, which is in the log.",
+    )
 
 
-def respond(
+def error_response(
     status: int,
     code: str,
     description: str,
     headers: dict[str, str] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> Response:
-    """Make an error's answer."""
+    """Return an error response, as JSON or as plain text."""
     more = extra or {}
     line = reason_phrases.status_line(status, description) if status >= HTTPStatus.BAD_REQUEST else status
     if reason_phrases.wants_text():
@@ -189,6 +194,6 @@ def respond(
         body = orjson.dumps({"code": code, "description": description, **more})
         response = Response(body, line, mimetype="application/json")
     response.headers.update(headers or {})
-    # What is refused or absent today may be granted or present at the next try.
+    # A later request may be granted, or the resource may exist then.
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -1,4 +1,4 @@
-"""The words that the OpenAPI document is put together of: schemas, parameters, answers and errors."""
+"""Parts of the OpenAPI document: schemas, parameters, responses and errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Schema = dict[str, Any]
 
 
 def ref(name: str) -> Schema:
-    """Refer to one of the schemas of ``models.py``."""
+    """Refer to one of the schemas of ``document_schemas.py``."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -18,13 +18,13 @@ def array(of: Schema, **more: Any) -> Schema:
 
 
 def obj(required: list[str], **properties: Schema) -> Schema:
-    """Describe an object that may hold more than what is named."""
+    """Describe an object, which may have other members than these."""
     described: Schema = {"type": "object", "properties": properties}
     return {**described, "required": required} if required else described
 
 
 def nullable(schema: Schema) -> Schema:
-    """Describe what may be null, too."""
+    """Return the schema with null as a further value."""
     return {**schema, "nullable": True}
 
 
@@ -39,43 +39,45 @@ def _parameter(place: str, name: str, text: str, schema: Schema = TEXT) -> Schem
 
 
 def header(name: str, text: str) -> Schema:
-    """Describe a header field that a request may have."""
+    """Describe an optional header field of requests."""
     return _parameter("header", name, text)
 
 
 def query(name: str, text: str, schema: Schema) -> Schema:
-    """Describe a parameter of the query; an array has commas between its parts, an object is JSON."""
+    """Describe a query parameter: an array is comma-separated, an object is JSON."""
     described = _parameter("query", name, text, schema)
     if "$ref" in schema:
         return {**{key: value for key, value in described.items() if key != "schema"}, "content": content(schema)}
     return {**described, "style": "form", "explode": False}
 
 
-IF_NONE_MATCH = header("If-None-Match", "ETags that the client has; answered 304 where the present one is among them.")
-IF_MATCH = header("If-Match", "ETags, one of which must be the present one; else 412.")
-PREFER = header("Prefer", "return=representation: answer with what has become of it (RFC 7240).")
+IF_NONE_MATCH = header(
+    "If-None-Match", "ETags that the client has cached. If the current ETag is among them, the response is 304."
+)
+IF_MATCH = header("If-Match", "ETags, one of which must be the current one. Otherwise the response is 412.")
+PREFER = header("Prefer", "return=representation: return the changed document (RFC 7240).")
 PATH: dict[str, Schema] = {
     name: _parameter("path", name, text, {**TEXT, "minLength": 1})
     for name, text in {
         "collection_id": "The collection's id.",
         "item_id": "The item's id.",
-        "period_name": "A year, month, day or less, as ISO 8601 writes it: 2024, 2024-06, 2024-06-15, 2024-06-15T12.",
-        "asset_id": "The asset's key, its slashes percent-encoded; of a directory, followed by / and a path in it.",
+        "period_name": "A year, month, day or shorter period in ISO 8601: 2024, 2024-06, 2024-06-15, 2024-06-15T12.",
+        "asset_id": "The asset's key with percent-encoded slashes; for a directory, followed by / and a path in it.",
         "name": "The file's name.",
     }.items()
 }
 
-# --- Bodies and answers -----------------------------------------------------------------------------------------------
+# --- Bodies and responses ---------------------------------------------------------------------------------------------
 
 
 def content(schema: Schema | str, *media_types: str) -> Schema:
-    """Describe a body: a schema, or the name of one here, under these media types."""
+    """Describe a body by a schema, or the name of a component, with these media types."""
     described = ref(schema) if isinstance(schema, str) else schema
     return {media_type: {"schema": described} for media_type in media_types or ("application/json",)}
 
 
 def response_object(description: str, schema: Schema | str | None = None, *media_types: str, **headers: str) -> Schema:
-    """Describe an answer, with its header fields by name and meaning."""
+    """Describe a response, with the descriptions of its header fields by name."""
     described: Schema = {"description": description}
     if schema is not None:
         described["content"] = content(schema, *media_types)
@@ -86,36 +88,36 @@ def response_object(description: str, schema: Schema | str | None = None, *media
     return described
 
 
-STATE = "Its state."
-NOT_MODIFIED = response_object("The client has it already.")
+ETAG = "The ETag of the current state."
+NOT_MODIFIED = response_object("Not modified: the client has the current state.")
 REASONS = {
-    400: "A parameter or the body is wrong; the description names the place.",
-    401: "Credentials are missing or wrong.",
-    403: "You may not do this; where something can be accepted first, a link says what.",
-    404: "There is no such thing, or none that you may see.",
-    409: "It exists already, or is still in use.",
-    412: "It is in another state than If-Match says.",
+    400: "A parameter or the body is invalid. The description names it.",
+    401: "Credentials are missing or invalid.",
+    403: "Access denied. If you can accept conditions first, a link leads to them.",
+    404: "The resource does not exist, or you may not see it.",
+    409: "The resource already exists, or is still in use.",
+    412: "The current state is not the one in If-Match.",
     413: "The body is too large.",
-    415: "The body's media type is not understood.",
-    416: "The range lies outside the bytes there are.",
-    428: "This deployment asks for If-Match.",
-    429: "A quota is used up; Retry-After says when to come again.",
-    500: "Something broke here.",
-    503: "Something is away or too busy; Retry-After says when to come again.",
+    415: "The media type of the body is not supported.",
+    416: "The range is outside of the file.",
+    428: "This deployment requires If-Match.",
+    429: "A quota is exhausted. Retry after the time in Retry-After.",
+    500: "Internal server error.",
+    503: "A service is unavailable or overloaded. Retry after the time in Retry-After.",
 }
 
 
-FIELDS = {
-    401: {"WWW_Authenticate": "How to say who you are."},
-    416: {"Content_Range": "How many bytes there are."},
+HEADERS = {
+    401: {"WWW_Authenticate": "The accepted authentication schemes."},
+    416: {"Content_Range": "The size of the file in bytes."},
     429: {"Retry_After": "Seconds."},
     503: {"Retry_After": "Seconds."},
 }
 
 
 def failures(*statuses: int) -> dict[str, Schema]:
-    """Describe the errors that an operation may answer, besides those every operation may."""
+    """Describe the error responses of an operation: these, and those of every operation."""
     return {
-        str(status): response_object(REASONS[status], "Exception", **FIELDS.get(status, {}))
+        str(status): response_object(REASONS[status], "Exception", **HEADERS.get(status, {}))
         for status in sorted({400, 401, 500, 503, *statuses})
     }

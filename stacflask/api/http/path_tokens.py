@@ -1,6 +1,6 @@
-"""Credentials in the path, ``/signed/{token}/...``, for readers that append paths to an address and drop its query.
+"""Credentials in the path, ``/signed/{token}/...``, for clients that append paths to a URL and drop its query.
 
-The token is taken out of the path before anything else reads it. So routes, logs and links have the plain path.
+The token is removed from the path before routing, so that routes, logs and links have the plain path.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RAW = re.compile(r"/signed/[^/?]+")
 
 
 class PathTokens:
-    """WSGI middleware that moves the token from the path to the environ."""
+    """WSGI middleware that moves the token from the path to the WSGI environment."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self._app = app

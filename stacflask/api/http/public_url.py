@@ -1,7 +1,7 @@
-"""The address that clients use. Every link, Location, OpenAPI server and ``$id`` begins with what this module says.
+"""The public base URL. Every link, Location, OpenAPI server and ``$id`` begins with it.
 
-It is the setting, if there is one; else what a trusted proxy says in Forwarded (RFC 7239) or X-Forwarded-*; else what
-the request itself was sent to.
+It is the setting, if there is one. Otherwise it comes from Forwarded (RFC 7239) or X-Forwarded-* of a trusted proxy,
+or else from the request itself.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ _USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 def base_url() -> str:
-    """Give the public address of the landing page, without a slash at its end."""
-    known: str | None = g.get("base_url")
-    if known is None:
-        known = g.base_url = current.settings().public_url or _asked()
-    return known
+    """Return the public URL of the landing page, without a trailing slash."""
+    cached: str | None = g.get("base_url")
+    if cached is None:
+        cached = g.base_url = current.settings().public_url or _base_url_of_request()
+    return cached
 
 
-def _asked() -> str:
+def _base_url_of_request() -> str:
     scheme, host, prefix = request.scheme, request.host, quote(request.script_root)
     if _trusted(request.environ.get("REMOTE_ADDR", "")):
-        told = _told(request.headers)
-        scheme, host = told.get("proto", scheme), told.get("host", host)
-        prefix = told.get("prefix", prefix)
-        if "port" in told and not _has_port(host):
-            host = _with_port(host, told["port"], scheme)
+        forwarded = _forwarded(request.headers)
+        scheme, host = forwarded.get("proto", scheme), forwarded.get("host", host)
+        prefix = forwarded.get("prefix", prefix)
+        if "port" in forwarded and not _has_port(host):
+            host = _with_port(host, forwarded["port"], scheme)
     return f"{scheme}://{host}{prefix}".rstrip("/")
 
 
 def own_bases() -> tuple[str, ...]:
-    """Return the base URLs by which this server is known to be reached: the public one and that of the request."""
+    """Return the base URLs of this server: the public one, and the one that the request was sent to."""
     host = f"{request.scheme}://{request.host}{quote(request.script_root)}"
     return tuple(dict.fromkeys((base_url(), host.rstrip("/"))))
 
 
 def client() -> str:
-    """Give the client's address: the one that the outermost trusted proxy tells, else the connection's own."""
+    """Return the client's IP address: from the outermost trusted proxy, or else of the connection."""
     remote = str(request.environ.get("REMOTE_ADDR", ""))
     if not _trusted(remote):
         return remote
@@ -67,9 +67,9 @@ def client() -> str:
         clients = [_pairs(element).get("for", "") for element in request.headers["Forwarded"].split(",")]
     else:
         clients = _list(request.headers, "X-Forwarded-For")
-    node = _NODE.fullmatch(_outermost(clients, _believed(clients)))
-    told = (node[1] or node[2]) if node else ""
-    return told if _is_address(told) else remote
+    node = _NODE.fullmatch(_outermost(clients, _trusted_hops(clients)))
+    address = (node[1] or node[2]) if node else ""
+    return address if _is_address(address) else remote
 
 
 def _is_address(text: str) -> bool:
@@ -92,22 +92,22 @@ def _within(address: str, networks: tuple[Network, ...]) -> bool:
         return False
 
 
-def _told(headers: Headers) -> dict[str, str]:
-    """Read what the outermost trusted proxy said; what is not well formed is as if it had not been said.
+def _forwarded(headers: Headers) -> dict[str, str]:
+    """Return the values of the outermost trusted proxy, without malformed ones.
 
-    Each proxy adds its words at the end. What stands before those of the trusted ones, anybody may have written.
+    Each proxy appends its values. Any client can have written the values before those of the trusted proxies.
     """
     if "Forwarded" in headers:
         elements = [_pairs(element) for element in headers["Forwarded"].split(",")]
-        believed = _believed([element.get("for", "") for element in elements])
-        told = {name: value for name, value in _outermost(elements, believed).items() if name != "for"}
+        hops = _trusted_hops([element.get("for", "") for element in elements])
+        found = {name: value for name, value in _outermost(elements, hops).items() if name != "for"}
     else:
-        believed = _believed(_list(headers, "X-Forwarded-For"))
+        hops = _trusted_hops(_list(headers, "X-Forwarded-For"))
         names = {"proto": "X-Forwarded-Proto", "host": "X-Forwarded-Host", "port": "X-Forwarded-Port"}
-        told = {key: _outermost(_list(headers, name), believed) for key, name in names.items() if name in headers}
+        found = {key: _outermost(_list(headers, name), hops) for key, name in names.items() if name in headers}
     if "X-Forwarded-Prefix" in headers:
-        told["prefix"] = _outermost(_list(headers, "X-Forwarded-Prefix"), believed).rstrip("/")
-    return {key: value for key, value in told.items() if _well_formed(key, value)}
+        found["prefix"] = _outermost(_list(headers, "X-Forwarded-Prefix"), hops).rstrip("/")
+    return {key: value for key, value in found.items() if _well_formed(key, value)}
 
 
 def _pairs(element: str) -> dict[str, str]:
@@ -118,15 +118,15 @@ def _list(headers: Headers, name: str) -> list[str]:
     return [value.strip() for value in headers.get(name, "").split(",")]
 
 
-def _believed(clients: Sequence[str]) -> int:
-    """Count the proxies to be believed: ours, and further ones as long as each says that a trusted one asked it."""
-    asked_by = [_NODE.fullmatch(client) for client in reversed(clients)]
-    hops = takewhile(lambda node: node is not None and _trusted(node[1] or node[2]), asked_by)
-    return 1 + sum(1 for _ in hops)
+def _trusted_hops(clients: Sequence[str]) -> int:
+    """Count the trusted proxies: the nearest one, and further ones as long as each names a trusted client."""
+    nodes = [_NODE.fullmatch(client) for client in reversed(clients)]
+    trusted = takewhile(lambda node: node is not None and _trusted(node[1] or node[2]), nodes)
+    return 1 + sum(1 for _ in trusted)
 
 
-def _outermost(words: Sequence[T], believed: int) -> T:
-    return words[-min(believed, len(words))]
+def _outermost(values: Sequence[T], hops: int) -> T:
+    return values[-min(hops, len(values))]
 
 
 def _has_port(host: str) -> bool:
@@ -149,12 +149,12 @@ def _well_formed(key: str, value: str) -> bool:
 
 
 def request_url() -> str:
-    """Give the URL that was asked for, as clients see it, character for character."""
+    """Return the public URL of the request, character for character."""
     query = request.query_string.decode("latin-1")
-    return f"{base_url()}{_asked_path()}" + (f"?{query}" if query else "")
+    return f"{base_url()}{_request_path()}" + (f"?{query}" if query else "")
 
 
-def _asked_path() -> str:
+def _request_path() -> str:
     raw = str(request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "").partition("?")[0]
     if not raw.startswith("/"):
         raw = quote(request.path)
@@ -164,15 +164,15 @@ def _asked_path() -> str:
 
 @lru_cache(maxsize=65536)
 def segment(name: str) -> str:
-    """Percent-encode an id or key so that it is one segment of a path."""
+    """Percent-encode an id or key as one segment of a path."""
     return quote(name, safe="")
 
 
 def collection_url(collection: str) -> str:
-    """Give the address of a collection."""
+    """Return the URL of a collection."""
     return f"{base_url()}/collections/{segment(collection)}"
 
 
 def item_url(collection: str, item: str) -> str:
-    """Give the address of an item."""
+    """Return the URL of an item."""
     return f"{base_url()}/collections/{segment(collection)}/items/{segment(item)}"

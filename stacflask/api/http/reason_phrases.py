@@ -1,4 +1,4 @@
-"""What clients show of an error that read no JSON: the status line, and a body of plain text."""
+"""Error texts for clients that do not read JSON: the status line, and a plain text body."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-LONGEST = 150
-"""Characters of a reason phrase."""
+MAX_PHRASE_CHARACTERS = 150
 
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
-_NOT_SENT = re.compile(r"[^ -~]+")
+_NOT_PRINTABLE = re.compile(r"[^ -~]+")
 
 
 def status_line(status: int, description: str) -> str:
     """Return a status with the first sentence of a description as its reason phrase (RFC 9112, 4)."""
     sentence = _SENTENCE_END.split(" ".join(description.split()), maxsplit=1)[0]
-    phrase = _NOT_SENT.sub("?", sentence).strip()
-    if len(phrase) > LONGEST:
-        phrase = f"{phrase[: LONGEST - 3].rstrip()}..."
+    phrase = _NOT_PRINTABLE.sub("?", sentence).strip()
+    if len(phrase) > MAX_PHRASE_CHARACTERS:
+        phrase = f"{phrase[: MAX_PHRASE_CHARACTERS - 3].rstrip()}..."
     return f"{status} {phrase or HTTPStatus(status).phrase}"
 
 
 def wants_text() -> bool:
-    """Whether the client takes plain text and no JSON."""
-    # Of a media type, parameters such as charset do not count.
+    """Return whether the client accepts plain text and not JSON."""
+    # Parameters of a media type, such as charset, are ignored.
     accepted = MIMEAccept([(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes])
     return bool(accepted) and not accepted.quality("application/json") and bool(accepted.quality("text/plain"))
 
 
 def as_text(description: str, extra: Mapping[str, Any]) -> str:
-    """Return an error as plain text: what is wrong, and the URLs of its links."""
+    """Return an error as plain text: its description and the URLs of its links."""
     links: Iterable[Mapping[str, str]] = extra.get("links", ())
     return "\n".join([description, *(link["href"] for link in links), ""])

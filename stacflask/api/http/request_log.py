@@ -1,4 +1,4 @@
-"""What surrounds every request: its id and first checks before it, header fields, compression and the log after it."""
+"""Work for every request: id and first checks before it; header fields, compression and log after it."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ ALLOWED = [
 ]
 SAFE = ("GET", "HEAD", "OPTIONS")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-ANYBODY = "*"
+ANY_ORIGIN = "*"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 SECRET_NAMES = ("token", "secret")
-"""Names of parts of a path that are not logged."""
+"""Path variables whose values are not logged."""
 
 
-def register(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
-    """Do for every request of the application what is done for all.
+def register(app: Flask, settings: Settings, credential_headers: Sequence[str]) -> None:
+    """Register the functions that run before and after every request.
 
-    ``known_by``: header fields besides Authorization by which people are known.
+    ``credential_headers``: header fields with credentials, besides Authorization.
     """
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body,
@@ -58,7 +58,7 @@ def register(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
         COMPRESS_MIMETYPES=[JSON, GEOJSON, SCHEMA, OPENAPI.partition(";")[0], HTML],
         COMPRESS_ALGORITHM=["gzip"],
         COMPRESS_LEVEL=4,
-        # Weighed already, and without compressing first.
+        # Conditional requests are handled before compression.
         COMPRESS_EVALUATE_CONDITIONAL_REQUEST=False,
     )
     app.wsgi_app = PathTokens(app.wsgi_app)  # type: ignore[method-assign]
@@ -66,50 +66,50 @@ def register(app: Flask, settings: Settings, known_by: Sequence[str]) -> None:
     if settings.replica_url:
         app.before_request(_begin_reading)
         app.teardown_request(_end_reading)
-    anybody = ANYBODY in settings.cors_origins
+    any_origin = ANY_ORIGIN in settings.cors_origins
     CORS(
         app,
         origins=list(settings.cors_origins),
-        send_wildcard=anybody,
+        send_wildcard=any_origin,
         allow_headers=ALLOWED,
         expose_headers=EXPOSED,
         methods=METHODS,
         max_age=3600,
-        # Errors leave by the same way out as all else, and would have the fields twice.
+        # Error responses pass through after_request as well, and would have the fields twice.
         intercept_exceptions=False,
     )
-    # After CORS, and so before it on the way out, where the last comes first.
-    app.after_request(_Finish(Compress(app), known_by, anybody=anybody))
+    # Registered after CORS and therefore called before it: Flask calls the last registered function first.
+    app.after_request(_Finish(Compress(app), credential_headers, any_origin=any_origin))
 
 
-def _begin(most: int) -> None:
-    """Check a request and note what all that handles it needs. ``most``: bytes of a body that changes nothing."""
-    asked = current.http_request()
-    environ = asked.environ
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+def _begin(max_body_bytes: int) -> None:
+    """Check a request, and set its id, start time and client. ``max_body_bytes``: for requests that change nothing."""
+    http_request = current.http_request()
+    environ = http_request.environ
+    sent_id = environ.get("HTTP_X_REQUEST_ID", "")
+    g.request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else os.urandom(16).hex()
     g.trace_id = _trace_id(environ.get("HTTP_TRACEPARENT", ""))
     g.began = time.perf_counter()
     g.client = public_url.client()
-    # PostgreSQL's text cannot hold a NUL, so nothing is called so.
+    # PostgreSQL's text type cannot contain NUL, so no name can.
     if "\0" in environ["PATH_INFO"] or "%00" in environ.get("QUERY_STRING", ""):
-        abort(400, "NUL is not a character of any name here.")
-    if not asked.host:
-        abort(400, "Host: expected a name or address, and perhaps a port.")
-    if not _may_change(asked):  # parsing a large body costs far more than sending it
-        asked.max_content_length = most
-    public_url.base_url()  # said now, because plugins that ask for it stand on a floor below
+        abort(400, "URL: expected a path and query without NUL (%00).")
+    if not http_request.host:
+        abort(400, "Host: expected a host name or address, with an optional port.")
+    if not _may_change(http_request):  # parsing a large body costs far more than sending it
+        http_request.max_content_length = max_body_bytes
+    public_url.base_url()  # stored in g for plugins, because ``current`` cannot import this package
 
 
-def _may_change(asked: Request) -> bool:
-    """Whether a request is for the Transaction extensions or for a plugin's endpoint, which has no blueprint."""
-    return asked.blueprint in (None, "transactions")
+def _may_change(http_request: Request) -> bool:
+    """Return whether a request is for the Transaction extensions or a plugin's endpoint, which has no blueprint."""
+    return http_request.blueprint in (None, "transactions")
 
 
 def _begin_reading() -> None:
-    asked = current.http_request()
-    # What a plugin's endpoint changes, it decides by what it reads.
-    current.catalog().database.begin_request(changing=asked.method not in SAFE and _may_change(asked))
+    http_request = current.http_request()
+    # An endpoint of a plugin may base its changes on what it reads, so it must not read from the replica.
+    current.catalog().database.begin_request(changing=http_request.method not in SAFE and _may_change(http_request))
 
 
 def _end_reading(_: BaseException | None) -> None:
@@ -117,66 +117,66 @@ def _end_reading(_: BaseException | None) -> None:
 
 
 def _trace_id(traceparent: str) -> str | None:
-    """Return the trace that a caller counts the request to (W3C Trace Context), if it says so in its form."""
+    """Return the trace id of a valid traceparent (W3C Trace Context)."""
     found = _TRACEPARENT.fullmatch(traceparent)
     if found is None or found[1] == "ff" or not int(found[2], 16) or not int(found[3], 16):
         return None
-    # Later versions may add to what version 00 has.
+    # Later versions may append to the form of version 00.
     return None if found[1] == "00" and found[4] else found[2]
 
 
 class _Finish:
-    """Compresses an answer, adds what all answers say, and logs it."""
+    """Compresses a response, adds the header fields of all responses, and logs the request."""
 
-    def __init__(self, compress: Compress, known_by: Sequence[str], *, anybody: bool) -> None:
+    def __init__(self, compress: Compress, credential_headers: Sequence[str], *, any_origin: bool) -> None:
         self._compress = compress
-        # What is seen depends on who asks: no cache may hand one's answer to another.
-        self._vary = ["Accept-Encoding", "Authorization", *known_by, *([] if anybody else ["Origin"])]
-        # The same for every origin, so flask-cors need not weigh it; it leaves alone what says this already.
-        allowed = [("Access-Control-Allow-Origin", ANYBODY), ("Access-Control-Expose-Headers", ", ".join(EXPOSED))]
-        self._allowed = allowed if anybody else []
+        # Responses depend on the principal, so a cache must not return one user's response to another.
+        self._vary = ["Accept-Encoding", "Authorization", *credential_headers, *([] if any_origin else ["Origin"])]
+        # The same for every origin, so flask-cors need not compute it; it skips responses that have these fields.
+        allowed = [("Access-Control-Allow-Origin", ANY_ORIGIN), ("Access-Control-Expose-Headers", ", ".join(EXPOSED))]
+        self._cors_headers = allowed if any_origin else []
 
     def __call__(self, response: Response) -> Response:
-        if not response.direct_passthrough and _takes_gzip():
+        if not response.direct_passthrough and _accepts_gzip():
             response = self._compress.after_request(response)
-        asked, headers = current.http_request(), response.headers
+        http_request, headers = current.http_request(), response.headers
         if "Vary" in headers:
             response.vary.update(self._vary)
         else:
             headers["Vary"] = ", ".join(self._vary)
         headers["X-Request-ID"] = g.request_id
         headers["X-Content-Type-Options"] = "nosniff"
-        # A download link stands in an address; other sites need not learn of any.
+        # A URL can contain a download credential, which other sites must not receive as a referrer.
         headers["Referrer-Policy"] = "same-origin"
         headers.setdefault("Cache-Control", "private, no-cache")
-        if asked.method != "OPTIONS":
-            headers.extend(self._allowed)
-        rule, seconds = asked.url_rule, time.perf_counter() - g.began
-        current.gate().response_ready(rule.rule if rule else "", asked.method, response.status_code, seconds)
+        if http_request.method != "OPTIONS":
+            headers.extend(self._cors_headers)
+        rule, seconds = http_request.url_rule, time.perf_counter() - g.began
+        current.gate().response_ready(rule.rule if rule else "", http_request.method, response.status_code, seconds)
         _log(response, seconds)
         return response
 
 
-def _takes_gzip() -> bool:
-    # Flask-Compress would compress for who says "gzip;q=0", too.
+def _accepts_gzip() -> bool:
+    # Flask-Compress would also compress for clients that send "gzip;q=0".
     return "HTTP_ACCEPT_ENCODING" in request.environ and bool(request.accept_encodings.quality("gzip"))
 
 
 def _log(response: Response, seconds: float) -> None:
-    asked = current.http_request()
-    # Whoever watches over the process asks every few seconds.
-    watching = asked.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
-    # For the server's own log of requests, which cannot know what in a path is secret.
-    path = asked.environ["stacflask.path"] = _path(asked)
+    http_request = current.http_request()
+    # Monitoring requests the health of a process every few seconds.
+    is_health_check = http_request.path.startswith("/health") and response.status_code < HTTPStatus.BAD_REQUEST
+    # Also for the server's access log, which cannot recognise secrets in a path.
+    path = http_request.environ["stacflask.path"] = _path_without_secrets(http_request)
     log.log(
-        logging.DEBUG if watching else logging.INFO,
+        logging.DEBUG if is_health_check else logging.INFO,
         "request answered",
         extra={
-            "method": asked.method,
+            "method": http_request.method,
             "path": path,
-            "route": asked.url_rule.rule if asked.url_rule else None,
+            "route": http_request.url_rule.rule if http_request.url_rule else None,
             "status": response.status_code,
-            "bytes": _length(asked, response),
+            "bytes": _body_length(http_request, response),
             "duration": round(seconds, 4),
             "client": g.client,
             "principal": getattr(g.get("principal"), "id", None),
@@ -184,18 +184,18 @@ def _log(response: Response, seconds: float) -> None:
     )
 
 
-def _path(asked: Request) -> str:
-    """Return the path that was asked for, without what in it gives access."""
-    path = asked.path
-    for name, value in (asked.view_args or {}).items():
+def _path_without_secrets(http_request: Request) -> str:
+    """Return the path of the request with its credentials masked."""
+    path = http_request.path
+    for name, value in (http_request.view_args or {}).items():
         if name in SECRET_NAMES and value:
             path = path.replace(str(value), "***")
     return quote(path)
 
 
-def _length(asked: Request, response: Response) -> int | None:
-    """Return the length of the body that follows; None if it is not known before it has been sent."""
-    if asked.method == "HEAD" or response.status_code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+def _body_length(http_request: Request, response: Response) -> int | None:
+    """Return the length of the body in bytes; None if it is unknown until the body has been sent."""
+    if http_request.method == "HEAD" or response.status_code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
         return 0
-    length = response.content_length  # set by werkzeug for a body that is here
+    length = response.content_length  # set by werkzeug for a body in memory
     return length if length is not None or response.is_streamed else response.calculate_content_length()

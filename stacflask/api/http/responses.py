@@ -1,4 +1,4 @@
-"""Responses with JSON bodies, ETags and answers to conditional requests."""
+"""Responses with JSON bodies and ETags, and 304 for conditional requests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stacflask.api.http.media_types import JSON
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CODED = ":gzip"
-"""What Flask-Compress adds to the ETag of what it compresses."""
+GZIP_SUFFIX = ":gzip"
+"""Flask-Compress appends this to the ETag of a compressed response."""
 
 
 def reply(body: bytes, media_type: str = JSON, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with JSON text."""
+    """Return a response with this body."""
     response = Response(body, status, content_type=media_type)
     if headers:
         response.headers.update(headers)
@@ -26,30 +26,30 @@ def reply(body: bytes, media_type: str = JSON, status: int = 200, headers: Mappi
 
 
 def encoded(value: Any) -> bytes:
-    """Give JSON text."""
+    """Return a value as JSON."""
     return orjson.dumps(value)
 
 
 def document(value: Any, media_type: str = JSON, status: int = 200) -> Response:
-    """Answer with a JSON document."""
+    """Return a JSON document with its ETag. Raises PreconditionFailed."""
     return tagged(reply(encoded(value), media_type, status))
 
 
 def tagged(response: Response) -> Response:
-    """Give an answer an ETag of its bytes, and answer 304 where the client has them. Raises PreconditionFailed."""
+    """Add an ETag of the body, and return 304 if the client has the same body. Raises PreconditionFailed."""
     response.add_etag()
     return conditional(response)
 
 
 def conditional(response: Response) -> Response:
-    """Answer 304 to a GET or HEAD of what the client has already. Raises PreconditionFailed."""
+    """Return 304 for a GET or HEAD if the client has the current state. Raises PreconditionFailed."""
     etag, _ = response.get_etag()
-    if request.method in ("GET", "HEAD") and not_modified(State(etag, same=_uncoded)):
+    if request.method in ("GET", "HEAD") and not_modified(State(etag, same=_without_suffix)):
         response.status_code = 304
-        if f"{etag}{CODED}" in request.if_none_match.as_set(include_weak=True):
-            response.set_etag(f"{etag}{CODED}")
+        if f"{etag}{GZIP_SUFFIX}" in request.if_none_match.as_set(include_weak=True):
+            response.set_etag(f"{etag}{GZIP_SUFFIX}")
     return response
 
 
-def _uncoded(tag: str) -> str:
-    return tag.removesuffix(CODED)
+def _without_suffix(tag: str) -> str:
+    return tag.removesuffix(GZIP_SUFFIX)

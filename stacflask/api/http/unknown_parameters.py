@@ -1,4 +1,4 @@
-"""Unknown parameters of a query are an error, where the deployment says so. What is known, the description says."""
+"""Rejects query parameters that the OpenAPI document does not have, if a setting says so."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 
     from apispec import APISpec
 
-UNKNOWN = "there is no such parameter here"
+UNKNOWN = "unknown parameter. The OpenAPI document at /api lists the parameters"
 _NAME = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 def checker(spec: APISpec) -> Callable[[], None]:
-    """Make the check of each request's query against a finished description."""
+    """Return a function that checks the query of each request against a finished OpenAPI document."""
     document = spec.to_dict()
     schemes = document.get("components", {}).get("securitySchemes", {}).values()
-    always = _queried(schemes)
+    credentials = _query_names(schemes)
     components = document.get("components", {}).get("parameters", {})
-    known = {
-        (path, method): always | _queried(_resolved(one, components) for one in operation.get("parameters", ()))
+    described = {
+        (path, method): credentials
+        | _query_names(_resolved(one, components) for one in operation.get("parameters", ()))
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
         if method != "parameters"
@@ -35,7 +36,7 @@ def checker(spec: APISpec) -> Callable[[], None]:
         """Raise BadQuery for a parameter that this operation does not have."""
         rule = _NAME.sub(r"{\1}", request.url_rule.rule) if request.url_rule else ""
         method = "get" if request.method == "HEAD" else request.method.lower()
-        for name in request.args.keys() - known.get((rule, method), request.args.keys()):
+        for name in request.args.keys() - described.get((rule, method), request.args.keys()):
             raise BadQuery(name, UNKNOWN)
 
     return check
@@ -45,5 +46,5 @@ def _resolved(parameter: Any, components: Any) -> Any:
     return components[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else parameter
 
 
-def _queried(parameters: Any) -> frozenset[str]:
+def _query_names(parameters: Any) -> frozenset[str]:
     return frozenset(one["name"] for one in parameters if one.get("in") == "query")

@@ -8,7 +8,7 @@ from stacflask import current
 from stacflask.api.documents import page_links, render, stac_links
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import JSON
-from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, STATE, response_object
+from stacflask.api.http.openapi import ETAG, IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters import known_names
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import CollectionSearch, CollectionsQuery
@@ -24,7 +24,7 @@ bp = Blueprint("collections", __name__, description="Collections of items")
 @bp.describes(
     412,
     parameters=[IF_NONE_MATCH],
-    _200=response_object("A page of collections.", "Collections", ETag=STATE),
+    _200=response_object("A page of collections.", "Collections", ETag=ETAG),
     _304=NOT_MODIFIED,
 )
 def list_collections(query: CollectionSearch) -> Response:
@@ -45,7 +45,7 @@ def list_collections(query: CollectionSearch) -> Response:
     404,
     412,
     parameters=[IF_NONE_MATCH],
-    _200=response_object("The collection.", "Collection", ETag=STATE),
+    _200=response_object("The collection.", "Collection", ETag=ETAG),
     _304=NOT_MODIFIED,
 )
 def get_collection(collection_id: str) -> Response:

@@ -9,7 +9,7 @@ from stacflask import current
 from stacflask.api.documents import order_status, page_links, render, signed_hrefs, stac_links
 from stacflask.api.http import public_url, responses
 from stacflask.api.http.media_types import GEOJSON
-from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, STATE, response_object
+from stacflask.api.http.openapi import ETAG, IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters import known_names, post_body
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import ItemSearch, ItemsQuery
@@ -49,7 +49,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
     404,
     412,
     parameters=[IF_NONE_MATCH, *signed_hrefs.DESCRIPTION],
-    _200=response_object("The item.", "Item", GEOJSON, ETag=STATE),
+    _200=response_object("The item.", "Item", GEOJSON, ETag=ETAG),
     _304=NOT_MODIFIED,
 )
 def get_item(collection_id: str, item_id: str) -> Response:

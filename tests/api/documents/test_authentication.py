@@ -115,10 +115,10 @@ def test_loaded_items_tell_it(client: Any, publish: Publish, tmp_path: Path, dat
     (tmp_path / "item.json").write_bytes(text)
     url = Settings.from_environ({"DATABASE_URL": database_url}).database_url
     assert load([str(tmp_path / "item.json")], Plan(url, Managed()), print).new == 1
-    answer = client.get(ITEM)
-    assert answer.data.count(b'auth:schemes"') == 1
-    assert {"key", "id", "link"} <= answer.json["properties"]["auth:schemes"].keys()
-    assert answer.json.get("x") == json.loads(text).get("x")
+    response = client.get(ITEM)
+    assert response.data.count(b'auth:schemes"') == 1
+    assert {"key", "id", "link"} <= response.json["properties"]["auth:schemes"].keys()
+    assert response.json.get("x") == json.loads(text).get("x")
 
 
 def without(document: Any) -> Any:

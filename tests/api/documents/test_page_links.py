@@ -31,12 +31,12 @@ def follow(client: Client, page: Page, rel: str) -> Page | None:
     if there is None:
         return None
     if there["method"] == "GET":
-        answer = client.get(there["href"])
+        response = client.get(there["href"])
     else:
         assert not there.get("merge")
-        answer = client.post(there["href"], json=there["body"])
-    assert answer.status_code == 200, answer.text
-    followed: Page = answer.json
+        response = client.post(there["href"], json=there["body"])
+    assert response.status_code == 200, response.text
+    followed: Page = response.json
     return followed
 
 
@@ -138,9 +138,9 @@ def test_numbers_of_a_body_keep_all_digits_in_its_next_link(client: Client, many
     number = "123456789012345678901234567890.12345678901234567890"
     for exact in (number, number.partition(".")[0]):
         sent = f'{{"limit":1,"filter":{{"op":"isNull","args":[{{"property":"x"}}]}},"ignored":{exact}}}'
-        answer = client.post("/search", data=sent, content_type="application/json")
-        assert answer.status_code == 200
-        assert f'"ignored":{exact},"token":' in answer.text
+        response = client.post("/search", data=sent, content_type="application/json")
+        assert response.status_code == 200
+        assert f'"ignored":{exact},"token":' in response.text
 
 
 def test_items_of_a_collection_are_paged_too(client: Client, many: set[Key]) -> None:
@@ -170,11 +170,11 @@ def test_writers_neither_repeat_nor_lose_an_item(build: Callable[..., Any], publ
         while not done.is_set():
             name = f"come{number}-{count}"
             item = an_item(name, properties=TIMES[count % len(TIMES)])
-            answers = [client.post("/collections/collection/items", json=item).status_code]
+            responses = [client.post("/collections/collection/items", json=item).status_code]
             if count < 30:
-                answers.append(client.delete(f"/collections/collection/items/go{number * 30 + count:03}").status_code)
-            if answers[1:] not in ([], [204]) or answers[0] != 201:
-                trouble.append(answers)
+                responses.append(client.delete(f"/collections/collection/items/go{number * 30 + count:03}").status_code)
+            if responses[1:] not in ([], [204]) or responses[0] != 201:
+                trouble.append(responses)
             count += 1
 
     writers = [threading.Thread(target=write, args=(number,)) for number in range(2)]
@@ -257,11 +257,11 @@ def test_forged_tokens_are_400(client: Client, publish: Publish) -> None:
             if path in ("/collections", "/children") and forged == token(">", "a"):  # which is one of theirs
                 continue
             for binding in bindings:
-                answers = [client.get(path, query_string={"token": binding + forged})]
+                responses = [client.get(path, query_string={"token": binding + forged})]
                 if path == "/search":
-                    answers.append(client.post(path, json={"token": binding + forged}))
-                for answer in answers:
-                    assert (answer.status_code, answer.json["description"][:7]) == (400, "token: "), (path, forged)
+                    responses.append(client.post(path, json={"token": binding + forged}))
+                for response in responses:
+                    assert (response.status_code, response.json["description"][:7]) == (400, "token: "), (path, forged)
 
 
 def test_tokens_hold_no_policy(plug: Callable[..., Client], many: set[Key]) -> None:

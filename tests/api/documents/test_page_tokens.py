@@ -75,8 +75,8 @@ def ask(client: Client, query: Query, spelling: Spelling, token: str | None = No
     return client.post("/search", json={**body, **more})
 
 
-def token_of(answer: Any, rel: str = "next") -> str:
-    there = next(link for link in answer.json["links"] if link["rel"] == rel)
+def token_of(response: Any, rel: str = "next") -> str:
+    there = next(link for link in response.json["links"] if link["rel"] == rel)
     token: str = (
         there["body"]["token"] if there["method"] == "POST" else dict(parse_qsl(urlsplit(there["href"]).query))["token"]
     )
@@ -99,11 +99,11 @@ def test_a_token_is_of_one_query_in_any_spelling(
     """A token continues the query that it was made for, in any spelling of it; with another query it is a 400."""
     token = token_of(ask(client, query, spelling))
     assert ask(client, query, another, token).status_code == 200
-    answer = ask(client, other, another, token)
+    response = ask(client, other, another, token)
     if query == other:
-        assert answer.status_code == 200
+        assert response.status_code == 200
     else:
-        assert (answer.status_code, answer.json["description"][:7]) == (400, "token: ")
+        assert (response.status_code, response.json["description"][:7]) == (400, "token: ")
     assert not token.startswith("ey")
 
 
@@ -120,8 +120,8 @@ def test_each_member_is_part_of_the_binding(client: Client, alike: None, name: s
 def test_what_is_shown_of_a_page_may_change(client: Client, alike: None) -> None:
     """Limit, fields and count are not part of the binding."""
     token = token_of(client.get("/search?limit=1"))
-    answer = client.get(f"/search?limit=3&fields=id&count=true&token={token}")
-    assert (answer.status_code, len(answer.json["features"]), answer.json["numberMatched"]) == (200, 3, 12)
+    response = client.get(f"/search?limit=3&fields=id&count=true&token={token}")
+    assert (response.status_code, len(response.json["features"]), response.json["numberMatched"]) == (200, 3, 12)
 
 
 def test_a_collections_items_are_a_search_of_it(client: Client, alike: None) -> None:
@@ -152,8 +152,8 @@ def test_rights_may_change_between_pages(plug: Callable[..., Client], alike: Non
             return {"op": "=", "args": [{"property": "collection"}, "b"]} if of == "items" else None
 
     token = token_of(plug().get("/search?limit=1&sortby=id"))
-    answer = plug(OnlyB()).get(f"/search?sortby=id&token={token}")
-    assert [(one["collection"], one["id"]) for one in answer.json["features"]] == [("b", n) for n in "1234"]
+    response = plug(OnlyB()).get(f"/search?sortby=id&token={token}")
+    assert [(one["collection"], one["id"]) for one in response.json["features"]] == [("b", n) for n in "1234"]
 
 
 def test_manifests_of_a_search_lead_on(client: Client, alike: None) -> None:
@@ -166,8 +166,8 @@ def test_manifests_of_a_search_lead_on(client: Client, alike: None) -> None:
     assert there["body"] == {**sent, "search": {**search, "token": token}}
     assert client.post("/downloads", json=there["body"]).status_code == 200
     other = {"search": {"collections": ["b"], "filter": SMALL, "token": token}}
-    answer = client.post("/downloads", json=other)
-    assert (answer.status_code, answer.json["description"][:7]) == (400, "token: ")
+    response = client.post("/downloads", json=other)
+    assert (response.status_code, response.json["description"][:7]) == (400, "token: ")
 
 
 # --- Long values ------------------------------------------------------------------------------------------------------
@@ -235,8 +235,8 @@ def test_a_hidden_item_tells_nothing_by_a_token(plug: Callable[..., Client], lon
             return {"op": "<>", "args": [{"property": "id"}, "i2"]} if of == "items" else None
 
     token = token_of(plug().get("/search?limit=3&sortby=title"))
-    answer = plug(Hide()).get(f"/search?sortby=title&token={token}")
-    assert [one["id"] for one in answer.json["features"]] == ["i0", "i1", "i3", "i4", "i5", "i6"]
+    response = plug(Hide()).get(f"/search?sortby=title&token={token}")
+    assert [one["id"] for one in response.json["features"]] == ["i0", "i1", "i3", "i4", "i5", "i6"]
 
 
 def test_long_titles_of_collections(client: Client, publish: Publish) -> None:
@@ -272,6 +272,6 @@ def test_the_next_page_of_a_long_url_is_a_post(client: Client, alike: None) -> N
 
 def test_collections_say_that_a_next_url_would_be_too_long(client: Client, alike: None) -> None:
     """Collections cannot be searched by POST: a page whose next one could not be asked for is a 414 that says why."""
-    answer = client.get(f"/collections?limit=1&x={'x' * 7_970}")
-    assert (answer.status_code, "limit" in answer.json["description"]) == (414, True)
+    response = client.get(f"/collections?limit=1&x={'x' * 7_970}")
+    assert (response.status_code, "limit" in response.json["description"]) == (414, True)
     assert client.get(f"/collections?limit=9&x={'x' * 7_970}").status_code == 200

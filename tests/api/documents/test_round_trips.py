@@ -112,9 +112,9 @@ SETTINGS = [
 ]
 
 
-def first(answer: Any) -> Any:
+def first(response: Any) -> Any:
     """Return the only item or collection of a page."""
-    (document,) = answer.json.get("features") or answer.json["collections"]
+    (document,) = response.json.get("features") or response.json["collections"]
     return document
 
 
@@ -214,8 +214,8 @@ def test_writing_back_changes_nothing(
     for asset in document["assets"].values():
         if DOWNLOAD in asset["href"] and "X-Amz" not in asset["href"]:
             asset["href"] = TWISTS[data.draw(st.sampled_from(list(TWISTS)))](asset["href"])
-    answer = data.draw(st.sampled_from([put, merge, patch]))(client, path, document)
-    assert answer.status_code == 204, answer.text
+    response = data.draw(st.sampled_from([put, merge, patch]))(client, path, document)
+    assert response.status_code == 204, response.text
     after = stored(path)
     if after != clients[path]:
         client.put(path, json=clients[path])  # for the next example
@@ -269,9 +269,9 @@ def test_an_address_of_no_asset_is_refused(
         (client.post("/collections", json=a_collection("new", assets={"new": asset})), ""),
         (client.patch(COLLECTION, json={"assets": {"new": asset}}), ""),
     ]
-    for answer, above in tried:
-        assert answer.status_code == 400, answer.text
-        assert f"{above}{place}" in answer.json["description"], answer.text
+    for response, above in tried:
+        assert response.status_code == 400, response.text
+        assert f"{above}{place}" in response.json["description"], response.text
     assert stored(ITEM) == before
 
 
@@ -290,13 +290,15 @@ def test_a_presigned_url_becomes_its_storage_address(
     if method in ("put", "patch"):
         assert client.post(f"{COLLECTION}/items", json=an_item("new", "a b")).status_code == 201
         path = f"{COLLECTION}/items/new"
-        answer = client.put(path, json=new) if method == "put" else client.patch(path, json={"assets": {"copy": asset}})
+        response = (
+            client.put(path, json=new) if method == "put" else client.patch(path, json={"assets": {"copy": asset}})
+        )
     elif method == "collection":
-        answer = client.post("/collections", json=a_collection("new", assets={"copy": asset}))
+        response = client.post("/collections", json=a_collection("new", assets={"copy": asset}))
     else:
         body = {"type": "FeatureCollection", "features": [new]} if method == "many" else new
-        answer = client.post(f"{COLLECTION}/items", json=body)
-    assert answer.status_code in (201, 204), answer.text
+        response = client.post(f"{COLLECTION}/items", json=body)
+    assert response.status_code in (201, 204), response.text
     catalog = Catalog(database)
     record = catalog.kept("new", UNRESTRICTED) if method == "collection" else catalog.item("a b", "new", UNRESTRICTED)
     text = original_text(record.body)
@@ -339,8 +341,8 @@ def test_a_presigned_url_in_another_spelling_is_recognised(
     new = {name: {"href": change(signed)} for name, change in SPELLINGS.items()}
     document = client.get(ITEM).json
     links = [{"rel": "via", "title": name, "href": asset["href"]} for name, asset in new.items()]
-    answer = client.patch(ITEM, json={"assets": new, "links": document["links"] + links})
-    assert answer.status_code == 204, answer.text
+    response = client.patch(ITEM, json={"assets": new, "links": document["links"] + links})
+    assert response.status_code == 204, response.text
     kept = stored(ITEM)
     right = f"s3://{stack.bucket}/round/data +%41.tif"
     assert {name: kept["assets"][name]["href"] for name in new} == dict.fromkeys(new, right)
@@ -360,8 +362,8 @@ def test_what_was_signed_here_is_recognised_under_any_place(
         "other bucket": (f"http://{stack.s3_endpoint}/private/x.tif?{query}", "s3://private/x.tif"),
         "version 2": (f"http://{stack.s3_endpoint}/private/x.tif?{key}", "s3://private/x.tif"),
     }
-    answer = client.patch(ITEM, json={"assets": {name: {"href": href} for name, (href, _) in new.items()}})
-    assert answer.status_code == 204, answer.text
+    response = client.patch(ITEM, json={"assets": {name: {"href": href} for name, (href, _) in new.items()}})
+    assert response.status_code == 204, response.text
     kept = stored(ITEM)["assets"]
     assert {name: kept[name]["href"] for name in new} == {name: right for name, (_, right) in new.items()}
 

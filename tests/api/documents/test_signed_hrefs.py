@@ -89,9 +89,9 @@ def house(
     return build
 
 
-def hrefs(answer: Any) -> dict[str, str]:
-    assert answer.status_code == 200, answer.text
-    item = answer.json["features"][0] if "features" in answer.json else answer.json
+def hrefs(response: Any) -> dict[str, str]:
+    assert response.status_code == 200, response.text
+    item = response.json["features"][0] if "features" in response.json else response.json
     return {key: asset["href"] for key, asset in item["assets"].items()}
 
 
@@ -103,14 +103,14 @@ def test_signed_hrefs_download_without_headers(house: Callable[..., Client], met
     """By parameter or by header, where items are shown the hrefs of what may be taken work as they stand."""
     client = house()
     for asked in ({"path": f"{path}?hrefs=signed", "headers": JANE}, {"path": path, "headers": SIGNED}):
-        answer = client.open(method=method, json={} if method == "POST" else None, **asked)
-        found = hrefs(answer)
+        response = client.open(method=method, json={} if method == "POST" else None, **asked)
+        found = hrefs(response)
         for key in ("data", "ä/ü"):
             got = requests.get(found[key], timeout=30)
             assert (got.status_code, got.content) == (200, b"0123456789"), key
             assert "attachment" in got.headers["Content-Disposition"]
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert "ETag" not in answer.headers
+        assert response.headers["Cache-Control"] == "no-store"
+        assert "ETag" not in response.headers
 
 
 def test_they_say_when_they_end(house: Callable[..., Client]) -> None:
@@ -135,25 +135,25 @@ def test_the_end_replaces_a_stored_one(
     publish(an_item("ends", "open", assets={"data": {**stored, "href": f"s3://{stack.bucket}/one"}, "unknown": stored}))
     path = "/collections/open/items/ends"
     assert client.get(path).json["assets"]["data"]["href:expires"] == "2000-01-01T00:00:00Z"
-    answer = client.get(f"{path}?hrefs=signed", headers=JANE)
-    assert answer.data.count(b'"href:expires"') == 2
-    assert answer.json["assets"]["data"]["href:expires"] > "2001"
-    assert answer.json["assets"]["unknown"]["href:expires"] == "2000-01-01T00:00:00Z"
+    response = client.get(f"{path}?hrefs=signed", headers=JANE)
+    assert response.data.count(b'"href:expires"') == 2
+    assert response.json["assets"]["data"]["href:expires"] > "2001"
+    assert response.json["assets"]["unknown"]["href:expires"] == "2000-01-01T00:00:00Z"
 
 
 def test_what_may_not_be_taken_keeps_its_address(house: Callable[..., Client]) -> None:
     """Who sees an item and may not download it gets no signature."""
-    answer = house().get(f"{ITEM}?hrefs=signed")
-    assert hrefs(answer)["data"] == f"{ADDRESS}/data"
-    assert "X-Amz" not in answer.text
+    response = house().get(f"{ITEM}?hrefs=signed")
+    assert hrefs(response)["data"] == f"{ADDRESS}/data"
+    assert "X-Amz" not in response.text
 
 
 def test_nothing_is_signed_unasked(house: Callable[..., Client]) -> None:
     """Unless it is asked for, hrefs are download addresses."""
     client = house()
     for path in (ITEM, f"{ITEM}?hrefs=download", "/search"):
-        answer = client.get(path, headers={**JANE, "X-Signed-Asset-Urls": "false"})
-        assert hrefs(answer)["data"] == f"{ADDRESS}/data"
+        response = client.get(path, headers={**JANE, "X-Signed-Asset-Urls": "false"})
+        assert hrefs(response)["data"] == f"{ADDRESS}/data"
     wrong = client.get("/search?hrefs=x")
     assert (wrong.status_code, wrong.json["code"]) == (400, "InvalidParameterValue")
     assert client.get(f"{ITEM}?hrefs=x").status_code == 400

@@ -1,4 +1,4 @@
-"""Errors: each has a status, and each answer the one form."""
+"""Each exception has a status, and each error response the same form."""
 
 import inspect
 import logging
@@ -9,12 +9,12 @@ from stacflask import errors
 from stacflask.api.http.errors import STATUS
 from stacflask.testing import Plug
 
-OURS = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.StacflaskError)]
+EXCEPTIONS = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.StacflaskError)]
 
 
-@pytest.mark.parametrize("error", OURS, ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", EXCEPTIONS, ids=lambda error: error.__name__)
 def test_each_error_has_a_status(error: type[errors.StacflaskError]) -> None:
-    """No error of the house is without its line in the table."""
+    """Each exception of stacflask is in the table of statuses."""
     assert error in STATUS
 
 
@@ -29,24 +29,24 @@ def test_each_error_has_a_status(error: type[errors.StacflaskError]) -> None:
         ("GET", "/collections/a%00b", 400, "BadRequest"),
     ],
 )
-def test_every_error_has_the_one_form(plug: Plug, method: str, path: str, status: int, code: str) -> None:
-    """Whoever makes an error, the framework or the house, the body has a code and a description."""
-    answer = plug().open(path, method=method)
-    assert answer.status_code == status
-    assert answer.mimetype == "application/json"
-    assert answer.json["code"] == code
-    assert answer.json["description"]
+def test_every_error_has_the_same_form(plug: Plug, method: str, path: str, status: int, code: str) -> None:
+    """Errors of the framework and of stacflask have a body with a code and a description."""
+    response = plug().open(path, method=method)
+    assert response.status_code == status
+    assert response.mimetype == "application/json"
+    assert response.json["code"] == code
+    assert response.json["description"]
 
 
-def test_method_not_allowed_says_what_is(plug: Plug) -> None:
-    """A 405 keeps its Allow field."""
+def test_method_not_allowed_has_the_allow_field(plug: Plug) -> None:
+    """A 405 has the Allow field."""
     assert "GET" in plug().delete("/conformance").headers["Allow"]
 
 
-def test_unforeseen_error_shows_nothing_and_is_logged(
+def test_an_unexpected_error_is_logged_and_not_shown(
     plug: Plug, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A plugin that breaks leads to a 500 that tells nothing of why; the log has it."""
+    """If a plugin raises, the response is 500 without the details, which are in the log."""
     from stacflask import hookimpl
 
     class Broken:
@@ -56,7 +56,7 @@ def test_unforeseen_error_shows_nothing_and_is_logged(
 
     client = plug(Broken())
     monkeypatch.setattr(logging.getLogger("stacflask"), "propagate", True)
-    answer = client.get("/collections")
-    assert answer.status_code == 500
-    assert "secret" not in answer.text
+    response = client.get("/collections")
+    assert response.status_code == 500
+    assert "secret" not in response.text
     assert "secret inside" in caplog.text

@@ -1,4 +1,4 @@
-"""The description of the API, and its page."""
+"""The OpenAPI document and its HTML page."""
 
 import re
 import subprocess
@@ -25,16 +25,16 @@ METHODS = {"get", "put", "post", "delete", "patch"}
 
 
 class Plugin:
-    """Wants a key, and adds two addresses."""
+    """Adds a security scheme and two endpoints."""
 
     @hookimpl
     def challenge(self) -> list[Challenge]:
-        """Ask for a token."""
+        """Return a scheme with a token."""
         return [Challenge('Bearer realm="r"', "token", {"type": "http", "scheme": "bearer"})]
 
     @hookimpl
     def extend_api(self) -> list[Endpoint]:
-        """Add two addresses."""
+        """Add two endpoints."""
         schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
         return [
             Endpoint("GET", "/own/{ownId}", lambda _: EndpointResponse({}), "Show my own.", schema, statuses=(404,)),
@@ -44,20 +44,20 @@ class Plugin:
 
 @pytest.fixture
 def app(build: Callable[..., Flask], consent: Any, store: Any) -> Flask:
-    """Give an application with all there can be."""
+    """Return an application with all optional endpoints."""
     from stacflask import Decision
 
-    class Leave:
+    class Writable:
         @hookimpl
         def authorize_change(self) -> Decision:
             return Decision.allow("test")
 
-    return build(Plugin(), Leave(), consent, store)
+    return build(Plugin(), Writable(), consent, store)
 
 
 @pytest.fixture
 def description(app: Flask) -> dict[str, Any]:
-    """Give the description."""
+    """Return the OpenAPI document."""
     client: Any = app.test_client()
     document: dict[str, Any] = client.get("/api").json
     return document
@@ -84,17 +84,17 @@ def references(value: Any) -> Iterator[str]:
             yield from references(inner)
 
 
-def test_it_is_what_it_says(client: Client) -> None:
-    """The description comes under OpenAPI's media type, of the version in it, and is linked as such."""
-    answer = client.get("/api")
-    assert answer.content_type == "application/vnd.oai.openapi+json;version=3.0"
-    assert answer.json["openapi"] == "3.0.3"
+def test_the_document_has_the_media_type_of_its_version(client: Client) -> None:
+    """The document and the link to it have OpenAPI's media type, with the version in the document."""
+    response = client.get("/api")
+    assert response.content_type == "application/vnd.oai.openapi+json;version=3.0"
+    assert response.json["openapi"] == "3.0.3"
     (link,) = [link for link in client.get("/").json["links"] if link["rel"] == "service-desc"]
-    assert (link["href"], link["type"]) == ("http://localhost/api", answer.content_type)
+    assert (link["href"], link["type"]) == ("http://localhost/api", response.content_type)
 
 
 def test_every_route_is_described(app: Flask, description: dict[str, Any]) -> None:
-    """Each route and method stands in the description, and nothing else does."""
+    """The document has each route and method, and no others."""
     routes = {
         (method.lower(), re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -103,8 +103,8 @@ def test_every_route_is_described(app: Flask, description: dict[str, Any]) -> No
     assert {(method, path) for method, path, _ in operations(description)} == routes
 
 
-def test_every_operation_is_told(description: dict[str, Any]) -> None:
-    """Each has a summary, a tag that is explained, an id of its own, its path's parameters, and its errors."""
+def test_every_operation_is_complete(description: dict[str, Any]) -> None:
+    """Each operation has a summary, a described tag, a unique id, its path parameters and its errors."""
     names = []
     tags = {tag["name"] for tag in description["tags"]}
     for method, path, operation in operations(description):
@@ -122,25 +122,27 @@ def test_every_operation_is_told(description: dict[str, Any]) -> None:
 
 
 def test_every_success_has_a_schema(description: dict[str, Any]) -> None:
-    """Each body that is sent or received has a schema that says more than that it is JSON."""
+    """Each request body and each response body has a schema."""
     for method, path, operation in operations(description):
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
-        bodies += [answer for status, answer in operation["responses"].items() if status not in ("204", "304", "307")]
+        bodies += [
+            response for status, response in operation["responses"].items() if status not in ("204", "304", "307")
+        ]
         for body in bodies:
             assert body["content"], (method, path)
             for content in body["content"].values():
                 assert content["schema"], (method, path)
 
 
-def test_references_and_schemas_fit(description: dict[str, Any]) -> None:
-    """Every reference leads somewhere, and every schema and parameter is referred to."""
+def test_every_reference_resolves_and_every_component_is_used(description: dict[str, Any]) -> None:
+    """Every reference resolves, and every schema and parameter is referred to."""
     components = description["components"]
-    there = {f"#/components/{kind}/{name}" for kind in ("schemas", "parameters") for name in components[kind]}
-    assert set(references(description)) == there
+    defined = {f"#/components/{kind}/{name}" for kind in ("schemas", "parameters") for name in components[kind]}
+    assert set(references(description)) == defined
 
 
 def test_downloads_are_described(description: dict[str, Any]) -> None:
-    """Both downloads say what may be asked, and all they may answer."""
+    """Both download operations describe their parameters and all of their responses."""
     for path in (
         "/collections/{collection_id}/items/{item_id}/download/{asset_id}",
         "/collections/{collection_id}/download/{asset_id}",
@@ -151,23 +153,23 @@ def test_downloads_are_described(description: dict[str, Any]) -> None:
         assert "Location" in operation["responses"]["307"]["headers"]
 
 
-def test_searches_have_their_words(description: dict[str, Any]) -> None:
-    """GET's parameters and POST's members are the same words."""
+def test_searches_have_the_same_parameters_by_get_and_post(description: dict[str, Any]) -> None:
+    """The parameters of GET /search are the members of the body of POST /search."""
     search = description["paths"]["/search"]
     (parameters,) = [
         operation["parameters"]
         for method, path, operation in operations(description)
         if (method, path) == ("get", "/search")
     ]
-    words = {parameter["name"] for parameter in parameters} - SIGNING
-    assert words == {"bbox", "intersects", "datetime", "ids", "collections", "limit", "token", *EXTENSIONS}
+    names = {parameter["name"] for parameter in parameters} - SIGNING
+    assert names == {"bbox", "intersects", "datetime", "ids", "collections", "limit", "token", *EXTENSIONS}
     body = search["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["$ref"].endswith("/SearchBody")
-    assert description["components"]["schemas"]["SearchBody"]["properties"].keys() == words
+    assert description["components"]["schemas"]["SearchBody"]["properties"].keys() == names
 
 
-def test_plugins_add_theirs(description: dict[str, Any]) -> None:
-    """How plugins want to be asked, and the addresses they add, are described like the rest."""
+def test_endpoints_of_plugins_are_described(description: dict[str, Any]) -> None:
+    """The security schemes and endpoints of plugins are in the document."""
     assert description["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
     assert description["security"] == [{}, {"token": []}]
     own = description["paths"]["/own/{ownId}"]
@@ -176,16 +178,16 @@ def test_plugins_add_theirs(description: dict[str, Any]) -> None:
     assert "201" in own["post"]["responses"]
 
 
-def test_without_plugins_nothing_of_theirs_is_there(client: Client) -> None:
-    """A deployment that nobody may change describes no changes, and one without keys no security."""
+def test_without_plugins_there_are_no_changes_and_no_security(client: Client) -> None:
+    """A read-only deployment describes no changes, and one without security schemes no security."""
     description = client.get("/api").json
     assert {method for method, path, _ in operations(description) if not path.endswith(READ_BY_POST)} == {"get"}
     assert "security" not in description
     assert "securitySchemes" not in description["components"]
 
 
-def test_page_needs_nobody_else(client: Client) -> None:
-    """The page loads nothing from elsewhere, each part of it is served, and a policy forbids all else."""
+def test_the_page_loads_nothing_from_other_sites(client: Client) -> None:
+    """The page loads only files of this server, and a content security policy forbids others."""
     page = client.get("/api.html")
     assert page.content_type == "text/html; charset=utf-8"
     parts = re.findall(r'(?:src|href|data-description)="([^"]+)"', page.text)
@@ -199,8 +201,8 @@ def test_page_needs_nobody_else(client: Client) -> None:
         assert rule in page.headers["Content-Security-Policy"]
 
 
-def test_page_serves_nothing_else(client: Client) -> None:
-    """Beside the page's parts no file is served, by whatever way out of the folder."""
+def test_no_other_files_are_served(client: Client) -> None:
+    """No file outside of the page's static folder is served."""
     names = [
         "nosuch",
         "../../__init__.py",
@@ -211,27 +213,27 @@ def test_page_serves_nothing_else(client: Client) -> None:
         ".",
     ]
     for name in names:
-        answer = client.get(f"/api/static/{name}")
-        assert (answer.status_code, answer.json["code"]) == (404, "NotFound"), name
+        response = client.get(f"/api/static/{name}")
+        assert (response.status_code, response.json["code"]) == (404, "NotFound"), name
 
 
 def test_title_is_escaped(plug: Callable[..., Client]) -> None:
-    """A title with marks in it is shown, not run."""
+    """HTML in the title is escaped."""
     page = plug(environ={"STACFLASK_TITLE": "<script>alert(1)</script>"}).get("/api.html")
     assert "<script>alert" not in page.text
     assert "&lt;script&gt;" in page.text
 
 
-def test_it_is_valid(description: dict[str, Any]) -> None:
-    """It follows OpenAPI 3.0's own schema."""
+def test_the_document_is_valid(description: dict[str, Any]) -> None:
+    """The document is valid by the schema of OpenAPI 3.0."""
     import schemathesis
 
     schema = schemathesis.openapi.from_dict(description)
     schema.validate()
 
 
-def test_answers_are_as_described(app: Flask, publish: Callable[..., None]) -> None:
-    """Real answers are valid against the schemas that the description gives for them."""
+def test_responses_are_valid(app: Flask, publish: Callable[..., None]) -> None:
+    """Responses are valid by the schemas in the document."""
     import schemathesis
 
     publish(an_item())
@@ -248,7 +250,7 @@ def test_answers_are_as_described(app: Flask, publish: Callable[..., None]) -> N
 
 @pytest.fixture
 def page(app: Flask) -> Iterator[str]:
-    """Serve the page of the API; give its address."""
+    """Serve the HTML page, and return its URL."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
@@ -260,9 +262,9 @@ def page(app: Flask) -> Iterator[str]:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_page_works_in_a_browser(page: str, description: dict[str, Any]) -> None:
-    """A real browser that reaches nobody else shows every operation, and finds nothing that the policy forbids."""
-    nobody_else = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", nobody_else]
+    """A browser without access to other hosts shows every operation and reports no violation of the policy."""
+    no_other_hosts = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", no_other_hosts]
     command = [str(CHROMIUM), *flags, "--virtual-time-budget=30000", "--dump-dom", page]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert shown.stdout.count('opblock-summary-path"') == len(list(operations(description)))
@@ -270,8 +272,8 @@ def test_page_works_in_a_browser(page: str, description: dict[str, Any]) -> None
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_addresses_can_be_read_on_a_telephone(page: str, tmp_path: Path) -> None:
-    """A short address stands on one line of a narrow screen, and nothing sticks out of it."""
+def test_paths_fit_on_a_narrow_screen(page: str, tmp_path: Path) -> None:
+    """On a narrow screen, a short path takes one line and nothing overflows."""
     with browsing(tmp_path) as browser:
         browser.narrow(390)
         browser.go(page)
@@ -283,7 +285,7 @@ def test_addresses_can_be_read_on_a_telephone(page: str, tmp_path: Path) -> None
 
 
 def test_parameters_are_those_of_ogc_features(build: Callable[..., Flask]) -> None:
-    """limit, bbox and datetime are described as OGC 17-069r4 (7.15.2 to 7.15.4) has them, limit as a component."""
+    """limit, bbox and datetime are described as in OGC 17-069r4 (7.15.2 to 7.15.4), limit as a component."""
     client: Any = build(environ={"STACFLASK_DEFAULT_LIMIT": "7", "STACFLASK_MAX_LIMIT": "70"}).test_client()
     document = client.get("/api").json
     listed = document["paths"]["/collections/{collection_id}/items"]["get"]["parameters"]
@@ -301,10 +303,10 @@ def test_parameters_are_those_of_ogc_features(build: Callable[..., Flask]) -> No
 
 
 def test_collections_have_an_item_type(edit: Callable[..., Any]) -> None:
-    """A collection says that its items are features, as OGC 17-069r4 has it, and is unchanged if it is sent back."""
+    """A collection has itemType (OGC 17-069r4), and stays unchanged if a client sends it back."""
     client = edit()
-    made = client.post("/collections", json=a_collection("typed"))
-    assert made.json["itemType"] == "feature"
+    created = client.post("/collections", json=a_collection("typed"))
+    assert created.json["itemType"] == "feature"
     shown = client.get("/collections/typed")
     assert client.put("/collections/typed", json=shown.json).status_code == 204
     assert client.get("/collections/typed").headers["ETag"] == shown.headers["ETag"]

@@ -1,4 +1,4 @@
-"""What clients show that read no JSON: the reason phrase of the status line, and plain text."""
+"""Error texts for clients that do not read JSON: the reason phrase of the status line, and plain text."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stacflask import Challenge, Decision, hookimpl
-from stacflask.api.http.reason_phrases import LONGEST, status_line
+from stacflask.api.http.reason_phrases import MAX_PHRASE_CHARACTERS, status_line
 from stacflask.testing import an_item
 
 Plug = Callable[..., Any]
@@ -14,7 +14,7 @@ DOWNLOAD = "/collections/collection/items/item/download/data"
 
 
 class Denies:
-    """Denies every download by one decision."""
+    """Returns the same decision for every download."""
 
     def __init__(self, decision: Decision) -> None:
         self.decision = decision
@@ -56,17 +56,17 @@ def test_the_reason_phrase_says_what_is_wrong(plug: Plug) -> None:
 
 
 def test_a_401_says_how_to_authenticate(plug: Plug) -> None:
-    """Without credentials the next step stands in the status line and in the text, with the address of this API."""
-    answer = plug(Denies(LICENCE)).get(DOWNLOAD)
-    assert answer.status == "401 Authentication required: log in at http://localhost/login"
-    assert answer.json["description"] == (
+    """Without credentials, the status line and the description say how to authenticate, with a URL of this API."""
+    response = plug(Denies(LICENCE)).get(DOWNLOAD)
+    assert response.status == "401 Authentication required: log in at http://localhost/login"
+    assert response.json["description"] == (
         "Authentication required: log in at http://localhost/login. Licence evaluation not accepted. Accept it first. "
         "See http://localhost/licences/evaluation."
     )
 
 
-def test_plain_text_for_clients_that_take_no_json(plug: Plug) -> None:
-    """An error is plain text if the client takes that and not JSON; otherwise it is JSON."""
+def test_plain_text_for_clients_that_do_not_accept_json(plug: Plug) -> None:
+    """An error is plain text if the client accepts that and not JSON; otherwise it is JSON."""
     client = plug(Denies(LICENCE))
     expected = {
         "text/plain": "text/plain",
@@ -84,10 +84,10 @@ def test_plain_text_for_clients_that_take_no_json(plug: Plug) -> None:
         "": "application/json",
     }
     for accept, media_type in expected.items():
-        answer = client.get(DOWNLOAD, headers={**JANE, "Accept": accept})
-        assert (answer.status_code, answer.mimetype) == (403, media_type), accept
-    answer = client.get(DOWNLOAD, headers={**JANE, "Accept": "text/plain"})
-    assert answer.text == (
+        response = client.get(DOWNLOAD, headers={**JANE, "Accept": accept})
+        assert (response.status_code, response.mimetype) == (403, media_type), accept
+    response = client.get(DOWNLOAD, headers={**JANE, "Accept": "text/plain"})
+    assert response.text == (
         "Licence evaluation not accepted. Accept it first. See http://localhost/licences/evaluation.\n"
         "http://localhost/licences/evaluation\n"
     )
@@ -104,29 +104,29 @@ def test_plain_text_for_clients_that_take_no_json(plug: Plug) -> None:
         ("Which one? That one.", "400 Which one"),
         ("", "400 Bad Request"),
         (". x", "400 Bad Request"),
-        ("x" * 5_000, f"400 {'x' * (LONGEST - 3)}..."),
+        ("x" * 5_000, f"400 {'x' * (MAX_PHRASE_CHARACTERS - 3)}..."),
     ],
 )
 def test_a_reason_phrase_is_one_short_line_of_ascii(description: str, line: str) -> None:
-    """Whatever an error says, its reason phrase has no line break and no control character, and is bounded."""
+    """A reason phrase has no line break and no control character, and is at most 150 characters long."""
     assert status_line(400, description) == line
 
 
 def test_names_in_a_path_cannot_break_the_status_line(plug: Plug) -> None:
-    """What a client sends, and an error repeats, is harmless in the status line."""
-    answer = plug().get("/collections/a%0d%0aX-Injected:%20b%C3%A4")
-    assert answer.status_code == 404
-    assert "X-Injected" not in answer.headers
-    assert all(" " <= letter <= "~" for letter in answer.status)
+    """A name that a client sends, and an error repeats, cannot add lines to the response."""
+    response = plug().get("/collections/a%0d%0aX-Injected:%20b%C3%A4")
+    assert response.status_code == 404
+    assert "X-Injected" not in response.headers
+    assert all(" " <= letter <= "~" for letter in response.status)
 
 
-def test_a_failure_tells_nothing_of_itself(plug: Plug) -> None:
-    """The reason phrase of an unforeseen error has nothing of what was raised."""
+def test_an_unexpected_error_has_no_details_in_its_reason_phrase(plug: Plug) -> None:
+    """The reason phrase of an unexpected error has no details of the exception."""
 
     class Breaks(Denies):
         @hookimpl
         def authorize(self) -> Decision:
             raise RuntimeError("secret")
 
-    answer = plug(Breaks(LICENCE)).get(DOWNLOAD, headers=JANE)
-    assert (answer.status_code, "secret" in answer.status + answer.text) == (500, False)
+    response = plug(Breaks(LICENCE)).get(DOWNLOAD, headers=JANE)
+    assert (response.status_code, "secret" in response.status + response.text) == (500, False)

@@ -81,31 +81,31 @@ def test_a_condition_that_costs_too_much_for_each_item_is_refused(
     client: FlaskClient, path: str, condition: Json
 ) -> None:
     """The answer is 400 and names the parameter."""
-    answer = client.post(path, json={"filter": condition, "aggregations": ["total_count"]})
-    assert answer.status_code == 400
-    assert answer.json["description"].startswith("filter: expected a condition that costs at most 1000 units")
+    response = client.post(path, json={"filter": condition, "aggregations": ["total_count"]})
+    assert response.status_code == 400
+    assert response.json["description"].startswith("filter: expected a condition that costs at most 1000 units")
 
 
 @pytest.mark.parametrize("condition", CHEAP.values(), ids=CHEAP.keys())
 def test_a_condition_that_costs_little_is_taken(plug: Callable[..., FlaskClient], condition: Json) -> None:
     """Long lists, ids and one large region are within the bound."""
     client = plug(environ={"STACFLASK_COSTLY_TIMEOUT": "30"})
-    answer = client.post("/search", json={"filter": condition})
-    assert answer.status_code == 200, answer.json
+    response = client.post("/search", json={"filter": condition})
+    assert response.status_code == 200, response.json
 
 
 @pytest.mark.parametrize("path", ["/search", "/collections", "/aggregate"])
 def test_a_text_that_costs_too_much_is_refused(client: FlaskClient, path: str) -> None:
     """The bound holds for cql2-text, too."""
     text = " OR ".join(f"CASEI(title) LIKE '%{n}%'" for n in range(12))
-    answer = client.get(f"{path}?{urlencode({'filter': text, 'aggregations': 'total_count'})}")
-    assert (answer.status_code, answer.json["description"].split(":")[0]) == (400, "filter")
+    response = client.get(f"{path}?{urlencode({'filter': text, 'aggregations': 'total_count'})}")
+    assert (response.status_code, response.json["description"].split(":")[0]) == (400, "filter")
 
 
 def test_a_query_that_costs_too_much_is_refused(client: FlaskClient) -> None:
     """The parameter that the answer names is the one that was sent."""
-    answer = client.post("/search", json={"query": {f"p{n}": {"contains": "a"} for n in range(100)}})
-    assert (answer.status_code, answer.json["description"].split(":")[0]) == (400, "query")
+    response = client.post("/search", json={"query": {f"p{n}": {"contains": "a"} for n in range(100)}})
+    assert (response.status_code, response.json["description"].split(":")[0]) == (400, "query")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_arrays_with_many_elements_are_sets(
     more = [f"none {n}" for n in range(further)] if name in ("a_overlaps", "a_containedBy") else []
     mirrored = {"a_contains": "a_containedBy", "a_containedBy": "a_contains"}.get(name, name)
     for condition in (op(name, KEYWORDS, [*mine, *more]), op(mirrored, [*mine, *more], KEYWORDS)):
-        answer = client.post("/search", json={"filter": op("and", condition, op("<>", {"property": "id"}, "b"))})
-        assert [one["id"] for one in answer.json["features"]] == ["a"] * finds
+        response = client.post("/search", json={"filter": op("and", condition, op("<>", {"property": "id"}, "b"))})
+        assert [one["id"] for one in response.json["features"]] == ["a"] * finds
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,5 @@ def test_a_costly_request_has_a_time_of_its_own(
     publish(an_item("a"))
     client = plug(environ={"STACFLASK_COSTLY_TIMEOUT": "0.5", "STACFLASK_POOL_SIZE": "1"})
     with held(database):
-        answer = client.post(path, json=body)
-    assert (answer.status_code, answer.json["code"]) == (503, "QueryTimeout")
+        response = client.post(path, json=body)
+    assert (response.status_code, response.json["code"]) == (503, "QueryTimeout")

@@ -47,10 +47,12 @@ def kept(publish: Publish) -> Callable[[dict[str, Any]], None]:
     return keep
 
 
-def listed(answer: Any) -> list[str]:
-    assert answer.status_code == 200, answer.text
+def listed(response: Any) -> list[str]:
+    assert response.status_code == 200, response.text
     return [
-        one["id"] for one in answer.json.get("features", answer.json.get("collections")) if one["id"] != "collection"
+        one["id"]
+        for one in response.json.get("features", response.json.get("collections"))
+        if one["id"] != "collection"
     ]
 
 
@@ -80,10 +82,10 @@ def test_filter_by_long_names(client: Client, kept: Callable[..., None]) -> None
     )
     assert found_everywhere(client, op("=", {"property": LONG}, 1)) == {"i0", "i1", "i2"}
     for path in ("/search", "/collections"):
-        answer = client.get(path, query_string={"filter": f"{'.a' * 20} = 1"[1:]})
-        assert (answer.status_code, answer.json["description"][:8]) == (400, "filter: ")
-        answer = client.get(path, query_string={"sortby": f"{'.a' * 2000}"[1:]})
-        assert (answer.status_code, answer.json["description"][:8]) == (400, "sortby: ")
+        response = client.get(path, query_string={"filter": f"{'.a' * 20} = 1"[1:]})
+        assert (response.status_code, response.json["description"][:8]) == (400, "filter: ")
+        response = client.get(path, query_string={"sortby": f"{'.a' * 2000}"[1:]})
+        assert (response.status_code, response.json["description"][:8]) == (400, "sortby: ")
 
 
 def test_query(client: Client, kept: Callable[..., None]) -> None:
@@ -91,19 +93,19 @@ def test_query(client: Client, kept: Callable[..., None]) -> None:
     kept(MEMBERS)
     for path in ("/search", "/collections"):
         for query, expected in (({"s.v": {"lte": 2}}, {"key", "way"}), ({"s.v": None}, {"null", "scalar", "absent"})):
-            answer = client.get(path, query_string={"query": json.dumps(query), "limit": 100})
-            assert set(listed(answer)) == expected
+            response = client.get(path, query_string={"query": json.dumps(query), "limit": 100})
+            assert set(listed(response)) == expected
 
 
 @pytest.mark.parametrize("path", ["/search", "/collections"])
 def test_sortby(client: Client, kept: Callable[..., None], path: str) -> None:
     """Lists are sorted by what the name means, across pages."""
     kept(MEMBERS)
-    answer = client.get(f"{path}?sortby=s.v,id&limit=2")
-    seen = listed(answer)
-    while links := [link for link in answer.json["links"] if link["rel"] == "next"]:
-        answer = client.get(links[0]["href"])
-        seen += listed(answer)
+    response = client.get(f"{path}?sortby=s.v,id&limit=2")
+    seen = listed(response)
+    while links := [link for link in response.json["links"] if link["rel"] == "next"]:
+        response = client.get(links[0]["href"])
+        seen += listed(response)
     assert seen == ["key", "way", "both", "absent", "null", "scalar"]
 
 

@@ -30,16 +30,16 @@ def _scene(publish: Publish) -> None:
 
 
 def post(client: Client, fields: Any) -> dict[str, Any]:
-    answer = client.post("/search", json={"fields": fields})
-    assert answer.status_code == 200, answer.text
-    (feature,) = answer.json["features"]
+    response = client.post("/search", json={"fields": fields})
+    assert response.status_code == 200, response.text
+    (feature,) = response.json["features"]
     return dict(feature)
 
 
 def get(client: Client, fields: str, path: str = "/search") -> dict[str, Any]:
-    answer = client.get(path, query_string={"fields": fields})
-    assert (answer.status_code, answer.content_type) == (200, "application/geo+json")
-    (feature,) = answer.json["features"]
+    response = client.get(path, query_string={"fields": fields})
+    assert (response.status_code, response.content_type) == (200, "application/geo+json")
+    (feature,) = response.json["features"]
     return dict(feature)
 
 
@@ -137,8 +137,8 @@ WRONG: list[Any] = [[], "id", 1, {"include": "id"}, {"include": [1]}, {"includes
 def test_wrong_fields(client: Client) -> None:
     """What is no such object is 400 and named."""
     for fields in [*WRONG, {"include": ["x"] * 1001}]:
-        answer = client.post("/search", json={"fields": fields})
-        assert (answer.status_code, answer.json["description"][:8]) == (400, "fields: "), fields
+        response = client.post("/search", json={"fields": fields})
+        assert (response.status_code, response.json["description"][:8]) == (400, "fields: "), fields
 
 
 def test_null_stays_null(client: Client, publish: Publish) -> None:

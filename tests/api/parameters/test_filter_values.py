@@ -99,22 +99,22 @@ def ways(client: Client, path: str, filter_: Any) -> list[Any]:
     """Send a filter as JSON, by POST where there is one and twice, and as text if it can be written."""
     document, form = dumped(filter_), {"content_type": "application/json"}
     if path == "/search":
-        answers = [client.post(path, data=f'{{"limit": 100, "filter": {document}}}', **form) for _ in range(2)]
+        responses = [client.post(path, data=f'{{"limit": 100, "filter": {document}}}', **form) for _ in range(2)]
     else:
         words = {"limit": 100, "filter-lang": "cql2-json", "filter": document}
-        answers = [client.get(f"{path}?{urlencode(words)}")]
+        responses = [client.get(f"{path}?{urlencode(words)}")]
     with contextlib.suppress(NotRepresentable):
-        answers.append(client.get(f"{path}?{urlencode({'limit': 100, 'filter': write(filter_)})}"))
-    return answers
+        responses.append(client.get(f"{path}?{urlencode({'limit': 100, 'filter': write(filter_)})}"))
+    return responses
 
 
 def found(client: Client, filter_: Any) -> set[str]:
     """Return what a filter finds: the same in every form, on items and collections, first and again."""
     results = []
     for path, member in (("/search", "features"), ("/collections", "collections")):
-        for answer in ways(client, path, filter_):
-            assert answer.status_code == 200, (answer.request.url, answer.text)
-            results.append({one["id"] for one in answer.json[member]} - {"collection"})
+        for response in ways(client, path, filter_):
+            assert response.status_code == 200, (response.request.url, response.text)
+            results.append({one["id"] for one in response.json[member]} - {"collection"})
     assert all(one == results[0] for one in results), (filter_, results)
     return results[0]
 
@@ -276,9 +276,9 @@ def test_coordinates_of_many_digits(client: Client, publish: Publish, body: str)
     """Coordinates may have more digits than a float: they are rounded, as geometries are stored."""
     publish(an_item())
     for text in (body, f'{body[:-1]}, "query": {{"coordinates": {{"neq": {LONG}}}, "datetime": {{"neq": null}}}}}}'):
-        answer = client.post("/search", data=text, content_type="application/json")
-        assert answer.status_code == 200, answer.text
-        assert answer.json["numberReturned"] == (1 if text is body else 0)
+        response = client.post("/search", data=text, content_type="application/json")
+        assert response.status_code == 200, response.text
+        assert response.json["numberReturned"] == (1 if text is body else 0)
     if "filter" in body:
         words = {"filter": body.removeprefix('{"filter": ').removesuffix("}"), "filter-lang": "cql2-json"}
         assert client.get("/search", query_string=words).json["numberReturned"] == 1
@@ -317,10 +317,10 @@ def test_what_the_database_cannot_hold_is_an_error_of_the_filter(
     """A value that no stored one can equal is 400 in either language, and the message names the filter."""
     kept({"a": ["a"]})
     for path in ("/search", "/collections"):
-        for answer in ways(client, path, filter_):
+        for response in ways(client, path, filter_):
             # A raw NUL in an address is refused before the filter is read.
-            assert answer.status_code == 400
-            assert answer.json["description"].startswith(("filter: ", "NUL ")), answer.text
+            assert response.status_code == 400
+            assert response.json["description"].startswith(("filter: ", "NUL ")), response.text
 
 
 def test_what_the_database_fails_on_is_an_error_of_the_filter(
@@ -332,8 +332,8 @@ def test_what_the_database_fails_on_is_an_error_of_the_filter(
     monkeypatch.setitem(compiler._CALLABLE, "/", careless)
     for path in ("/search", "/collections", "/aggregate"):
         words = urlencode({"filter": "v / v > 1", "aggregations": "total_count"})
-        answer = client.get(f"{path}?{words}")
-        assert (answer.status_code, answer.json["description"][:8]) == (400, "filter: "), answer.text
+        response = client.get(f"{path}?{words}")
+        assert (response.status_code, response.json["description"][:8]) == (400, "filter: "), response.text
 
 
 class Tagged:

@@ -29,9 +29,9 @@ def scenes(publish: Publish) -> None:
     publish(*[an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", **more}) for name, more in SCENES.items()])
 
 
-def found(answer: Answer) -> set[str]:
-    assert answer.status_code == 200, answer.text
-    return {feature["id"] for feature in answer.json["features"]}
+def found(response: Answer) -> set[str]:
+    assert response.status_code == 200, response.text
+    return {feature["id"] for feature in response.json["features"]}
 
 
 def get(client: Client, path: str = "/search", **words: Any) -> Answer:
@@ -79,8 +79,8 @@ def test_both_languages_by_both_methods(client: Client, scenes: None) -> None:
         if document is not None:
             asked += [post(client, filter=document), post(client, filter=document, filter_lang="cql2-json")]
             asked += [get(client, path, filter=document, filter_lang="cql2-json") for path in ("/search", items)]
-        for answer in asked:
-            assert found(answer) == expected, (text, answer.request.url)
+        for response in asked:
+            assert found(response) == expected, (text, response.request.url)
 
 
 def test_filter_narrows_with_the_others(client: Client, scenes: None) -> None:
@@ -103,9 +103,9 @@ WRONG_TEXTS = [
 def test_wrong_text_names_the_character(client: Client, scenes: None) -> None:
     """What is wrong in a text is told with its place, by either method."""
     for text, expected in WRONG_TEXTS:
-        for answer in (get(client, filter=text), post(client, filter=text, filter_lang="cql2-text")):
-            assert (answer.status_code, answer.json["code"]) == (400, "InvalidParameterValue"), text
-            assert answer.json["description"].startswith(f"filter: {expected}"), (text, answer.json)
+        for response in (get(client, filter=text), post(client, filter=text, filter_lang="cql2-text")):
+            assert (response.status_code, response.json["code"]) == (400, "InvalidParameterValue"), text
+            assert response.json["description"].startswith(f"filter: {expected}"), (text, response.json)
 
 
 WRONG_DOCUMENTS = [
@@ -121,14 +121,14 @@ WRONG_DOCUMENTS = [
 def test_wrong_document_names_the_place(client: Client, scenes: None) -> None:
     """What is wrong in JSON is told with the pointer to it, by either method."""
     for document, expected in WRONG_DOCUMENTS:
-        for answer in (get(client, filter=document, filter_lang="cql2-json"), post(client, filter=document)):
-            assert answer.status_code == 400, document
-            assert answer.json["description"].startswith(f"filter: {expected}"), (document, answer.json)
+        for response in (get(client, filter=document, filter_lang="cql2-json"), post(client, filter=document)):
+            assert response.status_code == 400, document
+            assert response.json["description"].startswith(f"filter: {expected}"), (document, response.json)
 
 
 def test_language_that_does_not_fit(client: Client, scenes: None) -> None:
     """A text where JSON is expected, JSON where text is, and languages and systems that there are not: all 400."""
-    for answer, word in [
+    for response, word in [
         (post(client, filter="id = 'a'"), "filter"),
         (get(client, filter=op("=", CLOUD, 1)), "filter"),
         (post(client, filter=op("=", CLOUD, 1), filter_lang="cql2-text"), "filter"),
@@ -140,8 +140,8 @@ def test_language_that_does_not_fit(client: Client, scenes: None) -> None:
         (client.get("/search?filter=TRUE&filter=TRUE"), "filter"),
         (client.get("/search?filter-lang=cql2-text&filter-lang=cql2-text"), "filter-lang"),
     ]:
-        assert answer.status_code == 400
-        assert answer.json["description"].startswith(f"{word}: "), answer.json
+        assert response.status_code == 400
+        assert response.json["description"].startswith(f"{word}: "), response.json
 
 
 def test_filter_goes_through_all_pages(client: Client, scenes: None) -> None:
@@ -178,9 +178,9 @@ def test_numbers_may_be_longer_than_64_bits(client: Client, scenes: None, filter
 )
 def test_what_no_json_can_hold_is_refused(client: Client, scenes: None, words: Any, expected: str) -> None:
     """Numbers of hundreds of digits and hundreds of levels are told as any other mistake, with their place."""
-    for answer in (post(client, **words), client.post("/downloads", json={"search": words})):
-        assert answer.status_code == 400
-        assert answer.json["description"].startswith(expected), answer.json
+    for response in (post(client, **words), client.post("/downloads", json={"search": words})):
+        assert response.status_code == 400
+        assert response.json["description"].startswith(expected), response.json
 
 
 def test_functions_are_listed(client: Client) -> None:

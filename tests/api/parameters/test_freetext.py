@@ -22,9 +22,9 @@ def _texts(publish: Publish) -> None:
     publish(*[an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", **more}) for name, more in TEXTS.items()])
 
 
-def found(answer: Any) -> set[str]:
-    assert answer.status_code == 200, answer.text
-    return {feature["id"] for feature in answer.json["features"]}
+def found(response: Any) -> set[str]:
+    assert response.status_code == 200, response.text
+    return {feature["id"] for feature in response.json["features"]}
 
 
 FINDS = [
@@ -96,9 +96,9 @@ NO_TEXTS: list[Any] = [1, {}, [1], ["a\0"], ["a"] * 101, ["a" * 2001]]
 def test_what_is_wrong_is_told_with_its_place(client: Client) -> None:
     """A text that makes no sense, or asks for too much, is 400 with the character."""
     for q, expected in WRONG:
-        for answer in (client.get("/search", query_string={"q": q}), client.post("/search", json={"q": q})):
-            assert answer.status_code == 400, q
-            assert answer.json["description"].startswith(f"q: {expected}"), answer.json
+        for response in (client.get("/search", query_string={"q": q}), client.post("/search", json={"q": q})):
+            assert response.status_code == 400, q
+            assert response.json["description"].startswith(f"q: {expected}"), response.json
     for value in NO_TEXTS:
         assert client.post("/search", json={"q": value}).json["description"].startswith("q: "), value
 

@@ -117,16 +117,16 @@ def test_a_search_geometry_that_costs_too_much_is_refused(
     client: Client, there: None, ask: Ask, shape: Callable[[int], Json]
 ) -> None:
     """What would take GEOS seconds is a 400 that says what is wrong, wherever a search takes a geometry."""
-    answer = ask(client, shape(9000 if shape is star else 1200))
-    assert answer.status_code == 400, answer.text
+    response = ask(client, shape(9000 if shape is star else 1200))
+    assert response.status_code == 400, response.text
 
 
 @pytest.mark.parametrize("ask", WRITES.values(), ids=WRITES)
 @pytest.mark.parametrize("geometry", [zigzag(1600), star(9000), scribble(1200), zigzag(1600, 120)])
 def test_a_geometry_that_costs_too_much_is_not_taken(editor: Client, there: None, ask: Ask, geometry: Json) -> None:
     """What would take GEOS seconds is a 400 that names the geometry, in every way to write an item."""
-    answer = ask(editor, geometry)
-    assert (answer.status_code, "/geometry" in answer.json["description"]) == (400, True), answer.text
+    response = ask(editor, geometry)
+    assert (response.status_code, "/geometry" in response.json["description"]) == (400, True), response.text
 
 
 def test_small_crossings_are_repaired_and_named_in_filters(editor: Client, there: None) -> None:
@@ -152,8 +152,8 @@ def test_positions_are_bounded_for_all_geometries_together(client: Client, there
 def test_many_geometries_of_one_request_are_bounded_together(editor: Client, there: None) -> None:
     """Items that cost little one by one cost too much by the hundred."""
     items = [placed(str(number), zigzag(80)) for number in range(200)]
-    answer = editor.post(ITEMS, json={"type": "FeatureCollection", "features": items})
-    assert (answer.status_code, "fewer" in answer.json["description"]) == (400, True)
+    response = editor.post(ITEMS, json={"type": "FeatureCollection", "features": items})
+    assert (response.status_code, "fewer" in response.json["description"]) == (400, True)
 
 
 def test_the_boxes_of_an_extent_are_bounded(editor: Client) -> None:
@@ -162,8 +162,8 @@ def test_the_boxes_of_an_extent_are_bounded(editor: Client) -> None:
     rows = [[-80, -80 + n / 2, 80, -80 + n / 2 + 0.1] for n in range(200)]
     for boxes, status in ((columns, 201), (columns + rows, 400), (columns * 6, 400)):
         document = a_collection(f"of {len(boxes)}", extent=extent(boxes))
-        answer = editor.post("/collections", json=document)
-        assert answer.status_code == status, answer.text
+        response = editor.post("/collections", json=document)
+        assert response.status_code == status, response.text
 
 
 def extent(boxes: list[list[float]]) -> Json:
@@ -174,5 +174,5 @@ def test_many_steps_over_the_antimeridian_are_refused(editor: Client, there: Non
     """A ring that jumps a thousand times is a 400 and no recursion without end."""
     jumps = [[170 if n % 2 else -170, -80 + 160 * n / 1000] for n in range(1000)]
     geometry = polygon(*jumps, [-160, 80], [-160, -80], [-170, -80])
-    answer = editor.put(f"{ITEMS}/item", json=an_item("item", geometry=geometry, bbox=[160, -90, -150, 90]))
-    assert answer.status_code == 400
+    response = editor.put(f"{ITEMS}/item", json=an_item("item", geometry=geometry, bbox=[160, -90, -150, 90]))
+    assert response.status_code == 400

@@ -24,9 +24,9 @@ def _items(publish: Publish) -> None:
     publish(a_collection("later", extent=extent), *items)
 
 
-def found(answer: Any) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return sorted(feature["id"] for feature in answer.json["features"])
+def found(response: Any) -> list[str]:
+    assert response.status_code == 200, response.text
+    return sorted(feature["id"] for feature in response.json["features"])
 
 
 @pytest.mark.parametrize("plus", ["+", "%20", "%2B", "%2b"])
@@ -66,8 +66,8 @@ def test_other_spaces_stay_spaces(client: Client) -> None:
     """A plus that is not part of an offset stands for a space, as forms write it."""
     assert found(client.get("/search?filter=id+=+'b'+AND+datetime+=+TIMESTAMP('2024-01-01T02:00:00+01:00')")) == ["b"]
     for wrong in ("2024-01-01+00:00:00Z", "2024-01-01T00:00:00++01:00", "2024-01-01T00:00:00+0100"):
-        answer = client.get(f"/search?datetime={wrong}")
-        assert (answer.status_code, answer.json["description"][:10]) == (400, "datetime: ")
+        response = client.get(f"/search?datetime={wrong}")
+        assert (response.status_code, response.json["description"][:10]) == (400, "datetime: ")
 
 
 def test_an_interval_loses_nothing_beyond_microseconds(client: Client, publish: Publish) -> None:
@@ -89,8 +89,8 @@ def test_an_interval_loses_nothing_beyond_microseconds(client: Client, publish: 
 
 def test_a_body_needs_no_escaping(client: Client) -> None:
     """In a body a space is a space: a time with one is an error."""
-    answer = client.post("/search", json={"datetime": "2024-01-01T00:00:00 01:00"})
-    assert (answer.status_code, answer.json["description"][:9]) == (400, "datetime:")
+    response = client.post("/search", json={"datetime": "2024-01-01T00:00:00 01:00"})
+    assert (response.status_code, response.json["description"][:9]) == (400, "datetime:")
     assert found(client.post("/search", json={"datetime": "2024-01-01T02:00:00+01:00"})) == ["b"]
 
 

@@ -53,9 +53,9 @@ def _items(publish: Publish) -> None:
 
 def found(client: Client, **words: Any) -> set[str]:
     """Give the ids that a search finds."""
-    answer = client.get("/search", query_string=words)
-    assert answer.status_code == 200, answer.text
-    return {feature["id"] for feature in answer.json["features"]}
+    response = client.get("/search", query_string=words)
+    assert response.status_code == 200, response.text
+    return {feature["id"] for feature in response.json["features"]}
 
 
 @pytest.mark.parametrize(
@@ -133,26 +133,26 @@ def test_a_query_compares_own_values(client: Client) -> None:
 
 def pages(client: Client, **words: Any) -> list[list[str]]:
     """Follow the links forward to the end, and see that those back lead through the same pages."""
-    answer = client.get("/search", query_string=words)
-    forward = [answer]
-    while (link := _link(answer, "next")) is not None:
-        answer = client.get(link)
-        forward.append(answer)
-    back = [answer]
-    while (link := _link(answer, "prev")) is not None:
-        answer = client.get(link)
-        back.append(answer)
+    response = client.get("/search", query_string=words)
+    forward = [response]
+    while (link := _link(response, "next")) is not None:
+        response = client.get(link)
+        forward.append(response)
+    back = [response]
+    while (link := _link(response, "prev")) is not None:
+        response = client.get(link)
+        back.append(response)
     assert [_ids(page) for page in reversed(back)] == [_ids(page) for page in forward]
     return [_ids(page) for page in forward]
 
 
-def _ids(answer: Any) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return [feature["id"] for feature in answer.json["features"]]
+def _ids(response: Any) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [feature["id"] for feature in response.json["features"]]
 
 
-def _link(answer: Any, rel: str) -> str | None:
-    href = next((link["href"] for link in answer.json["links"] if link["rel"] == rel), None)
+def _link(response: Any, rel: str) -> str | None:
+    href = next((link["href"] for link in response.json["links"] if link["rel"] == rel), None)
     return None if href is None else f"{urlsplit(href).path}?{urlsplit(href).query}"
 
 
@@ -208,8 +208,8 @@ def test_of_items_that_all_lack_a_datetime(client: Client, publish: Publish) -> 
         names = [name for page in pages(client, sortby=sort, collections="months", limit=2) for name in page]
         assert names == sorted(times, reverse=sort[0] == "-")
     publish(an_item("first", "months", properties={"datetime": "2020-01-01T00:00:00Z"}))
-    answer = client.get("/search", query_string={"sortby": "-datetime", "collections": "months", "limit": 2})
-    assert _ids(answer) == ["first", "m5"]
+    response = client.get("/search", query_string={"sortby": "-datetime", "collections": "months", "limit": 2})
+    assert _ids(response) == ["first", "m5"]
 
 
 def test_the_usual_order_is_by_datetime_or_start(client: Client) -> None:
@@ -234,16 +234,16 @@ def test_an_embargo_hides_what_has_no_datetime(plug: Plug) -> None:
     assert found(client) == shown
     assert found(client, datetime="../2030-01-01T00:00:00Z") == shown
     assert found(client, sortby="-datetime", bbox="10,47,12,49") == shown
-    answers = {name: client.get(f"/collections/collection/items/{name}").status_code for name in TIMES}
-    assert {name for name, status in answers.items() if status == 200} == shown
+    responses = {name: client.get(f"/collections/collection/items/{name}").status_code for name in TIMES}
+    assert {name for name, status in responses.items() if status == 200} == shown
     assert client.get("/aggregate?aggregations=total_count").json["aggregations"][0]["value"] == len(shown)
 
 
 def test_aggregations_of_own_values(client: Client) -> None:
     """The least, the greatest and the distribution of datetime leave items without one out, and count them as such."""
     names = "datetime_min,datetime_max,datetime_frequency"
-    answer = client.get(f"/aggregate?aggregations={names}&datetime_frequency_interval=year").json
-    least, greatest, years = answer["aggregations"]
+    response = client.get(f"/aggregate?aggregations={names}&datetime_frequency_interval=year").json
+    least, greatest, years = response["aggregations"]
     assert (least["value"], greatest["value"]) == ("2024-01-01T00:00:00Z", "2025-02-10T00:00:00Z")
     assert {bucket["key"][:4]: bucket["frequency"] for bucket in years["buckets"]} == {"2024": 4, "2025": 2}
     assert years["overflow"] == 2
@@ -251,15 +251,15 @@ def test_aggregations_of_own_values(client: Client) -> None:
 
 def test_aggregations_of_ranges_alone(client: Client) -> None:
     """Where no item has a datetime there is no least one."""
-    answer = client.get("/aggregate?aggregations=datetime_min,datetime_frequency&ids=range,old").json
-    least, years = answer["aggregations"]
+    response = client.get("/aggregate?aggregations=datetime_min,datetime_frequency&ids=range,old").json
+    least, years = response["aggregations"]
     assert least.get("value") is None
     assert (years["buckets"], years["overflow"]) == ([], 2)
 
 
 def test_tokens_name_times_or_none(client: Client) -> None:
     """A forged place in the order is an error; null is the place of items without a datetime."""
-    answer = client.get("/search?sortby=-datetime&limit=6")
-    token = parse_qs(urlsplit(_link(answer, "next") or "").query)["token"][0]
+    response = client.get("/search?sortby=-datetime&limit=6")
+    token = parse_qs(urlsplit(_link(response, "next") or "").query)["token"][0]
     assert _ids(client.get("/search", query_string={"sortby": "-datetime", "token": token})) == ["range", "old"]
     assert client.get("/search", query_string={"sortby": "id", "token": token}).status_code == 400

@@ -34,9 +34,9 @@ def ask(client: Client, query: Any) -> list[Answer]:
     return [*map(client.get, paths), client.post("/search", json={"query": query})]
 
 
-def found(answer: Answer) -> set[str]:
-    assert answer.status_code == 200, answer.text
-    return {feature["id"] for feature in answer.json["features"]}
+def found(response: Answer) -> set[str]:
+    assert response.status_code == 200, response.text
+    return {feature["id"] for feature in response.json["features"]}
 
 
 FINDS: list[tuple[Any, set[str]]] = [
@@ -90,8 +90,8 @@ FINDS: list[tuple[Any, set[str]]] = [
 def test_all_operators(client: Client, scenes: None) -> None:
     """Each of the ten does what its name says, by either method; what is stored says as what a string is compared."""
     for query, expected in FINDS:
-        for answer in ask(client, query):
-            assert found(answer) == expected, query
+        for response in ask(client, query):
+            assert found(response) == expected, query
 
 
 WRONG: list[tuple[Any, str]] = [
@@ -117,9 +117,9 @@ WRONG: list[tuple[Any, str]] = [
 def test_what_is_wrong_is_told_with_its_place(client: Client, scenes: None) -> None:
     """An operator or value that does not fit is 400, with the pointer to it, also beside a filter."""
     for query, expected in WRONG:
-        for answer in [*ask(client, query), client.post("/search", json={"query": query, "filter": True})]:
-            assert answer.status_code == 400, query
-            assert answer.json["description"].startswith(f"query: {expected}"), (query, answer.json)
+        for response in [*ask(client, query), client.post("/search", json={"query": query, "filter": True})]:
+            assert response.status_code == 400, query
+            assert response.json["description"].startswith(f"query: {expected}"), (query, response.json)
     for text in ("", "{", "'x'", '{"a": {"eq": NaN}}'):
         assert client.get("/search", query_string={"query": text}).json["description"].startswith("query: "), text
 

@@ -24,15 +24,15 @@ NO_TEXT: list[Any] = [None, {}, []]
 
 
 def get(client: Client, sortby: str, path: str = "/search") -> list[str]:
-    answer = client.get(f"{path}?sortby={sortby}")
-    assert answer.status_code == 200, answer.text
-    return [feature["id"] for feature in answer.json["features"]]
+    response = client.get(f"{path}?sortby={sortby}")
+    assert response.status_code == 200, response.text
+    return [feature["id"] for feature in response.json["features"]]
 
 
 def post(client: Client, *sortby: dict[str, str]) -> list[str]:
-    answer = client.post("/search", json={"sortby": list(sortby)})
-    assert answer.status_code == 200, answer.text
-    return [feature["id"] for feature in answer.json["features"]]
+    response = client.post("/search", json={"sortby": list(sortby)})
+    assert response.status_code == 200, response.text
+    return [feature["id"] for feature in response.json["features"]]
 
 
 def test_signs_say_the_direction(client: Client) -> None:
@@ -76,8 +76,8 @@ def test_what_cannot_be_sorted_by(client: Client) -> None:
     """No name, a name of geometries or too many are 400, by GET and on the pages of a collection."""
     for text in WRONG_TEXTS:
         for path in ("/search", "/collections/collection/items"):
-            answer = client.get(f"{path}?sortby={text}")
-            assert (answer.status_code, answer.json["description"][:8]) == (400, "sortby: "), text
+            response = client.get(f"{path}?sortby={text}")
+            assert (response.status_code, response.json["description"][:8]) == (400, "sortby: "), text
 
 
 WRONG: list[Any] = ["id", [], [1], ["id"], [{}], [{"field": 1}], [{"field": "id", "direction": "up"}], {"field": "id"}]
@@ -91,8 +91,8 @@ def test_what_is_no_sorting(client: Client) -> None:
         [{"field": ""}],
         *[[{"field": "id", "direction": other}] for other in NO_TEXT],
     ]:
-        answer = client.post("/search", json={"sortby": value})
-        assert (answer.status_code, answer.json["description"][:8]) == (400, "sortby: "), value
+        response = client.post("/search", json={"sortby": value})
+        assert (response.status_code, response.json["description"][:8]) == (400, "sortby: "), value
 
 
 def test_token_of_another_order(client: Client) -> None:
@@ -100,8 +100,8 @@ def test_token_of_another_order(client: Client) -> None:
     page = client.get("/search?sortby=eo:cloud_cover&limit=1").json
     (link,) = [link for link in page["links"] if link["rel"] == "next"]
     assert "sortby=eo:cloud_cover" in unquote(link["href"])
-    answer = client.get(unquote(link["href"]).replace("sortby=eo:cloud_cover", "sortby=datetime"))
-    assert (answer.status_code, answer.json["description"][:7]) == (400, "token: ")
+    response = client.get(unquote(link["href"]).replace("sortby=eo:cloud_cover", "sortby=datetime"))
+    assert (response.status_code, response.json["description"][:7]) == (400, "token: ")
 
 
 MIXED: dict[str, Any] = {"m1": 1, "m2": 2, "mb": "b", "mc": "c", "mf": False, "mt": True, "mo": {}, "mx": None}

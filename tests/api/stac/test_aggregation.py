@@ -252,9 +252,9 @@ def test_links(client: Client) -> None:
 )
 def test_wrong_words(client: Client, words: dict[str, Any], told: str) -> None:
     """What is wrong is told with the parameter's name."""
-    answer = client.post("/aggregate", json=words)
-    assert answer.status_code == 400
-    assert answer.json["description"].startswith(told)
+    response = client.post("/aggregate", json=words)
+    assert response.status_code == 400
+    assert response.json["description"].startswith(told)
 
 
 def test_too_many_buckets_of_time(client: Client) -> None:
@@ -264,8 +264,8 @@ def test_too_many_buckets_of_time(client: Client) -> None:
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patched:
         patched.setattr(aggregate, "MAX_BUCKETS", 2)
-        answer = client.get("/aggregate?aggregations=datetime_frequency&datetime_frequency_interval=day")
-    assert (answer.status_code, "datetime_frequency_interval" in answer.json["description"]) == (400, True)
+        response = client.get("/aggregate?aggregations=datetime_frequency&datetime_frequency_interval=day")
+    assert (response.status_code, "datetime_frequency_interval" in response.json["description"]) == (400, True)
 
 
 class Rights:
@@ -293,8 +293,8 @@ def test_what_is_hidden_counts_for_nothing(plug: Callable[..., Client], sees: st
     headers = {"X-Sees": sees}
     names = [one["name"] for one in client.get("/aggregations", headers=headers).json["aggregations"]]
     assert "flag_frequency" not in names
-    answer = client.get("/aggregate", query_string={"aggregations": ",".join(names)}, headers=headers)
-    told = {one["name"]: one for one in answer.json["aggregations"]}
+    response = client.get("/aggregate", query_string={"aggregations": ",".join(names)}, headers=headers)
+    told = {one["name"]: one for one in response.json["aggregations"]}
     assert told["total_count"]["value"] == 2
     assert told["datetime_max"]["value"] == "2023-01-20T10:00:00Z"
     for one in told.values():
@@ -305,7 +305,7 @@ def test_what_is_hidden_counts_for_nothing(plug: Callable[..., Client], sees: st
 def test_numbers_beyond_what_was_sampled_are_counted(plug: Callable[..., Client]) -> None:
     """Where only a sample of what may be seen was looked at, numbers beyond it have ranges with an open end."""
     client = plug(Rights(), environ={"STACFLASK_QUERYABLES_SAMPLE": "1"})
-    answer = client.get("/aggregate?aggregations=cloud_cover_frequency", headers={"X-Sees": "x"})
-    [told] = answer.json["aggregations"]
+    response = client.get("/aggregate?aggregations=cloud_cover_frequency", headers={"X-Sees": "x"})
+    [told] = response.json["aggregations"]
     assert {bucket["key"]: bucket["frequency"] for bucket in told["buckets"]} == {"*-55.0": 1, "55.0-56.0": 1}
     assert told["overflow"] == 0

@@ -87,8 +87,8 @@ def test_many_years_are_paged(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("after", ["x", "2024-05", "0000"])
 def test_after_what_is_no_year(plug: Plug, after: str) -> None:
     """Pages of years begin after a year."""
-    answer = plug().get(f"/collections/collection/by-time?after={after}")
-    assert (answer.status_code, answer.json["description"].partition(":")[0]) == (400, "after")
+    response = plug().get(f"/collections/collection/by-time?after={after}")
+    assert (response.status_code, response.json["description"].partition(":")[0]) == (400, "after")
 
 
 def test_years_are_one_statement(plug: Plug, publish: Publish) -> None:

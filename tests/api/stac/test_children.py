@@ -21,10 +21,10 @@ def test_children_are_what_child_links_lead_to(plug: Plug) -> None:
     """Each child is the very document that the landing page links to as a child, in the same order."""
     client = plug()
     links = [link["href"] for link in client.get("/").json["links"] if link["rel"] == "child"]
-    answer = client.get("/children")
-    assert answer.content_type == "application/json"
-    assert answer.json["children"] == [client.get(link).json for link in links]
-    rels = {link["rel"]: link["href"] for link in answer.json["links"]}
+    response = client.get("/children")
+    assert response.content_type == "application/json"
+    assert response.json["children"] == [client.get(link).json for link in links]
+    rels = {link["rel"]: link["href"] for link in response.json["links"]}
     base = "http://localhost"
     assert rels == {"root": base, "parent": base, "self": f"{base}/children"}
 

@@ -45,10 +45,10 @@ def _collections(publish: Publish) -> None:
 
 
 def find(client: Client, **words: Any) -> list[str]:
-    answer = client.get("/collections", query_string={name.replace("_", "-"): word for name, word in words.items()})
-    assert answer.status_code == 200, answer.text
-    assert answer.json["numberReturned"] == len(answer.json["collections"])
-    return [collection["id"] for collection in answer.json["collections"]]
+    response = client.get("/collections", query_string={name.replace("_", "-"): word for name, word in words.items()})
+    assert response.status_code == 200, response.text
+    assert response.json["numberReturned"] == len(response.json["collections"])
+    return [collection["id"] for collection in response.json["collections"]]
 
 
 BOXES = [
@@ -164,9 +164,9 @@ WRONG = [
 def test_wrong_words(client: Client) -> None:
     """What is wrong is refused as it is for items, and named."""
     for words in WRONG:
-        answer = client.get(f"/collections?{words}")
-        assert (answer.status_code, answer.json["code"]) == (400, "InvalidParameterValue"), words
-        assert answer.json["description"].startswith(words.partition("=")[0] + ": "), answer.json
+        response = client.get(f"/collections?{words}")
+        assert (response.status_code, response.json["code"]) == (400, "InvalidParameterValue"), words
+        assert response.json["description"].startswith(words.partition("=")[0] + ": "), response.json
 
 
 def test_hidden_collections_are_not_found(plug: Callable[..., Client]) -> None:

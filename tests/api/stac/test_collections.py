@@ -18,12 +18,12 @@ def rels(document: dict[str, Any]) -> dict[str, str]:
 def test_list_has_its_members(client: Client, publish: Publish) -> None:
     """The list has collections and links, no type, and counts what it holds."""
     publish(a_collection("b"), a_collection("a"))
-    answer = client.get("/collections")
-    assert answer.content_type == "application/json"
-    assert answer.json.keys() == {"collections", "links", "numberReturned"}
-    assert [collection["id"] for collection in answer.json["collections"]] == ["a", "b"]
-    assert answer.json["numberReturned"] == 2
-    assert rels(answer.json) == {
+    response = client.get("/collections")
+    assert response.content_type == "application/json"
+    assert response.json.keys() == {"collections", "links", "numberReturned"}
+    assert [collection["id"] for collection in response.json["collections"]] == ["a", "b"]
+    assert response.json["numberReturned"] == 2
+    assert rels(response.json) == {
         "root": "http://localhost",
         "self": "http://localhost/collections",
         f"{OGC}/queryables": "http://localhost/collections-queryables",
@@ -33,9 +33,9 @@ def test_list_has_its_members(client: Client, publish: Publish) -> None:
 
 def test_empty_list(client: Client, publish: Publish) -> None:
     """A catalogue without collections has an empty list, and no page beside it."""
-    answer = client.get("/collections")
-    assert answer.json["collections"] == []
-    assert rels(answer.json).keys() == {"root", "self", f"{OGC}/queryables", f"{OGC}/sortables"}
+    response = client.get("/collections")
+    assert response.json["collections"] == []
+    assert rels(response.json).keys() == {"root", "self", f"{OGC}/queryables", f"{OGC}/sortables"}
 
 
 def test_alone_is_as_in_the_list(client: Client, publish: Publish) -> None:
@@ -73,8 +73,8 @@ def test_unknown_is_404(client: Client, publish: Publish) -> None:
     """A collection that is not there is 404, and so are its items, also where another collection has that one."""
     publish(an_item("item", "one"))
     for path in ("/collections/two", "/collections/two/items", "/collections/two/items/item"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json["code"]) == (404, "NotFound")
+        response = client.get(path)
+        assert (response.status_code, response.json["code"]) == (404, "NotFound")
 
 
 def test_any_id_end_to_end(editor: Client) -> None:

@@ -65,8 +65,8 @@ def test_a_count_that_nobody_asked_for_fails_no_search(
 
     monkeypatch.setattr(counting, "count_statement", slow)
     client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
-    answer = client.get("/search?limit=1")
-    assert (answer.status_code, "numberMatched" in answer.json) == (200, False)
+    response = client.get("/search?limit=1")
+    assert (response.status_code, "numberMatched" in response.json) == (200, False)
     assert client.get("/search?limit=1&count=true").status_code == status
 
 
@@ -133,9 +133,9 @@ def test_what_is_on_one_page_is_not_counted_again(plug: Plug, monkeypatch: pytes
 def test_beyond_the_bound_it_is_an_estimate(plug: Plug) -> None:
     """More items than are counted are estimated, under another name; the bound itself is still exact."""
     client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
-    answer = client.get("/search?limit=1&count=true").json
-    assert "numberMatched" not in answer
-    assert answer["numberMatchedEstimate"] >= 6
+    response = client.get("/search?limit=1&count=true").json
+    assert "numberMatched" not in response
+    assert response["numberMatchedEstimate"] >= 6
     assert client.get("/search?limit=1&count=true&collections=collection").json["numberMatched"] == 5
 
 
@@ -240,5 +240,5 @@ def test_no_number_while_long_statements_take_all_their_connections(
     client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
     assert client.get("/search?limit=1&collections=collection").json["numberMatched"] == 5
     monkeypatch.setattr(Database, "_share_of", share)
-    answer = client.get("/search?limit=1&collections=collection")
-    assert (answer.status_code, "numberMatched" in answer.json) == (200, False)
+    response = client.get("/search?limit=1&collections=collection")
+    assert (response.status_code, "numberMatched" in response.json) == (200, False)

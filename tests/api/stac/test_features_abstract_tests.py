@@ -35,9 +35,9 @@ def linked(document: Any, rel: str) -> list[dict[str, Any]]:
     return [link for link in document["links"] if link["rel"] == rel]
 
 
-def ids(answer: Any) -> set[str]:
-    assert answer.status_code == 200, answer.text
-    return {item["id"] for item in answer.json["features"]}
+def ids(response: Any) -> set[str]:
+    assert response.status_code == 200, response.text
+    return {item["id"] for item in response.json["features"]}
 
 
 def parameter(client: Any, name: str, path: str = "/collections/{collection_id}/items") -> dict[str, Any]:
@@ -53,39 +53,39 @@ def parameter(client: Any, name: str, path: str = "/collections/{collection_id}/
 
 def test_a_2_1_http(client: Any) -> None:
     """A.2.1 (http): resources conform to HTTP, with the methods that they name."""
-    answer = client.options(ITEMS)
-    assert {"GET", "HEAD", "OPTIONS"} <= {method.strip() for method in answer.headers["Allow"].split(",")}
+    response = client.options(ITEMS)
+    assert {"GET", "HEAD", "OPTIONS"} <= {method.strip() for method in response.headers["Allow"].split(",")}
     assert client.head(ITEMS).data == b""
 
 
 def test_a_2_2_1_landing_page(client: Any) -> None:
     """A.2.2.1 (root-op, root-success): the landing page links to the API definition, the conformance and the data."""
-    answer = client.get("/")
-    assert (answer.status_code, answer.mimetype) == (200, JSON)
+    response = client.get("/")
+    assert (response.status_code, response.mimetype) == (200, JSON)
     for rels in (["service-desc", "service-doc"], ["conformance"], ["data"]):
-        assert any(linked(answer.json, rel) for rel in rels), rels
+        assert any(linked(response.json, rel) for rel in rels), rels
 
 
 def test_a_2_2_2_api_definition(client: Any) -> None:
     """A.2.2.2 (api-definition-op, -success): each link to an API definition leads to one of its media type."""
     for link in [*linked(client.get("/").json, "service-desc"), *linked(client.get("/").json, "service-doc")]:
-        answer = client.get(link["href"], headers={"Accept": link["type"]})
-        assert (answer.status_code, answer.mimetype) == (200, link["type"].partition(";")[0])
+        response = client.get(link["href"], headers={"Accept": link["type"]})
+        assert (response.status_code, response.mimetype) == (200, link["type"].partition(";")[0])
 
 
 def test_a_2_2_3_conformance(client: Any) -> None:
     """A.2.2.3 (conformance-op, -success): the conformance declaration lists the classes of this standard."""
-    answer = client.get("/conformance")
-    assert answer.status_code == 200
-    assert {f"{BASE}/core", f"{BASE}/geojson", f"{BASE}/oas30"} <= set(answer.json["conformsTo"])
+    response = client.get("/conformance")
+    assert response.status_code == 200
+    assert {f"{BASE}/core", f"{BASE}/geojson", f"{BASE}/oas30"} <= set(response.json["conformsTo"])
 
 
 def test_a_2_2_4_collections(client: Any) -> None:
     """A.2.2.4 (fc-md-op, -success, -links): the collections have an id, an extent and links to items, all typed."""
-    answer = client.get("/collections")
-    assert answer.status_code == 200
-    assert [link["type"] for link in linked(answer.json, "self")] == [JSON]
-    (collection,) = answer.json["collections"]
+    response = client.get("/collections")
+    assert response.status_code == 200
+    assert [link["type"] for link in linked(response.json, "self")] == [JSON]
+    (collection,) = response.json["collections"]
     assert [link["type"] for link in linked(collection, "items")] == [GEOJSON]
     assert collection["itemType"] == "feature"
     for box in collection["extent"]["spatial"]["bbox"]:
@@ -96,21 +96,21 @@ def test_a_2_2_4_collections(client: Any) -> None:
 
 def test_a_2_2_5_collection(client: Any) -> None:
     """A.2.2.5 (sfc-md-op, -success): a collection alone is what the list has of it."""
-    answer = client.get(COLLECTION)
-    assert answer.status_code == 200
-    assert answer.json == client.get("/collections").json["collections"][0]
+    response = client.get(COLLECTION)
+    assert response.status_code == 200
+    assert response.json == client.get("/collections").json["collections"][0]
     assert client.get("/collections/none").status_code == 404
 
 
 def test_a_2_2_6_features(client: Any) -> None:
     """A.2.2.6 (fc-op, fc-response, fc-links, fc-rel-type): a page of features has typed links and exact numbers."""
-    answer = client.get(ITEMS)
-    assert (answer.status_code, answer.mimetype, answer.json["type"]) == (200, GEOJSON, "FeatureCollection")
-    assert all(link.get("type") for link in answer.json["links"])
-    assert linked(answer.json, "self")
-    assert answer.json["numberReturned"] == len(answer.json["features"]) == 3
-    assert answer.json["numberMatched"] == 3
-    assert not linked(answer.json, "next")
+    response = client.get(ITEMS)
+    assert (response.status_code, response.mimetype, response.json["type"]) == (200, GEOJSON, "FeatureCollection")
+    assert all(link.get("type") for link in response.json["links"])
+    assert linked(response.json, "self")
+    assert response.json["numberReturned"] == len(response.json["features"]) == 3
+    assert response.json["numberMatched"] == 3
+    assert not linked(response.json, "next")
 
 
 def test_a_2_2_6_bbox(client: Any) -> None:
@@ -184,10 +184,10 @@ def test_a_2_2_6_next(client: Any) -> None:
 
 def test_a_2_2_7_feature(client: Any) -> None:
     """A.2.2.7 (f-op, f-success, f-links): a feature links to itself and to its collection, with types."""
-    answer = client.get(f"{ITEMS}/west")
-    assert (answer.status_code, answer.mimetype, answer.json["type"]) == (200, GEOJSON, "Feature")
-    assert [link["type"] for link in linked(answer.json, "self")] == [GEOJSON]
-    (collection,) = linked(answer.json, "collection")
+    response = client.get(f"{ITEMS}/west")
+    assert (response.status_code, response.mimetype, response.json["type"]) == (200, GEOJSON, "Feature")
+    assert [link["type"] for link in linked(response.json, "self")] == [GEOJSON]
+    (collection,) = linked(response.json, "collection")
     assert client.get(collection["href"]).json["id"] == "collection"
     assert client.get(f"{ITEMS}/none").status_code == 404
 
@@ -195,9 +195,9 @@ def test_a_2_2_7_feature(client: Any) -> None:
 def test_a_4_geojson(client: Any) -> None:
     """A.4 (geojson-definition, -content): features and pages of them are GeoJSON of its media type."""
     for path in (ITEMS, f"{ITEMS}/east"):
-        answer = client.get(path, headers={"Accept": GEOJSON})
-        assert answer.mimetype == GEOJSON
-        for feature in answer.json.get("features", [answer.json]):
+        response = client.get(path, headers={"Accept": GEOJSON})
+        assert response.mimetype == GEOJSON
+        for feature in response.json.get("features", [response.json]):
             assert feature["geometry"]["type"] == "Point"
 
 

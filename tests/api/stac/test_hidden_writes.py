@@ -48,9 +48,9 @@ def batch(*ids: str) -> dict[str, Any]:
 
 def test_a_conflict_names_only_what_may_be_seen(editor: Any) -> None:
     """Of the ids that exist already, the error names those of visible items and no others."""
-    answer = editor.post(ITEMS, json=batch("new", "seen", "hidden1", "hidden2", "other"))
-    assert answer.status_code == 409
-    assert answer.json["description"] == "These items exist already: other, seen."
+    response = editor.post(ITEMS, json=batch("new", "seen", "hidden1", "hidden2", "other"))
+    assert response.status_code == 409
+    assert response.json["description"] == "These items exist already: other, seen."
     assert editor.get(f"{ITEMS}/new").status_code == 404
 
 
@@ -59,9 +59,9 @@ def test_a_conflict_with_hidden_items_alone(editor: Any, ids: list[str]) -> None
     """Hidden items that are in the way are neither named nor counted."""
     sent = [batch(*ids)] + ([an_item(ids[0])] if len(ids) == 1 else [])
     for document in sent:
-        answer = editor.post(ITEMS, json=document)
-        assert answer.status_code == 409
-        assert answer.json["description"] == "An id in this document cannot be used. Choose another."
+        response = editor.post(ITEMS, json=document)
+        assert response.status_code == 409
+        assert response.json["description"] == "An id in this document cannot be used. Choose another."
 
 
 def test_a_conflict_with_a_hidden_collection(editor: Any) -> None:
@@ -75,9 +75,9 @@ def test_a_conflict_with_a_hidden_collection(editor: Any) -> None:
 def test_a_collection_that_is_not_empty(editor: Any) -> None:
     """Deleting a collection does not say how many items it has, seen or hidden."""
     for name in ("collection", "full"):
-        answer = editor.delete(f"/collections/{name}")
-        assert (answer.status_code, answer.json["code"]) == (409, "CollectionNotEmpty")
-        assert not set(answer.json["description"]) & set("0123456789")
+        response = editor.delete(f"/collections/{name}")
+        assert (response.status_code, response.json["code"]) == (409, "CollectionNotEmpty")
+        assert not set(response.json["description"]) & set("0123456789")
 
 
 HIDDEN = ["/collections/collection/items/{}", "/collections/{}", "/collections/{}/items/x"]
@@ -89,14 +89,14 @@ def test_hidden_is_absent_for_every_change(editor: Any, rules: Editor, method: s
     """A change of a hidden record answers as one of a record that does not exist, and asks no plugin."""
     if method == "POST":
         path = "/collections/{}/items"
-    answers = []
+    responses = []
     for name in ("hidden-collection" if path.startswith("/collections/{}") else "hidden1", "absent-collection"):
         for headers in ({}, {"If-Match": '"x"'}):
             body = None if method == "DELETE" else an_item()
-            answer = editor.open(path.format(name), method=method, json=body, headers=headers)
-            answers.append((answer.status_code, answer.text.replace(name, "...").replace("hidden1", "...")))
-    assert {status for status, _ in answers} == {404}
-    assert len(set(answers)) == 1
+            response = editor.open(path.format(name), method=method, json=body, headers=headers)
+            responses.append((response.status_code, response.text.replace(name, "...").replace("hidden1", "...")))
+    assert {status for status, _ in responses} == {404}
+    assert len(set(responses)) == 1
     assert rules.asked == []
 
 
@@ -128,6 +128,6 @@ def test_each_change_is_one_decision(
 @pytest.mark.parametrize("identifier", [None, "", "a/b", 5, "x" * 600])
 def test_a_collection_without_an_id_is_one_decision(editor: Any, rules: Editor, identifier: Any) -> None:
     """A new collection whose id is missing or wrong is a 400 for a user who may create one, which is asked once."""
-    answer = editor.post("/collections", json={**a_collection(), "id": identifier})
-    assert (answer.status_code, answer.json["description"][:4]) == (400, "/id:")
+    response = editor.post("/collections", json={**a_collection(), "id": identifier})
+    assert (response.status_code, response.json["description"][:4]) == (400, "/id:")
     assert rules.asked == [Change("create", "", new_collection=True)]

@@ -162,9 +162,9 @@ def test_storage_is_never_shown(editor: Client, publish: Publish) -> None:
     paths = ["/", "/collections", "/collections/one", "/collections/one/items", "/collections/one/items/it", "/search"]
     texts += [editor.get(path).text for path in paths]
     shown = editor.get("/collections/one/items/it").json
-    answer = editor.put("/collections/one/items/it", json=shown, headers={"Prefer": "return=representation"})
-    texts += [answer.text, editor.post("/search", json={}).text]
-    assert answer.status_code == 200
+    response = editor.put("/collections/one/items/it", json=shown, headers={"Prefer": "return=representation"})
+    texts += [response.text, editor.post("/search", json={}).text]
+    assert response.status_code == 200
     assert not [text for text in texts if "secret-place" in text]
     assert shown["assets"]["s3"]["alternate"] == {"web": {"href": "https://example.org/a.tif"}}
     assert shown["links"][0]["href"] == "https://example.org"

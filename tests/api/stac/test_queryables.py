@@ -18,9 +18,9 @@ REL = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 def named(client: Client, path: str = "/queryables", **headers: str) -> dict[str, Any]:
     """Ask for names."""
-    answer = client.get(path, headers=headers)
-    assert (answer.status_code, answer.content_type) == (200, SCHEMA), answer.text
-    members: dict[str, Any] = answer.json["properties"]
+    response = client.get(path, headers=headers)
+    assert (response.status_code, response.content_type) == (200, SCHEMA), response.text
+    members: dict[str, Any] = response.json["properties"]
     return members
 
 
@@ -257,8 +257,8 @@ def test_unknown_names_can_be_an_error(plug: Plug) -> None:
     ]
     for words in wrong:
         for path in ("/search", "/aggregate") if "sortby" not in words else ("/search",):
-            answer: Any = client.post(path, json=words)
-            assert (answer.status_code, "did you mean 'platform'?" in answer.json["description"]) == (400, True), words
+            response: Any = client.post(path, json=words)
+            assert (response.status_code, "did you mean 'platform'?" in response.json["description"]) == (400, True), words
     assert client.get("/collections/two/items?filter=gsd=1").status_code == 400
     assert client.get("/collections/one/items?filter=gsd=10&sortby=-properties.platform,id").status_code == 200
     assert client.get("/search?filter=own.deep.flag=true").status_code == 200
@@ -269,8 +269,8 @@ def test_unknown_names_can_be_an_error(plug: Plug) -> None:
 @pytest.mark.usefixtures("_scenes")
 def test_unknown_names_are_null_unless_said(client: Client) -> None:
     """Otherwise an unknown name is one of which no item has a value."""
-    answer: Any = client.get("/search?filter=platfrom='s2a'")
-    assert (answer.status_code, answer.json["features"]) == (200, [])
+    response: Any = client.get("/search?filter=platfrom='s2a'")
+    assert (response.status_code, response.json["features"]) == (200, [])
 
 
 @pytest.mark.usefixtures("_coloured")
@@ -278,7 +278,7 @@ def test_hidden_names_are_unknown(plug: Plug) -> None:
     """A name that only hidden items have is refused as one that nobody has."""
     client = plug(Rights(), environ=STRICT)
     asked = [client.get(f"/search?filter={name}=1", headers={"X-Sees": "one"}) for name in ("secret", "nosuch")]
-    hidden, absent = ((answer.status_code, answer.text.replace("secret", "nosuch")) for answer in asked)
+    hidden, absent = ((response.status_code, response.text.replace("secret", "nosuch")) for response in asked)
     assert hidden == absent
     assert hidden[0] == 400
     assert client.get("/search?filter=secret=1").status_code == 200

@@ -19,10 +19,10 @@ COLLECTION = "/collections/collection"
 MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
 
 
-def pointer(answer: Any) -> str:
+def pointer(response: Any) -> str:
     """Give the place that an error names."""
-    assert answer.status_code == 400, answer.text
-    place: str = answer.json["description"].partition(":")[0]
+    assert response.status_code == 400, response.text
+    place: str = response.json["description"].partition(":")[0]
     return place
 
 
@@ -82,17 +82,17 @@ def test_create_many(editor: Client, publish: Publish) -> None:
 )
 def test_batch_is_all_or_nothing(editor: Client, there: None, wrong: Any, status: int) -> None:
     """One item that exists, comes twice or is wrong, and none of the others is there."""
-    answer = editor.post(ITEMS, json=many(an_item("i0"), an_item("i1"), wrong, an_item("i2")))
-    assert answer.status_code == status
+    response = editor.post(ITEMS, json=many(an_item("i0"), an_item("i1"), wrong, an_item("i2")))
+    assert response.status_code == status
     if status == 400:
-        assert pointer(answer).startswith("/features/2")
+        assert pointer(response).startswith("/features/2")
     assert [feature["id"] for feature in editor.get(ITEMS).json["features"]] == ["item"]
 
 
 def test_existing_is_409(editor: Client, there: None) -> None:
     """What exists is not made again, and the conflict names it."""
-    answer = editor.post(ITEMS, json=an_item())
-    assert (answer.status_code, "item" in answer.json["description"]) == (409, True)
+    response = editor.post(ITEMS, json=an_item())
+    assert (response.status_code, "item" in response.json["description"]) == (409, True)
     assert editor.post("/collections", json=a_collection()).status_code == 409
     assert editor.post(ITEMS, json=an_item("other")).status_code == 201
 
@@ -152,10 +152,10 @@ def test_create_while_the_collection_goes(editor: Client, publish: Publish) -> N
 
         def act(client: Client, number: int) -> int:
             if number == 0:
-                answer = client.delete("/collections/going?force=true")
+                response = client.delete("/collections/going?force=true")
             else:
-                answer = client.post("/collections/going/items", json=an_item(f"i{number}", "going"))
-            status: int = answer.status_code
+                response = client.post("/collections/going/items", json=an_item(f"i{number}", "going"))
+            status: int = response.status_code
             return status
 
         assert set(at_once(editor.application, 4, act)) <= {201, 204, 404}
@@ -219,11 +219,11 @@ def test_wrong_items(editor: Client, there: None, method: str) -> None:
         name = {"POST": "new", "PUT": "item", "PATCH": "item"}[method]
         body = members if method == "PATCH" else {**an_item(name), **members}
         path = ITEMS if method == "POST" else ITEM
-        answer = editor.open(path, method=method, data=json.dumps(body), content_type="application/json")
+        response = editor.open(path, method=method, data=json.dumps(body), content_type="application/json")
         if method != "POST" and place == "/properties/datetime" and members == {"properties": {}}:
             continue  # an empty patch
-        found = pointer(answer)
-        assert found == place or (found, method) == ("document", "PATCH"), (members, answer.text)
+        found = pointer(response)
+        assert found == place or (found, method) == ("document", "PATCH"), (members, response.text)
     assert editor.get(ITEM).json == before
     assert len(editor.get(ITEMS).json["features"]) == 1
 
@@ -257,8 +257,8 @@ def test_wrong_collections(editor: Client, there: None, method: str) -> None:
     for members, place in WRONG_COLLECTIONS:
         name = "new" if method == "POST" else "collection"
         path = "/collections" if method == "POST" else COLLECTION
-        answer = editor.open(path, method=method, json={**a_collection(name), **members})
-        assert pointer(answer) == place, (members, answer.text)
+        response = editor.open(path, method=method, json={**a_collection(name), **members})
+        assert pointer(response) == place, (members, response.text)
     assert len(editor.get("/collections").json["collections"]) == 1
 
 
@@ -287,8 +287,8 @@ def test_no_documents(editor: Client, there: None) -> None:
             ("POST", "/collections"),
             ("PUT", COLLECTION),
         ]:
-            answer = editor.open(path, method=method, data=body, content_type="application/json")
-            assert (answer.status_code, answer.json["code"]) == (400, "InvalidDocument"), (body[:50], method, path)
+            response = editor.open(path, method=method, data=body, content_type="application/json")
+            assert (response.status_code, response.json["code"]) == (400, "InvalidDocument"), (body[:50], method, path)
 
 
 def nested(depth: int) -> Any:
@@ -307,8 +307,8 @@ def test_deep_documents(editor: Client, there: None, depth: int) -> None:
         ("PATCH", ITEM, f'{{"properties": {text}}}'),
         ("PATCH", COLLECTION, text),
     ]:
-        answer = editor.open(path, method=method, data=body, content_type="application/json")
-        assert answer.status_code == 400, (method, path)
+        response = editor.open(path, method=method, data=body, content_type="application/json")
+        assert response.status_code == 400, (method, path)
     operations = json.dumps([{"op": "add", "path": "/x", "value": nested(min(depth, 400))}])
     assert editor.patch(ITEM, data=operations, content_type=PATCH).status_code == 400
 
@@ -323,9 +323,9 @@ def test_media_types(editor: Client, there: None) -> None:
         ("PATCH", COLLECTION),
     ]:
         for media_type in (None, "text/plain", "application/xml", "application/x-www-form-urlencoded"):
-            answer = editor.open(path, method=method, data="{}", content_type=media_type)
-            assert (answer.status_code, answer.json["code"]) == (415, "UnsupportedMediaType")
-            assert ("Accept-Patch" in answer.headers) == (method == "PATCH")
+            response = editor.open(path, method=method, data="{}", content_type=media_type)
+            assert (response.status_code, response.json["code"]) == (415, "UnsupportedMediaType")
+            assert ("Accept-Patch" in response.headers) == (method == "PATCH")
     assert editor.post("/collections", data="{}", content_type="application/geo+json").status_code == 415
 
 
@@ -343,12 +343,12 @@ def test_too_large(edit: Callable[..., Client], publish: Publish) -> None:
 
 def test_replace_item(editor: Client, there: None) -> None:
     """PUT replaces the whole: 204 with the new state and without a type, or 200 with the item if that is preferred."""
-    answer = editor.put(ITEM, json=an_item(properties={"datetime": "2020-01-01T00:00:00Z"}, links=[]))
-    assert (answer.status_code, answer.data, "Content-Type" in answer.headers) == (204, b"", False)
+    response = editor.put(ITEM, json=an_item(properties={"datetime": "2020-01-01T00:00:00Z"}, links=[]))
+    assert (response.status_code, response.data, "Content-Type" in response.headers) == (204, b"", False)
     item = editor.get(ITEM)
     assert (item.json["properties"], item.headers["ETag"]) == (
         {"datetime": "2020-01-01T00:00:00Z"},
-        answer.headers["ETag"],
+        response.headers["ETag"],
     )
     assert "via" not in [link["rel"] for link in item.json["links"]]
     preferred = editor.put(ITEM, json=an_item(), headers={"Prefer": "respond-async, return=representation"})
@@ -457,9 +457,9 @@ def test_no_patch_tells_where_the_bytes_are(editor: Client, publish: Publish) ->
         {"op": "copy", "from": "/assets/da~1ta", "path": "/properties/b"},
         {"op": "copy", "from": "/links", "path": "/properties/c"},
     ]
-    answer = editor.patch(ITEM, json=patch, content_type=PATCH, headers={"Prefer": "return=representation"})
-    assert (answer.status_code, "s3://" in answer.text) == (200, False)
-    assert answer.json["properties"]["a"] == f"http://localhost{ITEM}/download/da%2Fta"
+    response = editor.patch(ITEM, json=patch, content_type=PATCH, headers={"Prefer": "return=representation"})
+    assert (response.status_code, "s3://" in response.text) == (200, False)
+    assert response.json["properties"]["a"] == f"http://localhost{ITEM}/download/da%2Fta"
     guess = [{"op": "test", "path": "/assets/more/href", "value": "s3://bucket/more"}]
     told = editor.patch(ITEM, json=guess, content_type=PATCH)
     assert told.status_code == 409
@@ -474,11 +474,11 @@ def test_merge_patch(editor: Client, there: None, media_type: str) -> None:
     patch: dict[str, Any] = {"properties": {"a": {"b": 1, "c": [1]}, "title": "t"}, "new": None}
     assert editor.patch(ITEM, json=patch, content_type=media_type).status_code == 204
     patch = {"properties": {"a": {"b": None, "c": [2], "d": {"e": None}}, "title": None}}
-    answer = editor.patch(ITEM, json=patch, content_type=media_type, headers={"Prefer": "return=representation"})
-    assert answer.status_code == 200
-    assert answer.json["properties"] == {"datetime": "2024-06-01T12:00:00Z", "a": {"c": [2], "d": {}}}
-    assert [link["rel"] for link in answer.json["links"]] == ["via", "root", "parent", "collection", "self"]
-    assert answer.json["assets"] == editor.get(ITEM).json["assets"]
+    response = editor.patch(ITEM, json=patch, content_type=media_type, headers={"Prefer": "return=representation"})
+    assert response.status_code == 200
+    assert response.json["properties"] == {"datetime": "2024-06-01T12:00:00Z", "a": {"c": [2], "d": {}}}
+    assert [link["rel"] for link in response.json["links"]] == ["via", "root", "parent", "collection", "self"]
+    assert response.json["assets"] == editor.get(ITEM).json["assets"]
 
 
 def test_json_patch(editor: Client, there: None) -> None:
@@ -515,9 +515,9 @@ NEW_GEOMETRIES: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("patch", "bbox"), NEW_GEOMETRIES)
 def test_a_patched_geometry_has_its_bbox(editor: Client, there: None, patch: Any, bbox: Any) -> None:
     """A patch of the geometry alone computes the bbox; one that gives a bbox keeps it."""
-    answer = editor.patch(ITEM, json=patch, content_type=PATCH if isinstance(patch, list) else MERGE)
+    response = editor.patch(ITEM, json=patch, content_type=PATCH if isinstance(patch, list) else MERGE)
     expected = 400 if patch == {"geometry": None} else 204  # a merge patch takes the member away
-    assert answer.status_code == expected, answer.text
+    assert response.status_code == expected, response.text
     assert editor.get(ITEM).json.get("bbox") == bbox
     west = 11 if bbox is None else bbox[0]
     found = editor.get(f"/search?bbox={west},-90,{west},90").json["features"]
@@ -562,9 +562,9 @@ def test_wrong_patches(editor: Client, there: None) -> None:
     before = editor.get(ITEM).json
     for operations, status in WRONG_PATCHES:
         good = {"op": "add", "path": "/properties/half", "value": 1}
-        answer = editor.patch(ITEM, json=operations, content_type=PATCH)
-        assert answer.status_code == status, (operations, answer.text)
-        assert set(answer.json) == {"code", "description"}
+        response = editor.patch(ITEM, json=operations, content_type=PATCH)
+        assert response.status_code == status, (operations, response.text)
+        assert set(response.json) == {"code", "description"}
         if isinstance(operations, list):
             assert editor.patch(ITEM, json=[good, *operations], content_type=PATCH).status_code == status
     assert editor.get(ITEM).json == before
@@ -574,18 +574,18 @@ def test_copies_of_copies_stay_bounded(edit: Callable[..., Client], there: None)
     """A patch whose copies double with each line ends with an error, not with the memory."""
     editor = edit(STACFLASK_MAX_BODY="100000")
     bomb = [{"op": "copy", "from": "/properties", "path": f"/properties/x{n}"} for n in range(60)]
-    answer = editor.patch(ITEM, json=bomb, content_type=PATCH)
-    assert (answer.status_code, "too large" in answer.json["description"]) == (400, True)
+    response = editor.patch(ITEM, json=bomb, content_type=PATCH)
+    assert (response.status_code, "too large" in response.json["description"]) == (400, True)
 
 
 def test_patch_collection(editor: Client, there: None) -> None:
     """Collections are patched like items."""
     assert editor.patch(COLLECTION, json={"title": "New", "keywords": ["a"]}).status_code == 204
     operations = [{"op": "add", "path": "/keywords/-", "value": "b"}]
-    answer = editor.patch(
+    response = editor.patch(
         COLLECTION, json=operations, content_type=PATCH, headers={"Prefer": 'return="representation"'}
     )
-    assert (answer.json["title"], answer.json["keywords"]) == ("New", ["a", "b"])
+    assert (response.json["title"], response.json["keywords"]) == ("New", ["a", "b"])
     assert editor.get("/").json["links"][-1]["title"] == "New"
 
 
@@ -594,8 +594,8 @@ def test_patch_collection(editor: Client, there: None) -> None:
 
 def test_delete_item(editor: Client, there: None) -> None:
     """A deleted item is gone everywhere, and deleting it again is 404."""
-    answer = editor.delete(ITEM)
-    assert (answer.status_code, answer.data, "Content-Type" in answer.headers) == (204, b"", False)
+    response = editor.delete(ITEM)
+    assert (response.status_code, response.data, "Content-Type" in response.headers) == (204, b"", False)
     assert editor.get(ITEM).status_code == 404
     assert editor.get("/search").json["features"] == []
     assert editor.delete(ITEM).status_code == 404
@@ -604,8 +604,8 @@ def test_delete_item(editor: Client, there: None) -> None:
 def test_delete_collection_with_items_needs_force(editor: Client, publish: Publish) -> None:
     """A collection that has items is left alone; forced, it goes with them, and no other does."""
     publish(an_item("a"), an_item("b"), an_item("a", "other"))
-    answer = editor.delete(COLLECTION)
-    assert (answer.status_code, answer.json["code"]) == (409, "CollectionNotEmpty")
+    response = editor.delete(COLLECTION)
+    assert (response.status_code, response.json["code"]) == (409, "CollectionNotEmpty")
     assert editor.delete(f"{COLLECTION}?force=false").status_code == 409
     assert editor.delete(f"{COLLECTION}?force=perhaps").status_code == 400
     assert editor.get(ITEMS).json["numberReturned"] == 2
@@ -727,7 +727,7 @@ def test_hidden_things_cannot_be_changed(plug: Callable[..., Client], publish: P
 
     client = plug(Policy())
     for path, collection in [("/collections/hidden", "hidden"), ("/collections/nosuch", "nosuch")]:
-        answers = [
+        responses = [
             client.post(f"{path}/items", json=an_item("new", collection)),
             client.put(path, json=a_collection(collection)),
             client.patch(path, json={"title": "x"}),
@@ -736,7 +736,7 @@ def test_hidden_things_cannot_be_changed(plug: Callable[..., Client], publish: P
             client.patch(f"{path}/items/item", json={}),
             client.delete(f"{path}/items/item"),
         ]
-        assert [answer.status_code for answer in answers] == [404] * 7
+        assert [response.status_code for response in responses] == [404] * 7
     secret = "/collections/open/items/secret"
     assert [client.delete(secret).status_code, client.patch(secret, json={}).status_code] == [404, 404]
     plain = plug()
