@@ -1,5 +1,5 @@
-"""STAC documents as clients see them: links, hrefs, signed hrefs, authentication, pages.
+"""STAC documents as clients receive them: links, hrefs, signed hrefs, authentication, pages.
 
-Imports ``http/``, ``parameters/`` and the stored form of documents; neither ``stac/`` nor ``download/``.
+It imports ``http/``, ``parameters/`` and the stored form of documents; neither ``stac/`` nor ``download/``.
 Start with ``render.py``.
 """

@@ -1,7 +1,7 @@
-"""The STAC authentication extension: documents tell how their downloads want to be asked for.
+"""STAC authentication extension: documents describe how to authenticate for downloads.
 
-The schemes are the plugins' own challenges. Assets that a client without credentials may not download refer to them. A
-change takes them out of the document again, because the publisher did not write them.
+The schemes are the challenges of the plugins. Assets that a client without credentials may not download refer to them.
+When a client sends a changed document back, they are removed, because the publisher did not write them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _encode = msgspec.json.encode
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """The schemes of a deployment, their texts, and the keys of refused assets by collection and item."""
+    """The schemes of a deployment, their JSON texts, and the keys of refused assets by collection and item."""
 
     schemes: Mapping[str, Any]
     schemes_text: bytes
@@ -54,23 +54,23 @@ class Authentication:
         return b'"auth:schemes":%b,' % self.schemes_text
 
     def in_item(self, text: bytes, record: Record) -> bytes:
-        """Add the schemes to an item that has refused assets, and references to the schemes to these assets."""
+        """Add schemes to an item that has refused assets, and references to these assets."""
         keys = self.refused.get((record.collection, record.id), ())
         if not keys or HERE not in text:
             return text
-        return self._spliced(text, keys) or self._apart(text, keys, inside="properties")
+        return self._inserted(text, keys) or self._merged(text, keys, inside="properties")
 
     def in_collection(self, text: bytes, record: Record) -> bytes:
-        """Add the schemes to a collection, and references to them to its refused assets."""
-        return self._apart(text, self.refused.get((record.id, None), ()), inside=None)
+        """Add schemes to a collection, and references to its refused assets."""
+        return self._merged(text, self.refused.get((record.id, None), ()), inside=None)
 
     def in_catalog(self, document: Document) -> Document:
-        """Tell it in the landing page."""
+        """Add schemes to the landing page."""
         return {**document, "stac_extensions": [EXTENSION], SCHEMES: self.schemes}
 
-    def _spliced(self, text: bytes, keys: Collection[str]) -> bytes | None:
-        """Put it into a usual item's text; None if parts of it have to be parsed for that."""
-        # An escape may hide a name.
+    def _inserted(self, text: bytes, keys: Collection[str]) -> bytes | None:
+        """Insert schemes and references into the text of an item; None if the item must be parsed for that."""
+        # An escape can hide a member's name.
         if b'"auth:' in text or b"\\u" in text:
             return None
         places = documents.places(text)
@@ -78,29 +78,29 @@ class Authentication:
         if extensions is None or properties is None or text[extensions : extensions + 1] != b"[":
             return None
         extension = b'"%b"%b' % (EXTENSION.encode(), b"" if text.startswith(b"[]", extensions) else b",")
-        told = text
-        for place, told_there in sorted(((extensions, extension), (properties, self._schemes_member)), reverse=True):
-            told = told[: place + 1] + told_there + told[place + 1 :]
-        # Only the href of an asset begins with the mark, and no text in a document holds its raw control character.
+        result = text
+        for place, added in sorted(((extensions, extension), (properties, self._schemes_member)), reverse=True):
+            result = result[: place + 1] + added + result[place + 1 :]
+        # Only the href of an asset begins with the mark, because no string in JSON has a raw control character.
         refs = b'"auth:refs":%b,' % self.refs_text
-        return _MANAGED.sub(lambda mark: refs + mark[0] if unquote(mark[1].decode()) in keys else mark[0], told)
+        return _MANAGED.sub(lambda mark: refs + mark[0] if unquote(mark[1].decode()) in keys else mark[0], result)
 
-    def _apart(self, text: bytes, keys: Collection[str], inside: str | None) -> bytes:
-        """Take a document apart and put it in, beside what its publisher tells; the rest stays, to the digit."""
+    def _merged(self, text: bytes, keys: Collection[str], inside: str | None) -> bytes:
+        """Parse a document, and merge schemes and references with the publisher's; other members keep their text."""
         members: dict[str, Any] = dict(_members(text.replace(HERE, STAND_IN)))
         extensions = _list(members.get("stac_extensions"))
         members["stac_extensions"] = extensions if EXTENSION in extensions else [*extensions, EXTENSION]
         place: dict[str, Any] = dict(_members(members[inside])) if inside else members
-        theirs = msgspec.json.decode(place.get(SCHEMES, b"{}"))
-        place[SCHEMES] = {**(theirs if isinstance(theirs, dict) else {}), **self.schemes}
+        publishers = msgspec.json.decode(place.get(SCHEMES, b"{}"))
+        place[SCHEMES] = {**(publishers if isinstance(publishers, dict) else {}), **self.schemes}
         if inside:
             members[inside] = place
         if bytes(members.get("assets", b"null")) != b"null":
             assets = _members(members["assets"])
-            members["assets"] = {key: self._asset(asset) if key in keys else asset for key, asset in assets.items()}
+            members["assets"] = {key: self._with_refs(asset) if key in keys else asset for key, asset in assets.items()}
         return _encode(members).replace(STAND_IN, HERE)
 
-    def _asset(self, asset: Raw) -> Any:
+    def _with_refs(self, asset: Raw) -> Any:
         members: dict[str, Any] = dict(_members(asset))
         if not bytes(members["href"]).startswith(b'"' + STAND_IN):
             return asset
@@ -108,14 +108,14 @@ class Authentication:
         members[REFS] = [*refs, *(name for name in self.schemes if name not in refs)]
         return members
 
-    def out_of(self, document: Document, kept: Document) -> None:
-        """Take out of a changed document what only we told in it, so that it is not kept as the publisher's."""
+    def remove_from(self, document: Document, stored: Document) -> None:
+        """Remove schemes and references from a changed document, except those that the publisher had stored."""
         inside = "properties" if document.get("type") == "Feature" else None
-        before = kept.get(inside, {}) if inside else kept
-        _take_back(document.get(inside) if inside else document, before, SCHEMES, self.schemes)
+        before = stored.get(inside, {}) if inside else stored
+        _remove(document.get(inside) if inside else document, before, SCHEMES, self.schemes)
         assets = document.get("assets")
         for key, asset in assets.items() if isinstance(assets, dict) else ():
-            _take_back(asset, (kept.get("assets") or {}).get(key, {}), REFS, self.schemes)
+            _remove(asset, (stored.get("assets") or {}).get(key, {}), REFS, self.schemes)
 
 
 def _list(raw: Raw | None) -> list[Any]:
@@ -123,17 +123,17 @@ def _list(raw: Raw | None) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _take_back(holder: Any, kept: Document, member: str, ours: Collection[str]) -> None:
-    """Take our names out of a member, unless the publisher has them; if no others are left, it is what is stored.
+def _remove(holder: Any, stored_holder: Document, member: str, names: Collection[str]) -> None:
+    """Remove names from a member unless the stored member has them; if none are left, restore the stored member.
 
-    What is stored may be anything: other forms than the extension's are replaced in what is shown.
+    The stored member can have any form. In responses, forms that the extension does not have are replaced.
     """
     value = holder.get(member) if isinstance(holder, dict) else None
     if not isinstance(value, list | dict):
         return
-    stored = kept.get(member)
-    theirs = stored if type(stored) is type(value) else ()
-    added = [name for name in value if isinstance(name, str) and name in ours and name not in theirs]
+    stored = stored_holder.get(member)
+    publishers = stored if type(stored) is type(value) else ()
+    added = [name for name in value if isinstance(name, str) and name in names and name not in publishers]
     if isinstance(value, list):
         value[:] = [name for name in value if name not in added]
     else:
@@ -141,22 +141,25 @@ def _take_back(holder: Any, kept: Document, member: str, ours: Collection[str]) 
             del value[name]
     if value or not added:
         return
-    if member in kept and not theirs:
+    if member in stored_holder and not publishers:
         holder[member] = stored
     else:
         del holder[member]
 
 
-def told() -> Authentication | None:
-    """Give what this deployment tells; None if it tells nothing, or nobody is ever asked."""
+def deployment_schemes() -> Authentication | None:
+    """Return the schemes of this deployment; None if there are none or a setting hides them."""
     if not current.settings().show_authentication:
         return None
-    return _told(current.gate(), public_url.base_url())
+    return _schemes(current.gate(), public_url.base_url())
 
 
 @lru_cache(maxsize=64)
-def _told(gate: Gate, base_url: str) -> Authentication | None:
-    schemes = {one.name: dict(one.scheme if one.stac is None else one.stac) for one in gate.challenges()}
+def _schemes(gate: Gate, base_url: str) -> Authentication | None:
+    schemes = {
+        challenge.name: dict(challenge.scheme if challenge.stac is None else challenge.stac)
+        for challenge in gate.challenges()
+    }
     schemes = {name: scheme for name, scheme in schemes.items() if scheme}
     if not schemes:
         return None
@@ -164,23 +167,23 @@ def _told(gate: Gate, base_url: str) -> Authentication | None:
     return Authentication(orjson.loads(text), text, orjson.dumps(list(schemes)))
 
 
-def told_of(assets: Callable[[], Sequence[Asset]]) -> Authentication | None:
-    """Return what this deployment shows, and which of these assets refer to it."""
-    shown = told()
-    return None if shown is None else replace(shown, refused=_refused(assets()))
+def for_assets(assets: Callable[[], Sequence[Asset]]) -> Authentication | None:
+    """Return the schemes of this deployment, with the refused ones of these assets."""
+    schemes = deployment_schemes()
+    return None if schemes is None else replace(schemes, refused=_refused(assets()))
 
 
 def _refused(assets: Sequence[Asset]) -> dict[tuple[str, str | None], set[str]]:
     """Return the keys of those assets that a client without credentials may not download, by collection and item.
 
-    All of them are refused while a plugin cannot decide, so that documents can be read meanwhile.
+    If a plugin cannot decide, all assets are refused, so that documents can still be read.
     """
     try:
-        weighed: Sequence[Any] = current.gate().authorize_each(ANONYMOUS, assets)
+        results: Sequence[Any] = current.gate().authorize_each(ANONYMOUS, assets)
     except Unavailable:
-        weighed = [None] * len(assets)
+        results = [None] * len(assets)
     found: dict[tuple[str, str | None], set[str]] = {}
-    for asset, one in zip(assets, weighed, strict=True):
-        if not isinstance(one, Grant):
+    for asset, result in zip(assets, results, strict=True):
+        if not isinstance(result, Grant):
             found.setdefault((asset.collection, asset.item), set()).add(asset.key)
     return found

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 EXTENSION = "https://stac-extensions.github.io/order/v1.1.0/schema.json"
 
 
-def shown(item: bytes, states: Mapping[str, str]) -> bytes:
-    """Put ``order:status`` into an item: of its assets, and of the whole, which waits for the last of them."""
+def with_order_status(item: bytes, states: Mapping[str, str]) -> bytes:
+    """Add ``order:status`` to assets, and to the item, which succeeds when all of its ordered assets have."""
     document = orjson.loads(item)
-    known = {key: status for key, status in states.items() if key in document["assets"]}
-    if not known:
+    status_by_key = {key: status for key, status in states.items() if key in document["assets"]}
+    if not status_by_key:
         return item
-    for key, status in known.items():
+    for key, status in status_by_key.items():
         document["assets"][key]["order:status"] = status
-    waiting = [status for status in known.values() if status != "succeeded"]
-    document["properties"]["order:status"] = waiting[0] if waiting else "succeeded"
+    unfinished = [status for status in status_by_key.values() if status != "succeeded"]
+    document["properties"]["order:status"] = unfinished[0] if unfinished else "succeeded"
     extensions = document.setdefault("stac_extensions", [])
     if not any("/order/" in extension for extension in extensions):
         extensions.append(EXTENSION)

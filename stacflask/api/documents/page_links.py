@@ -1,6 +1,6 @@
-"""Links to the pages before and after: the request with another token, and nothing of the policy in them.
+"""Links to the previous and next page: the same request with another token.
 
-A link by POST has the whole body of the request, because many clients do not merge what a link says into it.
+A link by POST has the complete body of the request, because many clients do not merge the link's body into theirs.
 """
 
 from __future__ import annotations
@@ -26,52 +26,53 @@ if TYPE_CHECKING:
 
     PostBody = Callable[[], dict[str, Any]]
 
-LONGEST_URL = 8_000
-"""Characters; ``gunicorn.conf.py`` refuses a request line that is not much longer."""
+MAX_URL_CHARACTERS = 8_000
+"""Slightly below the longest request line that ``gunicorn.conf.py`` permits."""
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
 
 def links(page: Page, media_type: str = GEOJSON, as_post: PostBody | None = None) -> list[Link]:
-    """Link to the neighbours of a page, by the method of the request.
+    """Return links to the previous and next page, with the method of the request.
 
     ``as_post`` returns the request as the body of a search by POST, for URLs that would be too long.
-    Raises RequestURITooLarge: a URL would be too long, and there is no such body.
+    Raises RequestURITooLarge if a URL would be too long and ``as_post`` is None.
     """
     neighbours = ((rel, token) for rel, token in (("prev", page.prev), ("next", page.next)) if token is not None)
     if request.method == "POST":
-        return [_posted(rel, token, media_type) for rel, token in neighbours]
-    return [_got(rel, token, media_type, as_post) for rel, token in neighbours]
+        return [_post_link(rel, token, media_type) for rel, token in neighbours]
+    return [_get_link(rel, token, media_type, as_post) for rel, token in neighbours]
 
 
-def _got(rel: str, token: str, media_type: str, as_post: PostBody | None) -> Link:
+def _get_link(rel: str, token: str, media_type: str, as_post: PostBody | None) -> Link:
     path, _, query = public_url.request_url().partition("?")
     kept = [part for part in query.split("&") if part and unquote(part.partition("=")[0]) != "token"]
     url = f"{path}?{'&'.join([*kept, f'token={token}'])}"
-    if len(url) <= LONGEST_URL:
+    if len(url) <= MAX_URL_CHARACTERS:
         return link(rel, url, media_type, method="GET")
     if as_post is None:
         raise RequestURITooLarge(
-            f"The URL of the {rel} page has more than {LONGEST_URL} characters. Shorten the query or raise limit."
+            f"The URL of the {rel} page has more than {MAX_URL_CHARACTERS} characters. "
+            "Shorten the query or raise limit."
         )
     body = {**as_post(), "token": token}
-    there = f"{public_url.base_url()}/search{signed_hrefs.asked()}"
-    return link(rel, there, media_type, method="POST", body=orjson.Fragment(_encode(body)))
+    url = f"{public_url.base_url()}/search{signed_hrefs.query_string()}"
+    return link(rel, url, media_type, method="POST", body=orjson.Fragment(_encode(body)))
 
 
-def _posted(rel: str, token: str, media_type: str) -> Link:
+def _post_link(rel: str, token: str, media_type: str) -> Link:
     body = _with_token(request.get_data(), token)
     return link(rel, public_url.request_url(), media_type, method="POST", body=orjson.Fragment(body))
 
 
 def body_of_next(token: str) -> orjson.Fragment:
-    """Return the body of the request, whose member ``search`` is a search, with the token of the next page in it."""
+    """Return the body of the request with the token of the next page in its member ``search``."""
     members = _members(request.get_data())
     search = Raw(_with_token(bytes(members["search"]), token))
     return orjson.Fragment(_encode({**members, "search": search}))
 
 
 def _with_token(search: bytes, token: str) -> bytes:
-    """Return the text of a search with this token; its numbers keep all of their digits."""
+    """Return the JSON of a search with this token. Numbers keep all of their digits."""
     return _encode({**_members(search), "token": token})

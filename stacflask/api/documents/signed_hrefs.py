@@ -1,7 +1,7 @@
-"""Hrefs that are ready to use: presigned by the store, or made to work without headers by a plugin, and when they end.
+"""Hrefs that work without headers, with their expiry: presigned by the store, or signed by a plugin.
 
-Each passes through the same decisions as a download. What somebody counts is not presigned, since it must come by here:
-its address is lent, and charged when it is used. What is presigned is charged at once.
+Each is authorized like a download. An asset whose downloads are counted is not presigned, because its requests must
+reach this server: a plugin signs its download URL, and each use is charged. A presigned asset is charged at once.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ CHOICES = ("download", "signed")
 DESCRIPTION = (
     query(
         PARAMETER,
-        "signed: assets' hrefs are ready to use without headers, until `href:expires`; those of assets that may not be "
-        "taken stay as they are.",
+        "signed: hrefs of assets work without header fields until `href:expires`. Hrefs of assets that you may not "
+        "download stay unchanged.",
         {**TEXT, "enum": list(CHOICES)},
     ),
-    header(FIELD, "true: the same as hrefs=signed."),
+    header(FIELD, "true: same as hrefs=signed."),
 )
 
 
 class Signed(NamedTuple):
-    """An address that needs no headers, and until when it is good."""
+    """A URL that works without headers, and its time of expiry (RFC 3339)."""
 
     href: str
     expires: str
@@ -51,63 +51,63 @@ NONE: Mapping[Place, Signed] = MappingProxyType({})
 
 
 def requested() -> bool:
-    """Whether the request at hand asks for signed hrefs. Raises BadQuery."""
+    """Return whether the current request has hrefs=signed. Raises BadQuery."""
     choice = request.args.get(PARAMETER)
     if choice is not None:
         if choice not in CHOICES:
-            raise BadQuery(PARAMETER, f"expected {' or '.join(CHOICES)}, not {choice!r}")
+            raise BadQuery(PARAMETER, f"expected {' or '.join(CHOICES)}, got {choice!r}")
         return choice == "signed"
     return request.headers.get(FIELD, "").strip().lower() == "true"
 
 
-def asked() -> str:
-    """Return the query by which the request at hand asks for a kind of hrefs, or nothing."""
+def query_string() -> str:
+    """Return the query string of the current request as far as it concerns hrefs, or an empty string."""
     return f"?{PARAMETER}={request.args[PARAMETER]}" if PARAMETER in request.args else ""
 
 
 def place(asset: Asset) -> Place:
-    """Name an asset within the catalogue."""
+    """Return the key of an asset in a mapping."""
     return asset.collection, asset.item, asset.key
 
 
 def download_url(asset: Asset) -> str:
-    """Give an asset's download address."""
-    return _downloads(public_url.base_url(), asset.collection, asset.item) + public_url.segment(asset.key)
+    """Return an asset's download URL."""
+    return _download_base(public_url.base_url(), asset.collection, asset.item) + public_url.segment(asset.key)
 
 
 @lru_cache(maxsize=4096)
-def _downloads(base: str, collection: str, item: str | None) -> str:
-    """Give how the download addresses of a collection's own assets, or of an item's, begin."""
+def _download_base(base: str, collection: str, item: str | None) -> str:
+    """Return the beginning of the download URLs of a collection's or an item's assets."""
     of = f"{base}/collections/{public_url.segment(collection)}"
     return f"{of}/download/" if item is None else f"{of}/items/{public_url.segment(item)}/download/"
 
 
 def signed(assets: Sequence[Asset]) -> dict[Place, Signed]:
-    """Sign what may be taken of these assets. Directories have no address of their own to be signed."""
+    """Sign the hrefs of those assets that the user may download. Directories are skipped: they have no URL to sign."""
     is_directory = current.catalog().directories
     files = [asset for asset in assets if not is_directory(asset.href, asset.media_type)]
-    weighed = current.gate().authorize_each(current.principal(), files)
-    return signed_grants([one for one in weighed if isinstance(one, Grant)])
+    results = current.gate().authorize_each(current.principal(), files)
+    return signed_grants([result for result in results if isinstance(result, Grant)])
 
 
 def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
-    """Sign what was granted: by its store where that can be, else by what a plugin lends."""
+    """Sign the hrefs of granted assets: by the store if possible, otherwise by a plugin."""
     gate, streamed = current.gate(), current.settings().stream_collections
-    others: list[Grant] = []
-    own: list[Grant] = []
+    through_server: list[Grant] = []
+    from_store: list[Grant] = []
     for grant in grants:
-        passing = grant.decision.counted or grant.asset.collection in streamed
-        (others if passing else own).append(grant)
+        must_pass = grant.decision.counted or grant.asset.collection in streamed
+        (through_server if must_pass else from_store).append(grant)
     found: dict[Place, Signed] = {}
-    ends = _Ends()
-    # HEAD hands nothing out.
+    expiry = _Expiry()
+    # A response to HEAD has no hrefs, so nothing is charged.
     charged = request.method != "HEAD" and gate.records_downloads
-    for grant, redirect in zip(own, gate.presign(own), strict=True):
+    for grant, redirect in zip(from_store, gate.presign(from_store), strict=True):
         if redirect is None:
-            others.append(grant)
+            through_server.append(grant)
         elif not charged or _charged(gate, grant):
-            found[place(grant.asset)] = Signed(redirect.url, ends[redirect.lifetime])
-    return found | _lent(gate, others, ends)
+            found[place(grant.asset)] = Signed(redirect.url, expiry[redirect.lifetime])
+    return found | _signed_by_plugin(gate, through_server, expiry)
 
 
 def _charged(gate: Gate, grant: Grant) -> bool:
@@ -118,23 +118,23 @@ def _charged(gate: Gate, grant: Grant) -> bool:
     return True
 
 
-def _lent(gate: Gate, grants: Sequence[Grant], ends: _Ends) -> dict[Place, Signed]:
+def _signed_by_plugin(gate: Gate, grants: Sequence[Grant], expiry: _Expiry) -> dict[Place, Signed]:
     signed_queries = gate.sign_queries(current.principal(), grants) if grants else None
     if signed_queries is None:
         return {}
-    expires = ends[signed_queries.lifetime]
+    expires = expiry[signed_queries.lifetime]
     return {
         place(grant.asset): Signed(f"{download_url(grant.asset)}?{text}", expires)
         for grant, text in zip(grants, signed_queries.queries, strict=True)
     }
 
 
-class _Ends(dict[timedelta, str]):
-    """When what is signed now ends, by its lifetime. The beginning is that of the request: never too late."""
+class _Expiry(dict[timedelta, str]):
+    """Time of expiry by lifetime. It counts from the creation of this object, so it is never too late."""
 
     def __init__(self) -> None:
         self._now = datetime.now(UTC)
 
     def __missing__(self, lifetime: timedelta) -> str:
-        self[lifetime] = written = (self._now + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return written
+        self[lifetime] = formatted = (self._now + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return formatted

@@ -14,32 +14,32 @@ Link = dict[str, Any]
 
 
 def link(rel: str, href: str, media_type: str = JSON, **more: Any) -> Link:
-    """Make a link object."""
+    """Return a link object."""
     return {"rel": rel, "href": href, "type": media_type, **more}
 
 
 def root_link() -> Link:
-    """Make the link to the landing page."""
+    """Return the link to the landing page."""
     return link("root", public_url.base_url(), title=current.settings().title)
 
 
-def describing(url: str) -> list[Link]:
-    """Link to what describes the items below an address: those of a collection, or of all."""
+def description_links(url: str) -> list[Link]:
+    """Return links to queryables, sortables and aggregations, of a collection or of all collections."""
     return [*names_links(f"{url}/"), *aggregation_links(f"{url}/")]
 
 
 def names_links(start: str) -> list[Link]:
-    """Link to the names by which things can be filtered and sorted; ``start`` is how their addresses begin."""
+    """Return links to queryables and sortables; ``start`` is the beginning of their URLs."""
     return [
-        link(f"{OGC_REL}/queryables", f"{start}queryables", SCHEMA, title="Names to filter by"),
-        link(f"{OGC_REL}/sortables", f"{start}sortables", SCHEMA, title="Names to sort by"),
+        link(f"{OGC_REL}/queryables", f"{start}queryables", SCHEMA, title="Queryables"),
+        link(f"{OGC_REL}/sortables", f"{start}sortables", SCHEMA, title="Sortables"),
     ]
 
 
 def aggregation_links(start: str) -> list[Link]:
-    """Link to the aggregations there are, and to where they are made."""
+    """Return links to the list of aggregations and to the aggregation endpoints."""
     return [
-        link("aggregations", f"{start}aggregations", title="Aggregations there are"),
+        link("aggregations", f"{start}aggregations", title="Available aggregations"),
         link("aggregate", f"{start}aggregate", method="GET", title="Aggregate items"),
         link("aggregate", f"{start}aggregate", method="POST", title="Aggregate items"),
     ]

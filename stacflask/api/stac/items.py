@@ -58,6 +58,8 @@ def get_item(collection_id: str, item_id: str) -> Response:
     states = current.gate().order_states(collection_id, item_id)
     if signed_hrefs.requested():
         text = render.item(record, render.signed_of([record]))
-        return render.never_cached(responses.reply(order_status.shown(text, states) if states else text, GEOJSON))
+        return render.never_cached(
+            responses.reply(order_status.with_order_status(text, states) if states else text, GEOJSON)
+        )
     text = render.item(record)
-    return render.record(order_status.shown(text, states) if states else text, record, GEOJSON)
+    return render.record(order_status.with_order_status(text, states) if states else text, record, GEOJSON)

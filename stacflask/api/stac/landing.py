@@ -44,7 +44,7 @@ def landing() -> Response:
     """Show what there is."""
     settings = current.settings()
     titles = current.catalog().titles(current.restriction())
-    told = authentication.told()
+    schemes = authentication.deployment_schemes()
     page = {
         "type": "Catalog",
         "stac_version": "1.1.0",
@@ -54,7 +54,7 @@ def landing() -> Response:
         "conformsTo": _classes(),
         "links": [*_links(), *_children(titles)],
     }
-    return responses.document(page if told is None else told.in_catalog(page))
+    return responses.document(page if schemes is None else schemes.in_catalog(page))
 
 
 def _classes() -> list[str]:
@@ -71,7 +71,7 @@ def _links() -> list[stac_links.Link]:
         link("search", f"{base}/search", GEOJSON, method="GET", title="Search for items"),
         link("search", f"{base}/search", GEOJSON, method="POST", title="Search for items"),
         link("children", f"{base}/children", title="Collections as children"),
-        *stac_links.describing(base),
+        *stac_links.description_links(base),
         link(FUNCTIONS, f"{base}/functions", title="Functions of filters"),
         link("service-desc", f"{base}/api", OPENAPI, title="OpenAPI document"),
         link("service-doc", f"{base}/api.html", "text/html", title="API documentation"),
@@ -127,9 +127,9 @@ def _description(spec: APISpec, base: str) -> bytes:
 @bp.describes(_200=response_object("The page.", TEXT, HTML))
 def service_doc() -> Response:
     """Show the description as a page, all of which comes from this server."""
-    # Where a plugin tells who somebody is, the page shows it, and the way in or out.
-    tells_who = "GET /whoami" in current_app.view_functions
-    page = render_template("api.html", title=current.settings().title, tells_who=tells_who)
+    # If a plugin serves /whoami, the page shows the user, and links to log in or out.
+    show_user = "GET /whoami" in current_app.view_functions
+    page = render_template("api.html", title=current.settings().title, show_user=show_user)
     response = responses.reply(page.encode(), f"{HTML}; charset=utf-8")
     response.headers["Content-Security-Policy"] = CONTENT_POLICY
     return response

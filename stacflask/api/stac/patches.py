@@ -49,9 +49,9 @@ def edited(edit: Edit, present: Record, rendered: bytes, place: str) -> Document
         _put_back(document["assets"][key], kept["assets"][origin], shown["assets"].get(origin, {}), sent[key])
     _put_links_back(document.get("links"), kept["links"], shown["links"], place)
     _put_members_back(document, kept, shown)
-    told = authentication.told()
-    if told is not None:
-        told.out_of(document, kept)
+    schemes = authentication.deployment_schemes()
+    if schemes is not None:
+        schemes.remove_from(document, kept)
     _take_states_out(document, kept, origins)
     _take_extensions_out(document, kept)
     return document
