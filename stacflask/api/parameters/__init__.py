@@ -1,5 +1,5 @@
 """Query parameters and bodies of searches: parsed, checked, described in OpenAPI.
 
-Imports ``http/``, CQL2 and the checks of STAC documents.
+It imports ``http/``, CQL2 and the checks of STAC documents.
 Start with ``search_parameters.py``.
 """

@@ -1,4 +1,4 @@
-"""The words of an aggregation beside those of a search: what to aggregate, and how fine."""
+"""Parameters of aggregations, in addition to those of searches: names, intervals, ranges, cell sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stacflask.api.http import bodies
 from stacflask.api.http.openapi import TEXT, array, ref
 from stacflask.api.parameters import parse
 from stacflask.api.parameters.parse import expected
-from stacflask.api.parameters.search_parameters import Read, SearchBody, SearchQuery, body
+from stacflask.api.parameters.search_parameters import Parameter, SearchBody, SearchQuery, body
 from stacflask.catalog.aggregation.aggregate import INTERVALS
 from stacflask.catalog.aggregation.grids import GEOHASH_MAX, GEOTILE_MAX
 from stacflask.errors import BadDocument
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
     from stacflask.api.http.openapi import Schema
 
-MOST = 32
+MAX_AGGREGATIONS = 32
 """Aggregations in one request."""
-MOST_SIDES = 1000
-NOT_OF_PAGES: tuple[str, ...] = ("limit", "token", "sortby", "shown", "count")
-"""Words of a search that mean nothing where no items are listed."""
+MAX_BOUNDARIES = 1000
+PAGE_PARAMETERS: tuple[str, ...] = ("limit", "token", "sortby", "fields_", "count")
+"""Parameters of searches that aggregations do not have, because they return no items."""
 
-NAMES = array(TEXT, maxItems=MOST, example=["total_count", "datetime_frequency"])
-WHICH = "Which aggregations, by the names that /aggregations lists."
-LENGTH = "The length of buckets of time; unless said, one that makes a hundred of them or fewer."
-RANGES = "By property, the width of ranges of numbers, or an array of the sides between them."
-CELLS = "The size of the cells: characters of a geohash, or zoom of a tile."
+NAMES = array(TEXT, maxItems=MAX_AGGREGATIONS, example=["total_count", "datetime_frequency"])
+NAMES_TEXT = "Names of aggregations, as listed at /aggregations."
+INTERVAL_TEXT = "The length of time buckets. By default, one that yields at most 100 buckets."
+RANGES_TEXT = "For each property, the width of its numeric ranges, or an array of the boundaries between ranges."
+CELLS_TEXT = "The size of the cells: characters of a geohash, or zoom level of a tile."
 INTERVAL = {**TEXT, "enum": list(INTERVALS)}
 
 
-class Asked(NamedTuple):
-    """Which items, and what to make of them."""
+class AggregationRequest(NamedTuple):
+    """The items to aggregate, and the aggregations."""
 
     items: ItemQuery
     aggregations: AggregationQuery
@@ -47,17 +47,17 @@ class Asked(NamedTuple):
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
-def several(value: Any) -> tuple[str, ...]:
-    """Read an array of names, of which there are not too many."""
+def aggregation_names(value: Any) -> tuple[str, ...]:
+    """Read an array of names of aggregations."""
     names = parse.names(value)
-    if len(names) > MOST:
-        raise expected(f"{MOST} aggregations at most")
+    if len(names) > MAX_AGGREGATIONS:
+        raise expected(f"at most {MAX_AGGREGATIONS} aggregations, got {len(names)}")
     return names
 
 
-def several_text(text: str) -> tuple[str, ...]:
-    """Read names with commas between them."""
-    return several(list(parse.names_text(text)))
+def aggregation_names_text(text: str) -> tuple[str, ...]:
+    """Read comma-separated names of aggregations."""
+    return aggregation_names(list(parse.names_text(text)))
 
 
 def interval(value: Any) -> str:
@@ -68,10 +68,10 @@ def interval(value: Any) -> str:
 
 
 def ranges(value: Any) -> dict[str, float | tuple[float, ...]]:
-    """Read ranges by property: a width, or their sides in order."""
+    """Read the ranges of each property: a width, or boundaries in ascending order."""
     if not isinstance(value, dict):
         raise expected("an object of properties")
-    return {name: _sides(name, given) for name, given in value.items()}
+    return {name: _range(name, bounds) for name, bounds in value.items()}
 
 
 def ranges_text(text: str) -> dict[str, float | tuple[float, ...]]:
@@ -82,15 +82,15 @@ def ranges_text(text: str) -> dict[str, float | tuple[float, ...]]:
         raise ValueError(f"expected an object of properties: {error.problem}") from error
 
 
-def _sides(name: str, given: Any) -> float | tuple[float, ...]:
-    if _is_finite(given) and given > 0:
-        return float(given)
-    if not isinstance(given, list) or not 0 < len(given) <= MOST_SIDES or not all(map(_is_finite, given)):
-        raise ValueError(f"{name[:40]}: expected a number above 0, or an array of up to {MOST_SIDES} numbers")
-    sides = tuple(map(float, given))
-    if any(low >= high for low, high in pairwise(sides)):
-        raise ValueError(f"{name[:40]}: expected numbers in order, none of them twice")
-    return sides
+def _range(name: str, value: Any) -> float | tuple[float, ...]:
+    if _is_finite(value) and value > 0:
+        return float(value)
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_BOUNDARIES or not all(map(_is_finite, value)):
+        raise ValueError(f"{name[:40]}: expected a number above 0, or an array of up to {MAX_BOUNDARIES} numbers")
+    boundaries = tuple(map(float, value))
+    if any(low >= high for low, high in pairwise(boundaries)):
+        raise ValueError(f"{name[:40]}: expected numbers in ascending order without duplicates")
+    return boundaries
 
 
 def _is_finite(value: Any) -> bool:
@@ -98,58 +98,56 @@ def _is_finite(value: Any) -> bool:
 
 
 def _between(least: int, most: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
+    def parse_integer(value: Any) -> int:
         number = int(value) if isinstance(value, str) and _DIGITS(value) else value
         # In JSON, 5.0 is the number 5.
         if isinstance(number, float) and number.is_integer():
             number = int(number)
         if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= most:
-            raise expected(f"a whole number from {least} to {most}")
+            raise expected(f"an integer from {least} to {most}")
         return number
 
-    return read
+    return parse_integer
 
 
 _DIGITS = re.compile(r"[0-9]{1,3}", re.ASCII).fullmatch
-"""A number as GET brings it."""
+"""An integer in a query."""
 
 
-def _precision(name: str) -> Read:
+def _precision(name: str) -> Parameter:
     least, most = (1, GEOHASH_MAX) if "geohash" in name else (0, GEOTILE_MAX)
     schema: Schema = {"type": "integer", "minimum": least, "maximum": most}
-    return Read(_between(least, most), CELLS, schema, data_key=f"{name}{_PRECISION}")
+    return Parameter(_between(least, most), CELLS_TEXT, schema, data_key=f"{name}_precision")
 
-
-_PRECISION = "_precision"
 
 # --- Parameters -------------------------------------------------------------------------------------------------------
 
 
 class AggregateQuery(SearchQuery):
-    """GET of an aggregation."""
+    """Parameters of GET /aggregate."""
 
-    aggregations = Read(several_text, WHICH, NAMES)
-    datetime_frequency_interval = Read(interval, LENGTH, INTERVAL)
-    ranges = Read(ranges_text, RANGES, ref("Ranges"))
+    aggregations = Parameter(aggregation_names_text, NAMES_TEXT, NAMES)
+    datetime_frequency_interval = Parameter(interval, INTERVAL_TEXT, INTERVAL)
+    ranges = Parameter(ranges_text, RANGES_TEXT, ref("Ranges"))
     centroid_geohash = _precision("centroid_geohash_grid_frequency")
     centroid_geotile = _precision("centroid_geotile_grid_frequency")
     grid_geohash = _precision("grid_geohash_frequency")
     grid_geotile = _precision("grid_geotile_frequency")
 
     class Meta(SearchQuery.Meta):
-        """Without the words of pages."""
+        """Excludes the parameters of pages."""
 
-        exclude: tuple[str, ...] = NOT_OF_PAGES
+        exclude: tuple[str, ...] = PAGE_PARAMETERS
 
     @post_load
     def search(self, data: dict[str, Any], **_: Any) -> Any:
-        """Tell what to aggregate from which items."""
+        """Return the items and the aggregations."""
         own = {name: data.pop(name) for name in _OWN & data.keys()}
         cells = {name: own[key] for name, key in _CELLS.items() if key in own}
-        asked = AggregationQuery(
+        aggregations = AggregationQuery(
             own.get("aggregations", ()), own.get("datetime_frequency_interval"), cells, own.get("ranges", {})
         )
-        return Asked(super().search(data), asked)
+        return AggregationRequest(super().search(data), aggregations)
 
 
 _CELLS = {
@@ -162,29 +160,29 @@ _OWN = {"aggregations", "datetime_frequency_interval", "ranges", *_CELLS.values(
 
 
 class CollectionAggregateQuery(AggregateQuery):
-    """GET of an aggregation of one collection's items."""
+    """Parameters of GET /collections/{collection_id}/aggregate."""
 
     class Meta(AggregateQuery.Meta):
-        """The collection stands in the address."""
+        """Excludes ``collections``, because the collection is in the path."""
 
-        exclude = (*NOT_OF_PAGES, "collections")
+        exclude = (*PAGE_PARAMETERS, "collections")
 
 
 class AggregateBody(SearchBody, AggregateQuery):
-    """POST of an aggregation: the same words as JSON."""
+    """Body of POST /aggregate: the same parameters as JSON."""
 
-    aggregations = Read(several, WHICH, NAMES)
-    ranges = Read(ranges, RANGES, ref("Ranges"))
+    aggregations = Parameter(aggregation_names, NAMES_TEXT, NAMES)
+    ranges = Parameter(ranges, RANGES_TEXT, ref("Ranges"))
 
     class Meta(AggregateQuery.Meta):
-        """Without the words of pages."""
+        """Excludes the parameters of pages."""
 
 
 class CollectionAggregateBody(AggregateBody):
-    """POST of an aggregation of one collection's items."""
+    """Body of POST /collections/{collection_id}/aggregate."""
 
     class Meta(CollectionAggregateQuery.Meta):
-        """The collection stands in the address."""
+        """Excludes ``collections``, because the collection is in the path."""
 
 
 BODIES = {schema.__name__: body(schema) for schema in (AggregateBody, CollectionAggregateBody)}

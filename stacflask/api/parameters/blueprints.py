@@ -1,4 +1,4 @@
-"""What all blueprints share: the parser that answers 400, and how an operation is described."""
+"""The blueprint class of all endpoints: parses requests with status 400 for errors, and describes operations."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ View: TypeAlias = Callable[..., Response]
 Decorator: TypeAlias = Callable[[View], View]
 
 PARSER = Parser()
-_BY_NAME = "parameters by name"
+_PARAMETERS_BY_NAME = "parameters by name"
 _NAME = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
-    """The description, without the errors and headers that flask-smorest would describe by itself."""
+    """The OpenAPI document, without the errors and header fields that flask-smorest adds by default."""
 
     def _register_responses(self) -> None:
         pass
@@ -40,51 +40,52 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
-    """A blueprint whose operations are described by what stands on their views, and by nothing else."""
+    """A blueprint whose operations are described only by the decorators of their views."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._prepare_doc_cbks = [_listed]
+        self._prepare_doc_cbks = [_with_parameter_list]
 
     def route(self, rule: str, **options: Any) -> Decorator:
-        """Serve a rule, and describe the names in it."""
+        """Register a route, and describe its path variables."""
         names = [dict(PATH[name]) for name in _NAME.findall(rule)]
         return cast("Decorator", super().route(rule, parameters=names, **options))
 
     def takes(self, schema: type[Schema]) -> Decorator:
-        """Read the words of a search from the query, and describe them. The view gets them first."""
-        read = PARSER.use_args(search_parameters.reader(schema), location="query")
-        described = self._has(search_parameters.parameters(schema))
-        return lambda view: described(cast("View", read(view)))
+        """Parse and describe query parameters. The view gets the result as its first argument."""
+        parsed = PARSER.use_args(search_parameters.query_schema(schema), location="query")
+        described = self._with_parameters(search_parameters.parameters(schema))
+        return lambda view: described(cast("View", parsed(view)))
 
     def takes_posted(self, schema: type[Schema]) -> Decorator:
-        """Read the words of a search from the body, and describe them. The view gets them first."""
-        # One for all requests: webargs would make one for each, which costs more than reading with it.
-        read = PARSER.use_args(schema(), location="json")
+        """Parse and describe a JSON body. The view gets the result as its first argument."""
+        # One schema object for all requests: webargs would create one per request, which takes longer than parsing.
+        parsed = PARSER.use_args(schema(), location="json")
         described = self.takes_body(content(schema.__name__))
-        return lambda view: described(cast("View", read(view)))
+        return lambda view: described(cast("View", parsed(view)))
 
     def takes_body(self, content: Description) -> Decorator:
-        """Describe the body that the view reads itself."""
+        """Describe a body that the view parses itself."""
         return cast("Decorator", self.doc(requestBody={"required": True, "content": content}))
 
     def describes(self, *statuses: int, parameters: Sequence[Description] = (), **success: Description) -> Decorator:
         """Describe an operation: successes as ``_200=response_object(...)``, errors by status, and parameters."""
-        answers = {name.removeprefix("_"): described for name, described in success.items()}
-        described = self._has(parameters)
+        successes = {name.removeprefix("_"): described for name, described in success.items()}
+        described = self._with_parameters(parameters)
 
         def decorate(view: View) -> View:
-            document = self.doc(operationId=view.__name__, responses={**answers, **failures(*statuses)})
+            document = self.doc(operationId=view.__name__, responses={**successes, **failures(*statuses)})
             return described(cast("View", document(view)))
 
         return decorate
 
-    def _has(self, parameters: Sequence[Description]) -> Decorator:
-        # By name, because what several decorators say is joined, and a list would replace another.
-        return cast("Decorator", self.doc(**{_BY_NAME: {one["name"]: one for one in parameters}}))
+    def _with_parameters(self, parameters: Sequence[Description]) -> Decorator:
+        # By name, because flask-smorest merges mappings of several decorators and replaces lists.
+        by_name = {parameter["name"]: parameter for parameter in parameters}
+        return cast("Decorator", self.doc(**{_PARAMETERS_BY_NAME: by_name}))
 
 
-def _listed(doc: Description, doc_info: Description, **_: Any) -> Description:
-    """Bring parameters into the form of OpenAPI."""
-    parameters = doc_info["manual_doc"].pop(_BY_NAME).values()
-    return {**doc, "parameters": [one.get("component", one) for one in parameters]}
+def _with_parameter_list(doc: Description, doc_info: Description, **_: Any) -> Description:
+    """Return the description with parameters as the list that OpenAPI requires."""
+    parameters = doc_info["manual_doc"].pop(_PARAMETERS_BY_NAME).values()
+    return {**doc, "parameters": [parameter.get("component", parameter) for parameter in parameters]}

@@ -1,4 +1,4 @@
-"""``filter``: a condition in CQL2, in either of its languages."""
+"""``filter``: a condition in CQL2, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ LANGUAGES = (TEXT, JSON)
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 
-def given(value: Any) -> Any:
-    """Take a condition as it comes: what it means depends on the language."""
+def unparsed(value: Any) -> Any:
+    """Return a condition unchanged. It is parsed later, because its form depends on ``filter-lang``."""
     return value
 
 
 def language(value: Any) -> str:
-    """Read the name of a language."""
+    """Read ``filter-lang``."""
     if value not in LANGUAGES:
         raise ValueError(f"expected {TEXT} or {JSON}")
     return str(value)
 
 
 def crs(value: Any) -> str:
-    """Read the name of a reference system; there is one."""
+    """Read ``filter-crs``. CRS84 is the only one supported."""
     if value != CRS84:
-        raise ValueError(f"expected {CRS84}: longitude and latitude, and no other system")
+        raise ValueError(f"expected {CRS84} (longitude, latitude), the only supported reference system")
     return CRS84
 
 
 def expression(value: Any, language: str) -> Cql2:
-    """Read a condition. Raises BadQuery; what names and types mean, the catalogue sees."""
+    """Read a condition. The catalog checks names and types later. Raises BadQuery."""
     if language == TEXT:
         if not isinstance(value, str):
-            raise BadQuery("filter", f"expected a text, because filter-lang is {TEXT}")
+            raise BadQuery("filter", f"expected a string, because filter-lang is {TEXT}")
         return cql2.parse(value)
-    return cast("Cql2", _decoded(value) if isinstance(value, str) else value)
+    return cast("Cql2", _from_json(value) if isinstance(value, str) else value)
 
 
-def together(conditions: Sequence[Cql2]) -> Cql2:
-    """Give the condition that all of these hold."""
+def conjunction(conditions: Sequence[Cql2]) -> Cql2:
+    """Return the condition that all of these hold."""
     if len(conditions) == 1:
         return conditions[0]
     return {"op": "and", "args": [SubExpression(one, "filter") if type(one) is dict else one for one in conditions]}
 
 
-def _decoded(text: str) -> Any:
-    """Read the JSON text that GET brings."""
+def _from_json(text: str) -> Any:
+    """Parse the JSON in a query parameter."""
     try:
         return bodies.decoded(text.encode(), exact=True)
     except BadDocument as error:

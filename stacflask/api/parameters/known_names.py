@@ -1,4 +1,4 @@
-"""Whether the names in a query are known, where the deployment wants them to be."""
+"""Rejects names in a query that are not queryables, if a setting says so."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def check(query: ItemQuery) -> None:
-    """Raise BadQuery for a name that is not among the queryables, if that is an error here."""
+    """Raise BadQuery for a name that is not a queryable, if ``strict_names`` is set."""
     settings = current.settings()
     if settings.strict_names:
         current.catalog().check_names(query, current.restriction(), settings.queryables_sample)
 
 
 def check_of_collections(query: CollectionQuery) -> None:
-    """Do the same for a query of collections."""
+    """Raise BadQuery for a name that is not a queryable of collections, if ``strict_names`` is set."""
     if current.settings().strict_names:
         current.catalog().check_collection_names(query, current.restriction())

@@ -1,4 +1,4 @@
-"""Reading the words of a search: functions from what was sent to what is meant. A ValueError is the complaint."""
+"""Parses the parameters of searches. Each function raises ValueError with the message for the client."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from stacflask.model.query import Interval
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
-_WHOLE = re.compile(r"-?[0-9]{1,1000}")
-_FLAT, _TALL = 4, 6
-_LONGITUDE, _LATITUDE = 180, 90
+_INTEGER = re.compile(r"-?[0-9]{1,1000}")
+_LENGTH_2D, _LENGTH_3D = 4, 6
+_MAX_LONGITUDE, _MAX_LATITUDE = 180, 90
 
-MOST_POSITIONS = 10_000
-"""In a geometry that is searched with: each item in its reach is compared with all of it."""
-MOST_NAMES = 10_000
+MAX_POSITIONS = 10_000
+"""Positions in a search geometry. The database compares each item whose bbox meets its bbox with all of them."""
+MAX_IDS = 10_000
 """Ids in one list."""
 
 
-def expected(what: str) -> ValueError:
-    """Give the complaint that something else was expected."""
-    return ValueError(f"expected {what}")
+def expected(expectation: str) -> ValueError:
+    """Return the error that something else was expected."""
+    return ValueError(f"expected {expectation}")
 
 
 def limit(value: Any) -> int:
-    """Read a page's size: what is above the maximum is clamped, what is below 1 an error."""
+    """Read a page size. Values above the maximum are clamped."""
     if not _is_number(value) or value != value // 1:
-        raise expected("a whole number")
+        raise expected("an integer")
     if value < 1:
         raise expected("1 or more")
     return min(int(value), current.settings().max_limit)
 
 
 def limit_text(text: str) -> int:
-    """Read a page's size from digits."""
-    if not _WHOLE.fullmatch(text):
-        raise expected("a whole number")
+    """Read a page size from a string."""
+    if not _INTEGER.fullmatch(text):
+        raise expected("an integer")
     return limit(int(text))
 
 
 def token(value: Any) -> str:
-    """Read a page's token; what is in it is the catalogue's business."""
+    """Read a page token, which the catalog checks later."""
     if not isinstance(value, str):
-        raise expected("a text")
+        raise expected("a string")
     return value
 
 
@@ -63,7 +63,7 @@ def flag(value: Any) -> bool:
 
 
 def flag_text(text: str) -> bool:
-    """Read a boolean from its name."""
+    """Read a boolean from ``true`` or ``false``."""
     return flag({"true": True, "false": False}.get(text))
 
 
@@ -72,57 +72,57 @@ def bbox(value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or not all(map(_is_number, value)):
         raise expected("an array of 4 or 6 numbers")
     try:
-        return _checked(tuple(map(float, value)))
+        return _check_bbox(tuple(map(float, value)))
     except OverflowError as error:
         raise expected("finite numbers") from error
 
 
 def bbox_text(text: str) -> tuple[float, ...]:
-    """Read 4 or 6 numbers with commas between them."""
+    """Read 4 or 6 comma-separated numbers."""
     numbers = text.split(",")
     if not all(map(_NUMBER.fullmatch, numbers)):
-        raise expected("4 or 6 numbers with commas between them, without brackets")
-    return _checked(tuple(map(float, numbers)))
+        raise expected("4 or 6 comma-separated numbers without brackets")
+    return _check_bbox(tuple(map(float, numbers)))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _checked(box: tuple[float, ...]) -> tuple[float, ...]:
-    if len(box) not in (_FLAT, _TALL):
-        raise ValueError(f"expected 4 or 6 numbers, not {len(box)}")
+def _check_bbox(box: tuple[float, ...]) -> tuple[float, ...]:
+    if len(box) not in (_LENGTH_2D, _LENGTH_3D):
+        raise ValueError(f"expected 4 or 6 numbers, got {len(box)}")
     if not all(abs(number) < float("inf") for number in box):
         raise expected("finite numbers")
     half = len(box) // 2
     (west, south), (east, north) = box[:2], box[half : half + 2]
-    if max(abs(west), abs(east)) > _LONGITUDE:
-        raise ValueError("longitudes go from -180 to 180")
-    if max(abs(south), abs(north)) > _LATITUDE:
-        raise ValueError("latitudes go from -90 to 90")
+    if max(abs(west), abs(east)) > _MAX_LONGITUDE:
+        raise ValueError(f"expected longitudes from -180 to 180, got {west:g} and {east:g}")
+    if max(abs(south), abs(north)) > _MAX_LATITUDE:
+        raise ValueError(f"expected latitudes from -90 to 90, got {south:g} and {north:g}")
     if south > north:
-        raise ValueError("south lies north of north")
-    if len(box) == _TALL and box[2] > box[5]:
-        raise ValueError("the lowest height lies above the highest")
+        raise ValueError(f"expected south <= north, got {south:g} > {north:g}")
+    if len(box) == _LENGTH_3D and box[2] > box[5]:
+        raise ValueError(f"expected lowest height <= highest height, got {box[2]:g} > {box[5]:g}")
     return box
 
 
 def interval(value: Any) -> Interval:
     """Read an instant or an interval."""
     if not isinstance(value, str):
-        raise expected("a text: an instant or an interval")
+        raise expected("a string with an instant or an interval")
     return parse_interval(value)
 
 
 def interval_text(text: str) -> Interval:
-    """Read an instant or an interval from a query, in which an unescaped + of an offset has become a space."""
+    """Read an instant or an interval from a query. URL decoding has turned an unescaped + of an offset into a space."""
     return parse_interval(text.replace(" ", "+"))
 
 
 def geometry(value: Any) -> Document:
     """Read a GeoJSON geometry."""
     try:
-        check_geometry(value, maximum_positions=MOST_POSITIONS)
+        check_geometry(value, maximum_positions=MAX_POSITIONS)
     except BadDocument as error:
         raise ValueError(f"{error.pointer}: {error.problem}".removeprefix(": ")) from error
     return SearchGeometry(value)
@@ -142,16 +142,16 @@ def names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise expected("an array of ids")
     if any("\0" in name for name in value):
-        raise ValueError("an id holds no NUL")
-    return _few(tuple(value))
+        raise expected("ids without NUL")
+    return _check_count(tuple(value))
 
 
 def names_text(text: str) -> tuple[str, ...]:
-    """Read ids with commas between them."""
-    return _few(tuple(name.strip() for name in text.split(",") if name.strip()))
+    """Read comma-separated ids."""
+    return _check_count(tuple(name.strip() for name in text.split(",") if name.strip()))
 
 
-def _few(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(names) > MOST_NAMES:
-        raise ValueError(f"expected {MOST_NAMES} ids at most, got {len(names)}")
+def _check_count(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) > MAX_IDS:
+        raise expected(f"at most {MAX_IDS} ids, got {len(names)}")
     return names

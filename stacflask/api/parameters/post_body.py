@@ -1,4 +1,4 @@
-"""A search by GET as the body of one by POST, for pages whose URL would be too long."""
+"""Converts a search by GET to the body of a search by POST, for pages whose URL would be too long."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def search_body(schema: type[Schema], **fixed: Any) -> dict[str, Any]:
-    """Return the request's parameters, which were read by ``schema``, as a search's body with these members besides."""
-    known = {field.data_key or name for name, field in schema().fields.items()} & _READ.keys()
-    given = search_parameters.arguments(request)
-    body = {name: _READ[name](text) for name, text in given.items() if name in known}
-    if "filter" in given:
+    """Return the query parameters of the request that ``schema`` has, as the body of a search, with ``fixed``."""
+    names = {field.data_key or name for name, field in schema().fields.items()} & _READ.keys()
+    arguments = search_parameters.arguments(request)
+    body = {name: _READ[name](text) for name, text in arguments.items() if name in names}
+    if "filter" in arguments:
         language = body.setdefault("filter-lang", filters.TEXT)
-        body["filter"] = given["filter"] if language == filters.TEXT else _raw(given["filter"])
+        body["filter"] = arguments["filter"] if language == filters.TEXT else _raw(arguments["filter"])
     return {**body, **fixed}
 
 

@@ -1,4 +1,4 @@
-"""``query``: comparisons by property, of before there was CQL2. They become CQL2, and each knows where it stood."""
+"""``query``: comparisons by property (STAC Query extension). They become CQL2 with their place for error messages."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
     from stacflask.model.json_types import Cql2, Json
 
-    Make = Callable[[dict[str, str], Any], Cql2]
+    Operator = Callable[[dict[str, str], Any], Cql2]
 
 ORDERED = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 PATTERNS = {"startsWith": "{}%", "endsWith": "%{}", "contains": "%{}%"}
 NAMES = frozenset({"id", "collection"})
 TIMES = frozenset({"datetime", "start_datetime", "end_datetime"})
 TYPED = NAMES | TIMES
-"""Names whose type is known: of all others, each stored value has its own."""
+"""Names with a fixed type. Values of all other names can have different types in each item."""
 
 
 def comparisons(value: Any) -> tuple[Cql2, ...]:
     """Read comparisons: for each property a value, or an object of operators. Raises ValueError."""
     if not isinstance(value, dict):
         raise expected("an object of properties")
-    return tuple(_part(name, given) for name, several in value.items() for given in _given(name, several))
+    return tuple(_part(name, one) for name, members in value.items() for one in _comparisons_of(name, members))
 
 
 def comparisons_text(text: str) -> tuple[Cql2, ...]:
@@ -43,25 +43,25 @@ def comparisons_text(text: str) -> tuple[Cql2, ...]:
         raise ValueError(f"expected an object of properties: {error.problem}") from error
 
 
-def _given(name: str, several: Json) -> Iterator[tuple[str, Json]]:
-    if not isinstance(several, dict):
-        yield "eq", several
+def _comparisons_of(name: str, members: Json) -> Iterator[tuple[str, Json]]:
+    if not isinstance(members, dict):
+        yield "eq", members
         return
-    if not several:
+    if not members:
         raise ValueError(f"at {step(name)}: expected one of {', '.join(OPERATORS)}")
-    yield from several.items()
+    yield from members.items()
 
 
-def _part(name: str, given: tuple[str, Json]) -> Cql2:
-    operator, value = given
+def _part(name: str, comparison: tuple[str, Json]) -> Cql2:
+    operator, value = comparison
     place = f"{step(name)}{step(operator)}"
     if operator not in OPERATORS:
-        raise ValueError(f"at {step(name)}: there is no operator {operator[:40]!r}; there are {', '.join(OPERATORS)}")
+        raise ValueError(f"at {step(name)}: expected one of {', '.join(OPERATORS)}, got {operator[:40]!r}")
     try:
-        made = OPERATORS[operator]({"property": name}, value)
+        condition = OPERATORS[operator]({"property": name}, value)
     except ValueError as error:
         raise ValueError(f"at {place}: {error}") from None
-    return SubExpression(made, "query", place) if isinstance(made, dict) else made
+    return SubExpression(condition, "query", place) if isinstance(condition, dict) else condition
 
 
 # --- Operators --------------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def _either(conditions: Sequence[Cql2]) -> Cql2:
 
 
 def _equal(name: dict[str, str], value: Json) -> Cql2:
-    """Whether it is equal; strings without regard to case. Null is what is not there."""
+    """Return the condition of equality; strings are compared case-insensitively, null means absent."""
     return _operation("isNull", name) if value is None else _either(list(_same("=", name, value)))
 
 
@@ -89,15 +89,15 @@ def _unequal(name: dict[str, str], value: Json) -> Cql2:
 
 
 def _other_text(name: dict[str, str], value: str) -> Cql2:
-    """Return the condition of strings that spell no time: they are unequal to one that does."""
+    """Return the condition of strings that are not times: they are unequal to a time."""
     no_time = _operation("isNull", _operation("to_datetime", name))
     return _operation("and", no_time, _operation("<>", name, value))
 
 
-def _ordered(symbol: str) -> Make:
+def _ordered(symbol: str) -> Operator:
     def ordered(name: dict[str, str], value: Json) -> Cql2:
         if not isinstance(value, str | int | float) or isinstance(value, bool):
-            raise expected("a number, a time or another string")
+            raise expected("a number or a string")
         return _either([_operation(symbol, name, reading) for reading in _readings(name, value)])
 
     return ordered
@@ -117,18 +117,18 @@ def _is_folded(name: dict[str, str], reading: Json) -> bool:
     return isinstance(reading, str) and name["property"].removeprefix("properties.") not in TIMES
 
 
-def _like(form: str) -> Make:
+def _like(pattern: str) -> Operator:
     def like(name: dict[str, str], value: Json) -> Cql2:
         if not isinstance(value, str):
             raise expected("a string")
-        plain = value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        return _operation("like", _operation("casei", name), _operation("casei", form.format(plain)))
+        escaped = value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        return _operation("like", _operation("casei", name), _operation("casei", pattern.format(escaped)))
 
     return like
 
 
-def _among(name: dict[str, str], value: Json) -> Cql2:
-    """Whether it is one of these: those of each kind in one list."""
+def _in(name: dict[str, str], value: Json) -> Cql2:
+    """Return the condition that the value is one of these, with one list for each way of comparison."""
     if not isinstance(value, list) or not all(isinstance(one, str | int | float) for one in value):
         raise expected("an array of strings and numbers")
     readings = [reading for one in value for reading in _readings(name, one)]
@@ -138,21 +138,21 @@ def _among(name: dict[str, str], value: Json) -> Cql2:
     return _either([_operation(*one) for one in lists if one[-1]]) if readings else False
 
 
-OPERATORS: dict[str, Make] = {
+OPERATORS: dict[str, Operator] = {
     "eq": _equal,
     "neq": _unequal,
     **{name: _ordered(symbol) for name, symbol in ORDERED.items()},
     **{name: _like(form) for name, form in PATTERNS.items()},
-    "in": _among,
+    "in": _in,
 }
 
-# --- What a string may stand for --------------------------------------------------------------------------------------
+# --- Values that a string can represent -------------------------------------------------------------------------------
 
 
 def _readings(name: dict[str, str], value: str | float) -> list[Json]:
-    """Give what a value is compared as: a string that spells a number, as that too; and one that spells a time as one.
+    """Return the values to compare with: for a numeric string also the number, for a time only the timestamp.
 
-    Which of them counts, the stored value says: it is compared with what is of its own type, and unlike all else.
+    A stored value is compared with the reading of its own type, and is unequal to readings of other types.
     """
     if not isinstance(value, str) or _is_typed(name):
         return [value]
@@ -169,7 +169,7 @@ def _is_typed(name: dict[str, str]) -> bool:
 
 
 def _is_time(name: dict[str, str], value: Json) -> bool:
-    """Whether a string spells a time, and the name has no type of its own."""
+    """Return whether a string is a time and the name has no fixed type."""
     if not isinstance(value, str) or _is_typed(name):
         return False
     try:

@@ -1,4 +1,4 @@
-"""``sortby``: the names that a list is sorted by. Which there are, and which can be sorted by, the catalogue knows."""
+"""``sortby``: the names by which a list is sorted. The catalog checks later that they exist and are sortable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DIRECTIONS = {"asc": False, "desc": True}
 
 
 def sort(value: Any) -> tuple[SortKey, ...]:
-    """Read an array of objects with ``field`` and ``direction``, which is ``asc`` unless said."""
+    """Read an array of objects with ``field`` and ``direction`` (default ``asc``)."""
     if not isinstance(value, list) or not value:
         raise expected("an array of one or more objects with field and direction")
     return tuple(map(_key, value))
@@ -19,7 +19,7 @@ def sort(value: Any) -> tuple[SortKey, ...]:
 
 def _key(value: Any) -> SortKey:
     if not isinstance(value, dict) or not isinstance(value.get("field"), str) or not value["field"]:
-        raise expected("an object with a field, which is a name")
+        raise expected("an object with a field, which is a string")
     direction = value.get("direction", "asc")
     if not isinstance(direction, str) or direction not in DIRECTIONS:
         raise ValueError(f"expected direction asc or desc, got {str(direction)[:40]!r}")
@@ -27,7 +27,7 @@ def _key(value: Any) -> SortKey:
 
 
 def sort_text(text: str) -> tuple[SortKey, ...]:
-    """Read names with commas between them: those with - in front descend. A + has become a space on its way."""
+    """Read comma-separated names; a leading - means descending. URL decoding has turned a leading + into a space."""
     return tuple(_key_text(name.strip()) for name in text.split(","))
 
 
@@ -35,5 +35,5 @@ def _key_text(name: str) -> SortKey:
     descending = name.startswith("-")
     bare = name[1:] if descending else name.removeprefix("+")
     if not bare:
-        raise expected("names with commas between them, each with + or - in front or neither")
+        raise expected("comma-separated names with an optional leading + or -")
     return SortKey(bare, descending)

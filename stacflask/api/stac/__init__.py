@@ -1,5 +1,5 @@
 """The resources of the STAC API: landing page, collections, items, search, aggregation, transactions.
 
-Imports ``documents/``, ``parameters/`` and ``http/``; the catalogue through ``current``.
+It imports ``documents/``, ``parameters/`` and ``http/``, and the catalog through ``current``.
 Start with ``search.py``.
 """

@@ -1,4 +1,4 @@
-"""Aggregations: which there are, and what they come to for the items that a search would find."""
+"""Aggregations: the list of them, and their results for the items of a search."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stacflask.api.parameters import known_names
 from stacflask.api.parameters.aggregations import (
     AggregateBody,
     AggregateQuery,
-    Asked,
+    AggregationRequest,
     CollectionAggregateBody,
     CollectionAggregateQuery,
 )
@@ -30,81 +30,81 @@ if TYPE_CHECKING:
 
 bp = Blueprint("aggregation", __name__, description="Counts and distributions of items")
 
-LISTED = response_object("The aggregations there are.", "Aggregations")
-MADE = response_object("What came of them.", "AggregationCollection")
+LIST = response_object("The available aggregations.", "Aggregations")
+RESULTS = response_object("The results of the aggregations.", "AggregationCollection")
 
 
 @bp.route("/aggregations")
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=LISTED, _304=NOT_MODIFIED)
+@bp.describes(412, parameters=[IF_NONE_MATCH], _200=LIST, _304=NOT_MODIFIED)
 def aggregations() -> Response:
-    """List the aggregations there are of items of all collections."""
+    """List the available aggregations of items in all collections."""
     return _list(None, public_url.base_url())
 
 
 @bp.route("/collections/<collection_id>/aggregations")
-@bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=LISTED, _304=NOT_MODIFIED)
+@bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=LIST, _304=NOT_MODIFIED)
 def collection_aggregations(collection_id: str) -> Response:
-    """List the aggregations there are of a collection's items."""
+    """List the available aggregations of a collection's items."""
     current.catalog().kept(collection_id, current.restriction())
     return _list((collection_id,), public_url.collection_url(collection_id))
 
 
 @bp.route("/aggregate", methods=["GET"])
 @bp.takes(AggregateQuery)
-@bp.describes(_200=MADE)
-def aggregate_by_get(asked: Asked) -> Response:
+@bp.describes(_200=RESULTS)
+def aggregate_by_get(query: AggregationRequest) -> Response:
     """Aggregate items."""
-    return _aggregate(asked, public_url.base_url())
+    return _aggregate(query, public_url.base_url())
 
 
 @bp.route("/aggregate", methods=["POST"])
 @bp.takes_posted(AggregateBody)
-@bp.describes(413, 415, _200=MADE)
-def aggregate_by_post(asked: Asked) -> Response:
-    """Aggregate items; as GET does, with the parameters as JSON."""
-    return _aggregate(asked, public_url.base_url())
+@bp.describes(413, 415, _200=RESULTS)
+def aggregate_by_post(query: AggregationRequest) -> Response:
+    """Aggregate items, with the parameters of GET as JSON."""
+    return _aggregate(query, public_url.base_url())
 
 
 @bp.route("/collections/<collection_id>/aggregate", methods=["GET"])
 @bp.takes(CollectionAggregateQuery)
-@bp.describes(404, _200=MADE)
-def aggregate_collection_by_get(asked: Asked, collection_id: str) -> Response:
+@bp.describes(404, _200=RESULTS)
+def aggregate_collection_by_get(query: AggregationRequest, collection_id: str) -> Response:
     """Aggregate a collection's items."""
-    return _aggregate_collection(asked, collection_id)
+    return _aggregate_collection(query, collection_id)
 
 
 @bp.route("/collections/<collection_id>/aggregate", methods=["POST"])
 @bp.takes_posted(CollectionAggregateBody)
-@bp.describes(404, 413, 415, _200=MADE)
-def aggregate_collection_by_post(asked: Asked, collection_id: str) -> Response:
-    """Aggregate a collection's items; as GET does, with the parameters as JSON."""
-    return _aggregate_collection(asked, collection_id)
+@bp.describes(404, 413, 415, _200=RESULTS)
+def aggregate_collection_by_post(query: AggregationRequest, collection_id: str) -> Response:
+    """Aggregate a collection's items, with the parameters of GET as JSON."""
+    return _aggregate_collection(query, collection_id)
 
 
-def _aggregate_collection(asked: Asked, collection: str) -> Response:
+def _aggregate_collection(query: AggregationRequest, collection: str) -> Response:
     current.catalog().kept(collection, current.restriction())
-    of_it = replace(asked.items, collections=(collection,))
-    return _aggregate(asked._replace(items=of_it), public_url.collection_url(collection))
+    items = replace(query.items, collections=(collection,))
+    return _aggregate(query._replace(items=items), public_url.collection_url(collection))
 
 
-# --- Answers ----------------------------------------------------------------------------------------------------------
+# --- Responses --------------------------------------------------------------------------------------------------------
 
 
 def _list(collections: tuple[str, ...] | None, url: str) -> Response:
-    there = current.catalog().aggregations(collections, current.restriction(), current.settings().queryables_sample)
-    listed = [_listed(name, kind) for name, kind in there.items()]
-    return responses.document({"aggregations": listed, "links": _links(url)})
+    kinds = current.catalog().aggregations(collections, current.restriction(), current.settings().queryables_sample)
+    described = [_description(name, kind) for name, kind in kinds.items()]
+    return responses.document({"aggregations": described, "links": _links(url)})
 
 
-def _listed(name: str, kind: AggregationKind) -> Document:
-    return {"name": name, **_typed(kind.data_type, kind.distributed)}
+def _description(name: str, kind: AggregationKind) -> Document:
+    return {"name": name, **_data_types(kind.data_type, kind.distributed)}
 
 
-def _aggregate(asked: Asked, url: str) -> Response:
-    known_names.check(asked.items)
+def _aggregate(query: AggregationRequest, url: str) -> Response:
+    known_names.check(query.items)
     sample = current.settings().queryables_sample
-    made = current.catalog().aggregate(asked.items, current.restriction(), asked.aggregations, sample)
-    body = {"type": "AggregationCollection", "aggregations": [_told(one) for one in made], "links": _links(url)}
+    results = current.catalog().aggregate(query.items, current.restriction(), query.aggregations, sample)
+    body = {"type": "AggregationCollection", "aggregations": [*map(_result, results)], "links": _links(url)}
     return responses.reply(responses.encoded(body))
 
 
@@ -118,22 +118,22 @@ def _links(url: str) -> list[stac_links.Link]:
     ]
 
 
-def _told(made: Aggregation) -> Document:
-    told = {"name": made.name, **_typed(made.data_type, made.distributed)}
-    if made.buckets is None:
-        return {**told, "value": made.value}
-    if made.interval is not None:
-        told["interval"] = made.interval
-    return {**told, "overflow": made.overflow, "buckets": [_bucket(bucket) for bucket in made.buckets]}
+def _result(result: Aggregation) -> Document:
+    members = {"name": result.name, **_data_types(result.data_type, result.distributed)}
+    if result.buckets is None:
+        return {**members, "value": result.value}
+    if result.interval is not None:
+        members["interval"] = result.interval
+    return {**members, "overflow": result.overflow, "buckets": [_bucket(bucket) for bucket in result.buckets]}
 
 
 def _bucket(bucket: Bucket) -> Document:
-    sides: Mapping[str, float | None] = {"from": bucket.low, "to": bucket.high}
-    told = {"key": bucket.key, "data_type": bucket.data_type, "frequency": bucket.frequency}
-    return told | {name: side for name, side in sides.items() if side is not None}
+    bounds: Mapping[str, float | None] = {"from": bucket.low, "to": bucket.high}
+    members = {"key": bucket.key, "data_type": bucket.data_type, "frequency": bucket.frequency}
+    return members | {name: bound for name, bound in bounds.items() if bound is not None}
 
 
-def _typed(data_type: str, distributed: str | None) -> Document:
+def _data_types(data_type: str, distributed: str | None) -> Document:
     if distributed is None:
         return {"data_type": data_type}
     return {"data_type": data_type, "frequency_distribution_data_type": distributed}

@@ -1,4 +1,4 @@
-"""Catalogs by time below each collection, so that every item is reached by child and item links alone."""
+"""Catalogs by time below each collection, so that clients can reach every item by child and item links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stacflask.api.http.media_types import GEOJSON
 from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, TEXT, response_object
 from stacflask.api.parameters import parse
 from stacflask.api.parameters.blueprints import Blueprint
-from stacflask.api.parameters.search_parameters import Read
+from stacflask.api.parameters.search_parameters import Parameter
 from stacflask.catalog.aggregation.by_time import Period, parse_period
 from stacflask.errors import NotFound
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
     from stacflask.model.page import Contents
 
-bp = Blueprint("browse", __name__, description="Items by time, for those who follow links")
-shows = bp.describes(
+bp = Blueprint("browse", __name__, description="Items by time, for clients that follow links")
+describes = bp.describes(
     404, 412, parameters=[IF_NONE_MATCH], _200=response_object("The catalog.", "Catalog"), _304=NOT_MODIFIED
 )
 
 
 class PartQuery(Schema):
-    """GET of a period."""
+    """Parameters of a catalog by time."""
 
-    after = Read(parse.token, "Only what comes after this year, or the item with this id; links say which.", TEXT)
+    after = Parameter(parse.token, "Only entries after this year or item id, from a link titled More.", TEXT)
 
     class Meta:
-        """Of unknown parameters nothing comes."""
+        """Ignores unknown parameters."""
 
         unknown = EXCLUDE
 
 
 @bp.route("/collections/<collection_id>/by-time")
 @bp.takes(PartQuery)
-@shows
+@describes
 def browse(query: dict[str, str], collection_id: str) -> Response:
-    """Show the years of which a collection has items, a hundred in a page."""
+    """Return the years in which a collection has items, 100 on a page."""
     current.catalog().kept(collection_id, current.restriction())
     contents = current.catalog().browse(collection_id, None, current.restriction(), query.get("after"))
     return _catalog(collection_id, None, contents)
@@ -53,13 +53,13 @@ def browse(query: dict[str, str], collection_id: str) -> Response:
 
 @bp.route("/collections/<collection_id>/by-time/<period_name>")
 @bp.takes(PartQuery)
-@shows
+@describes
 def browse_period(query: dict[str, str], collection_id: str, period_name: str) -> Response:
-    """Show the parts of a year, month, day or less, or the items in it, where they are few enough."""
+    """Return the parts of a year, month, day or shorter period, or its items if they are few."""
     within = parse_period(period_name)
     contents = within and current.catalog().browse(collection_id, within, current.restriction(), query.get("after"))
     if not within or not contents or not (contents.periods or contents.items):
-        raise NotFound(f"There are no items of {period_name!r} in collection {collection_id!r}.")
+        raise NotFound(f"There are no items in period {period_name!r} of collection {collection_id!r}.")
     return _catalog(collection_id, within, contents)
 
 
@@ -70,7 +70,7 @@ def _catalog(collection: str, within: Period | None, contents: Contents) -> Resp
     children = [link("child", _url(collection, Period(name)), title=name) for name in contents.periods]
     if contents.more is not None:
         children.append(link("child", f"{url}?{urlencode({'after': contents.more})}", title="More"))
-    own = [link("item", public_url.item_url(collection, item), GEOJSON, title=item) for item in contents.items]
+    items = [link("item", public_url.item_url(collection, item), GEOJSON, title=item) for item in contents.items]
     return responses.document(
         {
             "type": "Catalog",
@@ -83,7 +83,7 @@ def _catalog(collection: str, within: Period | None, contents: Contents) -> Resp
                 link("parent", parent),
                 link("self", public_url.request_url()),
                 *children,
-                *own,
+                *items,
             ],
         }
     )

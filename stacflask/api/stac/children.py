@@ -1,4 +1,4 @@
-"""The children of the landing page: every collection whole, as its child link leads to it."""
+"""The children of the landing page: complete collections (STAC API Children)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stacflask.api.http.media_types import JSON
 from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, TEXT, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.parse import expected
-from stacflask.api.parameters.search_parameters import PageQuery, Read
+from stacflask.api.parameters.search_parameters import PageQuery, Parameter
 from stacflask.model.page import Page
 from stacflask.model.query import CollectionQuery
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 TYPES = ("Catalog", "Collection")
 
-bp = Blueprint("children", __name__, description="What is below the landing page")
+bp = Blueprint("children", __name__, description="Children of the landing page")
 
 
 def type_of(text: str) -> str:
-    """Read the name of a type."""
+    """Read the type of children."""
     if text not in TYPES:
         raise expected(" or ".join(TYPES))
     return text
 
 
 class ChildrenQuery(PageQuery):
-    """GET of children."""
+    """Parameters of GET /children."""
 
-    type = Read(type_of, "Only children of this type.", {**TEXT, "enum": list(TYPES)})
+    type = Parameter(type_of, "Only children of this type.", {**TEXT, "enum": list(TYPES)})
 
 
 @bp.route("/children")
@@ -42,7 +42,7 @@ class ChildrenQuery(PageQuery):
     412, parameters=[IF_NONE_MATCH], _200=response_object("A page of children.", "Children"), _304=NOT_MODIFIED
 )
 def children(query: dict[str, Any]) -> Response:
-    """List the collections as children of the landing page; below it there are no catalogs."""
+    """List collections as children of the landing page, which has no child catalogs."""
     page = _page(query)
     links = [
         stac_links.root_link(),
@@ -57,5 +57,5 @@ def _page(query: dict[str, Any]) -> Page:
     if query.get("type") == "Catalog":
         return Page(())
     limit = query.get("limit", current.settings().max_limit)
-    asked = CollectionQuery(limit, token=query.get("token"))
-    return current.catalog().collections(asked, current.restriction())
+    collection_query = CollectionQuery(limit, token=query.get("token"))
+    return current.catalog().collections(collection_query, current.restriction())

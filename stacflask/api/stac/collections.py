@@ -1,4 +1,4 @@
-"""Collections, alone and in a list."""
+"""Collections: one, and the list of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ bp = Blueprint("collections", __name__, description="Collections of items")
     _304=NOT_MODIFIED,
 )
 def list_collections(query: CollectionSearch) -> Response:
-    """Find collections; in the order of their ids unless they are sorted."""
+    """Find collections, sorted by id unless ``sortby`` is set."""
     known_names.check_of_collections(query)
     page = current.catalog().collections(query, current.restriction())
     links = [
@@ -49,6 +49,6 @@ def list_collections(query: CollectionSearch) -> Response:
     _304=NOT_MODIFIED,
 )
 def get_collection(collection_id: str) -> Response:
-    """Show one collection."""
+    """Return a collection."""
     record = current.catalog().collection(collection_id, current.restriction())
     return render.record(render.collection(record), record, JSON)

@@ -1,4 +1,4 @@
-"""The conformance classes: each is declared only where all of it works."""
+"""The conformance classes. Each is declared only if it is implemented completely."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FILTERS = (
     f"{CQL2}/property-property",
     f"{CQL2}/arithmetic",
     f"{CQL2}/functions",
-    # Names from before the standard was final, which clients look for still.
+    # Names of drafts of the standard, which some clients still check.
     f"{CQL2}/basic-spatial-operators",
     f"{CQL2}/temporal-operators",
 )
@@ -74,5 +74,5 @@ WRITABLE = (
 
 
 def classes(*, writable: bool) -> list[str]:
-    """Give the classes that this deployment holds to."""
+    """Return the conformance classes of this deployment."""
     return sorted(ALWAYS + SEARCHES + FILTERS + (WRITABLE if writable else ()))

@@ -1,4 +1,4 @@
-"""How many items a search finds on all its pages, if that is asked for or cheap."""
+"""The number of items on all pages of a search, if the client requests it or counting is cheap."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def bound_of(query: ItemSearch) -> int | None:
-    """Return up to how many items a search counts what it finds; None: it does not."""
+    """Return the maximum number of items that a search counts; None if it does not count."""
     settings = current.settings()
-    asked = settings.count if query.count is None else query.count
-    return None if asked is False else settings.count_limit
+    requested = settings.count if query.count is None else query.count
+    return None if requested is False else settings.count_limit
 
 
 def counted(query: ItemSearch, page: Page) -> Count | None:
-    """Count what the query finds; None: it is not asked for, and would not be cheap."""
+    """Return the number of items that a query finds; None if it is not requested and would be expensive."""
     bound = bound_of(query)
     if bound is None:
         return None
@@ -29,15 +29,15 @@ def counted(query: ItemSearch, page: Page) -> Count | None:
         return Count(matched=len(page.records))
     if page.matched is not None and page.matched <= bound:
         return Count(matched=page.matched)
-    return _counted_apart(query, bound)
+    return _counted_by_statement(query, bound)
 
 
-def _counted_apart(query: ItemSearch, bound: int) -> Count | None:
-    """Count by a statement of its own."""
+def _counted_by_statement(query: ItemSearch, bound: int) -> Count | None:
+    """Count with a separate statement."""
     catalog, restriction = current.catalog(), current.restriction()
     if query.count or (query.count is None and current.settings().count is True):
         return catalog.count(query, restriction, bound)
-    # A client that asks for one item asks for the number: pystac-client's matched() does.
+    # A client that requests one item needs the number, like matched() of pystac-client.
     if query.limit > 1 and not catalog.holds_at_most(bound):
         return None
     try:

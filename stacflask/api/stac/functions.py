@@ -1,4 +1,4 @@
-"""The functions that a filter may call."""
+"""The functions that filters can call."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from stacflask.catalog.cql2 import FUNCTIONS
 if TYPE_CHECKING:
     from flask import Response
 
-bp = Blueprint("filter", __name__, description="What filters may ask")
+bp = Blueprint("filter", __name__, description="Functions of filters")
 
 
 @bp.route("/functions")
 @bp.describes(412, parameters=[IF_NONE_MATCH], _200=response_object("The functions.", "Functions"), _304=NOT_MODIFIED)
 def list_functions() -> Response:
-    """List the functions of CQL2 expressions, with what they take and give."""
+    """List the functions of CQL2 expressions, with the types of their arguments and results."""
     return responses.document({"functions": [function.document() for function in FUNCTIONS.values()]})

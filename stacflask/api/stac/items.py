@@ -1,4 +1,4 @@
-"""Items: one, and the pages of a collection."""
+"""Items: one, and the items of a collection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
     known_names.check(query)
     page = current.catalog().search(query, current.restriction(), bound_of(query))
     if not page.records:
-        # Whoever sees an item has seen that there is its collection; for an empty page it must be asked.
+        # If a page has items, the user may see the collection; for an empty page this must be checked.
         current.catalog().kept(collection_id, current.restriction())
     links = [
         stac_links.root_link(),
@@ -53,7 +53,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
     _304=NOT_MODIFIED,
 )
 def get_item(collection_id: str, item_id: str) -> Response:
-    """Show one item."""
+    """Return an item."""
     record = current.catalog().item(collection_id, item_id, current.restriction())
     states = current.gate().order_states(collection_id, item_id)
     if signed_hrefs.requested():

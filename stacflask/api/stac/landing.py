@@ -1,4 +1,4 @@
-"""The landing page, the conformance declaration, the API's description and the health of the process."""
+"""The landing page, the conformance declaration, the OpenAPI document and health checks."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; script-src 'self'; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""No other site frames the page, to have what it does by a session clicked on."""
+"""Other sites cannot frame the page, because a hidden frame could make users click on actions of their session."""
 
-bp = Blueprint("landing", __name__, description="What this API is and can do")
+bp = Blueprint("landing", __name__, description="Landing page, conformance, API documentation, health")
 
 
 @bp.route("/")
 @bp.describes(
-    412, parameters=[IF_NONE_MATCH], _200=response_object("The catalogue's root.", "LandingPage"), _304=NOT_MODIFIED
+    412, parameters=[IF_NONE_MATCH], _200=response_object("The landing page.", "LandingPage"), _304=NOT_MODIFIED
 )
 def landing() -> Response:
-    """Show what there is."""
+    """Return the landing page."""
     settings = current.settings()
     titles = current.catalog().titles(current.restriction())
     schemes = authentication.deployment_schemes()
@@ -79,29 +79,31 @@ def _links() -> list[stac_links.Link]:
 
 
 def _children(titles: Sequence[tuple[str, str | None]]) -> list[stac_links.Link]:
-    """Link to every collection, as browsing asks for. There may be thousands, so their address is asked for once."""
-    begins = f"{public_url.base_url()}/collections/"
-    return [link("child", begins + public_url.segment(name), title=title or name) for name, title in titles]
+    """Return child links to all collections (STAC API Browseable)."""
+    base = f"{public_url.base_url()}/collections/"
+    return [link("child", base + public_url.segment(name), title=title or name) for name, title in titles]
 
 
 @bp.route("/conformance")
-@bp.describes(412, parameters=[IF_NONE_MATCH], _200=response_object("The classes.", "Conformance"), _304=NOT_MODIFIED)
+@bp.describes(
+    412, parameters=[IF_NONE_MATCH], _200=response_object("The conformance classes.", "Conformance"), _304=NOT_MODIFIED
+)
 def conforms() -> Response:
-    """List the conformance classes that this API holds to."""
+    """List the conformance classes of this API."""
     return responses.document({"conformsTo": _classes()})
 
 
 @bp.route("/health")
-@bp.describes(_200=response_object("The process answers.", "Health"))
+@bp.describes(_200=response_object("The process is running.", "Health"))
 def live() -> Response:
-    """Say that the process lives; needs no credentials and asks nobody."""
+    """Report that the process is running. Needs no credentials and calls no plugin."""
     return responses.reply(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
 
 
 @bp.route("/health/ready")
-@bp.describes(_200=response_object("Database and migrations are as they should be.", "Health"))
+@bp.describes(_200=response_object("The database is available and migrated.", "Health"))
 def ready() -> Response:
-    """Say whether requests can be served: the database answers and is migrated. Needs no credentials."""
+    """Report that requests can be served: the database is available and migrated. Needs no credentials."""
     current.catalog().check()
     return responses.reply(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
 
@@ -110,11 +112,11 @@ def ready() -> Response:
 @bp.describes(
     412,
     parameters=[IF_NONE_MATCH],
-    _200=response_object("It, in OpenAPI 3.0.", "Description", OPENAPI),
+    _200=response_object("The OpenAPI 3.0 document.", "Description", OPENAPI),
     _304=NOT_MODIFIED,
 )
 def service_desc() -> Response:
-    """Describe this API."""
+    """Return the OpenAPI document of this API."""
     return responses.tagged(responses.reply(_description(current_api.spec, public_url.base_url()), OPENAPI))
 
 
@@ -124,9 +126,9 @@ def _description(spec: APISpec, base: str) -> bytes:
 
 
 @bp.route("/api.html")
-@bp.describes(_200=response_object("The page.", TEXT, HTML))
+@bp.describes(_200=response_object("The HTML page.", TEXT, HTML))
 def service_doc() -> Response:
-    """Show the description as a page, all of which comes from this server."""
+    """Return the OpenAPI document as an HTML page, which loads files only from this server."""
     # If a plugin serves /whoami, the page shows the user, and links to log in or out.
     show_user = "GET /whoami" in current_app.view_functions
     page = render_template("api.html", title=current.settings().title, show_user=show_user)
@@ -138,6 +140,6 @@ def service_doc() -> Response:
 @bp.route("/api/static/<path:name>")
 @bp.describes(404, _200=response_object("The file.", {**TEXT, "format": "binary"}, "*/*"))
 def static(name: str) -> Response:
-    """Give a part of that page: one of Swagger UI, or the script that starts it."""
+    """Return a file of the HTML page: of Swagger UI, or the script that starts it."""
     folder = Path(current_app.root_path) / "api" / "static" if name == "start.js" else SWAGGER
     return responses.conditional(send_from_directory(folder, name, conditional=False, max_age=3600))

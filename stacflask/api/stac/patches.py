@@ -1,6 +1,6 @@
-"""Changes to what is kept: they are made to what GET shows of it, and what GET withholds is put back afterwards.
+"""Changes to stored documents. They apply to the document as GET returns it; hidden parts are restored afterwards.
 
-So nobody learns by a patch where the bytes are, and whoever reads, edits and sends back loses nothing.
+Therefore a patch reveals no storage href, and a client that reads, edits and sends back a document loses nothing.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ if TYPE_CHECKING:
     from stacflask.model.page import Record
 
 Edit: TypeAlias = Callable[[Document], Document]
-"""From what GET shows to what shall be kept."""
+"""Changes a document as GET returns it."""
 
 STATUS = "order:status"
-"""The member that is added to items and assets of which an order is known."""
-_SHOWN = 200
+"""The member that responses add to items and assets with an order."""
+_MAX_MESSAGE_CHARACTERS = 200
 
 
 def edited(edit: Edit, present: Record, rendered: bytes, place: str) -> Document:
-    """Make a change to a record that GET shows as ``rendered``. Raises BadDocument, Conflict.
+    """Apply a change to a record that GET returns as ``rendered``, and return the document to store.
 
-    ``place`` is the path of the record below the base URL, not percent-encoded.
+    ``place`` is the path of the record below the base URL, not percent-encoded. Raises BadDocument, Conflict.
     """
-    # Exact with whole numbers of any length, so that none is changed without a word.
-    shown, kept = bodies.decoded(rendered), bodies.decoded(documents.original_text(present.body))
+    # This decoder keeps integers of any length exact.
+    rendered_document, stored = bodies.decoded(rendered), bodies.decoded(documents.original_text(present.body))
     document = edit(bodies.decoded(rendered))
     sent = {key: asset.get("href") for key, asset in _assets(document).items() if isinstance(asset, dict)}
-    origins = _restoring(place, kept).document(document)
+    origins = _restoring(place, stored).document(document)
     for key, origin in origins.items():
-        _put_back(document["assets"][key], kept["assets"][origin], shown["assets"].get(origin, {}), sent[key])
-    _put_links_back(document.get("links"), kept["links"], shown["links"], place)
-    _put_members_back(document, kept, shown)
+        rendered_asset = rendered_document["assets"].get(origin, {})
+        _restore_asset(document["assets"][key], stored["assets"][origin], rendered_asset, sent[key])
+    _restore_links(document.get("links"), stored["links"], rendered_document["links"], place)
+    _restore_members(document, stored, rendered_document)
     schemes = authentication.deployment_schemes()
     if schemes is not None:
-        schemes.remove_from(document, kept)
-    _take_states_out(document, kept, origins)
-    _take_extensions_out(document, kept)
+        schemes.remove_from(document, stored)
+    _remove_order_states(document, stored, origins)
+    _remove_extensions(document, stored)
     return document
 
 
@@ -62,8 +63,8 @@ def created(document: Document, place: str) -> None:
     _restoring(place, {}).document(document)
 
 
-def _restoring(place: str, kept: Document) -> Restoring:
-    return Restoring(Addresses(public_url.own_bases(), current.gate().storage_href), place, kept)
+def _restoring(place: str, stored: Document) -> Restoring:
+    return Restoring(Addresses(public_url.own_bases(), current.gate().storage_href), place, stored)
 
 
 def _assets(document: Document) -> dict[str, Any]:
@@ -71,17 +72,17 @@ def _assets(document: Document) -> dict[str, Any]:
     return assets if isinstance(assets, dict) else {}
 
 
-def _put_members_back(document: Document, kept: Document, shown: Document) -> None:
-    """Put back what is shown in another form, or not at all, to who may not see all items, and was left so."""
+def _restore_members(document: Document, stored: Document, rendered: Document) -> None:
+    """Restore members that the client left unchanged, and that users who cannot see all items get changed or not."""
     for name in ("extent", "summaries"):
-        if name in kept and kept[name] != shown.get(name) and document.get(name) == shown.get(name):
-            document[name] = kept[name]
+        if name in stored and stored[name] != rendered.get(name) and document.get(name) == rendered.get(name):
+            document[name] = stored[name]
 
 
-def _put_links_back(links: Any, kept: list[Document], shown: list[Document], path: str) -> None:
-    """Put links back into what was read here, as its link to itself tells."""
+def _restore_links(links: Any, stored: list[Document], rendered: list[Document], path: str) -> None:
+    """Restore hidden links in a document that was read from this server, as its self link shows."""
     if isinstance(links, list) and any(_is_self(link, path) for link in links):
-        links += [link for link in kept if link not in shown and link not in links]
+        links += [link for link in stored if link not in rendered and link not in links]
 
 
 def _is_self(link: Any, path: str) -> bool:
@@ -91,39 +92,39 @@ def _is_self(link: Any, path: str) -> bool:
     return unquote(href).endswith(path)
 
 
-def _put_back(asset: Document, kept: Document, shown: Document, sent: Any) -> None:
-    """Put back what is shown of an asset in another form, or not at all. ``sent`` is its href as it came."""
-    if sent != shown.get("href") and sent != kept["href"]:
-        _keep(asset, EXPIRES, kept)
-    before, seen, given = (one.get("alternate") or {} for one in (kept, shown, asset))
-    if before == seen or not isinstance(given, dict):
+def _restore_asset(asset: Document, stored: Document, rendered: Document, sent: Any) -> None:
+    """Restore members of an asset that GET hides or changes. ``sent`` is its href as the client sent it."""
+    if sent != rendered.get("href") and sent != stored["href"]:
+        _restore(asset, EXPIRES, stored)
+    before, read, changed = (one.get("alternate") or {} for one in (stored, rendered, asset))
+    if before == read or not isinstance(changed, dict):
         return
-    withheld = {name: entry for name, entry in before.items() if name not in seen}
-    # Under a setting GET shows more than what is kept, perhaps in its place.
-    unchanged = {name for name, entry in given.items() if name in seen and entry == seen[name]}
-    given = {name: before.get(name) if name in unchanged else entry for name, entry in given.items()}
-    asset["alternate"] = withheld | {name: entry for name, entry in given.items() if entry is not None}
+    hidden = {name: entry for name, entry in before.items() if name not in read}
+    # If a setting shows storage hrefs, GET returns entries that are not stored, or replaces stored ones.
+    unchanged = {name for name, entry in changed.items() if name in read and entry == read[name]}
+    changed = {name: before.get(name) if name in unchanged else entry for name, entry in changed.items()}
+    asset["alternate"] = hidden | {name: entry for name, entry in changed.items() if entry is not None}
     if not asset["alternate"]:
-        _keep(asset, "alternate", {} if before else kept)
+        _restore(asset, "alternate", {} if before else stored)
 
 
-def _keep(holder: Document, name: str, kept: Document) -> None:
-    """Give a member the value that is stored, or take it out if none is."""
-    if name in kept:
-        holder[name] = kept[name]
+def _restore(holder: Document, name: str, stored: Document) -> None:
+    """Set a member to its stored value, or remove it if none is stored."""
+    if name in stored:
+        holder[name] = stored[name]
     else:
         holder.pop(name, None)
 
 
-def _take_states_out(document: Document, kept: Document, origins: Mapping[str, str]) -> None:
-    """Keep what is stored of the states of orders, where plugins add them to what is shown."""
+def _remove_order_states(document: Document, stored: Document, origins: Mapping[str, str]) -> None:
+    """Restore the stored order states, if plugins add order states to responses."""
     if not current.gate().reports_orders:
         return
     properties = document.get("properties")
     if isinstance(properties, dict):
-        _keep(properties, STATUS, kept.get("properties", {}))
+        _restore(properties, STATUS, stored.get("properties", {}))
     for key, origin in origins.items():
-        _keep(document["assets"][key], STATUS, kept["assets"][origin])
+        _restore(document["assets"][key], STATUS, stored["assets"][origin])
 
 
 _ADDED = {
@@ -131,18 +132,18 @@ _ADDED = {
     authentication.EXTENSION: b'"auth:',
     order_status.EXTENSION: b'"order:',
 }
-"""Extensions that are declared for what the server adds to what is shown, and what their members begin with."""
+"""Extensions whose members the server adds to responses, and the beginnings of these members."""
 
 
-def _take_extensions_out(document: Document, kept: Document) -> None:
-    """Take out the declarations of extensions that only the server needed."""
-    stored, declared = kept.get("stac_extensions"), document.get("stac_extensions")
+def _remove_extensions(document: Document, stored: Document) -> None:
+    """Remove the declarations of extensions that only the server's members needed."""
+    before, declared = stored.get("stac_extensions"), document.get("stac_extensions")
     if not isinstance(declared, list):
         return
-    text, before = orjson.dumps(document), orjson.dumps(kept)
-    added = [name for name, mark in _ADDED.items() if mark not in text or mark in before]
-    declared[:] = [name for name in declared if name not in added or name in (stored or ())]
-    if not declared and stored is None:
+    text, stored_text = orjson.dumps(document), orjson.dumps(stored)
+    added = [name for name, mark in _ADDED.items() if mark not in text or mark in stored_text]
+    declared[:] = [name for name in declared if name not in added or name in (before or ())]
+    if not declared and before is None:
         del document["stac_extensions"]
 
 
@@ -150,10 +151,10 @@ def _take_extensions_out(document: Document, kept: Document) -> None:
 
 
 def with_bbox(patch: Edit) -> Edit:
-    """Return a patch that computes an item's bbox if it changes the geometry and leaves the bbox as it was."""
+    """Return a patch that also computes an item's bbox, if it changes the geometry and not the bbox."""
 
     def patched(present: Document) -> Document:
-        # As texts, because a JSON patch works in place.
+        # As JSON text, because a JSON patch changes the document in place.
         before, bbox = orjson.dumps(present.get("geometry")), present.get("bbox")
         hint = list(bbox) if isinstance(bbox, list) else None
         document = patch(present)
@@ -170,9 +171,9 @@ def with_bbox(patch: Edit) -> Edit:
 
 
 def merge_patched(present: Document, patch: Document) -> Document:
-    """Apply a merge patch (RFC 7396): objects are merged, null removes a member, all else replaces.
+    """Apply a merge patch (RFC 7396): objects are merged, null removes a member, other values replace.
 
-    Raises BadDocument: the patch holds what cannot be kept.
+    Raises BadDocument if the patch has values that cannot be stored.
     """
     check_storable(patch)
     merged: Document = _merged(present, patch)
@@ -194,7 +195,7 @@ def _merged(present: Any, patch: Any) -> Any:
 def json_patched(present: Document, operations: Any) -> Document:
     """Apply a JSON patch (RFC 6902).
 
-    Raises BadDocument: it is none, or what it makes is none. Raises Conflict: the document is not such as it expects.
+    Raises BadDocument if the patch is invalid or its result is no object, and Conflict if it does not fit the document.
     """
     check_storable(operations)
     if not isinstance(operations, list):
@@ -203,7 +204,7 @@ def json_patched(present: Document, operations: Any) -> Document:
     for number, operation in enumerate(operations):
         patched = _operated(patched, operation, f"/{number}")
     if not isinstance(patched, dict):
-        raise BadDocument("", "the patch leaves no JSON object")
+        raise BadDocument("", "expected a patch whose result is a JSON object")
     return patched
 
 
@@ -211,10 +212,13 @@ def _operated(document: Any, operation: Any, pointer: str) -> Any:
     try:
         patched = jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
     except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPatchTestFailed, jsonpointer.JsonPointerException) as error:
-        raise Conflict(f"{pointer}: {str(error)[:_SHOWN]}") from error
+        raise Conflict(f"{pointer}: {str(error)[:_MAX_MESSAGE_CHARACTERS]}") from error
     except (jsonpatch.JsonPatchException, TypeError, AttributeError) as error:
-        raise BadDocument(pointer, f"is no operation of a JSON patch: {str(error)[:_SHOWN]}") from error
-    # Copies of copies double with each line.
+        raise BadDocument(
+            pointer, f"expected an operation of a JSON patch (RFC 6902): {str(error)[:_MAX_MESSAGE_CHARACTERS]}"
+        ) from error
+    # Each copy operation can double the size of the document.
     if operation["op"] == "copy" and len(orjson.dumps(patched)) > current.settings().max_body:
-        raise BadDocument(pointer, "makes the document too large")
+        limit = current.settings().max_body
+        raise BadDocument(pointer, f"expected a result of at most {limit} bytes")
     return patched

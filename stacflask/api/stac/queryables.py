@@ -1,4 +1,4 @@
-"""Queryables and sortables: which names a search may use, and what to expect under each, as JSON Schemas."""
+"""Queryables and sortables: the names that a search can use, with the JSON Schema of each."""
 
 from __future__ import annotations
 
@@ -28,58 +28,58 @@ if TYPE_CHECKING:
 DIALECT = "https://json-schema.org/draft/2019-09/schema"
 SCALARS = frozenset({"string", "number", "integer", "boolean"})
 
-bp = Blueprint("queryables", __name__, description="Which names a search may use")
-told = bp.describes(
+bp = Blueprint("queryables", __name__, description="Names that searches can use")
+describes = bp.describes(
     412, parameters=[IF_NONE_MATCH], _200=response_object("The names.", "Names", SCHEMA), _304=NOT_MODIFIED
 )
-told_below = bp.describes(
+describes_of_collection = bp.describes(
     404, 412, parameters=[IF_NONE_MATCH], _200=response_object("The names.", "Names", SCHEMA), _304=NOT_MODIFIED
 )
 
 
 @bp.route("/queryables")
-@told
+@describes
 def queryables() -> Response:
     """List the names by which items of all collections can be filtered."""
     return _answer("Queryables", _of_items(None))
 
 
 @bp.route("/sortables")
-@told
+@describes
 def sortables() -> Response:
     """List the names by which items of all collections can be sorted."""
     return _answer("Sortables", _sortable(_of_items(None)))
 
 
 @bp.route("/collections/<collection_id>/queryables")
-@told_below
+@describes_of_collection
 def collection_queryables(collection_id: str) -> Response:
     """List the names by which items of a collection can be filtered."""
     return _answer(f"Queryables of {collection_id}", _of_collection(collection_id))
 
 
 @bp.route("/collections/<collection_id>/sortables")
-@told_below
+@describes_of_collection
 def collection_sortables(collection_id: str) -> Response:
     """List the names by which items of a collection can be sorted."""
     return _answer(f"Sortables of {collection_id}", _sortable(_of_collection(collection_id)))
 
 
 @bp.route("/collections-queryables")
-@told
+@describes
 def collections_queryables() -> Response:
     """List the names by which collections can be filtered."""
     return _answer("Queryables of collections", _of_collections())
 
 
 @bp.route("/collections-sortables")
-@told
+@describes
 def collections_sortables() -> Response:
     """List the names by which collections can be sorted."""
     return _answer("Sortables of collections", _sortable(_of_collections()))
 
 
-# --- What there is ----------------------------------------------------------------------------------------------------
+# --- Names ------------------------------------------------------------------------------------------------------------
 
 
 def _of_collection(collection: str) -> dict[str, Document]:
@@ -141,7 +141,7 @@ def _column(name: str, value: Any) -> Document:
 
 
 def member(name: str, seen: Observation) -> Document:
-    """Describe a property by what was seen of it, and by what its extension says."""
+    """Describe a property by its observed values and by the definition in its extension."""
     defined = known_fields.fields().get(name, {})
     return {"title": name, **_only(defined, "title", "description"), **_schema(seen, defined)}
 
@@ -167,7 +167,7 @@ _TYPES = {"time": "string"}
 
 
 def _limits(kind: str, seen: Observation, defined: Document) -> Document:
-    """Say what is stored, or where that is not known what may be."""
+    """Return the observed bounds or values, or the defined bounds if none are observed."""
     match kind:
         case "number" | "integer":
             if seen.low is None:

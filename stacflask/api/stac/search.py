@@ -1,4 +1,4 @@
-"""Item search across collections. GET and POST differ only in where the words stand."""
+"""Item search across collections, by GET and by POST."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 bp = Blueprint("search", __name__, description="Search for items across collections")
 
-COUNTING = parameter("count", f"{COUNT} The member of the body decides, if there is one.", YES_OR_NO)
+COUNT_PARAMETER = parameter("count", f"{COUNT} The member count of the body takes precedence.", YES_OR_NO)
 FOUND = response_object("A page of items, newest first.", "ItemCollection", GEOJSON)
 
 
@@ -39,14 +39,14 @@ def search_by_get(query: ItemSearch) -> Response:
 
 @bp.route("/search", methods=["POST"])
 @bp.takes_posted(SearchBody)
-@bp.describes(413, 415, parameters=(*signed_hrefs.DESCRIPTION, COUNTING), _200=FOUND)
+@bp.describes(413, 415, parameters=(*signed_hrefs.DESCRIPTION, COUNT_PARAMETER), _200=FOUND)
 def search_by_post(query: ItemSearch) -> Response:
-    """Find items; as GET does, with the parameters as JSON."""
+    """Find items, with the parameters of GET as JSON."""
     return _search(query if query.count is not None else replace(query, count=_count_parameter()))
 
 
 def _count_parameter() -> bool | None:
-    """Return what the URL of a POST says of ``count``. Raises BadQuery."""
+    """Return the parameter ``count`` in the URL of a POST. Raises BadQuery."""
     text = request.args.get("count")
     try:
         return None if text is None else parse.flag_text(text)

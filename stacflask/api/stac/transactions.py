@@ -1,4 +1,4 @@
-"""The Transaction extensions: changes to items and collections, each under a plugin's leave."""
+"""The Transaction extensions: changes to items and collections. A plugin must allow each change."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ bp = Blueprint("transactions", __name__, description="Changes to items and colle
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-NO_CONTENT = response_object("It is done.", ETag="The state it is in now, if it is.")
+NO_CONTENT = response_object("Success.", ETag="The ETag of the new state, unless the resource was deleted.")
 CHANGING = (403, 404, 412, 413, 415, 428)
-FORCE = "Whether to delete the collection's items as well. Without it, a collection with items is left alone (409)."
+FORCE = "Whether to delete the collection's items too. Otherwise, deleting a collection with items fails with 409."
 _REPRESENTATION = re.compile(r"(?:^|[,\s])return\s*=\s*(\"?)representation\1\s*(?:[,;]|$)", re.IGNORECASE)
-CREATED = {"Location": "Where it is.", "ETag": "Its state."}
+CREATED = {"Location": "The URL of the created resource.", "ETag": "Its ETag."}
 
 
 PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch", JSON_PATCH)}
@@ -60,7 +60,7 @@ PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch",
     _201=response_object("Created.", {"oneOf": [ref("Item"), ref("ItemCollection")]}, GEOJSON, **CREATED),
 )
 def create_items(collection_id: str) -> Response:
-    """Create one item, or all items of a FeatureCollection or none."""
+    """Create an item, or all items of a FeatureCollection in one transaction."""
     current.catalog().kept(collection_id, current.restriction())
     _allow("create", collection_id)
     document = _document(JSON, GEOJSON)
@@ -113,7 +113,7 @@ def update_item(collection_id: str, item_id: str) -> Response:
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["DELETE"])
 @bp.describes(403, 404, 412, 428, parameters=(IF_MATCH,), _204=NO_CONTENT)
 def delete_item(collection_id: str, item_id: str) -> Response:
-    """Delete an item. Its bytes stay in their store."""
+    """Delete an item. Its files stay in their store."""
     _allow_item("delete", collection_id, item_id)
     current.writer().delete_item(collection_id, item_id, _if_match())
     return _no_content()
@@ -153,7 +153,7 @@ def create_collection() -> Response:
 
 
 def _allowed_collection() -> Document:
-    """Read the collection to be created, and authorize that once. What is wrong with the body, others do not learn."""
+    """Read the collection to create, and authorize it once. Only authorized users get errors of the body."""
     try:
         document = _document(JSON)
         check_at("/id", check_id, document.get("id"))
@@ -198,10 +198,10 @@ def update_collection(collection_id: str) -> Response:
     _204=NO_CONTENT,
 )
 def delete_collection(collection_id: str) -> Response:
-    """Delete a collection. One that has items is left alone (409), unless this is forced.
+    """Delete a collection. If it has items, this fails with 409 unless ``force`` is true.
 
-    Items are deleted in batches. Where time does not suffice, the answer is 503 with the code DeletionUnfinished: the
-    same request, sent again, goes on.
+    Items are deleted in batches. If the time limit is reached, the response is 503 with the code DeletionUnfinished.
+    Send the same request again to continue.
     """
     _allow_collection("delete", collection_id)
     force = request.args.get("force", "false").lower()
@@ -229,7 +229,7 @@ def _changed_collection(collection: str, edit: Edit) -> Response:
         rendered = render.collection(catalog.as_shown(present, shown))
         document = patches.edited(edit, present, rendered, f"/collections/{collection}")
         if render.ITEM_TYPE not in present.body and document.get("itemType") == "feature":
-            del document["itemType"]  # the server's own, which was shown
+            del document["itemType"]  # added by the server to the response
         _check_collection(document, collection)
         return document
 
@@ -241,7 +241,7 @@ def _shown(collection: str) -> VisibleExtents | None:
     return current.catalog().shown(current.restriction(), [collection])
 
 
-# --- What both share -------------------------------------------------------------------------------------------------
+# --- Items and collections -------------------------------------------------------------------------------------------
 
 
 def _allow(action: Literal["create", "replace", "update", "delete"], collection: str, item: str | None = None) -> None:
@@ -273,16 +273,16 @@ def _check_collection(document: Document, collection: str | None = None) -> None
 def _check_schemas(document: Document) -> None:
     settings = current.settings()
     if settings.validate_schemas:
-        # Links are the server's to add, so their absence is no fault of the document.
+        # The server adds links, so documents may omit them.
         checker = schema_checker(settings)
-        known = set(checker.unknown)
+        logged = set(checker.unknown)
         checker.check({"links": [], **document})
-        for address in checker.unknown - known:
-            log.warning("a document names a schema that is not known: %.500r", address)
+        for url in checker.unknown - logged:
+            log.warning("unknown schema in a document: %.500r", url)
 
 
 def schema_checker(settings: Settings) -> SchemaChecker:
-    """Return what validates documents. Raises SettingError: a further schema is wrong."""
+    """Return the validator of documents. Raises SettingError if an additional schema is invalid."""
     return _schema_checker(settings.schemas, warn=settings.unknown_schemas == "warn")
 
 
@@ -296,7 +296,7 @@ def _patch() -> Edit:
     try:
         bodies.expect(MERGE_PATCH, JSON, GEOJSON, JSON_PATCH)
     except UnsupportedMediaType as error:
-        raise _accepting(error) from None
+        raise _with_accept_patch(error) from None
     if request.mimetype == JSON_PATCH:
         operations = bodies.parsed()
         return lambda present: patches.json_patched(present, operations)
@@ -304,7 +304,7 @@ def _patch() -> Edit:
     return lambda present: patches.merge_patched(present, patch)
 
 
-def _accepting(error: UnsupportedMediaType) -> UnsupportedMediaType:
+def _with_accept_patch(error: UnsupportedMediaType) -> UnsupportedMediaType:
     accepted = ("Accept-Patch", f"{MERGE_PATCH}, {JSON}, {JSON_PATCH}")
     headers = error.get_headers()
     error.get_headers = lambda *_, **__: [*headers, accepted]  # type: ignore[method-assign]
@@ -312,15 +312,15 @@ def _accepting(error: UnsupportedMediaType) -> UnsupportedMediaType:
 
 
 def _if_match() -> tuple[str, ...] | None:
-    """Give the states that If-Match names, or None if it was not sent.
+    """Return the stored states in If-Match, or None if the request has no If-Match.
 
-    Raises PreconditionRequired, and PreconditionFailed for ``If-None-Match: *``: what is to be changed is there.
+    Raises PreconditionRequired, and PreconditionFailed for ``If-None-Match: *``, because the resource exists.
     """
     if request.if_none_match.star_tag:
-        raise PreconditionFailed("It exists, and If-None-Match says that it must not.")
+        raise PreconditionFailed("The resource exists, and the request has If-None-Match: *.")
     if "If-Match" not in request.headers:
         if current.settings().require_if_match:
-            raise PreconditionRequired("If-Match is needed here: the ETag of the state you mean to change.")
+            raise PreconditionRequired("If-Match required. Send the ETag of the state that you want to change.")
         return None
     sent = request.if_match
     return ("*",) if sent.star_tag else tuple(render.state_of(tag) for tag in sent.as_set() if tag)

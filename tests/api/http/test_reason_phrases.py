@@ -50,7 +50,7 @@ def test_the_reason_phrase_says_what_is_wrong(plug: Plug) -> None:
     assert plug(Denies(LICENCE)).get(DOWNLOAD, headers=JANE).status == "403 Licence evaluation not accepted"
     assert plug(Denies(QUOTA)).get(DOWNLOAD, headers=JANE).status == "429 Quota of 25 downloads an hour used up"
     client = plug()
-    assert client.get("/search?bbox=1").status == "400 bbox: expected 4 or 6 numbers, not 1"
+    assert client.get("/search?bbox=1").status == "400 bbox: expected 4 or 6 numbers, got 1"
     assert client.get("/collections/nosuch").status == "404 There is no collection 'nosuch'"
     assert client.get("/search").status == "200 OK"
 

@@ -78,14 +78,14 @@ def test_array_of_plain_texts(client: Client) -> None:
 
 
 WRONG: list[Any] = [
-    ("(sea", "at character 1: expected a closing bracket"),
-    ("sea)", "at character 4: expected an opening bracket"),
+    ("(sea", "at character 1: expected a closing parenthesis"),
+    ("sea)", "at character 4: expected an opening parenthesis"),
     ('sea "ice', "at character 5: expected a closing quote"),
     ("sea AND", "at character 8: expected a word"),
     ("OR sea", "at character 1: expected a word"),
     ("()", "at character 2: expected a word"),
     ("+a AND b", "at character 9: expected no + or -"),
-    ("(" * 50 + "a", "at character 21: expected at most 20 brackets"),
+    ("(" * 50 + "a", "at character 21: expected at most 20 nested"),
     ("a " * 101, "expected at most 100 words"),
     ("a" * 2001, "expected at most 2000 characters"),
 ]

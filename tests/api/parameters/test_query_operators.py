@@ -97,7 +97,7 @@ def test_all_operators(client: Client, scenes: None) -> None:
 WRONG: list[tuple[Any, str]] = [
     ([], "expected an object"),
     ("x", "expected an object"),
-    ({"eo:cloud_cover": {"near": 1}}, "at /eo:cloud_cover: there is no operator 'near'; there are eq, neq"),
+    ({"eo:cloud_cover": {"near": 1}}, "at /eo:cloud_cover: expected one of eq, neq"),
     ({"eo:cloud_cover": {}}, "at /eo:cloud_cover: expected one of eq"),
     ({"a/b": {"lt": None}}, "at /a~1b/lt: expected a number"),
     ({"a": {"lt": True}}, "at /a/lt: expected a number"),

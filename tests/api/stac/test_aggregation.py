@@ -235,10 +235,10 @@ def test_links(client: Client) -> None:
     ("words", "told"),
     [
         ({"aggregations": ["totl_count"]}, "aggregations: there is no aggregation 'totl_count' here; is 'total_count'"),
-        ({"aggregations": ["total_count"] * 33}, "aggregations: expected 32 aggregations at most"),
+        ({"aggregations": ["total_count"] * 33}, "aggregations: expected at most 32 aggregations, got 33"),
         ({"datetime_frequency_interval": "fortnight"}, "datetime_frequency_interval: expected one of second"),
-        ({"grid_geohash_frequency_precision": 13}, "grid_geohash_frequency_precision: expected a whole number from 1"),
-        ({"grid_geotile_frequency_precision": 25}, "grid_geotile_frequency_precision: expected a whole number from 0"),
+        ({"grid_geohash_frequency_precision": 13}, "grid_geohash_frequency_precision: expected an integer from 1"),
+        ({"grid_geotile_frequency_precision": 25}, "grid_geotile_frequency_precision: expected an integer from 0"),
         ({"ranges": {"a": 0}}, "ranges: a: expected a number above 0"),
         ({"ranges": {"a": [2, 1]}}, "ranges: a: expected numbers in order"),
         ({"ranges": []}, "ranges: expected an object of properties"),

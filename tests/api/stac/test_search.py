@@ -496,7 +496,7 @@ def test_twice_is_once_too_often(client: Client, publish: Publish) -> None:
     """Of a parameter given twice, neither is silently left out."""
     publish(an_item("a", "one"), an_item("b", "two"))
     response = client.get("/search?collections=one&collections=two")
-    assert (response.status_code, response.json["description"]) == (400, "collections: is given more than once")
+    assert (response.status_code, response.json["description"]) == (400, "collections: expected one value, got 2")
 
 
 def test_unknown_words(plug: Callable[..., Client], publish: Publish) -> None:
