@@ -1,4 +1,4 @@
-"""The STAC authentication extension: documents tell how their downloads want to be asked for."""
+"""STAC authentication extension: documents describe how to authenticate for downloads."""
 
 import json
 from collections.abc import Callable
@@ -26,12 +26,12 @@ OTHER = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"
 MANAGED, PUBLIC = {"href": "s3://bucket/data.tif"}, {"href": "https://example.org/a.json"}
 
 
-class Asks:
-    """Wants to be asked in three ways, one of which STAC has a word of its own for, and another none at all."""
+class FourSchemes:
+    """Returns four challenges, one of which has a scheme of its own for STAC, and one has none for STAC."""
 
     @hookimpl
     def challenge(self) -> list[Challenge]:
-        """Ask."""
+        """Return the challenges."""
         return [
             Challenge('Bearer realm="r"', "key", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}),
             Challenge("", "id", OPENID),
@@ -43,13 +43,13 @@ class Asks:
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Allow every change."""
         return Decision.allow("test")
 
 
 @pytest.fixture
 def client(plug: Plug) -> Any:
-    return plug(Asks(), environ=SHOWN)
+    return plug(FourSchemes(), environ=SHOWN)
 
 
 def valid(document: Any) -> None:
@@ -78,8 +78,8 @@ ITEMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("members", ITEMS.values(), ids=ITEMS.keys())
-def test_items_tell_it(client: Any, publish: Publish, members: dict[str, Any]) -> None:
-    """An item has the plugins' schemes beside its publisher's; each managed asset refers to them, and no other."""
+def test_items_have_schemes(client: Any, publish: Publish, members: dict[str, Any]) -> None:
+    """An item has the plugins' schemes and its publisher's; managed assets refer to them, and no others."""
     document = an_item(**members)
     if "stac_extensions" in members and list(members)[-1] == "stac_extensions":
         document = {k: document[k] for k in sorted(document)}
@@ -94,8 +94,7 @@ def test_items_tell_it(client: Any, publish: Publish, members: dict[str, Any]) -
     assert shown["stac_extensions"].count(URI) == 1
     (found,) = client.get("/search").json["features"]
     assert found == shown
-    ours = without(shown)
-    assert ours == without({**document, "assets": shown["assets"], "links": shown["links"]})
+    assert without(shown) == without({**document, "assets": shown["assets"], "links": shown["links"]})
     assert shown["assets"].keys() == document["assets"].keys()
 
 
@@ -106,8 +105,10 @@ ESCAPED = {
 
 
 @pytest.mark.parametrize("members", ESCAPED.values(), ids=ESCAPED.keys())
-def test_loaded_items_tell_it(client: Any, publish: Publish, tmp_path: Path, database_url: str, members: bytes) -> None:
-    """The schemes are in the item's own properties, once, however its text is written."""
+def test_loaded_items_have_schemes(
+    client: Any, publish: Publish, tmp_path: Path, database_url: str, members: bytes
+) -> None:
+    """The item's properties have the schemes once, also if its JSON has escapes and nested objects."""
     publish(a_collection())
     item = an_item(**USUAL)
     del item["properties"]
@@ -122,14 +123,14 @@ def test_loaded_items_tell_it(client: Any, publish: Publish, tmp_path: Path, dat
 
 
 def without(document: Any) -> Any:
-    """Give a document without what the extension adds."""
+    """Return a document without the members of the extension."""
     if isinstance(document, dict):
         return {k: without(v) for k, v in document.items() if k not in ("auth:schemes", "auth:refs", "stac_extensions")}
     return document
 
 
-def test_collections_and_the_landing_page_tell_it(client: Any, publish: Publish) -> None:
-    """So do collections, alone and in a list, and the root."""
+def test_collections_and_the_landing_page_have_schemes(client: Any, publish: Publish) -> None:
+    """Collections, alone and in a list, and the landing page have the schemes."""
     publish(a_collection(assets={"data": MANAGED, "public": PUBLIC}))
     shown = client.get(COLLECTION).json
     valid(shown)
@@ -142,12 +143,12 @@ def test_collections_and_the_landing_page_tell_it(client: Any, publish: Publish)
     assert root["auth:schemes"] == shown["auth:schemes"]
 
 
-def test_where_there_is_nothing_to_ask_for_nothing_is_told(
+def test_without_challenges_or_downloads_nothing_is_added(
     client: Any, plug: Plug, publish: Publish, consent: Any
 ) -> None:
-    """Without plugins that ask, with the setting off, and in items without downloads, nothing is added."""
+    """Without challenges, with the setting off, and in items without downloads, nothing is added."""
     publish(an_item(), an_item("linked", assets={"a": PUBLIC}))
-    off = plug(Asks())
+    off = plug(FourSchemes())
     for quiet in (plug(consent, environ=SHOWN), off):
         for path in ("/", COLLECTION, ITEM, "/search"):
             assert "auth:" not in quiet.get(path).text
@@ -160,10 +161,10 @@ ODD: list[Any] = [{}, [], 7, "key", None, ["key"], [{"key": 1}]]
 
 @pytest.mark.parametrize("value", ODD, ids=str)
 def test_other_forms_are_kept(client: Any, publish: Publish, plug: Plug, value: Any) -> None:
-    """What a publisher stores under the extension's names in other forms is stored still after what is shown is put."""
+    """Members with the extension's names in other forms stay stored when a client sends the document back."""
     properties = {"datetime": "2024-06-01T12:00:00Z", "auth:schemes": value}
     publish(an_item(properties=properties, assets={"data": {**MANAGED, "auth:refs": value}}))
-    quiet = plug(Asks())
+    quiet = plug(FourSchemes())
     before: Any = quiet.get(ITEM).json
     assert client.put(ITEM, json=client.get(ITEM).json).status_code == 204
     assert quiet.get(ITEM).json == before
@@ -173,16 +174,16 @@ def test_other_forms_are_kept(client: Any, publish: Publish, plug: Plug, value: 
 
 @pytest.mark.parametrize("members", [ITEMS["usual"], ITEMS["with schemes"], ITEMS["no extensions"]])
 @pytest.mark.parametrize("kind", ["item", "collection"])
-def test_what_is_read_and_sent_back_is_not_kept(
+def test_schemes_are_not_stored_when_a_client_sends_them_back(
     client: Any, publish: Publish, plug: Plug, members: dict[str, Any], kind: str
 ) -> None:
-    """Whoever reads a document, edits it and sends it back leaves nothing of ours in it, and loses nothing of hers."""
+    """A client that reads, edits and sends back a document stores no schemes of plugins, and loses none of its own."""
     own = {k: v for k, v in members.items() if k != "properties"}
     if kind == "collection" and "properties" in members:
         own["auth:schemes"] = members["properties"]["auth:schemes"]
     publish(a_collection(**own), an_item(**members))
     path = ITEM if kind == "item" else COLLECTION
-    quiet = plug(Asks())
+    quiet = plug(FourSchemes())
     before: Any = quiet.get(path).json
     document = client.get(path).json
     assert client.put(path, json=document).status_code == 204
@@ -192,8 +193,8 @@ def test_what_is_read_and_sent_back_is_not_kept(
     assert quiet.get(path).json == {**before, "title": "New"}
 
 
-def test_a_publisher_may_change_schemes_of_her_own(client: Any, publish: Publish, plug: Plug) -> None:
-    """A scheme that is not ours can be added by a change, and is kept."""
+def test_a_publisher_can_add_schemes(client: Any, publish: Publish, plug: Plug) -> None:
+    """A change can add a scheme that no plugin has, and it is stored."""
     publish(an_item(**USUAL))
     document = client.get(ITEM).json
     document["properties"]["auth:schemes"]["own"] = {"type": "s3"}
@@ -203,15 +204,15 @@ def test_a_publisher_may_change_schemes_of_her_own(client: Any, publish: Publish
     assert URI in kept["stac_extensions"]
 
 
-def test_it_is_the_same_for_every_name_of_the_server(plug: Plug, publish: Callable[..., None]) -> None:
-    """The addresses in schemes are those that the client uses."""
+def test_schemes_have_the_public_url(plug: Plug, publish: Callable[..., None]) -> None:
+    """URLs in schemes begin with the public URL."""
     publish(an_item())
-    page = plug(Asks(), environ={**SHOWN, "STACFLASK_PUBLIC_URL": "https://stac.example.org/api"}).get("/").json
+    page = plug(FourSchemes(), environ={**SHOWN, "STACFLASK_PUBLIC_URL": "https://stac.example.org/api"}).get("/").json
     assert page["auth:schemes"]["link"]["flows"]["made"]["authorizationApi"] == "https://stac.example.org/api/links"
 
 
-class Opens(Asks):
-    """Lets anybody download thumbnails, and principals all else."""
+class PublicThumbnails(FourSchemes):
+    """Allows all users to download thumbnails, and authenticated users to download all assets."""
 
     down = False
 
@@ -222,11 +223,11 @@ class Opens(Asks):
 
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision:
-        """Decide by the key."""
+        """Decide by the key of the asset and the principal."""
         if self.down:
             raise Unavailable("The members cannot be read.")
-        free = asset.key.startswith("thumb") or not principal.anonymous
-        return Decision.allow("free") if free else Decision.deny("members only")
+        allowed = asset.key.startswith("thumb") or not principal.anonymous
+        return Decision.allow("free") if allowed else Decision.deny("members only")
 
 
 MIXED: dict[str, Any] = {"thumb nail": MANAGED, "data": MANAGED, "public": PUBLIC}
@@ -242,7 +243,7 @@ def test_assets_that_need_no_credentials_have_no_references(
     plug: Plug, publish: Publish, headers: dict[str, str]
 ) -> None:
     """Only assets that are refused without credentials refer to schemes, in items, pages and collections."""
-    client = plug(Opens(), environ=SHOWN)
+    client = plug(PublicThumbnails(), environ=SHOWN)
     publish(a_collection(assets=MIXED), an_item(assets=MIXED), an_item("free", assets={"thumb": MANAGED}))
     item = client.get(ITEM, headers=headers).json
     assert refs_of(item) == {"data": NAMES}
@@ -258,8 +259,8 @@ def test_assets_that_need_no_credentials_have_no_references(
 
 
 def test_the_etag_changes_with_the_references(plug: Plug, publish: Publish) -> None:
-    """A client's copy of an item is not confirmed after an asset has become free."""
-    plugin = Opens()
+    """If the references of an item change, a client with the previous state gets 200 and not 304."""
+    plugin = PublicThumbnails()
     client = plug(plugin, environ=SHOWN)
     publish(an_item(assets={"thumb": MANAGED}))
     free = client.get(ITEM)
@@ -278,11 +279,11 @@ def test_the_etag_changes_with_the_references(plug: Plug, publish: Publish) -> N
     ],
 )
 def test_texts_of_publishers_stay_as_they_are(client: Any, plug: Plug, publish: Publish, members: Any) -> None:
-    """Braces and unusual characters in a document are not mistaken for its structure."""
+    """Braces and unusual characters in strings are not mistaken for the structure of a document."""
     document = an_item(**{"id": "item", "stac_extensions": [OTHER], **members})
     publish({name: document[name] for name in sorted(document, key=lambda name: (name != "id", name))})
     path = f"{COLLECTION}/items/{quote(document['id'])}"
-    shown, usual = client.get(path).json, plug(Asks()).get(path).json
+    shown, usual = client.get(path).json, plug(FourSchemes()).get(path).json
     assert sorted(shown["stac_extensions"]) == [URI, OTHER]
     assert without(shown) == without(usual)
     assert shown.get("a") == members["a"]

@@ -1,4 +1,4 @@
-"""Pages: next and prev by position, which neither repeat nor lose an item, whoever writes meanwhile."""
+"""Next and prev links, which neither repeat nor lose an item while other clients write."""
 
 import base64
 import threading
@@ -26,15 +26,15 @@ def keys(page: Page) -> list[Key]:
 
 
 def follow(client: Client, page: Page, rel: str) -> Page | None:
-    """Follow a link as a client does that does not know of ``merge``."""
-    there = link(page, rel)
-    if there is None:
+    """Follow a link like a client that does not support ``merge``."""
+    found = link(page, rel)
+    if found is None:
         return None
-    if there["method"] == "GET":
-        response = client.get(there["href"])
+    if found["method"] == "GET":
+        response = client.get(found["href"])
     else:
-        assert not there.get("merge")
-        response = client.post(there["href"], json=there["body"])
+        assert not found.get("merge")
+        response = client.post(found["href"], json=found["body"])
     assert response.status_code == 200, response.text
     followed: Page = response.json
     return followed
@@ -59,7 +59,7 @@ TIMES: list[dict[str, Any]] = [
 
 @pytest.fixture
 def many(publish: Publish) -> set[Key]:
-    """Put 45 items into three collections, with the same ids and few different times."""
+    """Publish 45 items in three collections, with the same ids and few different times."""
     names = ("one", "t wo", "dreiß%")
     publish(*[an_item(f"i{n}%ä", name, properties=TIMES[n % len(TIMES)]) for name in names for n in range(15)])
     return {(name, f"i{n}%ä") for name in names for n in range(15)}
@@ -67,44 +67,44 @@ def many(publish: Publish) -> set[Key]:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_forward_and_back(client: Client, many: set[Key], method: str) -> None:
-    """Going forward shows every item once, in one order; going back from the end shows the same pages again."""
+    """Next links show every item once; prev links from the last page show the same pages."""
     for limit in (1, 7, 44, 45, 46):
-        go_and_return(client, many, limit, method)
+        check_forward_and_back(client, many, limit, method)
 
 
-def go_and_return(client: Client, many: set[Key], limit: int, method: str) -> None:
+def check_forward_and_back(client: Client, many: set[Key], limit: int, method: str) -> None:
     body = {"limit": limit}
     first = (client.get(f"/search?limit={limit}") if method == "GET" else client.post("/search", json=body)).json
-    there = list(pages(client, first))
-    seen = [key for page in there for key in keys(page)]
-    assert (len(seen), set(seen)) == (45, many)
-    assert all(len(page["features"]) == limit for page in there[:-1])
-    back = list(pages(client, there[-1], "prev"))
-    assert [keys(page) for page in back[::-1]] == [keys(page) for page in there]
+    forward = list(pages(client, first))
+    found = [key for page in forward for key in keys(page)]
+    assert (len(found), set(found)) == (45, many)
+    assert all(len(page["features"]) == limit for page in forward[:-1])
+    back = list(pages(client, forward[-1], "prev"))
+    assert [keys(page) for page in back[::-1]] == [keys(page) for page in forward]
     assert link(first, "prev") is None
 
 
 def test_last_page_has_no_next(client: Client, many: set[Key]) -> None:
-    """Where nothing follows, nothing is promised, even if the last page is full."""
+    """The last page has no next link, even if it is full."""
     first = client.get("/search?limit=15&collections=one").json
     assert (link(first, "next"), link(first, "prev")) == (None, None)
 
 
-def test_links_keep_all_words(client: Client, many: set[Key]) -> None:
-    """A next link by GET holds every word that was asked with, and the token."""
-    asked = {
+def test_get_links_have_all_parameters(client: Client, many: set[Key]) -> None:
+    """A next link by GET has every parameter of the request, and the token."""
+    sent = {
         "limit": "2",
         "bbox": "0,0,90,90",
         "datetime": "2020-01-01T00:00:00Z/..",
         "collections": "t wo,dreiß%",
         "x": "ä&=+%",
     }
-    page = client.get("/search", query_string=asked).json
-    there = link(page, "next")
-    assert there is not None
-    words = dict(parse_qsl(urlsplit(there["href"]).query))
-    assert words.pop("token")
-    assert words == asked
+    page = client.get("/search", query_string=sent).json
+    found = link(page, "next")
+    assert found is not None
+    parameters = dict(parse_qsl(urlsplit(found["href"]).query))
+    assert parameters.pop("token")
+    assert parameters == sent
     second = follow(client, page, "next")
     assert second is not None
     assert {collection for collection, _ in keys(second)} <= {"t wo", "dreiß%"}
@@ -113,18 +113,18 @@ def test_links_keep_all_words(client: Client, many: set[Key]) -> None:
     assert again["href"].count("token=") == 1
 
 
-def test_post_links_hold_the_whole_body(client: Client, many: set[Key]) -> None:
-    """A next link by POST has the body that was sent, with another token; nothing is to be merged."""
+def test_post_links_have_the_complete_body(client: Client, many: set[Key]) -> None:
+    """A next link by POST has the body of the request with another token, and no ``merge``."""
     condition = {"op": "<>", "args": [{"property": "id"}, "none"]}
     sent = {"limit": 2, "collections": ["one"], "filter-lang": "cql2-json", "filter": condition, "q": None}
     first = client.post("/search", json=sent).json
     second = follow(client, first, "next")
     assert second is not None
     for page in (first, second):
-        there = link(page, "next")
-        assert there is not None
-        token = there["body"]["token"]
-        assert there == {
+        found = link(page, "next")
+        assert found is not None
+        token = found["body"]["token"]
+        assert found == {
             "rel": "next",
             "href": "http://localhost/search",
             "type": "application/geo+json",
@@ -134,7 +134,7 @@ def test_post_links_hold_the_whole_body(client: Client, many: set[Key]) -> None:
 
 
 def test_numbers_of_a_body_keep_all_digits_in_its_next_link(client: Client, many: set[Key]) -> None:
-    """A next link by POST repeats numbers of more than 64 bits, and fractions, to the digit."""
+    """A next link by POST repeats fractions and numbers of more than 64 bits to the digit."""
     number = "123456789012345678901234567890.12345678901234567890"
     for exact in (number, number.partition(".")[0]):
         sent = f'{{"limit":1,"filter":{{"op":"isNull","args":[{{"property":"x"}}]}},"ignored":{exact}}}'
@@ -143,27 +143,27 @@ def test_numbers_of_a_body_keep_all_digits_in_its_next_link(client: Client, many
         assert f'"ignored":{exact},"token":' in response.text
 
 
-def test_items_of_a_collection_are_paged_too(client: Client, many: set[Key]) -> None:
-    """The pages of a collection, whose name needs encoding, lead from one to the next."""
+def test_items_of_a_collection_have_next_links(client: Client, many: set[Key]) -> None:
+    """The pages of a collection whose id needs encoding are connected by next links."""
     first = client.get("/collections/drei%C3%9F%25/items?limit=4").json
-    seen = [key for page in pages(client, first) for key in keys(page)]
-    assert (len(seen), set(seen)) == (15, {key for key in many if key[0] == "dreiß%"})
+    found = [key for page in pages(client, first) for key in keys(page)]
+    assert (len(found), set(found)) == (15, {key for key in many if key[0] == "dreiß%"})
 
 
-def test_writers_neither_repeat_nor_lose_an_item(build: Callable[..., Any], publish: Publish) -> None:
-    """Who pages while others insert and delete sees each item that was there all the while exactly once."""
+def test_concurrent_writes_neither_repeat_nor_lose_an_item(build: Callable[..., Any], publish: Publish) -> None:
+    """While other clients insert and delete, pages have each item that exists all the time exactly once."""
     publish(*[an_item(f"stay{n:03}", properties=TIMES[n % len(TIMES)]) for n in range(120)])
     publish(*[an_item(f"go{n:03}", properties=TIMES[n % len(TIMES)]) for n in range(60)])
 
     from stacflask import Decision, hookimpl
 
-    class Leave:
+    class Writable:
         @hookimpl
         def authorize_change(self) -> Decision:
             return Decision.allow("test")
 
-    app = build(Leave())
-    done, trouble = threading.Event(), []
+    app = build(Writable())
+    done, failures = threading.Event(), []
 
     def write(number: int) -> None:
         client, count = app.test_client(), 0
@@ -174,7 +174,7 @@ def test_writers_neither_repeat_nor_lose_an_item(build: Callable[..., Any], publ
             if count < 30:
                 responses.append(client.delete(f"/collections/collection/items/go{number * 30 + count:03}").status_code)
             if responses[1:] not in ([], [204]) or responses[0] != 201:
-                trouble.append(responses)
+                failures.append(responses)
             count += 1
 
     writers = [threading.Thread(target=write, args=(number,)) for number in range(2)]
@@ -183,19 +183,19 @@ def test_writers_neither_repeat_nor_lose_an_item(build: Callable[..., Any], publ
     try:
         reader = app.test_client()
         for _ in range(3):
-            seen = [key for page in pages(reader, reader.get("/search?limit=9").json) for key in keys(page)]
-            stayed = sorted(name for _, name in seen if name.startswith("stay"))
+            found = [key for page in pages(reader, reader.get("/search?limit=9").json) for key in keys(page)]
+            stayed = sorted(name for _, name in found if name.startswith("stay"))
             assert stayed == [f"stay{n:03}" for n in range(120)]
-            assert len(set(seen)) == len(seen)
+            assert len(set(found)) == len(found)
     finally:
         done.set()
         for writer in writers:
             writer.join()
-    assert trouble == []
+    assert failures == []
 
 
-def test_going_back_sees_what_was_inserted(client: Client, publish: Publish) -> None:
-    """An item that came in before the page at hand is found on the way back, which is not lost at the start."""
+def test_prev_links_show_inserted_items(client: Client, publish: Publish) -> None:
+    """An item that was inserted before the current page is on a page that prev links lead to."""
     moments = [f"2024-01-{day:02}T00:00:00Z" for day in range(1, 10)]
     publish(*[an_item(moment[8:10], properties={"datetime": moment}) for moment in moments])
     second = follow(client, client.get("/search?limit=3").json, "next")
@@ -243,18 +243,18 @@ FORGED = [
 
 
 BINDING = 12
-"""Characters of a token that bind it to its query; the position stands behind them."""
+"""Characters of a token that bind it to its query. The position follows them."""
 
 
 def test_forged_tokens_are_400(client: Client, publish: Publish) -> None:
-    """What is not a token of the list at hand is an error that names it, on every list, by GET and by POST."""
+    """On every list, by GET and by POST, an invalid token is 400, and the description names the parameter."""
     publish(an_item(), an_item("second", "other"))
     for path in ("/search", "/collections/collection/items", "/collections", "/children"):
         bindings = [""]
-        if there := link(client.get(f"{path}?limit=1").json, "next"):
-            bindings.append(dict(parse_qsl(urlsplit(there["href"]).query))["token"][:BINDING])
+        if found := link(client.get(f"{path}?limit=1").json, "next"):
+            bindings.append(dict(parse_qsl(urlsplit(found["href"]).query))["token"][:BINDING])
         for forged in FORGED:
-            if path in ("/collections", "/children") and forged == token(">", "a"):  # which is one of theirs
+            if path in ("/collections", "/children") and forged == token(">", "a"):  # a valid token of these lists
                 continue
             for binding in bindings:
                 responses = [client.get(path, query_string={"token": binding + forged})]
@@ -264,8 +264,8 @@ def test_forged_tokens_are_400(client: Client, publish: Publish) -> None:
                     assert (response.status_code, response.json["description"][:7]) == (400, "token: "), (path, forged)
 
 
-def test_tokens_hold_no_policy(plug: Callable[..., Client], many: set[Key]) -> None:
-    """A token of somebody who sees all shows nothing more to somebody who does not."""
+def test_tokens_do_not_extend_access(plug: Callable[..., Client], many: set[Key]) -> None:
+    """With the token of a user who sees all items, a restricted user sees no further items."""
     from stacflask import hookimpl
 
     class OnlyOne:
@@ -273,21 +273,21 @@ def test_tokens_hold_no_policy(plug: Callable[..., Client], many: set[Key]) -> N
         def restrict(self, of: str) -> Any:
             return {"op": "=", "args": [{"property": "collection"}, "one"]} if of == "items" else None
 
-    there = link(plug().get("/search?limit=1").json, "next")
-    assert there is not None
+    found = link(plug().get("/search?limit=1").json, "next")
+    assert found is not None
     limited = plug(OnlyOne())
-    rest = [key for page in pages(limited, limited.get(there["href"]).json) for key in keys(page)]
+    rest = [key for page in pages(limited, limited.get(found["href"]).json) for key in keys(page)]
     assert {collection for collection, _ in rest} == {"one"}
 
 
 def test_pages_of_collections(client: Client, publish: Publish) -> None:
-    """Collections come in the order of their ids, by code point, forward and back."""
+    """Collections are sorted by id, by code point, with next and with prev links."""
     from stacflask.testing import a_collection
 
     names = sorted(["Z", "a", "ä", "b", "B", "10", "9", "\U0001f6f0", "z"])
     publish(*map(a_collection, names))
-    there = list(pages(client, client.get("/collections?limit=2").json))
-    assert [collection["id"] for page in there for collection in page["collections"]] == names
-    back = list(pages(client, there[-1], "prev"))
+    forward = list(pages(client, client.get("/collections?limit=2").json))
+    assert [collection["id"] for page in forward for collection in page["collections"]] == names
+    back = list(pages(client, forward[-1], "prev"))
     assert [collection["id"] for page in back[::-1] for collection in page["collections"]] == names
-    assert link(there[0], "next")["type"] == "application/json"
+    assert link(forward[0], "next")["type"] == "application/json"

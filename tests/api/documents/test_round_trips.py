@@ -1,4 +1,4 @@
-"""Writing back a document in any form in which it was shown changes nothing."""
+"""A document that a client reads in any form and sends back stays unchanged."""
 
 import io
 import json
@@ -29,31 +29,31 @@ KEYS = ["data", "da/ta", "ä b", "a/../b", "..a", "download", "%41", "cube", "~'
 
 
 class Everything:
-    """Lets everybody do everything, counts one asset, and knows of an order."""
+    """Allows everything to all users, counts one asset, and reports an order."""
 
     @hookimpl
     def authenticate(self) -> Principal:
-        """Recognise everybody."""
+        """Return the same principal for every request."""
         return Principal("jane", scheme="test")
 
     @hookimpl
     def challenge(self) -> list[Challenge]:
-        """Describe the credentials."""
+        """Return a challenge."""
         return [Challenge("Bearer", "test", {"type": "http", "scheme": "bearer"})]
 
     @hookimpl
     def authorize(self, asset: Any) -> Decision:
-        """Consent."""
+        """Allow every download."""
         return Decision.allow("test", counted=asset.key == "counted")
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Allow every change."""
         return Decision.allow("test")
 
     @hookimpl
     def sign_queries(self, assets: Any) -> SignedQueries:
-        """Lend addresses."""
+        """Return the same query for all assets."""
         return SignedQueries(["link=sfl.k.x"] * len(assets), timedelta(hours=1))
 
     @hookimpl
@@ -64,7 +64,7 @@ class Everything:
 
 @pytest.fixture
 def open_api(plug: Callable[..., Client], publish: Any, stack: Stack, s3: Minio) -> Callable[..., Client]:
-    """Return what builds applications over one item and one collection with assets of every kind."""
+    """Return a function that builds an application with an item and a collection with assets of every kind."""
     place = {"endpoint": f"http://{stack.s3_endpoint}", "region": stack.s3_region, "collections": "*"}
     secrets = {"access_key": stack.s3_access_key, "secret_key": stack.s3_secret_key, "buckets": [stack.bucket]}
     s3.put_object(stack.bucket, "round/data.tif", io.BytesIO(b"0123456789"), 10)
@@ -91,7 +91,7 @@ def open_api(plug: Callable[..., Client], publish: Any, stack: Stack, s3: Minio)
 
 @pytest.fixture
 def stored(database: Any) -> Callable[[str], Any]:
-    """Return what reads the stored form of the item or the collection."""
+    """Return a function that reads the stored item or collection."""
 
     def read(path: str) -> Any:
         catalog = Catalog(database)
@@ -118,7 +118,7 @@ def first(response: Any) -> Any:
     return document
 
 
-SHOWN: dict[str, Callable[[Client, str], Any]] = {
+REPRESENTATIONS: dict[str, Callable[[Client, str], Any]] = {
     "alone": lambda client, path: client.get(path).json,
     "signed": lambda client, path: client.get(f"{path}?hrefs=signed").json,
     "signed by header": lambda client, path: client.get(path, headers={"X-Signed-Asset-Urls": "true"}).json,
@@ -136,14 +136,14 @@ DOWNLOAD = "/download/"
 
 
 def encoded(href: str) -> str:
-    """Percent-encode every letter of the path that may be."""
+    """Percent-encode every ASCII letter of the path."""
     parts = urlsplit(href)
-    path = "".join(f"%{ord(one):02x}" if one.isascii() and one.isalpha() else one for one in _apart(parts.path))
+    path = "".join(f"%{ord(one):02x}" if one.isascii() and one.isalpha() else one for one in _characters(parts.path))
     return parts._replace(path=path).geturl()
 
 
-def _apart(path: str) -> list[str]:
-    """Return the characters of a path, each escape as one."""
+def _characters(path: str) -> list[str]:
+    """Return the characters of a path, with each escape as one character."""
     found, rest = [], path
     while rest:
         size = 3 if rest.startswith("%") else 1
@@ -153,7 +153,7 @@ def _apart(path: str) -> list[str]:
 
 
 def with_host(change: Callable[[str], str]) -> Callable[[str], str]:
-    """Return what changes the host of a URL."""
+    """Return a function that changes the host of a URL."""
 
     def changed(href: str) -> str:
         parts = urlsplit(href)
@@ -162,7 +162,7 @@ def with_host(change: Callable[[str], str]) -> Callable[[str], str]:
     return changed
 
 
-TWISTS: dict[str, Callable[[str], str]] = {
+URL_FORMS: dict[str, Callable[[str], str]] = {
     "none": lambda href: href,
     "delivery": lambda href: f"{href}?delivery=stream",
     "link": lambda href: f"{href}?link=sfl.k.secret",
@@ -204,16 +204,16 @@ def patch(client: Client, path: str, document: Any) -> Any:
 def test_writing_back_changes_nothing(
     data: st.DataObject, open_api: Callable[..., Client], stored: Callable[[str], Any], clients: dict[str, Any]
 ) -> None:
-    """For every way in which a document can be shown, and every spelling of its addresses, nothing changes."""
+    """The stored document stays unchanged for every representation, and every form of its URLs."""
     if not clients:
         clients |= {str(number): open_api(**environ) for number, environ in enumerate(SETTINGS)}
         clients |= {path: stored(path) for path in (ITEM, COLLECTION)}
     client = clients[data.draw(st.sampled_from(range(len(SETTINGS))).map(str))]
     path = data.draw(st.sampled_from([ITEM, COLLECTION]))
-    document = SHOWN[data.draw(st.sampled_from(list(SHOWN)))](client, path)
+    document = REPRESENTATIONS[data.draw(st.sampled_from(list(REPRESENTATIONS)))](client, path)
     for asset in document["assets"].values():
         if DOWNLOAD in asset["href"] and "X-Amz" not in asset["href"]:
-            asset["href"] = TWISTS[data.draw(st.sampled_from(list(TWISTS)))](asset["href"])
+            asset["href"] = URL_FORMS[data.draw(st.sampled_from(list(URL_FORMS)))](asset["href"])
     response = data.draw(st.sampled_from([put, merge, patch]))(client, path, document)
     assert response.status_code == 204, response.text
     after = stored(path)
@@ -224,11 +224,11 @@ def test_writing_back_changes_nothing(
 
 @pytest.fixture
 def clients() -> dict[str, Any]:
-    """Return what is kept from one example to the next."""
+    """Return the applications and documents that all examples share."""
     return {}
 
 
-LOST = [
+UNRESOLVED = [
     "http://localhost{0}/download/other",
     "http://localhost{0}/download/other?link=sfl.k.x",
     "http://LOCALHOST:80{0}/d%6Fwnload/other#x",
@@ -244,12 +244,12 @@ LOST = [
 ]
 
 
-@pytest.mark.parametrize("href", LOST)
+@pytest.mark.parametrize("href", UNRESOLVED)
 @pytest.mark.parametrize("place", ["/assets/new/href", "/assets/new/alternate/a/href"])
-def test_an_address_of_no_asset_is_refused(
+def test_a_download_url_without_its_asset_is_400(
     open_api: Callable[..., Client], stored: Callable[[str], Any], href: str, place: str
 ) -> None:
-    """A download address of this server that leads to no asset of the document is a 400 that names the asset."""
+    """A download URL of this server that leads to no asset of the document is 400, and the description names it."""
     client, before = open_api(), stored(ITEM)
     asset: Any = {"href": "s3://bucket/x", "alternate": {"a": {"href": "s3://bucket/y"}}}
     (asset if place == "/assets/new/href" else asset["alternate"]["a"])["href"] = href.format(ITEM)
@@ -276,10 +276,10 @@ def test_an_address_of_no_asset_is_refused(
 
 
 @pytest.mark.parametrize("method", ["post", "many", "collection", "alternate", "put", "patch"])
-def test_a_presigned_url_becomes_its_storage_address(
+def test_a_presigned_url_is_stored_as_its_storage_href(
     open_api: Callable[..., Client], stack: Stack, database: Any, method: str
 ) -> None:
-    """An address that a configured store signed is stored as what it leads to, and nobody is shown a signature."""
+    """A URL that a configured store signed is stored as the storage href, without the signature."""
     client = open_api()
     signed = client.get(f"{ITEM}?hrefs=signed").json["assets"]["da/ta"]
     assert "X-Amz-Signature" in signed["href"]
@@ -332,10 +332,10 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 }
 
 
-def test_a_presigned_url_in_another_spelling_is_recognised(
+def test_a_presigned_url_in_another_form_is_recognised(
     open_api: Callable[..., Client], stored: Callable[[str], Any], stack: Stack
 ) -> None:
-    """However host, path and query of a presigned URL are written, the storage address is stored."""
+    """For all equivalent forms of host, path and query of a presigned URL, the storage href is stored."""
     client = open_api()
     signed = client.get(f"{ITEM}?hrefs=signed").json["assets"]["data"]["href"]
     new = {name: {"href": change(signed)} for name, change in SPELLINGS.items()}
@@ -349,10 +349,10 @@ def test_a_presigned_url_in_another_spelling_is_recognised(
     assert {link["title"]: link["href"] for link in kept["links"] if "title" in link} == dict.fromkeys(new, right)
 
 
-def test_what_was_signed_here_is_recognised_under_any_place(
+def test_a_url_signed_here_is_recognised_with_any_host(
     open_api: Callable[..., Client], stored: Callable[[str], Any], stack: Stack
 ) -> None:
-    """A URL with this server's mark, or with a store's access key, is never stored, wherever it leads."""
+    """A URL with this server's mark, or with a store's access key, is not stored, with any host and bucket."""
     client = open_api()
     query = client.get(f"{ITEM}?hrefs=signed").json["assets"]["data"]["href"].partition("?")[2]
     key = f"AWSAccessKeyId={stack.s3_access_key}&Signature=x&Expires=9999999999"
@@ -368,8 +368,8 @@ def test_what_was_signed_here_is_recognised_under_any_place(
     assert {name: kept[name]["href"] for name in new} == {name: right for name, (_, right) in new.items()}
 
 
-def test_a_link_keeps_no_token(open_api: Callable[..., Client], stored: Callable[[str], Any]) -> None:
-    """A link to a download address is stored without the token that makes the address work for everybody."""
+def test_links_are_stored_without_tokens(open_api: Callable[..., Client], stored: Callable[[str], Any]) -> None:
+    """A link to a download URL is stored without the token, which gives access to all users."""
     client, plain = open_api(), f"http://localhost{ITEM}/download/data"
     written = {
         f"{plain}?link=sfl.k.x": plain,
@@ -388,8 +388,10 @@ def test_a_link_keeps_no_token(open_api: Callable[..., Client], stored: Callable
     )
 
 
-def test_a_foreign_address_stays(open_api: Callable[..., Client], stored: Callable[[str], Any]) -> None:
-    """Addresses of other servers are stored as they are, signed or not, whatever their paths."""
+def test_urls_of_other_servers_are_stored_unchanged(
+    open_api: Callable[..., Client], stored: Callable[[str], Any]
+) -> None:
+    """URLs of other servers are stored unchanged, signed or not, with any path."""
     client = open_api()
     foreign = {
         "a": {"href": "https://other.example/collections/another/items/item/download/data?x=1#y"},

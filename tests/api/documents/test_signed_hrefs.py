@@ -1,4 +1,4 @@
-"""Hrefs that are ready to use: who gets them, for what, and that they work."""
+"""Signed hrefs: which assets have them, for which users, and that they work."""
 
 import io
 import json
@@ -26,7 +26,7 @@ KEY = "sfk_00000001_jane-of-the-tests"
 JANE = {"Authorization": f"Bearer {KEY}"}
 SIGNED = {**JANE, "X-Signed-Asset-Urls": "true"}
 ITEM = "/collections/open/items/item"
-ADDRESS = f"http://localhost{ITEM}/download"
+DOWNLOAD_URL = f"http://localhost{ITEM}/download"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def stores(stack: Stack) -> dict[str, Any]:
 
 @pytest.fixture
 def run() -> Callable[..., None]:
-    """Run a plugin's command."""
+    """Return a function that runs a plugin's command."""
 
     def run(plugin: Any, line: str) -> None:
         (group,) = plugin.extend_cli()
@@ -55,7 +55,7 @@ def run() -> Callable[..., None]:
 
 
 @pytest.fixture
-def house(
+def client_with(
     plug: Callable[..., Client],
     publish: Callable[..., None],
     stack: Stack,
@@ -63,7 +63,7 @@ def house(
     s3: Minio,
     run: Callable[..., None],
 ) -> Callable[..., Client]:
-    """Build a house with an item everybody sees, whose data only members may take; plugins may be added."""
+    """Return a function that builds an application: every user sees its item, members may download its assets."""
     odd = "signed/ä b+~'(1).tif"
     for key in ("signed/data.tif", odd):
         s3.put_object(stack.bucket, key, io.BytesIO(b"0123456789"), 10)
@@ -99,39 +99,39 @@ def hrefs(response: Any) -> dict[str, str]:
     ("method", "path"),
     [("GET", "/search"), ("POST", "/search"), ("GET", "/collections/open/items"), ("GET", ITEM)],
 )
-def test_signed_hrefs_download_without_headers(house: Callable[..., Client], method: str, path: str) -> None:
-    """By parameter or by header, where items are shown the hrefs of what may be taken work as they stand."""
-    client = house()
-    for asked in ({"path": f"{path}?hrefs=signed", "headers": JANE}, {"path": path, "headers": SIGNED}):
-        response = client.open(method=method, json={} if method == "POST" else None, **asked)
+def test_signed_hrefs_download_without_headers(client_with: Callable[..., Client], method: str, path: str) -> None:
+    """Requested by parameter or by header, the hrefs of assets that the user may download work without headers."""
+    client = client_with()
+    for arguments in ({"path": f"{path}?hrefs=signed", "headers": JANE}, {"path": path, "headers": SIGNED}):
+        response = client.open(method=method, json={} if method == "POST" else None, **arguments)
         found = hrefs(response)
         for key in ("data", "ä/ü"):
-            got = requests.get(found[key], timeout=30)
-            assert (got.status_code, got.content) == (200, b"0123456789"), key
-            assert "attachment" in got.headers["Content-Disposition"]
+            download = requests.get(found[key], timeout=30)
+            assert (download.status_code, download.content) == (200, b"0123456789"), key
+            assert "attachment" in download.headers["Content-Disposition"]
         assert response.headers["Cache-Control"] == "no-store"
         assert "ETag" not in response.headers
 
 
-def test_they_say_when_they_end(house: Callable[..., Client]) -> None:
-    """Beside each signed href stands its end, and beside no other."""
-    assets = house().get(f"{ITEM}?hrefs=signed", headers=JANE).json["assets"]
+def test_signed_hrefs_have_an_expiry(client_with: Callable[..., Client]) -> None:
+    """Each signed href has ``href:expires``; unsigned hrefs do not."""
+    assets = client_with().get(f"{ITEM}?hrefs=signed", headers=JANE).json["assets"]
     for key in ("data", "ä/ü"):
         rest = datetime.fromisoformat(assets[key]["href:expires"]) - datetime.now(UTC)
         assert 0 < rest.total_seconds() <= 900
     for key in ("cube", "elsewhere", "unknown"):
         assert "href:expires" not in assets[key]
-    assert assets["cube"]["href"] == f"{ADDRESS}/cube"
+    assert assets["cube"]["href"] == f"{DOWNLOAD_URL}/cube"
     assert assets["elsewhere"]["href"] == "https://example.org/x.tif"
-    assert assets["unknown"]["href"] == f"{ADDRESS}/unknown"
+    assert assets["unknown"]["href"] == f"{DOWNLOAD_URL}/unknown"
 
 
-def test_the_end_replaces_a_stored_one(
-    house: Callable[..., Client], publish: Callable[..., None], stack: Stack
+def test_the_expiry_replaces_a_stored_one(
+    client_with: Callable[..., Client], publish: Callable[..., None], stack: Stack
 ) -> None:
-    """A stored end is shown beside the address of the server, and not beside an href that ends at another time."""
+    """A stored ``href:expires`` is returned with unsigned hrefs, and replaced in assets with signed hrefs."""
     stored = {"href": "s3://bucket/a", "href:expires": "2000-01-01T00:00:00Z", "x": 0.10}
-    client = house()
+    client = client_with()
     publish(an_item("ends", "open", assets={"data": {**stored, "href": f"s3://{stack.bucket}/one"}, "unknown": stored}))
     path = "/collections/open/items/ends"
     assert client.get(path).json["assets"]["data"]["href:expires"] == "2000-01-01T00:00:00Z"
@@ -141,27 +141,29 @@ def test_the_end_replaces_a_stored_one(
     assert response.json["assets"]["unknown"]["href:expires"] == "2000-01-01T00:00:00Z"
 
 
-def test_what_may_not_be_taken_keeps_its_address(house: Callable[..., Client]) -> None:
-    """Who sees an item and may not download it gets no signature."""
-    response = house().get(f"{ITEM}?hrefs=signed")
-    assert hrefs(response)["data"] == f"{ADDRESS}/data"
+def test_assets_without_permission_are_not_signed(client_with: Callable[..., Client]) -> None:
+    """A user who sees an item and may not download its assets gets no signed hrefs."""
+    response = client_with().get(f"{ITEM}?hrefs=signed")
+    assert hrefs(response)["data"] == f"{DOWNLOAD_URL}/data"
     assert "X-Amz" not in response.text
 
 
-def test_nothing_is_signed_unasked(house: Callable[..., Client]) -> None:
-    """Unless it is asked for, hrefs are download addresses."""
-    client = house()
+def test_by_default_nothing_is_signed(client_with: Callable[..., Client]) -> None:
+    """Without hrefs=signed, hrefs are download URLs of this server."""
+    client = client_with()
     for path in (ITEM, f"{ITEM}?hrefs=download", "/search"):
         response = client.get(path, headers={**JANE, "X-Signed-Asset-Urls": "false"})
-        assert hrefs(response)["data"] == f"{ADDRESS}/data"
+        assert hrefs(response)["data"] == f"{DOWNLOAD_URL}/data"
     wrong = client.get("/search?hrefs=x")
     assert (wrong.status_code, wrong.json["code"]) == (400, "InvalidParameterValue")
     assert client.get(f"{ITEM}?hrefs=x").status_code == 400
 
 
-def test_fields_and_next_links_go_along(house: Callable[..., Client], publish: Callable[..., None]) -> None:
-    """What is cut of the items is cut of signed ones, and the next page is signed as well."""
-    client = house()
+def test_fields_and_next_links_work_with_signed_hrefs(
+    client_with: Callable[..., Client], publish: Callable[..., None]
+) -> None:
+    """``fields`` applies to items with signed hrefs, and next links have hrefs=signed."""
+    client = client_with()
     publish(an_item("other", "open"))
     page = client.get("/search?hrefs=signed&limit=1&fields=id,assets.data.href&ids=item", headers=JANE)
     assert requests.get(page.json["features"][0]["assets"]["data"]["href"], timeout=30).ok
@@ -171,14 +173,14 @@ def test_fields_and_next_links_go_along(house: Callable[..., Client], publish: C
     assert "hrefs=signed" in link["href"]
 
 
-def test_what_is_counted_is_lent(house: Callable[..., Client], run: Callable[..., None]) -> None:
-    """Where a quota counts downloads, hrefs lead here with a link: each use is charged, and no listing is."""
+def test_counted_downloads_are_signed_by_a_plugin(client_with: Callable[..., Client], run: Callable[..., None]) -> None:
+    """If a quota counts downloads, hrefs lead to this server with a link; each use is charged, listings are not."""
     quota, links = Quota(0), Links(SigningKeys({"k": b"x" * 40}), cache=0)
-    client = house(links, quota)
+    client = client_with(links, quota)
     run(quota, "set members --downloads 2 --window 1h")
     found = hrefs(client.get("/search?hrefs=signed", headers=JANE))
     again = hrefs(client.get("/search?hrefs=signed", headers=JANE))
-    assert found["data"].startswith(f"{ADDRESS}/data?link=sfl.")
+    assert found["data"].startswith(f"{DOWNLOAD_URL}/data?link=sfl.")
     assert client.get("/quota", headers=JANE).json["quota"]["downloads"]["used"] == 0
     local = found["data"].removeprefix("http://localhost")
     assert client.get(local).status_code == 307
@@ -186,20 +188,20 @@ def test_what_is_counted_is_lent(house: Callable[..., Client], run: Callable[...
     assert client.get(f"{ITEM}/download/unknown{local[local.index('?') :]}").status_code == 401
     assert client.get(again["ä/ü"].removeprefix("http://localhost")).status_code == 307
     assert client.get(local).status_code == 429
-    assert hrefs(client.get("/search?hrefs=signed", headers=JANE))["unknown"] == f"{ADDRESS}/unknown"
+    assert hrefs(client.get("/search?hrefs=signed", headers=JANE))["unknown"] == f"{DOWNLOAD_URL}/unknown"
     assert len(client.get("/links", headers=JANE).json["links"]) == 1
 
 
-def test_head_hands_nothing_out(house: Callable[..., Client]) -> None:
-    """HEAD of a signed page charges nothing, since no address leaves with it."""
+def test_head_charges_nothing(client_with: Callable[..., Client]) -> None:
+    """HEAD of a page with signed hrefs charges nothing, because the response has no hrefs."""
     charged = []
 
-    class Books:
+    class Recorder:
         @hookimpl
         def charge(self, asset: Any) -> None:
             charged.append(asset.key)
 
-    client = house(Books())
+    client = client_with(Recorder())
     assert client.head("/search?hrefs=signed", headers=JANE).status_code == 200
     assert charged == []
     client.get("/search?hrefs=signed", headers=JANE)
@@ -207,7 +209,7 @@ def test_head_hands_nothing_out(house: Callable[..., Client]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "signed"),
+    ("fields", "signed"),
     [
         ("id,assets.data.href", ["data"]),
         ("id,assets.data", ["data"]),
@@ -220,21 +222,21 @@ def test_head_hands_nothing_out(house: Callable[..., Client]) -> None:
         ("assets.data.type", []),
     ],
 )
-def test_what_is_left_out_is_not_signed(house: Callable[..., Client], asked: str, signed: list[str]) -> None:
-    """An href that ``fields`` leave out is nobody's: nobody is charged for it, and no record says that it was taken."""
+def test_excluded_assets_are_not_signed(client_with: Callable[..., Client], fields: str, signed: list[str]) -> None:
+    """An href that ``fields`` excludes is neither signed nor charged."""
     charged = []
 
-    class Books:
+    class Recorder:
         @hookimpl
         def charge(self, asset: Any) -> None:
             charged.append(asset.key)
 
-    page = house(Books()).get("/search", query_string={"hrefs": "signed", "fields": asked}, headers=JANE)
+    page = client_with(Recorder()).get("/search", query_string={"hrefs": "signed", "fields": fields}, headers=JANE)
     assets = page.json["features"][0].get("assets", {})
     assert sorted(key for key, asset in assets.items() if "X-Amz" in asset.get("href", "")) == sorted(charged) == signed
 
 
-def test_streamed_collections_are_not_presigned(house: Callable[..., Client]) -> None:
-    """Where nothing is to leave by redirect, nothing does so by a signed href."""
-    client = house(environ={"STACFLASK_STREAM_COLLECTIONS": "open"})
-    assert hrefs(client.get(f"{ITEM}?hrefs=signed", headers=JANE))["data"] == f"{ADDRESS}/data"
+def test_streamed_collections_are_not_presigned(client_with: Callable[..., Client]) -> None:
+    """Assets of collections that must be streamed have no presigned hrefs."""
+    client = client_with(environ={"STACFLASK_STREAM_COLLECTIONS": "open"})
+    assert hrefs(client.get(f"{ITEM}?hrefs=signed", headers=JANE))["data"] == f"{DOWNLOAD_URL}/data"
