@@ -1,4 +1,4 @@
-"""The fields extension: what of an item is shown, by the extension's own table."""
+"""The fields extension, by the table in its specification."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,14 +43,14 @@ def get(client: Client, fields: str, path: str = "/search") -> dict[str, Any]:
     return dict(feature)
 
 
-def test_not_said_is_all(client: Client) -> None:
-    """Without the word, an item is whole."""
+def test_without_fields_items_are_complete(client: Client) -> None:
+    """Without ``fields``, an item has all members."""
     for page in (client.get("/search").json, client.post("/search", json={}).json):
         assert page["features"][0].keys() == ALL
 
 
-def test_empty_is_the_usual(client: Client) -> None:
-    """Said, and empty or null, it means enough to be an item, and of its properties the time alone."""
+def test_empty_fields_select_the_default_members(client: Client) -> None:
+    """Empty or null ``fields`` select a valid item with its times as the only properties."""
     nothing: list[Any] = [{}, None, {"include": []}, {"include": None, "exclude": []}, {"exclude": None}]
     for shown in [*(post(client, fields) for fields in nothing), get(client, "")]:
         assert shown.keys() == USUAL
@@ -58,7 +58,7 @@ def test_empty_is_the_usual(client: Client) -> None:
 
 
 def test_include_alone(client: Client) -> None:
-    """What is included is all there is, beside what every item has."""
+    """With include alone, an item has the included members and those that every item has."""
     for names in (["id", "properties.eo:cloud_cover"], ["properties.eo:cloud_cover", "nosuch", "properties.nosuch"]):
         forms = [",".join(names), ",".join(f"+{name}" for name in names), ", ".join(names)]
         for shown in [post(client, {"include": names}), *(get(client, form) for form in forms)]:
@@ -68,7 +68,7 @@ def test_include_alone(client: Client) -> None:
 
 
 def test_exclude_alone_by_post(client: Client) -> None:
-    """By POST without an include, all is shown but what is excluded."""
+    """By POST without include, an item has all members except the excluded ones."""
     assert post(client, {"exclude": ["geometry", "bbox"]}).keys() == ALL - {"geometry", "bbox"}
     shown = post(client, {"exclude": ["properties.eo:cloud_cover", "properties.proj.shape", "assets.meta"]})
     assert shown.keys() == ALL
@@ -77,7 +77,7 @@ def test_exclude_alone_by_post(client: Client) -> None:
 
 
 def test_exclude_beside_an_empty_include(client: Client) -> None:
-    """By GET, and by POST where include is null or empty, the usual members are shown but what is excluded."""
+    """By GET, and by POST with an empty include, an item has the default members except the excluded ones."""
     for shown in (
         get(client, "-geometry,-properties.eo:cloud_cover"),
         post(client, {"include": [], "exclude": ["geometry", "properties.eo:cloud_cover"]}),
@@ -89,8 +89,8 @@ def test_exclude_beside_an_empty_include(client: Client) -> None:
     assert get(client, "-properties").keys() == USUAL - {"properties"}
 
 
-def test_both(client: Client) -> None:
-    """Of an include and an exclude the longer path decides, and of the same path the include."""
+def test_include_and_exclude(client: Client) -> None:
+    """The longer path of include and exclude takes precedence; of equal paths, include does."""
     for shown in (
         get(client, "id,properties,-properties.datetime,assets.visual.tif,-assets.visual.tif.title"),
         post(
@@ -108,15 +108,15 @@ def test_both(client: Client) -> None:
     assert "geometry" in post(client, {"include": ["geometry"], "exclude": ["geometry"]})
 
 
-def test_some_members_always_come(client: Client) -> None:
-    """Type, id, collection and links are there whatever is said, and the links are all of them."""
+def test_some_members_are_always_included(client: Client) -> None:
+    """Type, id, collection and all links are included for any ``fields``."""
     whole = client.get("/search").json["features"][0]
     for shown in (get(client, "-id,-type,-collection,-links"), post(client, {"exclude": [*ALWAYS, "links.href"]})):
         assert {name: shown[name] for name in ALWAYS} == {name: whole[name] for name in ALWAYS}
 
 
-def test_downloads_keep_their_addresses(client: Client) -> None:
-    """An asset that is shown has the address it is downloaded at, and the store's is nowhere."""
+def test_selected_assets_have_download_urls(client: Client) -> None:
+    """A selected asset has its download URL, and the response has no storage href."""
     whole = client.get("/search").json["features"][0]
     shown = get(client, "assets.visual.tif.href")
     assert shown["assets"] == {"visual.tif": {"href": whole["assets"]["visual.tif"]["href"]}}
@@ -124,8 +124,8 @@ def test_downloads_keep_their_addresses(client: Client) -> None:
     assert "bucket" not in client.get("/search?fields=assets,properties").text
 
 
-def test_digits_stay(client: Client, publish: Publish) -> None:
-    """What is shown is the text that is kept: numbers have the very digits they came with."""
+def test_numbers_keep_their_digits(client: Client, publish: Publish) -> None:
+    """Numbers in selected members have the digits that were stored."""
     publish(an_item("digits", "other", properties={"datetime": "2024-06-01T12:00:00Z", "n": 12345678901234567890}))
     text = client.get("/search?collections=other&fields=properties.n").text
     assert '"properties":{"n":12345678901234567890}' in text
@@ -135,22 +135,22 @@ WRONG: list[Any] = [[], "id", 1, {"include": "id"}, {"include": [1]}, {"includes
 
 
 def test_wrong_fields(client: Client) -> None:
-    """What is no such object is 400 and named."""
+    """Invalid ``fields`` are 400, and the description names the parameter."""
     for fields in [*WRONG, {"include": ["x"] * 1001}]:
         response = client.post("/search", json={"fields": fields})
         assert (response.status_code, response.json["description"][:8]) == (400, "fields: "), fields
 
 
 def test_null_stays_null(client: Client, publish: Publish) -> None:
-    """A datetime that is null is shown as null, with the range beside it."""
+    """A datetime that is null is returned as null, with the range."""
     times = {"datetime": None, "start_datetime": "2024-01-01T00:00:00Z", "end_datetime": "2024-02-01T00:00:00Z"}
     publish(an_item("range", "other", properties={**times, "x": 1}))
     (shown,) = client.get("/search?collections=other&fields=").json["features"]
     assert shown["properties"] == times
 
 
-def test_storage_shown_is_cut_too(plug: Callable[..., Client]) -> None:
-    """Where the deployment shows storage addresses, fields cut those like the rest."""
+def test_fields_apply_to_storage_hrefs(plug: Callable[..., Client]) -> None:
+    """If a setting shows storage hrefs, ``fields`` can exclude them."""
     client = plug(environ={"STACFLASK_SHOW_STORAGE": "true"})
     shown = get(client, "assets.visual.tif.alternate")
     assert shown["assets"] == {"visual.tif": {"alternate": {"s3": {"href": "s3://bucket/visual"}}}}

@@ -73,7 +73,7 @@ NUMBERS = [
 
 
 class Number(float):
-    """A number that is written as these digits."""
+    """A number that is written with these digits."""
 
     digits: str
 
@@ -87,7 +87,7 @@ class Number(float):
 
 
 def dumped(document: Any) -> str:
-    """Write JSON in which each Number has all its digits."""
+    """Return JSON in which each Number has all of its digits."""
     if isinstance(document, dict):
         return f"{{{','.join(f'{json.dumps(name)}:{dumped(value)}' for name, value in document.items())}}}"
     if isinstance(document, list):
@@ -95,24 +95,24 @@ def dumped(document: Any) -> str:
     return document.digits if isinstance(document, Number) else json.dumps(document)
 
 
-def ways(client: Client, path: str, filter_: Any) -> list[Any]:
-    """Send a filter as JSON, by POST where there is one and twice, and as text if it can be written."""
+def responses_in_all_forms(client: Client, path: str, filter_: Any) -> list[Any]:
+    """Send a filter as JSON, by POST twice if possible, and as text if it can be written."""
     document, form = dumped(filter_), {"content_type": "application/json"}
     if path == "/search":
         responses = [client.post(path, data=f'{{"limit": 100, "filter": {document}}}', **form) for _ in range(2)]
     else:
-        words = {"limit": 100, "filter-lang": "cql2-json", "filter": document}
-        responses = [client.get(f"{path}?{urlencode(words)}")]
+        parameters = {"limit": 100, "filter-lang": "cql2-json", "filter": document}
+        responses = [client.get(f"{path}?{urlencode(parameters)}")]
     with contextlib.suppress(NotRepresentable):
         responses.append(client.get(f"{path}?{urlencode({'limit': 100, 'filter': write(filter_)})}"))
     return responses
 
 
 def found(client: Client, filter_: Any) -> set[str]:
-    """Return what a filter finds: the same in every form, on items and collections, first and again."""
+    """Return the ids that a filter finds; check that all forms, items and collections, and repeated requests agree."""
     results = []
     for path, member in (("/search", "features"), ("/collections", "collections")):
-        for response in ways(client, path, filter_):
+        for response in responses_in_all_forms(client, path, filter_):
             assert response.status_code == 200, (response.request.url, response.text)
             results.append({one["id"] for one in response.json[member]} - {"collection"})
     assert all(one == results[0] for one in results), (filter_, results)
@@ -120,24 +120,24 @@ def found(client: Client, filter_: Any) -> set[str]:
 
 
 @pytest.fixture
-def kept(publish: Publish) -> Callable[[dict[str, Any]], None]:
-    """Put values into the catalogue, each as the property ``v`` of an item and the member ``v`` of a collection."""
+def stored(publish: Publish) -> Callable[[dict[str, Any]], None]:
+    """Return a function that stores values, each as property ``v`` of an item and member ``v`` of a collection."""
 
-    def keep(values: dict[str, Any]) -> None:
+    def store(values: dict[str, Any]) -> None:
         publish(a_collection("collection"))
         for name, value in values.items():
             publish(an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", "v": value}))
             publish(a_collection(name, v=value))
 
-    return keep
+    return store
 
 
 @pytest.fixture
-def kept_exactly(kept: Callable[..., None], database: Database) -> Callable[[dict[str, str]], None]:
-    """Do the same for JSON texts, whose numbers Python would round."""
+def stored_exactly(stored: Callable[..., None], database: Database) -> Callable[[dict[str, str]], None]:
+    """Return a function that stores JSON texts as ``v``, because Python would round their numbers."""
 
-    def keep(texts: dict[str, str]) -> None:
-        kept(dict.fromkeys(texts))
+    def store(texts: dict[str, str]) -> None:
+        stored(dict.fromkeys(texts))
         with database.write() as connection:
             for name, text in texts.items():
                 for table, column in (("items", "properties"), ("collections", "document")):
@@ -146,17 +146,17 @@ def kept_exactly(kept: Callable[..., None], database: Database) -> Callable[[dic
                     )
                     connection.execute(sa.text(update), {"v": text, "id": name})
 
-    return keep
+    return store
 
 
 def numbered(values: list[Any]) -> dict[str, Any]:
     return {f"i{number}": value for number, value in enumerate(values)}
 
 
-def test_strings(client: Client, kept: Callable[..., None]) -> None:
-    """A string of any characters finds itself and nothing else, alone and in a list."""
+def test_strings(client: Client, stored: Callable[..., None]) -> None:
+    """A string of any characters is equal only to itself, alone and in a list."""
     strings = numbered(STRINGS)
-    kept(strings)
+    stored(strings)
     for name, string in strings.items():
         assert found(client, op("=", V, string)) == {name}, string
         assert found(client, op("in", V, [string, "absent"])) == {name}, string
@@ -164,10 +164,10 @@ def test_strings(client: Client, kept: Callable[..., None]) -> None:
         assert found(client, op("like", V, pattern)) == {name}, string
 
 
-def test_strings_in_arrays(client: Client, kept: Callable[..., None]) -> None:
-    """The four functions of arrays take strings of any characters."""
+def test_strings_in_arrays(client: Client, stored: Callable[..., None]) -> None:
+    """The array functions accept strings of any characters."""
     arrays = numbered([[string, "x"] for string in STRINGS])
-    kept(arrays)
+    stored(arrays)
     for name, array in arrays.items():
         first = array[0]
         assert found(client, op("a_overlaps", V, [first, "absent"])) == {name}, first
@@ -175,10 +175,10 @@ def test_strings_in_arrays(client: Client, kept: Callable[..., None]) -> None:
         assert found(client, op("a_containedBy", V, ["x", "y", first])) == {name}, first
 
 
-def test_numbers(client: Client, kept_exactly: Callable[..., None]) -> None:
-    """A number of any size and any number of digits finds itself and not its neighbours."""
+def test_numbers(client: Client, stored_exactly: Callable[..., None]) -> None:
+    """A number of any size and number of digits is equal only to itself."""
     numbers = {name: Number(digits) for name, digits in numbered(NUMBERS).items()}
-    kept_exactly(numbered(NUMBERS))
+    stored_exactly(numbered(NUMBERS))
     for name, number in numbers.items():
         others = numbers.keys() - {name}
         assert found(client, op("=", V, number)) == {name}
@@ -201,9 +201,9 @@ ARRAYS: dict[str, Any] = {
 }
 
 
-def test_arrays(client: Client, kept: Callable[..., None]) -> None:
-    """Empty, mixed and nested arrays are equal to themselves alone, and contain what they hold."""
-    kept(ARRAYS)
+def test_arrays(client: Client, stored: Callable[..., None]) -> None:
+    """Empty, mixed and nested arrays are equal only to themselves, and contain their elements."""
+    stored(ARRAYS)
     for name, array in ARRAYS.items():
         assert name in found(client, op("a_contains", V, array))
         assert name in found(client, op("a_containedBy", V, array))
@@ -243,9 +243,9 @@ COMPARED: list[tuple[Any, set[str]]] = [
 ]
 
 
-def test_truths_and_times(client: Client, kept: Callable[..., None]) -> None:
-    """Booleans, instants, days and intervals, alone and in lists of several types."""
-    kept(SCALARS)
+def test_booleans_and_times(client: Client, stored: Callable[..., None]) -> None:
+    """Booleans, instants, dates and intervals are compared, alone and in lists of several types."""
+    stored(SCALARS)
     for filter_, expected in COMPARED:
         assert found(client, filter_) == expected, filter_
 
@@ -273,19 +273,19 @@ WITH_LONG_COORDINATES = [
 
 @pytest.mark.parametrize("body", WITH_LONG_COORDINATES)
 def test_coordinates_of_many_digits(client: Client, publish: Publish, body: str) -> None:
-    """Coordinates may have more digits than a float: they are rounded, as geometries are stored."""
+    """Coordinates with more digits than a float are rounded, like stored geometries."""
     publish(an_item())
     for text in (body, f'{body[:-1]}, "query": {{"coordinates": {{"neq": {LONG}}}, "datetime": {{"neq": null}}}}}}'):
         response = client.post("/search", data=text, content_type="application/json")
         assert response.status_code == 200, response.text
         assert response.json["numberReturned"] == (1 if text is body else 0)
     if "filter" in body:
-        words = {"filter": body.removeprefix('{"filter": ').removesuffix("}"), "filter-lang": "cql2-json"}
-        assert client.get("/search", query_string=words).json["numberReturned"] == 1
+        parameters = {"filter": body.removeprefix('{"filter": ').removesuffix("}"), "filter-lang": "cql2-json"}
+        assert client.get("/search", query_string=parameters).json["numberReturned"] == 1
 
 
 def test_geometries(client: Client, publish: Publish) -> None:
-    """Each kind of geometry is met by the items and collections that are there, and not by those elsewhere."""
+    """Each type of geometry intersects the items and collections at its place, and no others."""
     for name, shift in (("here", 0), ("there", 100)):
         middle = [11.0 + shift, 48.0]
         extent = {"spatial": {"bbox": [middle * 2]}, "temporal": {"interval": [[None, None]]}}
@@ -311,33 +311,33 @@ WRONG = [
 
 
 @pytest.mark.parametrize("filter_", WRONG, ids=lambda filter_: dumped(filter_)[:60])
-def test_what_the_database_cannot_hold_is_an_error_of_the_filter(
-    client: Client, kept: Callable[..., None], filter_: Any
+def test_values_that_the_database_cannot_store_are_400(
+    client: Client, stored: Callable[..., None], filter_: Any
 ) -> None:
-    """A value that no stored one can equal is 400 in either language, and the message names the filter."""
-    kept({"a": ["a"]})
+    """A value that no stored value can equal is 400 in both encodings, and the description names the filter."""
+    stored({"a": ["a"]})
     for path in ("/search", "/collections"):
-        for response in ways(client, path, filter_):
-            # A raw NUL in an address is refused before the filter is read.
+        for response in responses_in_all_forms(client, path, filter_):
+            # A raw NUL in a URL is refused before the filter is parsed.
             assert response.status_code == 400
             assert response.json["description"].startswith(("filter: ", "URL: ")), response.text
 
 
-def test_what_the_database_fails_on_is_an_error_of_the_filter(
-    client: Client, kept: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+def test_conditions_that_the_database_cannot_compute_are_400(
+    client: Client, stored: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If PostgreSQL cannot compute a condition after all, the answer is 400 and names the filter, not a document."""
-    kept({"a": 0})
+    """If PostgreSQL cannot compute a condition, the response is 400, and the description names the filter."""
+    stored({"a": 0})
     careless = Operator(lambda one, other: types.Number(one.number / other.number))
     monkeypatch.setitem(compiler._CALLABLE, "/", careless)
     for path in ("/search", "/collections", "/aggregate"):
-        words = urlencode({"filter": "v / v > 1", "aggregations": "total_count"})
-        response = client.get(f"{path}?{words}")
+        parameters = urlencode({"filter": "v / v > 1", "aggregations": "total_count"})
+        response = client.get(f"{path}?{parameters}")
         assert (response.status_code, response.json["description"][:8]) == (400, "filter: "), response.text
 
 
 class Tagged:
-    """Shows items, or collections, whose ``v`` holds both strings and the number."""
+    """Restricts items or collections to those whose ``v`` has both strings and the number."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -353,10 +353,10 @@ class Tagged:
     [("items", "/collections/collection/items", "features"), ("collections", "/collections", "collections")],
 )
 def test_a_policy_compares_with_any_value(
-    plug: Plug, kept_exactly: Callable[..., None], kind: str, path: str, member: str
+    plug: Plug, stored_exactly: Callable[..., None], kind: str, path: str, member: str
 ) -> None:
-    """What a policy compares with reaches the database as it is, in lists and in reads of single records."""
-    kept_exactly(
+    """The values in a policy's condition reach the database unchanged, for lists and for single records."""
+    stored_exactly(
         {
             "shown": f'["{{b}}", "it\'s", "c", {10**40 + 1}]',
             "hidden": f'["{{b}}", "it\'s", {10**40 + 2}]',
@@ -370,9 +370,9 @@ def test_a_policy_compares_with_any_value(
         assert client.get(f"{path}/hidden").status_code == 404
 
 
-def test_a_token_belongs_to_the_exact_numbers_of_its_filter(client: Client, kept: Callable[..., None]) -> None:
-    """A token is refused with a number that a float does not tell from the one that it was made for."""
-    kept(numbered([1, 2, 3]))
+def test_a_token_is_bound_to_the_exact_numbers_of_its_filter(client: Client, stored: Callable[..., None]) -> None:
+    """A token is 400 with a filter whose number is another one but rounds to the same float."""
+    stored(numbered([1, 2, 3]))
     form = {"content_type": "application/json"}
     body = '{"limit": 1, "filter": %s}'
     one, other = (dumped(op("<", V, Number(f"9007199254740993.{digit}"))) for digit in (1, 2))
@@ -401,9 +401,9 @@ UNLISTED = [
 ]
 
 
-def test_unlisted_names(client: Client, kept: Callable[..., None]) -> None:
-    """A name that nothing has is null in every operator and function: a condition of it is neither true nor false."""
-    kept({"a": 1})
+def test_names_that_no_item_has_are_null(client: Client, stored: Callable[..., None]) -> None:
+    """A name that no item has is null in every operator and function: its condition is neither true nor false."""
+    stored({"a": 1})
     for condition in UNLISTED:
         assert found(client, op("isNull", condition)) == {"a"}, condition
         assert found(client, op("or", condition, op("not", condition))) == set(), condition

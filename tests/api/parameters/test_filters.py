@@ -1,4 +1,4 @@
-"""Filters: CQL2 in both its languages, by GET and by POST, on every list of items."""
+"""Filters in both encodings of CQL2, by GET and by POST, for all lists of items."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from stacflask.testing import an_item
 
 Publish = Callable[..., None]
 Client = Any
-Answer = Any
+Response = Any
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 
@@ -25,24 +25,24 @@ SCENES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def scenes(publish: Publish) -> None:
-    """Put four scenes, of two platforms and with different clouds, one without."""
+    """Publish four scenes of three platforms with different cloud cover, one without."""
     publish(*[an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", **more}) for name, more in SCENES.items()])
 
 
-def found(response: Answer) -> set[str]:
+def found(response: Response) -> set[str]:
     assert response.status_code == 200, response.text
     return {feature["id"] for feature in response.json["features"]}
 
 
-def get(client: Client, path: str = "/search", **words: Any) -> Answer:
+def get(client: Client, path: str = "/search", **parameters: Any) -> Response:
     texts = {
-        name.replace("_", "-"): word if isinstance(word, str) else json.dumps(word) for name, word in words.items()
+        name.replace("_", "-"): word if isinstance(word, str) else json.dumps(word) for name, word in parameters.items()
     }
     return client.get(f"{path}?{urlencode(texts)}")
 
 
-def post(client: Client, **words: Any) -> Answer:
-    return client.post("/search", json={name.replace("_", "-"): word for name, word in words.items()})
+def post(client: Client, **parameters: Any) -> Response:
+    return client.post("/search", json={name.replace("_", "-"): word for name, word in parameters.items()})
 
 
 def op(name: str, *args: Any) -> dict[str, Any]:
@@ -71,22 +71,25 @@ SAME = [
 
 
 def test_both_languages_by_both_methods(client: Client, scenes: None) -> None:
-    """Text (GET's default) and JSON (POST's) say the same, by either method and on the pages of a collection."""
+    """Text (default of GET) and JSON (default of POST) are equivalent, for both methods and a collection's items."""
     items = "/collections/collection/items"
     for text, document, expected in SAME:
-        asked = [get(client, filter=text), get(client, filter=text, filter_lang="cql2-text")]
-        asked += [post(client, filter=text, filter_lang="cql2-text"), get(client, items, filter=text, filter_crs=CRS84)]
+        responses = [get(client, filter=text), get(client, filter=text, filter_lang="cql2-text")]
+        responses += [
+            post(client, filter=text, filter_lang="cql2-text"),
+            get(client, items, filter=text, filter_crs=CRS84),
+        ]
         if document is not None:
-            asked += [post(client, filter=document), post(client, filter=document, filter_lang="cql2-json")]
-            asked += [get(client, path, filter=document, filter_lang="cql2-json") for path in ("/search", items)]
-        for response in asked:
+            responses += [post(client, filter=document), post(client, filter=document, filter_lang="cql2-json")]
+            responses += [get(client, path, filter=document, filter_lang="cql2-json") for path in ("/search", items)]
+        for response in responses:
             assert found(response) == expected, (text, response.request.url)
 
 
 def test_filter_narrows_with_the_others(client: Client, scenes: None) -> None:
-    """A filter holds together with every other word."""
-    words = {"filter": "platform = 'lark'", "ids": "clear,radar", "bbox": "0,0,90,90"}
-    assert found(client.get("/search", query_string=words)) == {"clear"}
+    """A filter is combined with the other parameters by AND."""
+    parameters = {"filter": "platform = 'lark'", "ids": "clear,radar", "bbox": "0,0,90,90"}
+    assert found(client.get("/search", query_string=parameters)) == {"clear"}
     assert found(post(client, filter=op("=", {"property": "platform"}, "lark"), ids=["hazy", "radar"])) == {"hazy"}
 
 
@@ -101,7 +104,7 @@ WRONG_TEXTS = [
 
 
 def test_wrong_text_names_the_character(client: Client, scenes: None) -> None:
-    """What is wrong in a text is told with its place, by either method."""
+    """An error in text is 400 with the position of the character, with both methods."""
     for text, expected in WRONG_TEXTS:
         for response in (get(client, filter=text), post(client, filter=text, filter_lang="cql2-text")):
             assert (response.status_code, response.json["code"]) == (400, "InvalidParameterValue"), text
@@ -119,15 +122,15 @@ WRONG_DOCUMENTS = [
 
 
 def test_wrong_document_names_the_place(client: Client, scenes: None) -> None:
-    """What is wrong in JSON is told with the pointer to it, by either method."""
+    """An error in JSON is 400 with the JSON pointer, with both methods."""
     for document, expected in WRONG_DOCUMENTS:
         for response in (get(client, filter=document, filter_lang="cql2-json"), post(client, filter=document)):
             assert response.status_code == 400, document
             assert response.json["description"].startswith(f"filter: {expected}"), (document, response.json)
 
 
-def test_language_that_does_not_fit(client: Client, scenes: None) -> None:
-    """A text where JSON is expected, JSON where text is, and languages and systems that there are not: all 400."""
+def test_a_wrong_language_is_400(client: Client, scenes: None) -> None:
+    """Text instead of JSON, JSON instead of text, unsupported languages and reference systems are 400."""
     for response, word in [
         (post(client, filter="id = 'a'"), "filter"),
         (get(client, filter=op("=", CLOUD, 1)), "filter"),
@@ -144,8 +147,8 @@ def test_language_that_does_not_fit(client: Client, scenes: None) -> None:
         assert response.json["description"].startswith(f"{word}: "), response.json
 
 
-def test_filter_goes_through_all_pages(client: Client, scenes: None) -> None:
-    """Links to the neighbours keep the filter and its language."""
+def test_links_keep_the_filter(client: Client, scenes: None) -> None:
+    """Next and prev links keep the filter and its language."""
     first = get(client, filter=op("isNull", CLOUD), filter_lang="cql2-json", limit=1)
     assert [link["rel"] for link in first.json["links"]] == ["root", "self"]
     first = get(client, filter=op("not", op("isNull", CLOUD)), filter_lang="cql2-json", limit=2)
@@ -162,29 +165,29 @@ def test_filter_goes_through_all_pages(client: Client, scenes: None) -> None:
     ],
 )
 def test_numbers_may_be_longer_than_64_bits(client: Client, scenes: None, filter_: Any) -> None:
-    """A whole number of any length is compared as what it is, everywhere."""
+    """Integers of any length are compared exactly."""
     assert found(post(client, filter=filter_)) == found(get(client, filter=filter_, filter_lang="cql2-json"))
     assert client.post("/aggregate", json={"filter": filter_}).status_code == 200
     assert get(client, "/collections", filter=filter_, filter_lang="cql2-json").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("parameters", "expected"),
     [
         ({"filter": op("=", CLOUD, 10**400)}, "filter: at /args/1: expected 0 or a number between"),
         ({"query": {"eo:cloud_cover": {"lt": 10**400}}}, "query: at /eo:cloud_cover/lt/args/1: expected 0 or a number"),
         ({"filter": nested(400)}, "filter: at /args/0/args/0"),
     ],
 )
-def test_what_no_json_can_hold_is_refused(client: Client, scenes: None, words: Any, expected: str) -> None:
-    """Numbers of hundreds of digits and hundreds of levels are told as any other mistake, with their place."""
-    for response in (post(client, **words), client.post("/downloads", json={"search": words})):
+def test_extreme_numbers_and_depths_are_400(client: Client, scenes: None, parameters: Any, expected: str) -> None:
+    """Numbers of hundreds of digits and hundreds of levels are 400 with their place."""
+    for response in (post(client, **parameters), client.post("/downloads", json={"search": parameters})):
         assert response.status_code == 400
         assert response.json["description"].startswith(expected), response.json
 
 
 def test_functions_are_listed(client: Client) -> None:
-    """Each function has its name, what it is for, what it takes and gives, and the landing page leads there."""
+    """Each function has a name, a description, arguments and a result type, and the landing page links to the list."""
     (link,) = [link for link in client.get("/").json["links"] if link["rel"].endswith("/functions")]
     functions = client.get(link["href"]).json["functions"]
     assert {"area", "to_number", "year"} <= {function["name"] for function in functions}
@@ -194,13 +197,13 @@ def test_functions_are_listed(client: Client) -> None:
 
 
 def test_functions_are_called(client: Client, scenes: None) -> None:
-    """A function works as any other operand."""
+    """A function can be an operand."""
     assert found(get(client, filter="year(datetime) = 2024 AND length(platform) = 7")) == {"radar"}
     assert found(post(client, filter=op("=", op("month", {"property": "datetime"}), 5))) == set()
 
 
 def test_hidden_items_stay_hidden(plug: Callable[..., Client], scenes: None) -> None:
-    """No filter, however true, shows what a policy hides."""
+    """No filter shows items that a policy hides."""
     from stacflask import hookimpl
 
     class Hides:
@@ -213,8 +216,8 @@ def test_hidden_items_stay_hidden(plug: Callable[..., Client], scenes: None) -> 
     assert found(post(client, filter=op("or", True, False))) == {"clear", "hazy"}
 
 
-def test_they_are_declared(client: Client) -> None:
-    """The classes of CQL2 are declared, those with names from before it was final too."""
+def test_conformance_classes_are_declared(client: Client) -> None:
+    """The conformance classes of CQL2 are declared, including names from drafts."""
     classes = client.get("/conformance").json["conformsTo"]
     cql2 = {name.rpartition("/")[2] for name in classes if "/cql2/1.0/" in name}
     assert {"cql2-text", "cql2-json", "array-functions", "functions", "basic-spatial-operators"} <= cql2

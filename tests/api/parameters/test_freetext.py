@@ -63,15 +63,15 @@ FINDS = [
 
 
 def test_words_and_operators(client: Client) -> None:
-    """Alternatives by commas, words joined, grouped, quoted, asked for and excluded: by either method the same."""
+    """Alternatives by commas, parameters joined, grouped, quoted, asked for and excluded: by either method the same."""
     for q, expected in FINDS:
         for path in ("/search", "/collections/collection/items"):
             assert found(client.get(path, query_string={"q": q})) == expected, q
         assert found(client.post("/search", json={"q": q})) == expected, q
 
 
-def test_array_of_plain_texts(client: Client) -> None:
-    """By POST an array holds plain texts, any of which will do; nothing in them is an operator."""
+def test_array_of_phrases(client: Client) -> None:
+    """By POST, an array has phrases, any of which must match; operators in them have no effect."""
     assert found(client.post("/search", json={"q": ["sea ice", "AND", "msi"]})) == {"ice-1", "reef"}
     assert found(client.post("/search", json={"q": ["a\\b (brown)", "-fox"]})) == {"plain"}
     assert len(found(client.post("/search", json={"q": []}))) == len(TEXTS)
@@ -86,35 +86,35 @@ WRONG: list[Any] = [
     ("()", "at character 2: expected a word"),
     ("+a AND b", "at character 9: expected no + or -"),
     ("(" * 50 + "a", "at character 21: expected at most 20 nested"),
-    ("a " * 101, "expected at most 100 words"),
+    ("a " * 101, "expected at most 100 parameters"),
     ("a" * 2001, "expected at most 2000 characters"),
 ]
 
-NO_TEXTS: list[Any] = [1, {}, [1], ["a\0"], ["a"] * 101, ["a" * 2001]]
+INVALID_VALUES: list[Any] = [1, {}, [1], ["a\0"], ["a"] * 101, ["a" * 2001]]
 
 
-def test_what_is_wrong_is_told_with_its_place(client: Client) -> None:
-    """A text that makes no sense, or asks for too much, is 400 with the character."""
+def test_an_invalid_text_is_400_with_the_place(client: Client) -> None:
+    """An invalid or too long text is 400 with the position of the character."""
     for q, expected in WRONG:
         for response in (client.get("/search", query_string={"q": q}), client.post("/search", json={"q": q})):
             assert response.status_code == 400, q
             assert response.json["description"].startswith(f"q: {expected}"), response.json
-    for value in NO_TEXTS:
+    for value in INVALID_VALUES:
         assert client.post("/search", json={"q": value}).json["description"].startswith("q: "), value
 
 
-def test_nothing_asked_is_slow(client: Client, publish: Publish) -> None:
-    """Texts that make regular expressions run for ever are texts like any other."""
+def test_patterns_in_texts_are_not_slow(client: Client, publish: Publish) -> None:
+    """Texts that are slow as regular expressions are searched like all others."""
     publish(an_item("long", "other", properties={"datetime": "2024-06-01T12:00:00Z", "title": "a" * 50_000}))
     for q in ("(a+)+$", "%a" * 800, "_" * 1900, "a%" * 900 + "b"):
         client.post("/search", json={"q": [q], "collections": ["other"]})
         assert found(client.post("/search", json={"q": [q], "collections": ["other"]})) == set(), q
 
 
-def test_it_holds_beside_the_others(client: Client) -> None:
-    """Free text narrows with every other word, and goes through all pages."""
-    words = {"q": "sentinel", "filter": "platform = 'Sentinel-2A'", "sortby": "id"}
-    assert found(client.get("/search", query_string=words)) == {"snow_2"}
+def test_free_text_is_combined_with_other_parameters(client: Client) -> None:
+    """Free text is combined with other parameters by AND, and next links keep it."""
+    parameters = {"q": "sentinel", "filter": "platform = 'Sentinel-2A'", "sortby": "id"}
+    assert found(client.get("/search", query_string=parameters)) == {"snow_2"}
     first = client.get("/search?q=sentinel&limit=1&sortby=id").json
     (link,) = [link["href"] for link in first["links"] if link["rel"] == "next"]
     assert found(client.get(link)) == {"snow_2"}

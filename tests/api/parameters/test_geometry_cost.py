@@ -1,4 +1,4 @@
-"""What a geometry may cost is bounded in every place that takes one, before the database sees it."""
+"""The cost of geometries is bounded for all parameters and documents, before they reach the database."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def polygon(*positions: list[float]) -> Json:
 
 
 def zigzag(number: int, shift: float = 0) -> Json:
-    """Make a ring of so many positions that crosses itself a quarter of their square times."""
+    """Return a ring of ``number`` positions that crosses itself a quarter of their square times."""
     half = number // 2
     lines = [[shift + (-80 if n % 2 else 80), -80 + 160 * n / half] for n in range(half)]
     across = [[shift - 80 + 160 * n / half, -80 if n % 2 else 80] for n in range(half)]
@@ -32,13 +32,13 @@ def zigzag(number: int, shift: float = 0) -> Json:
 
 
 def star(number: int) -> Json:
-    """Make a valid ring of so many positions whose spikes all lie side by side in the middle."""
+    """Return a valid ring of ``number`` positions whose spikes are side by side in the middle."""
     turns = [(2 * math.pi * n / number, 80 if n % 2 else 0.001) for n in range(number)]
     return polygon(*([reach * math.cos(turn), reach * math.sin(turn)] for turn, reach in turns))
 
 
 def scribble(number: int) -> Json:
-    """Make a line past 180 degrees that crosses itself about a tenth of their square times."""
+    """Return a line beyond 180 degrees that crosses itself about a tenth of the square of ``number`` times."""
     return {
         "type": "LineString",
         "coordinates": [[110 + 80 * math.sin(n * n), 80 * math.cos(n)] for n in range(number)],
@@ -56,12 +56,12 @@ def condition(geometry: Json, name: str = "geometry") -> Json:
     return {"op": "s_intersects", "args": [{"property": name}, geometry]}
 
 
-def posted(path: str, words: Callable[[Json], Json]) -> Ask:
-    return lambda client, geometry: client.post(path, json=words(geometry))
+def by_post(path: str, parameters: Callable[[Json], Json]) -> Ask:
+    return lambda client, geometry: client.post(path, json=parameters(geometry))
 
 
-def asked(path: str, words: Callable[[Json], Json]) -> Ask:
-    return lambda client, geometry: client.get(f"{path}?{urlencode(words(geometry))}")
+def by_get(path: str, parameters: Callable[[Json], Json]) -> Ask:
+    return lambda client, geometry: client.get(f"{path}?{urlencode(parameters(geometry))}")
 
 
 def by_text(geometry: Json) -> Json:
@@ -73,25 +73,25 @@ def by_json(geometry: Json) -> Json:
 
 
 SEARCHES: dict[str, Ask] = {
-    "search, intersects": posted("/search", lambda geometry: {"intersects": geometry}),
-    "search by GET, intersects": asked("/search", lambda geometry: {"intersects": json.dumps(geometry)}),
-    "search, text": posted("/search", by_text),
-    "search, json": posted("/search", lambda geometry: {"filter": condition(geometry)}),
-    "search by GET, json": asked("/search", by_json),
-    "search by GET, text": asked("/search", by_text),
-    "search, in a collection": posted(
+    "search, intersects": by_post("/search", lambda geometry: {"intersects": geometry}),
+    "search by GET, intersects": by_get("/search", lambda geometry: {"intersects": json.dumps(geometry)}),
+    "search, text": by_post("/search", by_text),
+    "search, json": by_post("/search", lambda geometry: {"filter": condition(geometry)}),
+    "search by GET, json": by_get("/search", by_json),
+    "search by GET, text": by_get("/search", by_text),
+    "search, in a collection": by_post(
         "/search", lambda geometry: {"intersects": {"type": "GeometryCollection", "geometries": [geometry]}}
     ),
-    "items": asked(ITEMS, by_text),
-    "aggregation": posted("/aggregate", lambda geometry: {"aggregations": ["total_count"], "intersects": geometry}),
-    "aggregation by GET": asked("/aggregate", lambda geometry: {"aggregations": "total_count", **by_json(geometry)}),
-    "downloads": posted("/downloads", lambda geometry: {"intersects": geometry}),
-    "downloads, filter": posted("/downloads", lambda geometry: {"filter": condition(geometry)}),
-    "collections": asked("/collections", by_json),
+    "items": by_get(ITEMS, by_text),
+    "aggregation": by_post("/aggregate", lambda geometry: {"aggregations": ["total_count"], "intersects": geometry}),
+    "aggregation by GET": by_get("/aggregate", lambda geometry: {"aggregations": "total_count", **by_json(geometry)}),
+    "downloads": by_post("/downloads", lambda geometry: {"intersects": geometry}),
+    "downloads, filter": by_post("/downloads", lambda geometry: {"filter": condition(geometry)}),
+    "collections": by_get("/collections", by_json),
 }
 WRITES: dict[str, Ask] = {
-    "an item": posted(ITEMS, lambda geometry: placed("new", geometry)),
-    "several": posted(ITEMS, lambda geometry: {"type": "FeatureCollection", "features": [placed("new", geometry)]}),
+    "an item": by_post(ITEMS, lambda geometry: placed("new", geometry)),
+    "several": by_post(ITEMS, lambda geometry: {"type": "FeatureCollection", "features": [placed("new", geometry)]}),
     "PUT": lambda client, geometry: client.put(f"{ITEMS}/item", json=placed("item", geometry)),
     "PATCH": lambda client, geometry: client.patch(
         f"{ITEMS}/item",
@@ -106,31 +106,33 @@ def placed(item: str, geometry: Json) -> Json:
 
 
 @pytest.fixture
-def there(publish: Publish) -> None:
-    """Put an item into a collection."""
+def published(publish: Publish) -> None:
+    """Publish an item."""
     publish(an_item())
 
 
 @pytest.mark.parametrize("ask", SEARCHES.values(), ids=SEARCHES)
 @pytest.mark.parametrize("shape", [zigzag, star, scribble])
 def test_a_search_geometry_that_costs_too_much_is_refused(
-    client: Client, there: None, ask: Ask, shape: Callable[[int], Json]
+    client: Client, published: None, ask: Ask, shape: Callable[[int], Json]
 ) -> None:
-    """What would take GEOS seconds is a 400 that says what is wrong, wherever a search takes a geometry."""
+    """A geometry that would take GEOS seconds is 400 with the reason, in every parameter that takes a geometry."""
     response = ask(client, shape(9000 if shape is star else 1200))
     assert response.status_code == 400, response.text
 
 
 @pytest.mark.parametrize("ask", WRITES.values(), ids=WRITES)
 @pytest.mark.parametrize("geometry", [zigzag(1600), star(9000), scribble(1200), zigzag(1600, 120)])
-def test_a_geometry_that_costs_too_much_is_not_taken(editor: Client, there: None, ask: Ask, geometry: Json) -> None:
-    """What would take GEOS seconds is a 400 that names the geometry, in every way to write an item."""
+def test_an_item_geometry_that_costs_too_much_is_refused(
+    editor: Client, published: None, ask: Ask, geometry: Json
+) -> None:
+    """A geometry that would take GEOS seconds is 400 with its place, in every request that writes an item."""
     response = ask(editor, geometry)
     assert (response.status_code, "/geometry" in response.json["description"]) == (400, True), response.text
 
 
-def test_small_crossings_are_repaired_and_named_in_filters(editor: Client, there: None) -> None:
-    """A few crossings are repaired, except in a filter, where the place is named."""
+def test_small_crossings_are_repaired_and_named_in_filters(editor: Client, published: None) -> None:
+    """A few crossings are repaired, except in a filter, for which they are 400 with the place."""
     small = zigzag(20)
     assert editor.post("/search", json={"intersects": small}).status_code == 200
     assert editor.put(f"{ITEMS}/item", json=placed("item", small)).status_code in (200, 204)
@@ -139,8 +141,8 @@ def test_small_crossings_are_repaired_and_named_in_filters(editor: Client, there
     assert "Self-intersection[" in refused.json["description"]
 
 
-def test_positions_are_bounded_for_all_geometries_together(client: Client, there: None) -> None:
-    """Several geometries have no more positions than one may have, in a filter and beside intersects."""
+def test_positions_are_bounded_for_all_geometries_together(client: Client, published: None) -> None:
+    """All geometries of a request together can have at most the positions of one, in a filter and with intersects."""
     ring = {"type": "LineString", "coordinates": [[n / 100, 0] for n in range(4000)]}
     several = {"op": "or", "args": [condition(ring)] * 3}
     assert client.post("/search", json={"filter": several}).status_code == 400
@@ -149,15 +151,15 @@ def test_positions_are_bounded_for_all_geometries_together(client: Client, there
     assert client.post("/search", json={**beside, "filter": condition(ring)}).status_code == 200
 
 
-def test_many_geometries_of_one_request_are_bounded_together(editor: Client, there: None) -> None:
-    """Items that cost little one by one cost too much by the hundred."""
+def test_many_geometries_of_one_request_are_bounded_together(editor: Client, published: None) -> None:
+    """Items that cost little each are refused if they cost too much together."""
     items = [placed(str(number), zigzag(80)) for number in range(200)]
     response = editor.post(ITEMS, json={"type": "FeatureCollection", "features": items})
     assert (response.status_code, "fewer" in response.json["description"]) == (400, True)
 
 
 def test_the_boxes_of_an_extent_are_bounded(editor: Client) -> None:
-    """A collection's boxes may be many or cross each other, within bounds."""
+    """A collection can have many or overlapping boxes within bounds."""
     columns = [[-80 + n / 2, -80, -80 + n / 2 + 0.1, 80] for n in range(200)]
     rows = [[-80, -80 + n / 2, 80, -80 + n / 2 + 0.1] for n in range(200)]
     for boxes, status in ((columns, 201), (columns + rows, 400), (columns * 6, 400)):
@@ -170,8 +172,8 @@ def extent(boxes: list[list[float]]) -> Json:
     return {"spatial": {"bbox": boxes}, "temporal": {"interval": [["2020-01-01T00:00:00Z", None]]}}
 
 
-def test_many_steps_over_the_antimeridian_are_refused(editor: Client, there: None) -> None:
-    """A ring that jumps a thousand times is a 400 and no recursion without end."""
+def test_many_crossings_of_the_antimeridian_are_refused(editor: Client, published: None) -> None:
+    """A ring that crosses the antimeridian a thousand times is 400, without endless recursion."""
     jumps = [[170 if n % 2 else -170, -80 + 160 * n / 1000] for n in range(1000)]
     geometry = polygon(*jumps, [-160, 80], [-160, -80], [-170, -80])
     response = editor.put(f"{ITEMS}/item", json=an_item("item", geometry=geometry, bbox=[160, -90, -150, 90]))

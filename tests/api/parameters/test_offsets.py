@@ -1,4 +1,4 @@
-"""Times with an offset whose plus was not escaped, and with fractions of any length."""
+"""Times with an unescaped + in the offset, and with fractions of any length."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ def found(response: Any) -> list[str]:
 @pytest.mark.parametrize("plus", ["+", "%20", "%2B", "%2b"])
 @pytest.mark.parametrize("path", ["/search", "/collections/collection/items"])
 def test_a_plus_in_an_interval(client: Client, path: str, plus: str) -> None:
-    """An instant and both ends of an interval take an offset whose plus has become a space."""
+    """An instant and both ends of an interval can have an offset whose + has become a space."""
     at = f"2024-01-01T02:30:00{plus}01:30"
     assert found(client.get(f"{path}?datetime={at}")) == ["b"]
     assert found(client.get(f"{path}?datetime={at}/..")) == ["b", "c"]
@@ -42,36 +42,36 @@ def test_a_plus_in_an_interval(client: Client, path: str, plus: str) -> None:
 
 
 def test_a_plus_in_the_time_of_collections_and_aggregations(client: Client) -> None:
-    """Collections and aggregations read their times as searches do."""
+    """Collections and aggregations parse times like searches."""
     late = client.get("/collections?datetime=2024-01-01T02:00:00+01:00")
     assert "later" in [collection["id"] for collection in late.json["collections"]]
-    made = client.get("/aggregate?aggregations=total_count&datetime=2024-01-01T02:00:00+01:00/..").json
-    assert made["aggregations"][0]["value"] == 2
+    aggregated = client.get("/aggregate?aggregations=total_count&datetime=2024-01-01T02:00:00+01:00/..").json
+    assert aggregated["aggregations"][0]["value"] == 2
 
 
 @pytest.mark.parametrize("column", ["datetime", "updated"])
 def test_a_plus_in_a_filter(client: Client, column: str) -> None:
-    """In a filter, an unescaped plus of an offset is a plus, too, in text and in JSON."""
+    """In a filter, an unescaped + of an offset stays a +, in text and in JSON."""
     at = "2024-01-01T02:00:00+01:00"
     text = f"{column} >= TIMESTAMP('{at}')"
     json = f'{{"op":">=","args":[{{"property":"{column}"}},{{"timestamp":"{at}"}}]}}'
     query = f'{{"{column}":{{"gte":"{at}"}}}}'
-    for words in (f"filter={quote(text, safe='+')}", f"filter-lang=cql2-json&filter={quote(json, safe='+')}"):
-        assert found(client.get(f"/search?{words}")) == ["b", "c"]
-        assert found(client.get(f"/search?{words.replace('+', '%2B')}")) == ["b", "c"]
+    for parameters in (f"filter={quote(text, safe='+')}", f"filter-lang=cql2-json&filter={quote(json, safe='+')}"):
+        assert found(client.get(f"/search?{parameters}")) == ["b", "c"]
+        assert found(client.get(f"/search?{parameters.replace('+', '%2B')}")) == ["b", "c"]
     assert found(client.get(f"/search?query={quote(query, safe='+')}")) == ["b", "c"]
 
 
 def test_other_spaces_stay_spaces(client: Client) -> None:
-    """A plus that is not part of an offset stands for a space, as forms write it."""
+    """A + that is not part of an offset is a space, as in HTML forms."""
     assert found(client.get("/search?filter=id+=+'b'+AND+datetime+=+TIMESTAMP('2024-01-01T02:00:00+01:00')")) == ["b"]
     for wrong in ("2024-01-01+00:00:00Z", "2024-01-01T00:00:00++01:00", "2024-01-01T00:00:00+0100"):
         response = client.get(f"/search?datetime={wrong}")
         assert (response.status_code, response.json["description"][:10]) == (400, "datetime: ")
 
 
-def test_an_interval_loses_nothing_beyond_microseconds(client: Client, publish: Publish) -> None:
-    """Whatever digits an item's time has, the instant that it says finds it, and so do intervals that hold it."""
+def test_digits_beyond_microseconds_lose_no_item(client: Client, publish: Publish) -> None:
+    """For any number of digits, an item is found by its own time and by intervals that contain it."""
     digits = ["1", "123456", "1234567", "123456999", "1234569999999", "9" * 30]
     publish(
         *[
@@ -88,7 +88,7 @@ def test_an_interval_loses_nothing_beyond_microseconds(client: Client, publish: 
 
 
 def test_a_body_needs_no_escaping(client: Client) -> None:
-    """In a body a space is a space: a time with one is an error."""
+    """In a body, a time with a space instead of + is 400."""
     response = client.post("/search", json={"datetime": "2024-01-01T00:00:00 01:00"})
     assert (response.status_code, response.json["description"][:9]) == (400, "datetime:")
     assert found(client.post("/search", json={"datetime": "2024-01-01T02:00:00+01:00"})) == ["b"]
@@ -96,7 +96,7 @@ def test_a_body_needs_no_escaping(client: Client) -> None:
 
 @pytest.mark.parametrize("digits", ["1234567", "1234569", "9999999", "123456999999", "123456"])
 def test_times_in_other_properties_have_any_number_of_digits(client: Any, publish: Any, digits: str) -> None:
-    """A filter finds a time in a string by its own text, and digits beyond microseconds are cut off in both."""
+    """A filter finds a time in a string by its own text; digits beyond microseconds are cut off in both."""
     text = f"2024-06-01T12:00:59.{digits}Z"
     publish(an_item(properties={"datetime": "2024-06-01T12:00:00Z", "expires": text}))
     cut = f"2024-06-01T12:00:59.{digits[:6]}Z"

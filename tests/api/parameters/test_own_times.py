@@ -1,4 +1,4 @@
-"""datetime, start_datetime and end_datetime: an item's own values everywhere, and what the parameter datetime finds."""
+"""Times of items: filters and sorting use own values; the parameter datetime finds instants and ranges."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ BY_TIME = sorted(DATED, key=lambda name: TIMES[name]["datetime"] or "")
 
 @pytest.fixture
 def client(plug: Plug) -> Client:
-    """Give a client of an application without plugins."""
+    """Return a client of an application without plugins."""
     return plug()
 
 
@@ -51,9 +51,9 @@ def _items(publish: Publish) -> None:
     publish(*(an_item(name, properties=times, geometry=PLACE, bbox=[11, 48, 11, 48]) for name, times in TIMES.items()))
 
 
-def found(client: Client, **words: Any) -> set[str]:
-    """Give the ids that a search finds."""
-    response = client.get("/search", query_string=words)
+def found(client: Client, **parameters: Any) -> set[str]:
+    """Return the ids that a search finds."""
+    response = client.get("/search", query_string=parameters)
     assert response.status_code == 200, response.text
     return {feature["id"] for feature in response.json["features"]}
 
@@ -76,7 +76,7 @@ def found(client: Client, **words: Any) -> set[str]:
     ],
 )
 def test_an_interval_finds_an_instant_or_a_range(client: Client, interval: str, expected: set[str]) -> None:
-    """An item is found by its instant or by its range, not by what lies between the two, in an area and in all."""
+    """An item is found by its instant or by its range, and not by other instants, with and without an area."""
     assert found(client, datetime=interval) == expected
     assert found(client, datetime=interval, bbox="10,47,12,49", collections="collection") == expected
     counted = client.get("/search", query_string={"datetime": interval, "count": "true"}).json
@@ -116,24 +116,24 @@ def test_an_interval_finds_an_instant_or_a_range(client: Client, interval: str, 
     ],
 )
 def test_a_filter_compares_own_values(client: Client, expression: str, expected: set[str]) -> None:
-    """In a filter each time is the property's value, and null where an item has none: neither equal nor unequal."""
+    """In a filter, each time is the property's value, and null for items without it: neither equal nor unequal."""
     assert found(client, filter=expression) == expected
 
 
 def test_a_query_compares_own_values(client: Client) -> None:
-    """The query extension means the same by these names."""
+    """The query extension compares the same values."""
 
-    def ask(**query: Any) -> set[str]:
+    def search(**query: Any) -> set[str]:
         return {feature["id"] for feature in client.post("/search", json={"query": query}).json["features"]}
 
-    assert ask(datetime={"lte": "2024-11-15T00:00:00Z"}) == {"instant", "before", "end"}
-    assert ask(end_datetime={"lt": "2024-11-15T00:00:00Z"}) == {"after", "old"}
-    assert ask(datetime={"neq": "2024-11-15T00:00:00Z"}) == {"inside", "after", "before", "start", "end"}
+    assert search(datetime={"lte": "2024-11-15T00:00:00Z"}) == {"instant", "before", "end"}
+    assert search(end_datetime={"lt": "2024-11-15T00:00:00Z"}) == {"after", "old"}
+    assert search(datetime={"neq": "2024-11-15T00:00:00Z"}) == {"inside", "after", "before", "start", "end"}
 
 
-def pages(client: Client, **words: Any) -> list[list[str]]:
-    """Follow the links forward to the end, and see that those back lead through the same pages."""
-    response = client.get("/search", query_string=words)
+def pages(client: Client, **parameters: Any) -> list[list[str]]:
+    """Follow next links to the end, and check that prev links lead through the same pages."""
+    response = client.get("/search", query_string=parameters)
     forward = [response]
     while (link := _link(response, "next")) is not None:
         response = client.get(link)
@@ -173,7 +173,7 @@ WHERE: list[dict[str, str]] = [{}, {"bbox": "10,47,12,49"}, {"collections": "col
 def test_items_without_a_datetime_come_last(
     client: Client, sort: str, expected: list[str], limit: int, where: dict[str, str]
 ) -> None:
-    """In either direction, whatever else is asked for and however large a page is, forward and back."""
+    """Items without a datetime come last in both directions, with any other parameter and limit, forward and back."""
     assert [name for page in pages(client, sortby=sort, limit=limit, **where) for name in page] == expected
 
 
@@ -181,15 +181,15 @@ def test_items_without_a_datetime_come_last(
     ("sort", "last"), [("-end_datetime", {"instant", "start"}), ("+end_datetime", {"instant", "start"})]
 )
 def test_items_without_an_end_come_last(client: Client, sort: str, last: set[str]) -> None:
-    """The same for the ends of ranges."""
+    """Items without an end_datetime come last in both directions."""
     names = [name for page in pages(client, sortby=sort, limit=3) for name in page]
     ends = [TIMES[name].get("end_datetime") or "" for name in names[:-2]]
     assert ends == sorted(ends, reverse=sort[0] == "-")
     assert set(names[-2:]) == last
 
 
-def test_sorted_after_another_key(client: Client, publish: Publish) -> None:
-    """As a second key, datetime puts items without one last among those that are level."""
+def test_datetime_as_the_second_key(client: Client, publish: Publish) -> None:
+    """With datetime as the second key, items without one come last among equal items."""
     properties = {name: {**times, "level": len(name) % 2} for name, times in TIMES.items()}
     publish(*(an_item(name, "other", properties=one) for name, one in properties.items()))
     names = [n for page in pages(client, sortby="+level,-datetime", collections="other", limit=2) for n in page]
@@ -199,8 +199,8 @@ def test_sorted_after_another_key(client: Client, publish: Publish) -> None:
     assert names == expected
 
 
-def test_of_items_that_all_lack_a_datetime(client: Client, publish: Publish) -> None:
-    """A collection of composites alone is listed by datetime, too, by the starts of their ranges."""
+def test_items_that_all_lack_a_datetime_are_sorted_by_start(client: Client, publish: Publish) -> None:
+    """A collection whose items have only ranges is sorted by their start_datetime."""
     ranges = [(f"m{n}", f"2024-0{n}-01T00:00:00Z", f"2024-0{n}-20T00:00:00Z") for n in range(1, 6)]
     times = {name: {"datetime": None, "start_datetime": start, "end_datetime": end} for name, start, end in ranges}
     publish(*(an_item(name, "months", properties=one) for name, one in times.items()))
@@ -212,15 +212,15 @@ def test_of_items_that_all_lack_a_datetime(client: Client, publish: Publish) -> 
     assert _ids(response) == ["first", "m5"]
 
 
-def test_the_usual_order_is_by_datetime_or_start(client: Client) -> None:
-    """Where nothing is sorted by, newest first: an item without a datetime is where its range starts."""
+def test_the_default_order_is_by_datetime_or_start(client: Client) -> None:
+    """Without sortby, newest items come first; an item without a datetime is sorted by its start_datetime."""
     starts = {name: times["datetime"] or times["start_datetime"] or "" for name, times in TIMES.items()}
     names = [name for page in pages(client, limit=3) for name in page]
     assert names == sorted(TIMES, key=lambda name: starts[name], reverse=True)
 
 
-def test_an_embargo_hides_what_has_no_datetime(plug: Plug) -> None:
-    """A policy that shows items up to a time shows none whose datetime is null, on no page and by no address."""
+def test_an_embargo_hides_items_without_a_datetime(plug: Plug) -> None:
+    """A policy that shows items up to a time hides items whose datetime is null, in lists and alone."""
 
     class Embargo:
         @hookimpl
@@ -230,17 +230,17 @@ def test_an_embargo_hides_what_has_no_datetime(plug: Plug) -> None:
             return rule if of == "items" else None
 
     client = plug(Embargo())
-    shown = {"instant", "inside", "before", "end"}
-    assert found(client) == shown
-    assert found(client, datetime="../2030-01-01T00:00:00Z") == shown
-    assert found(client, sortby="-datetime", bbox="10,47,12,49") == shown
+    visible = {"instant", "inside", "before", "end"}
+    assert found(client) == visible
+    assert found(client, datetime="../2030-01-01T00:00:00Z") == visible
+    assert found(client, sortby="-datetime", bbox="10,47,12,49") == visible
     responses = {name: client.get(f"/collections/collection/items/{name}").status_code for name in TIMES}
-    assert {name for name, status in responses.items() if status == 200} == shown
-    assert client.get("/aggregate?aggregations=total_count").json["aggregations"][0]["value"] == len(shown)
+    assert {name for name, status in responses.items() if status == 200} == visible
+    assert client.get("/aggregate?aggregations=total_count").json["aggregations"][0]["value"] == len(visible)
 
 
 def test_aggregations_of_own_values(client: Client) -> None:
-    """The least, the greatest and the distribution of datetime leave items without one out, and count them as such."""
+    """Minimum, maximum and distribution of datetime omit items without one, which are counted in overflow."""
     names = "datetime_min,datetime_max,datetime_frequency"
     response = client.get(f"/aggregate?aggregations={names}&datetime_frequency_interval=year").json
     least, greatest, years = response["aggregations"]
@@ -249,8 +249,8 @@ def test_aggregations_of_own_values(client: Client) -> None:
     assert years["overflow"] == 2
 
 
-def test_aggregations_of_ranges_alone(client: Client) -> None:
-    """Where no item has a datetime there is no least one."""
+def test_aggregations_of_items_without_a_datetime(client: Client) -> None:
+    """If no item has a datetime, there is no minimum."""
     response = client.get("/aggregate?aggregations=datetime_min,datetime_frequency&ids=range,old").json
     least, years = response["aggregations"]
     assert least.get("value") is None
@@ -258,7 +258,7 @@ def test_aggregations_of_ranges_alone(client: Client) -> None:
 
 
 def test_tokens_name_times_or_none(client: Client) -> None:
-    """A forged place in the order is an error; null is the place of items without a datetime."""
+    """A token after which items without a datetime follow works; with another order it is 400."""
     response = client.get("/search?sortby=-datetime&limit=6")
     token = parse_qs(urlsplit(_link(response, "next") or "").query)["token"][0]
     assert _ids(client.get("/search", query_string={"sortby": "-datetime", "token": token})) == ["range", "old"]

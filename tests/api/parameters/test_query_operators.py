@@ -11,7 +11,7 @@ from stacflask.testing import an_item
 
 Publish = Callable[..., None]
 Client = Any
-Answer = Any
+Response = Any
 
 SCENES: dict[str, dict[str, Any]] = {
     "clear": {"platform": "Lark-1", "eo:cloud_cover": 3, "created": "2024-01-01T00:00:00Z", "good": True},
@@ -23,18 +23,18 @@ SCENES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def scenes(publish: Publish) -> None:
-    """Put four scenes that have not all the same properties, nor of the same type."""
+    """Publish four scenes with different properties of different types."""
     publish(*[an_item(name, properties={"datetime": "2024-06-01T12:00:00Z", **more}) for name, more in SCENES.items()])
 
 
-def ask(client: Client, query: Any) -> list[Answer]:
-    """Ask in the three ways there are."""
-    words = urlencode({"query": json.dumps(query)})
-    paths = (f"/search?{words}", f"/collections/collection/items?{words}")
+def search(client: Client, query: Any) -> list[Response]:
+    """Send a query in all three ways."""
+    parameters = urlencode({"query": json.dumps(query)})
+    paths = (f"/search?{parameters}", f"/collections/collection/items?{parameters}")
     return [*map(client.get, paths), client.post("/search", json={"query": query})]
 
 
-def found(response: Answer) -> set[str]:
+def found(response: Response) -> set[str]:
     assert response.status_code == 200, response.text
     return {feature["id"] for feature in response.json["features"]}
 
@@ -88,9 +88,9 @@ FINDS: list[tuple[Any, set[str]]] = [
 
 
 def test_all_operators(client: Client, scenes: None) -> None:
-    """Each of the ten does what its name says, by either method; what is stored says as what a string is compared."""
+    """Each of the ten operators works with both methods; a string is compared by the type of the stored value."""
     for query, expected in FINDS:
-        for response in ask(client, query):
+        for response in search(client, query):
             assert found(response) == expected, query
 
 
@@ -114,26 +114,26 @@ WRONG: list[tuple[Any, str]] = [
 ]
 
 
-def test_what_is_wrong_is_told_with_its_place(client: Client, scenes: None) -> None:
-    """An operator or value that does not fit is 400, with the pointer to it, also beside a filter."""
+def test_an_invalid_query_is_400_with_the_place(client: Client, scenes: None) -> None:
+    """An invalid operator or value is 400 with its JSON pointer, also with a filter."""
     for query, expected in WRONG:
-        for response in [*ask(client, query), client.post("/search", json={"query": query, "filter": True})]:
+        for response in [*search(client, query), client.post("/search", json={"query": query, "filter": True})]:
             assert response.status_code == 400, query
             assert response.json["description"].startswith(f"query: {expected}"), (query, response.json)
     for text in ("", "{", "'x'", '{"a": {"eq": NaN}}'):
         assert client.get("/search", query_string={"query": text}).json["description"].startswith("query: "), text
 
 
-def test_query_holds_beside_a_filter(client: Client, scenes: None) -> None:
-    """Both must hold, and what is wrong in the filter is told as if it stood alone."""
+def test_a_query_is_combined_with_a_filter(client: Client, scenes: None) -> None:
+    """Query and filter are combined by AND; errors of the filter have the same message as alone."""
     query = {"eo:cloud_cover": {"gt": 10}, "platform": {"startsWith": "l"}}
-    words = {"query": json.dumps(query), "filter": "eo:cloud_cover < 80"}
-    assert found(client.get("/search", query_string=words)) == {"hazy"}
+    parameters = {"query": json.dumps(query), "filter": "eo:cloud_cover < 80"}
+    assert found(client.get("/search", query_string=parameters)) == {"hazy"}
     wrong = {"op": "=", "args": [{"property": "x"}, {"op": "nosuch", "args": []}]}
     assert (
         client.post("/search", json={"query": query, "filter": wrong})
         .json["description"]
         .startswith("filter: at /args/1: there is no function")
     )
-    words["filter"] = "nosuch(1) = 1"
-    assert client.get("/search", query_string=words).json["description"].startswith("filter: at character 1: ")
+    parameters["filter"] = "nosuch(1) = 1"
+    assert client.get("/search", query_string=parameters).json["description"].startswith("filter: at character 1: ")
