@@ -63,7 +63,7 @@ FINDS = [
 
 
 def test_words_and_operators(client: Client) -> None:
-    """Alternatives by commas, parameters joined, grouped, quoted, asked for and excluded: by either method the same."""
+    """Commas, AND, OR, parentheses, quotes, + and - have the same meaning by GET and by POST."""
     for q, expected in FINDS:
         for path in ("/search", "/collections/collection/items"):
             assert found(client.get(path, query_string={"q": q})) == expected, q

@@ -100,6 +100,6 @@ def test_times_in_other_properties_have_any_number_of_digits(client: Any, publis
     text = f"2024-06-01T12:00:59.{digits}Z"
     publish(an_item(properties={"datetime": "2024-06-01T12:00:00Z", "expires": text}))
     cut = f"2024-06-01T12:00:59.{digits[:6]}Z"
-    for asked in (text, cut, f"{text[:-1]}+00:00"):
-        found = client.get("/search", query_string={"filter": f"expires = TIMESTAMP('{asked}')"}).json
-        assert [item["id"] for item in found["features"]] == ["item"], asked
+    for spelling in (text, cut, f"{text[:-1]}+00:00"):
+        found = client.get("/search", query_string={"filter": f"expires = TIMESTAMP('{spelling}')"}).json
+        assert [item["id"] for item in found["features"]] == ["item"], spelling

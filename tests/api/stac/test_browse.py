@@ -1,4 +1,4 @@
-"""Every item is reached by child and item links, and by nothing that may not be seen."""
+"""Child and item links lead to every visible item, and to no hidden one."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +16,7 @@ BASE = "http://localhost"
 
 
 def at(name: str, when: str, **times: str) -> dict[str, Any]:
-    """Make an item of a time."""
+    """Return an item with a time."""
     return an_item(name, properties={"datetime": when, **times})
 
 
@@ -46,7 +46,7 @@ def linked(document: dict[str, Any], rel: str) -> list[str]:
 
 
 def reached(client: Any, path: str) -> Iterator[str]:
-    """Walk down all child links, seeing that each leads back up, and give the items that are linked."""
+    """Follow all child links, check that each has a parent link back, and return the linked items."""
     document = client.get(path).json
     assert linked(document, "self") == [path]
     for child in linked(document, "child"):
@@ -58,12 +58,12 @@ def reached(client: Any, path: str) -> Iterator[str]:
 
 
 def test_every_item_is_reached_once(plug: Plug) -> None:
-    """From a collection down, links lead to each of its items and to each once, in the order of time."""
+    """From a collection, links lead to each of its items once, in order of time."""
     assert list(reached(plug(), "/collections/collection")) == ["a", "b", "c", "e", "d", "g", "f"]
 
 
 def test_full_days_are_divided(plug: Plug, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day with too many items is divided into hours, and so on down to seconds, which list theirs part by part."""
+    """A day with too many items is divided into hours, minutes and seconds; seconds list their items in parts."""
     publish(*(at(f"x{number}", f"2024-05-05T05:05:05.{number}Z") for number in range(3)))
     monkeypatch.setattr(by_time, "MAX_LISTED_ITEMS", 1)
     client = plug()
@@ -74,7 +74,7 @@ def test_full_days_are_divided(plug: Plug, publish: Publish, monkeypatch: pytest
 
 
 def test_many_years_are_paged(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Years are listed some at a time, and all of them are reached."""
+    """Years are listed in parts, and links lead to all of them."""
     monkeypatch.setattr(by_time, "MAX_LISTED_YEARS", 2)
     client = plug()
     page = client.get("/collections/collection/by-time").json
@@ -85,14 +85,14 @@ def test_many_years_are_paged(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("after", ["x", "2024-05", "0000"])
-def test_after_what_is_no_year(plug: Plug, after: str) -> None:
-    """Pages of years begin after a year."""
+def test_after_must_be_a_year(plug: Plug, after: str) -> None:
+    """Parts of the list of years begin after a year."""
     response = plug().get(f"/collections/collection/by-time?after={after}")
     assert (response.status_code, response.json["description"].partition(":")[0]) == (400, "after")
 
 
 def test_years_are_one_statement(plug: Plug, publish: Publish) -> None:
-    """However many years there are, one statement finds them, so that one timeout holds for all."""
+    """One statement finds all years, so that one timeout applies to all."""
     publish(*(at(f"y{year}", f"{year}-05-05T00:00:00Z") for year in range(1500, 1700)))
     client = plug()
     engine = client.application.extensions["stacflask"].catalog.database.engine
@@ -102,8 +102,8 @@ def test_years_are_one_statement(plug: Plug, publish: Publish) -> None:
     assert sum("items" in statement for statement in statements) == 1
 
 
-def test_hidden_items_mark_no_place(plug: Plug, publish: Publish) -> None:
-    """After an item that may not be seen there is as much as after one that is not there: nothing."""
+def test_after_a_hidden_item_there_is_nothing(plug: Plug, publish: Publish) -> None:
+    """The id of a hidden item as ``after`` gives the same result as an id that does not exist."""
 
     class Hides:
         @hookimpl
@@ -117,7 +117,7 @@ def test_hidden_items_mark_no_place(plug: Plug, publish: Publish) -> None:
 
 
 def test_catalogs_are_valid(plug: Plug) -> None:
-    """Each is a STAC catalog, with absolute links that have types, and named like its period."""
+    """Each catalog is valid STAC, is named like its period, and has absolute links with types."""
     import pystac
 
     document = plug().get("/collections/collection/by-time/2024").json
@@ -130,13 +130,13 @@ def test_catalogs_are_valid(plug: Plug) -> None:
 @pytest.mark.parametrize(
     "name", ["2022", "2024-13", "2024-02-30", "24", "2024-2", "0000", "x", "2024-02-29T25", "2024-02-29T00Z", "٢٠٢٤"]
 )
-def test_what_is_no_period_or_empty_is_not_there(plug: Plug, name: str) -> None:
-    """Of a period in which there is nothing, or which there is not, no catalog is shown."""
+def test_an_invalid_or_empty_period_is_404(plug: Plug, name: str) -> None:
+    """A period that is invalid or has no items is 404."""
     assert plug().get(f"/collections/collection/by-time/{name}").status_code == 404
 
 
 def test_collections_without_items(plug: Plug) -> None:
-    """A collection without items has no years; one that is not there has no catalog."""
+    """A collection without items has no years; a collection that does not exist is 404."""
     client = plug()
     assert linked(client.get("/collections/empty/by-time").json, "child") == []
     assert client.get("/collections/nosuch/by-time").status_code == 404
@@ -144,7 +144,7 @@ def test_collections_without_items(plug: Plug) -> None:
 
 
 def test_hidden_items_have_no_periods(plug: Plug) -> None:
-    """Periods of which only hidden items are, are not there."""
+    """A period with only hidden items is 404 and not linked."""
 
     class Hides:
         @hookimpl

@@ -1,4 +1,4 @@
-"""The children of the landing page: its collections, each as its child link leads to it."""
+"""The children of the landing page are the collections that its child links lead to."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ def _collections(publish: Publish) -> None:
     publish(a_collection("b", title="B"), a_collection("ä a"))
 
 
-def test_children_are_what_child_links_lead_to(plug: Plug) -> None:
-    """Each child is the very document that the landing page links to as a child, in the same order."""
+def test_children_are_the_documents_that_child_links_lead_to(plug: Plug) -> None:
+    """Each child is the document that a child link of the landing page leads to, in the same order."""
     client = plug()
     links = [link["href"] for link in client.get("/").json["links"] if link["rel"] == "child"]
     response = client.get("/children")
@@ -29,14 +29,14 @@ def test_children_are_what_child_links_lead_to(plug: Plug) -> None:
     assert rels == {"root": base, "parent": base, "self": f"{base}/children"}
 
 
-def test_landing_page_links_to_them(plug: Plug) -> None:
-    """The landing page says where its children are."""
+def test_the_landing_page_links_to_its_children(plug: Plug) -> None:
+    """The landing page has a link with the relation ``children``."""
     [link] = [link for link in plug().get("/").json["links"] if link["rel"] == "children"]
     assert (link["href"], link["type"]) == ("http://localhost/children", "application/json")
 
 
 def test_type_filter(plug: Plug) -> None:
-    """Children can be had by type: all are collections, none is a catalog, and there is nothing else."""
+    """``type`` selects children: all are collections, none is a catalog, and other types are 400."""
     client = plug()
     assert len(client.get("/children?type=Collection").json["children"]) == 2
     assert client.get("/children?type=Catalog").json["children"] == []
@@ -45,7 +45,7 @@ def test_type_filter(plug: Plug) -> None:
 
 
 def test_pages(plug: Plug) -> None:
-    """Many children come in pages that keep the type."""
+    """Next links of children keep the type."""
     client = plug()
     page = client.get("/children?limit=1&type=Collection").json
     [following] = [link["href"] for link in page["links"] if link["rel"] == "next"]
@@ -53,8 +53,8 @@ def test_pages(plug: Plug) -> None:
     assert [one["id"] for one in page["children"] + client.get(following).json["children"]] == ["b", "ä a"]
 
 
-def test_hidden_ones_are_none(plug: Plug) -> None:
-    """A collection that may not be seen is nobody's child."""
+def test_hidden_collections_are_no_children(plug: Plug) -> None:
+    """A hidden collection is not among the children."""
 
     class Hides:
         @hookimpl

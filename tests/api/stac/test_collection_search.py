@@ -1,4 +1,4 @@
-"""Collection search: GET /collections with the words of an item search."""
+"""Collection search: GET /collections with the parameters of an item search."""
 
 import json
 from collections.abc import Callable
@@ -44,8 +44,10 @@ def _collections(publish: Publish) -> None:
     publish(*[a_collection(name, **members) for name, members in COLLECTIONS.items()])
 
 
-def find(client: Client, **words: Any) -> list[str]:
-    response = client.get("/collections", query_string={name.replace("_", "-"): word for name, word in words.items()})
+def find(client: Client, **parameters: Any) -> list[str]:
+    response = client.get(
+        "/collections", query_string={name.replace("_", "-"): word for name, word in parameters.items()}
+    )
     assert response.status_code == 200, response.text
     assert response.json["numberReturned"] == len(response.json["collections"])
     return [collection["id"] for collection in response.json["collections"]]
@@ -70,7 +72,7 @@ BOXES = [
 
 
 def test_bbox_meets_any_box(client: Client) -> None:
-    """A box of 4 or 6 numbers meets any box of an extent, across the antimeridian on either side."""
+    """A box of 4 or 6 numbers matches any box of an extent, also across the antimeridian."""
     for bbox, expected in BOXES:
         assert set(find(client, bbox=bbox)) == expected, bbox
 
@@ -87,13 +89,13 @@ TIMES = [
 
 
 def test_datetime_meets_any_interval(client: Client) -> None:
-    """An instant or interval meets any interval of an extent, open ends included."""
+    """An instant or interval matches any interval of an extent, including open ends."""
     for datetime, expected in TIMES:
         assert set(find(client, datetime=datetime)) == expected, datetime
 
 
 def test_free_text(client: Client) -> None:
-    """Words are found in id, title, description and keywords, whatever their case and the spaces between them."""
+    """Free text matches id, title, description and keywords, regardless of case and white space."""
     assert find(client, q="SNOW") == ["alps"]
     assert find(client, q="reefs,sentinel-2") == ["alps", "fiji"]
     assert find(client, q="nosuch,everything, 100% of it") == ["world"]
@@ -104,7 +106,7 @@ def test_free_text(client: Client) -> None:
 
 
 def test_filter_and_query(client: Client) -> None:
-    """Filters in both languages, the functions and the footprint; and comparisons in JSON."""
+    """Filters in both encodings, with functions and the geometry, and the query extension."""
     assert find(client, filter='"eo:rank" > 1') == ["alps", "world"]
     document = {"op": "=", "args": [{"property": "license"}, "CC-BY-4.0"]}
     assert find(client, filter=json.dumps(document), filter_lang="cql2-json") == ["parts"]
@@ -115,38 +117,38 @@ def test_filter_and_query(client: Client) -> None:
 
 
 def test_sortby(client: Client) -> None:
-    """Sorted by any member: numbers, strings, then what has none; ties by id."""
+    """Collections are sorted by any member: numbers, strings, then missing values; equal ones by id."""
     assert find(client, sortby="eo:rank") == ["fiji", "alps", "world", "air", "buoy", "parts"]
     assert find(client, sortby="-id")[:2] == ["world", "parts"]
     assert find(client, sortby="-title,id")[:2] == ["alps", "fiji"]
 
 
 def test_all_together(client: Client) -> None:
-    """All words hold together."""
+    """All parameters are combined by AND."""
     assert find(client, bbox="0,0,30,50", datetime="2000-01-01T00:00:00Z/..", q="snow,parts", sortby="-id") == [
         *("parts", "alps")
     ]
     assert find(client, q="alps", filter="FALSE") == []
 
 
-def test_pages_keep_every_word(client: Client) -> None:
-    """Links lead through any order, forward and back, with every word kept."""
-    words = {"sortby": "-eo:rank,id", "q": "collection,reefs", "limit": "2", "fields": "id", "x": "1"}
-    page, seen = client.get("/collections", query_string=words).json, []
+def test_links_keep_every_parameter(client: Client) -> None:
+    """Next and prev links keep every parameter, in any order."""
+    parameters = {"sortby": "-eo:rank,id", "q": "collection,reefs", "limit": "2", "fields": "id", "x": "1"}
+    page, found = client.get("/collections", query_string=parameters).json, []
     last = page
     while page:
-        seen += [collection["id"] for collection in page["collections"]]
+        found += [collection["id"] for collection in page["collections"]]
         assert all(collection.keys() == {"type", "id", "links"} for collection in page["collections"])
         last = page
         links = [link["href"] for link in page["links"] if link["rel"] == "next"]
         page = client.get(links[0]).json if links else None
-    assert seen == ["alps", "fiji", "air", "buoy", "parts"]
+    assert found == ["alps", "fiji", "air", "buoy", "parts"]
     (back,) = [link["href"] for link in last["links"] if link["rel"] == "prev"]
-    assert [collection["id"] for collection in client.get(back).json["collections"]] == seen[2:4]
+    assert [collection["id"] for collection in client.get(back).json["collections"]] == found[2:4]
 
 
 def test_fields(client: Client) -> None:
-    """What is shown of a collection can be chosen; unless something is, it is enough to be one."""
+    """``fields`` selects the members of collections; if empty, a valid collection is left."""
     (shown,) = client.get("/collections?q=alps&fields=title,extent.spatial,-description").json["collections"]
     assert shown.keys() == {"type", "id", "links", "title", "extent"}
     assert shown["extent"].keys() == {"spatial"}
@@ -161,16 +163,16 @@ WRONG = [
 ]
 
 
-def test_wrong_words(client: Client) -> None:
-    """What is wrong is refused as it is for items, and named."""
-    for words in WRONG:
-        response = client.get(f"/collections?{words}")
-        assert (response.status_code, response.json["code"]) == (400, "InvalidParameterValue"), words
-        assert response.json["description"].startswith(words.partition("=")[0] + ": "), response.json
+def test_invalid_parameters_are_400(client: Client) -> None:
+    """Errors are the same as for items, and name the parameter."""
+    for parameters in WRONG:
+        response = client.get(f"/collections?{parameters}")
+        assert (response.status_code, response.json["code"]) == (400, "InvalidParameterValue"), parameters
+        assert response.json["description"].startswith(parameters.partition("=")[0] + ": "), response.json
 
 
 def test_hidden_collections_are_not_found(plug: Callable[..., Client]) -> None:
-    """No word finds a collection that a policy hides, and no link tells of one."""
+    """No parameter finds a collection that a policy hides, and no link reveals it."""
     from stacflask import hookimpl
 
     class Hides:
@@ -179,19 +181,19 @@ def test_hidden_collections_are_not_found(plug: Callable[..., Client]) -> None:
             return {"op": "<>", "args": [{"property": "id"}, "world"]} if of == "collections" else None
 
     client = plug(Hides())
-    for words in (
+    for parameters in (
         {},
         {"bbox": "-180,-90,180,90"},
         {"q": "everything,alps"},
         {"filter": "TRUE"},
         {"sortby": "-eo:rank"},
     ):
-        assert "world" not in find(client, **words)
-        assert "world" not in client.get("/collections", query_string={**words, "limit": 1}).text
+        assert "world" not in find(client, **parameters)
+        assert "world" not in client.get("/collections", query_string={**parameters, "limit": 1}).text
 
 
 def test_extents_that_widen_are_found(client: Client, publish: Publish) -> None:
-    """An item outside its collection's extent widens it, and the collection is found there."""
+    """An item outside of its collection's extent widens it, and the collection is found there."""
     assert "buoy" not in find(client, bbox="100,70,101,71")
     place = {"geometry": {"type": "Point", "coordinates": [100.5, 70.5]}, "bbox": [100.5, 70.5, 100.5, 70.5]}
     publish(an_item("far", "buoy", **place, properties={"datetime": "2001-06-01T00:00:00Z"}))
@@ -200,7 +202,7 @@ def test_extents_that_widen_are_found(client: Client, publish: Publish) -> None:
 
 
 def test_changes_are_found(editor: Client) -> None:
-    """What is replaced is found by what it says now, and no more by what it said."""
+    """A replaced collection is found by its new values and no longer by its old ones."""
     changed = a_collection("alps", title="Glaciers", extent=extent([[80, 20, 81, 21]], THIS_YEAR))
     assert editor.put("/collections/alps", json=changed).status_code == 204
     assert find(editor, q="glaciers", bbox="80,20,80,20", datetime="2024-02-01T00:00:00Z") == ["alps"]
@@ -208,8 +210,8 @@ def test_changes_are_found(editor: Client) -> None:
     assert "alps" not in find(editor, bbox="6,45,6,45")
 
 
-def test_it_is_declared(client: Client) -> None:
-    """The classes of collection search are declared."""
+def test_conformance_classes_are_declared(client: Client) -> None:
+    """The conformance classes of collection search are declared."""
     classes = set(client.get("/conformance").json["conformsTo"])
     base = "https://api.stacspec.org/v1.0.0-rc.1/collection-search"
     parts = ("", "#free-text", "#advanced-free-text", "#filter", "#query", "#sort", "#fields")

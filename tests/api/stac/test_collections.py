@@ -1,4 +1,4 @@
-"""Collections, alone and in a list."""
+"""Collections: one, and the list of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ def rels(document: dict[str, Any]) -> dict[str, str]:
 
 
 def test_list_has_its_members(client: Client, publish: Publish) -> None:
-    """The list has collections and links, no type, and counts what it holds."""
+    """The list has collections and links, no type, and the number of its collections."""
     publish(a_collection("b"), a_collection("a"))
     response = client.get("/collections")
     assert response.content_type == "application/json"
@@ -32,21 +32,21 @@ def test_list_has_its_members(client: Client, publish: Publish) -> None:
 
 
 def test_empty_list(client: Client, publish: Publish) -> None:
-    """A catalogue without collections has an empty list, and no page beside it."""
+    """Without collections, the list is empty and has no next and prev links."""
     response = client.get("/collections")
     assert response.json["collections"] == []
     assert rels(response.json).keys() == {"root", "self", f"{OGC}/queryables", f"{OGC}/sortables"}
 
 
-def test_alone_is_as_in_the_list(client: Client, publish: Publish) -> None:
-    """A single collection says all that the list said about it, links included."""
+def test_a_collection_is_the_same_alone_and_in_the_list(client: Client, publish: Publish) -> None:
+    """A collection alone is equal to the collection in the list, including links."""
     publish(a_collection("one", title="One", keywords=["x"]))
     (listed,) = client.get("/collections").json["collections"]
     assert client.get("/collections/one").json == listed
 
 
 def test_links(client: Client, publish: Publish) -> None:
-    """The server's own links are there, absolute and once; the author's are kept, but for those it makes itself."""
+    """A collection has the server's links once, absolute, and the publisher's links with other relations."""
     own = [
         {"rel": "self", "href": "https://elsewhere.example.org"},
         {"rel": "license", "href": "https://e.org/l"},
@@ -70,23 +70,23 @@ def test_links(client: Client, publish: Publish) -> None:
 
 
 def test_unknown_is_404(client: Client, publish: Publish) -> None:
-    """A collection that is not there is 404, and so are its items, also where another collection has that one."""
+    """A collection that does not exist is 404, and so are its items, even if another collection has them."""
     publish(an_item("item", "one"))
     for path in ("/collections/two", "/collections/two/items", "/collections/two/items/item"):
         response = client.get(path)
         assert (response.status_code, response.json["code"]) == (404, "NotFound")
 
 
-def test_any_id_end_to_end(editor: Client) -> None:
-    """An id with spaces, percent signs, unicode or marks is stored, linked and found by its links."""
+def test_any_id_works_end_to_end(editor: Client) -> None:
+    """An id with spaces, percent signs, Unicode or punctuation is stored, linked, and found by its links."""
     for name in ["a b", "100%", "%41", "a+b", "ä-日本", "a;b=c", "a:b", "a?b#c", "a&b", '"a"', "...", "a\\b"]:
-        there_and_back(editor, name)
+        check_round_trip(editor, name)
 
 
-def there_and_back(editor: Client, name: str) -> None:
-    made = editor.post("/collections", json=a_collection(name))
-    assert made.status_code == 201
-    links = rels(editor.get(made.location).json)
+def check_round_trip(editor: Client, name: str) -> None:
+    created = editor.post("/collections", json=a_collection(name))
+    assert created.status_code == 201
+    links = rels(editor.get(created.location).json)
     assert editor.get(links["self"]).json["id"] == name
     item = editor.post(links["items"], json=an_item(name, name))
     assert item.status_code == 201
@@ -97,26 +97,26 @@ def there_and_back(editor: Client, name: str) -> None:
 
 
 def test_landing_page_shows_the_same_links(client: Client, publish: Publish) -> None:
-    """The landing page links to each collection as it calls itself."""
+    """The landing page has child links equal to the self links of collections."""
     publish(a_collection("a b"), a_collection("c"))
     children = [link["href"] for link in client.get("/").json["links"] if link["rel"] == "child"]
     assert children == [client.get(child).json["links"][2]["href"] for child in children]
 
 
 def test_assets_of_collections_are_downloaded_here(client: Client, publish: Publish) -> None:
-    """A managed asset of a collection has its download address as href, an ordinary one keeps its own."""
+    """A managed asset of a collection has its download URL as href; another asset keeps its href."""
     assets = {
         "a b/c": {"href": "s3://bucket/key"},
         "plain": {"href": "https://example.org/x"},
     }
     publish(a_collection("one", assets=assets))
-    shown = client.get("/collections/one").json["assets"]
-    assert shown["a b/c"]["href"] == "http://localhost/collections/one/download/a%20b%2Fc"
-    assert shown["plain"]["href"] == "https://example.org/x"
+    assets = client.get("/collections/one").json["assets"]
+    assert assets["a b/c"]["href"] == "http://localhost/collections/one/download/a%20b%2Fc"
+    assert assets["plain"]["href"] == "https://example.org/x"
 
 
 def test_hidden_collections_leave_no_gap(plug: Callable[..., Client], publish: Publish) -> None:
-    """Pages of collections are full of what may be seen, and links lead from one to the next."""
+    """Pages of collections are full although some are hidden, and next links lead through all visible ones."""
     from stacflask import hookimpl
 
     publish(*[a_collection(f"c{number}", keywords=["odd" if number % 2 else "even"]) for number in range(9)])

@@ -1,4 +1,4 @@
-"""numberMatched is exact or not there, and is counted if that is asked for or cheap."""
+"""numberMatched is exact or absent, and is counted on request or if that is cheap."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,8 +25,8 @@ def _items(publish: Publish) -> None:
     publish(*(an_item(f"i{number}") for number in range(5)), an_item("other", "other"))
 
 
-def test_nobody_counts_where_that_is_off(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where counting is off, no search is counted unless asked, and none says how many items match."""
+def test_with_counting_off_nothing_is_counted(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With counting off, a search is not counted unless the request has count, and has no numberMatched."""
     monkeypatch.setattr(counting, "count_statement", None)
     client = plug(environ={"STACFLASK_COUNT": "false"})
     for path in PATHS:
@@ -34,8 +34,8 @@ def test_nobody_counts_where_that_is_off(plug: Plug, monkeypatch: pytest.MonkeyP
             assert not [name for name in client.get(f"{path}?limit={limit}").json if name.startswith("numberMatched")]
 
 
-def test_a_small_catalogue_is_counted(plug: Plug) -> None:
-    """Unless set otherwise, every page of a catalogue that has few items says exactly how many match."""
+def test_a_small_catalog_is_counted(plug: Plug) -> None:
+    """By default, every page of a catalog with few items has the exact numberMatched."""
     client = plug()
     for path, number in zip(PATHS, (6, 5), strict=True):
         page = client.get(f"{path}?limit=2").json
@@ -45,8 +45,8 @@ def test_a_small_catalogue_is_counted(plug: Plug) -> None:
         assert "numberMatched" not in client.get(f"{path}?limit=2&count=false").json
 
 
-def test_a_large_catalogue_is_counted_for_a_single_item(plug: Plug) -> None:
-    """In a catalogue of more items than are counted, a number comes with a single item, or with the only page."""
+def test_a_large_catalog_is_counted_for_a_single_item(plug: Plug) -> None:
+    """In a large catalog, numberMatched comes with a limit of one item, or with the only page."""
     client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
     assert "numberMatched" not in client.get("/search?limit=2&collections=collection").json
     assert client.get("/search?limit=1&collections=collection").json["numberMatched"] == 5
@@ -55,10 +55,10 @@ def test_a_large_catalogue_is_counted_for_a_single_item(plug: Plug) -> None:
 
 
 @pytest.mark.parametrize(("error", "status"), [(Unavailable("too slow"), 503), (BadQuery("filter", "wrong"), 400)])
-def test_a_count_that_nobody_asked_for_fails_no_search(
+def test_a_failed_count_fails_no_search(
     plug: Plug, monkeypatch: pytest.MonkeyPatch, error: StacflaskError, status: int
 ) -> None:
-    """A search is answered without a number if counting fails, unless the number was asked for."""
+    """If counting fails, a search has no number, unless the request has count."""
 
     def slow(*_: Any, **__: Any) -> None:
         raise error
@@ -71,10 +71,10 @@ def test_a_count_that_nobody_asked_for_fails_no_search(
 
 
 @pytest.mark.parametrize("error", [Unavailable("too slow", code=TIMEOUT), BadValue("an overflow")])
-def test_a_page_that_cannot_be_counted_is_read_without(
+def test_a_page_that_cannot_be_counted_is_read_without_count(
     plug: Plug, monkeypatch: pytest.MonkeyPatch, error: StacflaskError
 ) -> None:
-    """If the statement that counts a page with its items fails, the page is read by one that does not count."""
+    """If the statement that also counts fails, the page is read by a statement that does not count."""
     original = Database.records
 
     def records(self: Database, lookup: Any, values: Any, **more: Any) -> Any:
@@ -88,7 +88,7 @@ def test_a_page_that_cannot_be_counted_is_read_without(
 
 
 def test_counted_by_request(plug: Plug) -> None:
-    """Who asks is told the number of all pages, on each of them, by GET and POST alike."""
+    """With count=true, all pages have the number of all items, by GET and by POST."""
     client = plug()
     for path in PATHS:
         query = {"limit": 2, "count": "true", "collections": "collection"}
@@ -101,7 +101,7 @@ def test_counted_by_request(plug: Plug) -> None:
 
 
 def test_counted_by_the_url_of_a_post(plug: Plug) -> None:
-    """A POST whose URL asks for a count gets one, on all pages, unless its body says otherwise."""
+    """A POST with count in its URL has a number on all pages, unless its body has another count."""
     client = plug(environ={"STACFLASK_COUNT": "false"})
     page = client.post("/search?count=true", json={"limit": 2, "ids": ["i0", "i1", "i2"]}).json
     assert page["numberMatched"] == 3
@@ -116,14 +116,14 @@ def test_counted_by_the_url_of_a_post(plug: Plug) -> None:
 
 
 def test_counted_by_setting(plug: Plug) -> None:
-    """A deployment may count always; who does not want it, says so."""
+    """A setting can count always; count=false turns it off for a request."""
     client = plug(environ={"STACFLASK_COUNT": "true"})
     assert client.get("/search?limit=1").json["numberMatched"] == 6
     assert "numberMatched" not in client.get("/search?limit=1&count=false").json
 
 
-def test_what_is_on_one_page_is_not_counted_again(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the first page is the only one, its own number is the answer."""
+def test_a_single_page_is_not_counted_by_a_statement(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the first page is the only one, its number of items is the result."""
     monkeypatch.setattr(Catalog, "count", None)
     client = plug()
     assert client.get("/search?count=true").json["numberMatched"] == 6
@@ -131,7 +131,7 @@ def test_what_is_on_one_page_is_not_counted_again(plug: Plug, monkeypatch: pytes
 
 
 def test_beyond_the_bound_it_is_an_estimate(plug: Plug) -> None:
-    """More items than are counted are estimated, under another name; the bound itself is still exact."""
+    """More items than the bound are estimated in numberMatchedEstimate; the bound itself is exact."""
     client = plug(environ={"STACFLASK_COUNT_LIMIT": "5"})
     response = client.get("/search?limit=1&count=true").json
     assert "numberMatched" not in response
@@ -139,8 +139,8 @@ def test_beyond_the_bound_it_is_an_estimate(plug: Plug) -> None:
     assert client.get("/search?limit=1&count=true&collections=collection").json["numberMatched"] == 5
 
 
-def test_only_what_may_be_seen_is_counted(plug: Plug) -> None:
-    """Hidden items are in no number; and no estimate is told, which would be made of them."""
+def test_hidden_items_are_not_counted(plug: Plug) -> None:
+    """Hidden items are in no number, and there is no estimate, which would include them."""
 
     class Hides:
         @hookimpl
@@ -152,8 +152,8 @@ def test_only_what_may_be_seen_is_counted(plug: Plug) -> None:
     assert not [name for name in bounded if name.startswith("numberMatched")]
 
 
-def test_wrong_wish(plug: Plug) -> None:
-    """It is true or false."""
+def test_an_invalid_count_is_400(plug: Plug) -> None:
+    """``count`` must be true or false."""
     client = plug()
     assert client.get("/search?count=maybe").json["description"] == "count: expected true or false"
     assert client.post("/search", json={"count": "true"}).status_code == 400
@@ -182,7 +182,7 @@ SEARCHES = (
 @pytest.mark.parametrize("quick", [reader.QUICK, 0])
 @pytest.mark.parametrize("search", SEARCHES)
 def test_the_number_is_that_of_all_pages(plug: Plug, monkeypatch: pytest.MonkeyPatch, search: str, quick: int) -> None:
-    """Counted with its page or by a statement of its own, each page has the number of items of all pages."""
+    """Counted with the page or by a separate statement, each page has the number of items of all pages."""
     monkeypatch.setattr(reader, "QUICK", quick)
     client = plug()
     following, found, numbers = f"/search?{search}&limit=2", 0, set()
@@ -199,7 +199,7 @@ def test_the_number_is_that_of_all_pages(plug: Plug, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("search", ["", "bbox=-180,-90,180,90&", "collections=collection&", "filter=id<>'other'&"])
 def test_a_page_is_counted_by_its_own_statement(plug: Plug, monkeypatch: pytest.MonkeyPatch, search: str) -> None:
-    """In a small catalogue one statement reads the page and the number."""
+    """In a small catalog, one statement reads the page and the number."""
     client, path = plug(), f"/search?{search}limit=2"
     expected = client.get(path).json["numberMatched"]
     statements, original = [], Database.records
@@ -214,8 +214,8 @@ def test_a_page_is_counted_by_its_own_statement(plug: Plug, monkeypatch: pytest.
     assert len(statements) == 1
 
 
-def test_many_who_may_see_little_are_counted_right(plug: Plug) -> None:
-    """A policy that lists many collections hides the others from the number, too."""
+def test_a_policy_with_many_collections_is_counted_exactly(plug: Plug) -> None:
+    """A policy that lists many collections hides the items of others from the number."""
 
     class Lists:
         @hookimpl
@@ -227,10 +227,8 @@ def test_many_who_may_see_little_are_counted_right(plug: Plug) -> None:
     assert (page["numberReturned"], page["numberMatched"]) == (1, 1)
 
 
-def test_no_number_while_long_statements_take_all_their_connections(
-    plug: Plug, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A count that may take long needs a connection of those for long statements. Without one there is no number."""
+def test_no_number_if_long_statements_use_all_their_connections(plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long count needs a connection of those for long statements. If none is available, there is no number."""
 
     def share(_: Database, *, long: bool) -> AbstractContextManager[None]:
         if long:

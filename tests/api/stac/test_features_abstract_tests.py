@@ -1,4 +1,4 @@
-"""The abstract test suite of OGC API - Features - Part 1 (17-069r4, Annex A.2 and A.4), test by test."""
+"""The abstract test suite of OGC API - Features - Part 1 (17-069r4, Annex A.2 and A.4)."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ PLACES = {"west": -60.0, "middle": 0.0, "east": 60.0}
 
 @pytest.fixture
 def client(plug: Plug, publish: Publish) -> Any:
-    """Return a client of a catalogue with three points, a month apart."""
+    """Return a client of a catalog with three points, a month apart."""
     publish(
         a_collection(),
         *(
@@ -95,7 +95,7 @@ def test_a_2_2_4_collections(client: Any) -> None:
 
 
 def test_a_2_2_5_collection(client: Any) -> None:
-    """A.2.2.5 (sfc-md-op, -success): a collection alone is what the list has of it."""
+    """A.2.2.5 (sfc-md-op, -success): a collection alone is equal to the collection in the list."""
     response = client.get(COLLECTION)
     assert response.status_code == 200
     assert response.json == client.get("/collections").json["collections"][0]
@@ -114,7 +114,7 @@ def test_a_2_2_6_features(client: Any) -> None:
 
 
 def test_a_2_2_6_bbox(client: Any) -> None:
-    """A.2.2.6 (fc-bbox-definition, -response): features that a box of 4 or 6 numbers meets, and no others."""
+    """A.2.2.6 (fc-bbox-definition, -response): features that intersect a box of 4 or 6 numbers, and no others."""
     schema = parameter(client, "bbox")
     assert (schema["in"], schema["style"], schema["explode"], schema["required"]) == ("query", "form", False, False)
     for box, found in {
@@ -143,7 +143,7 @@ def test_a_2_2_6_limit(client: Any) -> None:
 
 
 def test_a_2_2_6_datetime(client: Any) -> None:
-    """A.2.2.6 (fc-time-definition, -response): features whose time meets an instant or an interval."""
+    """A.2.2.6 (fc-time-definition, -response): features whose time intersects an instant or an interval."""
     schema = parameter(client, "datetime")
     assert (schema["in"], schema["style"], schema["explode"], schema["required"]) == ("query", "form", False, False)
     for interval, found in {
@@ -160,20 +160,20 @@ def test_a_2_2_6_datetime(client: Any) -> None:
 
 
 def test_a_2_2_6_parameters_join(client: Any) -> None:
-    """A.2.2.6 (fc-response): a feature has to meet all parameters of a query."""
+    """A.2.2.6 (fc-response): a feature must match all parameters of a query."""
     query = {"bbox": "-180,-90,10,90", "datetime": "2024-02-01T00:00:00Z/.."}
     assert ids(client.get(ITEMS, query_string=query)) == {"middle"}
 
 
 def test_a_2_2_6_unknown_parameters(plug: Plug, client: Any) -> None:
-    """A.2.2.6 (query-param-unknown, -invalid): a strict deployment refuses parameters that it does not define."""
+    """A.2.2.6 (query-param-unknown, -invalid): a strict deployment rejects unknown parameters."""
     strict = plug(environ={"STACFLASK_STRICT_PARAMETERS": "true"})
     assert strict.get(f"{ITEMS}?nonsense=1").status_code == 400
     assert strict.get(f"{ITEMS}?limit=1").status_code == 200
 
 
 def test_a_2_2_6_next(client: Any) -> None:
-    """A.2.2.6 (fc-links): next links lead through all features, each of which comes once."""
+    """A.2.2.6 (fc-links): next links lead to each feature once."""
     found, href = [], f"{ITEMS}?limit=1"
     while href:
         page = client.get(href).json
@@ -193,7 +193,7 @@ def test_a_2_2_7_feature(client: Any) -> None:
 
 
 def test_a_4_geojson(client: Any) -> None:
-    """A.4 (geojson-definition, -content): features and pages of them are GeoJSON of its media type."""
+    """A.4 (geojson-definition, -content): features and pages of features are GeoJSON with its media type."""
     for path in (ITEMS, f"{ITEMS}/east"):
         response = client.get(path, headers={"Accept": GEOJSON})
         assert response.mimetype == GEOJSON

@@ -1,4 +1,4 @@
-"""Extents and summaries of collections, for who may not see all of their items."""
+"""Extents and summaries of collections for users who cannot see all items."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,23 +22,23 @@ HERE = "/collections/c"
 
 
 class Embargo:
-    """Who says so sees all; others, items of the first days. Everybody may change everything."""
+    """Shows all items to one user, and items of the first days to others. All users may change everything."""
 
     @hookimpl
     def authenticate(self, request: Request) -> Principal:
-        """Believe what is said."""
+        """Return a principal by the request."""
         return Principal(request.headers.get("Who", "visitor"), scheme="test")
 
     @hookimpl
     def restrict(self, principal: Principal, of: str) -> Any:
-        """Hide what came later."""
+        """Hide later items."""
         if of == "collections" or principal.id == "curator":
             return None
         return {"op": "<", "args": [{"property": "datetime"}, {"timestamp": "2024-01-05T00:00:00Z"}]}
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Allow every change."""
         return Decision.allow("test")
 
 
@@ -72,15 +72,15 @@ def client(plug: Plug) -> Callable[[str], Any]:
         ("stored", STATED, STATED, SUMMARIES),
     ],
 )
-def test_what_is_shown(client: Any, mode: str, extent: Any, later: Any, summaries: Any) -> None:
-    """Extents and summaries are as configured, alone and in every list; who sees all items sees what is kept."""
-    asking = client(mode)
+def test_extents_and_summaries_by_mode(client: Any, mode: str, extent: Any, later: Any, summaries: Any) -> None:
+    """Extents and summaries follow the setting, alone and in lists; a user who sees all items gets the stored ones."""
+    user = client(mode)
     for address in (HERE, "/collections", "/children", "/collections?bbox=1.5,1.5,3,3&sortby=title"):
-        shown = asking.get(address).json
-        listed = {one["id"]: one for one in shown.get("collections", shown.get("children", [shown]))}
+        rendered = user.get(address).json
+        listed = {one["id"]: one for one in rendered.get("collections", rendered.get("children", [rendered]))}
         assert (listed["c"]["extent"], listed["c"].get("summaries")) == (extent, summaries), address
         assert listed.get("later", {"extent": later})["extent"] == later
-    whole = asking.get(HERE, headers={"Who": "curator"}).json
+    whole = user.get(HERE, headers={"Who": "curator"}).json
     assert (whole["extent"], whole["summaries"]) == (STATED, SUMMARIES)
 
 
@@ -98,54 +98,54 @@ def test_what_is_shown(client: Any, mode: str, extent: Any, later: Any, summarie
         ("stored", "filter=summaries IS NOT NULL", ["c"]),
     ],
 )
-def test_collections_are_found_by_what_is_shown(client: Any, mode: str, word: str, found: list[str]) -> None:
-    """No search of collections tells what their documents do not."""
+def test_collections_are_found_by_their_visible_extents(client: Any, mode: str, word: str, found: list[str]) -> None:
+    """A collection search uses only the extents and summaries that the user sees."""
     listed = client(mode).get(f"/collections?{word}").json["collections"]
     assert [one["id"] for one in listed] == found
 
 
 @pytest.mark.parametrize("mode", ["withheld", "computed"])
-def test_queryables_tell_no_summaries(client: Any, mode: str) -> None:
-    """What items hold is told of those that may be seen, and what summaries say of all of them is not."""
+def test_queryables_do_not_reveal_summaries(client: Any, mode: str) -> None:
+    """Queryables describe visible items, and do not use summaries, which cover all items."""
     members = client(mode).get(f"{HERE}/queryables").json["properties"]
     assert (members["place"]["minimum"], members["place"]["maximum"]) == (1, 2)
     assert "summaries" not in client(mode).get("/collections-queryables").json["properties"]
 
 
 @pytest.mark.parametrize("mode", ["withheld", "computed"])
-def test_states_are_those_of_what_is_shown(client: Any, publish: Publish, mode: str) -> None:
-    """A hidden item that widens an extent changes nobody's ETag who may not see it, and everybody's who may."""
-    asking = client(mode)
+def test_the_etag_depends_on_the_visible_extent(client: Any, publish: Publish, mode: str) -> None:
+    """A hidden item that widens an extent changes the ETag only for users who see the item."""
+    user = client(mode)
 
     def states() -> list[str]:
-        return [asking.get(HERE, headers={"Who": who}).headers["ETag"] for who in ("visitor", "curator")]
+        return [user.get(HERE, headers={"Who": who}).headers["ETag"] for who in ("visitor", "curator")]
 
     before = states()
     publish(an_item("further", "c", bbox=[50, 50, 50, 50], properties={"datetime": "2026-01-01T00:00:00Z"}))
     after = states()
     assert (before[0] == after[0], before[1] == after[1]) == (True, False)
-    kept = asking.get(HERE, headers={"If-None-Match": after[0]})
-    assert (kept.status_code, "private" in kept.headers["Cache-Control"]) == (304, True)
-    assert "Authorization" in kept.headers["Vary"]
+    cached = user.get(HERE, headers={"If-None-Match": after[0]})
+    assert (cached.status_code, "private" in cached.headers["Cache-Control"]) == (304, True)
+    assert "Authorization" in cached.headers["Vary"]
 
 
 @pytest.mark.parametrize("mode", ["withheld", "computed"])
-def test_who_edits_what_is_shown_loses_nothing(client: Any, mode: str) -> None:
-    """What was not shown stays when what was shown is sent back, and nobody learns it by a change."""
-    asking = client(mode)
-    shown = asking.get(HERE)
+def test_editing_a_visible_extent_loses_nothing(client: Any, mode: str) -> None:
+    """Hidden parts of extents and summaries stay stored when a client sends the document back, and are not revealed."""
+    user = client(mode)
+    shown = user.get(HERE)
     headers = {"If-Match": shown.headers["ETag"], "Prefer": "return=representation"}
-    changed = asking.put(HERE, json={**shown.json, "title": "B"}, headers=headers)
+    changed = user.put(HERE, json={**shown.json, "title": "B"}, headers=headers)
     assert (changed.status_code, changed.json["title"]) == (200, "B")
     assert (changed.json["extent"], changed.json.get("summaries")) == (shown.json["extent"], None)
-    assert asking.get(HERE).headers["ETag"] == changed.headers["ETag"]
-    patched = asking.patch(HERE, json={"title": "C"}, headers={**headers, "If-Match": changed.headers["ETag"]})
+    assert user.get(HERE).headers["ETag"] == changed.headers["ETag"]
+    patched = user.patch(HERE, json={"title": "C"}, headers={**headers, "If-Match": changed.headers["ETag"]})
     assert (patched.status_code, patched.json["extent"]) == (200, shown.json["extent"])
-    whole = asking.get(HERE, headers={"Who": "curator"}).json
+    whole = user.get(HERE, headers={"Who": "curator"}).json
     assert (whole["title"], whole["extent"], whole["summaries"]) == ("C", STATED, SUMMARIES)
-    assert asking.patch(HERE, json={"title": "D"}, headers=headers).status_code == 412
-    assert asking.patch(HERE, json={"extent": WORLD, "summaries": {"a": [1]}}).status_code == 204
-    assert asking.get(HERE, headers={"Who": "curator"}).json["summaries"] == {"a": [1]}
-    assert asking.delete(f"{HERE}?force=true", headers=headers).status_code == 412
-    state = asking.get(HERE).headers["ETag"]
-    assert asking.delete(f"{HERE}?force=true", headers={"If-Match": state}).status_code == 204
+    assert user.patch(HERE, json={"title": "D"}, headers=headers).status_code == 412
+    assert user.patch(HERE, json={"extent": WORLD, "summaries": {"a": [1]}}).status_code == 204
+    assert user.get(HERE, headers={"Who": "curator"}).json["summaries"] == {"a": [1]}
+    assert user.delete(f"{HERE}?force=true", headers=headers).status_code == 412
+    state = user.get(HERE).headers["ETag"]
+    assert user.delete(f"{HERE}?force=true", headers={"If-Match": state}).status_code == 204

@@ -1,4 +1,4 @@
-"""Changes by a user who does not see everything: no error says anything about hidden records; each is one decision."""
+"""Changes by a user who cannot see all records: errors reveal no hidden records, and each change is one decision."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +14,14 @@ ITEMS = "/collections/collection/items"
 
 
 class Editor:
-    """Allows all changes, hides some records, and counts the changes that it was asked about."""
+    """Allows all changes, hides some records, and records the changes that it authorized."""
 
     def __init__(self) -> None:
-        self.asked: list[Change] = []
+        self.changes: list[Change] = []
 
     @hookimpl
     def authorize_change(self, change: Change) -> Decision:
-        self.asked.append(change)
+        self.changes.append(change)
         return Decision.allow("test")
 
     @hookimpl
@@ -46,8 +46,8 @@ def batch(*ids: str) -> dict[str, Any]:
     return {"type": "FeatureCollection", "features": [an_item(name) for name in ids]}
 
 
-def test_a_conflict_names_only_what_may_be_seen(editor: Any) -> None:
-    """Of the ids that exist already, the error names those of visible items and no others."""
+def test_a_conflict_names_only_visible_items(editor: Any) -> None:
+    """The error has the existing ids of visible items, and no others."""
     response = editor.post(ITEMS, json=batch("new", "seen", "hidden1", "hidden2", "other"))
     assert response.status_code == 409
     assert response.json["description"] == "These items exist already: other, seen."
@@ -56,7 +56,7 @@ def test_a_conflict_names_only_what_may_be_seen(editor: Any) -> None:
 
 @pytest.mark.parametrize("ids", [["hidden1"], ["new", "hidden1"], [f"hidden{n}" for n in range(12)]])
 def test_a_conflict_with_hidden_items_alone(editor: Any, ids: list[str]) -> None:
-    """Hidden items that are in the way are neither named nor counted."""
+    """Conflicting hidden items are neither named nor counted."""
     sent = [batch(*ids)] + ([an_item(ids[0])] if len(ids) == 1 else [])
     for document in sent:
         response = editor.post(ITEMS, json=document)
@@ -65,15 +65,15 @@ def test_a_conflict_with_hidden_items_alone(editor: Any, ids: list[str]) -> None
 
 
 def test_a_conflict_with_a_hidden_collection(editor: Any) -> None:
-    """A hidden collection is not said to exist; a visible one is."""
+    """A conflict does not reveal a hidden collection; it names a visible one."""
     hidden = editor.post("/collections", json=a_collection("hidden-collection"))
     assert (hidden.status_code, "hidden" in hidden.json["description"]) == (409, False)
     seen = editor.post("/collections", json=a_collection("collection"))
     assert (seen.status_code, seen.json["description"]) == (409, "Collection 'collection' exists already.")
 
 
-def test_a_collection_that_is_not_empty(editor: Any) -> None:
-    """Deleting a collection does not say how many items it has, seen or hidden."""
+def test_deleting_a_collection_reveals_no_count(editor: Any) -> None:
+    """The error for a collection with items does not contain their number, visible or hidden."""
     for name in ("collection", "full"):
         response = editor.delete(f"/collections/{name}")
         assert (response.status_code, response.json["code"]) == (409, "CollectionNotEmpty")
@@ -86,7 +86,7 @@ HIDDEN = ["/collections/collection/items/{}", "/collections/{}", "/collections/{
 @pytest.mark.parametrize("path", HIDDEN)
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST"])
 def test_hidden_is_absent_for_every_change(editor: Any, rules: Editor, method: str, path: str) -> None:
-    """A change of a hidden record answers as one of a record that does not exist, and asks no plugin."""
+    """A change of a hidden record has the same response as for a record that does not exist, and calls no plugin."""
     if method == "POST":
         path = "/collections/{}/items"
     responses = []
@@ -97,7 +97,7 @@ def test_hidden_is_absent_for_every_change(editor: Any, rules: Editor, method: s
             responses.append((response.status_code, response.text.replace(name, "...").replace("hidden1", "...")))
     assert {status for status, _ in responses} == {404}
     assert len(set(responses)) == 1
-    assert rules.asked == []
+    assert rules.changes == []
 
 
 CHANGES: list[tuple[str, str, Any, Change]] = [
@@ -117,17 +117,17 @@ CHANGES: list[tuple[str, str, Any, Change]] = [
 def test_each_change_is_one_decision(
     editor: Any, rules: Editor, caplog: pytest.LogCaptureFixture, method: str, path: str, body: Any, change: Change
 ) -> None:
-    """Every request that changes something asks the plugins once, and records one decision."""
+    """Every request that changes something calls the plugins once, and records one decision."""
     with caplog.at_level("INFO", "stacflask.gate"):
         assert editor.open(path, method=method, json=body).status_code in (200, 201, 204)
-    assert rules.asked == [change]
+    assert rules.changes == [change]
     recorded = [record for record in caplog.records if hasattr(record, "decision")]
     assert [(record.act, record.collection) for record in recorded] == [(change.action, change.collection)]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("identifier", [None, "", "a/b", 5, "x" * 600])
 def test_a_collection_without_an_id_is_one_decision(editor: Any, rules: Editor, identifier: Any) -> None:
-    """A new collection whose id is missing or wrong is a 400 for a user who may create one, which is asked once."""
+    """A new collection with a missing or invalid id is 400 for a user who may create one, after one decision."""
     response = editor.post("/collections", json={**a_collection(), "id": identifier})
     assert (response.status_code, response.json["description"][:4]) == (400, "/id:")
-    assert rules.asked == [Change("create", "", new_collection=True)]
+    assert rules.changes == [Change("create", "", new_collection=True)]

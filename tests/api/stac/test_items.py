@@ -1,4 +1,4 @@
-"""Items: one, and the pages of a collection."""
+"""Items: one, and the items of a collection."""
 
 import json
 from collections.abc import Callable
@@ -56,13 +56,13 @@ STRANGE: dict[str, dict[str, Any]] = {
 }
 
 
-def stored(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of an item what the server adds."""
+def without_server_members(document: dict[str, Any]) -> dict[str, Any]:
+    """Return an item without the members that the server adds."""
     return {**document, "links": [link for link in document["links"] if link["rel"] not in OWN]}
 
 
-def test_what_was_stored_comes_back(editor: Client, publish: Publish) -> None:
-    """An item comes back as it was given, alone, in its collection and in a search, but for links and managed hrefs."""
+def test_items_are_returned_as_stored(editor: Client, publish: Publish) -> None:
+    """An item is returned as it was stored, alone, in lists and in searches, except links and managed hrefs."""
     for name, members in STRANGE.items():
         publish(a_collection(name))
         given = {key: value for key, value in an_item("it", name, **members).items() if key != "bbox" or value}
@@ -72,13 +72,13 @@ def test_what_was_stored_comes_back(editor: Client, publish: Publish) -> None:
         expected = json.loads(json.dumps(given))
         for key, asset in expected["assets"].items():
             asset["href"] = f"http://localhost{there}/it/download/{key}"
-        assert stored(alone) == expected, name
+        assert without_server_members(alone) == expected, name
         assert editor.get(there).json["features"] == [alone]
         assert editor.get("/search", query_string={"collections": name}).json["features"] == [alone]
 
 
-def test_item_has_its_links(client: Client, publish: Publish) -> None:
-    """Root, parent, collection and self are there, absolute, and each leads to what it says."""
+def test_an_item_has_the_links_of_the_standard(client: Client, publish: Publish) -> None:
+    """An item has absolute links root, parent, collection and self, which lead to these documents."""
     publish(an_item("it", "one"))
     links = {link["rel"]: link for link in client.get("/collections/one/items/it").json["links"]}
     assert links.keys() == OWN
@@ -90,33 +90,33 @@ def test_item_has_its_links(client: Client, publish: Publish) -> None:
 
 
 def test_media_types(client: Client, publish: Publish) -> None:
-    """Items and pages of them are GeoJSON."""
+    """Items and pages of items have the media type of GeoJSON."""
     publish(an_item("it", "one"))
     for path in ("/collections/one/items", "/collections/one/items/it", "/search"):
         assert client.get(path).content_type == "application/geo+json"
 
 
-def test_page_has_its_members_and_links(client: Client, publish: Publish) -> None:
-    """A page says what it is, how many it holds, and links to itself as it was asked for."""
+def test_a_page_has_its_members_and_links(client: Client, publish: Publish) -> None:
+    """A page has its type, its number of items, and a self link equal to the request."""
     publish(an_item("it", "one"))
-    asked = "http://localhost/collections/one/items?limit=5&datetime=2024-01-01T00:00:00Z%2F.."
-    page = client.get(asked).json
+    url = "http://localhost/collections/one/items?limit=5&datetime=2024-01-01T00:00:00Z%2F.."
+    page = client.get(url).json
     assert (page["type"], page["numberReturned"]) == ("FeatureCollection", 1)
     assert {link["rel"]: link["href"] for link in page["links"]} == {
         "root": "http://localhost",
-        "self": asked,
+        "self": url,
         "collection": "http://localhost/collections/one",
     }
 
 
-def test_empty_collection_is_an_empty_page(client: Client, publish: Publish) -> None:
-    """A collection without items is no error."""
+def test_an_empty_collection_has_an_empty_page(client: Client, publish: Publish) -> None:
+    """A collection without items has a page without items."""
     publish(a_collection("one"))
     assert client.get("/collections/one/items").json["features"] == []
 
 
 def test_same_id_in_two_collections_is_two_items(client: Client, publish: Publish) -> None:
-    """An item is known by its collection and its id together."""
+    """An item is identified by collection and id."""
     publish(an_item("it", "one", a=1), an_item("it", "two", a=2))
     assert client.get("/collections/one/items/it").json["a"] == 1
     assert client.get("/collections/two/items/it").json["a"] == 2
@@ -124,8 +124,8 @@ def test_same_id_in_two_collections_is_two_items(client: Client, publish: Publis
     assert [item["a"] for item in client.get("/collections/two/items").json["features"]] == [2]
 
 
-def test_items_take_no_search_words(client: Client, publish: Publish) -> None:
-    """The page of a collection is that collection's, whatever else is asked."""
+def test_items_ignore_parameters_of_searches(client: Client, publish: Publish) -> None:
+    """The items of a collection are restricted to it, for all parameters."""
     publish(an_item("it", "one"), an_item("other", "two"))
     features = client.get("/collections/one/items?collections=two&ids=other").json["features"]
     assert [feature["id"] for feature in features] == ["it"]
@@ -141,7 +141,7 @@ HREFS = {
 
 
 def hiding(**members: Any) -> dict[str, Any]:
-    """Make an item with storage addresses wherever one can stand."""
+    """Return an item with storage hrefs in all possible places."""
     assets = {
         key: {
             "href": href,
@@ -153,8 +153,8 @@ def hiding(**members: Any) -> dict[str, Any]:
     return an_item("it", "one", assets=assets, links=links, **members)
 
 
-def test_storage_is_never_shown(editor: Client, publish: Publish) -> None:
-    """No answer shows where the bytes are: not in assets, their alternates or links, and neither after a change."""
+def test_storage_hrefs_are_hidden(editor: Client, publish: Publish) -> None:
+    """No response has a storage href: not in assets, alternates or links, and not after a change."""
     publish(a_collection("one", assets={"x": {"href": HREFS["s3"]}}, links=[{"rel": "via", "href": HREFS["s3"]}]))
     made = editor.post("/collections/one/items", json=hiding())
     many = {"type": "FeatureCollection", "features": [{**hiding(), "id": "many"}]}
@@ -170,8 +170,8 @@ def test_storage_is_never_shown(editor: Client, publish: Publish) -> None:
     assert shown["links"][0]["href"] == "https://example.org"
 
 
-def test_storage_is_shown_where_a_setting_says_so(edit: Callable[..., Client], publish: Publish) -> None:
-    """Under alternate, by its scheme, in all places alike; and reading it and sending it back changes nothing."""
+def test_a_setting_shows_storage_hrefs(edit: Callable[..., Client], publish: Publish) -> None:
+    """Storage hrefs are in ``alternate``, named by their scheme; sending the document back changes nothing."""
     editor = edit(STACFLASK_SHOW_STORAGE="true")
     publish(an_item("it", "one"))
     item = editor.get("/collections/one/items/it").json
@@ -186,7 +186,7 @@ def test_storage_is_shown_where_a_setting_says_so(edit: Callable[..., Client], p
 
 
 def test_lists_in_a_restriction(plug: Plug, publish: Publish) -> None:
-    """A policy that names what may be seen in a list holds for single records, too."""
+    """A policy with a list of ids also applies to single records."""
 
     class Listed:
         @hookimpl

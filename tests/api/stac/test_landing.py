@@ -1,10 +1,10 @@
-"""The landing page and what stands beside it."""
+"""The landing page."""
 
 from stacflask.testing import Plug, Publish, a_collection
 
 
-def test_landing_page_lists_what_there_is(plug: Plug, publish: Publish) -> None:
-    """The root is a STAC catalogue that links to every address a client needs, and to the collections."""
+def test_the_landing_page_links_to_all_resources(plug: Plug, publish: Publish) -> None:
+    """The landing page is a STAC catalog with links to all resources and to the collections."""
     publish(a_collection("one", title="One"))
     page = plug().get("/").json
     rels = {link["rel"] for link in page["links"]}

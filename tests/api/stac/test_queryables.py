@@ -1,4 +1,4 @@
-"""Queryables and sortables: they say what is stored, as far as who asks may know."""
+"""Queryables and sortables describe stored values, as far as the user may see them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ REL = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 
 def named(client: Client, path: str = "/queryables", **headers: str) -> dict[str, Any]:
-    """Ask for names."""
+    """Return the properties of a list of names."""
     response = client.get(path, headers=headers)
     assert (response.status_code, response.content_type) == (200, SCHEMA), response.text
     members: dict[str, Any] = response.json["properties"]
@@ -25,13 +25,13 @@ def named(client: Client, path: str = "/queryables", **headers: str) -> dict[str
 
 
 def with_properties(item: str, collection: Any = "collection", **properties: Any) -> dict[str, Any]:
-    """Make an item with these properties beside its time."""
+    """Return an item with these properties and its datetime."""
     return an_item(item, collection, properties={"datetime": "2024-06-01T12:00:00Z", **properties})
 
 
 @pytest.fixture
 def client(plug: Plug) -> Client:
-    """Give a client of an application without plugins."""
+    """Return a client of an application without plugins."""
     return plug()
 
 
@@ -46,7 +46,7 @@ def _scenes(publish: Publish) -> None:
 
 
 @pytest.mark.usefixtures("_scenes")
-def test_names_tell_what_is_stored(client: Client) -> None:
+def test_names_describe_stored_values(client: Client) -> None:
     """Types, ranges and enumerations are those of the collection's items; titles are those of the extensions."""
     one = named(client, "/collections/one/queryables")
     assert one["eo:cloud_cover"] == {"title": "Cloud Cover", "type": "number", "minimum": 3, "maximum": 71.5}
@@ -59,7 +59,7 @@ def test_names_tell_what_is_stored(client: Client) -> None:
 
 @pytest.mark.usefixtures("_scenes")
 def test_all_names_are_those_of_all_collections(client: Client) -> None:
-    """The names of the whole catalogue are every collection's, what stands under them put together."""
+    """The names of the catalog are those of all collections, with their types and ranges merged."""
     everywhere = named(client)
     assert everywhere["platform"]["enum"] == ["l8", "l9", "s2a", "s2b"]
     assert everywhere["created"] == {"title": "Creation Time", "type": "string", "format": "date-time"}
@@ -69,8 +69,8 @@ def test_all_names_are_those_of_all_collections(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("_scenes")
-def test_columns_are_named_too(client: Client) -> None:
-    """What every item has can be asked for: its id, collection, footprint and times; a footprint has a format alone."""
+def test_columns_are_queryables(client: Client) -> None:
+    """Id, collection, geometry and times of items are queryables; the geometry has only a format."""
     names = named(client)
     assert {"id", "collection", "datetime", "start_datetime", "end_datetime"} <= names.keys()
     assert names["datetime"] == {"title": "Date and Time", "type": "string", "format": "date-time"}
@@ -78,8 +78,8 @@ def test_columns_are_named_too(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("_scenes")
-def test_only_single_values_are_sorted_by(client: Client) -> None:
-    """Sortables are the queryables with one string, number or boolean in each: no arrays, objects or geometries."""
+def test_only_scalars_are_sortables(client: Client) -> None:
+    """Sortables are the queryables with scalars: no arrays, objects or geometries."""
     sortables = named(client, "/collections/one/sortables")
     assert {"id", "datetime", "eo:cloud_cover", "platform", "own.deep.flag"} <= sortables.keys()
     assert not {"geometry", "instruments", "own"} & sortables.keys()
@@ -88,8 +88,8 @@ def test_only_single_values_are_sorted_by(client: Client) -> None:
 
 @pytest.mark.usefixtures("_scenes")
 @pytest.mark.parametrize("path", ["/queryables", "/sortables", "/collections/one/queryables", "/collections-sortables"])
-def test_they_are_schemas(client: Client, path: str) -> None:
-    """Each answer is a JSON Schema that its own dialect accepts, and is called what was asked for."""
+def test_names_are_json_schemas(client: Client, path: str) -> None:
+    """Each response is a valid JSON Schema in its dialect, and its $id is the URL of the request."""
     body: Any = client.get(f"{path}?a=b").json
     assert body["$schema"] == "https://json-schema.org/draft/2019-09/schema"
     assert body["$id"] == f"http://localhost{path}?a=b"
@@ -99,22 +99,22 @@ def test_they_are_schemas(client: Client, path: str) -> None:
 
 @pytest.mark.usefixtures("_scenes")
 def test_items_are_valid_against_their_queryables(client: Client) -> None:
-    """What is stored is what the schema says: each item's own properties are valid against it."""
+    """The properties of each item are valid against the schema."""
     schema: Any = client.get("/queryables").json
     for item in client.get("/search").json["features"]:
         assert jsonschema_rs.is_valid(schema, item["properties"])
 
 
-def test_collections_have_names_too(client: Client, publish: Publish) -> None:
-    """What collections can be filtered by has an address of its own, told by the list of collections."""
+def test_collections_have_queryables(client: Client, publish: Publish) -> None:
+    """The queryables of collections have a URL of their own, linked from the list of collections."""
     publish(a_collection("one", title="One", keywords=["sea"]))
     names = named(client, "/collections-queryables")
     assert (names["title"]["type"], names["keywords"]["items"]["enum"]) == ("string", ["sea"])
     assert "keywords" not in named(client, "/collections-sortables")
 
 
-def test_links_lead_to_them(client: Client, publish: Publish) -> None:
-    """Landing page, collections and their list each link to their own, with type, and the links are answered."""
+def test_links_to_names(client: Client, publish: Publish) -> None:
+    """Landing page, collections and the list of them link to their names, with media types, and the links work."""
     publish(a_collection("ä/b".replace("/", " ")))
     collection = client.get("/collections").json["collections"][0]
     for document, start in [
@@ -128,14 +128,14 @@ def test_links_lead_to_them(client: Client, publish: Publish) -> None:
             assert client.get(link["href"].removeprefix("http://localhost")).json["$id"] == link["href"]
 
 
-def test_unknown_collection_has_none(client: Client) -> None:
-    """Of a collection that is not there, nothing is listed."""
+def test_an_unknown_collection_is_404(client: Client) -> None:
+    """The names of a collection that does not exist are 404."""
     assert client.get("/collections/nosuch/queryables").status_code == 404
     assert client.get("/collections/nosuch/sortables").status_code == 404
 
 
-def test_what_a_collection_says_stands_in_for_items(client: Client, publish: Publish) -> None:
-    """Before there are items, summaries and item_assets tell what to expect; with items, what they hold counts."""
+def test_summaries_describe_a_collection_without_items(client: Client, publish: Publish) -> None:
+    """Without items, summaries and item_assets determine the names; with items, their values do."""
     publish(
         a_collection(
             summaries={
@@ -160,8 +160,8 @@ def test_what_a_collection_says_stands_in_for_items(client: Client, publish: Pub
     assert named(client)["platform"]["enum"] == ["s2c"]
 
 
-def test_writes_widen_and_deleting_a_collection_forgets(plug: Plug) -> None:
-    """What is written over HTTP is accounted for at once; a collection made again begins without the former's names."""
+def test_names_follow_writes_and_deletions(plug: Plug) -> None:
+    """Names change at once with writes over HTTP; a recreated collection has none of the previous names."""
 
     class Writable:
         @hookimpl
@@ -182,22 +182,22 @@ def test_writes_widen_and_deleting_a_collection_forgets(plug: Plug) -> None:
     assert "new" not in named(client)
 
 
-def test_many_words_are_no_enumeration(client: Client, publish: Publish) -> None:
-    """A property with a word of its own in every item has a type and no list of all of them."""
+def test_many_different_strings_are_no_enumeration(client: Client, publish: Publish) -> None:
+    """A property with a different string in every item has a type and no enumeration."""
     publish(*(with_properties(f"i{number}", code=f"word {number}", text="x" * 101) for number in range(51)))
     assert named(client)["code"] == {"title": "code", "type": "string"}
     assert named(client)["text"] == {"title": "text", "type": "string"}
 
 
-# --- Who may see what -------------------------------------------------------------------------------------------------
+# --- Visibility -------------------------------------------------------------------------------------------------------
 
 
-class Rights:
-    """Shows somebody what the header X-Sees says, as a CQL2 condition on items."""
+class Visibility:
+    """Restricts items by a CQL2 condition in the header X-Sees."""
 
     @hookimpl
     def authenticate(self, request: Request) -> Principal:
-        """Know everybody by what they see."""
+        """Return a principal whose id is the header."""
         return Principal(request.headers.get("X-Sees", "all"), scheme="test")
 
     @hookimpl
@@ -220,9 +220,9 @@ def _coloured(publish: Publish) -> None:
 
 
 @pytest.mark.usefixtures("_coloured")
-def test_hidden_collections_tell_nothing(plug: Plug) -> None:
-    """Neither names nor words nor numbers of a hidden collection are told, and it is not there."""
-    client = plug(Rights())
+def test_hidden_collections_have_no_names(plug: Plug) -> None:
+    """Names and values of a hidden collection are not listed, and its own names are 404."""
+    client = plug(Visibility())
     names = named(client, **{"X-Sees": "one"})
     assert (names["colour"]["enum"], names["n"]["maximum"]) == (["green", "red"], 2)
     assert "secret" not in names
@@ -231,12 +231,12 @@ def test_hidden_collections_tell_nothing(plug: Plug) -> None:
 
 
 @pytest.mark.usefixtures("_coloured")
-def test_hidden_items_tell_nothing(plug: Plug) -> None:
-    """For who may not see every item, names tell what those hold that may be seen; or, where so set, nothing."""
-    names = named(plug(Rights()), **{"X-Sees": "green"})
+def test_hidden_items_are_not_described(plug: Plug) -> None:
+    """For users who cannot see all items, names describe the visible items, or by a setting no values."""
+    names = named(plug(Visibility()), **{"X-Sees": "green"})
     assert (names["colour"]["enum"], names["n"]["maximum"]) == (["green"], 1)
     assert "secret" not in names
-    withheld = plug(Rights(), environ={"STACFLASK_QUERYABLES_SAMPLE": "0"})
+    withheld = plug(Visibility(), environ={"STACFLASK_QUERYABLES_SAMPLE": "0"})
     assert not {"colour", "n"} & named(withheld, **{"X-Sees": "green"}).keys()
 
 
@@ -247,7 +247,7 @@ STRICT = {"STACFLASK_STRICT_NAMES": "true"}
 
 @pytest.mark.usefixtures("_scenes")
 def test_unknown_names_can_be_an_error(plug: Plug) -> None:
-    """Where a deployment says so, names that are not listed are refused, wherever they are used, with a guess."""
+    """By a setting, names that are not listed are 400 in all parameters, with a similar name in the description."""
     client = plug(environ=STRICT)
     assert client.get("/queryables").json["additionalProperties"] is False
     wrong: list[dict[str, Any]] = [
@@ -267,18 +267,18 @@ def test_unknown_names_can_be_an_error(plug: Plug) -> None:
 
 
 @pytest.mark.usefixtures("_scenes")
-def test_unknown_names_are_null_unless_said(client: Client) -> None:
-    """Otherwise an unknown name is one of which no item has a value."""
+def test_unknown_names_are_null_by_default(client: Client) -> None:
+    """By default, an unknown name is null for all items."""
     response: Any = client.get("/search?filter=platfrom='s2a'")
     assert (response.status_code, response.json["features"]) == (200, [])
 
 
 @pytest.mark.usefixtures("_coloured")
 def test_hidden_names_are_unknown(plug: Plug) -> None:
-    """A name that only hidden items have is refused as one that nobody has."""
-    client = plug(Rights(), environ=STRICT)
-    asked = [client.get(f"/search?filter={name}=1", headers={"X-Sees": "one"}) for name in ("secret", "nosuch")]
-    hidden, absent = ((response.status_code, response.text.replace("secret", "nosuch")) for response in asked)
+    """A name that only hidden items have is 400, like a name that no item has."""
+    client = plug(Visibility(), environ=STRICT)
+    responses = [client.get(f"/search?filter={name}=1", headers={"X-Sees": "one"}) for name in ("secret", "nosuch")]
+    hidden, absent = ((response.status_code, response.text.replace("secret", "nosuch")) for response in responses)
     assert hidden == absent
     assert hidden[0] == 400
     assert client.get("/search?filter=secret=1").status_code == 200

@@ -1,4 +1,4 @@
-"""Item search: each parameter by GET and by POST, which differ only in where the words stand."""
+"""Item search: each parameter by GET and by POST."""
 
 import json
 from collections.abc import Callable
@@ -11,32 +11,32 @@ from stacflask.testing import a_collection, an_item
 
 Publish = Callable[..., None]
 Client = Any
-Answer = Any
-Ask = Callable[..., Answer]
+Response = Any
+Search = Callable[..., Response]
 
 
-def get(client: Client, **words: Any) -> Answer:
-    """Search by GET: lists with commas, geometries as JSON."""
+def get(client: Client, **parameters: Any) -> Response:
+    """Search by GET, with comma-separated lists and geometries as JSON."""
     texts = {
         name: ",".join(map(str, value))
         if isinstance(value, list | tuple)
         else value
         if isinstance(value, str | int)
         else json.dumps(value)
-        for name, value in words.items()
+        for name, value in parameters.items()
     }
     return client.get(f"/search?{urlencode(texts)}")
 
 
-def post(client: Client, **words: Any) -> Answer:
+def post(client: Client, **parameters: Any) -> Response:
     """Search by POST."""
-    return client.post("/search", json=words)
+    return client.post("/search", json=parameters)
 
 
-BOTH = pytest.mark.parametrize("ask", [get, post])
+BOTH = pytest.mark.parametrize("search", [get, post])
 
 
-def found(response: Answer) -> set[str]:
+def found(response: Response) -> set[str]:
     assert response.status_code == 200, response.text
     return {feature["id"] for feature in response.json["features"]}
 
@@ -52,7 +52,7 @@ def box(west: float, south: float, east: float, north: float) -> list[list[list[
 
 @pytest.fixture
 def places(publish: Publish) -> None:
-    """Put items in many places: points, a box over the antimeridian, one in the air, one nowhere."""
+    """Publish items at many places: points, a box over the antimeridian, one with heights, one without geometry."""
     both_sides = {"type": "MultiPolygon", "coordinates": [box(178, -5, 180, 5), box(-180, -5, -178, 5)]}
     publish(
         point("origin", 0, 0),
@@ -91,10 +91,10 @@ BOXES = [
 
 
 @BOTH
-def test_bbox(client: Client, places: None, ask: Ask) -> None:
-    """Boxes of 4 and 6 numbers, over the antimeridian, without width or height; items without geometry match none."""
+def test_bbox(client: Client, places: None, search: Search) -> None:
+    """Boxes of 4 and 6 numbers, also across the antimeridian or without width or height; not items without geometry."""
     for bbox, expected in BOXES:
-        assert found(ask(client, bbox=bbox)) == expected, bbox
+        assert found(search(client, bbox=bbox)) == expected, bbox
 
 
 HIGH: dict[str, dict[str, Any]] = {
@@ -133,13 +133,13 @@ HIGH: dict[str, dict[str, Any]] = {
         (-1e9, 1e9, HIGH.keys() - {"nowhere"}),
     ],
 )
-def test_heights(client: Client, publish: Publish, ask: Ask, low: float, high: float, expected: set[str]) -> None:
-    """A box of six numbers finds items by the heights of their geometries and of their own boxes."""
+def test_heights(client: Client, publish: Publish, search: Search, low: float, high: float, expected: set[str]) -> None:
+    """A box of six numbers finds items by the heights of their geometries and of their bboxes."""
     documents = [an_item(name, **given) for name, given in HIGH.items()]
     publish(*({key: value for key, value in one.items() if key != "bbox" or value} for one in documents))
     bbox = [0, 0, low, 10, 10, high]
-    assert found(ask(client, bbox=bbox)) == expected
-    assert found(ask(client, bbox=[0, 0, 10, 10])) == HIGH.keys() - {"nowhere"}
+    assert found(search(client, bbox=bbox)) == expected
+    assert found(search(client, bbox=[0, 0, 10, 10])) == HIGH.keys() - {"nowhere"}
     count = client.post("/aggregate", json={"aggregations": ["total_count"], "bbox": bbox}).json["aggregations"]
     assert count[0]["value"] == len(expected)
 
@@ -158,10 +158,10 @@ NO_BOXES = [
 
 
 @BOTH
-def test_wrong_bbox(client: Client, ask: Ask) -> None:
-    """A box of another length, upside down or off the Earth is an error that names the parameter."""
+def test_an_invalid_bbox_is_400(client: Client, search: Search) -> None:
+    """A box of another length, with swapped latitudes or outside of the Earth is 400 and names the parameter."""
     for bbox in NO_BOXES:
-        response = ask(client, bbox=bbox)
+        response = search(client, bbox=bbox)
         assert (response.status_code, response.json["code"]) == (400, "InvalidParameterValue"), bbox
         assert response.json["description"].startswith("bbox: ")
 
@@ -180,8 +180,8 @@ NO_BOX_TEXTS = [
 ]
 
 
-def test_wrong_bbox_text(client: Client, publish: Publish) -> None:
-    """By GET, numbers are those of JSON, with commas between them."""
+def test_an_invalid_bbox_by_get_is_400(client: Client, publish: Publish) -> None:
+    """By GET, a bbox is comma-separated JSON numbers."""
     for text in NO_BOX_TEXTS:
         assert client.get(f"/search?{urlencode({'bbox': text})}").status_code == 400, text
 
@@ -189,8 +189,8 @@ def test_wrong_bbox_text(client: Client, publish: Publish) -> None:
 NO_BOX_VALUES = ["0,0,1,1", {"west": 0}, 1, [0, 0, "1", 1], [0, 0, None, 1], [0, 0, True, 1], [0, 0, 10**400, 1]]
 
 
-def test_wrong_bbox_value(client: Client, publish: Publish) -> None:
-    """By POST, a box is an array of numbers."""
+def test_an_invalid_bbox_by_post_is_400(client: Client, publish: Publish) -> None:
+    """By POST, a bbox is an array of numbers."""
     for value in NO_BOX_VALUES:
         assert post(client, bbox=value).status_code == 400, value
 
@@ -209,13 +209,13 @@ SHAPES = [
 
 
 @BOTH
-def test_intersects(client: Client, places: None, ask: Ask) -> None:
-    """All of GeoJSON's types find what they meet; what runs past 180 degrees comes in again on the other side."""
+def test_intersects(client: Client, places: None, search: Search) -> None:
+    """All geometry types of GeoJSON find items that they intersect, also beyond 180 degrees."""
     for kind, coordinates, expected in SHAPES:
         geometry = {"type": kind, "coordinates": coordinates}
-        assert found(ask(client, intersects=geometry)) == expected, geometry
+        assert found(search(client, intersects=geometry)) == expected, geometry
         collection = {"type": "GeometryCollection", "geometries": [geometry, {"type": "Point", "coordinates": [0, 90]}]}
-        assert found(ask(client, intersects=collection)) == expected | {"pole"}, collection
+        assert found(search(client, intersects=collection)) == expected | {"pole"}, collection
 
 
 NO_SHAPES = [
@@ -236,31 +236,31 @@ NO_SHAPES = [
 
 
 @BOTH
-def test_wrong_geometry(client: Client, publish: Publish, ask: Ask) -> None:
-    """What is no geometry is an error that names the parameter."""
+def test_an_invalid_geometry_is_400(client: Client, publish: Publish, search: Search) -> None:
+    """An invalid geometry is 400 and names the parameter."""
     for geometry in NO_SHAPES:
-        response = ask(client, intersects=geometry)
+        response = search(client, intersects=geometry)
         assert (response.status_code, response.json["description"][:12]) == (400, "intersects: "), geometry
 
 
 @BOTH
-def test_invalid_geometry_is_mended(client: Client, places: None, ask: Ask) -> None:
-    """A ring that crosses itself is taken for what it encloses, and flat ones for their outline: never a 500."""
+def test_a_self_intersecting_ring_is_repaired(client: Client, places: None, search: Search) -> None:
+    """A ring that crosses itself is searched by the area that it encloses, a flat ring by its outline."""
     bow = {"type": "Polygon", "coordinates": [[[-1, -1], [1, 1], [1, -1], [-1, 1], [-1, -1]]]}
     flat = {"type": "Polygon", "coordinates": [[[-1, 0], [1, 0], [0, 0], [-1, 0]]]}
-    assert found(ask(client, intersects=bow)) == found(ask(client, intersects=flat)) == {"origin"}
+    assert found(search(client, intersects=bow)) == found(search(client, intersects=flat)) == {"origin"}
 
 
 @BOTH
-def test_one_area_only(client: Client, publish: Publish, ask: Ask) -> None:
-    """A bbox together with intersects is an error."""
-    response = ask(client, bbox=[0, 0, 1, 1], intersects={"type": "Point", "coordinates": [0, 0]})
+def test_bbox_with_intersects_is_400(client: Client, publish: Publish, search: Search) -> None:
+    """A search with bbox and intersects is 400."""
+    response = search(client, bbox=[0, 0, 1, 1], intersects={"type": "Point", "coordinates": [0, 0]})
     assert response.status_code == 400
 
 
 @pytest.fixture
 def times(publish: Publish) -> None:
-    """Put items at several times: instants, one to the microsecond, ranges with and without an instant."""
+    """Publish items at several times: instants, one with microseconds, ranges with and without an instant."""
     publish(
         an_item("new year", properties={"datetime": "2024-01-01T00:00:00Z"}),
         an_item("exact", properties={"datetime": "2024-02-01T12:00:00.123456Z"}),
@@ -310,10 +310,10 @@ MOMENTS = [
 
 
 @BOTH
-def test_datetime(client: Client, times: None, ask: Ask) -> None:
-    """Every form of an instant and an interval finds the items whose instant or range it meets."""
+def test_datetime(client: Client, times: None, search: Search) -> None:
+    """Every form of an instant and an interval finds items whose instant or range intersects it."""
     for datetime, expected in MOMENTS:
-        assert found(ask(client, datetime=datetime)) == expected, datetime
+        assert found(search(client, datetime=datetime)) == expected, datetime
 
 
 NO_MOMENTS = [
@@ -345,35 +345,35 @@ NO_MOMENTS = [
 
 
 @BOTH
-def test_wrong_datetime(client: Client, publish: Publish, ask: Ask) -> None:
-    """What is not RFC 3339, nor an interval of it with one open end at most, is an error."""
+def test_an_invalid_datetime_is_400(client: Client, publish: Publish, search: Search) -> None:
+    """A datetime that is neither RFC 3339 nor an interval with at most one open end is 400."""
     for datetime in NO_MOMENTS:
-        response = ask(client, datetime=datetime)
+        response = search(client, datetime=datetime)
         assert (response.status_code, response.json["description"][:10]) == (400, "datetime: "), datetime
 
 
 @BOTH
-def test_ids_and_collections(client: Client, publish: Publish, ask: Ask) -> None:
-    """Lists of ids and of collections narrow by AND, with each other and with everything else."""
+def test_ids_and_collections(client: Client, publish: Publish, search: Search) -> None:
+    """Ids and collections are combined with each other and with other parameters by AND."""
     publish(an_item("a", "one"), an_item("b", "one"), an_item("a", "two"), an_item("c", "two"), an_item("a", "three"))
-    assert found(ask(client, ids=["a", "b", "zzz"])) == {"a", "b"}
-    assert found(ask(client, collections=["two"])) == {"a", "c"}
-    assert len(ask(client, ids=["a"], collections=["one", "two"]).json["features"]) == 2
-    assert found(ask(client, ids=["b"], collections=["two"])) == set()
-    assert found(ask(client, ids=["a"], bbox=[0, 0, 1, 1])) == set()
-    assert found(ask(client, ids=["a"], bbox=[0, 0, 90, 90], datetime="../2000-01-01T00:00:00Z")) == set()
+    assert found(search(client, ids=["a", "b", "zzz"])) == {"a", "b"}
+    assert found(search(client, collections=["two"])) == {"a", "c"}
+    assert len(search(client, ids=["a"], collections=["one", "two"]).json["features"]) == 2
+    assert found(search(client, ids=["b"], collections=["two"])) == set()
+    assert found(search(client, ids=["a"], bbox=[0, 0, 1, 1])) == set()
+    assert found(search(client, ids=["a"], bbox=[0, 0, 90, 90], datetime="../2000-01-01T00:00:00Z")) == set()
 
 
 @BOTH
-def test_unknown_names_find_nothing(client: Client, publish: Publish, ask: Ask) -> None:
-    """An unknown collection is an empty page, no error."""
+def test_unknown_names_find_nothing(client: Client, publish: Publish, search: Search) -> None:
+    """An unknown collection or id has an empty page."""
     publish(an_item("a", "one"))
-    assert found(ask(client, collections=["nosuch"])) == set()
-    assert found(ask(client, ids=["ä%/\\ 'x"])) == set()
+    assert found(search(client, collections=["nosuch"])) == set()
+    assert found(search(client, ids=["ä%/\\ 'x"])) == set()
 
 
 def test_ids_with_commas_by_post(client: Client, publish: Publish) -> None:
-    """An id that holds a comma cannot be said by GET, but by POST."""
+    """An id with a comma can be searched by POST, not by GET."""
     publish(an_item("a,b"), an_item("a"))
     assert found(post(client, ids=["a,b"])) == {"a,b"}
 
@@ -382,20 +382,20 @@ LIMITS = [(1, 1), (3, 3), (5, 4), (1000, 4), (10000, 4), (10**6, 4), (10**30, 4)
 
 
 @BOTH
-def test_limit_is_clamped(plug: Callable[..., Client], publish: Publish, ask: Ask) -> None:
-    """A page holds no more than asked for, and what is above the maximum is no error."""
+def test_limit_is_clamped(plug: Callable[..., Client], publish: Publish, search: Search) -> None:
+    """A page has at most ``limit`` items; a limit above the maximum is clamped."""
     publish(*[an_item(f"i{number}") for number in range(6)])
     client = plug(environ={"STACFLASK_MAX_LIMIT": "4", "STACFLASK_DEFAULT_LIMIT": "2"})
     for limit, count in LIMITS:
-        response = ask(client, limit=limit)
+        response = search(client, limit=limit)
         assert (len(response.json["features"]), response.json["numberReturned"]) == (count, count), limit
 
 
 NO_LIMIT_TEXTS = ["0", "-1", "a", "", "1.5", "1.0", "1_0", "٣", "0x3", " 3", "1e2", "9" * 5000]
 
 
-def test_wrong_limit_text(client: Client, publish: Publish) -> None:
-    """By GET, a limit is digits, and 1 or more."""
+def test_an_invalid_limit_by_get_is_400(client: Client, publish: Publish) -> None:
+    """By GET, a limit is digits, and at least 1."""
     for limit in NO_LIMIT_TEXTS:
         response = client.get(f"/search?{urlencode({'limit': limit})}")
         assert (response.status_code, response.json["description"][:7]) == (400, "limit: "), limit
@@ -404,22 +404,22 @@ def test_wrong_limit_text(client: Client, publish: Publish) -> None:
 NO_LIMITS = [0, -1, 1.5, True, "3", [3], {}]
 
 
-def test_wrong_limit_value(client: Client, publish: Publish) -> None:
-    """By POST, a limit is a whole number of 1 or more."""
+def test_an_invalid_limit_by_post_is_400(client: Client, publish: Publish) -> None:
+    """By POST, a limit is an integer of at least 1."""
     for limit in NO_LIMITS:
         assert post(client, limit=limit).status_code == 400, limit
 
 
 def test_defaults_are_the_same(client: Client, publish: Publish) -> None:
-    """GET and POST without words find the same, in the same order."""
+    """GET and POST without parameters find the same items in the same order."""
     publish(*[an_item(f"i{number}") for number in range(12)])
     by_get, by_post = client.get("/search").json, client.post("/search", json={}).json
     assert by_get["features"] == by_post["features"]
     assert len(by_get["features"]) == 10
 
 
-def test_null_is_not_said(client: Client, publish: Publish) -> None:
-    """By POST, a null is as if it had not been said."""
+def test_null_members_are_ignored(client: Client, publish: Publish) -> None:
+    """By POST, a member that is null is ignored."""
     publish(an_item("a"))
     nulls = dict.fromkeys(["bbox", "intersects", "datetime", "ids", "collections", "limit", "token"])
     assert found(post(client, **nulls)) == {"a"}
@@ -451,8 +451,8 @@ NO_BODIES = [
 ]
 
 
-def test_wrong_body(client: Client, publish: Publish) -> None:
-    """What is not a JSON object of such words is an error that says where, whatever it is."""
+def test_an_invalid_body_is_400(client: Client, publish: Publish) -> None:
+    """A body that is not a JSON object with valid members is 400 with the place."""
     for body in NO_BODIES:
         response = client.post("/search", data=body, content_type="application/json")
         assert (response.status_code, response.json.keys()) == (400, {"code", "description"}), body[:80]
@@ -461,15 +461,15 @@ def test_wrong_body(client: Client, publish: Publish) -> None:
 OTHER_TYPES = [None, "text/plain", "application/x-www-form-urlencoded", "application/geo+json"]
 
 
-def test_other_media_types(client: Client, publish: Publish) -> None:
-    """A body that is not said to be JSON is 415, and not passed over."""
+def test_other_media_types_are_415(client: Client, publish: Publish) -> None:
+    """A body without the media type of JSON is 415."""
     for media_type in OTHER_TYPES:
         response = client.post("/search", data=b"{}", content_type=media_type)
         assert (response.status_code, response.json["code"]) == (415, "UnsupportedMediaType"), media_type
 
 
 def test_compressed_body_is_415(client: Client, publish: Publish) -> None:
-    """A compressed body is told to be so, and not taken for bad JSON."""
+    """A compressed body is 415 with the reason."""
     response = client.post(
         "/search", data=b"\x1f\x8b", content_type="application/json", headers={"Content-Encoding": "gzip"}
     )
@@ -477,8 +477,8 @@ def test_compressed_body_is_415(client: Client, publish: Publish) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_too_large_a_body_is_413(plug: Callable[..., Client], publish: Publish, chunked: bool) -> None:
-    """A body beyond the setting is refused, also where its size is not said beforehand."""
+def test_a_too_large_body_is_413(plug: Callable[..., Client], publish: Publish, chunked: bool) -> None:
+    """A body above the limit is 413, also if its size is not sent beforehand."""
     import io
 
     client = plug(environ={"STACFLASK_MAX_BODY": "1000"})
@@ -492,15 +492,15 @@ def test_too_large_a_body_is_413(plug: Callable[..., Client], publish: Publish, 
     assert (response.status_code, response.json["code"]) == (413, "ContentTooLarge")
 
 
-def test_twice_is_once_too_often(client: Client, publish: Publish) -> None:
-    """Of a parameter given twice, neither is silently left out."""
+def test_a_repeated_parameter_is_400(client: Client, publish: Publish) -> None:
+    """A parameter that occurs twice is 400, and not partly ignored."""
     publish(an_item("a", "one"), an_item("b", "two"))
     response = client.get("/search?collections=one&collections=two")
     assert (response.status_code, response.json["description"]) == (400, "collections: expected one value, got 2")
 
 
-def test_unknown_words(plug: Callable[..., Client], publish: Publish) -> None:
-    """An unknown word is passed over, or is an error on every path where the deployment says so."""
+def test_unknown_parameters(plug: Callable[..., Client], publish: Publish) -> None:
+    """An unknown parameter is ignored, or by a setting 400 on every path."""
     publish(an_item("item"))
     lenient, strict = plug(), plug(environ={"STACFLASK_STRICT_PARAMETERS": "true"})
     paths = ["/", "/conformance", "/search", "/collections", "/collections/collection", "/collections/collection/items"]
@@ -520,14 +520,14 @@ def test_unknown_words(plug: Callable[..., Client], publish: Publish) -> None:
     assert strict.post("/search?limit=1", json={}).status_code == 400
 
 
-def test_nul_is_no_name(client: Client, publish: Publish) -> None:
-    """A NUL anywhere in an address is a 400, and never reaches the database."""
+def test_nul_in_a_url_is_400(client: Client, publish: Publish) -> None:
+    """A NUL anywhere in a URL is 400, and does not reach the database."""
     for path in ("/search?ids=%00", "/collections/%00", "/collections/a/items/%00", "/search?token=%00"):
         assert client.get(path).status_code == 400
 
 
 def test_order_is_newest_first(client: Client, publish: Publish) -> None:
-    """The newest come first; those with a range stand where it begins."""
+    """Newest items come first; an item with a range is sorted by its start."""
     publish(
         an_item("old", properties={"datetime": "2020-01-01T00:00:00Z"}),
         an_item("new", properties={"datetime": "2024-01-01T00:00:00Z"}),
@@ -543,8 +543,8 @@ def test_order_is_newest_first(client: Client, publish: Publish) -> None:
     assert [feature["id"] for feature in client.get("/search").json["features"]] == ["new", "range", "old"]
 
 
-def test_self_is_what_was_asked(client: Client, publish: Publish) -> None:
-    """The self link is the URL asked for, character for character."""
+def test_the_self_link_is_the_request_url(client: Client, publish: Publish) -> None:
+    """The self link is the URL of the request, character for character."""
     for url in (
         "http://localhost/search",
         "http://localhost/search?bbox=0,0,1,1&limit=1",
@@ -554,8 +554,8 @@ def test_self_is_what_was_asked(client: Client, publish: Publish) -> None:
         assert link["href"] == url
 
 
-def test_hidden_things_are_not_found(plug: Callable[..., Client], publish: Publish) -> None:
-    """Whatever is asked for, a search finds only what may be seen."""
+def test_hidden_items_are_not_found(plug: Callable[..., Client], publish: Publish) -> None:
+    """For all parameters, a search finds only visible items."""
     from stacflask import hookimpl
 
     publish(a_collection("open"), a_collection("hidden"), an_item("a", "open"), an_item("b", "hidden"))
@@ -566,12 +566,12 @@ def test_hidden_things_are_not_found(plug: Callable[..., Client], publish: Publi
             return {"op": "=", "args": [{"property": "id"}, "open"]} if of == "collections" else None
 
     client = plug(Hides())
-    for words in ({}, {"ids": ["b"]}, {"collections": ["hidden"]}, {"bbox": [-180, -90, 180, 90]}):
-        assert "b" not in found(post(client, **words))
+    for parameters in ({}, {"ids": ["b"]}, {"collections": ["hidden"]}, {"bbox": [-180, -90, 180, 90]}):
+        assert "b" not in found(post(client, **parameters))
 
 
 def test_geometries_and_lists_are_bounded(client: Client) -> None:
-    """A geometry of too many positions, and too many ids, are refused before anything is searched with them."""
+    """A geometry with too many positions and a list with too many ids are 400."""
     line = {"type": "LineString", "coordinates": [[n / 1000, n % 7] for n in range(10_001)]}
     many = [str(n) for n in range(10_001)]
     for body in ({"intersects": line}, {"ids": many}, {"collections": many}):
@@ -582,8 +582,8 @@ def test_geometries_and_lists_are_bounded(client: Client) -> None:
 
 
 @BOTH
-def test_a_line_meets_collections(client: Client, publish: Publish, ask: Ask) -> None:
-    """A line and a box without height find all items whose collection has a point or an area on them."""
+def test_a_line_finds_items_of_all_collections(client: Client, publish: Publish, search: Search) -> None:
+    """A line and a box without height find all items with a point or an area on them, in all collections."""
     parts = [
         {"type": "Point", "coordinates": [9, 19]},
         {"type": "LineString", "coordinates": [[9, 18], [9, 20]]},
@@ -595,7 +595,7 @@ def test_a_line_meets_collections(client: Client, publish: Publish, ask: Ask) ->
     publish(*(an_item(f"i{n:02}", geometry=shape, bbox=whole) for n, shape in enumerate(shapes)))
     names = {f"i{n:02}" for n in range(len(shapes))}
     line = [[2, 19], [12, 19]]
-    assert found(ask(client, limit=20, intersects={"type": "LineString", "coordinates": line})) == names
+    assert found(search(client, limit=20, intersects={"type": "LineString", "coordinates": line})) == names
     several = {"type": "MultiLineString", "coordinates": [line, [[100, 0], [101, 0]]]}
-    assert found(ask(client, limit=20, intersects=several)) == names
-    assert found(ask(client, limit=20, bbox=[2, 19, 12, 19])) == names
+    assert found(search(client, limit=20, intersects=several)) == names
+    assert found(search(client, limit=20, bbox=[2, 19, 12, 19])) == names

@@ -20,7 +20,7 @@ MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
 
 
 def pointer(response: Any) -> str:
-    """Give the place that an error names."""
+    """Return the place in the description of an error."""
     assert response.status_code == 400, response.text
     place: str = response.json["description"].partition(":")[0]
     return place
@@ -31,8 +31,8 @@ def many(*items: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def there(publish: Publish) -> None:
-    """Put an item into a collection."""
+def published(publish: Publish) -> None:
+    """Publish an item."""
     publish(an_item(links=[{"rel": "via", "href": "https://example.org"}]))
 
 
@@ -40,29 +40,29 @@ def there(publish: Publish) -> None:
 
 
 def test_create_item(editor: Client, publish: Publish) -> None:
-    """A new item is 201, with its address, its state, and itself as it will be read."""
+    """A new item is 201 with its URL, its ETag and the item."""
     publish(a_collection())
-    made = editor.post(ITEMS, json=an_item("a b%"))
-    assert (made.status_code, made.content_type) == (201, "application/geo+json")
-    assert made.headers["Location"] == f"http://localhost{ITEMS}/a%20b%25"
-    read = editor.get(made.headers["Location"])
-    assert (read.json, read.headers["ETag"]) == (made.json, made.headers["ETag"])
+    created = editor.post(ITEMS, json=an_item("a b%"))
+    assert (created.status_code, created.content_type) == (201, "application/geo+json")
+    assert created.headers["Location"] == f"http://localhost{ITEMS}/a%20b%25"
+    read = editor.get(created.headers["Location"])
+    assert (read.json, read.headers["ETag"]) == (created.json, created.headers["ETag"])
 
 
-def test_create_item_without_what_the_server_knows(editor: Client, publish: Publish) -> None:
-    """Links, collection and bbox may be missing."""
+def test_create_item_without_members_that_the_server_adds(editor: Client, publish: Publish) -> None:
+    """A new item may lack links, collection and bbox."""
     publish(a_collection())
     item = {key: value for key, value in an_item().items() if key not in ("links", "collection", "bbox")}
-    made = editor.post(ITEMS, json=item, content_type="application/geo+json")
-    assert (made.status_code, made.json["collection"], "bbox" in made.json) == (201, "collection", False)
+    created = editor.post(ITEMS, json=item, content_type="application/geo+json")
+    assert (created.status_code, created.json["collection"], "bbox" in created.json) == (201, "collection", False)
 
 
 def test_create_many(editor: Client, publish: Publish) -> None:
-    """A FeatureCollection is created whole, and has no address of its own."""
+    """All items of a FeatureCollection are created, and the response has no Location."""
     publish(a_collection())
-    made = editor.post(ITEMS, json=many(*[an_item(f"i{n}") for n in range(3)]))
-    assert (made.status_code, "Location" in made.headers) == (201, False)
-    assert [feature["id"] for feature in made.json["features"]] == ["i0", "i1", "i2"]
+    created = editor.post(ITEMS, json=many(*[an_item(f"i{n}") for n in range(3)]))
+    assert (created.status_code, "Location" in created.headers) == (201, False)
+    assert [feature["id"] for feature in created.json["features"]] == ["i0", "i1", "i2"]
     assert {feature["id"] for feature in editor.get(ITEMS).json["features"]} == {"i0", "i1", "i2"}
     assert editor.post(ITEMS, json=many()).status_code == 201
 
@@ -80,8 +80,8 @@ def test_create_many(editor: Client, publish: Publish) -> None:
         (None, 400),
     ],
 )
-def test_batch_is_all_or_nothing(editor: Client, there: None, wrong: Any, status: int) -> None:
-    """One item that exists, comes twice or is wrong, and none of the others is there."""
+def test_batch_is_all_or_nothing(editor: Client, published: None, wrong: Any, status: int) -> None:
+    """If one item exists, is repeated or is invalid, none of the items is created."""
     response = editor.post(ITEMS, json=many(an_item("i0"), an_item("i1"), wrong, an_item("i2")))
     assert response.status_code == status
     if status == 400:
@@ -89,29 +89,29 @@ def test_batch_is_all_or_nothing(editor: Client, there: None, wrong: Any, status
     assert [feature["id"] for feature in editor.get(ITEMS).json["features"]] == ["item"]
 
 
-def test_existing_is_409(editor: Client, there: None) -> None:
-    """What exists is not made again, and the conflict names it."""
+def test_existing_is_409(editor: Client, published: None) -> None:
+    """Creating an existing item or collection is 409, and the description names it."""
     response = editor.post(ITEMS, json=an_item())
     assert (response.status_code, "item" in response.json["description"]) == (409, True)
     assert editor.post("/collections", json=a_collection()).status_code == 409
     assert editor.post(ITEMS, json=an_item("other")).status_code == 201
 
 
-def test_create_in_unknown_collection_is_404(editor: Client, there: None) -> None:
-    """An item needs a collection that is there."""
+def test_create_in_unknown_collection_is_404(editor: Client, published: None) -> None:
+    """An item needs an existing collection."""
     assert editor.post("/collections/nosuch/items", json=an_item("x", "nosuch")).status_code == 404
 
 
 def test_create_collection(editor: Client, publish: Publish) -> None:
-    """A new collection is 201, with its address and itself as it will be read."""
-    made = editor.post("/collections", json=a_collection("a b"))
-    assert made.status_code == 201
-    read = editor.get(made.headers["Location"])
-    assert (read.json, read.headers["ETag"]) == (made.json, made.headers["ETag"])
+    """A new collection is 201 with its URL and the collection."""
+    created = editor.post("/collections", json=a_collection("a b"))
+    assert created.status_code == 201
+    read = editor.get(created.headers["Location"])
+    assert (read.json, read.headers["ETag"]) == (created.json, created.headers["ETag"])
 
 
 def at_once(app: Any, count: int, act: Callable[[Client, int], int]) -> list[int]:
-    """Do something in several threads at once; give the statuses."""
+    """Call a function in several threads at once, and return the statuses."""
     gate, statuses = threading.Barrier(count), []
 
     def run(number: int) -> None:
@@ -127,8 +127,8 @@ def at_once(app: Any, count: int, act: Callable[[Client, int], int]) -> list[int
     return sorted(statuses)
 
 
-def test_same_ids_at_once(editor: Client, publish: Publish) -> None:
-    """Of several who create the same ids at once, in whatever order, one succeeds and the others are told."""
+def test_concurrent_creation_of_the_same_ids(editor: Client, publish: Publish) -> None:
+    """If clients create the same ids at once, in any order, one succeeds and the others get 409."""
     publish(a_collection())
 
     def create(client: Client, number: int) -> int:
@@ -145,8 +145,8 @@ def test_same_ids_at_once(editor: Client, publish: Publish) -> None:
     assert posted == [201, 409, 409, 409]
 
 
-def test_create_while_the_collection_goes(editor: Client, publish: Publish) -> None:
-    """No item is left behind by a collection that is deleted while items come."""
+def test_create_items_while_the_collection_is_deleted(editor: Client, publish: Publish) -> None:
+    """No item stays without its collection if the collection is deleted while items are created."""
     for _ in range(5):
         publish(a_collection("going"))
 
@@ -162,7 +162,7 @@ def test_create_while_the_collection_goes(editor: Client, publish: Publish) -> N
         assert editor.get("/search?collections=going").json["features"] == []
 
 
-# --- What comes in is checked -----------------------------------------------------------------------------------------
+# --- Validation -------------------------------------------------------------------------------------------------------
 
 WRONG_ITEMS: list[tuple[dict[str, Any], str]] = [
     ({"type": "Collection"}, "/type"),
@@ -210,12 +210,12 @@ WRONG_ITEMS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_wrong_items(editor: Client, there: None, method: str) -> None:
-    """Whatever is wrong with an item, however it is sent, the error names the place, and nothing is changed."""
+def test_invalid_items_are_400(editor: Client, published: None, method: str) -> None:
+    """For every error in an item, with every method, the description has the place, and nothing is changed."""
     before = editor.get(ITEM).json
     for members, place in WRONG_ITEMS:
         if method == "PATCH" and "null" in json.dumps(members):
-            continue  # which removes the member
+            continue  # a merge patch with null removes the member
         name = {"POST": "new", "PUT": "item", "PATCH": "item"}[method]
         body = members if method == "PATCH" else {**an_item(name), **members}
         path = ITEMS if method == "POST" else ITEM
@@ -252,8 +252,8 @@ WRONG_COLLECTIONS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_wrong_collections(editor: Client, there: None, method: str) -> None:
-    """Whatever is wrong with a collection, the error names the place, and nothing is changed."""
+def test_invalid_collections_are_400(editor: Client, published: None, method: str) -> None:
+    """For every error in a collection, the description has the place, and nothing is changed."""
     for members, place in WRONG_COLLECTIONS:
         name = "new" if method == "POST" else "collection"
         path = "/collections" if method == "POST" else COLLECTION
@@ -277,8 +277,8 @@ NO_DOCUMENTS = [
 ]
 
 
-def test_no_documents(editor: Client, there: None) -> None:
-    """What is no JSON object is an error in the usual form, on every path that takes one."""
+def test_bodies_that_are_no_objects_are_400(editor: Client, published: None) -> None:
+    """A body that is not a JSON object is 400, on every path that takes a document."""
     for body in NO_DOCUMENTS:
         for method, path in [
             ("POST", ITEMS),
@@ -299,8 +299,8 @@ def nested(depth: int) -> Any:
 
 
 @pytest.mark.parametrize("depth", [200, 400, 900])
-def test_deep_documents(editor: Client, there: None, depth: int) -> None:
-    """What is nested too deep to be kept is an error, as a document and as a patch; never a 500."""
+def test_deep_documents(editor: Client, published: None, depth: int) -> None:
+    """A document or patch that is nested too deep is 400, never 500."""
     text = json.dumps(nested(min(depth, 400)))
     for method, path, body in [
         ("POST", ITEMS, json.dumps(an_item("new")).replace('"links"', f'"x": {text}, "links"')),
@@ -313,8 +313,8 @@ def test_deep_documents(editor: Client, there: None, depth: int) -> None:
     assert editor.patch(ITEM, data=operations, content_type=PATCH).status_code == 400
 
 
-def test_media_types(editor: Client, there: None) -> None:
-    """Another media type is 415, and a patch is told which are taken."""
+def test_media_types(editor: Client, published: None) -> None:
+    """Another media type is 415; for a patch, the response has Accept-Patch."""
     for method, path in [
         ("POST", ITEMS),
         ("PUT", ITEM),
@@ -330,7 +330,7 @@ def test_media_types(editor: Client, there: None) -> None:
 
 
 def test_too_large(edit: Callable[..., Client], publish: Publish) -> None:
-    """A body beyond the setting is 413, and nothing is kept of it."""
+    """A body above the limit is 413, and nothing is stored."""
     publish(a_collection())
     editor = edit(STACFLASK_MAX_BODY="2000")
     assert editor.post(ITEMS, json=an_item(x="y" * 3000)).status_code == 413
@@ -341,8 +341,8 @@ def test_too_large(edit: Callable[..., Client], publish: Publish) -> None:
 # --- Replacing --------------------------------------------------------------------------------------------------------
 
 
-def test_replace_item(editor: Client, there: None) -> None:
-    """PUT replaces the whole: 204 with the new state and without a type, or 200 with the item if that is preferred."""
+def test_replace_item(editor: Client, published: None) -> None:
+    """PUT replaces the whole item: 204 with the new ETag and without a body, or 200 with the item by Prefer."""
     response = editor.put(ITEM, json=an_item(properties={"datetime": "2020-01-01T00:00:00Z"}, links=[]))
     assert (response.status_code, response.data, "Content-Type" in response.headers) == (204, b"", False)
     item = editor.get(ITEM)
@@ -357,8 +357,8 @@ def test_replace_item(editor: Client, there: None) -> None:
     assert editor.put(ITEM, json=an_item(), headers={"Prefer": "return=minimal"}).status_code == 204
 
 
-def test_replaced_item_is_found_anew(editor: Client, there: None) -> None:
-    """A search finds what an item has become, not what it was."""
+def test_a_replaced_item_is_found_by_its_new_values(editor: Client, published: None) -> None:
+    """A search finds a replaced item by its new values, and not by its old ones."""
     moved = an_item(
         geometry={"type": "Point", "coordinates": [-60, -30]},
         bbox=[-60, -30, -60, -30],
@@ -369,15 +369,15 @@ def test_replaced_item_is_found_anew(editor: Client, there: None) -> None:
     assert len(editor.get("/search?bbox=-61,-31,-59,-29&datetime=1999-01-01T00:00:00Z").json["features"]) == 1
 
 
-def test_replace_missing_is_404(editor: Client, there: None) -> None:
-    """PUT and PATCH make nothing new."""
+def test_replace_missing_is_404(editor: Client, published: None) -> None:
+    """PUT and PATCH of an item that does not exist are 404 and create nothing."""
     assert editor.put(f"{ITEMS}/new", json=an_item("new")).status_code == 404
     assert editor.patch(f"{ITEMS}/new", json={}).status_code == 404
     assert editor.put("/collections/new", json=a_collection("new")).status_code == 404
 
 
-def test_what_was_read_may_be_sent_back(editor: Client, there: None) -> None:
-    """Reading and sending back changes nothing, neither the answer nor the state."""
+def test_sending_back_a_document_changes_nothing(editor: Client, published: None) -> None:
+    """Sending back a document changes neither the document nor its ETag."""
     for path in (ITEM, COLLECTION):
         before = editor.get(path)
         assert editor.put(path, data=before.data, content_type="application/json").status_code == 204
@@ -385,8 +385,8 @@ def test_what_was_read_may_be_sent_back(editor: Client, there: None) -> None:
         assert (after.json, after.headers["ETag"]) == (before.json, before.headers["ETag"])
 
 
-def withholding() -> dict[str, Any]:
-    """Make an item with addresses that are not shown, in all places."""
+def with_hidden_hrefs() -> dict[str, Any]:
+    """Return an item with hidden hrefs in all places."""
     alternate = {"s3": {"href": "s3://other/data"}, "web": {"href": "https://example.org/data"}}
     return an_item(
         assets={
@@ -399,8 +399,8 @@ def withholding() -> dict[str, Any]:
 
 
 @pytest.fixture
-def kept(database: Any) -> Callable[[], dict[str, Any]]:
-    """Say what is kept of the item, shown or not."""
+def stored_item(database: Any) -> Callable[[], dict[str, Any]]:
+    """Return a function that reads the stored item."""
     from stacflask.catalog.documents import documents
     from stacflask.catalog.reader import Catalog
     from stacflask.model.decision import UNRESTRICTED
@@ -412,46 +412,46 @@ def kept(database: Any) -> Callable[[], dict[str, Any]]:
     return read
 
 
-def test_what_is_withheld_survives_editing(build: Callable[..., Any], publish: Publish, kept: Any) -> None:
-    """Who reads, edits and sends back loses no storage address, whichever name of the server is used for either."""
+def test_hidden_hrefs_survive_editing(build: Callable[..., Any], publish: Publish, stored_item: Any) -> None:
+    """A client that reads, edits and sends back an item loses no storage href, with any host name of the server."""
     from stacflask import Decision, hookimpl
 
-    class Leave:
+    class Writable:
         @hookimpl
         def authorize_change(self) -> Decision:
             return Decision.allow("test")
 
-    publish(withholding())
-    before = kept()
-    inside = build(Leave()).test_client()
-    outside = build(Leave(), environ={"STACFLASK_PUBLIC_URL": "https://stac.example.org/prefix"}).test_client()
-    open_house = build(Leave(), environ={"STACFLASK_SHOW_STORAGE": "true"}).test_client()
-    for reader, writer in [(inside, inside), (outside, inside), (inside, outside), (open_house, open_house)]:
+    publish(with_hidden_hrefs())
+    before = stored_item()
+    inside = build(Writable()).test_client()
+    outside = build(Writable(), environ={"STACFLASK_PUBLIC_URL": "https://stac.example.org/prefix"}).test_client()
+    showing_storage = build(Writable(), environ={"STACFLASK_SHOW_STORAGE": "true"}).test_client()
+    for reader, writer in [(inside, inside), (outside, inside), (inside, outside), (showing_storage, showing_storage)]:
         document = reader.get(ITEM).json
         document["properties"]["edited"] = True
         assert writer.put(ITEM, json=document).status_code == 204
-        assert kept() == before
+        assert stored_item() == before
         assert writer.patch(ITEM, json={"properties": {"edited": None}}).status_code == 204
         assert writer.patch(ITEM, json=[{"op": "add", "path": "/x", "value": 1}], content_type=PATCH).status_code == 204
-        assert kept() == before
+        assert stored_item() == before
 
 
-def test_what_is_withheld_goes_with_what_it_belongs_to(editor: Client, publish: Publish, kept: Any) -> None:
-    """A new href takes the place of the old with its alternates; an asset that is renamed keeps where it is."""
-    publish(withholding())
+def test_hidden_hrefs_follow_their_assets(editor: Client, publish: Publish, stored_item: Any) -> None:
+    """A new href replaces the stored one and its alternates; a renamed asset keeps its storage href."""
+    publish(with_hidden_hrefs())
     document = editor.get(ITEM).json
     document["assets"] = {"renamed": document["assets"]["da/ta"], "more": {"href": "s3://new/more"}}
     document["links"] = []
     assert editor.put(ITEM, json=document).status_code == 204
-    assert kept() == {
-        "assets": {"renamed": withholding()["assets"]["da/ta"], "more": {"href": "s3://new/more"}},
+    assert stored_item() == {
+        "assets": {"renamed": with_hidden_hrefs()["assets"]["da/ta"], "more": {"href": "s3://new/more"}},
         "links": [],
     }
 
 
-def test_no_patch_tells_where_the_bytes_are(editor: Client, publish: Publish) -> None:
-    """A patch sees what GET shows: nothing copied, moved or compared tells a storage address."""
-    publish(withholding())
+def test_no_patch_reveals_storage_hrefs(editor: Client, publish: Publish) -> None:
+    """A patch applies to the document that GET returns: copy, move and test reveal no storage href."""
+    publish(with_hidden_hrefs())
     patch = [
         {"op": "copy", "from": "/assets/da~1ta/href", "path": "/properties/a"},
         {"op": "copy", "from": "/assets/da~1ta", "path": "/properties/b"},
@@ -461,16 +461,16 @@ def test_no_patch_tells_where_the_bytes_are(editor: Client, publish: Publish) ->
     assert (response.status_code, "s3://" in response.text) == (200, False)
     assert response.json["properties"]["a"] == f"http://localhost{ITEM}/download/da%2Fta"
     guess = [{"op": "test", "path": "/assets/more/href", "value": "s3://bucket/more"}]
-    told = editor.patch(ITEM, json=guess, content_type=PATCH)
-    assert told.status_code == 409
+    guessed = editor.patch(ITEM, json=guess, content_type=PATCH)
+    assert guessed.status_code == 409
 
 
 # --- Patching ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("media_type", ["application/json", MERGE])
-def test_merge_patch(editor: Client, there: None, media_type: str) -> None:
-    """Objects are merged, null removes, all else replaces; what is not named stays."""
+def test_merge_patch(editor: Client, published: None, media_type: str) -> None:
+    """A merge patch merges objects, removes members by null, and replaces other values."""
     patch: dict[str, Any] = {"properties": {"a": {"b": 1, "c": [1]}, "title": "t"}, "new": None}
     assert editor.patch(ITEM, json=patch, content_type=media_type).status_code == 204
     patch = {"properties": {"a": {"b": None, "c": [2], "d": {"e": None}}, "title": None}}
@@ -481,8 +481,8 @@ def test_merge_patch(editor: Client, there: None, media_type: str) -> None:
     assert response.json["assets"] == editor.get(ITEM).json["assets"]
 
 
-def test_json_patch(editor: Client, there: None) -> None:
-    """All six operations work, one after the other."""
+def test_json_patch(editor: Client, published: None) -> None:
+    """All six operations of a JSON patch work in sequence."""
     operations = [
         {"op": "test", "path": "/properties/datetime", "value": "2024-06-01T12:00:00Z"},
         {"op": "add", "path": "/properties/list", "value": [1, 3]},
@@ -513,10 +513,10 @@ NEW_GEOMETRIES: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("patch", "bbox"), NEW_GEOMETRIES)
-def test_a_patched_geometry_has_its_bbox(editor: Client, there: None, patch: Any, bbox: Any) -> None:
-    """A patch of the geometry alone computes the bbox; one that gives a bbox keeps it."""
+def test_a_patched_geometry_has_its_bbox(editor: Client, published: None, patch: Any, bbox: Any) -> None:
+    """A patch of only the geometry computes the bbox; a patch with a bbox keeps it."""
     response = editor.patch(ITEM, json=patch, content_type=PATCH if isinstance(patch, list) else MERGE)
-    expected = 400 if patch == {"geometry": None} else 204  # a merge patch takes the member away
+    expected = 400 if patch == {"geometry": None} else 204  # a merge patch removes the member
     assert response.status_code == expected, response.text
     assert editor.get(ITEM).json.get("bbox") == bbox
     west = 11 if bbox is None else bbox[0]
@@ -557,8 +557,8 @@ WRONG_PATCHES: list[tuple[Any, int]] = [
 ]
 
 
-def test_wrong_patches(editor: Client, there: None) -> None:
-    """What is no patch is 400, what does not fit the document 409; and of a patch that fails, nothing is done."""
+def test_invalid_patches_are_400(editor: Client, published: None) -> None:
+    """An invalid patch is 400, a patch that does not fit the document is 409; a failed patch changes nothing."""
     before = editor.get(ITEM).json
     for operations, status in WRONG_PATCHES:
         good = {"op": "add", "path": "/properties/half", "value": 1}
@@ -570,15 +570,15 @@ def test_wrong_patches(editor: Client, there: None) -> None:
     assert editor.get(ITEM).json == before
 
 
-def test_copies_of_copies_stay_bounded(edit: Callable[..., Client], there: None) -> None:
-    """A patch whose copies double with each line ends with an error, not with the memory."""
+def test_copies_of_copies_stay_bounded(edit: Callable[..., Client], published: None) -> None:
+    """A patch whose copies double with each operation is 400 before memory is exhausted."""
     editor = edit(STACFLASK_MAX_BODY="100000")
     bomb = [{"op": "copy", "from": "/properties", "path": f"/properties/x{n}"} for n in range(60)]
     response = editor.patch(ITEM, json=bomb, content_type=PATCH)
     assert (response.status_code, "too large" in response.json["description"]) == (400, True)
 
 
-def test_patch_collection(editor: Client, there: None) -> None:
+def test_patch_collection(editor: Client, published: None) -> None:
     """Collections are patched like items."""
     assert editor.patch(COLLECTION, json={"title": "New", "keywords": ["a"]}).status_code == 204
     operations = [{"op": "add", "path": "/keywords/-", "value": "b"}]
@@ -592,8 +592,8 @@ def test_patch_collection(editor: Client, there: None) -> None:
 # --- Deleting ---------------------------------------------------------------------------------------------------------
 
 
-def test_delete_item(editor: Client, there: None) -> None:
-    """A deleted item is gone everywhere, and deleting it again is 404."""
+def test_delete_item(editor: Client, published: None) -> None:
+    """A deleted item is 404 and not found, and deleting it again is 404."""
     response = editor.delete(ITEM)
     assert (response.status_code, response.data, "Content-Type" in response.headers) == (204, b"", False)
     assert editor.get(ITEM).status_code == 404
@@ -602,7 +602,7 @@ def test_delete_item(editor: Client, there: None) -> None:
 
 
 def test_delete_collection_with_items_needs_force(editor: Client, publish: Publish) -> None:
-    """A collection that has items is left alone; forced, it goes with them, and no other does."""
+    """Deleting a collection with items is 409; with force it is deleted with its items, and no others."""
     publish(an_item("a"), an_item("b"), an_item("a", "other"))
     response = editor.delete(COLLECTION)
     assert (response.status_code, response.json["code"]) == (409, "CollectionNotEmpty")
@@ -616,8 +616,8 @@ def test_delete_collection_with_items_needs_force(editor: Client, publish: Publi
     assert editor.delete("/collections/other").status_code == 204
 
 
-def test_replacing_a_collection_keeps_its_items(editor: Client, there: None) -> None:
-    """A collection's new document takes nothing from its items."""
+def test_replacing_a_collection_keeps_its_items(editor: Client, published: None) -> None:
+    """Replacing a collection's document does not change its items."""
     assert editor.put(COLLECTION, json=a_collection(title="New")).status_code == 204
     assert editor.get(ITEMS).json["numberReturned"] == 1
 
@@ -626,7 +626,7 @@ def test_replacing_a_collection_keeps_its_items(editor: Client, there: None) -> 
 
 
 def test_extent_widens(editor: Client, publish: Publish) -> None:
-    """A collection's extent holds its items as they come, singly, in batches and by change, and never narrows."""
+    """A collection's extent widens to its items, created singly or in batches or changed, and never narrows."""
     moment = "2024-06-01T12:00:00Z"
     extent = {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [[moment, moment]]}}
     publish(a_collection(extent=extent))
@@ -643,8 +643,8 @@ def test_extent_widens(editor: Client, publish: Publish) -> None:
     assert editor.get(COLLECTION).json["extent"]["temporal"]["interval"] == interval
 
 
-def test_extent_widens_for_all_writers_at_once(editor: Client, publish: Publish) -> None:
-    """Of writers at the same time, none undoes what another has widened."""
+def test_concurrent_writes_all_widen_the_extent(editor: Client, publish: Publish) -> None:
+    """Concurrent writes do not undo each other's widening of the extent."""
     extent = {"spatial": {"bbox": [[0, 0, 0, 0]]}, "temporal": {"interval": [[None, None]]}}
     publish(a_collection(extent=extent))
 
@@ -663,8 +663,8 @@ def test_extent_widens_for_all_writers_at_once(editor: Client, publish: Publish)
 EO = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"
 
 
-def test_schemas_are_checked_where_asked_for(edit: Callable[..., Client], there: None) -> None:
-    """Under the setting, documents must be valid against the schemas they name, and name only known ones."""
+def test_a_setting_validates_schemas(edit: Callable[..., Client], published: None) -> None:
+    """By a setting, documents must be valid against the schemas that they name, and name only known schemas."""
     strict, lenient = edit(STACFLASK_VALIDATE_SCHEMAS="true"), edit()
     clouds = {"datetime": "2024-06-01T12:00:00Z", "eo:cloud_cover": "very"}
     wrong = an_item("wrong", properties=clouds, stac_extensions=[EO])
@@ -685,10 +685,10 @@ def test_schemas_are_checked_where_asked_for(edit: Callable[..., Client], there:
         assert lenient.post(ITEMS, json=item).status_code == 201
 
 
-def test_unknown_schemas_are_warned_of(
-    edit: Callable[..., Client], there: None, caplog: pytest.LogCaptureFixture
+def test_unknown_schemas_are_logged(
+    edit: Callable[..., Client], published: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where documents may name unknown schemas, the log names each of them once."""
+    """If documents may name unknown schemas, each is logged once."""
     client = edit(STACFLASK_VALIDATE_SCHEMAS="true", STACFLASK_UNKNOWN_SCHEMAS="warn")
     caplog.clear()
     for name in ("one", "two"):
@@ -698,19 +698,19 @@ def test_unknown_schemas_are_warned_of(
     assert warnings == ["unknown schema in a document: 'https://example.org/unknown/schema.json'"]
 
 
-def test_a_wrong_folder_of_schemas_ends_the_start(edit: Callable[..., Client], tmp_path: Path) -> None:
-    """A server does not start with a folder of schemas that cannot be used."""
+def test_an_invalid_schema_folder_fails_at_startup(edit: Callable[..., Client], tmp_path: Path) -> None:
+    """A server does not start with a folder of invalid schemas."""
     (tmp_path / "wrong.json").write_text("[]")
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(SettingError, match="STACFLASK_SCHEMAS"):
             edit(STACFLASK_SCHEMAS=str(folder))
 
 
-# --- Who may ----------------------------------------------------------------------------------------------------------
+# --- Permissions ------------------------------------------------------------------------------------------------------
 
 
-def test_hidden_things_cannot_be_changed(plug: Callable[..., Client], publish: Publish) -> None:
-    """What may not be seen is 404 for every change, as if it were not there, and stays as it is."""
+def test_hidden_records_cannot_be_changed(plug: Callable[..., Client], publish: Publish) -> None:
+    """Every change of a hidden record is 404, as if it did not exist, and changes nothing."""
     from stacflask import Decision, hookimpl
 
     publish(an_item("item", "hidden"), an_item("item", "open"), an_item("secret", "open"))
@@ -744,8 +744,8 @@ def test_hidden_things_cannot_be_changed(plug: Callable[..., Client], publish: P
     assert plain.get(secret).status_code == 200
 
 
-def test_refused_before_the_body_is_read(plug: Callable[..., Client], there: None) -> None:
-    """Who may not change anything learns that, and not what would have been wrong with the body."""
+def test_refused_before_the_body_is_read(plug: Callable[..., Client], published: None) -> None:
+    """A user without permission gets 401 or 403, not the errors of the body."""
     from stacflask import Decision, Principal, hookimpl
 
     class Denies:
