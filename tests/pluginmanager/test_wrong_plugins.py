@@ -175,8 +175,8 @@ def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, problem: s
     ("path", "problem"),
     [
         ("mine", "mine: expected path to be a path that begins with a slash"),
-        ("/search", "GET /search: this address is taken"),
-        ("/collections/{name}", "GET /collections/{name}: this address is taken"),
+        ("/search", "GET /search: the path is already used"),
+        ("/collections/{name}", "GET /collections/{name}: the path is already used"),
     ],
 )
 def test_addresses_that_are_taken_stop_the_start(path: str, problem: str, plug: Plug) -> None:
