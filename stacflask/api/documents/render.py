@@ -91,8 +91,8 @@ def signed_of(
     assets_of = current.catalog().assets
     assets = [asset for record in records for asset in assets_of(record)]
     if fields is not None:
-        shown = {key: fields.show("assets", key, "href") for key in {asset.key for asset in assets}}
-        assets = [asset for asset in assets if shown[asset.key]]
+        included = {key: fields.show("assets", key, "href") for key in {asset.key for asset in assets}}
+        assets = [asset for asset in assets if included[asset.key]]
     return signed_hrefs.signed(assets)
 
 

@@ -88,17 +88,17 @@ def _of_collection(collection: str) -> dict[str, Document]:
 
 
 def _of_items(collections: tuple[str, ...] | None) -> dict[str, Document]:
-    seen = current.catalog().item_names(collections, current.restriction(), current.settings().queryables_sample)
-    return _described(ITEM_FIELDS, seen)
+    observed = current.catalog().item_names(collections, current.restriction(), current.settings().queryables_sample)
+    return _described(ITEM_FIELDS, observed)
 
 
 def _of_collections() -> dict[str, Document]:
     return _described(COLLECTION_FIELDS, current.catalog().collection_names(current.restriction()))
 
 
-def _described(fields: Fields, seen: Observations) -> dict[str, Document]:
+def _described(fields: Fields, observed: Observations) -> dict[str, Document]:
     columns = {name: _column(name, value) for name, value in fields.columns.items() if "." not in name}
-    return columns | {name: member(name, seen[name]) for name in sorted(seen.keys() - columns.keys())}
+    return columns | {name: member(name, observed[name]) for name in sorted(observed.keys() - columns.keys())}
 
 
 def _sortable(members: Mapping[str, Document]) -> dict[str, Document]:
@@ -140,41 +140,45 @@ def _column(name: str, value: Any) -> Document:
     return {**title, **_schema(Observation(frozenset({"string", "number", "boolean"})), {})}
 
 
-def member(name: str, seen: Observation) -> Document:
+def member(name: str, observed: Observation) -> Document:
     """Describe a property by its observed values and by the definition in its extension."""
     defined = known_fields.fields().get(name, {})
-    return {"title": name, **_only(defined, "title", "description"), **_schema(seen, defined)}
+    return {"title": name, **_only(defined, "title", "description"), **_schema(observed, defined)}
 
 
 def _only(schema: Document, *names: str) -> Document:
     return {name: schema[name] for name in names if name in schema}
 
 
-def _schema(seen: Observation, defined: Document) -> Document:
-    kinds = seen.kinds - {"integer"} if "number" in seen.kinds or defined.get("type") == "number" else seen.kinds
+def _schema(observed: Observation, defined: Document) -> Document:
+    kinds = (
+        observed.kinds - {"integer"}
+        if "number" in observed.kinds or defined.get("type") == "number"
+        else observed.kinds
+    )
     types = sorted({_TYPES.get(kind, kind) for kind in kinds}) or [defined.get("type", "string")]
-    if seen.kinds == {"integer"} and defined.get("type") == "number":
+    if observed.kinds == {"integer"} and defined.get("type") == "number":
         types = ["number"]
     schema: Document = {"type": types[0] if len(types) == 1 else types}
-    if seen.kinds == {"time"}:
+    if observed.kinds == {"time"}:
         schema["format"] = "date-time"
     if len(types) == 1:
-        schema |= _limits(types[0], seen, defined)
+        schema |= _limits(types[0], observed, defined)
     return schema
 
 
 _TYPES = {"time": "string"}
 
 
-def _limits(kind: str, seen: Observation, defined: Document) -> Document:
+def _limits(kind: str, observed: Observation, defined: Document) -> Document:
     """Return the observed bounds or values, or the defined bounds if none are observed."""
     match kind:
         case "number" | "integer":
-            if seen.low is None:
+            if observed.low is None:
                 return _only(defined, "minimum", "maximum")
-            return {"minimum": seen.low, "maximum": seen.high}
-        case "string" if "time" not in seen.kinds and seen.words:
-            return {"enum": sorted(seen.words)}
-        case "array" if seen.members is not None and seen.members.kinds:
-            return {"items": _schema(seen.members, defined.get("items", {}))}
+            return {"minimum": observed.low, "maximum": observed.high}
+        case "string" if "time" not in observed.kinds and observed.words:
+            return {"enum": sorted(observed.words)}
+        case "array" if observed.members is not None and observed.members.kinds:
+            return {"items": _schema(observed.members, defined.get("items", {}))}
     return {}

@@ -240,7 +240,7 @@ def test_links(client: Client) -> None:
         ({"grid_geohash_frequency_precision": 13}, "grid_geohash_frequency_precision: expected an integer from 1"),
         ({"grid_geotile_frequency_precision": 25}, "grid_geotile_frequency_precision: expected an integer from 0"),
         ({"ranges": {"a": 0}}, "ranges: a: expected a number above 0"),
-        ({"ranges": {"a": [2, 1]}}, "ranges: a: expected numbers in order"),
+        ({"ranges": {"a": [2, 1]}}, "ranges: a: expected numbers in ascending order"),
         ({"ranges": []}, "ranges: expected an object of properties"),
         (
             {"aggregations": ["cloud_cover_frequency"], "ranges": {"eo:cloud_cover": 1e-9}},
