@@ -255,10 +255,12 @@ def test_unknown_names_can_be_an_error(plug: Plug) -> None:
         {"query": {"platfrom": {"eq": "s2a"}}},
         {"sortby": [{"field": "platfrom"}]},
     ]
-    for words in wrong:
-        for path in ("/search", "/aggregate") if "sortby" not in words else ("/search",):
-            response: Any = client.post(path, json=words)
-            assert (response.status_code, "did you mean 'platform'?" in response.json["description"]) == (400, True), words
+    for body in wrong:
+        for path in ("/search", "/aggregate") if "sortby" not in body else ("/search",):
+            response: Any = client.post(path, json=body)
+            assert (response.status_code, "did you mean 'platform'?" in response.json["description"]) == (400, True), (
+                body
+            )
     assert client.get("/collections/two/items?filter=gsd=1").status_code == 400
     assert client.get("/collections/one/items?filter=gsd=10&sortby=-properties.platform,id").status_code == 200
     assert client.get("/search?filter=own.deep.flag=true").status_code == 200
