@@ -1,4 +1,4 @@
-"""Limit how many threads one dependency can occupy, and how long a dependency that fails is called.
+"""Limit the threads that one dependency can occupy, and stop calls to a dependency that fails.
 
 A dependency is anything that a request waits for: a store, an identity provider, a plugin, a class of database
 statements. Without a limit, a dependency that accepts calls and never answers occupies all threads of the process.
@@ -26,7 +26,7 @@ SLOW_SECONDS = 0.5
 """A dependency is slow while one of its calls has been running for longer than this."""
 
 PLUGIN_SLOW_SECONDS = 2.0
-"""The same for the functions of a plugin."""
+"""A plugin is slow while one of its functions has been running for longer than this."""
 
 REST_SECONDS = 5.0
 """Time for which a dependency that timed out is not called."""
@@ -180,7 +180,14 @@ class Bulkhead:
             inside[-1]._begin(thread)  # noqa: SLF001
 
     def guard(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that calls ``function`` inside this bulkhead."""
+        """Return a function that calls ``function`` inside this bulkhead.
+
+        Args:
+            function: A function with positional arguments only.
+
+        Raises:
+            Unavailable: The call was refused.
+        """
 
         @wraps(function)
         def guarded(*args: Any) -> Any:
@@ -190,7 +197,11 @@ class Bulkhead:
         return guarded
 
     def open(self, seconds: float) -> None:
-        """Refuse all calls for so many seconds, and then all but one probe until a probe succeeds."""
+        """Refuse all calls for a time, and then all but one probe until a probe succeeds.
+
+        Args:
+            seconds: Time in seconds.
+        """
         with self._turn:
             self._open_until = max(self._open_until or -math.inf, self._clock() + seconds)
 

@@ -1,7 +1,7 @@
 """Specify the hooks, in the order in which a process calls them. docs/hooks.md describes each with examples.
 
-Two fixed phrases say how the results of several plugins are combined: "The first answer that is not None is taken."
-and "Every answer counts; one denial outweighs any number of consents." Plugins are called in the order of
+Two fixed phrases state how the results of several plugins are combined: "Uses the first result that is not None."
+and "Combines all results; one denial overrides any number of allows." Plugins are called in the order of
 STACFLASK_PLUGINS.
 """
 
@@ -85,7 +85,7 @@ def check_setup() -> Sequence[str]:  # type: ignore[empty-body]
 def authenticate(request: Request) -> Principal | None:
     """Return the principal for a request. Called at most once for each request, when its principal is first needed.
 
-    The first answer that is not None is taken. If all plugins return None, a request without Authorization is
+    Uses the first result that is not None. If all plugins return None, a request without Authorization is
     anonymous, and a request with it is refused (401). A plugin that calls another service should set ``trylast=True``,
     because a plugin that answers without one then saves the call.
 
@@ -116,8 +116,8 @@ def challenge() -> Sequence[Challenge]:  # type: ignore[empty-body]
 def refresh_principal(principal: Principal, since: datetime) -> Principal | None:
     """Re-check a principal that was authenticated at ``since``, such as the user who made a download link.
 
-    Called by ``services.refresh_principal``, when the link is used. The user's credential is not at hand. The first
-    answer that is not None is taken. If all plugins return None, the link is not valid.
+    Called by ``services.refresh_principal``, when the link is used. The user's credential is not at hand. Uses the
+    first result that is not None. If all plugins return None, the link is not valid.
 
     Args:
         principal: The principal as ``authenticate`` returned it. ``reference`` identifies the credential.
@@ -138,8 +138,8 @@ def refresh_principal(principal: Principal, since: datetime) -> Principal | None
 def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 | None:
     """Restrict which records a principal can see, in searches, lists, single records and downloads.
 
-    Called at most once for each request and each value of ``of``. Every answer counts: the conditions are joined by
-    AND, because a plugin can only restrict further.
+    Called at most once for each request and each value of ``of``. Combines all results with AND, because a plugin can
+    only restrict further.
 
     Args:
         principal: The principal of the request.
@@ -158,7 +158,7 @@ def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 
 def authorize(principal: Principal, asset: Asset) -> Decision | None:
     """Decide whether a principal can download an asset. Called for GET and HEAD, so it must not charge anything.
 
-    Every answer counts; one denial outweighs any number of consents. If no plugin consents, the asset is refused.
+    Combines all results; one denial overrides any number of allows. If no plugin consents, the asset is refused.
 
     Args:
         principal: The principal of the request.
@@ -178,8 +178,8 @@ def authorize_many(principal: Principal, assets: Sequence[Asset]) -> Sequence[De
     """Decide for many assets at once, as ``authorize`` does for one.
 
     Called for manifests, archives and signed pages. A plugin should implement it if ``authorize`` calls a service or
-    the database. It must implement ``authorize`` as well, which is then not called for these assets. Every answer
-    counts; one denial outweighs any number of consents.
+    the database. It must implement ``authorize`` as well, which is then not called for these assets. Combines all
+    results; one denial overrides any number of allows.
 
     Args:
         principal: The principal of the request.
@@ -197,7 +197,7 @@ def authorize_many(principal: Principal, assets: Sequence[Asset]) -> Sequence[De
 def resolve(asset: Asset) -> Location | None:
     """Return where the bytes of an asset are. Called after ``authorize`` has granted the asset.
 
-    The first answer that is not None is taken. If all plugins return None, the response is an error, and the href is
+    Uses the first result that is not None. If all plugins return None, the response is an error, and the href is
     logged.
 
     Args:
@@ -219,7 +219,7 @@ def deliver(
 ) -> Redirect | Stream | None:
     """Return the bytes of an asset, as a temporary URL or as a stream through this server. Called after ``resolve``.
 
-    The first answer that is not None is taken. If all plugins return None, the response is an error.
+    Uses the first result that is not None. If all plugins return None, the response is an error.
 
     Args:
         principal: The principal of the request.
@@ -243,8 +243,8 @@ def deliver(
 def presign(principal: Principal, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
     """Return a temporary URL without a request to the store.
 
-    Called for each asset of a page or manifest that the client requests with ``hrefs=signed``. The first answer that is
-    not None is taken. If all plugins return None, the asset keeps a URL of this server.
+    Called for each asset of a page or manifest that the client requests with ``hrefs=signed``. Uses the first result
+    that is not None. If all plugins return None, the asset keeps a URL of this server.
 
     Args:
         principal: The principal of the request.
@@ -263,7 +263,7 @@ def sign_queries(principal: Principal, assets: Sequence[Asset]) -> SignedQueries
     """Return queries that make download URLs of these assets work without headers, for a limited time.
 
     Called for the assets of a signed page or manifest that are not presigned. Each download is charged when it is made.
-    The first answer that is not None is taken. If all plugins return None, the URLs require credentials.
+    Uses the first result that is not None. If all plugins return None, the URLs require credentials.
 
     Args:
         principal: The principal of the request. Each download is authorized for this principal.
@@ -278,7 +278,7 @@ def sign_queries(principal: Principal, assets: Sequence[Asset]) -> SignedQueries
 def order(principal: Principal, asset: Asset) -> Order | None:
     """Bring an asset online. Called for GET if ``resolve`` or ``deliver`` raised Offline with status ``orderable``.
 
-    The first answer that is not None is taken. If all plugins return None, the response is 503. Several processes can
+    Uses the first result that is not None. If all plugins return None, the response is 503. Several processes can
     call this hook for one asset at the same time; the plugin must order the asset only once.
 
     Args:
@@ -326,7 +326,7 @@ def order_states(collection: str, item: str) -> Mapping[str, str] | None:
 def charge(principal: Principal, asset: Asset, byte_range: ByteRange) -> Decision | None:
     """Charge for the bytes that are about to be sent. Called for GET only, after ``deliver`` and before any byte.
 
-    The first answer that is not None is taken. A denial refuses the download; plugins further right are not called, so
+    Uses the first result that is not None. A denial refuses the download; plugins further right are not called, so
     they charge nothing.
 
     Args:
@@ -346,7 +346,7 @@ def charge_many(principal: Principal, assets: Sequence[Asset], byte_ranges: Sequ
 
     Called for archives, which are sent completely or not at all. A plugin that implements it must implement ``charge``
     as well, which is then not called for archives. Implementations of this hook are called before those of ``charge``.
-    The first answer that is not None is taken. What a plugin further left has charged stays charged.
+    Uses the first result that is not None. What a plugin further left has charged stays charged.
 
     Args:
         principal: The principal of the request.
@@ -390,8 +390,8 @@ def storage_href(href: str) -> str | None:
     """Return the storage URL of the object that a temporary URL leads to.
 
     Called for web URLs with a query in documents that are written, over HTTP and by ``stacflask load``. A client may
-    send back a URL that ``presign`` made, and stored URLs must be neither secret nor temporary. The first answer that
-    is not None is taken. If all plugins return None, the URL is stored unchanged.
+    send back a URL that ``presign`` made, and stored URLs must be neither secret nor temporary. Uses the first result
+    that is not None. If all plugins return None, the URL is stored unchanged.
 
     Args:
         href: A web URL. It can also be a stored URL without a query, for a comparison.
@@ -406,7 +406,7 @@ def storage_href(href: str) -> str | None:
 def authorize_change(principal: Principal, change: Change) -> Decision | None:
     """Decide whether a principal can make a change to the catalog over HTTP. Called once for each request.
 
-    Every answer counts; one denial outweighs any number of consents. If no plugin consents, the change is refused. If
+    Combines all results; one denial overrides any number of allows. If no plugin consents, the change is refused. If
     no plugin implements this hook, the API does not declare the Transaction extensions.
 
     Args:

@@ -1,4 +1,4 @@
-"""A real browser for tests: headless Chromium, led by its own debugging protocol over two pipes."""
+"""A real browser for tests: headless Chromium, controlled by its debugging protocol over two pipes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ FLAGS = [
 
 
 class Browser:
-    """One page of it."""
+    """A page of the browser."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers = os.fdopen(commands, "wb", 0), os.fdopen(answers, "rb", 0)
@@ -28,26 +28,26 @@ class Browser:
         self._number = 0
         self._session: str | None = None
         self.complaints: list[str] = []
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
-            self._ask(f"{domain}.enable")
+            self._call(f"{domain}.enable")
 
     def go(self, address: str) -> None:
-        """Open an address."""
-        self._ask("Page.navigate", url=address)
+        """Open a URL."""
+        self._call("Page.navigate", url=address)
 
     def narrow(self, width: int) -> None:
-        """Be a telephone, so many dots wide."""
-        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=True)
+        """Emulate a telephone with this width in pixels."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=True)
 
     def run(self, script: str) -> Any:
-        """Run a script in the page; give its value."""
-        answer = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        """Run a script in the page, and return its value."""
+        answer = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         return answer["result"].get("value")
 
     def until(self, script: str, seconds: float = 120) -> Any:
-        """Wait until a script's value is true; give it if it is text (an element would be sent with all behind it)."""
+        """Wait until the value of a script is true, and return it if it is text."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             value = self.run(f"((value) => typeof value === 'string' ? value : Boolean(value))({script})")
@@ -57,26 +57,26 @@ class Browser:
         raise AssertionError(f"never so: {script}\n{self.run('location.href + document.body.innerText')}")
 
     def save(self, address: str, folder: Path) -> Path:
-        """Open an address that is saved and not shown; give the file once it is whole."""
+        """Open a URL that is downloaded, and return the complete file."""
         folder.mkdir()
-        self._ask("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self._call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
         self.go(address)
         waiting_for(lambda: [path.suffix == ".crdownload" for path in folder.iterdir()] == [False])
         (saved,) = folder.iterdir()
         return saved
 
-    def _ask(self, method: str, **parameters: Any) -> Any:
+    def _call(self, method: str, **parameters: Any) -> Any:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:
             message["sessionId"] = self._session
         self._commands.write(json.dumps(message).encode() + b"\0")
         while True:
-            told = self._next()
-            if told.get("id") == self._number:
-                return told.get("result", {"result": {}})
-            if told.get("method") == "Log.entryAdded" and told["params"]["entry"]["level"] == "error":
-                self.complaints.append(told["params"]["entry"]["text"])
+            message = self._next()
+            if message.get("id") == self._number:
+                return message.get("result", {"result": {}})
+            if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+                self.complaints.append(message["params"]["entry"]["text"])
 
     def _next(self) -> Any:
         while b"\0" not in self._rest:
@@ -89,7 +89,7 @@ class Browser:
 
 @contextmanager
 def browsing(profile: Path) -> Iterator[Browser]:
-    """Run the browser, with a profile of its own, until the block ends."""
+    """Run the browser with its own profile until the block ends."""
     (read_commands, commands), (answers, write_answers) = os.pipe(), os.pipe()
     shell = f'exec "$@" 3<&{read_commands} 4>&{write_answers} 2>/dev/null'
     command = ["bash", "-c", shell, "bash", str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}"]
@@ -104,15 +104,15 @@ def browsing(profile: Path) -> Iterator[Browser]:
 
 
 def log_in(browser: Browser, address: str, name: str) -> None:
-    """Log in at the tests' provider, which this address leads to, and go where it leads back to."""
+    """Open a URL that leads to the test identity provider, log in, and return to the application."""
     browser.go(address)
     fill_in(browser, name)
 
 
 def fill_in(browser: Browser, name: str, back: str = "#who-name") -> None:
-    """Say who one is and consent, in the provider's own pages, until back at a page that has this element."""
+    """Log in and consent in the pages of the provider, until a page has the element ``back``."""
     send = "document.querySelector('form').requestSubmit(document.querySelector('button[type=submit]'))"
-    # A page that is still arriving has no login field either, and no form to send.
+    # A page that is still loading has no login field and no form.
     whole = "location.href.includes('/interaction/') && document.readyState === 'complete'"
     browser.until(f"{whole} && document.querySelector('input[name=login]')")
     browser.run(f"document.querySelector('input[name=login]').value = {json.dumps(name)}")

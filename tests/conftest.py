@@ -1,4 +1,4 @@
-"""What all tests stand on: a private PostGIS and a private S3 store, started for this run and removed after it."""
+"""Fixtures for all tests: a private PostGIS and a private S3 store, which are started for the run."""
 
 import os
 import subprocess
@@ -17,8 +17,8 @@ pytest_plugins = ["stacflask.testing"]
 
 ROOT = Path(__file__).parent.parent
 
-# The same examples every time, on however slow a machine: a change fails by what it changes, and not by luck.
-# Others: make test ARGS="--hypothesis-profile=default"
+# The examples are the same in each run, on any machine, so that a failure comes from a change and not from chance.
+# For other examples: make test ARGS="--hypothesis-profile=default"
 settings.register_profile(
     "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -26,12 +26,12 @@ settings.load_profile("steady")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let schemathesis go on for longer: make test ARGS="-k schemathesis --examples 50"."""
-    parser.addoption("--examples", type=int, help="random examples of each operation, right ones and wrong ones")
+    """Add an option for more schemathesis examples: make test ARGS="-k schemathesis --examples 50"."""
+    parser.addoption("--examples", type=int, help="number of valid and invalid examples of each operation")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end what was not tested, and why (a skipped test looks like one that passed), and what was counted."""
+    """Print the skipped tests with their reasons, because pytest prints them like passed tests, and all counts."""
     for report in terminalreporter.getreports("passed"):
         for name, number in report.user_properties:
             terminalreporter.write_line(f"{number} {name}")
@@ -45,27 +45,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Run PostGIS and SeaweedFS for the whole session."""
+    """Run PostGIS and SeaweedFS for the session."""
     with running(scratch_folder(ROOT / ".run"), keep=False) as servers:
         yield servers
 
 
 @pytest.fixture(scope="session")
 def database_url(stack: Stack) -> str:
-    """Migrate the private database, as a release does."""
+    """Migrate the private database, and return its URL."""
     migrate(stack.database_url)
     return stack.database_url
 
 
 def migrate(database_url: str, *arguments: str) -> None:
-    """Run alembic in a process of its own."""
+    """Run alembic in its own process."""
     command = [sys.executable, "-m", "alembic", *(arguments or ("upgrade", "heads"))]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "DATABASE_URL": database_url}, check=True)
 
 
 @pytest.fixture(scope="session")
 def s3(stack: Stack) -> minio.Minio:
-    """Give a client of the private store, with the rights of its owner."""
+    """Return a client of the private store with all rights."""
     return minio.Minio(
         stack.s3_endpoint, stack.s3_access_key, stack.s3_secret_key, region=stack.s3_region, secure=False
     )

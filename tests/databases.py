@@ -1,4 +1,4 @@
-"""Databases that tests make beside the first, and drop."""
+"""Further databases of tests."""
 
 import psycopg
 
@@ -6,10 +6,10 @@ END = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datna
 
 
 def drop(url: str, name: str) -> None:
-    """Drop a database, asked of another one at ``url``, whoever of ours is still connected to it.
+    """Drop a database through a connection to another one at ``url``, and end the current user's connections to it.
 
-    WITH (FORCE) would refuse where PostgreSQL's own vacuum is at work, which only a superuser may end; without, that
-    steps back by itself.
+    WITH (FORCE) fails while PostgreSQL's own vacuum runs, which only a superuser can end. Without it, vacuum steps
+    back.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(END, (name,))

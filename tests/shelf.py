@@ -1,4 +1,4 @@
-"""A store that tests may ask: it has every object, and each is the same ten bytes."""
+"""A store for tests that has every object. Each object is the same ten bytes."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,16 +9,16 @@ CONTENT = b"0123456789"
 
 
 class Shelf:
-    """Has everything."""
+    """Resolves and delivers every asset."""
 
     @hookimpl
     def resolve(self, asset: Any) -> Location:
-        """Find everything."""
+        """Resolve every asset."""
         return Location("test", asset.href)
 
     @hookimpl
     def deliver(self, streamed: bool) -> Redirect | Stream:
-        """Give an address, or the bytes."""
+        """Return a redirect, or the bytes."""
         if streamed:
             return Stream(lambda first, length: iter([CONTENT[first : first + length]]), len(CONTENT), '"tag"')
         return Redirect("https://store.example.org/signed", timedelta(minutes=15))

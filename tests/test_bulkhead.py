@@ -1,4 +1,4 @@
-"""A dependency that is slow or fails occupies its share of threads, and no more."""
+"""Bulkheads limit the threads that a slow or failing dependency can occupy."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from stacflask.bulkhead import PluginShare
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -33,7 +33,7 @@ def bulkhead(clock: Clock) -> Bulkhead:
 
 @contextmanager
 def calls(bulkhead: Bulkhead, number: int) -> Iterator[None]:
-    """Hold so many calls in flight, each in a thread of its own."""
+    """Keep calls in flight, each in its own thread."""
     end = threading.Event()
     begun = threading.Barrier(number + 1)
 
@@ -55,7 +55,7 @@ def calls(bulkhead: Bulkhead, number: int) -> Iterator[None]:
 
 
 def fails(bulkhead: Bulkhead, clock: Clock, seconds: float, error: Exception) -> None:
-    """Make a call that takes so long and ends in an error."""
+    """Make a call that takes this time and raises an error."""
 
     def call() -> None:
         clock.now += seconds
@@ -66,7 +66,7 @@ def fails(bulkhead: Bulkhead, clock: Clock, seconds: float, error: Exception) ->
 
 
 def admits(bulkhead: Bulkhead) -> bool:
-    """Whether a call is admitted at once."""
+    """Return whether a call is admitted at once."""
     try:
         with bulkhead:
             return True
@@ -74,8 +74,8 @@ def admits(bulkhead: Bulkhead) -> bool:
         return False
 
 
-def test_a_slow_dependency_has_its_share(bulkhead: Bulkhead, clock: Clock) -> None:
-    """While the oldest call is slow only ``share`` calls are admitted; while all are quick ``limit``."""
+def test_a_slow_dependency_is_limited_to_its_share(bulkhead: Bulkhead, clock: Clock) -> None:
+    """While the oldest call is slow, only ``share`` calls are admitted; while all calls are quick, ``limit``."""
     with calls(bulkhead, 3):
         assert admits(bulkhead)
         clock.now += 1
@@ -83,15 +83,15 @@ def test_a_slow_dependency_has_its_share(bulkhead: Bulkhead, clock: Clock) -> No
     assert admits(bulkhead)
 
 
-def test_a_slow_dependency_is_asked_up_to_its_share(bulkhead: Bulkhead, clock: Clock) -> None:
-    """Below its share, a call is admitted however slow the others are."""
+def test_a_slow_dependency_is_called_up_to_its_share(bulkhead: Bulkhead, clock: Clock) -> None:
+    """Below ``share``, a call is admitted even if the others are slow."""
     with calls(bulkhead, 1):
         clock.now += 1
         assert admits(bulkhead)
 
 
-def test_one_probe_after_a_time_out(bulkhead: Bulkhead, clock: Clock) -> None:
-    """After a call that timed out, none is admitted for a while, and then one alone until it has succeeded."""
+def test_one_probe_is_admitted_after_a_timeout(bulkhead: Bulkhead, clock: Clock) -> None:
+    """After a call that timed out, no call is admitted for a time, and then only a probe until it has succeeded."""
     fails(bulkhead, clock, 4, OSError("timed out"))
     assert not admits(bulkhead)
     clock.now += 5
@@ -100,8 +100,8 @@ def test_one_probe_after_a_time_out(bulkhead: Bulkhead, clock: Clock) -> None:
     assert admits(bulkhead)
 
 
-def test_a_failed_probe_opens_again(bulkhead: Bulkhead, clock: Clock) -> None:
-    """A probe that fails, however quickly, is the last call for another while."""
+def test_a_failed_probe_opens_the_bulkhead_again(bulkhead: Bulkhead, clock: Clock) -> None:
+    """After a probe that fails, even quickly, no call is admitted for a time."""
     fails(bulkhead, clock, 4, OSError("timed out"))
     clock.now += 5
     fails(bulkhead, clock, 0, OSError("refused"))
@@ -110,8 +110,8 @@ def test_a_failed_probe_opens_again(bulkhead: Bulkhead, clock: Clock) -> None:
     assert admits(bulkhead)
 
 
-def test_a_probe_that_hangs(bulkhead: Bulkhead, clock: Clock) -> None:
-    """A probe that does not end is followed by another one: one slow connection does not keep a dependency refused."""
+def test_a_probe_that_hangs_is_followed_by_another(bulkhead: Bulkhead, clock: Clock) -> None:
+    """If a probe does not end, another one is admitted: one slow connection does not block a dependency."""
     fails(bulkhead, clock, 4, OSError("timed out"))
     clock.now += 5
     with calls(bulkhead, 1):
@@ -120,8 +120,8 @@ def test_a_probe_that_hangs(bulkhead: Bulkhead, clock: Clock) -> None:
         assert admits(bulkhead)
 
 
-def test_probes_that_hang_have_their_share(bulkhead: Bulkhead, clock: Clock) -> None:
-    """Probes that do not end occupy ``share`` threads at most."""
+def test_probes_that_hang_are_limited(bulkhead: Bulkhead, clock: Clock) -> None:
+    """Probes that do not end occupy at most ``share`` threads."""
     fails(bulkhead, clock, 4, OSError("timed out"))
     clock.now += 5
     with calls(bulkhead, 1):
@@ -132,14 +132,16 @@ def test_probes_that_hang_have_their_share(bulkhead: Bulkhead, clock: Clock) -> 
 
 
 @pytest.mark.parametrize(("seconds", "error"), [(0, OSError("refused")), (4, NotFound("absent"))])
-def test_what_opens_nothing(bulkhead: Bulkhead, clock: Clock, seconds: float, error: Exception) -> None:
-    """Quick failures occupy no threads, and errors about a request are answers."""
+def test_quick_failures_and_request_errors_do_not_open(
+    bulkhead: Bulkhead, clock: Clock, seconds: float, error: Exception
+) -> None:
+    """Quick failures do not occupy threads, and errors about a request count as successes."""
     fails(bulkhead, clock, seconds, error)
     assert admits(bulkhead)
 
 
-def test_one_time_out_among_successes(bulkhead: Bulkhead, clock: Clock) -> None:
-    """A call that times out while others succeed says nothing of the dependency."""
+def test_one_timeout_among_successes_does_not_open(bulkhead: Bulkhead, clock: Clock) -> None:
+    """A call that times out while others succeed does not open the bulkhead."""
 
     def call() -> None:
         clock.now += 4
@@ -153,7 +155,7 @@ def test_one_time_out_among_successes(bulkhead: Bulkhead, clock: Clock) -> None:
     assert admits(bulkhead)
 
 
-def test_a_refusal_says_when_to_come_again(bulkhead: Bulkhead, clock: Clock) -> None:
+def test_a_refused_call_has_a_retry_time(bulkhead: Bulkhead, clock: Clock) -> None:
     """``retry_after`` is the time until the next probe."""
     fails(bulkhead, clock, 4, OSError("timed out"))
     with pytest.raises(Unavailable) as refused, bulkhead:
@@ -161,8 +163,8 @@ def test_a_refusal_says_when_to_come_again(bulkhead: Bulkhead, clock: Clock) -> 
     assert refused.value.retry_after == 5
 
 
-def test_the_same_thread_enters_twice(bulkhead: Bulkhead) -> None:
-    """A call within a call of the same dependency is the same call."""
+def test_a_nested_call_counts_once(bulkhead: Bulkhead) -> None:
+    """A call inside a call of the same dependency is the same call."""
     with ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(bulkhead)
@@ -170,7 +172,7 @@ def test_the_same_thread_enters_twice(bulkhead: Bulkhead) -> None:
 
 
 def test_quick_calls_wait_for_their_turn() -> None:
-    """More calls than ``limit`` wait for each other as long as they are quick."""
+    """Calls beyond ``limit`` wait for each other while all calls are quick."""
     bulkhead = Bulkhead("test", limit=1, share=1, slow=60)
     done: list[bool] = []
     with calls(bulkhead, 1):
@@ -182,7 +184,7 @@ def test_quick_calls_wait_for_their_turn() -> None:
 
 
 def test_a_guarded_function(bulkhead: Bulkhead, clock: Clock) -> None:
-    """A function can be guarded as a whole."""
+    """A function can be guarded."""
     double: Callable[[int], int] = bulkhead.guard(lambda number: 2 * number)
     assert double(2) == 4
     fails(bulkhead, clock, 4, OSError("timed out"))
@@ -190,8 +192,8 @@ def test_a_guarded_function(bulkhead: Bulkhead, clock: Clock) -> None:
         double(2)
 
 
-def test_calls_that_begin_at_once_do_not_exceed_a_plugins_share() -> None:
-    """Hooks take no lock while there is room: calls beyond it wait for their turn, also behind those that fail."""
+def test_simultaneous_calls_do_not_exceed_the_share_of_a_plugin() -> None:
+    """Hooks take no lock below the limit. Calls beyond it wait, also after calls that fail."""
     share = PluginShare("plugin mine")
     start = threading.Barrier(3 * share.limit)
     lock, running, most = threading.Lock(), [0], [0]

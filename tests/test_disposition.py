@@ -1,4 +1,4 @@
-"""The name of a download, and the header that says it."""
+"""File names of downloads, and the Content-Disposition header."""
 
 import re
 from urllib.parse import unquote
@@ -41,12 +41,12 @@ def asset(href: str, key: str = "data", **properties: object) -> Asset:
     ],
 )
 def test_name_of_an_asset(href: str, name: str) -> None:
-    """The name is the end of the href, decoded where hrefs are encoded, without what could deceive or break out."""
+    """The name is the last part of the href, percent-decoded for web URLs, without unsafe characters."""
     assert filename_of(asset(href)) == name
 
 
-def test_local_path_goes_first() -> None:
-    """What the file extension calls the file outweighs the name it has in the store."""
+def test_local_path_takes_precedence() -> None:
+    """The name in ``file:local_path`` takes precedence over the name in the store."""
     assert filename_of(asset("s3://bucket/0a1b2c", **{"file:local_path": "S2/GRANULE/B04.jp2"})) == "B04.jp2"
 
 
@@ -60,13 +60,13 @@ def test_local_path_goes_first() -> None:
         ("other/i/B04.jp2", "c/i/other/i/B04.jp2"),
     ],
 )
-def test_a_local_path_repeats_nothing(local: str, path: str) -> None:
-    """Collection and item stand once in the path that a file is saved under, whoever wrote them there."""
+def test_a_local_path_has_no_repetition(local: str, path: str) -> None:
+    """The collection and the item occur once in the path of a file, even if the local path has them."""
     assert local_path(asset("s3://bucket/x", **{"file:local_path": local})) == path
 
 
 def test_an_asset_without_any_name() -> None:
-    """Where href and key give nothing printable, there is still a name."""
+    """If neither href nor key has printable characters, there is a default name."""
     assert filename_of(asset("s3://bucket/", key="\n")) == "download"
 
 
@@ -84,13 +84,13 @@ def test_an_asset_without_any_name() -> None:
     ],
 )
 def test_header(name: str, value: str) -> None:
-    """Both forms of the name stand in the header, each in its own alphabet."""
+    """The header has both forms of the name, each in its own character set."""
     assert content_disposition(name) == value
 
 
 @given(st.text())
 def test_header_keeps_its_form(name: str) -> None:
-    """Whatever a catalogue calls a file, nothing leaves the quotation, no path remains, and a file system takes it."""
+    """No file name breaks the quotes, has a path, or exceeds the limit of file systems."""
     found = FORM.fullmatch(content_disposition(name))
     assert found
     for form in (found[1], unquote(found[2], errors="strict")):
@@ -101,14 +101,14 @@ def test_header_keeps_its_form(name: str) -> None:
 
 @given(st.text(), st.text(min_size=1))
 def test_name_of_any_href(href: str, key: str) -> None:
-    """Any href and key give a name, and the header's full form is that very name."""
+    """Every href and key has a name, and the full form in the header is this name."""
     name = filename_of(asset(href, key))
     assert name
     assert unquote(content_disposition(name).rpartition("''")[2]) == name
 
 
-def test_long_names_keep_their_ending() -> None:
-    """A name that no file system would take loses its beginning, since the ending tells the type."""
+def test_long_names_keep_their_end() -> None:
+    """A name that is too long for file systems loses its beginning, because the end has the type."""
     assert filename_of(asset("s3://bucket/" + "ü" * 300 + ".tif")).endswith("ü.tif")
 
 
@@ -136,7 +136,7 @@ def test_long_names_keep_their_ending() -> None:
     ],
 )
 def test_names_of_single_downloads(item: str | None, key: str, href: str, name: str) -> None:
-    """They have item, asset and extension, nothing twice, and characters that every file system takes."""
+    """Names have item, asset and extension, without repetition, in characters that every file system accepts."""
     assert download_name(Asset("c", item, key, href)) == name
 
 
@@ -150,18 +150,18 @@ def test_names_of_single_downloads(item: str | None, key: str, href: str, name: 
     ],
 )
 def test_extensions_of_media_types(media_type: str | None, name: str) -> None:
-    """Where the stored file has no extension, it is that of the media type."""
+    """If the stored file has no extension, the name has that of the media type."""
     assert download_name(Asset("c", "i", "data", "s3://b/0a1b2c", media_type)) == name
 
 
 def test_files_of_directories_keep_their_names() -> None:
-    """A reader finds the files of a directory by their names."""
+    """Files in a directory keep their names, by which readers find them."""
     assert download_name(Asset("c", "i", "cube", "s3://b/cube/", path="band/0.0")) == "0.0"
 
 
 @given(st.text(), st.text(), st.text())
 def test_every_name_of_a_single_download_is_safe(item: str, key: str, href: str) -> None:
-    """Whatever ids, keys and hrefs are, the name is one step of a path, fits, and is no hidden file."""
+    """For any ids, keys and hrefs, the name is a single path segment, is short enough, and is not a hidden file."""
     name = download_name(Asset("c", item, key, f"s3://b/{href}"))
     assert name
     assert not set(name) & set('/\\:*?"<>|\0\n')

@@ -1,4 +1,4 @@
-"""Settings: documented, and complained about by name."""
+"""Settings are documented, and errors name them."""
 
 import re
 from dataclasses import Field, fields
@@ -54,25 +54,25 @@ def test_each_setting_of_a_plugin_is_documented_with_its_default(plugin: str) ->
         ("STACFLASK_ID", "a/b"),
     ],
 )
-def test_wrong_value_is_told_by_name(name: str, value: str) -> None:
-    """A wrong value stops the program with one line: the variable's name, and what was expected there."""
+def test_a_wrong_value_is_reported_with_its_name(name: str, value: str) -> None:
+    """A wrong value stops the program with one line: the name of the variable, and the expected value."""
     with pytest.raises(SettingError, match=f"^{name}: expected"):
         Settings.from_environ({**URL, name: value})
 
 
-def test_missing_value_is_told_by_name() -> None:
-    """So does a missing one."""
+def test_a_missing_value_is_reported_with_its_name() -> None:
+    """A missing value stops the program in the same way."""
     with pytest.raises(SettingError, match=r"^DATABASE_URL: missing"):
         Settings.from_environ({})
 
 
-def test_complaint_shows_no_password() -> None:
-    """A database address holds a password, so it is never repeated."""
+def test_errors_show_no_password() -> None:
+    """The error for a database URL does not repeat it, because it can have a password."""
     with pytest.raises(SettingError) as error:
         Settings.from_environ({"DATABASE_URL": "mysql://user:secret@host/db"})
     assert "secret" not in str(error.value)
 
 
-def test_herokus_spelling_is_understood() -> None:
-    """``postgres://``, as platforms write it, is taken for what it means."""
+def test_postgres_urls_are_accepted() -> None:
+    """``postgres://``, as platforms write it, is accepted."""
     assert Settings.from_environ(URL).database_url == "postgresql+psycopg://user:secret@host/name"

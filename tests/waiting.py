@@ -1,12 +1,12 @@
-"""Wait for what others do. How long that takes is the machine's affair: no test fails because it is busy."""
+"""Wait for a condition. The time depends on the machine, so that no test fails because it is busy."""
 
 import time
 from collections.abc import Callable
 
 
 def waiting_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Return once the condition holds. The bound only keeps a broken test from waiting for ever."""
+    """Return when a condition holds. The limit only stops a broken test."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not so within {seconds} s"
-        time.sleep(0.05)
+        assert time.monotonic() < end, f"condition not met within {seconds} s"

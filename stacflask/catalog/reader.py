@@ -510,7 +510,7 @@ class Catalog:
         record = self.kept(collection, restriction) if item is None else self.item(collection, item, restriction)
         asset = asset_of(record.body, collection, item, key, self.directories)
         if asset is None:
-            raise NotFound(f"There is no asset {key!r} to be downloaded.")
+            raise NotFound(f"There is no asset {key!r} that can be downloaded.")
         return asset
 
     def assets(self, record: Record, *, of_item: bool = True) -> list[Asset]:

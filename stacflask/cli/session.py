@@ -12,7 +12,7 @@ import click
 from stacflask.errors import SettingError, StacflaskError
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.services import Services
-from stacflask.pluginmanager.loading import VARIABLE, commands_of, declared_commands, load_usable, shipped
+from stacflask.pluginmanager.loading import VARIABLE, available_plugins, commands_of, declared_commands, load_usable
 from stacflask.settings import Settings
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Program(click.Group):
             session = ctx.ensure_object(Session)
             if session.unusable:
                 raise next(iter(session.unusable.values())) from error
-            owner = next((name for name in shipped() if args[0] in declared_commands(name)), None)
+            owner = next((name for name in available_plugins() if args[0] in declared_commands(name)), None)
             if owner is not None:
                 raise click.UsageError(f"{error.message} It belongs to {owner}. Add that to {VARIABLE}.") from error
             raise

@@ -11,7 +11,7 @@ import click
 from stacflask.cli.errors import print_error
 from stacflask.cli.session import Session, pass_session
 from stacflask.errors import StacflaskError
-from stacflask.pluginmanager.loading import VARIABLE, answerers, hear, problems, settings_of
+from stacflask.pluginmanager.loading import VARIABLE, check_constant_hooks, implementations, problems, settings_of
 from stacflask.settings import Settings, is_secret_name, masked
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check(session: Session, *, every_item: bool) -> None:
         raise StacflaskError(f"The tables of the database are at revision {found}, but this release needs {heads}.")
     click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
     _check_dictionaries(session, every_item=every_item)
-    hear(session.started)
+    check_constant_hooks(session.started)
     _ = session.commands
     names = [name for name, _ in session.plugins.list_name_plugin()]
     click.echo(f"plugins: {', '.join(reversed(names)) or 'none'}")
@@ -108,7 +108,7 @@ def _unread(environ: Mapping[str, str], declared: set[str]) -> list[str]:
 @pass_session
 def hooks(session: Session) -> None:
     """List the hooks, each with its plugins in the order of their calls."""
-    plugins_of_hooks = dict(answerers(session.plugins))
+    plugins_of_hooks = dict(implementations(session.plugins))
     width = max(map(len, plugins_of_hooks))
     for hook, names in plugins_of_hooks.items():
         click.echo(f"{hook:{width}}  {', '.join(names) or '-'}")

@@ -1,5 +1,5 @@
 """Loading of plugins, and checks of every value that they return.
 
-Imports the public plugin API; neither the catalogue nor HTTP.
+Imports the public plugin API, and neither the catalog nor HTTP.
 Start with ``loading.py``.
 """

@@ -1,4 +1,4 @@
-"""From names to plugins. Nothing loads unnamed, and a wrong plugin stops the start."""
+"""Load the plugins that STACFLASK_PLUGINS names. A wrong plugin stops the start."""
 
 from __future__ import annotations
 
@@ -28,79 +28,85 @@ if TYPE_CHECKING:
 
 VARIABLE = guards.VARIABLE
 GROUP = "stacflask"
-ALIKE = {"authorize_many": "authorize", "charge_many": "charge"}
-"""Hooks that ask about many at once what others ask of one: alone, they would let single downloads pass by."""
+SINGLE_HOOKS = {"authorize_many": "authorize", "charge_many": "charge"}
+"""Hooks for many assets, with the hook for one asset. A plugin that has only the former would miss single downloads."""
 
-AT_START = {"startup", "extend_cli", "challenge"}
-"""Hooks that are called while no request is waiting, or whose answers are constant."""
+UNLIMITED = {"startup", "extend_cli", "challenge"}
+"""Hooks without a limit of threads: they are called while no request waits, or have constant results."""
 
 log = logging.getLogger(__name__)
 
 
 def load_plugins(names: Sequence[str], environ: Mapping[str, str]) -> pluggy.PluginManager:
-    """Build the plugin manager from names, the first of which is asked first.
+    """Create the plugin manager from the names of plugins.
 
-    A name with a dot is a module; one without is an entry point in group ``stacflask``. A module with
-    ``create_plugin(environ)`` is asked for its plugin, any other is the plugin.
+    A name with a dot is a module. A name without one is an entry point in the group ``stacflask``. If a module has
+    ``create_plugin(environ)``, the result of that is the plugin, else the module is the plugin.
 
-    :raises SettingError: a name is unknown or given twice, or the plugin misses a setting or misspells a hook.
+    Args:
+        names: Names of plugins; the first one is called first.
+        environ: Environment variables for the plugins.
+
+    Raises:
+        SettingError: A name is unknown or occurs twice, or a plugin lacks a setting or misspells a hook.
     """
-    return manage({name: _create(name, environ) for name in _distinct(names)})
+    return manage({name: _create(name, environ) for name in _check_distinct(names)})
 
 
 def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
-    """Build the plugin manager from plugins by name; what is wrong with one is told by its name."""
+    """Create the plugin manager from plugins by name. Raises SettingError with the name of a wrong plugin."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    # pluggy asks whoever registered last first; the setting reads the other way round.
+    # pluggy calls the plugin that was registered last first, in contrast to the setting.
     for name, plugin in reversed(list(plugins.items())):
         _register(manager, name, plugin)
-    log.info("plugins: %s", ", ".join(plugins) or "none")
+    log.info("plugins loaded", extra={"plugins": ", ".join(plugins)})
     shares = {name: PluginShare(f"plugin {name}") for name in plugins}
-    # Inside of the guards: a share that refuses an observer's call changes no answer.
-    _bound(manager, set(_hooks(manager)) - AT_START - {"extend_api"}, shares, PluginShare.guard)
-    guards.look_at(manager, _hooks(manager))
-    _bound(manager, {"extend_api"}, shares, _with_bound_handlers)
+    # The limits are inside the guards, so that a refused call of an observer does not change the response.
+    _limit_threads(manager, set(_hooks(manager)) - UNLIMITED - {"extend_api"}, shares, PluginShare.guard)
+    guards.install(manager, _hooks(manager))
+    _limit_threads(manager, {"extend_api"}, shares, _limit_handlers)
     return manager
 
 
-def _bound(
+def _limit_threads(
     manager: pluggy.PluginManager,
     hooks: Iterable[str],
     shares: Mapping[str, PluginShare],
-    bound: Callable[[PluginShare, Callable[..., Any]], Callable[..., Any]],
+    limited: Callable[[PluginShare, Callable[..., Any]], Callable[..., Any]],
 ) -> None:
-    """Give each plugin a share of the threads: one whose functions hang must not occupy all of them.
+    """Limit the threads of each plugin, because a plugin that hangs must not occupy all of them.
 
-    Wrappers are left out: what runs inside of them is the functions of other plugins.
+    Wrappers are not limited, because the functions of other plugins run inside them.
     """
     for hook in hooks:
         for impl in getattr(manager.hook, hook).get_hookimpls():
             if not impl.wrapper:
-                impl.function = bound(shares[impl.plugin_name], impl.function)
+                impl.function = limited(shares[impl.plugin_name], impl.function)
 
 
-def _with_bound_handlers(share: PluginShare, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an ``extend_api`` whose endpoints run within the plugin's share."""
+def _limit_handlers(share: PluginShare, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an ``extend_api`` whose handlers run within the plugin's share of the threads."""
     return lambda *args: [replace(one, handler=share.guard(one.handler)) for one in function(*args)]
 
 
 def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]:
-    """Give each plugin's name with the settings that its module tells of.
+    """Return the name of each plugin with the settings that its module lists.
 
-    :raises SettingError: a name is unknown, or what its module tells are no settings.
+    Raises:
+        SettingError: A name is unknown, or ``SETTINGS`` of its module is wrong.
     """
     for name in names:
-        told = getattr(_find(name), "SETTINGS", ())
-        if not (isinstance(told, list | tuple) and all(type(one) is Setting for one in told)):
+        settings = getattr(_find(name), "SETTINGS", ())
+        if not (isinstance(settings, list | tuple) and all(type(setting) is Setting for setting in settings)):
             raise SettingError(VARIABLE, f"{name}: SETTINGS: expected a list or tuple of Setting")
-        if problem := next(filter(None, map(result_checks.problem, told)), None):
+        if problem := next(filter(None, map(result_checks.problem, settings)), None):
             raise SettingError(VARIABLE, f"{name}: SETTINGS: {problem}")
-        yield name, told
+        yield name, settings
 
 
-def shipped() -> Iterator[str]:
-    """Give the names of plugins that could be named: the modules of a package ``plugins``, and entry points."""
+def available_plugins() -> Iterator[str]:
+    """Return the names of installed plugins: the modules of the package ``plugins``, and the entry points."""
     package: Any = find_spec("plugins")
     places = package.submodule_search_locations if package else []
     for module in iter_modules(places):
@@ -110,7 +116,7 @@ def shipped() -> Iterator[str]:
 
 
 def declared_commands(name: str) -> Sequence[str]:
-    """Give the commands that a plugin's module declares in ``COMMANDS``; none if it cannot be imported."""
+    """Return the commands that a plugin's module lists in ``COMMANDS``; none if it cannot be imported."""
     try:
         declared = getattr(_find(name), "COMMANDS", ())
     except SettingError:
@@ -119,7 +125,7 @@ def declared_commands(name: str) -> Sequence[str]:
 
 
 def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[SettingError]:
-    """Find what is wrong with each plugin's settings, or with its name."""
+    """Return an error for each plugin with a wrong name or setting."""
     for name in names:
         try:
             _create(name, environ)
@@ -130,13 +136,13 @@ def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[Setti
 def load_usable(
     names: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[pluggy.PluginManager, dict[str, SettingError]]:
-    """Build the plugin manager from those plugins that can be loaded, and say what is wrong with each of the others.
+    """Create the plugin manager from the plugins that can be loaded, and return the errors of the others by name.
 
-    Raises SettingError for a name that is given twice.
+    Raises SettingError for a name that occurs twice.
     """
     usable: dict[str, object] = {}
     wrong: dict[str, SettingError] = {}
-    for name in _distinct(names):
+    for name in _check_distinct(names):
         try:
             plugin = _create(name, environ)
             manage({name: plugin}).hook.extend_cli()
@@ -148,7 +154,7 @@ def load_usable(
 
 
 def commands_of(manager: pluggy.PluginManager) -> Iterator[tuple[str, Any]]:
-    """Give the commands that plugins add, each with the plugin's name. Raises SettingError."""
+    """Return the commands that plugins add, each with the name of the plugin. Raises SettingError."""
     impls: list[Any] = manager.hook.extend_cli.get_hookimpls()
     for impl in reversed(impls):
         if not impl.wrapper:
@@ -156,23 +162,23 @@ def commands_of(manager: pluggy.PluginManager) -> Iterator[tuple[str, Any]]:
                 yield impl.plugin_name, command
 
 
-def answerers(manager: pluggy.PluginManager) -> Iterator[tuple[str, list[str]]]:
-    """Give each hook with the names of the plugins that implement it, in the order in which they are asked."""
+def implementations(manager: pluggy.PluginManager) -> Iterator[tuple[str, list[str]]]:
+    """Return each hook with the names of the plugins that implement it, in the order of calls."""
     for hook in sorted(_hooks(manager)):
         caller = getattr(manager.hook, hook)
         yield hook, [impl.plugin_name for impl in reversed(caller.get_hookimpls())]
 
 
-def hear(manager: pluggy.PluginManager) -> None:
-    """Ask started plugins what is asked at a server's start. Raises SettingError for a wrong answer."""
+def check_constant_hooks(manager: pluggy.PluginManager) -> None:
+    """Call the hooks that a server calls when it starts. Raises SettingError for a wrong result."""
     for hook in guards.AT_START:
         getattr(manager.hook, hook)()
 
 
-def _distinct(names: Sequence[str]) -> Sequence[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SettingError(VARIABLE, f"named twice: {', '.join(twice)}")
+def _check_distinct(names: Sequence[str]) -> Sequence[str]:
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise SettingError(VARIABLE, f"named twice: {', '.join(duplicates)}")
     return names
 
 
@@ -188,11 +194,11 @@ def _create(name: str, environ: Mapping[str, str]) -> object:
     except BaseException as error:
         if guards.is_signal(error):
             raise
-        raise SettingError(VARIABLE, f"{name}: create_plugin failed: {_told(error, module)}") from error
+        raise SettingError(VARIABLE, f"{name}: create_plugin failed: {_describe(error, module)}") from error
     if plugin is None or isinstance(plugin, type | list | tuple | dict):
-        given = f"the class {plugin.__name__}" if isinstance(plugin, type) else type(plugin).__name__
+        result = f"the class {plugin.__name__}" if isinstance(plugin, type) else type(plugin).__name__
         expected = "an object whose methods are marked @hookimpl"
-        raise SettingError(VARIABLE, f"{name}: create_plugin gave {given}, expected {expected}")
+        raise SettingError(VARIABLE, f"{name}: create_plugin returned {result}, expected {expected}")
     return plugin
 
 
@@ -208,19 +214,19 @@ def _find(name: str) -> Any:
     except BaseException as error:
         if guards.is_signal(error):
             raise
-        raise SettingError(VARIABLE, f"{name} cannot be imported: {_told(error)}") from error
+        raise SettingError(VARIABLE, f"{name} cannot be imported: {_describe(error)}") from error
 
 
 def _entry_point(name: str) -> EntryPoint:
     found = entry_points(group=GROUP, name=name)
     if not found:
         text = f"no installed distribution has the entry point {name!r} in group {GROUP!r}"
-        raise SettingError(VARIABLE, f"{text}; a module's name has a dot: plugins.my_rule")
+        raise SettingError(VARIABLE, f"{text}. The name of a module has a dot, such as plugins.my_rule")
     return next(iter(found))
 
 
-def _told(error: BaseException, module: Any = None) -> str:
-    """Tell an exception and where it was raised: of this module's lines, if there are any, the last."""
+def _describe(error: BaseException, module: Any = None) -> str:
+    """Describe an exception and its place: the last line of the module in the traceback, or the last line of all."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
@@ -233,47 +239,49 @@ def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
         manager.register(plugin, name)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise SettingError(VARIABLE, f"{name}: {_explained(error, manager)}") from error
+        raise SettingError(VARIABLE, f"{name}: {_pluggy_problem(error, manager)}") from error
     if forgotten := sorted(_unmarked(manager, plugin)):
-        raise SettingError(VARIABLE, f"{name}: named like hooks and not marked @hookimpl: {', '.join(forgotten)}")
-    _check_plain(manager, name)
-    answered = {hook for hook, names in answerers(manager) if name in names}
-    if not answered:
+        raise SettingError(
+            VARIABLE, f"{name}: functions have names of hooks, but are not marked @hookimpl: {', '.join(forgotten)}"
+        )
+    _check_synchronous(manager, name)
+    implemented = {hook for hook, names in implementations(manager) if name in names}
+    if not implemented:
         raise SettingError(VARIABLE, f"{name}: has no function marked @hookimpl")
-    for many, one in ALIKE.items():
-        if many in answered and one not in answered:
-            raise SettingError(VARIABLE, f"{name}: implements {many}, and must implement {one}, too")
+    for many, one in SINGLE_HOOKS.items():
+        if many in implemented and one not in implemented:
+            raise SettingError(VARIABLE, f"{name}: implements {many}, and must also implement {one}")
 
 
-def _check_plain(manager: pluggy.PluginManager, name: str) -> None:
-    """Check that a plugin's functions return what they return at once. Raises SettingError."""
+def _check_synchronous(manager: pluggy.PluginManager, name: str) -> None:
+    """Check that the functions of a plugin are neither async nor generators. Raises SettingError."""
     for hook in _hooks(manager):
         for impl in getattr(manager.hook, hook).get_hookimpls():
             if impl.plugin_name != name:
                 continue
             if impl.hookwrapper:
-                raise SettingError(VARIABLE, f"{name}: {hook}: hookwrapper=True is not supported; use wrapper=True")
-            if kind := guards.later(impl.function, wrapper=impl.wrapper):
+                raise SettingError(VARIABLE, f"{name}: {hook}: hookwrapper=True is not supported, use wrapper=True")
+            if kind := guards.asynchronous_kind(impl.function, wrapper=impl.wrapper):
                 raise SettingError(VARIABLE, f"{name}: {hook} is {kind}; expected a plain function")
 
 
-def _explained(error: pluggy.PluginValidationError, manager: pluggy.PluginManager) -> str:
-    """Give what pluggy says in one line, and what may have been meant."""
+def _pluggy_problem(error: pluggy.PluginValidationError, manager: pluggy.PluginManager) -> str:
+    """Return pluggy's error in one line, with a suggestion."""
     text = " ".join(str(error).split())
     if unknown := re.match(r"unknown hook '(\w+)'", text):
-        meant = get_close_matches(unknown[1], _hooks(manager), 1)
-        return f"there is no hook {unknown[1]!r}" + (f"; is {meant[0]!r} meant?" if meant else "")
+        similar = get_close_matches(unknown[1], _hooks(manager), 1)
+        return f"there is no hook {unknown[1]!r}" + (f"; did you mean {similar[0]!r}?" if similar else "")
     if wrong := re.match(r"Plugin .* for hook '(\w+)' .*Argument\(s\) \{(.*)\} are declared", text):
-        known = ", ".join(getattr(manager.hook, wrong[1]).spec.argnames)
-        return f"{wrong[1]} has no argument {wrong[2]}; it has {known or 'none'}"
+        arguments = ", ".join(getattr(manager.hook, wrong[1]).spec.argnames)
+        return f"{wrong[1]} has no argument {wrong[2]}; expected {arguments or 'none'}"
     return text
 
 
 def _unmarked(manager: pluggy.PluginManager, plugin: object) -> Iterator[str]:
-    """Find functions in a plugin's text that have a hook's name, and would never be asked."""
-    written = plugin if inspect.ismodule(plugin) else type(plugin)
+    """Return functions of a plugin that have the name of a hook and are not marked, so that they are never called."""
+    owner = plugin if inspect.ismodule(plugin) else type(plugin)
     for hook in _hooks(manager):
-        found = getattr(written, hook, None)
+        found = getattr(owner, hook, None)
         imported = inspect.ismodule(plugin) and getattr(found, "__module__", "") != plugin.__name__
         if inspect.isroutine(found) and not imported and manager.parse_hookimpl_opts(plugin, hook) is None:
             yield hook

@@ -1,7 +1,7 @@
-"""What each field of a value that a plugin returns may hold.
+"""Checks of the values that plugins return, field by field.
 
-A value is right if it has exactly the expected class, and each of its fields what ``FIELDS`` says. Numbers and texts
-have exactly the built-in type: 0 is not False, and a subclass could answer differently each time.
+A value is valid if it has exactly the expected class, and each field passes its check in ``FIELDS``. Numbers and texts
+must have exactly the built-in type, because 0 is not False, and a subclass could return another value each time.
 """
 
 from __future__ import annotations
@@ -26,34 +26,32 @@ from stacflask.model.services import Setting
 
 Check = Callable[[Any], bool]
 
-LONGEST_TEXT = 10_000
-LONGEST_NAME = 1_000
-LONGEST_URL = 16_000
-LONGEST_FIELD = 8_000
-"""Characters."""
-MOST_GROUPS = 10_000
-MOST_HEADERS = 50
-MOST_QUERIES = 1_000_000
-MOST_MEMBERS = 64 << 10
-"""Bytes of further members of an error's body."""
-LARGEST_OBJECT = (1 << 63) - 1
-"""Bytes."""
-LONGEST_WAIT = 10 * 366 * 86_400
-"""Seconds."""
-NO_TIME, LONGEST_LIFETIME = timedelta(0), timedelta(days=36_525)
-DEEPEST = 64
-"""Levels of a condition."""
+MAX_TEXT_LENGTH = 10_000
+MAX_NAME_LENGTH = 1_000
+MAX_URL_LENGTH = 16_000
+MAX_FIELD_LENGTH = 8_000
+"""Maximum lengths, in characters."""
+MAX_GROUPS = 10_000
+MAX_HEADERS = 50
+MAX_QUERIES = 1_000_000
+MAX_JSON_BYTES = 64 << 10
+"""Maximum size of a JSON object, such as further members of an error's body."""
+MAX_OBJECT_BYTES = (1 << 63) - 1
+MAX_WAIT_SECONDS = 10 * 366 * 86_400
+MIN_LIFETIME, MAX_LIFETIME = timedelta(0), timedelta(days=36_525)
+MAX_DEPTH = 64
+"""Maximum number of levels of a condition."""
 
 
 class Field(NamedTuple):
-    """A check, what it expects in words, and what names a wrong value."""
+    """A check of a field: the function, the expected value in words, and a description of a wrong value."""
 
     check: Check
     expected: str
     got: Callable[[Any], str] | None = None
 
     def optional(self) -> Field:
-        """Allow None, too."""
+        """Return a check that allows None as well."""
         check = self.check
         return Field(lambda value: value is None or check(value), f"{self.expected} or None")
 
@@ -71,13 +69,13 @@ _PATH = re.compile(r"/(?![/\\])[A-Za-z0-9._~%!$'()*+,;:@/?=&-]*")
 _ETAG = re.compile(r'"[!#-~\x80-\xff]*"')
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s?;\s?[\w.+-]+=[\w.+/:-]+)*", re.ASCII)
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-"""A header field's name (RFC 9110, 5.6.2)."""
+"""The name of a header field (RFC 9110, 5.6.2)."""
 VALUE = re.compile(r"[\t !-~\x80-\xff]*")
-"""A header field's value, in Latin-1 (RFC 9110, 5.5)."""
+"""The value of a header field, in Latin-1 (RFC 9110, 5.5)."""
 
 
-def is_text(value: Any, most: int = LONGEST_TEXT) -> bool:
-    """Whether a value is a text that can be written as UTF-8."""
+def is_text(value: Any, most: int = MAX_TEXT_LENGTH) -> bool:
+    """Return whether a value is a text that can be encoded as UTF-8."""
     if type(value) is not str or len(value) > most:
         return False
     try:
@@ -90,16 +88,16 @@ def _is_str(value: Any) -> bool:
     return value is None or type(value) is str
 
 
-def is_line(value: Any, most: int = LONGEST_TEXT) -> bool:
-    """Whether a value is a text of one line that is not empty."""
+def is_line(value: Any, most: int = MAX_TEXT_LENGTH) -> bool:
+    """Return whether a value is a text of one line that is not empty."""
     if type(value) is not str or not 0 < len(value) <= most:
         return False
     return value.isprintable() or (is_text(value, most) and not _CONTROL.search(value))
 
 
 def is_name(value: Any) -> bool:
-    """Whether a value is a text of one line that is neither empty nor long."""
-    return is_line(value, LONGEST_NAME)
+    """Return whether a value is a text of one line that is neither empty nor too long."""
+    return is_line(value, MAX_NAME_LENGTH)
 
 
 def _matching(form: re.Pattern[str], most: int) -> Check:
@@ -113,11 +111,14 @@ def _one_of(*choices: str) -> Field:
 TEXT = Field(is_text, "text (str) in UTF-8 that is not too long")
 NAME = Field(is_name, "text (str) without control characters, not empty")
 LINE = Field(lambda value: value == "" or is_name(value), "text (str) without control characters")
-URL = Field(_matching(_URL, LONGEST_URL), "an absolute http or https URL without user, fragment, spaces and controls")
+URL = Field(
+    _matching(_URL, MAX_URL_LENGTH),
+    "an absolute http or https URL without user, fragment, spaces and control characters",
+)
 WORD = Field(_matching(re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*"), 100), "a word of letters, digits and _.:/-")
-LINK = Field(_matching(_PATH, LONGEST_FIELD), "a path of this API that begins with a slash")
+LINK = Field(_matching(_PATH, MAX_FIELD_LENGTH), "a path of this API that begins with a slash")
 MEDIA_TYPE = Field(_matching(_MEDIA_TYPE, 200), "a media type")
-ETAG = Field(_matching(_ETAG, LONGEST_NAME), "a strong validator in its quotes")
+ETAG = Field(_matching(_ETAG, MAX_NAME_LENGTH), "a strong validator with its quotes")
 
 # --- Numbers and times -----------------------------------------------------------------------------------------------
 
@@ -126,22 +127,22 @@ def _whole(most: int) -> Field:
     return Field(lambda value: type(value) is int and 0 <= value <= most, f"a whole number (int) from 0 to {most}")
 
 
-def _is_moment(value: Any) -> bool:
+def _is_time(value: Any) -> bool:
     return isinstance(value, datetime) and value.utcoffset() is not None
 
 
 def _is_lifetime(value: Any) -> bool:
-    return isinstance(value, timedelta) and NO_TIME <= value <= LONGEST_LIFETIME
+    return isinstance(value, timedelta) and MIN_LIFETIME <= value <= MAX_LIFETIME
 
 
 BOOLEAN = Field(lambda value: value is True or value is False, "True or False")
-SECONDS = _whole(LONGEST_WAIT)
-BYTES = _whole(LARGEST_OBJECT)
+SECONDS = _whole(MAX_WAIT_SECONDS)
+BYTES = _whole(MAX_OBJECT_BYTES)
 STATUS = Field(lambda value: type(value) is int and 200 <= value <= 599, "a status (int) from 200 to 599")  # noqa: PLR2004
-MOMENT = Field(_is_moment, "a datetime with a time zone")
-LIFETIME = Field(_is_lifetime, f"a timedelta from 0 to {LONGEST_LIFETIME.days} days")
+TIME = Field(_is_time, "a datetime with a time zone")
+LIFETIME = Field(_is_lifetime, f"a timedelta from 0 to {MAX_LIFETIME.days} days")
 
-# --- Several ---------------------------------------------------------------------------------------------------------
+# --- Sequences and mappings ------------------------------------------------------------------------------------------
 
 
 def _sequence(one: Check, most: int) -> Check:
@@ -149,11 +150,11 @@ def _sequence(one: Check, most: int) -> Check:
 
 
 def _is_members(value: Any) -> bool:
-    """Whether a mapping can be written as a JSON object."""
+    """Return whether a value is a mapping that can be written as a JSON object."""
     if not isinstance(value, Mapping):
         return False
     try:
-        return not value or len(orjson.dumps(dict(value))) <= MOST_MEMBERS
+        return not value or len(orjson.dumps(dict(value))) <= MAX_JSON_BYTES
     except TypeError:
         return False
 
@@ -167,36 +168,36 @@ def _is_claims(value: Any) -> bool:
 
 
 def _names(value: Any) -> bool:
-    return isinstance(value, frozenset) and len(value) <= MOST_GROUPS and all(map(is_name, value))
+    return isinstance(value, frozenset) and len(value) <= MAX_GROUPS and all(map(is_name, value))
 
 
 def _texts(value: Any) -> bool:
     return isinstance(value, Mapping) and all(is_text(part) for pair in value.items() for part in pair)
 
 
-MEMBERS = Field(_is_members, f"a mapping that is a JSON object of at most {MOST_MEMBERS} bytes")
+MEMBERS = Field(_is_members, f"a mapping that is a JSON object of at most {MAX_JSON_BYTES} bytes")
 EXTRA = Field(_is_extra, f"{MEMBERS.expected}, without code and description")
-NAMES = Field(_names, "a frozenset of names")
+GROUP_NAMES = Field(_names, "a frozenset of names")
 CALLABLE = Field(lambda value: callable(value) and not inspect.iscoroutinefunction(value), "a plain function")
 
 # --- Header fields ---------------------------------------------------------------------------------------------------
 
 DECISION_HEADERS = frozenset({"ratelimit", "ratelimit-policy", "link", "deprecation", "sunset", "warning"})
-"""Header fields that a decision may add, besides those of the plugin's own, which begin with X-."""
-NOT_OWN = re.compile(
+"""Header fields that a decision can add, besides custom ones that begin with X-."""
+RESERVED_X_HEADERS = re.compile(
     r"X-(?:Accel|Sendfile|Lighttpd|LiteSpeed|Reproxy|Request-ID|Content|Frame|XSS|Permitted|DNS|Download|UA|Forwarded"
     r"|Real|Original|Rewrite|HTTP|Refused-Assets|Signed|Powered|Robots|Varnish|Cache|Served)(?:-.*)?",
     re.IGNORECASE,
 )
-"""Fields beginning with X- that this server sets, or that mean something to proxies and browsers."""
-NOT_ANSWERED = frozenset(
+"""Header fields with X- that this server sets, or that proxies and browsers use."""
+RESERVED_HEADERS = frozenset(
     {
         *("connection", "content-length", "content-type", "date", "keep-alive", "proxy-connection", "server"),
         *("set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "x-content-type-options"),
         *("x-request-id", "x-sendfile", "content-encoding", "accept-ranges", "content-range"),
     }
 )
-"""Header fields that an endpoint does not set: they belong to the server, or to fields of ``EndpointResponse``."""
+"""Header fields that an endpoint must not set, because the server or fields of ``EndpointResponse`` set them."""
 
 
 def _headers(allowed: Callable[[str], bool], expected: str) -> Field:
@@ -204,53 +205,55 @@ def _headers(allowed: Callable[[str], bool], expected: str) -> Field:
         if not isinstance(value, Mapping):
             return named(value)
         names = set()
-        for name, text in value.items() if len(value) <= MOST_HEADERS else ():
+        for name, text in value.items() if len(value) <= MAX_HEADERS else ():
             if not (_is_token(name) and allowed(name) and _is_value(text)):
-                return _shown(name)
+                return _header_name(name)
             names.add(name.lower())
-        return None if len(names) == len(value) else "too many, or one twice"
+        return None if len(names) == len(value) else "too many, or a duplicate"
 
     return Field(lambda value: wrong(value) is None, expected, lambda value: str(wrong(value)))
 
 
-def _shown(name: Any) -> str:
+def _header_name(name: Any) -> str:
     return name if _is_token(name) else named(name)
 
 
 _is_token = _matching(TOKEN, 100)
-_is_value = _matching(VALUE, LONGEST_FIELD)
+_is_value = _matching(VALUE, MAX_FIELD_LENGTH)
 
 
-def _is_own(name: str) -> bool:
+def _is_decision_header(name: str) -> bool:
     lower = name.lower()
-    return lower in DECISION_HEADERS or (lower.startswith("x-") and not NOT_OWN.fullmatch(name))
+    return lower in DECISION_HEADERS or (lower.startswith("x-") and not RESERVED_X_HEADERS.fullmatch(name))
 
 
-def _is_answered(name: str) -> bool:
-    return name.lower() not in NOT_ANSWERED and not name.lower().startswith("x-accel")
+def _is_endpoint_header(name: str) -> bool:
+    return name.lower() not in RESERVED_HEADERS and not name.lower().startswith("x-accel")
 
 
-HEADERS = "header fields by name: clean texts in Latin-1"
-ADDED = _headers(_is_own, f"{HEADERS}; RateLimit, RateLimit-Policy, Link, Deprecation, Sunset, Warning or X-...")
-ANSWERED = _headers(_is_answered, f"{HEADERS}; none that the server sets")
+HEADERS = "header fields by name, in Latin-1 without control characters"
+DECISION_FIELDS = _headers(
+    _is_decision_header, f"{HEADERS}: RateLimit, RateLimit-Policy, Link, Deprecation, Sunset, Warning or X-..."
+)
+ENDPOINT_FIELDS = _headers(_is_endpoint_header, f"{HEADERS}, and not set by the server")
 
 # --- Endpoints, challenges, commands ---------------------------------------------------------------------------------
 
 _SEGMENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|\{\w+\})+"
 PATH = re.compile(rf"(?:/(?!\.{{1,2}}(?:/|$)){_SEGMENT})+/?", re.ASCII)
-"""The path of an endpoint, in OpenAPI's form."""
+"""The path of an endpoint, as in OpenAPI."""
 COMMAND = re.compile(r"[a-z0-9][a-z0-9_-]*", re.IGNORECASE | re.ASCII)
 
 
 def _is_scheme(value: Any) -> bool:
-    """Whether this is a security scheme; what it names as a header field goes into ``Vary``."""
+    """Return whether a value is a security scheme. The name of its header field is added to ``Vary``."""
     if not _is_members(value) or type(value.get("type")) is not str:
         return False
     return value.get("in") not in ("header", "cookie") or _is_token(value.get("name"))
 
 
 def _is_body(value: Any) -> bool:
-    """Whether a body is a text or JSON; an iterator would be used up by looking."""
+    """Return whether a body is a text or JSON. It must not be an iterator, because the check would exhaust it."""
     if type(value) is str:
         return is_text(value, 1 << 30)
     try:
@@ -261,7 +264,7 @@ def _is_body(value: Any) -> bool:
 
 
 def _is_endpoint_path(value: Any) -> bool:
-    if type(value) is not str or len(value) > LONGEST_NAME or not PATH.fullmatch(value):
+    if type(value) is not str or len(value) > MAX_NAME_LENGTH or not PATH.fullmatch(value):
         return False
     variables = re.findall(r"\{(\w+)\}", value)
     return len(set(variables)) == len(variables)
@@ -269,7 +272,7 @@ def _is_endpoint_path(value: Any) -> bool:
 
 SCOPE = _one_of("read", "write", "download").optional()
 STATE = _one_of("orderable", "ordered", "shipping", "succeeded", "failed")
-COOKIE_VALUE = _matching(re.compile(r"[!#-+\--:<-\[\]-~]*"), LONGEST_FIELD)
+COOKIE_VALUE = _matching(re.compile(r"[!#-+\--:<-\[\]-~]*"), MAX_FIELD_LENGTH)
 
 FIELDS: dict[type, dict[str, Field]] = {
     Decision: {
@@ -280,7 +283,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "code": WORD.optional(),
         "link": LINK.optional(),
         "retry_after": SECONDS.optional(),
-        "headers": ADDED,
+        "headers": DECISION_FIELDS,
         "extra": EXTRA,
         "counted": BOOLEAN,
         "scope": WORD.optional(),
@@ -289,12 +292,12 @@ FIELDS: dict[type, dict[str, Field]] = {
     },
     Principal: {
         "id": NAME,
-        "groups": NAMES,
+        "groups": GROUP_NAMES,
         "scheme": LINE,
-        "scopes": NAMES.optional(),
+        "scopes": GROUP_NAMES.optional(),
         "claims": Field(_is_claims, "a mapping by text"),
         "reference": LINE,
-        "until": MOMENT.optional(),
+        "until": TIME.optional(),
     },
     Location: {
         "store": NAME,
@@ -303,20 +306,20 @@ FIELDS: dict[type, dict[str, Field]] = {
     },
     Redirect: {"url": URL, "lifetime": LIFETIME, "size": BYTES.optional()},
     SignedQueries: {
-        "queries": Field(_sequence(_matching(_QUERY, LONGEST_URL), MOST_QUERIES), "a list of queries (name=value)"),
+        "queries": Field(_sequence(_matching(_QUERY, MAX_URL_LENGTH), MAX_QUERIES), "a list of queries (name=value)"),
         "lifetime": LIFETIME,
     },
     Stream: {
         "open": CALLABLE,
         "length": BYTES,
         "etag": ETAG.optional(),
-        "last_modified": MOMENT.optional(),
-        # As the store has them; the download passes on what is right.
+        "last_modified": TIME.optional(),
+        # Values of the store. The download ignores invalid ones.
         **dict.fromkeys(("content_type", "content_encoding", "content_language"), Field(_is_str, "text (str) or None")),
     },
     Order: {"status": STATE, "retry_after": SECONDS},
     Challenge: {
-        "header": Field(_matching(VALUE, LONGEST_FIELD), "a clean text in Latin-1"),
+        "header": Field(_matching(VALUE, MAX_FIELD_LENGTH), "text (str) in Latin-1 without control characters"),
         "name": Field(_matching(re.compile(r"[A-Za-z0-9._-]+"), 100), "letters, digits and ._-"),
         "scheme": Field(_is_scheme, "an OpenAPI security scheme"),
         "stac": MEMBERS.optional(),
@@ -325,7 +328,7 @@ FIELDS: dict[type, dict[str, Field]] = {
     Endpoint: {
         "method": _one_of("GET", "POST", "PUT", "DELETE"),
         "path": Field(
-            _is_endpoint_path, "a path that begins with a slash, such as /terms/{termsId}, each name in it once"
+            _is_endpoint_path, "a path that begins with a slash, such as /terms/{termsId}, with each name only once"
         ),
         "handler": CALLABLE,
         "summary": TEXT,
@@ -341,21 +344,21 @@ FIELDS: dict[type, dict[str, Field]] = {
         "by": TEXT,
     },
     EndpointResponse: {
-        "body": Field(_is_body, "text (str), or what is JSON"),
+        "body": Field(_is_body, "text (str) or JSON"),
         "status": STATUS,
-        "headers": ANSWERED,
-        "cookies": Field(_sequence(lambda one: type(one) is Cookie, MOST_HEADERS), "a list of Cookie"),
+        "headers": ENDPOINT_FIELDS,
+        "cookies": Field(_sequence(lambda one: type(one) is Cookie, MAX_HEADERS), "a list of Cookie"),
         "media_type": MEDIA_TYPE,
     },
     Cookie: {
         "name": Field(_is_token, "a token"),
-        "value": Field(COOKIE_VALUE, "the characters of a cookie"),
+        "value": Field(COOKIE_VALUE, "characters that are allowed in a cookie"),
         "seconds": SECONDS,
         "path": LINK,
         "secure": BOOLEAN,
     },
     Setting: {
-        "name": Field(_matching(re.compile(r"[A-Z][A-Z0-9_]*"), 100), "a variable's name in capitals"),
+        "name": Field(_matching(re.compile(r"[A-Z][A-Z0-9_]*"), 100), "a variable name in upper case"),
         "help": TEXT,
         "default": TEXT,
         "required": BOOLEAN,
@@ -369,26 +372,26 @@ _BY = list(FIELDS[Decision]).index("by")
 
 
 def _default(field: Any, check: Check) -> Any:
-    """Return a field's default, which needs no check; of one without, what is identical to nothing else."""
+    """Return the default of a field, which needs no check, or an object that is identical to no value."""
     default = field.default if field.default_factory is MISSING else field.default_factory()
     return default if default is not MISSING and check(default) else object()
 
 
-def _forms(kind: type) -> list[tuple[Check, Any]]:
+def _checks(kind: type) -> list[tuple[Check, Any]]:
     defaults = {field.name: field for field in fields(kind)}
     return [(field.check, _default(defaults[name], field.check)) for name, field in FIELDS[kind].items()]
 
 
-_FORMS = {kind: _forms(kind) for kind in FIELDS}
+_CHECKS = {kind: _checks(kind) for kind in FIELDS}
 
 
 def problem(value: Any) -> str | None:
     """Return what is wrong with a value of a class in ``FIELDS``, or None."""
     kind = type(value)
-    for found, (check, default) in zip(_READ[kind](value), _FORMS[kind], strict=True):
+    for found, (check, default) in zip(_READ[kind](value), _CHECKS[kind], strict=True):
         if found is not default and not check(found):
             return _field_problem(value)
-    return _answer_problem(value) if kind is EndpointResponse else None
+    return _response_problem(value) if kind is EndpointResponse else None
 
 
 def _field_problem(value: Any) -> str | None:
@@ -400,20 +403,20 @@ def _field_problem(value: Any) -> str | None:
 
 
 def signed(decision: Decision, by: str) -> Decision:
-    """Return the decision with the name of the plugin that made it."""
+    """Return a decision with the name of its plugin."""
     fields = list(_READ[Decision](decision))
     fields[_BY] = by
     return Decision(*fields)
 
 
-def _answer_problem(answer: EndpointResponse) -> str | None:
-    if answer.media_type != "application/json" and type(answer.body) is not str:
-        return f"expected body to be text (str) for {answer.media_type}, got {named(answer.body)}"
-    return next(filter(None, map(problem, answer.cookies)), None)
+def _response_problem(response: EndpointResponse) -> str | None:
+    if response.media_type != "application/json" and type(response.body) is not str:
+        return f"expected body to be text (str) for {response.media_type}, got {named(response.body)}"
+    return next(filter(None, map(problem, response.cookies)), None)
 
 
 def named(given: Any) -> str:
-    """Name a wrong value without showing it: it may be secret."""
+    """Describe a wrong value by its type, because the value itself can be secret."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
     if type(given) in (bool, int, float):
@@ -430,23 +433,23 @@ def _is_huge(number: float) -> bool:
 
 
 def condition_problem(condition: Any) -> str | None:
-    """Return what is wrong with the form of a condition in CQL2 JSON; its meaning is for the compiler."""
+    """Return what is wrong with the structure of a condition in CQL2 JSON. The compiler checks its meaning."""
     if type(condition) is bool:
         return None
     if type(condition) is not dict or type(condition.get("op")) is not str:
         return "expected an object with op and args, or True or False"
     level: list[Any] = [condition]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         for part in level:
             problem = None if isinstance(part, dict | list | tuple) else _literal_problem(part)
             if problem is None and isinstance(part, dict) and not _NAMES.issuperset(map(type, part)):
-                problem = "expected an object's names to be text (str)"
+                problem = "expected the names of an object to be text (str)"
             if problem is not None:
                 return problem
         level = [part for parts in level for part in _members(parts)]
         if not level:
             return None
-    return f"expected nothing nested deeper than {DEEPEST}"
+    return f"expected at most {MAX_DEPTH} levels"
 
 
 _LITERALS = frozenset({str, int, bool, type(None)})
@@ -460,36 +463,36 @@ def _literal_problem(value: Any) -> str | None:
 
 
 def _members(value: Any) -> list[Any]:
-    """Return the members of a part of a condition that are not right by their type alone."""
+    """Return the members of a part of a condition that their type alone does not make valid."""
     if isinstance(value, dict):
         return [member for member in value.values() if type(member) not in _LITERALS]
-    # Thousands of ids are usual, in each request; a tuple of them cannot change.
-    if not isinstance(value, list | tuple) or _known.get(id(value)) is value:
+    # A condition often has thousands of ids in each request. A tuple of them cannot change, so it is checked once.
+    if not isinstance(value, list | tuple) or _checked.get(id(value)) is value:
         return []
     members = [] if _LITERALS.issuperset(map(type, value)) else [one for one in value if type(one) not in _LITERALS]
-    if not members and type(value) is tuple and len(value) > FEW:
-        _remember(value)
+    if not members and type(value) is tuple and len(value) > MIN_CACHED_LENGTH:
+        _cache(value)
     return members
 
 
-FEW, REMEMBERED = 100, 64
-_known: dict[int, tuple[Any, ...]] = {}
+MIN_CACHED_LENGTH, MAX_CACHED = 100, 64
+_checked: dict[int, tuple[Any, ...]] = {}
 
 
-def _remember(elements: tuple[Any, ...]) -> None:
-    if len(_known) >= REMEMBERED:
-        _known.clear()
-    _known[id(elements)] = elements
+def _cache(elements: tuple[Any, ...]) -> None:
+    if len(_checked) >= MAX_CACHED:
+        _checked.clear()
+    _checked[id(elements)] = elements
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------
 
 
 def error_problem(error: StacflaskError) -> str | None:
-    """Return what is wrong with an error that a plugin raises: its parts go into the answer."""
+    """Return what is wrong with an error that a plugin raises. Its attributes become part of the response."""
     try:
         return _error_problem(error)
-    except BaseException as unreadable:  # noqa: BLE001 - whatever a plugin's own class raises
+    except BaseException as unreadable:  # noqa: BLE001 - a class of a plugin can raise any exception
         return f"raised {type(error).__name__}, which raises {type(unreadable).__name__}"
 
 

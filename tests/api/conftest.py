@@ -1,4 +1,4 @@
-"""Applications as the tests of the API need them: read only, open to changes, and with a door for downloads."""
+"""Applications for the tests of the API: read-only, with changes, and with downloads."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,26 +13,26 @@ from stacflask.testing import Plug
 CONTENT = bytes(range(256)) * 4
 
 
-class Leave:
-    """Lets everybody change everything."""
+class AllowChanges:
+    """Allows every change."""
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.allow("test")
 
 
-class Consent:
-    """Lets everybody download everything."""
+class AllowDownloads:
+    """Allows every download."""
 
     @hookimpl
     def authorize(self) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.allow("test")
 
 
 class Store:
-    """Has one object, whatever it is asked for, and knows what became of its streams."""
+    """Has the same object for every asset, and records the state of its streams."""
 
     def __init__(self) -> None:
         self.content = CONTENT
@@ -46,18 +46,18 @@ class Store:
 
     @hookimpl
     def resolve(self, asset: Any) -> Location:
-        """Find everything."""
+        """Resolve every asset."""
         return Location("test", asset.href)
 
     @hookimpl
     def deliver(self, streamed: bool) -> Redirect | Stream:
-        """Send an address, or what is asked for."""
+        """Return a redirect, or a stream if required."""
         if streamed:
             return Stream(self.open, len(self.content), self.etag, self.modified, *self.described)
         return Redirect("https://store.example.org/signed?a=1&b=2", timedelta(minutes=15))
 
     def open(self, first: int, length: int) -> Iterator[bytes]:
-        """Note what is asked for, and give it in small pieces."""
+        """Record the call, and return the bytes in small chunks."""
         self.opened.append((first, length))
         return self._chunks(first, length)
 
@@ -74,35 +74,35 @@ class Store:
 
 @pytest.fixture
 def client(plug: Plug) -> FlaskClient:
-    """Give a client of an application without plugins: all is seen, nothing is changed or downloaded."""
+    """Return a client of an application without plugins: all is visible, and nothing can be changed or downloaded."""
     return plug()
 
 
 @pytest.fixture
 def editor(plug: Plug) -> FlaskClient:
-    """Give a client who may change everything."""
-    return plug(Leave())
+    """Return a client that can make all changes."""
+    return plug(AllowChanges())
 
 
 @pytest.fixture
 def edit(plug: Plug) -> Callable[..., FlaskClient]:
-    """Give clients who may change everything, under these settings."""
-    return lambda **environ: plug(Leave(), environ=environ)
+    """Return a function that returns clients that can make all changes, with these settings."""
+    return lambda **environ: plug(AllowChanges(), environ=environ)
 
 
 @pytest.fixture
 def store() -> Store:
-    """Give the store behind ``door``."""
+    """Return the store of ``download_client``."""
     return Store()
 
 
 @pytest.fixture
-def consent() -> Consent:
-    """Give a plugin that lets everybody download everything."""
-    return Consent()
+def consent() -> AllowDownloads:
+    """Return a plugin that allows every download."""
+    return AllowDownloads()
 
 
 @pytest.fixture
-def door(plug: Plug, store: Store, consent: Consent) -> FlaskClient:
-    """Give a client who may download and change everything."""
-    return plug(store, consent, Leave())
+def download_client(plug: Plug, store: Store, consent: AllowDownloads) -> FlaskClient:
+    """Return a client that can download and change everything."""
+    return plug(store, consent, AllowChanges())

@@ -1,4 +1,4 @@
-"""Every route there is, walked and not listed: none shows or delivers what a policy hides or refuses."""
+"""Tests of all routes of the application: no route shows or delivers what a policy hides or denies."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -27,34 +27,34 @@ MODIFIERS = ["", "?delivery=stream", "?limit=1000", "?force=true"]
 
 
 class Everything:
-    """Lets everybody do everything, and has every object; hides and refuses what subclasses say."""
+    """Allows everything, and has every object. Subclasses hide and deny."""
 
     def __init__(self) -> None:
         self.delivered = 0
 
     @hookimpl
     def authenticate(self) -> Principal:
-        """Know everybody."""
+        """Return a principal."""
         return Principal("me", scheme="test")
 
     @hookimpl
     def authorize(self) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.allow("test")
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.allow("test")
 
     @hookimpl
     def resolve(self, asset: Any) -> Location:
-        """Find everything."""
+        """Resolve every asset."""
         return Location("test", asset.href)
 
     @hookimpl
     def deliver(self, streamed: bool) -> Redirect | Stream:
-        """Have everything."""
+        """Deliver every asset."""
         self.delivered += 1
         if streamed:
             return Stream(lambda first, length: iter([SECRET.encode()[first : first + length]]), len(SECRET.encode()))
@@ -62,7 +62,7 @@ class Everything:
 
     @hookimpl
     def extend_api(self) -> list[Endpoint]:
-        """Add an address of a plugin's own."""
+        """Add an endpoint of a plugin."""
         return [Endpoint("GET", "/plugins/{name}", lambda _: EndpointResponse({}), "Show.", {"type": "object"})]
 
 
@@ -85,16 +85,16 @@ class HidesItems(Everything):
 
 
 class Refuses:
-    """Refuses every download and every change, beside others who consent."""
+    """Denies every download and change, although another plugin consents."""
 
     @hookimpl
     def authorize(self) -> Decision:
-        """Refuse."""
+        """Return a denial."""
         return Decision.deny("test")
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Refuse."""
+        """Return a denial."""
         return Decision.deny("test")
 
 
@@ -109,7 +109,7 @@ def _secrets(publish: Publish) -> None:
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str]]:
-    """Give method and path of every route, with the secret's names filled in."""
+    """Return the method and path of each route, with the secret names in it."""
     adapter = app.url_map.bind("localhost")
     for rule in app.url_map.iter_rules():
         path = adapter.build(rule.endpoint, {name: VALUES[name] for name in rule.arguments})
@@ -117,34 +117,34 @@ def routes(app: Flask) -> Iterator[tuple[str, str]]:
             yield method, path
 
 
-def ask(app: Flask, method: str, path: str) -> Any:
+def request(app: Flask, method: str, path: str) -> Any:
     body = {"json": BODIES[method]} if method in BODIES else {}
     return app.test_client().open(path, method=method, **body)
 
 
-def tells(answer: Any) -> bool:
-    """Whether anything of the secret is in an answer: what was asked for does not count."""
-    asked = {quote(SECRET), SECRET}
-    text = answer.data.decode(errors="replace") + "".join(
-        f"{name}: {value}\n" for name, value in answer.headers.items()
+def shows_secret(response: Any) -> bool:
+    """Return whether a response contains the secret, outside of the requested names and path."""
+    requested = {quote(SECRET), SECRET}
+    text = response.data.decode(errors="replace") + "".join(
+        f"{name}: {value}\n" for name, value in response.headers.items()
     )
-    path = answer.request.path
-    for name in asked:
+    path = response.request.path
+    for name in requested:
         text = text.replace(f"http://localhost{quote(path)}", "").replace(path, "").replace(repr(name), "")
-    return any(name in text for name in asked) or b"s3cret" in answer.data.replace(repr(SECRET).encode(), b"")
+    return any(name in text for name in requested) or b"s3cret" in response.data.replace(repr(SECRET).encode(), b"")
 
 
-def test_there_is_something_to_hide(build: Build) -> None:
-    """Without a policy that hides it, the secret is found by the very walk that must not find it under one."""
+def test_the_secret_is_found_without_a_policy(build: Build) -> None:
+    """Without a policy, the same requests find the secret."""
     app = build(Everything())
-    telling = {path for method, path in routes(app) if method == "GET" and tells(ask(app, method, path))}
+    telling = {path for method, path in routes(app) if method == "GET" and shows_secret(request(app, method, path))}
     item = f"/collections/{quote(SECRET)}/items/{quote(SECRET)}"
     assert {"/", "/collections", "/search", item, f"{item}/download/{quote(SECRET)}"} <= telling
 
 
 @pytest.mark.parametrize("policy", [Hides, HidesItems])
-def test_what_is_hidden_is_shown_by_no_route(build: Build, policy: type[Everything]) -> None:
-    """Under a policy that hides things, every route answers as if they were not there, and delivers nothing."""
+def test_no_route_shows_hidden_records(build: Build, policy: type[Everything]) -> None:
+    """With a policy that hides records, every route responds as if they did not exist, and delivers nothing."""
     plugin = policy()
     app = build(plugin)
     for method, path in routes(app):
@@ -152,32 +152,32 @@ def test_what_is_hidden_is_shown_by_no_route(build: Build, policy: type[Everythi
         if shown_anyway or (policy is HidesItems and method == "POST"):
             continue
         for modifier in MODIFIERS:
-            answer = ask(app, method, path + modifier)
+            answer = request(app, method, path + modifier)
             if quote(SECRET) in path and method != "OPTIONS":
                 empty_list = policy is HidesItems and path.endswith("/items")
                 assert (answer.status_code == 404) != empty_list, (method, path + modifier)
-            assert not tells(answer) or policy is HidesItems, (method, path + modifier, answer.text)
+            assert not shows_secret(answer) or policy is HidesItems, (method, path + modifier, answer.text)
     assert plugin.delivered == 0
 
 
-def test_hidden_and_absent_look_the_same(build: Build) -> None:
-    """No answer tells whether something is hidden or was never there."""
+def test_hidden_and_missing_records_look_the_same(build: Build) -> None:
+    """Responses for hidden records are the same as for missing ones."""
     app = build(Hides())
     for method, path in routes(app):
         if quote(SECRET) in path:
-            hidden, absent = ask(app, method, path), ask(app, method, path.replace(quote(SECRET), "nosuch"))
+            hidden, absent = request(app, method, path), request(app, method, path.replace(quote(SECRET), "nosuch"))
             assert hidden.status_code == absent.status_code
             assert hidden.text.replace(repr(SECRET), "'nosuch'") == absent.text
 
 
-def test_what_is_refused_is_delivered_by_no_route(build: Build) -> None:
-    """Under a policy that refuses, no route delivers or changes anything, whoever else consents."""
+def test_no_route_delivers_denied_assets(build: Build) -> None:
+    """With a policy that denies, no route delivers or changes anything, even if another plugin consents."""
     plugin = Everything()
     app = build(plugin, Refuses())
     before = build(Everything()).test_client().get("/search").data
     for method, path in routes(app):
         for modifier in MODIFIERS:
-            answer = ask(app, method, path + modifier)
+            answer = request(app, method, path + modifier)
             if "download" in path and path != "/downloads" and method != "OPTIONS":
                 assert answer.status_code == 403, (method, path)
             if method in ("POST", "PUT", "PATCH", "DELETE") and not path.endswith(READ_BY_POST):
@@ -186,8 +186,8 @@ def test_what_is_refused_is_delivered_by_no_route(build: Build) -> None:
     assert build(Everything()).test_client().get("/search").data == before
 
 
-def test_broken_policies_close_every_door(build: Build) -> None:
-    """Under a policy that breaks, no route shows or delivers anything of the data."""
+def test_failing_policies_show_nothing(build: Build) -> None:
+    """With a policy that raises an exception, no route shows or delivers data."""
 
     class Breaks(Everything):
         @hookimpl
@@ -197,15 +197,15 @@ def test_broken_policies_close_every_door(build: Build) -> None:
     plugin = Breaks()
     app = build(plugin)
     for method, path in routes(app):
-        answer = ask(app, method, path)
-        assert not tells(answer), (method, path)
+        answer = request(app, method, path)
+        assert not shows_secret(answer), (method, path)
         if quote(SECRET) in path and method != "OPTIONS":
             assert answer.status_code == 500, (method, path)
     assert plugin.delivered == 0
 
 
-def test_wrong_credentials_open_no_door(build: Build) -> None:
-    """With a credential that is known and wrong, no route shows or delivers anything of the data."""
+def test_wrong_credentials_show_nothing(build: Build) -> None:
+    """With wrong credentials, no route shows or delivers data."""
     from stacflask import BadCredentials
 
     class Wrong(Everything):
@@ -215,16 +215,16 @@ def test_wrong_credentials_open_no_door(build: Build) -> None:
 
     app = build(Wrong())
     for method, path in routes(app):
-        answer = ask(app, method, path)
-        assert not tells(answer), (method, path)
+        answer = request(app, method, path)
+        assert not shows_secret(answer), (method, path)
         if quote(SECRET) in path and method != "OPTIONS":
             assert answer.status_code == 401, (method, path)
 
 
-def test_every_route_answers_head_and_options(build: Build) -> None:
-    """OPTIONS tells the methods, to browsers of other origins too; where GET is answered so is HEAD.
+def test_every_route_supports_head_and_options(build: Build) -> None:
+    """OPTIONS returns the methods, also for browsers of other origins. Routes with GET have HEAD.
 
-    HEAD has the same status but for redirects, no body, and the same header fields.
+    HEAD has the status of GET except for redirects, no body, and the same header fields.
     """
     app = build(Everything())
     for method, path in routes(app):
@@ -234,7 +234,7 @@ def test_every_route_answers_head_and_options(build: Build) -> None:
         assert options.headers["Access-Control-Allow-Origin"] == "*", path
         assert method in options.headers["Access-Control-Allow-Methods"], path
         if method == "GET":
-            get, head = ask(app, "GET", path), ask(app, "HEAD", path)
+            get, head = request(app, "GET", path), request(app, "HEAD", path)
             assert (head.status_code, head.data) == (200, b""), path
             if get.status_code == 200:
                 differing = {"X-Request-ID", "Date"}
@@ -242,31 +242,31 @@ def test_every_route_answers_head_and_options(build: Build) -> None:
                 assert fields[0] == fields[1], path
 
 
-def test_every_error_has_the_form(build: Build) -> None:
-    """Every 4xx and 5xx, the framework's own included, is JSON with a code and a description, and cached by nobody."""
+def test_every_error_has_the_same_form(build: Build) -> None:
+    """Every 4xx and 5xx, including those of the framework, is JSON with a code and a description, and is not cached."""
     app = build(Everything())
     seen = set()
     for path in [*{path for _, path in routes(app)}, "/nosuch", "/collections/a/b/c/d"]:
         for other in ("GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"):
-            for asked in (path, path.replace(quote(SECRET), "nosuch"), path + "?bbox=x&limit=x&delivery=x&force=x"):
-                answer = app.test_client().open(asked, method=other, data=b"{")
+            for url in (path, path.replace(quote(SECRET), "nosuch"), path + "?bbox=x&limit=x&delivery=x&force=x"):
+                answer = app.test_client().open(url, method=other, data=b"{")
                 if answer.status_code >= 400:
                     seen.add(answer.status_code)
-                    assert answer.content_type == "application/json", (other, asked)
-                    assert {"code", "description"} <= answer.json.keys(), (other, asked)
+                    assert answer.content_type == "application/json", (other, url)
+                    assert {"code", "description"} <= answer.json.keys(), (other, url)
                     assert answer.headers["Cache-Control"] == "no-store"
-                assert answer.status_code < 500, (other, asked, answer.text)
+                assert answer.status_code < 500, (other, url, answer.text)
                 assert answer.headers["X-Request-ID"]
                 if answer.status_code == 405:
                     assert "GET" in answer.headers["Allow"] or "POST" in answer.headers["Allow"]
     assert {400, 404, 405, 415} <= seen
 
 
-def test_every_answer_is_private(build: Build) -> None:
-    """No shared cache keeps an answer, none takes one's for another's, and no other site is told of an address."""
+def test_every_response_is_private(build: Build) -> None:
+    """Shared caches store no response, no response is used for another user, and other sites receive no URL."""
     app = build(Everything())
     for method, path in routes(app):
-        answer = ask(app, method, path)
+        answer = request(app, method, path)
         assert "Authorization" in answer.vary, (method, path)
         assert answer.headers["Referrer-Policy"] == "same-origin", (method, path)
         if "static" not in path:

@@ -1,4 +1,4 @@
-"""pystac-client against a served application: filters, orders and fields, collections, and pages while others write."""
+"""pystac-client with a served application: filters, orders, fields, collections, and pages during changes."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,17 +18,17 @@ STAY, GO = 240, 60
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-class Leave:
-    """Lets everybody change everything."""
+class AllowChanges:
+    """Allows every change."""
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.allow("test")
 
 
 def scene(name: str, number: int) -> dict[str, Any]:
-    """Make an item: every third of the same time, one in five without clouds, one in ten without a platform."""
+    """Return an item: every third has the same time, one in five has no clouds, one in ten has no platform."""
     properties: dict[str, Any] = {
         "datetime": (FIRST + timedelta(days=number // 3)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "title": f"Scene {number}",
@@ -43,11 +43,11 @@ def scene(name: str, number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def url(build: Callable[..., Any], publish: Publish) -> Iterator[str]:
-    """Serve two collections of scenes, and give the address."""
+    """Serve two collections of scenes, and return the URL."""
     publish(a_collection("even", title="Even ones"), a_collection("odd", keywords=["Sentinel"]))
     publish(*[scene(f"stay{number:03}", number) for number in range(STAY)])
     publish(*[scene(f"go{number:03}", number) for number in range(GO)])
-    server = make_server("127.0.0.1", 0, build(Leave()), threaded=True)
+    server = make_server("127.0.0.1", 0, build(AllowChanges()), threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
     try:
@@ -63,7 +63,7 @@ BOTH = pytest.mark.parametrize("method", ["GET", "POST"])
 
 @BOTH
 def test_filters_orders_and_fields(url: str, method: str) -> None:
-    """A filter in either language, an order and fields come out as they were asked for, over pages."""
+    """A filter in both languages, an order and fields have the expected results over several pages."""
     client = Client.open(url)
     text = "eo:cloud_cover < 50 AND platform = 'lark'"
     document = {
@@ -74,10 +74,10 @@ def test_filters_orders_and_fields(url: str, method: str) -> None:
         ],
     }
     found = []
-    for language, asked in (("cql2-text", text), ("cql2-json", document)):
+    for language, expression in (("cql2-text", text), ("cql2-json", document)):
         search = client.search(
             method=method,
-            filter=asked,
+            filter=expression,
             filter_lang=language,
             sortby="-properties.eo:cloud_cover,id",
             limit=13,
@@ -97,7 +97,7 @@ def test_filters_orders_and_fields(url: str, method: str) -> None:
 
 
 def test_query_as_strings(url: str) -> None:
-    """Comparisons as the client's command line writes them, numbers as strings."""
+    """Comparisons as the command line of the client writes them, with numbers as strings."""
     client = Client.open(url)
     items = list(client.search(query=["eo:cloud_cover<10", "platform=lark"], max_items=300).items())
     assert items
@@ -105,7 +105,7 @@ def test_query_as_strings(url: str) -> None:
 
 
 def test_collections_and_names(url: str) -> None:
-    """Collections are searched on the server, and its queryables are the client's."""
+    """Collections are searched on the server, and the client reads the queryables."""
     client = Client.open(url)
     assert [one.id for one in client.collection_search(q="sentinel").collections()] == ["odd"]
     assert [one["id"] for one in client.collection_search(filter="title LIKE 'Even%'").collections_as_dicts()] == [
@@ -119,8 +119,8 @@ def test_collections_and_names(url: str) -> None:
 
 @BOTH
 @pytest.mark.parametrize("sortby", [None, "properties.eo:cloud_cover", "-properties.platform,properties.datetime"])
-def test_pages_while_others_write(url: str, method: str, sortby: str | None) -> None:
-    """Whatever the order, who pages while others insert and delete gets what stays exactly once, and nothing twice."""
+def test_pages_during_changes(url: str, method: str, sortby: str | None) -> None:
+    """In every order, pages during inserts and deletes have each unchanged item exactly once, and no item twice."""
     done, trouble = threading.Event(), []
 
     def write() -> None:
@@ -140,8 +140,10 @@ def test_pages_while_others_write(url: str, method: str, sortby: str | None) -> 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        asked = {"op": "like", "args": [{"property": "title"}, "Scene%"]}
-        search = Client.open(url).search(method=method, sortby=sortby, limit=11, filter=asked, filter_lang="cql2-json")
+        expression = {"op": "like", "args": [{"property": "title"}, "Scene%"]}
+        search = Client.open(url).search(
+            method=method, sortby=sortby, limit=11, filter=expression, filter_lang="cql2-json"
+        )
         seen = [item["id"] for item in search.items_as_dicts()]
     finally:
         done.set()

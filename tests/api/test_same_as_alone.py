@@ -1,4 +1,4 @@
-"""Whoever sees a part of the catalogue gets the answers of a catalogue that holds that part and nothing else."""
+"""A user who sees a part of the catalog gets the responses of a catalog with only that part."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from stacflask.testing import a_collection, an_item
 
 Publish = Callable[..., None]
 Plug = Callable[..., Any]
-Asked = tuple[str, str, Any]
+Call = tuple[str, str, Any]
 
 COLLECTIONS = [
     a_collection("red", summaries={"platform": ["r1"]}, keywords=["warm"]),
@@ -20,7 +20,7 @@ COLLECTIONS = [
 
 
 def some_items() -> Iterator[Document]:
-    """Give items of two collections and of three owners, with properties that only some of them have."""
+    """Return items of two collections and of three owners, with properties that only some of them have."""
     for number in range(12):
         collection, owner = ("red", "blue")[number % 2], "abc"[number % 3]
         longitude = -170.0 + 25 * number
@@ -36,20 +36,20 @@ def some_items() -> Iterator[Document]:
 
 ITEMS = list(some_items())
 EVERYBODY = "everybody"
-"""The principal who sees all."""
+"""The principal that sees all records."""
 
 
 class Rights:
-    """Everybody sees what they are called: all, one collection, one owner's items, or of both what is in both."""
+    """Shows what the principal's name states: all, one collection, the items of one owner, or of one owner in one."""
 
     @hookimpl
     def authenticate(self, request: Request) -> Principal:
-        """Know everybody by name."""
+        """Return a principal with the name of a header field."""
         return Principal(request.headers.get("X-Name", "") or EVERYBODY, scheme="test")
 
     @hookimpl
     def restrict(self, principal: Principal, of: str) -> Any:
-        """Hide the rest."""
+        """Hide the other records."""
         collection, _, owner = principal.id.removeprefix(EVERYBODY).partition("/")
         if of == "collections":
             return {"op": "=", "args": [{"property": "id"}, collection]} if collection else None
@@ -57,7 +57,7 @@ class Rights:
 
 
 def part_of(name: str) -> list[Document]:
-    """Give the documents that somebody of this name sees: without summaries where items are hidden."""
+    """Return the documents that a principal of this name sees, without summaries if items are hidden."""
     collection, _, owner = name.partition("/")
     hidden = {"summaries"} if owner else set()
     return [
@@ -74,7 +74,7 @@ NAMES = [
     *("total_count", "datetime_min", "datetime_max", "datetime_frequency", "collection_frequency", "n_frequency"),
     *("owner_frequency", "grid_geohash_frequency", "centroid_geotile_grid_frequency"),
 ]
-QUESTIONS: list[Asked] = [
+REQUESTS: list[Call] = [
     *(("GET", path, None) for path in [*below("/queryables"), *below("/sortables"), *below("/aggregations")]),
     *(("GET", path, None) for path in ("/collections-queryables", "/collections-sortables", "/children", "/")),
     *(("GET", f"{path}?aggregations={','.join(NAMES)}", None) for path in below("/aggregate")),
@@ -93,20 +93,22 @@ QUESTIONS: list[Asked] = [
 ]
 
 
-def answers(client: Any, name: str) -> list[tuple[Asked, int, Any]]:
-    """Ask every question as somebody."""
-    told = []
-    for method, path, body in QUESTIONS:
+def answers(client: Any, name: str) -> list[tuple[Call, int, Any]]:
+    """Return the responses to all requests of a principal."""
+    responses = []
+    for method, path, body in REQUESTS:
         given = {"json": body} if body else {}
         answer = client.open(path, method=method, headers={"X-Name": name}, **given)
-        told.append(((method, path, body), answer.status_code, answer.json))
-    return told
+        responses.append(((method, path, body), answer.status_code, answer.json))
+    return responses
 
 
 @pytest.mark.parametrize("strict", ["false", "true"])
 @pytest.mark.parametrize("name", ["", "red", "blue", "/a", "red/b", "blue/c"])
-def test_a_part_answers_as_a_whole(plug: Plug, publish: Publish, database: Any, name: str, strict: str) -> None:
-    """Names, ranges, aggregations, counts, children and errors are those of a catalogue with that part alone."""
+def test_a_part_has_the_responses_of_a_whole(
+    plug: Plug, publish: Publish, database: Any, name: str, strict: str
+) -> None:
+    """Names, ranges, aggregations, counts, children and errors are those of a catalog with only that part."""
     import sqlalchemy as sa
 
     environ = {"STACFLASK_STRICT_NAMES": strict}
@@ -120,9 +122,9 @@ def test_a_part_answers_as_a_whole(plug: Plug, publish: Publish, database: Any, 
         assert _plain(part) == _plain(whole)
 
 
-def _plain(answer: tuple[Asked, int, Any]) -> Any:
-    """Leave out of a collection's document what the catalogue widens by all that it holds: its extent."""
-    asked, status, body = answer
+def _plain(answer: tuple[Call, int, Any]) -> Any:
+    """Remove the extents of collections, which the catalog extends by all its items."""
+    request, status, body = answer
     for child in body.get("children", ()):
         del child["extent"]
-    return asked, status, body
+    return request, status, body

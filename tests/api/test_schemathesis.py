@@ -1,4 +1,4 @@
-"""The description against the server: requests made of the one, answered by the other, held to it."""
+"""The OpenAPI document and the server: generated requests have responses that the document describes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +13,8 @@ from stacflask import Decision, hookimpl
 from stacflask.testing import a_collection, an_item
 from tests.shelf import Shelf
 
-# What is right in form may be wrong in sense (an interval that ends before it begins, another id than the address's),
-# and a condition on a state that is made up does not hold: OpenAPI cannot say so.
+# A request can be valid by its schema and invalid by its meaning (an interval that ends before it begins, an id that
+# differs from the path), and a condition on a made-up state fails. OpenAPI cannot describe these cases.
 REFUSED = ["400", "401", "403", "404", "409", "412", "413", "416", "429", "503"]
 CONFIG = SchemathesisConfig.from_dict(
     {
@@ -29,35 +29,35 @@ PLAIN = {"Accept-Encoding": "identity"}
 
 
 class Everything(Shelf):
-    """Lets everybody do everything, and has every object."""
+    """Allows everything, and has every object."""
 
     @hookimpl
     def authorize(self) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.allow("test")
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.allow("test")
 
 
 @pytest.fixture
 def description(build: Callable[..., Any], publish: Callable[..., None]) -> Any:
-    """Give the description of an application with something in it."""
+    """Return the OpenAPI document of an application with records."""
     publish(a_collection("one", assets={"data": {"href": "s3://bucket/a"}}), an_item("it", "one"))
     return schemathesis.openapi.from_wsgi("/api", build(Everything()), config=CONFIG)
 
 
 @pytest.fixture
 def examples(request: pytest.FixtureRequest) -> int | None:
-    """Give how many examples of each operation are asked for; unless asked, a few, and always the same."""
-    asked: int | None = request.config.getoption("examples")
-    return asked
+    """Return the number of examples of each operation; by default a few, which are always the same."""
+    number: int | None = request.config.getoption("examples")
+    return number
 
 
 def hold(cases: Any, examples: int | None) -> int:
-    """Send such cases, and hold the answers to the description; return how many there were."""
+    """Send the requests of these cases, check the responses, and return the number of requests."""
     sent = 0
 
     @settings(
@@ -78,12 +78,12 @@ def hold(cases: Any, examples: int | None) -> int:
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_answers_are_as_described(
+def test_responses_are_as_described(
     description: Any, mode: GenerationMode, examples: int | None, record_property: Callable[[str, object], None]
 ) -> None:
-    """Whatever is asked, right or wrong, the answer's status, type, fields and body are among those described."""
+    """For valid and invalid requests, status, type, fields and body of the response are described."""
     sent = 0
-    # Names in a path, and header fields, are any text: none would be wrong.
+    # Names in a path and header fields can be any text, so that none is invalid.
     for operation in (result.ok() for result in description.get_all_operations()):
         if mode == GenerationMode.POSITIVE or operation.body or operation.query:
             sent += hold(operation.as_strategy(generation_mode=mode), examples)

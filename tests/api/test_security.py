@@ -1,4 +1,4 @@
-"""The threats of docs/security.md: each names tests that exist; those that belong to no other room are here."""
+"""The threats of docs/security.md: each lists existing tests. Those without a better place are here."""
 
 import hmac
 import re
@@ -22,20 +22,20 @@ QUOTES = ["'", "''; DROP TABLE items; --", '"', "\\", "%", "$$", "') OR ('1'='1"
 
 
 def test_every_threat_names_tests_that_exist() -> None:
-    """Each threat in docs/security.md is held by at least one test, and the tests it names are there."""
+    """Each threat in docs/security.md lists at least one test, and all listed tests exist."""
     section = (ROOT / "docs" / "security.md").read_text("utf-8").partition("## Threats")[2].partition("\n## ")[0]
     threats = section.split("\n- **")[1:]
     source = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    known = set(re.findall(r"^def (test_\w+)", source, re.MULTILINE))
+    existing = set(re.findall(r"^def (test_\w+)", source, re.MULTILINE))
     assert len(threats) > 15
     for threat in threats:
         named = re.findall(r"`(test_\w+)`", threat)
         assert named, threat
-        assert set(named) <= known, threat
+        assert set(named) <= existing, threat
 
 
 def test_secrets_are_compared_in_constant_time(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key is found by its public half, and its secret half is compared by hashes, in constant time."""
+    """A key is found by its public part. Hashes of its secret part are compared in constant time."""
     plugin = ApiKeys(cache=0)
     plugin.startup(Services(storage))
     CliRunner().invoke(plugin.extend_cli()[0], ["create", "jane", "--key", KEY])
@@ -54,7 +54,7 @@ def test_secrets_are_compared_in_constant_time(storage: Storage, monkeypatch: py
 
 
 def test_names_cannot_split_header_fields(plug: Plug, publish: Publish) -> None:
-    """Line breaks in ids, titles, media types and file names add no header field and end no head."""
+    """Line breaks in ids, titles, media types and file names do not add a header field or end the header."""
     asset = {"href": "s3://bucket/x", "title": SPLITTING, "type": SPLITTING, "file:local_path": SPLITTING}
     publish(an_item("plain", assets={"data": asset}))
     client = plug(Everything())
@@ -71,7 +71,7 @@ def test_names_cannot_split_header_fields(plug: Plug, publish: Publish) -> None:
 
 
 def every_page(app: Flask) -> Any:
-    """Answer every GET route, with the script's names in its place."""
+    """Return the responses of all GET routes, with the script in the names."""
     adapter = app.url_map.bind("localhost")
     names = {"collection_id": SCRIPT, "item_id": SCRIPT, "asset_id": SCRIPT, "path": SCRIPT, "name": "swagger-ui.css"}
     for rule in app.url_map.iter_rules():
@@ -80,8 +80,8 @@ def every_page(app: Flask) -> Any:
             yield app.test_client().get(path, headers={"Accept": "text/html"})
 
 
-def test_documents_are_no_pages(build: Build, publish: Publish) -> None:
-    """Whatever stands in metadata, a browser is given no script: JSON is not sniffed for HTML, pages escape it."""
+def test_documents_do_not_run_scripts(build: Build, publish: Publish) -> None:
+    """Metadata cannot run scripts in a browser: JSON is not sniffed as HTML, and pages are escaped."""
     words = {"title": SCRIPT, "description": SCRIPT, "keywords": [SCRIPT]}
     properties = {"datetime": "2024-01-01T00:00:00Z", **words}
     publish(a_collection(SCRIPT, **words), an_item(SCRIPT, SCRIPT, properties=properties))
@@ -92,8 +92,8 @@ def test_documents_are_no_pages(build: Build, publish: Publish) -> None:
 
 
 @pytest.mark.parametrize("word", QUOTES)
-def test_names_cannot_leave_their_place_in_sql(plug: Plug, publish: Publish, word: str) -> None:
-    """Quotes and the like are looked for as they are, in every parameter and name, and find nothing more."""
+def test_names_are_escaped_in_sql(plug: Plug, publish: Publish, word: str) -> None:
+    """Quotes and other special characters are searched literally, in every parameter and name."""
     publish(an_item("a"), an_item("b"))
     client = plug(Everything())
     for wish in (

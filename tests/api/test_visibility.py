@@ -1,4 +1,4 @@
-"""Each sees a catalogue of their own: answers are those of a catalogue that holds only what they may see."""
+"""Every user sees a catalog of their own: responses are those of a catalog with only the visible records."""
 
 import re
 from collections.abc import Iterator
@@ -42,16 +42,16 @@ WORDS = [
 
 
 class Levels(Everything):
-    """Everybody has a level, and sees collections and items up to it."""
+    """Each principal has a level, and sees collections and items up to this level."""
 
     @hookimpl
     def authenticate(self, request: Request) -> Principal:  # type: ignore[override]
-        """Believe what is said."""
+        """Return a principal from a header field."""
         return Principal(request.headers["Who"], scheme="test")
 
     @hookimpl
     def restrict(self, principal: Principal, of: str) -> Any:
-        """Hide what is above."""
+        """Hide the records of higher levels."""
         if of == "collections":
             seen = [name for name, level in COLLECTIONS.items() if level <= LEVELS[principal.id]]
             return {"op": "in", "args": [{"property": "id"}, seen]}
@@ -59,7 +59,7 @@ class Levels(Everything):
 
 
 class Plain(Levels):
-    """The same, without anything to hide."""
+    """The same without restrictions."""
 
     @hookimpl
     def restrict(self) -> None:  # type: ignore[override]
@@ -70,13 +70,13 @@ WORLD: Document = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"in
 STATED: Document = {
     "spatial": {"bbox": [[0, 0, 50, 50], [49, 49, 50, 50]]},
     "temporal": {"interval": [["2024-01-01T00:00:00Z", "2024-11-11T00:00:00Z"]]},
-    "told": "by the author",
+    "note": "by the author",
 }
 SUMMED_UP = {"level": {"minimum": 0, "maximum": 2}, "a_secret_name": [2, 5], "nobody_knows": ["but her"]}
 
 
 def documents(most: int, extent: Document, **stated: Document) -> Iterator[Document]:
-    """Give what somebody of this level may see, of collections of which this is stated."""
+    """Return the documents that a principal of this level sees, for collections with these members."""
     for name, level in COLLECTIONS.items():
         if level > most:
             continue
@@ -93,7 +93,7 @@ def documents(most: int, extent: Document, **stated: Document) -> Iterator[Docum
 
 
 def addresses(app: Flask) -> Iterator[str]:
-    """Give every address that is read, with names of things seen, hidden and absent."""
+    """Return every path with GET, with the names of visible, hidden and missing records."""
     adapter = app.url_map.bind("localhost")
     for rule in app.url_map.iter_rules():
         if "GET" not in (rule.methods or ()) or "static" in rule.rule or rule.rule.startswith("/health"):
@@ -106,7 +106,7 @@ def addresses(app: Flask) -> Iterator[str]:
 
 
 def answers(app: Flask, who: str) -> dict[str, Any]:
-    """Ask every address with every word, and follow one page on; leave out what is each request's own."""
+    """Return the responses to all requests and one next page each, without values that differ between requests."""
     client, found = app.test_client(), {}
     for path in dict.fromkeys(addresses(app)):
         following = ""
@@ -122,10 +122,10 @@ def answers(app: Flask, who: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("who", LEVELS)
 @pytest.mark.parametrize("extents", ["withheld", "computed"])
-def test_everybody_sees_a_catalogue_of_their_own(
+def test_every_user_sees_a_catalog_of_their_own(
     build: Build, publish: Publish, database: Database, who: str, extents: str
 ) -> None:
-    """Every address, with every parameter, answers byte for byte as where nothing but what one may see exists."""
+    """The responses for every path and parameter are byte for byte those of a catalog with only the visible records."""
     publish(*documents(most=2, extent=STATED, summaries=SUMMED_UP))
     limited = answers(build(Levels(), environ={"STACFLASK_HIDDEN_EXTENTS": extents}), who)
     app = build(Plain())

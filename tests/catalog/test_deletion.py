@@ -8,7 +8,7 @@ import pytest
 from stacflask.catalog import deletion
 from stacflask.cli import run
 from stacflask.testing import a_collection, an_item
-from tests.api.conftest import Leave
+from tests.api.conftest import AllowChanges
 
 Publish = Callable[..., None]
 Plug = Callable[..., Any]
@@ -71,8 +71,8 @@ def test_a_missing_collection_is_an_error(database_url: str, capsys: pytest.Capt
 
 def test_a_request_that_runs_out_of_time_can_be_repeated(plug: Plug, seven_items: None) -> None:
     """A request that runs out of time returns 503 with ``Retry-After``, and the same request continues the deletion."""
-    editor = plug(Leave(), environ={"STACFLASK_STATEMENT_TIMEOUT": "0.000001"})
-    unlimited = plug(Leave())
+    editor = plug(AllowChanges(), environ={"STACFLASK_STATEMENT_TIMEOUT": "0.000001"})
+    unlimited = plug(AllowChanges())
     answer = editor.delete("/collections/collection?force=true")
     assert (answer.status_code, answer.json["code"]) == (503, "DeletionUnfinished")
     assert int(answer.headers["Retry-After"]) > 0
@@ -84,6 +84,6 @@ def test_a_request_that_runs_out_of_time_can_be_repeated(plug: Plug, seven_items
 def test_a_small_collection_is_deleted_in_one_transaction(plug: Plug, publish: Publish) -> None:
     """A small collection is deleted with its items in one transaction, and only with ``force``."""
     publish(a_collection(), an_item())
-    editor = plug(Leave())
+    editor = plug(AllowChanges())
     assert editor.delete("/collections/collection").json["code"] == "CollectionNotEmpty"
     assert editor.delete("/collections/collection?force=true").status_code == 204

@@ -1,4 +1,4 @@
-"""Hooks: each is documented with its exact arguments, called from one place, and does what its spec says."""
+"""Hooks: each is documented with its arguments, is called from one place, and behaves as specified."""
 
 import ast
 import json
@@ -51,7 +51,7 @@ ME = Principal("me", scheme="test")
 
 
 def specs() -> dict[str, list[str]]:
-    """Give each hook with its arguments, as specified."""
+    """Return the arguments of each hook, from the source of the specifications."""
     tree = ast.parse((ROOT / "stacflask" / "hookspecs.py").read_text())
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     return {function.name: [argument.arg for argument in function.args.args] for function in functions}
@@ -62,19 +62,19 @@ SPECS = specs()
 
 @pytest.mark.parametrize("hook", SPECS)
 def test_each_hook_is_documented_with_its_arguments(hook: str) -> None:
-    """docs/hooks.md has a heading that is the hook's exact signature."""
+    """docs/hooks.md has a heading with the exact signature of each hook."""
     assert f"### `{hook}({', '.join(SPECS[hook])})`" in (ROOT / "docs" / "hooks.md").read_text()
 
 
-def test_docs_name_no_other_hooks() -> None:
-    """A hook that was renamed or withdrawn does not live on in the docs."""
+def test_docs_have_no_unknown_hooks() -> None:
+    """docs/hooks.md has no heading for a hook that was renamed or removed."""
     named = re.findall(r"^### `(\w+)\(", (ROOT / "docs" / "hooks.md").read_text(), re.MULTILINE)
     assert set(named) == SPECS.keys()
 
 
 @pytest.mark.parametrize("hook", SPECS)
 def test_each_hook_has_a_test_here(hook: str) -> None:
-    """This module tests each hook, in a test named after it."""
+    """This module has a test for each hook, named after the hook."""
     assert any(name.startswith(f"test_{hook}_") for name in globals())
 
 
@@ -83,15 +83,15 @@ def calls(hook: str) -> Iterator[str]:
         yield from re.findall(rf"\bhook\.{hook}\b(?!\.get_hookimpls)", path.read_text())
 
 
-# The server and the command line are two programs: each begins its plugins itself.
+# The server and the command line are separate programs. Each of them calls ``startup`` itself.
 @pytest.mark.parametrize("hook", sorted(SPECS.keys() - {"startup"}))
 def test_each_hook_is_called_from_one_place(hook: str) -> None:
-    """A hook that fires in one place fires in no other."""
+    """The source calls each hook in exactly one place."""
     assert len(list(calls(hook))) == 1
 
 
-class Somebody:
-    """Authenticates everybody as ``me``."""
+class Authenticates:
+    """Authenticates every request as ``me``."""
 
     @hookimpl
     def authenticate(self) -> Principal:
@@ -99,7 +99,7 @@ class Somebody:
 
 
 class Consents:
-    """Consents to every download."""
+    """Allows every download."""
 
     @hookimpl
     def authorize(self) -> Decision:
@@ -107,31 +107,31 @@ class Consents:
 
 
 class Store:
-    """Finds and delivers whatever it is asked for; keeps count."""
+    """Resolves and delivers every asset, and records the calls."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.called: list[str] = []
 
     @hookimpl
     def resolve(self, asset: Any) -> Location:
-        self.asked.append("resolve")
+        self.called.append("resolve")
         return Location("test", asset.href)
 
     @hookimpl
     def deliver(self, streamed: bool) -> Redirect | Stream:
         from datetime import timedelta
 
-        self.asked.append("deliver")
+        self.called.append("deliver")
         if streamed:
             return Stream(lambda first, length: iter([b"0123456789"[first : first + length]]), 10, '"tag"')
         return Redirect("https://store.example.org/signed", timedelta(minutes=15))
 
 
-# --- At the start ----------------------------------------------------------------------------------------------------
+# --- Startup ---------------------------------------------------------------------------------------------------------
 
 
-def test_startup_gives_storage(plug: Plug) -> None:
-    """A plugin reaches its own tables through the services it is given at the start."""
+def test_startup_passes_storage(plug: Plug) -> None:
+    """A plugin can use its own tables through the services that ``startup`` passes."""
 
     class Stateful:
         @hookimpl
@@ -143,8 +143,8 @@ def test_startup_gives_storage(plug: Plug) -> None:
     assert plugin.rows == [{"one": 1}]
 
 
-def test_extend_api_adds_a_documented_address(plug: Plug) -> None:
-    """An endpoint of a plugin is served with its principal, values and body, and stands in the OpenAPI document."""
+def test_extend_api_adds_a_documented_endpoint(plug: Plug) -> None:
+    """The handler of an endpoint receives principal, values and body. The OpenAPI document describes the endpoint."""
 
     class Echo:
         @hookimpl
@@ -154,15 +154,15 @@ def test_extend_api_adds_a_documented_address(plug: Plug) -> None:
 
             return [Endpoint("POST", "/echo/{name}", handler, "Echo.", {"type": "object"}, {"type": "object"}, 201)]
 
-    client = plug(Echo(), Somebody())
+    client = plug(Echo(), Authenticates())
     answer = client.post("/echo/x", json={"a": 1})
     assert (answer.status_code, answer.json) == (201, {"who": "me", "name": "x", "body": {"a": 1}})
     assert "/echo/{name}" in client.get("/api").json["paths"]
     assert client.post("/echo/x", data="{").status_code == 400
 
 
-def test_extend_api_holds_credentials_to_their_scopes(plug: Plug) -> None:
-    """A limited credential opens only endpoints whose scope it has; unless said, GET needs read and all else write."""
+def test_extend_api_requires_the_scope_of_an_endpoint(plug: Plug) -> None:
+    """A limited credential needs the scope of an endpoint; by default read for GET, and write for other methods."""
 
     class Three:
         @hookimpl
@@ -181,26 +181,26 @@ def test_extend_api_holds_credentials_to_their_scopes(plug: Plug) -> None:
             ]
 
     client = plug(Three())
-    asked = [("GET", "/one"), ("POST", "/two"), ("POST", "/three")]
+    requests = [("GET", "/one"), ("POST", "/two"), ("POST", "/three")]
     for scope, statuses in {
         "read": [200, 403, 403],
         "write": [403, 200, 403],
         "download": [403, 403, 200],
         "read write download": [200, 200, 200],
     }.items():
-        answers = [client.open(path, method=method, headers={"Scopes": scope}) for method, path in asked]
+        answers = [client.open(path, method=method, headers={"Scopes": scope}) for method, path in requests]
         assert [answer.status_code for answer in answers] == statuses
         assert {answer.json.get("code") for answer in answers} <= {None, "InsufficientScope"}
     assert "403" in client.get("/api", headers={"Scopes": "read"}).json["paths"]["/one"]["get"]["responses"]
 
 
-def test_extend_api_answers_as_a_page_with_cookies(plug: Plug) -> None:
-    """An endpoint may redirect, set cookies, answer HTML, read query and cookies, and ask nobody who it is."""
+def test_extend_api_responses_can_be_pages_with_cookies(plug: Plug) -> None:
+    """An endpoint can redirect, set cookies, return HTML, read query and cookies, and skip authentication."""
 
     class Pages:
         @hookimpl
         def authenticate(self) -> None:
-            raise BadCredentials("whoever it is")
+            raise BadCredentials("never")
 
         @hookimpl
         def extend_api(self) -> list[Endpoint]:
@@ -213,7 +213,7 @@ def test_extend_api_answers_as_a_page_with_cookies(plug: Plug) -> None:
 
             html: Any = {"media_type": "text/html", "for_anybody": True}
             return [
-                Endpoint("GET", "/in", enter, "In.", {}, status=303, query={"next": "Whither."}, for_anybody=True),
+                Endpoint("GET", "/in", enter, "In.", {}, status=303, query={"next": "Target."}, for_anybody=True),
                 Endpoint("GET", "/page", page, "Page.", {"type": "string"}, **html),
                 Endpoint("GET", "/data", page, "Data.", {"type": "string"}),
             ]
@@ -232,7 +232,7 @@ def test_extend_api_answers_as_a_page_with_cookies(plug: Plug) -> None:
 
 
 def test_check_setup_is_printed_by_check(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`stacflask check` prints the notes of each plugin, the leftmost plugin first."""
+    """`stacflask check` prints the notes of all plugins, the leftmost plugin first."""
     folder = Path(__file__).parents[1]
     environ = {
         "DATABASE_URL": database_url,
@@ -246,7 +246,7 @@ def test_check_setup_is_printed_by_check(database_url: str, capsys: pytest.Captu
 
 
 def test_extend_cli_adds_a_command() -> None:
-    """A plugin's commands are collected from all plugins."""
+    """The commands of all plugins are added."""
 
     class Commands:
         @hookimpl
@@ -257,41 +257,41 @@ def test_extend_cli_adds_a_command() -> None:
     assert [command.name for command in commands] == ["mine"]
 
 
-# --- Who asks --------------------------------------------------------------------------------------------------------
+# --- Authentication --------------------------------------------------------------------------------------------------
 
 
-def test_authenticate_takes_the_leftmost_answer(plug: Plug) -> None:
-    """The first plugin in the setting's order that knows the credentials decides, and those after it are not asked."""
-    asked = []
+def test_authenticate_uses_the_leftmost_result(plug: Plug) -> None:
+    """The first plugin that returns a principal decides. Plugins further right are not called."""
+    called = []
 
     def plugin(name: str, answer: Principal | None) -> object:
-        class Asked:
+        class Authenticator:
             @hookimpl
             def authenticate(self) -> Principal | None:
-                asked.append(name)
+                called.append(name)
                 return answer
 
-        return Asked()
+        return Authenticator()
 
     manager = loading.manage({"a": plugin("a", None), "b": plugin("b", ME), "c": plugin("c", ANONYMOUS)})
     assert Gate(manager).authenticate(None) is ME  # type: ignore[arg-type]
-    assert asked == ["a", "b"]
+    assert called == ["a", "b"]
 
 
 def test_authenticate_wrong_credentials_are_401_everywhere(plug: Plug) -> None:
-    """A credential that is recognised and wrong is a refusal even where nobody need say who they are."""
+    """Wrong credentials of a plugin's kind are refused, even for public resources."""
 
     class Wrong:
         @hookimpl
         def authenticate(self) -> None:
             raise BadCredentials("no such key")
 
-    answer = plug(Wrong(), Somebody()).get("/collections")
+    answer = plug(Wrong(), Authenticates()).get("/collections")
     assert (answer.status_code, answer.json["code"]) == (401, "InvalidCredentials")
 
 
-def test_challenge_tells_caches_what_answers_depend_on(plug: Plug) -> None:
-    """Where people are known by a header field of its own, no cache gives one's answer to another."""
+def test_challenge_in_a_header_is_in_vary(plug: Plug) -> None:
+    """If a header field has credentials, caches must not share responses between users."""
 
     class Proxied:
         @hookimpl
@@ -299,11 +299,11 @@ def test_challenge_tells_caches_what_answers_depend_on(plug: Plug) -> None:
             return [Challenge("", "proxy", {"type": "apiKey", "in": "header", "name": "X-Remote-User"})]
 
     assert "X-Remote-User" in plug(Proxied()).get("/collections").vary
-    assert "X-Remote-User" not in plug(Somebody()).get("/collections").vary
+    assert "X-Remote-User" not in plug(Authenticates()).get("/collections").vary
 
 
 def test_challenge_is_sent_and_documented(plug: Plug) -> None:
-    """How a plugin wants to be asked stands in WWW-Authenticate, with the error of a wrong token, and in OpenAPI."""
+    """A challenge is sent in WWW-Authenticate, with the error of a wrong token, and is in the OpenAPI document."""
 
     class Bearer:
         @hookimpl
@@ -323,8 +323,8 @@ def test_challenge_is_sent_and_documented(plug: Plug) -> None:
     assert client.get("/api").json["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 
 
-def test_refresh_principal_says_who_somebody_is_now(plug: Plug) -> None:
-    """Through its services a plugin learns who the holder of an earlier credential is now, from who knows the kind."""
+def test_refresh_principal_returns_current_groups(plug: Plug) -> None:
+    """``services.refresh_principal`` returns the current principal from the plugin of its scheme."""
 
     class Keys:
         @hookimpl
@@ -343,7 +343,7 @@ def test_refresh_principal_says_who_somebody_is_now(plug: Plug) -> None:
 
 
 def test_challenge_by_cookie_is_in_vary(plug: Plug) -> None:
-    """Where a plugin knows people by a cookie, no cache may hand one's answer to another's."""
+    """If a cookie has credentials, caches must not share responses between users."""
 
     class Cookies:
         @hookimpl
@@ -355,7 +355,7 @@ def test_challenge_by_cookie_is_in_vary(plug: Plug) -> None:
 
 
 class Tokens:
-    """Knows two kinds of credentials, and says what is wrong with one."""
+    """Accepts one kind of bearer token, and raises an error for other credentials."""
 
     @hookimpl
     def authenticate(self, request: Any) -> Principal | None:
@@ -382,15 +382,15 @@ class Tokens:
         ("Basic x", ['Bearer realm="r"', 'Basic realm="r"']),
     ],
 )
-def test_challenge_tells_the_error_of_the_scheme_used(plug: Plug, authorization: str, challenges: list[str]) -> None:
-    """What is wrong with a token is told to who sent one (RFC 6750, 3), and to nobody else; each challenge once."""
+def test_challenge_has_the_error_of_the_used_scheme(plug: Plug, authorization: str, challenges: list[str]) -> None:
+    """Only a client that sent a bearer token gets its error (RFC 6750, 3). Each challenge is sent once."""
     answer = plug(Tokens()).get("/collections", headers={"Authorization": authorization})
     assert (answer.status_code, answer.json["description"]) == (401, 'It has "expired".')
     assert answer.headers.getlist("WWW-Authenticate") == challenges
 
 
-def test_challenge_names_the_scope_that_is_missing(plug: Plug, publish: Publish) -> None:
-    """A good token that is not meant for this is 403, with the scope it lacks in a challenge."""
+def test_challenge_has_the_missing_scope(plug: Plug, publish: Publish) -> None:
+    """A valid token without the needed scope is a 403, with the scope in a challenge."""
     publish(an_item())
     answer = plug(Tokens(), Consents(), Store()).get(DOWNLOAD, headers={"Authorization": "Bearer narrow"})
     assert (answer.status_code, answer.json["code"]) == (403, "InsufficientScope")
@@ -398,11 +398,11 @@ def test_challenge_names_the_scope_that_is_missing(plug: Plug, publish: Publish)
     assert challenge.startswith('Bearer realm="r", error="insufficient_scope", scope="download", error_description="')
 
 
-# --- What may be seen ------------------------------------------------------------------------------------------------
+# --- Visibility ------------------------------------------------------------------------------------------------------
 
 
-def test_restrict_narrows_and_never_widens(plug: Plug, publish: Publish) -> None:
-    """Conditions of several plugins are joined by AND; hidden collections hide their items."""
+def test_restrict_only_restricts_further(plug: Plug, publish: Publish) -> None:
+    """Conditions of several plugins are joined by AND. Items of hidden collections are hidden."""
     publish(a_collection("one"), a_collection("two"), an_item("a", "one"), an_item("b", "one"), an_item("c", "two"))
 
     class OnlyOne:
@@ -429,10 +429,10 @@ def test_restrict_narrows_and_never_widens(plug: Plug, publish: Publish) -> None
         ("items", ("/search", "/collections/collection/items", "/collections/collection/items/item", DOWNLOAD)),
     ],
 )
-def test_a_restriction_that_is_no_condition_shows_nothing(
+def test_restrict_with_an_invalid_condition_hides_all(
     plug: Plug, publish: Publish, wrong: str, paths: tuple[str, ...]
 ) -> None:
-    """A policy's mistake is not told as one of the query's: nothing is shown, with 500, and the log says why."""
+    """An invalid condition of a plugin is a 500, not an error of the query. The response does not show it."""
     publish(an_item())
 
     class Mistaken:
@@ -447,7 +447,7 @@ def test_a_restriction_that_is_no_condition_shows_nothing(
         assert "operator" not in answer.text
 
 
-# --- A download ------------------------------------------------------------------------------------------------------
+# --- Download --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -462,20 +462,20 @@ def test_a_restriction_that_is_no_condition_shows_nothing(
         ([Decision.deny("a"), Decision.deny("b")], False, "a"),
     ],
 )
-def test_authorize_settles_denials_over_consents(decisions: list[Decision], allowed: bool, reason: str) -> None:
-    """One denial outweighs any number of consents, and silence refuses."""
-    settled = combine_decisions(decisions)
-    assert (settled.allowed, settled.reason) == (allowed, reason)
+def test_authorize_denials_override_consents(decisions: list[Decision], allowed: bool, reason: str) -> None:
+    """One denial overrides any number of consents. Without a consent, the asset is denied."""
+    combined = combine_decisions(decisions)
+    assert (combined.allowed, combined.reason) == (allowed, reason)
 
 
-def test_authorize_many_stands_for_authorize() -> None:
-    """Of many assets, a plugin that answers at once is not asked one by one, and each asset has its own outcome."""
-    asked = []
+def test_authorize_many_replaces_authorize() -> None:
+    """``authorize`` is not called for many assets if a plugin has ``authorize_many``. Each asset has its own result."""
+    called = []
 
     class Slow:
         @hookimpl
         def authorize(self) -> None:
-            asked.append("slow")
+            called.append("slow")
 
         @hookimpl
         def authorize_many(self, assets: Any) -> list[Decision | None]:
@@ -484,22 +484,22 @@ def test_authorize_many_stands_for_authorize() -> None:
     class Quick:
         @hookimpl
         def authorize(self, asset: Any) -> Decision | None:
-            asked.append(asset.key)
+            called.append(asset.key)
             return None if asset.key == "3" else Decision.allow("odd")
 
     assets = [Asset("c", "i", key, "s3://b/k") for key in "0123"]
     manager = loading.manage({"slow": Slow(), "quick": Quick()})
-    weighed = Gate(manager).authorize_each(ME, assets)
-    outcomes = [(one.decision if isinstance(one, Grant) else one).reason for one in weighed]
-    assert outcomes == ["even", "odd", "even", "no plugin consented"]
-    assert asked == ["0", "1", "2", "3"]
-    unfit = replace(ME, scopes=frozenset({"read"}))
-    assert not any(isinstance(one, Grant) for one in Gate(manager).authorize_each(unfit, assets))
+    results = Gate(manager).authorize_each(ME, assets)
+    reasons = [(result.decision if isinstance(result, Grant) else result).reason for result in results]
+    assert reasons == ["even", "odd", "even", "no plugin consented"]
+    assert called == ["0", "1", "2", "3"]
+    limited = replace(ME, scopes=frozenset({"read"}))
+    assert not any(isinstance(result, Grant) for result in Gate(manager).authorize_each(limited, assets))
     assert Gate(manager).authorize_each(ME, []) == []
 
 
-def test_authorize_many_that_is_only_wrapped_answers_nothing() -> None:
-    """Who sees what others say of many at once has not said anything: it is asked one by one."""
+def test_authorize_many_as_a_wrapper_does_not_replace_authorize() -> None:
+    """A plugin that only wraps ``authorize_many`` is called by ``authorize`` for each asset."""
 
     class Watches:
         @hookimpl
@@ -516,12 +516,12 @@ def test_authorize_many_that_is_only_wrapped_answers_nothing() -> None:
             return Decision.allow("always")
 
     gate = Gate(loading.manage({"watches": Watches(), "quick": Quick()}))
-    (weighed,) = gate.authorize_each(ME, [Asset("c", "i", "k", "s3://b/k")])
-    assert (weighed.decision if isinstance(weighed, Grant) else weighed).reason == "never"
+    (result,) = gate.authorize_each(ME, [Asset("c", "i", "k", "s3://b/k")])
+    assert (result.decision if isinstance(result, Grant) else result).reason == "never"
 
 
-def test_authorize_many_of_shipped_plugins_says_the_same(storage: Any, database: Any) -> None:
-    """A quota with little left, and licences, say of many assets at once what they say of each."""
+def test_authorize_many_of_bundled_plugins_agrees_with_authorize(storage: Any, database: Any) -> None:
+    """``authorize_many`` of the quota and licence plugins returns the decisions of ``authorize``."""
     from plugins._common.free_assets import FreeAssets
     from plugins.licence import Licences
     from plugins.quota import Quota
@@ -549,8 +549,8 @@ def test_authorize_many_of_shipped_plugins_says_the_same(storage: Any, database:
             ]
 
 
-def test_presign_makes_hrefs_that_need_nobody(plug: Plug, publish: Publish) -> None:
-    """Where hrefs are asked for ready to use, a store gives addresses at once, and each is charged."""
+def test_presign_makes_hrefs_that_need_no_credentials(plug: Plug, publish: Publish) -> None:
+    """For signed hrefs, the store returns a temporary URL, and each is charged."""
     publish(an_item())
     charged = []
 
@@ -570,7 +570,7 @@ def test_presign_makes_hrefs_that_need_nobody(plug: Plug, publish: Publish) -> N
 
 
 def test_storage_href_is_stored_for_a_temporary_address(plug: Plug, publish: Publish) -> None:
-    """An address with a query that a plugin recognises is stored as its storage address."""
+    """A URL with a query that a plugin recognizes is stored as its storage URL."""
 
     class Store:
         @hookimpl
@@ -592,8 +592,8 @@ def test_storage_href_is_stored_for_a_temporary_address(plug: Plug, publish: Pub
         assert client.get("/collections/collection/items/item").json["assets"]["data"]["href"] == shown
 
 
-def test_presign_and_resolve_may_be_wrapped() -> None:
-    """A plugin that wraps hooks is in the way of each of many assets, too."""
+def test_presign_and_resolve_can_be_wrapped() -> None:
+    """Wrappers of ``resolve`` and ``presign`` are called for each of many assets."""
 
     class Signs:
         @hookimpl
@@ -622,8 +622,8 @@ def test_presign_and_resolve_may_be_wrapped() -> None:
     assert [redirect and redirect.url for redirect in signed] == ["https://store.example.org/shown?store", None]
 
 
-def test_sign_queries_makes_download_addresses_that_need_no_headers(plug: Plug, publish: Publish) -> None:
-    """What somebody counts is not presigned: it keeps its download address, with what a plugin lends for it."""
+def test_sign_queries_makes_download_urls_that_need_no_headers(plug: Plug, publish: Publish) -> None:
+    """A counted asset is not presigned: it keeps its download URL, with a signed query of a plugin."""
     publish(an_item())
 
     class Counts(Store):
@@ -639,29 +639,29 @@ def test_sign_queries_makes_download_addresses_that_need_no_headers(plug: Plug, 
         def charge(self) -> None:
             raise AssertionError
 
-    class Lends:
+    class Signs:
         @hookimpl
         def sign_queries(self, assets: Any) -> SignedQueries:
             return SignedQueries([f"ticket={asset.key}" for asset in assets], timedelta(minutes=15))
 
     counts = Counts()
-    asset = plug(counts, Consents(), Lends()).get("/search?hrefs=signed").json["features"][0]["assets"]["data"]
+    asset = plug(counts, Consents(), Signs()).get("/search?hrefs=signed").json["features"][0]["assets"]["data"]
     assert asset["href"] == f"http://localhost{DOWNLOAD}?ticket=data"
     assert datetime.fromisoformat(asset["href:expires"]) > datetime.now(UTC)
     plain = plug(counts, Consents()).get("/search?hrefs=signed").json["features"][0]["assets"]["data"]
     assert (plain["href"], plain.get("href:expires")) == (f"http://localhost{DOWNLOAD}", None)
 
 
-def test_authorize_settled_consent_keeps_all_headers() -> None:
-    """Header fields of consents and remarks reach the client, and one that counts makes the whole counted."""
-    settled = combine_decisions(
+def test_authorize_consent_has_all_headers() -> None:
+    """A combined consent has the header fields of all decisions, and is counted if one of them is."""
+    combined = combine_decisions(
         [Decision.allow("a", headers={"A": "1"}), Decision.abstain("b", headers={"B": "2"}, counted=True)]
     )
-    assert (settled.headers, settled.counted) == ({"A": "1", "B": "2"}, True)
+    assert (combined.headers, combined.counted) == ({"A": "1", "B": "2"}, True)
 
 
-def test_authorize_refusal_ends_the_walk(plug: Plug, publish: Publish) -> None:
-    """After a refusal no store is asked, and the client sees the detail but not the reason."""
+def test_authorize_denial_ends_the_download(plug: Plug, publish: Publish) -> None:
+    """After a denial, no store is called. The response has the detail but not the reason."""
     publish(an_item())
     store = Store()
 
@@ -670,7 +670,7 @@ def test_authorize_refusal_ends_the_walk(plug: Plug, publish: Publish) -> None:
         def authorize(self) -> Decision:
             return Decision.deny("the reason", detail="The detail.", code="Mine", link="/terms", extra={"more": 1})
 
-    answer = plug(Somebody(), Consents(), Denies(), store).get(DOWNLOAD)
+    answer = plug(Authenticates(), Consents(), Denies(), store).get(DOWNLOAD)
     assert (answer.status_code, answer.json["code"], answer.json["description"]) == (
         403,
         "Mine",
@@ -679,18 +679,18 @@ def test_authorize_refusal_ends_the_walk(plug: Plug, publish: Publish) -> None:
     assert answer.json["more"] == 1
     assert answer.json["links"][0]["href"] == "http://localhost/terms"
     assert "the reason" not in answer.text
-    assert store.asked == []
+    assert store.called == []
 
 
-def test_authorize_silence_refuses(plug: Plug, publish: Publish) -> None:
-    """If no plugin has an opinion, nothing leaves: 401 for who has not said who they are, else 403."""
+def test_authorize_without_a_decision_denies(plug: Plug, publish: Publish) -> None:
+    """If no plugin decides, the asset is denied: 401 for an anonymous request, else 403."""
     publish(an_item())
     assert plug(Store()).get(DOWNLOAD).status_code == 401
-    assert plug(Somebody(), Store()).get(DOWNLOAD).status_code == 403
+    assert plug(Authenticates(), Store()).get(DOWNLOAD).status_code == 403
 
 
-def test_resolve_silence_is_an_error_that_shows_nothing(plug: Plug, publish: Publish) -> None:
-    """An href that no plugin resolves is a 404 whose answer does not name it."""
+def test_resolve_without_a_result_is_404(plug: Plug, publish: Publish) -> None:
+    """An href that no plugin resolves is a 404, whose response does not contain the href."""
     publish(an_item())
     answer = plug(Consents()).get(DOWNLOAD)
     assert (answer.status_code, answer.json["code"]) == (404, "NoStore")
@@ -698,7 +698,7 @@ def test_resolve_silence_is_an_error_that_shows_nothing(plug: Plug, publish: Pub
 
 
 def test_deliver_redirects_or_streams(plug: Plug, publish: Publish) -> None:
-    """GET is a redirect, unless the client asks for the bytes from here; a consent's headers come along."""
+    """GET is a redirect, unless the client requests a stream. The response has the header fields of the consent."""
     publish(an_item())
     client = plug(Consents(), Store())
     redirect = client.get(DOWNLOAD)
@@ -709,8 +709,8 @@ def test_deliver_redirects_or_streams(plug: Plug, publish: Publish) -> None:
     assert (stream.status_code, stream.data) == (200, b"0123456789")
 
 
-def test_deliver_may_not_redirect_elsewhere_than_to_the_web(plug: Plug, publish: Publish) -> None:
-    """An address that is none, or would smuggle header fields in, is an error and never sent."""
+def test_deliver_redirects_only_to_web_urls(plug: Plug, publish: Publish) -> None:
+    """An invalid URL, or one that would add header fields, is an error and is never sent."""
     publish(an_item())
 
     class Strange(Store):
@@ -726,7 +726,7 @@ def test_deliver_may_not_redirect_elsewhere_than_to_the_web(plug: Plug, publish:
 
 
 class Tape(Store):
-    """Has everything on tape: nobody has asked for it yet."""
+    """Has all data on tape, not ordered yet."""
 
     @hookimpl
     def deliver(self, streamed: bool) -> Redirect | Stream:
@@ -734,11 +734,11 @@ class Tape(Store):
 
 
 class Archivist:
-    """Brings data online, and hears how it stands."""
+    """Orders data, and records the states of orders."""
 
     def __init__(self) -> None:
         self.ordered: list[str] = []
-        self.told: list[str] = []
+        self.states: list[str] = []
 
     @hookimpl
     def order(self, asset: Any) -> Order:
@@ -747,14 +747,14 @@ class Archivist:
 
     @hookimpl
     def order_changed(self, principal: Principal, asset: Any, order: Order) -> None:
-        self.told.append(f"{principal.id} {asset.key} {order.status}")
+        self.states.append(f"{principal.id} {asset.key} {order.status}")
 
 
-def test_order_brings_data_online_for_get_alone(plug: Plug, publish: Publish) -> None:
-    """Who asks for data on tape orders them, and is told where to look; looking orders nothing."""
+def test_order_is_called_only_for_get(plug: Plug, publish: Publish) -> None:
+    """GET orders data on tape, and the response has the URL of the order. HEAD and reading the state order nothing."""
     publish(an_item())
     archivist = Archivist()
-    client = plug(Somebody(), Consents(), Tape(), archivist)
+    client = plug(Authenticates(), Consents(), Tape(), archivist)
     status = DOWNLOAD.replace("/download/", "/orders/")
     assert client.head(DOWNLOAD).status_code == 202
     assert client.get(status).json["order:status"] == "orderable"
@@ -765,94 +765,94 @@ def test_order_brings_data_online_for_get_alone(plug: Plug, publish: Publish) ->
     assert archivist.ordered == ["data"]
 
 
-def test_order_by_nobody_is_503(plug: Plug, publish: Publish) -> None:
-    """Where no plugin brings the data online, coming again soon would be in vain."""
+def test_order_without_a_plugin_is_503(plug: Plug, publish: Publish) -> None:
+    """If no plugin can order the data, the client should retry only after a day."""
     publish(an_item())
     answer = plug(Consents(), Tape()).get(DOWNLOAD)
     assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (503, "Offline", "86400")
 
 
-def test_order_changed_hears_how_it_stands(plug: Plug, publish: Publish) -> None:
-    """After each 202 and each look, until the data are there."""
+def test_order_changed_receives_each_state(plug: Plug, publish: Publish) -> None:
+    """The hook is called after each 202, and each request for the state of an order."""
     publish(an_item())
     archivist = Archivist()
-    client = plug(Somebody(), Consents(), Tape(), archivist)
+    client = plug(Authenticates(), Consents(), Tape(), archivist)
     client.head(DOWNLOAD)
     client.get(DOWNLOAD)
-    plug(Somebody(), Consents(), Store(), archivist).get(DOWNLOAD.replace("/download/", "/orders/"))
-    assert archivist.told == ["me data orderable", "me data ordered", "me data succeeded"]
+    plug(Authenticates(), Consents(), Store(), archivist).get(DOWNLOAD.replace("/download/", "/orders/"))
+    assert archivist.states == ["me data orderable", "me data ordered", "me data succeeded"]
 
 
-def test_charge_comes_last_and_may_refuse(plug: Plug, publish: Publish) -> None:
-    """A download is booked once all else is ready, its bytes known; HEAD books nothing; a denial sends nothing."""
+def test_charge_is_called_last_and_can_deny(plug: Plug, publish: Publish) -> None:
+    """A download is charged last, with its bytes. HEAD charges nothing, and a denial sends nothing."""
     publish(an_item())
-    booked = []
+    charged = []
 
     class Counts:
         @hookimpl
         def charge(self, byte_range: Any) -> Decision | None:
-            booked.append((byte_range.first, byte_range.length))
-            return Decision.deny("used up", kind="exhausted", retry_after=7) if len(booked) > 2 else None
+            charged.append((byte_range.first, byte_range.length))
+            return Decision.deny("used up", kind="exhausted", retry_after=7) if len(charged) > 2 else None
 
     store = Store()
-    client = plug(Somebody(), Consents(), Counts(), store)
+    client = plug(Authenticates(), Consents(), Counts(), store)
     client.head(DOWNLOAD)
-    assert booked == []
+    assert charged == []
     client.get(DOWNLOAD)
     client.get(f"{DOWNLOAD}?delivery=stream", headers={"Range": "bytes=2-5"})
-    assert booked == [(0, None), (2, 4)]
+    assert charged == [(0, None), (2, 4)]
     refused = client.get(DOWNLOAD)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "7")
     assert "Location" not in refused.headers
 
 
-def test_charge_many_books_an_archive_or_nothing_of_it(plug: Plug, publish: Publish) -> None:
-    """Of an archive, a plugin that books at once is not asked one by one; who refuses it, refuses each asset of it."""
+def test_charge_many_charges_an_archive_or_nothing_of_it(plug: Plug, publish: Publish) -> None:
+    """``charge_many`` replaces ``charge`` for an archive. A denial is a denial of each of its assets."""
     publish(an_item(assets={key: {"href": f"s3://bucket/{key}"} for key in "abc"}))
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     class AtOnce:
-        room = 3
+        limit = 3
 
         @hookimpl
         def charge(self) -> None:
-            asked.append("never")
+            calls.append("never")
 
         @hookimpl
         def charge_many(self, assets: Any, byte_ranges: Any) -> Decision | None:
-            asked.append(
+            calls.append(
                 [(asset.key, byte_range.length) for asset, byte_range in zip(assets, byte_ranges, strict=True)]
             )
-            return None if len(assets) <= self.room else Decision.deny("too much", kind="exhausted")
+            return None if len(assets) <= self.limit else Decision.deny("too much", kind="exhausted")
 
     class OneByOne:
         @hookimpl
         def charge(self, asset: Any) -> None:
-            asked.append(asset.key)
+            calls.append(asset.key)
 
-    at_once, hears = AtOnce(), Hears()
-    client = plug(Somebody(), Consents(), at_once, OneByOne(), hears, Store())
+    at_once, observer = AtOnce(), Observer()
+    client = plug(Authenticates(), Consents(), at_once, OneByOne(), observer, Store())
     archive = DOWNLOAD.replace("/download/data", "/download.zip")
     assert client.get(archive).status_code == 200
-    assert asked == [[("a", 10), ("b", 10), ("c", 10)], "a", "b", "c"]
-    asked.clear()
-    hears.verdicts.clear()
-    at_once.room = 2
+    assert calls == [[("a", 10), ("b", 10), ("c", 10)], "a", "b", "c"]
+    calls.clear()
+    observer.decisions.clear()
+    at_once.limit = 2
     assert client.get(archive).status_code == 429
-    assert asked == [[("a", 10), ("b", 10), ("c", 10)]]
-    assert sorted((one.asset.key, one.decision.reason) for one in hears.verdicts) == [
+    assert calls == [[("a", 10), ("b", 10), ("c", 10)]]
+    assert sorted((one.asset.key, one.decision.reason) for one in observer.decisions) == [
         (key, "too much") for key in "abc"
     ]
 
 
-def test_charge_many_that_is_only_wrapped_books_nothing() -> None:
-    """Who sees what others book at once has not booked anything: it is asked one by one."""
-    booked: list[str] = []
+def test_charge_many_as_a_wrapper_does_not_replace_charge() -> None:
+    """A plugin that only wraps ``charge_many`` is called by ``charge`` for each asset."""
+    charged: list[str] = []
 
     class Watches:
         @hookimpl
         def charge(self, asset: Any) -> None:
-            booked.append(asset.key)
+            charged.append(asset.key)
 
         @hookimpl(wrapper=True)
         def charge_many(self) -> Any:
@@ -861,17 +861,17 @@ def test_charge_many_that_is_only_wrapped_books_nothing() -> None:
     gate = Gate(loading.manage({"watches": Watches(), "consents": Consents()}))
     grants = [gate.authorize(ME, Asset("c", "i", key, "s3://b/k")) for key in "ab"]
     assert len(list(gate.charge_many(grants, [ByteRange(0, 1)] * 2, "stream"))) == 2
-    assert booked == ["a", "b"]
+    assert charged == ["a", "b"]
 
 
-def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish: Publish) -> None:
+def test_charge_is_not_called_without_bytes(plug: Plug, publish: Publish) -> None:
     """304, 412 and 416 cost nothing."""
     publish(an_item())
 
     class Counts:
         @hookimpl
         def charge(self) -> Decision:
-            return Decision.deny("must not be asked")
+            return Decision.deny("must not be called")
 
     client = plug(Consents(), Counts(), Store())
     for headers, status in (
@@ -885,8 +885,8 @@ def test_charge_is_not_asked_when_no_bytes_leave(plug: Plug, publish: Publish) -
 @pytest.mark.parametrize(
     "hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "download_decided"]
 )
-def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish: Publish, hook: str) -> None:
-    """Whatever hook of a download breaks, no address and no bytes leave."""
+def test_a_plugin_that_fails_stops_the_download(plug: Plug, publish: Publish, hook: str) -> None:
+    """If any hook of a download fails, neither a URL nor bytes are sent."""
     publish(an_item())
 
     def breaks(self: object) -> None:
@@ -898,8 +898,8 @@ def test_a_plugin_that_breaks_closes_the_door(plug: Plug, publish: Publish, hook
     assert "Location" not in answer.headers
 
 
-def test_unavailable_says_when_to_come_again(plug: Plug, publish: Publish) -> None:
-    """A plugin that cannot tell right now leads to a 503 with Retry-After."""
+def test_unavailable_has_a_retry_time(plug: Plug, publish: Publish) -> None:
+    """A plugin that cannot decide at present leads to a 503 with Retry-After."""
     publish(an_item())
 
     class Away:
@@ -911,11 +911,11 @@ def test_unavailable_says_when_to_come_again(plug: Plug, publish: Publish) -> No
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
 
 
-def test_order_states_are_put_into_the_item(plug: Plug, publish: Publish) -> None:
-    """What plugins know of orders stands at the assets; an item of which nothing is known is as it was."""
+def test_order_states_are_added_to_an_item(plug: Plug, publish: Publish) -> None:
+    """The states of orders are added to the assets of an item. An item without orders is unchanged."""
     publish(an_item(), an_item("plain"))
 
-    class Knows:
+    class States:
         def __init__(self, status: str) -> None:
             self.status = status
 
@@ -923,48 +923,46 @@ def test_order_states_are_put_into_the_item(plug: Plug, publish: Publish) -> Non
         def order_states(self, collection: str, item: str) -> dict[str, str] | None:
             return {"data": self.status, "gone": "shipping"} if item == "item" else None
 
-    client = plug(Knows("shipping"), type("Second", (Knows,), {})("succeeded"))
-    known = client.get("/collections/collection/items/item")
-    assert known.json["assets"]["data"]["order:status"] == "shipping"
+    client = plug(States("shipping"), type("Second", (States,), {})("succeeded"))
+    response = client.get("/collections/collection/items/item")
+    assert response.json["assets"]["data"]["order:status"] == "shipping"
     signed = client.get("/collections/collection/items/item?hrefs=signed")
     assert signed.json["assets"]["data"]["order:status"] == "shipping"
-    assert "gone" not in known.json["assets"]
-    assert (
-        client.get("/collections/collection/items/item", headers={"If-None-Match": known.headers["ETag"]}).status_code
-        == 304
-    )
+    assert "gone" not in response.json["assets"]
+    etag = response.headers["ETag"]
+    assert client.get("/collections/collection/items/item", headers={"If-None-Match": etag}).status_code == 304
     assert "order:status" not in client.get("/collections/collection/items/plain").text
 
 
-class Hears:
-    """Keeps what it is told."""
+class Observer:
+    """Records the arguments of its hooks."""
 
     def __init__(self) -> None:
-        self.verdicts: list[DownloadDecision] = []
-        self.transfers: list[StreamResult] = []
-        self.answers: list[tuple[str, str, int]] = []
-        self.figures: dict[str, float] = {}
+        self.decisions: list[DownloadDecision] = []
+        self.streams: list[StreamResult] = []
+        self.responses: list[tuple[str, str, int]] = []
+        self.metrics: dict[str, float] = {}
 
     @hookimpl
     def download_decided(self, download_decision: DownloadDecision) -> None:
-        self.verdicts.append(download_decision)
+        self.decisions.append(download_decision)
 
     @hookimpl
     def stream_finished(self, stream_result: StreamResult) -> None:
-        self.transfers.append(stream_result)
+        self.streams.append(stream_result)
 
     @hookimpl
     def response_ready(self, route: str, method: str, status: int, seconds: float) -> None:
         assert seconds > 0
-        self.answers.append((route, method, status))
+        self.responses.append((route, method, status))
 
     @hookimpl
     def metric_recorded(self, name: str, value: float) -> None:
-        self.figures[name] = value
+        self.metrics[name] = value
 
 
-class Refuses:
-    """Refuses every download."""
+class Denies:
+    """Denies every download."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -974,15 +972,15 @@ class Refuses:
         return Decision.deny(self.reason)
 
 
-def test_download_decided_tells_who_granted_what_and_how(plug: Plug, publish: Publish) -> None:
-    """A download about to leave is told once: to whom, what, which plugin consented and why, and how it leaves."""
+def test_download_decided_has_the_consent_and_the_delivery(plug: Plug, publish: Publish) -> None:
+    """A download is recorded once before it is sent: principal, asset, plugin, reason, and delivery."""
     publish(an_item())
-    hears = Hears()
-    client = plug(Somebody(), Consents(), Store(), hears)
+    observer = Observer()
+    client = plug(Authenticates(), Consents(), Store(), observer)
     client.head(DOWNLOAD)
     client.get(DOWNLOAD, headers={"X-Request-ID": "r1", "User-Agent": "test/1"})
     client.get(f"{DOWNLOAD}?delivery=stream", headers={"Range": "bytes=2-5"})
-    redirect, stream = hears.verdicts
+    redirect, stream = observer.decisions
     assert (redirect.principal, redirect.asset.key, redirect.decision.allowed) == (ME, "data", True)
     assert (redirect.decision.by, redirect.decision.reason, redirect.others) == ("Consents", "test", ())
     assert redirect.request_info == RequestInfo("r1", "GET", "127.0.0.1", "test/1")
@@ -991,25 +989,25 @@ def test_download_decided_tells_who_granted_what_and_how(plug: Plug, publish: Pu
     assert redirect.id != stream.id
 
 
-def test_download_decided_tells_who_refused_and_who_else_would_have(plug: Plug, publish: Publish) -> None:
-    """A refusal is told with the plugin that decided and those that would have refused as well, for HEAD too."""
+def test_download_decided_has_all_denials(plug: Plug, publish: Publish) -> None:
+    """A denial is recorded with its plugin, and with the denials of other plugins. This holds for HEAD as well."""
     publish(an_item())
-    hears = Hears()
-    two = type("Second", (Refuses,), {})
-    client = plug(Refuses("first"), two("second"), Store(), hears)
+    observer = Observer()
+    two = type("Second", (Denies,), {})
+    client = plug(Denies("first"), two("second"), Store(), observer)
     assert client.get(DOWNLOAD).status_code == client.head(DOWNLOAD).status_code == 401
-    for download_decision in hears.verdicts:
+    for download_decision in observer.decisions:
         assert (download_decision.decision.by, download_decision.decision.reason, download_decision.delivery) == (
-            "Refuses",
+            "Denies",
             "first",
             None,
         )
         assert [(other.by, other.reason) for other in download_decision.others] == [("Second", "second")]
-    assert [download_decision.request_info.method for download_decision in hears.verdicts] == ["GET", "HEAD"]
+    assert [download_decision.request_info.method for download_decision in observer.decisions] == ["GET", "HEAD"]
 
 
-def test_download_decided_tells_of_silence_and_of_a_charge_that_is_refused(plug: Plug, publish: Publish) -> None:
-    """Where nobody vouched, the house itself decided; where the quota is used up, the plugin that counts did."""
+def test_download_decided_has_missing_consents_and_denials_of_charge(plug: Plug, publish: Publish) -> None:
+    """Without a consent, the decision is stacflask's own. If the quota is used up, it is that of the quota plugin."""
     publish(an_item())
 
     class Counts:
@@ -1017,53 +1015,53 @@ def test_download_decided_tells_of_silence_and_of_a_charge_that_is_refused(plug:
         def charge(self) -> Decision:
             return Decision.deny("used up", kind="exhausted")
 
-    silent, counting = Hears(), Hears()
+    silent, counting = Observer(), Observer()
     assert plug(Store(), silent).get(DOWNLOAD).status_code == 401
-    assert plug(Somebody(), Consents(), Counts(), Store(), counting).get(DOWNLOAD).status_code == 429
+    assert plug(Authenticates(), Consents(), Counts(), Store(), counting).get(DOWNLOAD).status_code == 429
     assert [
-        (download_decision.decision.by, download_decision.decision.reason) for download_decision in silent.verdicts
+        (download_decision.decision.by, download_decision.decision.reason) for download_decision in silent.decisions
     ] == [("", "no plugin consented")]
     assert [
-        (download_decision.decision.by, download_decision.decision.reason) for download_decision in counting.verdicts
+        (download_decision.decision.by, download_decision.decision.reason) for download_decision in counting.decisions
     ] == [("Counts", "used up")]
 
 
-def test_download_decided_sees_the_client_behind_a_trusted_proxy(plug: Plug, publish: Publish) -> None:
-    """The client's address is what a trusted proxy tells, and the connection's own where nobody is trusted."""
+def test_download_decided_has_the_client_behind_a_trusted_proxy(plug: Plug, publish: Publish) -> None:
+    """The client address is that of a trusted proxy's header, or of the connection if no proxy is trusted."""
     publish(an_item())
-    trusting, wary = Hears(), Hears()
-    told = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    trusting, wary = Observer(), Observer()
+    headers = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
     trust = {"STACFLASK_TRUSTED_PROXIES": "127.0.0.0/8"}
     client = plug(Consents(), Store(), trusting, environ=trust)
-    client.get(DOWNLOAD, headers=told)
+    client.get(DOWNLOAD, headers=headers)
     client.get(DOWNLOAD, headers={"Forwarded": 'for="[2001:db8::1]:4711";proto=https'})
     client.get(DOWNLOAD, headers={"X-Forwarded-For": "unknown"})
-    plug(Consents(), Store(), wary).get(DOWNLOAD, headers=told)
-    assert [download_decision.request_info.address for download_decision in trusting.verdicts] == [
+    plug(Consents(), Store(), wary).get(DOWNLOAD, headers=headers)
+    assert [download_decision.request_info.address for download_decision in trusting.decisions] == [
         "198.51.100.7",
         "2001:db8::1",
         "127.0.0.1",
     ]
-    assert [download_decision.request_info.address for download_decision in wary.verdicts] == ["127.0.0.1"]
+    assert [download_decision.request_info.address for download_decision in wary.decisions] == ["127.0.0.1"]
 
 
-def test_stream_finished_tells_what_was_sent(plug: Plug, publish: Publish) -> None:
-    """The end of a stream is told once, with the bytes that left and whether they were all; redirects have none."""
+def test_stream_finished_has_the_number_of_bytes(plug: Plug, publish: Publish) -> None:
+    """The end of a stream is reported once, with its bytes and completeness. Redirects are not reported."""
     publish(an_item())
-    hears = Hears()
-    client = plug(Consents(), Store(), hears)
+    observer = Observer()
+    client = plug(Consents(), Store(), observer)
     client.get(DOWNLOAD)
     client.get(f"{DOWNLOAD}?delivery=stream", headers={"Range": "bytes=2-5"}, buffered=True)
     client.get(f"{DOWNLOAD}?delivery=stream").close()
-    assert [(stream_result.sent, stream_result.complete) for stream_result in hears.transfers] == [
+    assert [(stream_result.sent, stream_result.complete) for stream_result in observer.streams] == [
         (4, True),
         (0, False),
     ]
-    assert [stream_result.download_decision for stream_result in hears.transfers] == hears.verdicts[1:]
+    assert [stream_result.download_decision for stream_result in observer.streams] == observer.decisions[1:]
 
 
-def test_stream_finished_tells_of_a_store_that_does_not_open(plug: Plug, publish: Publish) -> None:
-    """What was decided and then could not be opened has ended, too, with nothing sent."""
+def test_stream_finished_is_called_if_a_store_fails_to_open(plug: Plug, publish: Publish) -> None:
+    """A download that was decided and could not be opened has ended, with no byte sent."""
     publish(an_item())
 
     class Closed(Store):
@@ -1074,39 +1072,39 @@ def test_stream_finished_tells_of_a_store_that_does_not_open(plug: Plug, publish
 
             return Stream(opened, 10)
 
-    hears = Hears()
-    assert plug(Consents(), Closed(), hears).get(DOWNLOAD).status_code == 503
-    assert [(stream_result.sent, stream_result.complete) for stream_result in hears.transfers] == [(0, False)]
+    observer = Observer()
+    assert plug(Consents(), Closed(), observer).get(DOWNLOAD).status_code == 503
+    assert [(stream_result.sent, stream_result.complete) for stream_result in observer.streams] == [(0, False)]
 
 
-def test_response_ready_tells_the_rule_and_never_the_path(plug: Plug) -> None:
-    """Each answer is told with its rule, so that ids do not multiply what is measured; an unknown address has none."""
-    hears = Hears()
-    client = plug(hears)
+def test_response_ready_has_the_rule_and_not_the_path(plug: Plug) -> None:
+    """Responses are reported by rule, so that ids do not multiply metrics. An unknown path has no rule."""
+    observer = Observer()
+    client = plug(observer)
     client.get("/collections/secret")
     client.post("/nowhere")
-    assert hears.answers == [("/collections/<collection_id>", "GET", 404), ("", "POST", 404)]
+    assert observer.responses == [("/collections/<collection_id>", "GET", 404), ("", "POST", 404)]
 
 
-def test_metric_recorded_hears_the_house_and_its_plugins(plug: Plug) -> None:
-    """The time of the database is told, and whatever a plugin observes."""
+def test_metric_recorded_has_metrics_of_stacflask_and_plugins(plug: Plug) -> None:
+    """The time of the database is recorded, and the metrics of plugins."""
 
     class Counts:
         @hookimpl
         def startup(self, services: Any) -> None:
             services.record_metric("things", 3)
 
-    hears = Hears()
-    plug(Counts(), hears).get("/collections")
-    assert hears.figures["things"] == 3
-    assert hears.figures["database_seconds"] > 0
+    observer = Observer()
+    plug(Counts(), observer).get("/collections")
+    assert observer.metrics["things"] == 3
+    assert observer.metrics["database_seconds"] > 0
 
 
 # --- Changes ---------------------------------------------------------------------------------------------------------
 
 
-def test_authorize_change_switches_transactions_on(plug: Plug, publish: Publish) -> None:
-    """Without a plugin that has a word on changes there is no such address; with silent ones, each is refused."""
+def test_authorize_change_enables_transactions(plug: Plug, publish: Publish) -> None:
+    """Without a plugin for changes, the endpoints do not exist. If plugins do not decide, changes are denied."""
     publish(a_collection())
 
     class Silent:
@@ -1117,13 +1115,13 @@ def test_authorize_change_switches_transactions_on(plug: Plug, publish: Publish)
     closed = plug()
     assert closed.post("/collections", json=a_collection("new")).status_code == 405
     assert not any("transaction" in uri for uri in closed.get("/conformance").json["conformsTo"])
-    silent = plug(Silent(), Somebody())
+    silent = plug(Silent(), Authenticates())
     assert silent.post("/collections", json=a_collection("new")).status_code == 403
     assert any("transaction" in uri for uri in silent.get("/conformance").json["conformsTo"])
 
 
-def test_authorize_change_knows_what_is_changed(plug: Plug, publish: Publish) -> None:
-    """Action, collection and item are what the request is about."""
+def test_authorize_change_receives_the_change(plug: Plug, publish: Publish) -> None:
+    """The hook receives action, collection and item of the request."""
     publish(an_item())
     changes = []
 
@@ -1150,40 +1148,40 @@ def test_authorize_change_knows_what_is_changed(plug: Plug, publish: Publish) ->
 
 
 def test_misspelt_hook_stops_the_start() -> None:
-    """A hook that does not exist is told with the plugin's name."""
+    """A hook that does not exist is reported with the name of the plugin."""
     misspelt = type("Plugin", (), {"authorise": hookimpl(lambda self: None)})()
     with pytest.raises(SettingError, match=r"STACFLASK_PLUGINS: mine: .*authorise"):
         loading.manage({"mine": misspelt})
 
 
 def test_unknown_argument_stops_the_start() -> None:
-    """So is an argument that the hook does not have."""
+    """An argument that the hook does not have is reported."""
     wrong = type("Plugin", (), {"authorize": hookimpl(lambda self, user: None)})()
     with pytest.raises(SettingError, match=r"mine: .*user"):
         loading.manage({"mine": wrong})
 
 
 @pytest.mark.parametrize(
-    ("names", "complaint"),
+    ("names", "problem"),
     [
         (["plugins.no_such"], "there is no module 'plugins.no_such'"),
         (["nosuch"], "no installed distribution"),
         (["plugins.open_access", "plugins.open_access"], "named twice"),
     ],
 )
-def test_wrong_names_stop_the_start(names: list[str], complaint: str) -> None:
-    """A plugin that is not there, or named twice, is told by its name."""
-    with pytest.raises(SettingError, match=complaint):
+def test_wrong_names_stop_the_start(names: list[str], problem: str) -> None:
+    """A plugin that does not exist, or is named twice, is reported by its name."""
+    with pytest.raises(SettingError, match=problem):
         loading.load_plugins(names, {})
 
 
-def test_order_is_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The leftmost name is asked first, and ``answerers`` shows that order."""
+def test_plugins_are_called_in_the_order_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leftmost plugin is called first, and ``implementations`` has the same order."""
     manager = loading.manage({"left": Consents(), "right": Consents()})
-    assert dict(loading.answerers(manager))["authorize"] == ["left", "right"]
-    assert dict(loading.answerers(manager))["charge"] == []
+    assert dict(loading.implementations(manager))["authorize"] == ["left", "right"]
+    assert dict(loading.implementations(manager))["charge"] == []
 
 
 def test_specs_and_module_agree() -> None:
-    """What this module reads from the source is what pluggy has registered."""
+    """The hooks in the source are those that are registered with pluggy."""
     assert SPECS.keys() == {name for name in vars(loading.manage({}).hook) if hasattr(hookspecs, name)}

@@ -1,4 +1,4 @@
-"""Every field of every value that a plugin returns is validated: what is wrong opens nothing and names the plugin."""
+"""Every field of every value that a plugin returns is validated. A wrong value grants nothing and names the plugin."""
 # mypy: disable-error-code="arg-type,list-item,misc,var-annotated"
 
 import copy
@@ -47,8 +47,8 @@ ME = Principal("me", scheme="test")
 WRONG: Any = object()
 
 
-class Answers:
-    """Answers one hook with ``given``, which may be called for it."""
+class FixedResult:
+    """Implements one hook that returns ``given``, or the result of ``given`` if it is a function."""
 
     given: Any = None
 
@@ -56,14 +56,14 @@ class Answers:
         return self.given() if callable(self.given) and not isinstance(self.given, type) else self.given
 
 
-def answering(hook: str) -> Answers:
-    """Make a plugin that implements one hook."""
-    mine: Answers = type("Mine", (Answers,), {hook: hookimpl(lambda self: self.answer())})()
+def a_plugin_with(hook: str) -> FixedResult:
+    """Return a plugin that implements one hook."""
+    mine: FixedResult = type("Mine", (FixedResult,), {hook: hookimpl(lambda self: self.answer())})()
     return mine
 
 
 class Store:
-    """Finds and delivers whatever it is asked for."""
+    """Resolves and delivers every asset."""
 
     @hookimpl
     def resolve(self, asset: Asset) -> Location:
@@ -75,7 +75,7 @@ class Store:
 
 
 class Consents:
-    """Consents to every download."""
+    """Allows every download."""
 
     @hookimpl
     def authorize(self) -> Decision:
@@ -83,12 +83,12 @@ class Consents:
 
 
 @pytest.fixture
-def asks(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> Callable[..., None]:
-    """See that each of these answers of a hook ends in a 500 that shows nothing and is logged by the plugin's name."""
+def check_500(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Return a function that checks that each wrong result of a hook is a 500, and is logged with the plugin's name."""
     publish(an_item())
 
-    def ask(hook: str, wrong: list[Any], path: str = DOWNLOAD, *others: object, **more: Any) -> None:
-        plugin = answering(hook)
+    def check(hook: str, wrong: list[Any], path: str = DOWNLOAD, *others: object, **more: Any) -> None:
+        plugin = a_plugin_with(hook)
         client = plug(plugin, *(others or (Consents(), Store())))
         for given in wrong:
             plugin.given = given
@@ -96,14 +96,14 @@ def asks(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> Cal
             assert (answer.status_code, answer.json["code"]) == (500, "ServerError"), given
             assert f"Mine: {hook}: " in capfd.readouterr().err, given
 
-    return ask
+    return check
 
 
 # --- Fields ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_field_of_every_value_has_a_check() -> None:
-    """A field that is added to a value must be validated, too."""
+    """Each field of each value has a check, including fields that are added later."""
     for kind, checks in result_checks.FIELDS.items():
         assert list(checks) == [field.name for field in fields(kind)]
 
@@ -116,8 +116,8 @@ def decision(**members: Any) -> Any:
     return Decision(**{"allowed": True, "reason": "mine", **members})
 
 
-def test_wrong_decisions_open_nothing(asks: Any) -> None:
-    """A decision with a field that is not what it should be is an error, and no consent beside another."""
+def test_wrong_decisions_grant_nothing(check_500: Any) -> None:
+    """A decision with a wrong field is an error, even if another plugin consents."""
     inner = type("Inner", (Decision,), {})
     wrong = [
         *[decision(allowed=value) for value in (0, 1, "no", "", 0.0, [], "False", object())],
@@ -135,7 +135,7 @@ def test_wrong_decisions_open_nothing(asks: Any) -> None:
         *[decision(extra=value) for value in (None, [], {"code": "Mine"}, {"a": {1}}, {1: 2}, {"a": "x" * 100_000})],
         lambda: inner(True, "mine"),
     ]
-    asks("authorize", wrong)
+    check_500("authorize", wrong)
 
 
 @pytest.mark.parametrize(
@@ -169,17 +169,17 @@ def test_wrong_decisions_open_nothing(asks: Any) -> None:
         None,
     ],
 )
-def test_decisions_add_no_header_fields_that_are_not_theirs(headers: Any) -> None:
-    """A decision adds rate limits, links and X- fields of its own, with clean values, and nothing else."""
+def test_decisions_cannot_set_reserved_header_fields(headers: Any) -> None:
+    """A decision can set rate limits, links and custom X- fields with valid values, and no other fields."""
     for given in (decision(headers=headers), Decision(False, "no", headers=headers)):
-        plugin = answering("authorize")
+        plugin = a_plugin_with("authorize")
         plugin.given = given
         with pytest.raises(TypeError, match="Mine: authorize: expected headers to be"):
             Gate(loading.manage({"Mine": plugin})).authorize(ME, Asset("c", "i", "k", "s3://b/k"))
 
 
-def test_wrong_principals_open_nothing(asks: Any) -> None:
-    """Whoever a plugin recognises has a name, groups and scopes as they should be."""
+def test_wrong_principals_grant_nothing(check_500: Any) -> None:
+    """A principal must have a name, groups and scopes of the right types."""
     wrong = [
         *[PRINCIPAL(value, scheme="x") for value in (None, "", 3, b"me", "a\nb", "a\0", "\ud800")],
         *[PRINCIPAL("me", value, "x") for value in (["a"], {"a"}, "a", None, frozenset({1}), frozenset({""}))],
@@ -192,11 +192,11 @@ def test_wrong_principals_open_nothing(asks: Any) -> None:
         Principal,
         "me",
     ]
-    asks("authenticate", [lambda given=given: given for given in wrong])
+    check_500("authenticate", [lambda given=given: given for given in wrong])
 
 
-def test_wrong_conditions_show_nothing(asks: Any) -> None:
-    """A restriction is a condition in JSON, or True or False; what is none shows nothing."""
+def test_wrong_conditions_hide_all(check_500: Any) -> None:
+    """A restriction must be a condition in JSON, True or False. With another value, nothing is shown."""
     deep: Any = {"op": "not", "args": []}
     for _ in range(100):
         deep = {"op": "not", "args": [deep]}
@@ -210,32 +210,32 @@ def test_wrong_conditions_show_nothing(asks: Any) -> None:
         OrderedDict(op="=", args=["a", "a"]),
         (one for one in ()),
     ]
-    asks("restrict", wrong, ITEM)
+    check_500("restrict", wrong, ITEM)
 
 
 @pytest.mark.parametrize("condition", [{"op": "nope", "args": [1, 2]}, {"op": "=", "args": [{"property": "a"}]}])
-def test_conditions_that_mean_nothing_name_the_plugin(
+def test_invalid_conditions_name_the_plugin(
     condition: Any, plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A condition of the right form with an unknown operator is told by the plugin's name, too."""
+    """A condition with an unknown operator is reported with the plugin's name."""
     publish(an_item())
-    plugin = answering("restrict")
+    plugin = a_plugin_with("restrict")
     plugin.given = condition
     client = plug(plugin)
     assert [client.get(path).status_code for path in (ITEM, "/search", "/collections")] == [500] * 3
     assert "plugin Mine, hook restrict" in capfd.readouterr().err
 
 
-def test_wrong_locations_open_nothing(asks: Any) -> None:
-    """Where the bytes are has a store and a path, both of them text."""
+def test_wrong_locations_grant_nothing(check_500: Any) -> None:
+    """A location must have a store and a path, both of them text."""
     wrong = [
-        # What stands for a field without a default is no value that needs no check.
+        # The placeholder of a field without a default must not skip the check.
         *[LOCATION(value, "p") for value in (None, 3, "", "a\n", b"s3", MISSING)],
         *[LOCATION("s", value) for value in (None, 3, b"x", "\ud800")],
         *[LOCATION("s", "p", value) for value in (None, [], {1: 2})],
         *("s3://b/k", ("s", "p"), Location),
     ]
-    asks("resolve", wrong)
+    check_500("resolve", wrong)
 
 
 BAD_URLS = [
@@ -268,22 +268,24 @@ BAD_URLS = [
 LIFETIMES = [None, 300, 5.0, "5m", timedelta(seconds=-1), timedelta.max]
 
 
-def test_wrong_redirects_leave_nothing(asks: Any) -> None:
-    """A client is led to an absolute http or https URL and nowhere else, and for a time that can be reckoned with."""
-    asks("deliver", [*(Redirect(url, SOON) for url in BAD_URLS), *(Redirect("https://h/", one) for one in LIFETIMES)])
+def test_wrong_redirects_are_not_sent(check_500: Any) -> None:
+    """A redirect must have an absolute http or https URL, and a valid lifetime."""
+    check_500(
+        "deliver", [*(Redirect(url, SOON) for url in BAD_URLS), *(Redirect("https://h/", one) for one in LIFETIMES)]
+    )
 
 
-def test_wrong_presigned_urls_are_not_shown(asks: Any) -> None:
-    """What is presigned for pages and manifests is validated like what is delivered."""
+def test_wrong_presigned_urls_are_not_shown(check_500: Any) -> None:
+    """The results of ``presign`` are validated like those of ``deliver``."""
     wrong = [*(Redirect(url, SOON) for url in BAD_URLS), *(Redirect("https://h/", one) for one in LIFETIMES)]
-    asks("presign", [*wrong, "https://h/x"], "/search?hrefs=signed")
+    check_500("presign", [*wrong, "https://h/x"], "/search?hrefs=signed")
 
 
 @pytest.mark.parametrize("form", ["json", "aria2", "list", "metalink"])
-def test_manifests_hold_no_line_of_a_plugins_making(form: str, plug: Plug, publish: Publish) -> None:
-    """A line break in a presigned URL writes nothing into a manifest."""
+def test_urls_of_plugins_add_no_lines_to_manifests(form: str, plug: Plug, publish: Publish) -> None:
+    """A line break in a presigned URL adds no line to a manifest."""
     publish(an_item())
-    plugin = answering("presign")
+    plugin = a_plugin_with("presign")
     plugin.given = Redirect("https://h/x\n  out=../../.bashrc", SOON)
     answer = plug(plugin, Consents(), Store()).post(
         f"/downloads?f={form}&hrefs=signed", json={"search": {"ids": ["item"]}}
@@ -291,8 +293,8 @@ def test_manifests_hold_no_line_of_a_plugins_making(form: str, plug: Plug, publi
     assert (answer.status_code, b"bashrc" in answer.data) == (500, False)
 
 
-def test_wrong_queries_are_not_lent(asks: Any) -> None:
-    """What is lent is one query for each asset, in characters of URLs."""
+def test_wrong_signed_queries_are_not_shown(check_500: Any) -> None:
+    """``sign_queries`` must return one query for each asset, in characters of URLs."""
 
     class Counts:
         @hookimpl
@@ -318,15 +320,15 @@ def test_wrong_queries_are_not_lent(asks: Any) -> None:
         *(SignedQueries(["a=b"], one) for one in LIFETIMES),
         ["a=b"],
     ]
-    asks("sign_queries", wrong, "/search?hrefs=signed", Counts(), Store())
+    check_500("sign_queries", wrong, "/search?hrefs=signed", Counts(), Store())
 
 
 def stream(**members: Any) -> Any:
     return Stream(**{"open": lambda _first, _length: iter([b"x"]), "length": 1, **members})
 
 
-def test_wrong_streams_send_nothing(asks: Any) -> None:
-    """A stream has a length, a strong validator and a time with its zone."""
+def test_wrong_streams_are_not_sent(check_500: Any) -> None:
+    """A stream must have a length, a strong validator and a time with a time zone."""
     wrong = [
         *[stream(open=value) for value in (None, b"x", iter([b"x"]))],
         *[stream(length=value) for value in (None, -1, True, 1.0, "1", 1 << 63, float("inf"))],
@@ -334,7 +336,7 @@ def test_wrong_streams_send_nothing(asks: Any) -> None:
         *[stream(last_modified=value) for value in (3, "today", datetime(2024, 1, 1))],  # noqa: DTZ001
         type("Mine", (Stream,), {})(lambda _first, _length: iter([b"x"]), 1),
     ]
-    asks("deliver", [lambda given=given: given for given in wrong], f"{DOWNLOAD}?delivery=stream")
+    check_500("deliver", [lambda given=given: given for given in wrong], f"{DOWNLOAD}?delivery=stream")
 
 
 @pytest.mark.parametrize(
@@ -352,9 +354,9 @@ def test_wrong_streams_send_nothing(asks: Any) -> None:
         lambda: (_ for _ in ()).throw(GeneratorExit()),
     ],
 )
-def test_wrong_pieces_break_a_stream(given: Any) -> None:
-    """What a stream yields is bytes; anything else, and whatever it raises, is an error of the plugin."""
-    plugin = answering("deliver")
+def test_wrong_chunks_abort_a_stream(given: Any) -> None:
+    """The chunks of a stream must be bytes. Other chunks, and exceptions, are errors of the plugin."""
+    plugin = a_plugin_with("deliver")
     plugin.given = lambda: Stream(lambda _first, _length: given(), 10)
     gate = Gate(loading.manage({"Mine": plugin, "consents": Consents()}))
     grant = gate.authorize(ME, Asset("c", "i", "k", "s3://b/k"))
@@ -364,8 +366,8 @@ def test_wrong_pieces_break_a_stream(given: Any) -> None:
     assert "Mine" in f"{raised.value} {getattr(raised.value, '__notes__', '')}"
 
 
-def test_wrong_orders_are_not_told(asks: Any) -> None:
-    """How an order stands is one of five words, and a number of seconds."""
+def test_wrong_orders_are_not_shown(check_500: Any) -> None:
+    """An order must have one of five states, and a number of seconds."""
 
     class Tape:
         @hookimpl
@@ -377,28 +379,28 @@ def test_wrong_orders_are_not_told(asks: Any) -> None:
         *[Order("ordered", value) for value in (-1, True, "5", 1.5, 10**400, None)],
         "ordered",
     ]
-    asks("order", wrong, DOWNLOAD, Consents(), Tape())
+    check_500("order", wrong, DOWNLOAD, Consents(), Tape())
 
 
-def test_wrong_states_of_orders_are_not_shown(asks: Any) -> None:
-    """An item shows no state of an order that is none."""
-    asks("order_states", [{"data": "lost"}, {"data": None}, {3: "ordered"}, ["data"], "x", {"data": {}}], ITEM)
+def test_wrong_states_of_orders_are_not_shown(check_500: Any) -> None:
+    """An item never shows an invalid state of an order."""
+    check_500("order_states", [{"data": "lost"}, {"data": None}, {3: "ordered"}, ["data"], "x", {"data": {}}], ITEM)
 
 
-def test_wrong_charges_let_nothing_pass(asks: Any) -> None:
-    """A charge is refused or booked: consents and remarks are neither."""
+def test_wrong_charges_grant_nothing(check_500: Any) -> None:
+    """``charge`` must return a denial or None; a consent or an abstention is an error."""
     wrong = [Decision.allow("x"), Decision.abstain("x"), True, False, Decision(0, "x"), Decision("no", "x")]
-    asks("charge", wrong)
+    check_500("charge", wrong)
 
 
 @pytest.mark.parametrize(
     "given",
     [[], [None, None], (Decision.allow("x"),) * 3, [True], {Decision: 1}, iter([None]), None, [decision(allowed=1)]],
 )
-def test_answers_for_many_are_one_for_each(given: Any) -> None:
-    """Too many answers, too few, and none at all are the plugin's mistake."""
+def test_authorize_many_returns_one_result_for_each_asset(given: Any) -> None:
+    """Too many results, too few, and None are errors of the plugin."""
 
-    class Many(Answers):
+    class Many(FixedResult):
         @hookimpl
         def authorize(self) -> None:
             return None
@@ -436,13 +438,13 @@ def test_answers_for_many_are_one_for_each(given: Any) -> None:
         ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, status="200")),
     ],
 )
-def test_wrong_values_at_the_start_stop_it(hook: str, given: Any) -> None:
-    """What is returned at the start is validated there."""
-    plugin = answering(hook)
+def test_wrong_values_at_startup_stop_the_start(hook: str, given: Any) -> None:
+    """The results of hooks at startup are validated."""
+    plugin = a_plugin_with(hook)
     plugin.given = [given]
-    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: mine: {hook}: ") as told:
-        loading.hear(loading.manage({"mine": plugin}))
-    assert "\n" not in str(told.value)
+    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: mine: {hook}: ") as error:
+        loading.check_constant_hooks(loading.manage({"mine": plugin}))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -474,15 +476,15 @@ def test_wrong_values_at_the_start_stop_it(hook: str, given: Any) -> None:
         EndpointResponse,
     ],
 )
-def test_wrong_answers_of_endpoints_are_not_sent(given: Any, plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
-    """What an endpoint's handler returns is validated like all else."""
-    plugin = answering("extend_api")
+def test_wrong_responses_of_endpoints_are_not_sent(given: Any, plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
+    """The results of endpoint handlers are validated."""
+    plugin = a_plugin_with("extend_api")
     plugin.given = [Endpoint("GET", "/mine", lambda _: given, "Mine.", {})]
     assert plug(plugin).get("/mine").status_code == 500
     assert "Mine: GET /mine: expected" in capfd.readouterr().err
 
 
-# --- What is raised --------------------------------------------------------------------------------------------------
+# --- Exceptions ------------------------------------------------------------------------------------------------------
 
 RAISED: list[Callable[[], BaseException]] = [
     lambda: SystemExit(3),
@@ -512,15 +514,15 @@ def raising(make: Callable[[], BaseException]) -> Callable[[], Any]:
 @pytest.mark.parametrize(
     "hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "download_decided"]
 )
-def test_whatever_a_hook_raises_is_one_of_ours_or_a_500(hook: str, asks: Any) -> None:
-    """No exception ends a worker, shows a setting, or answers in the server's stead."""
-    asks(hook, [lambda: abort(404), lambda: abort(redirect("/search")), *map(raising, RAISED)])
+def test_exceptions_of_hooks_are_own_errors_or_a_500(hook: str, check_500: Any) -> None:
+    """No exception of a hook ends a worker, shows a setting, or replaces the response."""
+    check_500(hook, [lambda: abort(404), lambda: abort(redirect("/search")), *map(raising, RAISED)])
 
 
-def test_whatever_an_endpoint_raises_is_one_of_ours_or_a_500(plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
-    """The handler of an endpoint is held to the same."""
+def test_exceptions_of_endpoints_are_own_errors_or_a_500(plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
+    """The same holds for the handlers of endpoints."""
     for fails in (lambda: abort(404), *map(raising, RAISED)):
-        plugin = answering("extend_api")
+        plugin = a_plugin_with("extend_api")
         plugin.given = [Endpoint("GET", "/mine", lambda _, fails=fails: fails(), "Mine.", {})]
         answer = plug(plugin).get("/mine")
         assert (answer.status_code, answer.json["code"]) == (500, "ServerError")
@@ -528,11 +530,11 @@ def test_whatever_an_endpoint_raises_is_one_of_ours_or_a_500(plug: Plug, capfd: 
         assert "Mine: GET /mine: " in capfd.readouterr().err
 
 
-def test_a_signal_ends_the_process_all_the_same() -> None:
-    """Ctrl-C while a plugin is called interrupts the program: that is not the plugin's doing."""
+def test_a_signal_in_a_plugin_ends_the_process() -> None:
+    """Ctrl-C while a plugin is called interrupts the program. It is no error of the plugin."""
     import signal
 
-    plugin = answering("startup")
+    plugin = a_plugin_with("startup")
     plugin.given = lambda: signal.raise_signal(signal.SIGINT)
     manager = loading.manage({"Mine": plugin})
     with pytest.raises(KeyboardInterrupt):
@@ -540,27 +542,27 @@ def test_a_signal_ends_the_process_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("hook", ["authorize", "charge", "resolve", "deliver"])
-def test_a_refusal_that_is_raised_is_recorded(hook: str, plug: Plug, publish: Publish) -> None:
-    """A plugin that raises Refused denies, and whoever keeps records is told."""
+def test_a_raised_refusal_is_recorded(hook: str, plug: Plug, publish: Publish) -> None:
+    """A plugin that raises Refused denies the download, and the denial is recorded."""
     publish(an_item())
-    told: list[DownloadDecision] = []
+    recorded: list[DownloadDecision] = []
 
     class Records:
         @hookimpl
         def download_decided(self, download_decision: DownloadDecision) -> None:
-            told.append(download_decision)
+            recorded.append(download_decision)
 
-    plugin = answering(hook)
+    plugin = a_plugin_with(hook)
     plugin.given = raising(lambda: Refused(Decision.deny("mine", code="Mine"), anonymous=False))
     client = plug(plugin, Consents(), Store(), Records())
     assert client.get(DOWNLOAD).status_code == 401
-    assert [(one.decision.code, one.decision.by) for one in told] == [("Mine", "Mine")]
+    assert [(one.decision.code, one.decision.by) for one in recorded] == [("Mine", "Mine")]
 
 
-def test_one_refused_asset_leaves_others_signed(plug: Plug, publish: Publish) -> None:
-    """A refusal in `resolve` on a page of signed hrefs is recorded, and the other assets are signed."""
+def test_a_refused_asset_does_not_affect_others(plug: Plug, publish: Publish) -> None:
+    """A refusal in ``resolve`` on a page of signed hrefs is recorded, and the other assets are signed."""
     publish(an_item(assets={"data": {"href": "s3://b/closed"}, "more": {"href": "s3://b/open"}}))
-    told: list[DownloadDecision] = []
+    recorded: list[DownloadDecision] = []
 
     class Signs:
         @hookimpl
@@ -575,48 +577,48 @@ def test_one_refused_asset_leaves_others_signed(plug: Plug, publish: Publish) ->
 
         @hookimpl
         def download_decided(self, download_decision: DownloadDecision) -> None:
-            told.append(download_decision)
+            recorded.append(download_decision)
 
     assets = plug(Signs(), Consents()).get("/collections/collection/items/item?hrefs=signed").json["assets"]
     assert assets["more"]["href"] == "https://s/signed"
     assert "/download/data" in assets["data"]["href"]
-    assert [(one.asset.key, one.decision.allowed) for one in told] == [("data", False), ("more", True)]
+    assert [(one.asset.key, one.decision.allowed) for one in recorded] == [("data", False), ("more", True)]
 
 
 @pytest.mark.parametrize("hook", ["restrict", "presign", "sign_queries", "download_decided"])
-def test_hooks_that_decide_nothing_refuse_nothing(hook: str, asks: Any) -> None:
-    """A refusal where nobody records one is a 500 that names the plugin, and no 403."""
+def test_hooks_without_decisions_cannot_refuse(hook: str, check_500: Any) -> None:
+    """A refusal in a hook whose refusals are not recorded is a 500 that names the plugin, not a 403."""
     path = f"{DOWNLOAD.partition('/download/')[0]}?hrefs=signed" if hook in ("presign", "sign_queries") else DOWNLOAD
-    asks(hook, [raising(lambda: Refused(Decision.deny("mine"), anonymous=False))], path)
+    check_500(hook, [raising(lambda: Refused(Decision.deny("mine"), anonymous=False))], path)
 
 
 @pytest.mark.parametrize("note", ["two\nlines", "", "bell\a", 5, b"bytes"])
 def test_notes_on_the_setup_are_lines(note: Any) -> None:
-    """What `stacflask check` prints of a plugin is text of one line."""
-    plugin = answering("check_setup")
+    """`stacflask check` prints notes of plugins, which must be text of one line."""
+    plugin = a_plugin_with("check_setup")
     plugin.given = [note]
     with pytest.raises(TypeError, match="mine: check_setup: expected"):
         loading.manage({"mine": plugin}).hook.check_setup()
 
 
 @pytest.mark.parametrize("hook", ["response_ready", "metric_recorded", "stream_finished"])
-def test_observers_that_break_change_no_answer(
+def test_failing_observers_change_no_response(
     hook: str, plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What a plugin that only watches raises is logged by its name, and the others are called all the same."""
+    """The exception of an observer is logged with the plugin's name, and the other observers are called."""
     publish(an_item())
-    heard: list[str] = []
-    watches = type("Watches", (), {hook: hookimpl(lambda self: heard.append(hook))})()
+    called: list[str] = []
+    watches = type("Watches", (), {hook: hookimpl(lambda self: called.append(hook))})()
     for fails in (lambda: abort(404), lambda: True, *map(raising, RAISED)):
-        plugin = answering(hook)
+        plugin = a_plugin_with(hook)
         plugin.given = fails
         answer = plug(plugin, watches, Consents(), Store()).get(f"{DOWNLOAD}?delivery=stream", buffered=True)
         assert (answer.status_code, answer.data) == (200, b"x" * 10)
-        assert heard
+        assert called
         assert f"plugin=Mine hook={hook}" in capfd.readouterr().err
 
 
-# --- What is given ---------------------------------------------------------------------------------------------------
+# --- Arguments -------------------------------------------------------------------------------------------------------
 
 CHANGES: list[Callable[[Any], Any]] = [
     lambda one: one.pop("embargoed"),
@@ -645,8 +647,8 @@ HELD: dict[str, Any] = {"embargoed": True, "deep": {"er": [{"a": 1}]}, "list": [
 
 
 @pytest.mark.parametrize("change", range(len(CHANGES)))
-def test_what_a_plugin_is_given_cannot_be_changed(change: int, plug: Plug, publish: Publish) -> None:
-    """One plugin cannot take away from an asset what the next would deny by."""
+def test_arguments_of_hooks_cannot_be_changed(change: int, plug: Plug, publish: Publish) -> None:
+    """A plugin cannot change the properties by which the next plugin denies an asset."""
     publish(an_item(properties={"datetime": "2024-06-01T12:00:00Z", **HELD}))
 
     class Changes:
@@ -665,7 +667,7 @@ def test_what_a_plugin_is_given_cannot_be_changed(change: int, plug: Plug, publi
 
 
 def test_claims_cannot_be_changed() -> None:
-    """Claims are one plugin's word on somebody; those of nobody are the same object for the whole process."""
+    """Claims are read-only. Principals without claims share one empty mapping in the process."""
     claims = {"tier": {"name": "gold"}}
     me = Principal("me", scheme="test", claims=claims)
     claims["tier"]["name"] = "lead"
@@ -677,7 +679,7 @@ def test_claims_cannot_be_changed() -> None:
 
 
 def test_sequences_of_other_classes_cannot_be_changed() -> None:
-    """Claims may hold more than JSON: a queue, a named tuple, a list of one's own. No part of them can be changed."""
+    """Claims can have values of other classes, such as a queue or a named tuple. No part of them can be changed."""
     pair = namedtuple("pair", "first second")  # noqa: PYI024 - without types, as plugins write it
     given = {"queue": deque([1]), "own": UserList([1]), "pair": pair([1], {}), "set": {1}}
     claims = Principal("me", scheme="test", claims=given).claims
@@ -694,8 +696,8 @@ def test_sequences_of_other_classes_cannot_be_changed() -> None:
             change()
 
 
-def test_what_a_plugin_is_given_is_json() -> None:
-    """Views are dicts and lists: they are written as JSON, compared, and copied into what can be changed."""
+def test_arguments_of_hooks_are_json() -> None:
+    """Read-only views are dicts and lists. They can be written as JSON, compared, and copied to mutable values."""
     properties = Asset("c", "i", "k", "s3://b/k", properties=HELD).properties
     assert json.loads(json.dumps(properties)) == properties == HELD
     assert isinstance(properties["deep"], dict)
@@ -706,7 +708,7 @@ def test_what_a_plugin_is_given_is_json() -> None:
 
 
 def test_requests_cannot_be_changed(plug: Plug) -> None:
-    """The header fields that a plugin reads lead to nothing that others read."""
+    """A plugin cannot change the request through its header fields."""
     seen: list[Request] = []
 
     class Reads:
@@ -725,8 +727,8 @@ def test_requests_cannot_be_changed(plug: Plug) -> None:
     assert not hasattr(seen[0].headers, "environ")
 
 
-def test_assets_of_a_page_cannot_be_taken_away() -> None:
-    """The many assets that are asked about at once are the same for every plugin."""
+def test_many_assets_cannot_be_changed() -> None:
+    """All plugins receive the same assets in ``authorize_many``."""
 
     class Takes:
         @hookimpl
@@ -754,7 +756,7 @@ class Denies:
 
 
 def wrapping(hook: str, change: Callable[[Any], Any]) -> object:
-    """Make a plugin that wraps a hook."""
+    """Return a plugin that wraps a hook."""
 
     def wraps(self: object) -> Any:
         result = yield
@@ -763,10 +765,8 @@ def wrapping(hook: str, change: Callable[[Any], Any]) -> object:
     return type("Wraps", (), {hook: hookimpl(wrapper=True)(wraps)})()
 
 
-def test_a_wrapper_that_overrules_is_named_in_the_log(
-    plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """A wrapper may overrule what others say, but not unseen."""
+def test_a_wrapper_that_overrides_is_logged(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> None:
+    """A wrapper can override the results of other plugins, but the change is logged with its name."""
     publish(an_item())
     changes: list[Callable[[Any], Any]] = [lambda _: [Decision.allow("mine")], lambda result: result[1:]]
     for change in changes:
@@ -777,10 +777,10 @@ def test_a_wrapper_that_overrules_is_named_in_the_log(
     assert "by=Wraps" not in line
 
 
-def test_a_wrapper_that_only_looks_is_not_logged(
+def test_a_wrapper_that_changes_nothing_is_not_logged(
     plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What is passed on as it is needs no line."""
+    """A result that a wrapper returns unchanged is not logged."""
     publish(an_item())
     assert plug(wrapping("authorize", lambda result: result), Consents(), Store()).get(DOWNLOAD).status_code == 307
     assert "changed by wrapper" not in capfd.readouterr().err
@@ -800,18 +800,18 @@ def test_a_wrapper_that_only_looks_is_not_logged(
         ("authenticate", lambda _: "me"),
     ],
 )
-def test_what_a_wrapper_returns_is_validated(
+def test_results_of_wrappers_are_validated(
     hook: str, change: Callable[[Any], Any], plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A wrapper is held to what the hook returns."""
+    """The result of a wrapper is validated like that of the hook."""
     publish(an_item())
     client = plug(wrapping(hook, change), Consents(), Store())
     assert client.get(DOWNLOAD).status_code == 500
     assert f"Wraps: {hook}: expected" in capfd.readouterr().err
 
 
-def test_a_wrapper_cannot_change_what_it_sees(plug: Plug, publish: Publish) -> None:
-    """A restriction that a wrapper changes in place holds as it was given."""
+def test_a_wrapper_cannot_change_a_result_in_place(plug: Plug, publish: Publish) -> None:
+    """If a wrapper changes a restriction in place, the original restriction applies."""
     publish(an_item())
 
     def change(result: list[Any]) -> list[Any]:
@@ -819,7 +819,7 @@ def test_a_wrapper_cannot_change_what_it_sees(plug: Plug, publish: Publish) -> N
         result[0]["op"] = "or"
         return []
 
-    hides = answering("restrict")
+    hides = a_plugin_with("restrict")
     hides.given = {"op": "=", "args": [{"property": "id"}, "nothing"]}
     client = plug(hides, wrapping("restrict", lambda result: [*map(copy.copy, result)]))
     assert client.get(ITEM).status_code == 404
@@ -827,7 +827,7 @@ def test_a_wrapper_cannot_change_what_it_sees(plug: Plug, publish: Publish) -> N
     assert hides.given == {"op": "=", "args": [{"property": "id"}, "nothing"]}
 
 
-# --- Told at the start -----------------------------------------------------------------------------------------------
+# --- Kinds of functions ----------------------------------------------------------------------------------------------
 
 
 async def _later(self: object) -> None:
@@ -844,7 +844,7 @@ def _generator(self: object) -> Any:
 
 @pytest.mark.parametrize("hook", ["authorize", "download_decided", "startup", "response_ready", "extend_api"])
 def test_hooks_are_plain_functions(hook: str) -> None:
-    """A hook whose result would come later is told at the start, also one that returns nothing."""
+    """An async function or a generator as a hook is an error at startup, even if it returns nothing."""
     for function, kind in (
         (_later, "an async function"),
         (_several, "an async generator"),
@@ -856,13 +856,13 @@ def test_hooks_are_plain_functions(hook: str) -> None:
 
 
 @pytest.mark.parametrize("hook", ["authorize", "download_decided"])
-def test_coroutines_of_plain_functions_open_nothing(hook: str, asks: Any) -> None:
-    """A plain function that returns a coroutine, or anything where nothing is expected, has not done its work."""
-    asks(hook, [lambda: _later(None), lambda: _several(None), lambda: _generator(None), lambda: True])
+def test_coroutines_of_plain_functions_grant_nothing(hook: str, check_500: Any) -> None:
+    """A coroutine as the result of a plain function is an error, and so is a result where None is expected."""
+    check_500(hook, [lambda: _later(None), lambda: _several(None), lambda: _generator(None), lambda: True])
 
 
 def test_endpoints_and_commands_are_plain_functions() -> None:
-    """A handler or a command that is an async function is told at the start."""
+    """An async handler or command is an error at startup."""
     import click
 
     async def handler(_: Any) -> EndpointResponse:
@@ -873,10 +873,10 @@ def test_endpoints_and_commands_are_plain_functions() -> None:
         ("extend_cli", click.Command("mine", callback=_later)),
         ("extend_cli", click.Group("mine", commands=[click.Command("part", callback=_later)])),
     ):
-        plugin = answering(hook)
+        plugin = a_plugin_with(hook)
         plugin.given = [given]
         with pytest.raises(SettingError, match=f"mine: {hook}: .*plain"):
-            loading.hear(loading.manage({"mine": plugin}))
+            loading.check_constant_hooks(loading.manage({"mine": plugin}))
 
 
 @pytest.mark.parametrize(
@@ -896,18 +896,18 @@ def test_endpoints_and_commands_are_plain_functions() -> None:
         ("POST", "/signed/{a}/{b}"),
     ],
 )
-def test_addresses_of_core_are_not_taken(method: Any, path: str, plug: Plug) -> None:
-    """No path of core leads to a plugin, by whatever method or variable."""
-    plugin = answering("extend_api")
+def test_paths_of_stacflask_are_not_available(method: Any, path: str, plug: Plug) -> None:
+    """A plugin cannot add an endpoint at a path of stacflask, with any method or variable."""
+    plugin = a_plugin_with("extend_api")
     plugin.given = [Endpoint(method, path, lambda _: EndpointResponse({}), "Mine.", {})]
-    with pytest.raises(SettingError, match=r"Mine: extend_api: .* the path is already used by /") as told:
+    with pytest.raises(SettingError, match=r"Mine: extend_api: .* the path is already used by /") as error:
         plug(plugin)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
-def test_addresses_of_other_plugins_are_not_taken(plug: Plug) -> None:
-    """One plugin's variable does not catch another's address; its own may overlap."""
-    first, second = answering("extend_api"), type("Other", (type(answering("extend_api")),), {})()
+def test_paths_of_other_plugins_are_not_available(plug: Plug) -> None:
+    """A path variable of one plugin cannot match the path of another. Paths of one plugin can overlap."""
+    first, second = a_plugin_with("extend_api"), type("Other", (type(a_plugin_with("extend_api")),), {})()
     first.given = [
         Endpoint("GET", f"/mine/{one}", lambda _: EndpointResponse({}), "Mine.", {}) for one in ("{x}", "fixed")
     ]

@@ -1,4 +1,4 @@
-"""What the author of a plugin gets wrong is told by the plugin's name, and opens nothing."""
+"""Errors in plugins are reported with the name of the plugin, and grant nothing."""
 
 import ast
 import os
@@ -37,12 +37,12 @@ Write = Callable[[str], str]
 
 
 def a_plugin(hook: str, answer: Callable[..., Any]) -> object:
-    """Make a plugin that answers one hook, without looking at what it is asked."""
+    """Return a plugin that implements one hook by a function without arguments."""
     return type("Plugin", (), {hook: hookimpl(lambda self: answer())})()
 
 
 class Store:
-    """Finds and streams whatever it is asked for."""
+    """Resolves and streams every asset."""
 
     def __init__(self, *chunks: bytes) -> None:
         self.chunks = chunks
@@ -56,12 +56,12 @@ class Store:
         return Stream(lambda _first, _length: iter(self.chunks), 10)
 
 
-# --- At the start ----------------------------------------------------------------------------------------------------
+# --- Startup ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Write a module below a package ``wrong``, and give its name."""
+    """Return a function that writes a module in the package ``wrong`` and returns its name."""
     (tmp_path / "wrong").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -88,54 +88,59 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         ("def create_plugin(environ): raise SystemExit(0)\n", r"create_plugin failed: SystemExit: 0 \(.*, line 2\)"),
         ("def create_plugin(environ): raise KeyboardInterrupt\n", r"create_plugin failed: KeyboardInterrupt"),
         ("def create_plugin(environ): raise NotFound('Mine.')\n", r"create_plugin failed: NotFound: Mine\."),
-        ("def create_plugin(environ): pass\n", "create_plugin gave NoneType, expected an object"),
-        ("def create_plugin(environ): return [1]\n", "create_plugin gave list, expected an object"),
-        ("class Mine: pass\ndef create_plugin(environ): return Mine\n", "create_plugin gave the class Mine"),
+        ("def create_plugin(environ): pass\n", "create_plugin returned NoneType, expected an object"),
+        ("def create_plugin(environ): return [1]\n", "create_plugin returned list, expected an object"),
+        ("class Mine: pass\ndef create_plugin(environ): return Mine\n", "create_plugin returned the class Mine"),
         ("", "has no function marked @hookimpl"),
-        ("def authorize(principal, asset): return None\n", "named like hooks and not marked @hookimpl: authorize"),
+        (
+            "def authorize(principal, asset): return None\n",
+            "functions have names of hooks, but are not marked @hookimpl: authorize",
+        ),
     ],
 )
 def test_wrong_modules_stop_the_start(text: str, problem: str, write: Write) -> None:
-    """A rule that cannot be loaded, or would never be asked, is told in one line that names its place."""
+    """A plugin that cannot be loaded, or has no hook, stops the start with one line that names the place."""
     name = write(text)
-    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: {name}:? {problem}") as told:
+    with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: {name}:? {problem}") as error:
         loading.load_plugins([name], {})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_name_without_a_dot_is_told_of_modules() -> None:
-    """Who names a module without its package learns how modules are named."""
+def test_an_unknown_name_without_a_dot_explains_names_of_modules() -> None:
+    """The error for a module that is named without its package explains the names of modules."""
     with pytest.raises(SettingError, match=r"no installed distribution has the entry point 'mine'.* has a dot"):
         loading.load_plugins(["mine"], {})
 
 
-def test_unmarked_methods_of_hooks_names_stop_the_start() -> None:
-    """A method that was meant as a hook and is not marked would keep nobody out."""
+def test_unmarked_methods_with_names_of_hooks_stop_the_start() -> None:
+    """A method with the name of a hook that is not marked would restrict nothing."""
     halfway = type(
         "Plugin", (), {"startup": hookimpl(lambda self: None), "restrict": lambda self, principal, of: False}
     )()
-    with pytest.raises(SettingError, match="mine: named like hooks and not marked @hookimpl: restrict"):
+    with pytest.raises(
+        SettingError, match="mine: functions have names of hooks, but are not marked @hookimpl: restrict"
+    ):
         loading.manage({"mine": halfway})
 
 
 @pytest.mark.parametrize("hook", ["authorize", "charge"])
-def test_a_rule_for_many_is_a_rule_for_one(hook: str) -> None:
-    """Who refuses archives and manifests alone would let each of their assets pass by itself."""
+def test_a_hook_for_many_assets_needs_the_hook_for_one(hook: str) -> None:
+    """A plugin that denies only archives and manifests would allow single downloads of their assets."""
     halfway = type("Plugin", (), {f"{hook}_many": hookimpl(lambda self: None)})()
-    with pytest.raises(SettingError, match=f"mine: implements {hook}_many, and must implement {hook}, too"):
+    with pytest.raises(SettingError, match=f"mine: implements {hook}_many, and must also implement {hook}"):
         loading.manage({"mine": halfway})
 
 
-def test_what_is_meant_by_a_wrong_name_is_guessed() -> None:
-    """A misspelt hook is told with the nearest one, a misspelt argument with those there are."""
-    with pytest.raises(SettingError, match="mine: there is no hook 'authorise'; is 'authorize' meant"):
+def test_errors_for_wrong_names_have_suggestions() -> None:
+    """The error for an unknown hook suggests the most similar one; that for an argument lists the valid ones."""
+    with pytest.raises(SettingError, match="mine: there is no hook 'authorise'; did you mean 'authorize'"):
         loading.manage({"mine": type("Plugin", (), {"authorise": hookimpl(lambda self: None)})()})
-    with pytest.raises(SettingError, match="mine: authorize has no argument 'user'; it has principal, asset"):
+    with pytest.raises(SettingError, match="mine: authorize has no argument 'user'; expected principal, asset"):
         loading.manage({"mine": type("Plugin", (), {"authorize": hookimpl(lambda self, user: None)})()})
 
 
-def test_wrong_settings_of_a_module_are_told(write: Write) -> None:
-    """What a module tells of its settings is a list of them."""
+def test_wrong_settings_of_a_module_are_reported(write: Write) -> None:
+    """``SETTINGS`` of a module must be a list of settings."""
     name = write("SETTINGS = ('MINE', 'What it is.')\n@hookimpl\ndef startup(services): pass\n")
     with pytest.raises(SettingError, match=f"{name}: SETTINGS: expected a list or tuple of Setting"):
         list(loading.settings_of([name]))
@@ -144,16 +149,16 @@ def test_wrong_settings_of_a_module_are_told(write: Write) -> None:
 @pytest.mark.parametrize(
     "members", ["None, 'x'", "'a b', 'x'", "'MINE', 'x', 5", "'MINE', 'x', secret='no'", "'MINE', 'x', required=1"]
 )
-def test_wrong_fields_of_settings_are_told(members: str, write: Write) -> None:
-    """Each field of a setting is validated: one that is wrongly called secret must not be shown."""
+def test_wrong_fields_of_settings_are_reported(members: str, write: Write) -> None:
+    """Each field of a setting is validated, because a secret with a wrong field could be printed."""
     name = write(f"SETTINGS = [Setting({members})]\n@hookimpl\ndef startup(services): pass\n")
     with pytest.raises(SettingError, match=f"{name}: SETTINGS: expected (name|default|secret|required) to be"):
         list(loading.settings_of([name]))
 
 
 @pytest.mark.parametrize("declared", ["5", "'usage'", "None"])
-def test_wrong_declarations_of_commands_are_none(declared: str, write: Write) -> None:
-    """What a module declares as commands is a list of names, or counts for nothing."""
+def test_wrong_lists_of_commands_are_ignored(declared: str, write: Write) -> None:
+    """``COMMANDS`` of a module is ignored if it is not a list of names."""
     assert loading.declared_commands(write(f"COMMANDS = {declared}\n")) == ()
 
 
@@ -165,10 +170,10 @@ def test_wrong_declarations_of_commands_are_none(declared: str, write: Write) ->
         ("extend_cli", [Endpoint], "extend_cli: expected a list of Command, got list of type"),
     ],
 )
-def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, problem: str) -> None:
-    """What is asked at the start is looked at there, in the server and by ``stacflask check``."""
+def test_wrong_results_at_startup_stop_the_start(hook: str, given: object, problem: str) -> None:
+    """The results of hooks at startup are validated, in the server and by ``stacflask check``."""
     with pytest.raises(SettingError, match=f"STACFLASK_PLUGINS: mine: {problem}"):
-        loading.hear(loading.manage({"mine": a_plugin(hook, lambda: given)}))
+        loading.check_constant_hooks(loading.manage({"mine": a_plugin(hook, lambda: given)}))
 
 
 @pytest.mark.parametrize(
@@ -179,25 +184,25 @@ def test_wrong_answers_at_the_start_stop_it(hook: str, given: object, problem: s
         ("/collections/{name}", "GET /collections/{name}: the path is already used"),
     ],
 )
-def test_addresses_that_are_taken_stop_the_start(path: str, problem: str, plug: Plug) -> None:
-    """An address where somebody else answers would never be asked."""
+def test_paths_that_are_taken_stop_the_start(path: str, problem: str, plug: Plug) -> None:
+    """An endpoint with the path of another one would never be called."""
     endpoint = Endpoint("GET", path, lambda _: EndpointResponse({}), "Mine.", {})
     with pytest.raises(SettingError, match=re.escape(problem)):
         plug(a_plugin("extend_api", lambda: [endpoint]))
 
 
-def test_an_error_at_the_start_tells_whose_it_is(plug: Plug) -> None:
-    """What a plugin raises goes on as it is, and notes the plugin."""
+def test_an_error_at_startup_names_the_plugin(plug: Plug) -> None:
+    """An exception of a plugin is raised unchanged, with a note that names the plugin."""
 
     def breaks() -> None:
         raise RuntimeError("boom")
 
     with pytest.raises(RuntimeError, match="boom") as raised:
         plug(a_plugin("startup", breaks))
-    assert raised.value.__notes__ == ["This was plugin Plugin, asked by hook startup."]
+    assert raised.value.__notes__ == ["Raised by plugin Plugin in hook startup."]
 
 
-# --- While it serves -------------------------------------------------------------------------------------------------
+# --- Requests --------------------------------------------------------------------------------------------------------
 
 
 async def _later() -> Decision:
@@ -230,10 +235,10 @@ TEXTS: Any = {"groups": "admins", "scopes": "read"}
         ("charge", False, "expected Decision or None, got bool"),
     ],
 )
-def test_wrong_answers_open_nothing_and_are_logged(
+def test_wrong_results_grant_nothing_and_are_logged(
     hook: str, given: object, problem: str, plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """An answer of another kind ends in 500 and in a line of the log that names plugin, hook, and what was expected."""
+    """A result of a wrong class is a 500. The log names the plugin, the hook and the expected class."""
     publish(an_item())
     client = plug(a_plugin(hook, lambda: given), open_access, Store(b"0123456789"))
     answer = client.get(DOWNLOAD)
@@ -242,7 +247,7 @@ def test_wrong_answers_open_nothing_and_are_logged(
 
 
 def test_a_coroutine_opens_nothing(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> None:
-    """Hooks are plain functions: one with ``async`` would answer nothing that anybody waits for."""
+    """A coroutine is no valid result: hooks are plain functions."""
     publish(an_item())
     begun: list[Any] = []
 
@@ -257,16 +262,16 @@ def test_a_coroutine_opens_nothing(plug: Plug, publish: Publish, capfd: pytest.C
         one.close()
 
 
-def test_an_endpoint_that_answers_with_something_else_is_told(plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
-    """The log names the address whose handler gave no Answer."""
-    handler: Any = lambda _: {}  # noqa: E731 - a mistake that people make
+def test_a_wrong_result_of_a_handler_is_logged(plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log names the endpoint whose handler did not return an EndpointResponse."""
+    handler: Any = lambda _: {}  # noqa: E731 - a common error
     client = plug(a_plugin("extend_api", lambda: [Endpoint("GET", "/mine", handler, "Mine.", {})]))
     assert client.get("/mine").status_code == 500
-    assert "GET /mine: expected Answer, got dict" in capfd.readouterr().err
+    assert "GET /mine: expected EndpointResponse, got dict" in capfd.readouterr().err
 
 
-def test_authorize_many_must_answer(plug: Plug, publish: Publish) -> None:
-    """Who answers for many at once is not asked one by one, so that saying nothing would pass its denials by."""
+def test_authorize_many_must_return_a_list(plug: Plug, publish: Publish) -> None:
+    """``authorize`` is not called for many assets, so None from ``authorize_many`` would skip the plugin's denials."""
     publish(an_item())
 
     class Forgets:
@@ -282,8 +287,8 @@ def test_authorize_many_must_answer(plug: Plug, publish: Publish) -> None:
     assert client.post("/downloads", json={"search": {"ids": ["item"]}}).status_code == 500
 
 
-def test_errors_tell_whose_they_are_once(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> None:
-    """The log names the plugin behind an exception; one that is raised again and again does not grow."""
+def test_errors_name_their_plugin_once(plug: Plug, publish: Publish, capfd: pytest.CaptureFixture[str]) -> None:
+    """The log names the plugin of an exception. An exception that is raised again has one note only."""
     publish(an_item())
     error, refusal = RuntimeError("boom"), BadCredentials("Not you.")
 
@@ -295,14 +300,14 @@ def test_errors_tell_whose_they_are_once(plug: Plug, publish: Publish, capfd: py
 
     client = plug(a_plugin("authorize", breaks), Store())
     assert [client.get(DOWNLOAD).status_code for _ in range(3)] == [500, 500, 500]
-    assert "This was plugin Plugin, asked by hook authorize." in capfd.readouterr().err
+    assert "Raised by plugin Plugin in hook authorize." in capfd.readouterr().err
     other = plug(a_plugin("authenticate", refuses), Store())
     assert [other.get(DOWNLOAD).json["description"] for _ in range(3)] == ["Not you."] * 3
     assert len(error.__notes__) == len(refusal.__notes__) == 1
 
 
 def test_every_500_is_logged_with_its_plugin(plug: Plug, publish: Publish, caplog: pytest.LogCaptureFixture) -> None:
-    """An error of ours that is a fault of the server is logged, too, wherever a plugin raises it."""
+    """A server error of stacflask's own classes is logged as well, with the plugin that raised it."""
     publish(an_item())
 
     def breaks() -> None:
@@ -310,41 +315,43 @@ def test_every_500_is_logged_with_its_plugin(plug: Plug, publish: Publish, caplo
 
     assert plug(a_plugin("authorize", breaks)).get(DOWNLOAD).status_code == 500
     raised = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert [getattr(one, "__notes__", None) for one in raised] == [["This was plugin Plugin, asked by hook authorize."]]
+    assert [getattr(one, "__notes__", None) for one in raised] == [["Raised by plugin Plugin in hook authorize."]]
 
 
 @pytest.mark.parametrize("chunks", [(b"0123",), (), (b"01234", b"56789a")])
-def test_a_stream_is_as_long_as_was_announced(chunks: tuple[bytes, ...], plug: Plug, publish: Publish) -> None:
-    """A store that gives less or more breaks the transfer: it never looks whole, and no later answer runs into it."""
+def test_a_stream_must_have_the_announced_length(chunks: tuple[bytes, ...], plug: Plug, publish: Publish) -> None:
+    """A store that sends more or fewer bytes aborts the download, so that it never looks complete."""
     publish(an_item())
     finished: list[Any] = []
 
-    class Hears:
+    class Observer:
         @hookimpl
         def stream_finished(self, stream_result: Any) -> None:
             finished.append((stream_result.sent, stream_result.complete))
 
-    client = plug(open_access, Hears(), Store(*chunks))
-    with pytest.raises(Unavailable, match=r"The store gave (less|more) than it was asked for"):
+    client = plug(open_access, Observer(), Store(*chunks))
+    with pytest.raises(Unavailable, match=r"The store returned (fewer|more) bytes than requested"):
         client.get(DOWNLOAD, buffered=True)
     assert finished == [(min(5, len(b"".join(chunks))), False)]
 
 
-def test_what_is_expected_is_what_the_hooks_say() -> None:
-    """The kinds of answers that are let through are those in the hooks' own signatures."""
+def test_expected_results_match_the_signatures_of_hooks() -> None:
+    """The guards accept the classes in the signatures of the hooks."""
     tree = ast.parse((ROOT / "stacflask" / "hookspecs.py").read_text())
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    told = {one.name: _spelled(ast.unparse(one.returns)) for one in functions if one.returns}
-    single = {hook: " | ".join([*(kind.__name__ for kind in kinds), "None"]) for hook, kinds in guards.ONE.items()}
-    several = {hook: f"Sequence[{kind.__name__}]" for hook, kind in guards.SEVERAL.items()}
-    assert {hook: text for hook, text in told.items() if text != "None"} == single | several
+    specified = {one.name: _class_names(ast.unparse(one.returns)) for one in functions if one.returns}
+    single = {
+        hook: " | ".join([*(kind.__name__ for kind in kinds), "None"]) for hook, kinds in guards.SINGLE_RESULTS.items()
+    }
+    several = {hook: f"Sequence[{kind.__name__}]" for hook, kind in guards.LIST_RESULTS.items()}
+    assert {hook: text for hook, text in specified.items() if text != "None"} == single | several
 
 
-def _spelled(annotation: str) -> str:
-    """Spell an annotation as ``isinstance`` knows it; of many answers to ``authorize``, each may be None."""
-    known = {"Cql2": "dict | bool", "[str, str]": "", "click.": "", "Decision | None]": "Decision]"}
-    for said, meant in known.items():
-        annotation = annotation.replace(said, meant)
+def _class_names(annotation: str) -> str:
+    """Return an annotation with class names as in ``guards``. Elements of ``authorize_many`` can be None."""
+    replacements = {"Cql2": "dict | bool", "[str, str]": "", "click.": "", "Decision | None]": "Decision]"}
+    for old, new in replacements.items():
+        annotation = annotation.replace(old, new)
     return annotation
 
 
@@ -367,8 +374,8 @@ def test_tests_never_empty_the_database_of_a_server(url: str | None, problem: st
     assert (done.returncode, f"STACFLASK_TEST_DATABASE_URL: {problem}" in done.stdout) == (1, True)
 
 
-def test_a_database_must_show_that_it_is_for_tests(database_url: str, tmp_path: Path) -> None:
-    """However its URL is spelled, tests empty no database that neither its name nor its comment gives to them."""
+def test_a_database_must_be_marked_as_a_test_database(database_url: str, tmp_path: Path) -> None:
+    """Tests empty only a database that its name or comment marks, whatever the form of its URL."""
     name = "production_latest"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -376,19 +383,19 @@ def test_a_database_must_show_that_it_is_for_tests(database_url: str, tmp_path: 
     try:
         with psycopg.connect(url, autocommit=True) as there:
             there.execute("CREATE TABLE kept AS SELECT 1 AS one")
-            assert "is not marked as a test database" in _tried(tmp_path, url)
+            assert "is not marked as a test database" in _run_test(tmp_path, url)
             there.execute(f"COMMENT ON DATABASE {name} IS 'stacflask test database'")
             others = [url.replace("postgresql:", "postgres:"), url.replace("127.0.0.1", "localhost")]
-            assert all("the database of DATABASE_URL" in _tried(tmp_path, url, one) for one in others)
+            assert all("the database of DATABASE_URL" in _run_test(tmp_path, url, one) for one in others)
             assert there.execute("SELECT one FROM kept").fetchone() == (1,)
-            assert "1 passed" in _tried(tmp_path, url)
+            assert "1 passed" in _run_test(tmp_path, url)
             assert there.execute("SELECT one FROM kept").fetchone() is None
     finally:
         drop(database_url, name)
 
 
-def _tried(folder: Path, url: str, serving: str = "") -> str:
-    """Run a test that asks for an empty database, and return what pytest prints."""
+def _run_test(folder: Path, url: str, serving: str = "") -> str:
+    """Run a test that uses an empty database, and return the output of pytest."""
     (folder / "conftest.py").write_text('pytest_plugins = ["stacflask.testing"]\n')
     (folder / "test_mine.py").write_text("def test_mine(database):\n    pass\n")
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "STACFLASK_TEST_DATABASE_URL": url}
@@ -399,8 +406,8 @@ def _tried(folder: Path, url: str, serving: str = "") -> str:
     return done.stdout
 
 
-def test_two_plugins_of_one_class_are_told(plug: Plug) -> None:
-    """The second plugin of a class would take the place of the first, unless it has a name of its own."""
+def test_two_plugins_of_one_class_are_an_error(plug: Plug) -> None:
+    """Two plugins of one class have the same name, unless one sets its own."""
     first, second = Store(b"0123456789"), Store(b"")
     with pytest.raises(SettingError, match="two plugins have the name Store\\. Set __name__ of one of them"):
         plug(first, second)

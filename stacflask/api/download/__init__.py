@@ -1,5 +1,5 @@
-"""The Download extension, and all else that hands out assets: archives, manifests, orders.
+"""The Download extension, and other endpoints that return assets: archives, manifests and orders.
 
-Imports ``documents/``, ``parameters/`` and ``http/``; the catalogue and plugins through ``current``.
+Imports ``documents/``, ``parameters/`` and ``http/``; uses the catalog and the plugins through ``current``.
 Start with ``asset.py``.
 """

@@ -1,7 +1,7 @@
-"""A whole item as one ZIP, made while it is sent: nothing is kept on the way, neither in files nor in memory.
+"""Download all assets of an item as one ZIP archive. It is created while it is sent, without files or buffers.
 
-Each asset is granted, found and charged as in a download of its own. What leaves is the same to the byte for as long
-as the objects are, so that a broken transfer can be resumed: see ``Archive.serves`` for when.
+Each asset is authorized, resolved and charged as in a single download. The bytes of an archive are the same as long as
+its objects are, so that a client can resume a download; ``Archive.serves`` has the conditions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flask import Response, request
 
 from stacflask import current
 from stacflask.api.download import manifests, orders, zip_format
-from stacflask.api.download.asset import FAILURES, Slot
+from stacflask.api.download.asset import FAILURES, StreamBody
 from stacflask.api.download.content_length import exactly
 from stacflask.api.http import ranges
 from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TEXT, array, header, query
@@ -39,28 +39,33 @@ if TYPE_CHECKING:
 bp = Blueprint("archives", __name__, description="Whole items as archives")
 
 ZIP = "application/zip"
-_REMEMBERED = 65536
+MAX_CHECKSUMS = 65536
+"""Maximum number of cached checksums."""
 CODINGS = {"gzip": ".gz", "x-gzip": ".gz", "br": ".br", "zstd": ".zst", "compress": ".Z", "deflate": ".zz"}
-"""Endings of files with these content codings."""
+"""File name extensions of content codings."""
 BYTES = {
     "description": "The archive, or the bytes of the range.",
     "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}},
 }
 PARAMETERS = (
-    query("assets", "Keys of the assets to be in it; all, unless given.", array(TEXT)),
-    header("Range", "One range of bytes; where it would cost more to find than to send, all is sent."),
-    header("If-Range", "The ETag that the range is of; of another state, all is sent."),
+    query("assets", "Keys of the assets in the archive; the default is all.", array(TEXT)),
+    header(
+        "Range", "One range of bytes. If the server would have to read more than it sends, it sends the whole archive."
+    ),
+    header("If-Range", "The ETag of the range. If the archive has changed, it is sent completely."),
     IF_NONE_MATCH,
     IF_MATCH,
 )
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>/download.zip")
-@bp.describes(*FAILURES, 409, parameters=PARAMETERS, _200=BYTES, _206=BYTES, _202=orders.COMING, _304=NOT_MODIFIED)
+@bp.describes(
+    *FAILURES, 409, parameters=PARAMETERS, _200=BYTES, _206=BYTES, _202=orders.ACCEPTED_RESPONSE, _304=NOT_MODIFIED
+)
 def download_item(collection_id: str, item_id: str) -> Response:
-    """Download an item's assets as one ZIP; all of them, or none."""
+    """Download the assets of an item as one ZIP archive; all of them, or none."""
     record = current.catalog().item(collection_id, item_id, current.restriction())
-    assets = _chosen(current.catalog().assets(record))
+    assets = _selected(current.catalog().assets(record))
     grants = [current.gate().authorize(current.principal(), asset) for asset in assets]
     streams: list[Stream] = []
     stores: set[str] = set()
@@ -72,40 +77,40 @@ def download_item(collection_id: str, item_id: str) -> Response:
             streams.append(_stream(grant, location))
         except Offline as error:
             offline.append((grant, error))
-    if offline:  # all are ordered, so that nobody waits for one after the other
-        answer, *_ = [orders.accepted(grant, error) for grant, error in offline]
-        return answer
-    return _answer(Archive.of(grants, streams, frozenset(stores)), item_id)
+    if offline:  # All are ordered at once, because ordering one after the other would take longer.
+        response, *_ = [orders.accepted(grant, error) for grant, error in offline]
+        return response
+    return _response(Archive.of(grants, streams, frozenset(stores)), item_id)
 
 
-def _chosen(assets: Sequence[Asset]) -> Sequence[Asset]:
-    """Give the assets that are asked for. Raises BadQuery, Conflict, NotFound."""
-    wish = request.args.get("assets")
-    keys = {asset.key for asset in assets} if wish is None else {key for key in wish.split(",") if key}
+def _selected(assets: Sequence[Asset]) -> Sequence[Asset]:
+    """Return the assets that a request selects. Raises BadQuery, Conflict, NotFound."""
+    names = request.args.get("assets")
+    keys = {asset.key for asset in assets} if names is None else {key for key in names.split(",") if key}
     if missing := keys - {asset.key for asset in assets}:
-        raise BadQuery("assets", f"there is no asset {min(missing)!r} to be downloaded")
-    chosen = [asset for asset in assets if asset.key in keys]
-    if not chosen:
-        raise NotFound("There is no asset to be downloaded.")
-    for asset in chosen:
+        raise BadQuery("assets", f"there is no asset {min(missing)!r} that can be downloaded")
+    selected = [asset for asset in assets if asset.key in keys]
+    if not selected:
+        raise NotFound("There is no asset that can be downloaded.")
+    for asset in selected:
         if current.catalog().directories(asset.href, asset.media_type):
-            told = f"The asset {asset.key!r} is a directory, which has no place here: name the others with assets=."
-            raise Conflict(told, code="DirectoryAsset")
-    return chosen
+            detail = f"The asset {asset.key!r} is a directory. Archives have only files: list other assets in assets=."
+            raise Conflict(detail, code="DirectoryAsset")
+    return selected
 
 
 def _stream(grant: Grant, location: Location) -> Stream:
     delivery = current.gate().deliver(grant, location, streamed=True)
     if isinstance(delivery, Redirect):
-        raise TypeError("the gate lets no redirect pass for a stream")
+        raise TypeError("expected a stream, got a redirect")
     return delivery
 
 
-# --- The answer ------------------------------------------------------------------------------------------------------
+# --- The response ----------------------------------------------------------------------------------------------------
 
 
-def _answer(archive: Archive, item: str) -> Response:
-    """Make the answer and, last of all, book what leaves with it."""
+def _response(archive: Archive, item: str) -> Response:
+    """Return the response. The assets are charged last, because earlier steps can fail."""
     whole = archive.as_stream()
     part = ranges.part_of(whole)
     if part.status == ranges.PART and not archive.serves(part.first, part.length):
@@ -127,36 +132,36 @@ def _answer(archive: Archive, item: str) -> Response:
             last = part.first + part.length - 1
             response.headers["Content-Range"] = f"bytes {part.first}-{last}/{whole.length}"
         if request.method == "GET":
-            response.response = _sent(archive, part)
+            response.response = _body(archive, part)
     return response
 
 
-def _sent(archive: Archive, part: ranges.Part) -> Slot:
-    """Take a place among the streams and book every asset of which something leaves: all that, or nothing is sent."""
-    slot = Slot(current.gate().stream_finished, part.length, archive.stores)
-    sending = Sending(archive, part.first, part.length)
-    slot.chunks = sending
+def _body(archive: Archive, part: ranges.Part) -> StreamBody:
+    """Occupy a stream of this process and charge the assets of a range. If a step fails, nothing is sent."""
+    body = StreamBody(current.gate().stream_finished, part.length, archive.stores)
+    chunks = ArchiveChunks(archive, part.first, part.length)
+    body.chunks = chunks
     try:
-        leaving = dict(archive.byte_ranges(part.first, part.length))
-        grants = [archive.grants[number] for number in leaving]
-        verdicts = current.gate().charge_many(grants, list(leaving.values()), "stream")
-        for number, download_decision in zip(leaving, verdicts, strict=True):
-            sending.book(number, download_decision)
+        byte_ranges = dict(archive.byte_ranges(part.first, part.length))
+        grants = [archive.grants[number] for number in byte_ranges]
+        decisions = current.gate().charge_many(grants, list(byte_ranges.values()), "stream")
+        for number, download_decision in zip(byte_ranges, decisions, strict=True):
+            chunks.record(number, download_decision)
     except BaseException:
-        slot.close()
+        body.close()
         raise
-    return slot
+    return body
 
 
-def _ending(stream: Stream) -> str:
-    """Return how the name of a file must end whose bytes are coded: nothing in an archive says so otherwise."""
+def _coding_extension(stream: Stream) -> str:
+    """Return the extension for the content coding of a file, because an archive has no other field for it."""
     codings = [coding.strip().lower() for coding in (stream.content_encoding or "").split(",")]
     return "".join(CODINGS.get(coding, "") for coding in codings)
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What is in the archive, and where."""
+    """The files of an archive and their positions."""
 
     grants: Sequence[Grant]
     streams: Sequence[Stream]
@@ -166,14 +171,14 @@ class Archive:
 
     @classmethod
     def of(cls, grants: Sequence[Grant], streams: Sequence[Stream], stores: frozenset[str]) -> Archive:
-        """Give each asset a name and a place."""
-        codings = [_ending(stream) for stream in streams]
+        """Return an archive in which each asset has a name and a position."""
+        codings = [_coding_extension(stream) for stream in streams]
         names = [name.partition("/")[2] for name in manifests.names([grant.asset for grant in grants], codings)]
         sizes = [(name, found.length, found.last_modified) for name, found in zip(names, streams, strict=True)]
         return cls(grants, streams, stores, *zip_format.layout(sizes))
 
     def as_stream(self) -> Stream:
-        """Describe the archive as what ranges are taken of. Without a validator for each part, it has none."""
+        """Return a description of the archive for range requests. It has a validator if each file has one."""
         etag = None
         if all(stream.etag for stream in self.streams):
             parts = [(file.name, file.size, stream.etag) for file, stream in zip(self.files, self.streams, strict=True)]
@@ -181,23 +186,23 @@ class Archive:
         return Stream(lambda _first, _length: iter(()), self.length, etag)
 
     def serves(self, first: int, length: int) -> bool:
-        """Whether a range can be sent without reading more in vain than is sent.
+        """Return whether a range can be sent without reading more skipped bytes than are sent.
 
-        A file's checksum is needed for what stands behind it and at the end. It is remembered once a file has been
-        read; else the part that is skipped must be read again.
+        The data after a file and the directory at the end have the checksum of the file. It is cached after the file
+        was read once. If it is not cached, the skipped part of the file must be read again.
         """
         if not self.as_stream().etag:
             return False
         end = first + length
-        vain = [
+        skipped = [
             min(file.size, first - file.start)
             for number, file in enumerate(self.files)
             if file.start < first and end > file.start + file.size and CHECKSUMS.get(self.key(number)) is None
         ]
-        return sum(vain) <= length
+        return sum(skipped) <= length
 
     def byte_ranges(self, first: int, length: int) -> Iterator[tuple[int, ByteRange]]:
-        """Give the assets of which something leaves with a range, and what; an empty one with what stands before it."""
+        """Return the assets with bytes in a range, and their ranges. An empty asset is included with its header."""
         for number, file in enumerate(self.files):
             begin, end = max(first, file.start), min(first + length, file.start + file.size)
             if begin < end:
@@ -206,113 +211,113 @@ class Archive:
                 yield number, ByteRange(0, 0, 0)
 
     def key(self, number: int) -> tuple[str, str | None, int]:
-        """Name an object in a certain state."""
+        """Return a key of an object and its version."""
         return self.grants[number].asset.href, self.streams[number].etag, self.streams[number].length
 
 
 class Checksums:
-    """CRC-32 of objects that were read to their end, by what they are and their state; the oldest goes first."""
+    """A cache of the CRC-32 of objects that were read completely. The oldest are removed first."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str | None, int], int] = OrderedDict()
+        self._checksums: OrderedDict[tuple[str, str | None, int], int] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, str | None, int]) -> int | None:
-        """Give what is known of an object."""
-        return self._known.get(key)
+        """Return the checksum of an object, or None if it is not cached."""
+        return self._checksums.get(key)
 
-    def learn(self, key: tuple[str, str | None, int], checksum: int) -> None:
-        """Remember one."""
+    def add(self, key: tuple[str, str | None, int], checksum: int) -> None:
+        """Add a checksum. Objects without a validator are not cached."""
         if key[1] is None:
             return
         with self._lock:
-            self._known[key] = checksum
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._checksums[key] = checksum
+            if len(self._checksums) > MAX_CHECKSUMS:
+                self._checksums.popitem(last=False)
 
 
 CHECKSUMS = Checksums()
 
 
-class Sending:
-    """A range of an archive on its way. At the end, however it comes, each asset's transfer is told."""
+class ArchiveChunks:
+    """The bytes of a range of an archive. When the stream ends or fails, the result of each asset is reported."""
 
     def __init__(self, archive: Archive, first: int, length: int) -> None:
         self._archive = archive
         self._first, self._end = first, first + length
         self._began = time.perf_counter()
-        self._verdicts: dict[int, DownloadDecision] = {}
+        self._decisions: dict[int, DownloadDecision] = {}
         self._sent = dict.fromkeys(range(len(archive.files)), 0)
         self._finished = current.gate().stream_finished
-        self._pieces = self._made()
+        self._chunks = self._all_chunks()
 
-    def book(self, number: int, download_decision: DownloadDecision) -> None:
-        """Remember what was charged, to tell how it ended."""
-        self._verdicts[number] = download_decision
+    def record(self, number: int, download_decision: DownloadDecision) -> None:
+        """Store the decision of an asset that was charged, to report the result of its stream."""
+        self._decisions[number] = download_decision
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        return next(self._pieces)
+        return next(self._chunks)
 
     def close(self) -> None:
-        """Close the store's side, and tell how far each asset came."""
-        self._pieces.close()
-        verdicts, self._verdicts = self._verdicts, {}
-        for number, download_decision in verdicts.items():
+        """Close the streams of the stores, and report the result of each asset."""
+        self._chunks.close()
+        decisions, self._decisions = self._decisions, {}
+        for number, download_decision in decisions.items():
             sent = self._sent[number]
             complete = download_decision.byte_range is not None and sent == download_decision.byte_range.length
             self._finished(StreamResult(download_decision, sent, complete, time.perf_counter() - self._began))
 
-    def _made(self) -> Generator[bytes]:
+    def _all_chunks(self) -> Generator[bytes]:
         position, checksums = 0, []
         for number, file in enumerate(self._archive.files):
-            yield from self._cut(file.begin, file.head)
+            yield from self._in_range(file.begin, file.header)
             checksum = yield from self._file(number, file)
             checksums.append(checksum)
-            yield from self._cut(file.start + file.size, file.behind(checksum))
+            yield from self._in_range(file.start + file.size, file.descriptor(checksum))
             position = file.end
             if position >= self._end:
                 return
-        yield from self._cut(position, zip_format.directory(self._archive.files, checksums))
+        yield from self._in_range(position, zip_format.directory(self._archive.files, checksums))
 
-    def _cut(self, place: int, data: bytes) -> Iterator[bytes]:
-        """Give what of these bytes, which stand there, lies in the range."""
-        part = data[max(0, self._first - place) : max(0, self._end - place)]
+    def _in_range(self, position: int, data: bytes) -> Iterator[bytes]:
+        """Yield the part of these bytes that is in the range."""
+        part = data[max(0, self._first - position) : max(0, self._end - position)]
         if part:
             yield part
 
     def _file(self, number: int, file: zip_format.File) -> Generator[bytes, None, int]:
-        """Give what of a file lies in the range, and return its checksum, where that is needed."""
+        """Yield the part of a file that is in the range, and return its checksum if it is needed."""
         skipped = min(file.size, max(0, self._first - file.start))
-        known = CHECKSUMS.get(self._archive.key(number))
+        cached = CHECKSUMS.get(self._archive.key(number))
         begin = 0
-        if known is not None or self._end <= file.start + file.size:
+        if cached is not None or self._end <= file.start + file.size:
             begin = skipped
-        wanted = min(file.size, max(begin, self._end - file.start))
+        end = min(file.size, max(begin, self._end - file.start))
         checksum, position = 0, begin
-        for piece in self._read(number, begin, wanted - begin):
-            checksum = zlib.crc32(piece, checksum)
-            fresh = piece[max(0, skipped - position) :]
-            position += len(piece)
-            if fresh:
-                yield fresh
-                self._sent[number] += len(fresh)
-        if known is not None:
-            return known
-        if begin == 0 and wanted == file.size:
-            CHECKSUMS.learn(self._archive.key(number), checksum)
+        for chunk in self._read(number, begin, end - begin):
+            checksum = zlib.crc32(chunk, checksum)
+            requested = chunk[max(0, skipped - position) :]
+            position += len(chunk)
+            if requested:
+                yield requested
+                self._sent[number] += len(requested)
+        if cached is not None:
+            return cached
+        if begin == 0 and end == file.size:
+            CHECKSUMS.add(self._archive.key(number), checksum)
         return checksum
 
     def _read(self, number: int, first: int, length: int) -> Iterator[bytes]:
-        """Read a part of an object. Another length breaks the archive off: it must not look complete."""
+        """Read a part of an object. A wrong length aborts the archive, because it must not look complete."""
         if not length:
             return
-        pieces = self._archive.streams[number].open(first, length)
+        chunks = self._archive.streams[number].open(first, length)
         try:
-            yield from exactly(pieces, length)
+            yield from exactly(chunks, length)
         finally:
-            closing = getattr(pieces, "close", None)
-            if closing is not None:
-                closing()
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()

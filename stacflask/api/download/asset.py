@@ -1,7 +1,7 @@
-"""The Download extension: the one door through which assets leave.
+"""The Download extension: download a single asset.
 
-``GET .../download/{assetId}`` answers 307 to a temporary address, or 200 with the bytes. HEAD is always answered here:
-a temporary address is good for one method only.
+The response to ``GET .../download/{assetId}`` is a redirect (307) to a temporary URL, or the bytes (200). HEAD is never
+redirected, because a temporary URL is valid for one method only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from werkzeug.routing import BaseConverter
 from stacflask import current
 from stacflask.api.download import access, orders
 from stacflask.api.download.content_length import exactly
-from stacflask.api.download.stream_limits import Place
+from stacflask.api.download.stream_limits import StreamSlot
 from stacflask.api.http import ranges
 from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TEXT, header, query, response_object
 from stacflask.api.parameters.blueprints import Blueprint
@@ -40,31 +40,33 @@ if TYPE_CHECKING:
 bp = Blueprint("download", __name__, description="Download of assets")
 
 OCTETS = "application/octet-stream"
-MARGIN = 60
-"""Seconds by which a cached redirect ends before the address in it does."""
+REDIRECT_MARGIN_SECONDS = 60
+"""A cached redirect expires this long before its URL."""
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(\s*;\s*[\w.+-]+=(\"[^\"\\\r\n]*\"|[\w.+/:-]+))*", re.ASCII)
 _TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
-"""A list of tokens (RFC 9110, 5.6), as Content-Encoding and Content-Language have it."""
+"""A list of tokens (RFC 9110, 5.6), for Content-Encoding and Content-Language."""
 _URL = re.compile(r"https?://[!-~]+")
 _SHA256 = re.compile(r"1220([0-9a-f]{64})")
 
 BYTES = {
-    "description": "The bytes, or those of the range.",
+    "description": "The bytes of the asset or of the range.",
     "content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}},
 }
-ANSWERS = {
+RESPONSES = {
     "_200": BYTES,
     "_206": BYTES,
-    "_202": orders.COMING,
+    "_202": orders.ACCEPTED_RESPONSE,
     "_304": NOT_MODIFIED,
     "_307": response_object(
-        "The bytes are at Location, for a while.", None, Location="A temporary address, good for GET."
+        "The asset is at Location, for a limited time.", None, Location="A temporary URL, valid for GET."
     ),
 }
 PARAMETERS = (
-    query("delivery", "stream: send the bytes from here instead of redirecting.", {**TEXT, "enum": ["stream"]}),
-    header("Range", "One range of bytes, where they are sent from here (RFC 9110, section 14)."),
-    header("If-Range", "The ETag or date that the range is of; of another state, all is sent."),
+    query(
+        "delivery", "stream: send the bytes through this server instead of a redirect.", {**TEXT, "enum": ["stream"]}
+    ),
+    header("Range", "One range of bytes, if they are sent through this server (RFC 9110, section 14)."),
+    header("If-Range", "The ETag or date of the range. If the asset has changed, it is sent completely."),
     IF_NONE_MATCH,
     IF_MATCH,
 )
@@ -72,7 +74,7 @@ FAILURES = (403, 404, 412, 416, 429)
 
 
 class Key(BaseConverter):
-    """An asset's key in a path, and what follows it: all that is left, slashes at either end included."""
+    """The key of an asset in a URL path, and the path below it: the rest of the path, with slashes at both ends."""
 
     part_isolating = False
     regex = ".+"
@@ -80,46 +82,46 @@ class Key(BaseConverter):
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>/download/<key:asset_id>")
-@bp.describes(*FAILURES, parameters=PARAMETERS, **ANSWERS)
+@bp.describes(*FAILURES, parameters=PARAMETERS, **RESPONSES)
 def download_item_asset(collection_id: str, item_id: str, asset_id: str) -> Response:
-    """Download an asset of an item; HEAD says what it is like, without a redirect."""
+    """Download an asset of an item. HEAD returns its headers, without a redirect."""
     return _download(collection_id, item_id, asset_id)
 
 
 @bp.route("/collections/<collection_id>/download/<key:asset_id>")
-@bp.describes(*FAILURES, parameters=PARAMETERS, **ANSWERS)
+@bp.describes(*FAILURES, parameters=PARAMETERS, **RESPONSES)
 def download_collection_asset(collection_id: str, asset_id: str) -> Response:
-    """Download an asset of a collection; HEAD says what it is like, without a redirect."""
+    """Download an asset of a collection. HEAD returns its headers, without a redirect."""
     return _download(collection_id, None, asset_id)
 
 
 def _download(collection: str, item: str | None, key: str) -> Response:
-    """Hand over the bytes of one asset, or say where they are."""
-    streamed = _wants_stream(collection)
+    """Return the bytes of an asset, or a redirect to them."""
+    streamed = _must_stream(collection)
     grant = access.granted(collection, item, key)
     try:
         location = current.gate().resolve(grant)
         delivery = current.gate().deliver(grant, location, streamed=streamed)
     except Offline as offline:
         return orders.accepted(grant, offline)
-    return _answer(grant, delivery, location.store)
+    return _response(grant, delivery, location.store)
 
 
-def _wants_stream(collection: str) -> bool:
-    """Whether only a stream will do: for HEAD, on request, by setting, or for a client that a store would refuse.
+def _must_stream(collection: str) -> bool:
+    """Return whether a redirect is not possible: for HEAD, by request, by setting, or for certain clients.
 
-    Such clients send Authorization on to the store, which takes a signed address or a header, not both.
+    Such clients send Authorization on to the store, which accepts either a signed URL or a header, not both.
     """
-    wish = request.args.get("delivery")
-    if wish not in (None, "stream"):
-        raise BadQuery("delivery", f"expected stream, not {wish!r}")
+    delivery = request.args.get("delivery")
+    if delivery not in (None, "stream"):
+        raise BadQuery("delivery", f"expected stream, got {delivery!r}")
     settings = current.settings()
     forwards = "Authorization" in request.headers and request.user_agent.string.startswith(settings.stream_agents)
-    return request.method == "HEAD" or wish is not None or collection in settings.stream_collections or forwards
+    return request.method == "HEAD" or delivery is not None or collection in settings.stream_collections or forwards
 
 
-def _answer(grant: Grant, delivery: Delivery, store: str) -> Response:
-    """Make the answer and, last of all, book what leaves with it: whatever fails before has cost nothing."""
+def _response(grant: Grant, delivery: Delivery, store: str) -> Response:
+    """Return the response. The asset is charged last, because earlier steps can fail."""
     if isinstance(delivery, Redirect):
         response = _for_client(_redirect(grant, delivery), grant)
         size = grant.asset.size if delivery.size is None else delivery.size
@@ -134,32 +136,32 @@ def _answer(grant: Grant, delivery: Delivery, store: str) -> Response:
 
 def _for_client(response: Response, grant: Grant) -> Response:
     response.headers.update(grant.decision.headers)
-    # Which of the two it gets depends on the client, see ``_wants_stream``.
+    # The response depends on the client, see ``_must_stream``.
     response.vary.add("User-Agent")
     return response
 
 
-# --- 307 -------------------------------------------------------------------------------------------------------------
+# --- Redirects -------------------------------------------------------------------------------------------------------
 
 
 def _redirect(grant: Grant, redirect: Redirect) -> Response:
     if not _URL.fullmatch(redirect.url):
-        raise NoAnswer("The store's plugin gave no usable address.")
+        raise NoAnswer("The plugin of the store returned an invalid URL.")
     response = Response(status=307)
     del response.headers["Content-Type"]
     response.headers["Location"] = redirect.url
     response.autocorrect_location_header = False
-    seconds = max(0, int(redirect.lifetime.total_seconds()) - MARGIN)
+    seconds = max(0, int(redirect.lifetime.total_seconds()) - REDIRECT_MARGIN_SECONDS)
     response.headers["Cache-Control"] = "no-store" if grant.decision.counted else f"private, max-age={seconds}"
     return response
 
 
-# --- 200 and its kin -------------------------------------------------------------------------------------------------
+# --- Streams ---------------------------------------------------------------------------------------------------------
 
 
 def _stream(grant: Grant, stream: Stream, part: ranges.Part) -> Response:
     response = Response(status=part.status, content_type=_media_type(grant.asset, stream))
-    # Passed on as it is: not compressed, not counted, not buffered.
+    # The body is neither compressed nor buffered.
     response.direct_passthrough = True
     _describe(response, grant, stream)
     if part.status != ranges.NOT_MODIFIED:
@@ -188,17 +190,18 @@ def _describe(response: Response, grant: Grant, stream: Stream) -> None:
 
 
 def _media_type(asset: Asset, stream: Stream) -> str:
-    """Return the asset's media type, or else the store's, or else that of any bytes."""
-    for given in (asset.media_type, stream.content_type):
-        if given and _MEDIA_TYPE.fullmatch(given):
-            return given
+    """Return the media type of the asset, else that of the store, else ``application/octet-stream``."""
+    for media_type in (asset.media_type, stream.content_type):
+        if media_type and _MEDIA_TYPE.fullmatch(media_type):
+            return media_type
     return OCTETS
 
 
 def _digest(asset: Asset, stream: Stream) -> str | None:
-    """Give ``file:checksum`` as Repr-Digest (RFC 9530), where it is a sha2-256 multihash.
+    """Return ``file:checksum`` as Repr-Digest (RFC 9530) if it is a sha2-256 multihash, else None.
 
-    The digest is that of the coded bytes. Where they are coded, only an equal ``file:size`` shows that these are meant.
+    Repr-Digest is a digest of the encoded bytes. If they have a content coding, ``file:checksum`` is used only if
+    ``file:size`` is the length of the encoded bytes.
     """
     if stream.content_encoding and asset.size != stream.length:
         return None
@@ -209,66 +212,70 @@ def _digest(asset: Asset, stream: Stream) -> str | None:
         return None
 
 
-def _bytes(grant: Grant, stream: Stream, part: ranges.Part, store: str) -> Slot:
-    """Take a place among the streams, book what leaves, and open the store: in this order, and all or nothing."""
-    slot = Slot(current.gate().stream_finished, part.length, {store})
+def _bytes(grant: Grant, stream: Stream, part: ranges.Part, store: str) -> StreamBody:
+    """Occupy a stream of this process, charge for the bytes, and open the store. If a step fails, no byte is sent."""
+    body = StreamBody(current.gate().stream_finished, part.length, {store})
     try:
-        slot.begin(current.gate().charge(grant, ByteRange(part.first, part.length, stream.length), "stream"))
-        slot.chunks = stream.open(part.first, part.length) if part.length else iter(())
+        body.begin(current.gate().charge(grant, ByteRange(part.first, part.length, stream.length), "stream"))
+        body.chunks = stream.open(part.first, part.length) if part.length else iter(())
     except BaseException:
-        slot.close()
+        body.close()
         raise
-    return slot
+    return body
 
 
-class Slot:
-    """A place among this process's streams, given back when the stream ends, breaks, or its client goes.
+class StreamBody:
+    """The body of a response that occupies a stream of this process until it ends, fails, or its client disconnects.
 
-    Whoever keeps records is told then, if the stream had begun. What is not as long as was announced is broken off.
-    ``announced`` is that length.
+    The result of a stream that has begun is reported then. A stream with another length than announced is aborted.
+
+    Args:
+        report: Function that reports the result of the stream.
+        announced: Length in bytes that Content-Length announces.
+        stores: The stores that the stream reads.
     """
 
     _lock = threading.Lock()
-    _place: Place | None = None
-    _verdict: DownloadDecision | None = None
+    _slot: StreamSlot | None = None
+    _decision: DownloadDecision | None = None
 
-    def __init__(self, tell: Callable[[StreamResult], None], announced: int, stores: Iterable[str]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[StreamResult], None], announced: int, stores: Iterable[str]) -> None:
+        self._report = report
         self._announced = announced
         self._began, self._sent = 0.0, 0
         self.chunks: Iterator[bytes] = iter(())
-        self._place = Place(stores, current.settings().max_streams)
+        self._slot = StreamSlot(stores, current.settings().max_streams)
 
     def begin(self, download_decision: DownloadDecision) -> None:
-        """Remember what is about to be sent, to tell how it ended."""
-        self._verdict, self._began, self._sent = download_decision, time.perf_counter(), 0
+        """Store the decision on the download, to report the result of its stream."""
+        self._decision, self._began, self._sent = download_decision, time.perf_counter(), 0
 
     def __del__(self) -> None:
-        """Give back the place of an answer that was made and never sent."""
+        """Free the stream of a response that was never sent."""
         self.close()
 
     def __iter__(self) -> Iterator[bytes]:
-        place = self._place
-        chunks = self.chunks if place is None else place.timed(self.chunks)
+        slot = self._slot
+        chunks = self.chunks if slot is None else slot.timed(self.chunks)
         for chunk in exactly(chunks, self._announced):
             yield chunk
-            # The server asks for the next once this one is out.
+            # The server requests the next chunk after it has sent this one.
             self._sent += len(chunk)
 
     def close(self) -> None:
-        """Give the place back and close the store's side."""
-        closing = getattr(self.chunks, "close", None)
+        """Free the stream of this process, and close the stream of the store."""
+        close = getattr(self.chunks, "close", None)
         try:
-            if closing is not None:
-                closing()
+            if close is not None:
+                close()
         finally:
-            if self._place is not None:
-                self._place.give_back()
-            with Slot._lock:
-                download_decision, self._verdict = self._verdict, None
+            if self._slot is not None:
+                self._slot.release()
+            with StreamBody._lock:
+                download_decision, self._decision = self._decision, None
             if download_decision is not None:
-                self._tell(self._transfer(download_decision))
+                self._report(self._result(download_decision))
 
-    def _transfer(self, download_decision: DownloadDecision) -> StreamResult:
+    def _result(self, download_decision: DownloadDecision) -> StreamResult:
         complete = download_decision.byte_range is not None and self._sent == download_decision.byte_range.length
         return StreamResult(download_decision, self._sent, complete, time.perf_counter() - self._began)

@@ -1,4 +1,4 @@
-"""The length of what is sent: exactly as many bytes as were announced, or a transfer that is visibly cut."""
+"""Check the length of a stream, so that a client can detect a wrong one."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from stacflask.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MOST_EMPTY = 1000
-"""Empty pieces in a row, at most. They are skipped, but without a bound they would keep a thread forever."""
+MAX_EMPTY_CHUNKS = 1000
+"""Maximum number of successive empty chunks. Without a limit, skipping them could occupy a thread forever."""
 
 
-def exactly(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """Yield the pieces of a stream, which must have ``length`` bytes together.
+def exactly(chunks: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """Yield the chunks of a stream, which must have ``length`` bytes in total.
 
-    The piece that completes the length is held back until the stream has ended. A client of a longer stream thus
-    receives fewer bytes than were announced: it sees a cut transfer, and not a complete one.
+    The chunk that completes the length is held back until the stream has ended. A client of a longer stream receives
+    fewer bytes than announced, so that it does not accept the download as complete.
 
     Raises:
-        Unavailable: There are more bytes, or fewer.
-        TypeError: A piece is not bytes.
+        Unavailable: There are more or fewer bytes.
+        TypeError: A chunk is not bytes.
     """
-    filled = _filled(pieces)
-    left = length
+    nonempty = _nonempty(chunks)
+    remaining = length
     last = b""
-    while left and (piece := next(filled, b"")):
-        left -= len(piece)
-        if left > 0:
-            yield piece
-        last = piece
-    if left > 0:
-        raise Unavailable("The store gave less than it was asked for.")
-    if left or next(filled, b""):
-        raise Unavailable("The store gave more than it was asked for.")
+    while remaining and (chunk := next(nonempty, b"")):
+        remaining -= len(chunk)
+        if remaining > 0:
+            yield chunk
+        last = chunk
+    if remaining > 0:
+        raise Unavailable("The store returned fewer bytes than requested.")
+    if remaining or next(nonempty, b""):
+        raise Unavailable("The store returned more bytes than requested.")
     if last:
         yield last
 
 
-def _filled(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the pieces that are not empty."""
+def _nonempty(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks that are not empty."""
     empty = 0
-    for piece in pieces:
-        data = piece if isinstance(piece, bytes) else bytes(memoryview(piece))
+    for chunk in chunks:
+        data = chunk if isinstance(chunk, bytes) else bytes(memoryview(chunk))
         empty = 0 if data else empty + 1
-        if empty > MOST_EMPTY:
-            raise Unavailable("The store gave too many empty pieces.")
+        if empty > MAX_EMPTY_CHUNKS:
+            raise Unavailable("The store returned too many empty chunks.")
         if data:
             yield data

@@ -1,4 +1,4 @@
-"""Many downloads as a list: JSON, Metalink 4 (RFC 5854), addresses alone, or input for aria2."""
+"""Write manifests of downloads: JSON, Metalink 4 (RFC 5854), a list of URLs, or an input file for aria2."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ METALINK = "application/metalink4+xml"
 PLAIN = "text/plain"
 JSON = "application/json"
 
-# Prefixes of multihashes, and what Metalink and aria2 call the function.
+# Prefixes of multihashes, with the names of the functions in Metalink and aria2.
 _HASHES = {"1114": "sha-1", "1220": "sha-256", "1340": "sha-512", "d50110": "md5"}
 _DIGITS = {"sha-1": 40, "sha-256": 64, "sha-512": 128, "md5": 32}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that may be taken: under which address, until when, and the name to save it under."""
+    """An asset that can be downloaded: its URL, the expiry of the URL, and its file name."""
 
     asset: Asset
     href: str
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Something that may not be taken, and why; an item that is not there has no asset."""
+    """An asset that cannot be downloaded, and the reason. For a missing item, ``asset`` is None."""
 
     collection: str
     item: str | None
@@ -50,7 +50,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What may be taken, what may not, and links to the pages beside it."""
+    """The assets that can and cannot be downloaded, and links to further pages."""
 
     entries: Sequence[Entry]
     missing: Sequence[Missing]
@@ -58,42 +58,45 @@ class Manifest:
 
 
 def names(assets: Iterable[Asset], codings: Iterable[str] = repeat("")) -> list[str]:
-    """Give each asset a path of its own to be saved under: collection, item, and the file's path.
+    """Return a unique relative path for each asset: collection, item, and the path of the file.
 
-    Two that would be the same for a file system without regard to case are told apart by their keys, or by numbers.
-    ``codings`` are endings, one for each asset, that are appended to paths which do not end so.
+    Paths that are equal in a case-insensitive file system get the keys of their assets, or numbers.
+
+    Args:
+        assets: The assets.
+        codings: An extension for each asset, which is appended unless the path has it.
     """
     taken: set[str] = set()
-    return [_free(asset, taken, coding) for asset, coding in zip(assets, codings, strict=False)]
+    return [_unique(asset, taken, coding) for asset, coding in zip(assets, codings, strict=False)]
 
 
-def _free(asset: Asset, taken: set[str], coding: str) -> str:
+def _unique(asset: Asset, taken: set[str], coding: str) -> str:
     path = local_path(asset)
     path += "" if path.lower().endswith(coding.lower()) else coding
     folder, _, name = path.rpartition("/")
-    stem, dot, ending = name.partition(".")
+    stem, dot, extension = name.partition(".")
     key = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in asset.key)
-    tried = [path, f"{folder}/{stem}-{key}{dot}{ending}"]
+    candidates = [path, f"{folder}/{stem}-{key}{dot}{extension}"]
     number = 1
-    while tried[0].casefold() in taken:
+    while candidates[0].casefold() in taken:
         number += 1
-        tried = [*tried[1:], f"{folder}/{stem}-{key}-{number}{dot}{ending}"]
-    taken.add(tried[0].casefold())
-    return tried[0]
+        candidates = [*candidates[1:], f"{folder}/{stem}-{key}-{number}{dot}{extension}"]
+    taken.add(candidates[0].casefold())
+    return candidates[0]
 
 
 def refused(asset: Asset, decision: Decision, *, anonymous: bool) -> Missing:
-    """Tell why an asset may not be taken: what its refusal would tell, and no more."""
+    """Return an asset that was denied, with the code and text that the response to a download would have."""
     code = "Unauthorized" if anonymous else decision.code or "Forbidden"
-    detail = decision.detail or ("Say who you are." if anonymous else "You may not do this.")
+    detail = decision.detail or ("Authentication required." if anonymous else "Access denied.")
     return Missing(asset.collection, asset.item, asset.key, code, detail, decision.link)
 
 
-# --- Forms -----------------------------------------------------------------------------------------------------------
+# --- Formats ---------------------------------------------------------------------------------------------------------
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
-    """Tell everything."""
+    """Return a manifest as JSON, with the assets that cannot be downloaded."""
     return {
         "downloads": [_entry(entry) for entry in manifest.entries],
         "refused": [_missing(missing) for missing in manifest.missing],
@@ -105,7 +108,7 @@ def as_json(manifest: Manifest) -> dict[str, Any]:
 
 def _entry(entry: Entry) -> dict[str, Any]:
     asset = entry.asset
-    told = {
+    members = {
         "collection": asset.collection,
         "item": asset.item,
         "asset": asset.key,
@@ -116,11 +119,11 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "size": asset.size,
         "checksum": asset.properties.get("file:checksum"),
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _missing(missing: Missing) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    members: dict[str, Any] = {
         "collection": missing.collection,
         "item": missing.item,
         "asset": missing.asset,
@@ -128,12 +131,12 @@ def _missing(missing: Missing) -> dict[str, Any]:
         "description": missing.description,
     }
     if missing.link is not None:
-        told["links"] = [{"rel": "license", "href": public_url.base_url() + missing.link, "type": JSON}]
-    return {name: value for name, value in told.items() if value is not None}
+        members["links"] = [{"rel": "license", "href": public_url.base_url() + missing.link, "type": JSON}]
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def as_metalink(manifest: Manifest) -> str:
-    """List files with their addresses, sizes and checksums."""
+    """Return a manifest as Metalink: files with their URLs, sizes and checksums."""
     files = "".join(map(_file, manifest.entries))
     return f"{_XML}\n{files}</metalink>\n"
 
@@ -150,12 +153,12 @@ def _file(entry: Entry) -> str:
 
 
 def as_list(manifest: Manifest) -> str:
-    """List addresses, one a line."""
+    """Return a manifest as a list of URLs, one per line."""
     return "".join(f"{entry.href}\n" for entry in manifest.entries)
 
 
 def as_aria2(manifest: Manifest) -> str:
-    """List addresses with the names and checksums that aria2 reads beside them."""
+    """Return a manifest as an input file for aria2: URLs with file names and checksums."""
     return "".join(map(_lines, manifest.entries))
 
 
@@ -165,7 +168,7 @@ def _lines(entry: Entry) -> str:
     return f"{entry.href}\n  out={entry.name}\n{digest}"
 
 
-FORMS: dict[str, tuple[str, Callable[[Manifest], str]]] = {
+FORMATS: dict[str, tuple[str, Callable[[Manifest], str]]] = {
     "metalink": (METALINK, as_metalink),
     "list": (PLAIN, as_list),
     "aria2": (PLAIN, as_aria2),
@@ -173,7 +176,7 @@ FORMS: dict[str, tuple[str, Callable[[Manifest], str]]] = {
 
 
 def checksum(asset: Asset) -> tuple[str, str] | None:
-    """Give function and hexadecimal digits of ``file:checksum``, where they are of a usual kind."""
+    """Return the hash function and hexadecimal digits of ``file:checksum``, or None for an unknown function."""
     text = str(asset.properties.get("file:checksum", "")).lower()
     for prefix, name in _HASHES.items():
         digits = text.removeprefix(prefix)

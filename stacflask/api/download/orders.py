@@ -1,4 +1,4 @@
-"""Data that must be brought online first: 202 for who asks for them, and an address that tells how it stands."""
+"""Orders of data that are offline: the 202 response to a download, and the endpoint for the state of an order."""
 
 from __future__ import annotations
 
@@ -29,58 +29,60 @@ ORDER = obj(
     ["order:status", "code", "description", "links"],
     **{"order:status": STATUS, "code": TEXT, "description": TEXT, "links": array({"type": "object"})},
 )
-COMING = response_object(
-    "The data must be brought online first, and are being so. It is the same whoever asks, and how often.",
+ACCEPTED_RESPONSE = response_object(
+    "The data are offline and are being brought online. All requests for them share one order.",
     ORDER,
-    Location="Where to see how it stands.",
-    Retry_After="Seconds.",
+    Location="URL of the state of the order.",
+    Retry_After="Seconds until the client should retry.",
 )
-SEEN = response_object("How it stands.", ORDER, Retry_After="Seconds, while it is not there.")
-SAID = {
-    "orderable": "The data are offline. Whoever asks for them by GET orders them.",
-    "ordered": "The data are offline and have been ordered. Ask again later.",
-    "shipping": "The data are offline and are being brought online. Ask again later.",
+STATE_RESPONSE = response_object(
+    "The state of the order.", ORDER, Retry_After="Seconds until the client should retry, if the data are not online."
+)
+DESCRIPTIONS = {
+    "orderable": "The data are offline. A GET request for them orders them.",
+    "ordered": "The data are offline and have been ordered. Try again later.",
+    "shipping": "The data are offline and are being brought online. Try again later.",
     "succeeded": "The data are online.",
     "failed": "The data could not be brought online.",
 }
 
 
 def accepted(grant: Grant, offline: Offline) -> Response:
-    """Answer 202, and have the data brought online; a HEAD only says how it stands. Raises Unavailable."""
+    """Order the data of an asset, and return the 202 response. HEAD orders nothing. Raises Unavailable."""
     order = offline.order if request.method == "HEAD" else current.gate().order(grant, offline)
     current.gate().report_order(grant.principal, grant.asset, order)
-    response = _answer(grant.asset, order, ACCEPTED)
-    response.headers["Location"] = _address(grant.asset)
+    response = _response(grant.asset, order, ACCEPTED)
+    response.headers["Location"] = _url(grant.asset)
     return response
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>/orders/<key:asset_id>")
-@bp.describes(403, 404, _200=SEEN)
+@bp.describes(403, 404, _200=STATE_RESPONSE)
 def show_item_order(collection_id: str, item_id: str, asset_id: str) -> Response:
-    """Say whether an asset of an item is online, or how it stands with bringing it there. Orders nothing."""
+    """Return the state of the order for an asset of an item. The request orders nothing."""
     return _show(collection_id, item_id, asset_id)
 
 
 @bp.route("/collections/<collection_id>/orders/<key:asset_id>")
-@bp.describes(403, 404, _200=SEEN)
+@bp.describes(403, 404, _200=STATE_RESPONSE)
 def show_collection_order(collection_id: str, asset_id: str) -> Response:
-    """Say whether an asset of a collection is online, or how it stands with bringing it there. Orders nothing."""
+    """Return the state of the order for an asset of a collection. The request orders nothing."""
     return _show(collection_id, None, asset_id)
 
 
 def _show(collection: str, item: str | None, key: str) -> Response:
-    """Go the way of a download as far as its bytes are seen, and say what was found there."""
+    """Return the state of an order, after the same steps as for a download."""
     grant = access.granted(collection, item, key)
-    return _answer(grant.asset, current.gate().order_status(grant.asset, grant.principal), 200)
+    return _response(grant.asset, current.gate().order_status(grant.asset, grant.principal), 200)
 
 
-def _answer(asset: Asset, order: Order, status: int) -> Response:
-    here = "status" if status == ACCEPTED else "self"
+def _response(asset: Asset, order: Order, status: int) -> Response:
+    rel = "status" if status == ACCEPTED else "self"
     body: dict[str, Any] = {
         "code": "Online" if order.status == "succeeded" else Offline.code,
-        "description": SAID[order.status],
+        "description": DESCRIPTIONS[order.status],
         "order:status": order.status,
-        "links": [stac_links.link(here, _address(asset)), {"rel": "data", "href": _address(asset, "download")}],
+        "links": [stac_links.link(rel, _url(asset)), {"rel": "data", "href": _url(asset, "download")}],
     }
     response = responses.reply(orjson.dumps(body), status=status, headers={"Cache-Control": "no-store"})
     if order.status != "succeeded":
@@ -88,9 +90,9 @@ def _answer(asset: Asset, order: Order, status: int) -> Response:
     return response
 
 
-def _address(asset: Asset, what: str = "orders") -> str:
-    place = public_url.collection_url(asset.collection)
+def _url(asset: Asset, endpoint: str = "orders") -> str:
+    base = public_url.collection_url(asset.collection)
     if asset.item is not None:
-        place = public_url.item_url(asset.collection, asset.item)
+        base = public_url.item_url(asset.collection, asset.item)
     path = f"/{quote(asset.path)}" if asset.path else ""
-    return f"{place}/{what}/{public_url.segment(asset.key)}{path}"
+    return f"{base}/{endpoint}/{public_url.segment(asset.key)}{path}"

@@ -1,4 +1,4 @@
-"""Places among the streams of a process: how many there are, and how many the streams of one slow store can have."""
+"""Limit the number of streams in a process, and of those that read a slow store."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SLOW_SECONDS = 2.0
-"""Seconds for which a stream may wait for its store, beyond those that its bytes need at ``SLOW_RATE``."""
-SLOW_RATE = 64 << 10
-"""Bytes per second. A store that sends less in a stream is slow."""
+"""Maximum time that a stream may wait for its store, in addition to its bytes / ``SLOW_BYTES_PER_SECOND``."""
+SLOW_BYTES_PER_SECOND = 64 << 10
+"""A store that sends fewer bytes per second in a stream is slow."""
 
 
-class Place:
-    """One place. A store that is slow in one of its streams gets no further place once it has half of them.
+class StreamSlot:
+    """One of the streams of this process. A store that is slow in one stream can have at most half of all streams.
 
     Args:
         stores: The stores that the stream reads.
-        places: How many places there are.
+        limit: Maximum number of streams in this process.
 
     Raises:
-        Unavailable: No place is free, or none for a slow store.
+        Unavailable: The limit is reached, or that for a slow store.
     """
 
-    # Garbage that is collected while a place is taken can give back another one in the same thread.
+    # Garbage collection during ``__init__`` can release another slot in the same thread, so the lock is reentrant.
     _lock = threading.RLock()
-    _taken: ClassVar[set[Place]] = set()
+    _taken: ClassVar[set[StreamSlot]] = set()
 
-    def __init__(self, stores: Iterable[str], places: int) -> None:
+    def __init__(self, stores: Iterable[str], limit: int) -> None:
         self.stores = frozenset(stores)
         self._received = 0
         self._waited, self._waits_since = 0.0, math.inf
-        with Place._lock:
-            taken = list(Place._taken)
-            if len(taken) >= places:
-                raise Unavailable("Too many downloads are being streamed just now.", code="TooManyStreams")
+        with StreamSlot._lock:
+            taken = list(StreamSlot._taken)
+            if len(taken) >= limit:
+                raise Unavailable("Too many downloads are streamed at present. Try again later.", code="TooManyStreams")
             for store in self.stores:
-                same = [place for place in taken if store in place.stores]
-                if len(same) >= max(1, places // 2) and any(place.is_slow() for place in same):
-                    raise Unavailable("The store of this asset sends too slowly just now.")
-            Place._taken.add(self)
+                same = [slot for slot in taken if store in slot.stores]
+                if len(same) >= max(1, limit // 2) and any(slot.is_slow() for slot in same):
+                    raise Unavailable("The store of this asset is too slow at present. Try again later.")
+            StreamSlot._taken.add(self)
 
     def is_slow(self) -> bool:
-        """Whether the store has sent too little for the time for which the stream has waited for it."""
+        """Return whether the store has sent too few bytes for the time that the stream has waited."""
         waited = self._waited + max(0.0, time.monotonic() - self._waits_since)
-        return waited > SLOW_SECONDS + self._received / SLOW_RATE
+        return waited > SLOW_SECONDS + self._received / SLOW_BYTES_PER_SECOND
 
     def timed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the chunks of a store, and add up the time for which they are waited for."""
+        """Yield the chunks of a store, and measure the time that the stream waits for them."""
         while True:
             began = self._waits_since = time.monotonic()
             chunk = next(chunks, None)
@@ -64,7 +64,7 @@ class Place:
             self._received += len(chunk)
             yield chunk
 
-    def give_back(self) -> None:
-        """Give the place back, once or several times."""
-        with Place._lock:
-            Place._taken.discard(self)
+    def release(self) -> None:
+        """Release the slot. Further calls have no effect."""
+        with StreamSlot._lock:
+            StreamSlot._taken.discard(self)

@@ -1,4 +1,4 @@
-"""Whole items as archives: what real programs make of them, how they are resumed, and that none only looks complete."""
+"""Archives of items: they work with real programs, can be resumed, and never look complete if they are not."""
 
 import http.client
 import io
@@ -24,8 +24,8 @@ PATH = "/collections/collection/items/item/download.zip"
 FILES = {"a.tif": bytes(range(256)) * 5000, "ä ö/b.txt": b"0123456789", "empty": b"", "c.bin": b"c" * 100_000}
 
 
-class Watch:
-    """Consents, books and remembers what it was told."""
+class Recorder:
+    """Allows and charges downloads, and records the calls."""
 
     def __init__(self) -> None:
         self.denied: str | None = None
@@ -35,12 +35,12 @@ class Watch:
 
     @hookimpl
     def authorize(self, asset: Any) -> Decision:
-        """Consent."""
+        """Return a consent."""
         return Decision.deny("kept", detail="Not this.") if asset.key == self.denied else Decision.allow("test")
 
     @hookimpl
     def charge(self, asset: Any, byte_range: Any) -> Decision | None:
-        """Book."""
+        """Charge the download."""
         if asset.key == self.exhausted:
             return Decision.deny("used up", kind="exhausted")
         self.charged.append((asset.key, byte_range.first, byte_range.length))
@@ -48,7 +48,7 @@ class Watch:
 
     @hookimpl
     def stream_finished(self, stream_result: Any) -> None:
-        """Remember."""
+        """Record the result of a stream."""
         self.finished_.append((stream_result.download_decision.asset.key, stream_result.sent, stream_result.complete))
 
 
@@ -61,18 +61,18 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def watch() -> Watch:
-    return Watch()
+def recorder() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture
-def client(plug: Callable[..., Client], publish: Callable[..., None], root: Path, watch: Watch) -> Client:
-    """Give a house with an item of four files, and nothing remembered of them."""
+def client(plug: Callable[..., Client], publish: Callable[..., None], root: Path, recorder: Recorder) -> Client:
+    """Return a client of an application with an item of four files, and an empty cache of checksums."""
     assets: dict[str, Any] = {f"k{i}": {"href": (root / name).as_uri()} for i, name in enumerate(FILES)}
     assets["k1"]["file:local_path"] = "ä ö/b.txt"
     publish(an_item(assets={**assets, "elsewhere": {"href": "https://example.org/x"}}))
-    archives.CHECKSUMS._known.clear()
-    return plug(watch, local_files.create_plugin({"STACFLASK_LOCAL_FILES_ROOTS": str(root)}))
+    archives.CHECKSUMS._checksums.clear()
+    return plug(recorder, local_files.create_plugin({"STACFLASK_LOCAL_FILES_ROOTS": str(root)}))
 
 
 def contents(data: bytes) -> dict[str, bytes]:
@@ -81,31 +81,31 @@ def contents(data: bytes) -> dict[str, bytes]:
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-def test_an_item_is_one_archive(client: Client, watch: Watch) -> None:
-    """It holds every asset that is downloaded here, under names of their own, and says its length beforehand."""
+def test_an_item_is_one_archive(client: Client, recorder: Recorder) -> None:
+    """An archive has every asset that can be downloaded, under unique names, and announces its length."""
     answer = client.get(PATH)
     assert (answer.status_code, answer.content_type) == (200, "application/zip")
     assert int(answer.headers["Content-Length"]) == len(answer.data)
     assert 'filename="item.zip"' in answer.headers["Content-Disposition"]
     assert contents(answer.data) == {f"item/{name}": data for name, data in FILES.items()}
     answer.close()
-    assert watch.charged == [(f"k{i}", 0, len(data)) for i, data in enumerate(FILES.values())]
-    assert sorted(watch.finished_) == [(f"k{i}", len(data), True) for i, data in enumerate(FILES.values())]
+    assert recorder.charged == [(f"k{i}", 0, len(data)) for i, data in enumerate(FILES.values())]
+    assert sorted(recorder.finished_) == [(f"k{i}", len(data), True) for i, data in enumerate(FILES.values())]
 
 
-def test_head_says_what_get_would(client: Client, watch: Watch) -> None:
-    """HEAD has the same fields, and costs nothing."""
+def test_head_has_the_headers_of_get(client: Client, recorder: Recorder) -> None:
+    """HEAD has the same headers, and charges nothing."""
     get, head = client.get(PATH), client.head(PATH)
-    charged = len(watch.charged)
+    charged = len(recorder.charged)
     assert head.data == b""
     for field in ("Content-Length", "ETag", "Accept-Ranges", "Content-Type", "Content-Disposition"):
         assert head.headers[field] == get.headers[field]
     assert client.get(PATH, headers={"If-None-Match": get.headers["ETag"]}).status_code == 304
-    assert len(watch.charged) == charged
+    assert len(recorder.charged) == charged
 
 
-def test_assets_are_chosen(client: Client) -> None:
-    """By their keys; an unknown one is told, and so is an item with none."""
+def test_assets_can_be_selected(client: Client) -> None:
+    """Assets are selected by key. An unknown key and an empty selection are errors."""
     assert contents(client.get(f"{PATH}?assets=k1,k2").data).keys() == {"item/ä ö/b.txt", "item/empty"}
     assert client.get(f"{PATH}?assets=nosuch").status_code == 400
     assert client.get(f"{PATH}?assets=elsewhere").status_code == 400
@@ -113,21 +113,21 @@ def test_assets_are_chosen(client: Client) -> None:
     assert client.get(PATH.replace("items/item", "items/nosuch")).status_code == 404
 
 
-def test_all_or_nothing(client: Client, watch: Watch) -> None:
-    """One asset that is refused refuses the whole, before anything leaves; without it, the rest may be had."""
-    watch.denied = "k1"
+def test_an_archive_has_all_assets_or_fails(client: Client, recorder: Recorder) -> None:
+    """One denied asset denies the archive before a byte is sent. Without it, the others can be downloaded."""
+    recorder.denied = "k1"
     refused = client.get(PATH)
-    assert (refused.status_code, watch.charged) == (401, [])
+    assert (refused.status_code, recorder.charged) == (401, [])
     assert "Not this." in refused.json["description"]
     assert client.get(f"{PATH}?assets=k0,k2,k3").status_code == 200
-    watch.denied, watch.exhausted = None, "k3"
-    told = len(watch.finished_)
+    recorder.denied, recorder.exhausted = None, "k3"
+    finished = len(recorder.finished_)
     assert client.get(PATH).status_code == 401
-    assert len(watch.finished_) == told
+    assert len(recorder.finished_) == finished
 
 
-def test_directories_and_missing_files_are_told(client: Client, publish: Callable[..., None], root: Path) -> None:
-    """What has no place in an archive, or no bytes, is an error and not left out."""
+def test_directories_and_missing_files_are_errors(client: Client, publish: Callable[..., None], root: Path) -> None:
+    """A directory, or an asset without an object, is an error, and is not left out."""
     here = (root / "a.tif").as_uri()
     publish(an_item("dir", assets={"a": {"href": here}, "d": {"href": f"{root.as_uri()}/"}}))
     publish(an_item("gone", assets={"a": {"href": here}, "g": {"href": f"{root.as_uri()}/nosuch"}}))
@@ -138,8 +138,8 @@ def test_directories_and_missing_files_are_told(client: Client, publish: Callabl
     assert (gone.status_code, gone.json["code"]) == (404, "ObjectMissing")
 
 
-def test_every_range_is_a_part_of_the_whole(client: Client, watch: Watch) -> None:
-    """Once it has been read, any part of the archive is the same as in the whole, and charges what of it leaves."""
+def test_every_range_is_part_of_the_archive(client: Client, recorder: Recorder) -> None:
+    """After the files were read once, every range has the bytes of the archive, and charges for its assets."""
     whole = client.get(PATH).data
     places = {0, 1, len(whole) - 1, len(whole) - 30}
     for marker in (b"PK\3\4", b"PK\7\x08", b"PK\1\2", b"PK\5\6"):
@@ -152,28 +152,28 @@ def test_every_range_is_a_part_of_the_whole(client: Client, watch: Watch) -> Non
         part = client.get(PATH, headers={"Range": f"bytes={first}-{last}"})
         assert (part.status_code, part.data) == (206, whole[first : last + 1]), (first, last)
         assert part.headers["Content-Range"] == f"bytes {first}-{last}/{len(whole)}"
-    watch.charged.clear()
+    recorder.charged.clear()
     client.get(PATH, headers={"Range": "bytes=100-199"})
-    (charged,) = watch.charged
+    (charged,) = recorder.charged
     assert (charged[0], charged[2]) == ("k0", 100)
 
 
-def test_a_range_never_costs_more_than_it_gives(client: Client) -> None:
-    """Of what was not read before, a range is sent if it skips no more than it sends; else all is, as HTTP allows."""
+def test_a_range_reads_at_most_twice_its_bytes(client: Client) -> None:
+    """If files were not read before, a range is sent only if it skips no more than it sends; else the whole archive."""
     length = int(client.head(PATH).headers["Content-Length"])
     tail = client.get(PATH, headers={"Range": "bytes=-100"})
     assert (tail.status_code, len(tail.get_data())) == (200, length)
-    archives.CHECKSUMS._known.clear()
+    archives.CHECKSUMS._checksums.clear()
     whole = tail.data
     half = client.get(PATH, headers={"Range": f"bytes={length // 3}-"})
     assert (half.status_code, half.data) == (206, whole[length // 3 :])
-    archives.CHECKSUMS._known.clear()
+    archives.CHECKSUMS._checksums.clear()
     inside = client.get(PATH, headers={"Range": "bytes=1000000-1000009"})
     assert (inside.status_code, inside.data) == (206, whole[1000000:1000010])
 
 
-def test_another_state_is_another_archive(client: Client, root: Path) -> None:
-    """When a file has changed, so has the ETag, and what is resumed begins anew."""
+def test_a_changed_file_changes_the_etag(client: Client, root: Path) -> None:
+    """If a file has changed, the ETag changes, and a resumed download begins again."""
     etag = client.head(PATH).headers["ETag"]
     client.get(PATH)
     (root / "c.bin").write_bytes(b"d" * 100_000)
@@ -186,7 +186,7 @@ def test_another_state_is_another_archive(client: Client, root: Path) -> None:
 def test_a_store_without_validators_has_no_ranges(
     plug: Callable[..., Client], publish: Callable[..., None], store: Any, consent: Any
 ) -> None:
-    """Where nobody could tell whether objects are the same still, nothing is resumed, and it is said so."""
+    """If objects have no validators, the archive accepts no ranges and announces that."""
     publish(an_item())
     store.etag = None
     client = plug(store, consent)
@@ -198,7 +198,7 @@ def test_a_store_without_validators_has_no_ranges(
 
 @pytest.fixture
 def address(client: Client) -> Iterator[tuple[str, int]]:
-    """Serve the house to real clients."""
+    """Serve the application to real clients."""
     server = make_server("127.0.0.1", 0, client.application, threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
@@ -208,8 +208,8 @@ def address(client: Client) -> Iterator[tuple[str, int]]:
     server.server_close()
 
 
-def test_unzip_takes_it_and_curl_resumes_it(address: tuple[str, int], tmp_path: Path) -> None:
-    """Curl breaks off and goes on where it was; unzip finds every file whole."""
+def test_unzip_and_curl_accept_archives(address: tuple[str, int], tmp_path: Path) -> None:
+    """Curl resumes an interrupted download, and unzip finds every file complete."""
     url, target = f"http://{address[0]}:{address[1]}{PATH}", tmp_path / "item.zip"
     subprocess.run(["curl", "-sSf", "-o", target, url], check=True, timeout=60)
     whole = target.read_bytes()
@@ -219,10 +219,10 @@ def test_unzip_takes_it_and_curl_resumes_it(address: tuple[str, int], tmp_path: 
     subprocess.run(["unzip", "-tq", target], check=True, timeout=60, capture_output=True)
 
 
-def test_a_broken_store_breaks_the_transfer(
+def test_a_failing_store_aborts_the_archive(
     plug: Callable[..., Client], publish: Callable[..., None], store: Any, consent: Any
 ) -> None:
-    """A store that fails, or ends too early, in the middle leaves the client with fewer bytes than were announced."""
+    """If a store fails or ends too early, the client receives fewer bytes than announced."""
     publish(an_item(assets={"a": {"href": "s3://b/a"}, "b": {"href": "s3://b/b"}}))
 
     class Short(type(store)):  # type: ignore[misc]
@@ -247,10 +247,10 @@ def test_a_broken_store_breaks_the_transfer(
             server.server_close()
 
 
-def test_places_are_given_back(
+def test_an_archive_frees_its_stream(
     plug: Callable[..., Client], publish: Callable[..., None], store: Any, consent: Any
 ) -> None:
-    """An archive holds one place among the streams, and gives it back when its client goes; the store is closed."""
+    """An archive occupies one stream. If its client disconnects, the stream is freed and the store is closed."""
     publish(an_item())
     client = plug(store, consent, environ={"STACFLASK_MAX_STREAMS": "1"})
     first = client.get(PATH, buffered=False)
@@ -271,7 +271,7 @@ def test_places_are_given_back(
         ("x-unknown", ["a.json", "a.json.gz", "b.gz"]),
     ],
 )
-def test_coded_files_have_the_ending_of_their_coding(
+def test_coded_files_have_the_extension_of_their_coding(
     plug: Callable[..., Client],
     publish: Callable[..., None],
     store: Any,
@@ -279,7 +279,7 @@ def test_coded_files_have_the_ending_of_their_coding(
     coding: str | None,
     names: list[str],
 ) -> None:
-    """An archive holds the stored bytes, and says by a file's name that they are compressed; no two are alike."""
+    """An archive has the stored bytes. The name of a file has the extension of its coding, and names are unique."""
     hrefs = {"json": "s3://x/a.json", "plain": "s3://x/a.json.gz", "b": "s3://x/b.gz"}
     publish(an_item(assets={key: {"href": href} for key, href in hrefs.items()}))
     store.described = (None, coding, None)
@@ -291,16 +291,16 @@ def test_coded_files_have_the_ending_of_their_coding(
     "sizes", [[2**32 - 2], [2**32 - 1], [2**32], [5 * 2**30, 10, 5 * 2**30, 0], [1] * 65534, [1] * 65536]
 )
 def test_large_archives_are_zip64(sizes: list[int], tmp_path: Path) -> None:
-    """Files, places and numbers of files that 32 or 16 bits cannot hold are told in 64, and read so by others."""
+    """Files, positions and numbers of files beyond 32 or 16 bits use Zip64, and other programs can read them."""
     moment = datetime(2024, 2, 29, 12, 30, 58, tzinfo=UTC)
     files, length = zip_format.layout([(f"ä{i}", size, moment) for i, size in enumerate(sizes)])
     path = tmp_path / "sparse.zip"
     with path.open("wb") as out:
         for file in files:
             out.seek(file.begin)
-            out.write(file.head)
+            out.write(file.header)
             out.seek(file.start + file.size)
-            out.write(file.behind(7))
+            out.write(file.descriptor(7))
         out.seek(files[-1].end)
         out.write(zip_format.directory(files, [7] * len(files)))
         assert out.tell() == length
@@ -315,11 +315,14 @@ def test_large_archives_are_zip64(sizes: list[int], tmp_path: Path) -> None:
         assert str(sum(sizes)) in shown.stdout
 
 
-def test_times_that_the_form_cannot_tell() -> None:
-    """A file from before 1980, or without a time, is told as from its first day."""
+def test_times_outside_of_the_format_are_replaced() -> None:
+    """A file from before 1980, or without a time, has the first date of the format."""
     for moment in (None, datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)):
         files, _ = zip_format.layout([("a", 1, moment)])
         text = (
-            files[0].head + b"x" + files[0].behind(zlib.crc32(b"x")) + zip_format.directory(files, [zlib.crc32(b"x")])
+            files[0].header
+            + b"x"
+            + files[0].descriptor(zlib.crc32(b"x"))
+            + zip_format.directory(files, [zlib.crc32(b"x")])
         )
         assert zipfile.ZipFile(io.BytesIO(text)).infolist()[0].date_time == (1980, 1, 1, 0, 0, 0)

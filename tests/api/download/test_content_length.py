@@ -1,4 +1,4 @@
-"""Streams of another length than was announced: each is cut where the client sees it, alone and in an archive."""
+"""Streams with a wrong length: the client receives fewer bytes than announced, for an asset and for an archive."""
 
 import http.client
 import threading
@@ -31,7 +31,7 @@ LONGER: dict[str, Callable[[], Iterator[Any]]] = {
 
 @pytest.fixture
 def client(plug: Callable[..., Client], publish: Callable[..., None], store: Any, consent: Any) -> Client:
-    """Give a client of an application that streams to one at a time."""
+    """Return a client of an application that allows one stream at a time."""
     publish(an_item(assets={"a": {"href": "s3://b/a"}, "b": {"href": "s3://b/b"}}))
     return plug(store, consent, environ={"STACFLASK_MAX_STREAMS": "1"})
 
@@ -54,8 +54,10 @@ def served(client: Client) -> Iterator[http.client.HTTPConnection]:
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 @pytest.mark.parametrize("surplus", LONGER.values(), ids=LONGER)
-def test_a_longer_stream_is_cut(client: Client, store: Any, path: str, surplus: Callable[[], Iterator[Any]]) -> None:
-    """The client gets fewer bytes than were announced; the store is closed, and the place is free again."""
+def test_a_longer_stream_is_aborted(
+    client: Client, store: Any, path: str, surplus: Callable[[], Iterator[Any]]
+) -> None:
+    """The client receives fewer bytes than announced. The store is closed, and the stream is freed."""
     store.surplus = surplus()
     with served(client) as connection:
         connection.request("GET", path)
@@ -69,8 +71,8 @@ def test_a_longer_stream_is_cut(client: Client, store: Any, path: str, surplus: 
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-def test_a_shorter_stream_is_cut(client: Client, store: Any, path: str) -> None:
-    """The client gets fewer bytes than were announced, and the place is free again."""
+def test_a_shorter_stream_is_aborted(client: Client, store: Any, path: str) -> None:
+    """The client receives fewer bytes than announced, and the stream is freed."""
     open_whole = store.open
     store.open = lambda first, length: open_whole(first, length - 1)
     with served(client) as connection:
@@ -82,16 +84,16 @@ def test_a_shorter_stream_is_cut(client: Client, store: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-def test_empty_pieces_are_passed_over(client: Client, store: Any, path: str) -> None:
-    """A few empty pieces at the end are no error."""
+def test_empty_chunks_are_skipped(client: Client, store: Any, path: str) -> None:
+    """A few empty chunks at the end are no error."""
     whole = client.get(path).data
     store.surplus = iter([b"", b"", b""])
     assert client.get(path).data == whole
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-def test_a_client_that_goes_ends_an_endless_stream(client: Client, store: Any, path: str) -> None:
-    """The store is closed when the client has gone in the middle, and the place is free again."""
+def test_a_disconnected_client_ends_an_endless_stream(client: Client, store: Any, path: str) -> None:
+    """If the client disconnects, the store is closed, and the stream is freed."""
     store.surplus = repeat(b"x" * 100)
     answer = client.get(path, buffered=False)
     next(iter(answer.response))

@@ -1,4 +1,4 @@
-"""Directory assets: their files are downloaded by path, and nothing outside of them is."""
+"""Directory assets: their files are downloaded by path, and no files outside of them."""
 
 import io
 import json
@@ -23,7 +23,7 @@ DOWN = f"{ITEM}/download"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give a folder with two directories, a neighbour that begins alike, and links that lead about."""
+    """Return a folder with two directories, a neighbor with the same prefix, and symbolic links."""
     files = {
         "cube.zarr/.zgroup": b'{"zarr_format":2}',
         "cube.zarr/band/0.0": b"0123456789",
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(plug: Callable[..., Client], publish: Callable[..., None], consent: Any, folder: Path) -> Client:
-    """Give a client of a house whose items have directories in that folder."""
+    """Return a client of an application whose items have directories in that folder."""
     assets = {
         "cube": {"href": f"{folder.as_uri()}/cube.zarr", "type": f"{ZARR}; version=2", "file:size": 1},
         "safe": {"href": f"{folder.as_uri()}/cube.zarr/", "file:checksum": "1220" + "00" * 32},
@@ -59,7 +59,7 @@ def client(plug: Callable[..., Client], publish: Callable[..., None], consent: A
 
 @pytest.mark.parametrize("key", ["cube", "safe"])
 def test_files_are_downloaded_by_path(client: Client, key: str) -> None:
-    """By media type or by the slash at its href's end, an asset is a directory; its files keep their names."""
+    """An asset is a directory by its media type, or by a slash at the end of its href. Its files keep their names."""
     answer = client.get(f"{DOWN}/{key}/.zgroup")
     assert answer.data == b'{"zarr_format":2}'
     assert 'filename=".zgroup"' in answer.headers["Content-Disposition"]
@@ -70,13 +70,13 @@ def test_files_are_downloaded_by_path(client: Client, key: str) -> None:
 
 
 def test_ranges_and_head_of_files(client: Client) -> None:
-    """A file in a directory has ranges, conditions and HEAD as any asset has."""
+    """A file in a directory supports ranges, conditions and HEAD."""
     part = client.get(f"{DOWN}/safe/band/0.0", headers={"Range": "bytes=2-4"})
     assert (part.status_code, part.data) == (206, b"234")
     head = client.head(f"{DOWN}/safe/band/0.0")
     assert (head.status_code, head.headers["Content-Length"], head.headers["Accept-Ranges"]) == (200, "10", "bytes")
-    known = client.get(f"{DOWN}/safe/band/0.0", headers={"If-None-Match": head.headers["ETag"]})
-    assert known.status_code == 304
+    unchanged = client.get(f"{DOWN}/safe/band/0.0", headers={"If-None-Match": head.headers["ETag"]})
+    assert unchanged.status_code == 304
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_ranges_and_head_of_files(client: Client) -> None:
         ("safe/inner/x", b"outer's"),
     ],
 )
-def test_exact_keys_come_first(client: Client, path: str, bytes_: bytes) -> None:
-    """An asset of that very key is meant before a file in a directory, and of directories the innermost is."""
+def test_exact_keys_take_precedence(client: Client, path: str, bytes_: bytes) -> None:
+    """An asset with exactly that key takes precedence over a file in a directory, and the innermost directory wins."""
     assert client.get(f"{DOWN}/{path}").data == bytes_
     assert client.get(f"{DOWN}/{path.replace('/', '%2F')}").data == bytes_
 
@@ -119,29 +119,29 @@ def test_exact_keys_come_first(client: Client, path: str, bytes_: bytes) -> None
         "%ff",
     ],
 )
-def test_there_is_no_way_out(client: Client, path: str) -> None:
-    """Neither dots nor slashes in any writing, nor links, lead out of a directory, and folders are no files."""
+def test_paths_cannot_leave_the_directory(client: Client, path: str) -> None:
+    """No form of dots or slashes, and no symbolic link, leads out of a directory. Folders are not files."""
     answer = client.get(f"{DOWN}/safe/{path}")
     assert answer.status_code == 404, answer.text
     assert b"secret" not in answer.data.replace(path.encode(), b"").replace(b"/secret", b"").replace(b"\\secret", b"")
 
 
-def test_a_file_is_no_directory(client: Client) -> None:
-    """Below an asset that is a file there is nothing."""
+def test_a_file_has_no_files_below_it(client: Client) -> None:
+    """A path below an asset that is a file is a 404."""
     assert client.get(f"{DOWN}/cube/file/x").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["cube", "cube/", "safe/"])
-def test_a_directory_itself_has_no_bytes(client: Client, path: str) -> None:
-    """Who asks for the directory is told to ask for a file in it."""
+def test_a_directory_itself_cannot_be_downloaded(client: Client, path: str) -> None:
+    """The error for a directory explains that its files can be downloaded."""
     answer = client.get(f"{DOWN}/{path}")
     assert (answer.status_code, answer.json["code"]) == (404, "DirectoryAsset")
 
 
-def test_other_types_can_be_directories(
+def test_media_types_of_directories_can_be_set(
     plug: Callable[..., Client], publish: Callable[..., None], consent: Any, folder: Path
 ) -> None:
-    """A deployment says which media types are directories."""
+    """A setting lists the media types of directories."""
     publish(an_item(assets={"a": {"href": f"{folder.as_uri()}/cube.zarr", "type": "application/x-safe"}}))
     files = local_files.create_plugin({"STACFLASK_LOCAL_FILES_ROOTS": str(folder)})
     assert plug(consent, files).get(f"{DOWN}/a/.zgroup").status_code == 404
@@ -149,27 +149,27 @@ def test_other_types_can_be_directories(
     assert client.get(f"{DOWN}/a/.zgroup").status_code == 200
 
 
-def test_plugins_see_the_path(plug: Callable[..., Client], publish: Callable[..., None], store: Any) -> None:
-    """A policy can tell files in a directory apart; what is said of the directory's size is not said of its files."""
+def test_plugins_receive_the_path(plug: Callable[..., Client], publish: Callable[..., None], store: Any) -> None:
+    """A plugin receives the path of a file in a directory. The size of the directory is not that of its files."""
     seen = []
 
-    class Watches:
+    class Recorder:
         @hookimpl
         def authorize(self, asset: Any) -> Decision:
             seen.append((asset.key, asset.path, asset.size, asset.properties.get("file:size")))
             return Decision.allow("test") if asset.path.startswith("free/") else Decision.deny("test")
 
     publish(an_item(assets={"cube": {"href": "s3://bucket/cube/", "file:size": 7}}))
-    client = plug(Watches(), store)
+    client = plug(Recorder(), store)
     assert client.get(f"{DOWN}/cube/free/a").status_code == 307
     assert client.get(f"{DOWN}/cube/kept/a").status_code == 401
     assert seen == [("cube", "free/a", None, None), ("cube", "kept/a", None, None)]
 
 
-def test_from_a_real_store(
+def test_directories_in_an_s3_store(
     plug: Callable[..., Client], publish: Callable[..., None], consent: Any, stack: Stack, s3: Minio
 ) -> None:
-    """Files below a prefix of a bucket are found, by redirect and by stream; the prefix's neighbours are not."""
+    """Files below a prefix of a bucket are redirected and streamed. Files beside the prefix are not found."""
     from plugins import s3 as plugin
 
     for key in ("dirs/cube.zarr/band/0.0", "dirs/cube.zarr/%2e%2e/ä", "dirs/cube.zarr-secret"):

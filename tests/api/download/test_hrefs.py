@@ -1,4 +1,4 @@
-"""Which hrefs are shown as they were given, and which are downloaded through the server."""
+"""Hrefs that are shown unchanged, and hrefs that are downloaded through the server."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,7 @@ STORAGE = [
 
 @pytest.fixture
 def shown(edit: Plug) -> Callable[..., dict[str, str]]:
-    """Post an item, or a collection, whose assets have these hrefs; give the hrefs that are shown, by those given."""
+    """Return a function that creates a document with these hrefs, and returns the shown hrefs by stored href."""
 
     def show(hrefs: list[str], *, in_collection: bool = False, **environ: str) -> dict[str, str]:
         client = edit(**environ)
@@ -62,21 +62,21 @@ def shown(edit: Plug) -> Callable[..., dict[str, str]]:
 
 
 @pytest.mark.parametrize("in_collection", [False, True])
-def test_public_hrefs_are_shown_as_given(shown: Callable[..., dict[str, str]], in_collection: bool) -> None:
-    """An address that anybody can resolve, and a relative one, is shown as it was given."""
+def test_public_hrefs_are_unchanged(shown: Callable[..., dict[str, str]], in_collection: bool) -> None:
+    """A public URL and a relative one are shown unchanged."""
     assert shown(PUBLIC, in_collection=in_collection) == {href: href for href in PUBLIC}
 
 
 @pytest.mark.parametrize("in_collection", [False, True])
-def test_storage_hrefs_are_downloaded_here(shown: Callable[..., dict[str, str]], in_collection: bool) -> None:
-    """The address of a store, or one with a user's name, is not shown, but a download address in its place."""
+def test_storage_hrefs_are_replaced(shown: Callable[..., dict[str, str]], in_collection: bool) -> None:
+    """The URL of a store, or one with a user name, is replaced by a download URL."""
     for given, href in shown(STORAGE, in_collection=in_collection).items():
         assert "/download/" in href, given
         assert given not in href
 
 
-def test_what_is_public_and_what_is_managed_can_be_set(shown: Callable[..., dict[str, str]]) -> None:
-    """A setting shows hrefs of stores by their beginnings, another one manages public ones; the second precedes."""
+def test_public_and_managed_hrefs_can_be_set(shown: Callable[..., dict[str, str]]) -> None:
+    """One setting lists public hrefs of stores, another one managed public hrefs, which takes precedence."""
     as_given = ["gs://open/a", "s3://open/a", "https://example.org/x"]
     here = ["gs://open/secret/a", "gs://other/a", "s3://other/a", "s3://open-not/a", "ftp://ftp.example.org/a"]
     found = shown(
@@ -88,8 +88,8 @@ def test_what_is_public_and_what_is_managed_can_be_set(shown: Callable[..., dict
     assert all("/download/" in found[href] for href in here)
 
 
-def test_a_download_that_no_store_has_is_404(plug: Plug, publish: Callable[..., None], consent: Any) -> None:
-    """An href that no plugin resolves is no error of the server; its answer does not name the href."""
+def test_an_href_without_a_store_is_404(plug: Plug, publish: Callable[..., None], consent: Any) -> None:
+    """An href that no plugin resolves is a 404. The response does not have the href."""
     publish(an_item(assets={"data": {"href": "gs://bucket/a.tif"}}))
     client = plug(consent)
     for answer in (client.get(f"{PATH}/download/data"), client.head(f"{PATH}/download/data")):

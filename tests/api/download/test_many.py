@@ -1,4 +1,4 @@
-"""Many downloads at once: what may be taken is listed, what may not is told, and real clients take the lists."""
+"""Manifests: they list the assets that can and cannot be downloaded, and real clients accept them."""
 
 import io
 import json
@@ -27,8 +27,8 @@ DIGEST = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"  # o
 STORE = {"endpoint": "http://127.0.0.1:9", "region": "us-east-1", "access_key": "id", "secret_key": "secret"}
 
 
-class Door:
-    """Lets everybody take what is not kept, and see what is not hidden."""
+class Policy:
+    """Allows all assets except those with the key ``kept``, and hides one collection."""
 
     @hookimpl
     def restrict(self, of: str) -> Any:
@@ -37,7 +37,7 @@ class Door:
 
     @hookimpl
     def authorize(self, asset: Any) -> Decision:
-        """Keep an asset."""
+        """Deny an asset."""
         if asset.key == "kept":
             return Decision.deny(
                 "secret reason", detail="Accept it first.", code="LicenceNotAccepted", link="/licences/l"
@@ -45,12 +45,12 @@ class Door:
         return Decision.allow("test")
 
 
-class Known:
-    """Knows everybody."""
+class Authenticates:
+    """Authenticates every request."""
 
     @hookimpl
     def authenticate(self) -> Any:
-        """Know everybody."""
+        """Return a principal."""
         from stacflask import Principal
 
         return Principal("me", scheme="test")
@@ -58,7 +58,7 @@ class Known:
 
 @pytest.fixture
 def assets(stack: Stack, s3: Minio) -> dict[str, Any]:
-    """Give assets whose bytes are in the store, and put them there."""
+    """Return assets, after their objects were stored."""
     s3.put_object(stack.bucket, "many/x.tif", io.BytesIO(b"0123456789"), 10)
     href = f"s3://{stack.bucket}/many/x.tif"
     return {
@@ -79,7 +79,7 @@ def assets(stack: Stack, s3: Minio) -> dict[str, Any]:
 
 @pytest.fixture
 def client(plug: Callable[..., Client], publish: Callable[..., None], stack: Stack, assets: dict[str, Any]) -> Client:
-    """Give a house with three items, one of them hidden."""
+    """Return a client of an application with three items, one of them hidden."""
     publish(
         *(
             an_item(item, collection, assets=assets)
@@ -93,10 +93,12 @@ def client(plug: Callable[..., Client], publish: Callable[..., None], stack: Sta
         "secret_key": stack.s3_secret_key,
         "buckets": [stack.bucket],
     }
-    return plug(Door(), Known(), s3_plugin.create_plugin({"STACFLASK_S3_STORES": json.dumps({"real": store})}))
+    return plug(
+        Policy(), Authenticates(), s3_plugin.create_plugin({"STACFLASK_S3_STORES": json.dumps({"real": store})})
+    )
 
 
-def ask(client: Client, path: str = "/downloads", **body: Any) -> Any:
+def post(client: Client, path: str = "/downloads", **body: Any) -> Any:
     answer = client.post(path, json=body)
     assert answer.status_code == 200, answer.text
     return answer
@@ -105,9 +107,9 @@ def ask(client: Client, path: str = "/downloads", **body: Any) -> Any:
 ONE = [{"collection": "one", "id": "a"}]
 
 
-def test_a_manifest_tells_what_may_be_taken(client: Client) -> None:
-    """Each asset comes with its address, size, checksum and a name of its own; nothing leads out of a folder."""
-    answer = ask(client, items=ONE)
+def test_a_manifest_lists_downloads(client: Client) -> None:
+    """Each asset has its URL, size, checksum and a unique name. No name leads out of a folder."""
+    answer = post(client, items=ONE)
     listed = {entry["asset"]: entry for entry in answer.json["downloads"]}
     assert listed.keys() == {"data", "twin", "deep"}
     assert listed["data"] == {
@@ -127,16 +129,16 @@ def test_a_manifest_tells_what_may_be_taken(client: Client) -> None:
     assert client.get(listed["data"]["href"].removeprefix("http://localhost")).status_code == 307
 
 
-def test_a_manifest_tells_what_may_not(client: Client) -> None:
-    """What is refused, a directory, hidden or absent is told with the reason a download would give, and no other."""
+def test_a_manifest_lists_refusals(client: Client) -> None:
+    """A denied, hidden or missing asset, or a directory, has the reason that a download would have."""
     items = [*ONE, {"collection": "hidden", "id": "a"}, {"collection": "one", "id": "nosuch"}]
-    answer = ask(client, items=items)
-    told = {(one["collection"], one["item"], one.get("asset")): one for one in answer.json["refused"]}
-    kept = told["one", "a", "kept"]
+    answer = post(client, items=items)
+    refused = {(one["collection"], one["item"], one.get("asset")): one for one in answer.json["refused"]}
+    kept = refused["one", "a", "kept"]
     assert (kept["code"], kept["description"]) == ("LicenceNotAccepted", "Accept it first.")
     assert kept["links"][0]["href"] == "http://localhost/licences/l"
-    assert told["one", "a", "cube"]["code"] == "DirectoryAsset"
-    hidden, absent = told["hidden", "a", None], told["one", "nosuch", None]
+    assert refused["one", "a", "cube"]["code"] == "DirectoryAsset"
+    hidden, absent = refused["hidden", "a", None], refused["one", "nosuch", None]
     assert hidden["code"] == absent["code"] == "NotFound"
     assert "secret" not in answer.text
 
@@ -150,37 +152,37 @@ def test_a_manifest_tells_what_may_not(client: Client) -> None:
         ({"items": [{"collection": "one", "id": "a", "assets": ["deep"]}], "assets": ["data"]}, {"deep"}),
     ],
 )
-def test_assets_are_chosen(client: Client, more: dict[str, Any], keys: set[str]) -> None:
-    """By key, for all items or for one, and by role."""
-    answer = ask(client, **{"items": ONE, **more})
+def test_assets_can_be_selected(client: Client, more: dict[str, Any], keys: set[str]) -> None:
+    """Assets are selected by key, for all items or for one, and by role."""
+    answer = post(client, **{"items": ONE, **more})
     assert {entry["asset"] for entry in answer.json["downloads"]} == keys
 
 
-def test_an_item_may_be_named_again_for_another_asset(client: Client) -> None:
-    """What is asked of one item in several places adds up; no assets are none, and not all."""
+def test_an_item_can_occur_several_times(client: Client) -> None:
+    """The keys of several entries for one item are added. An empty list of keys selects no asset."""
     once, again = {**ONE[0], "assets": ["data"]}, {**ONE[0], "assets": ["twin"]}
-    assert {one["asset"] for one in ask(client, items=[once, again]).json["downloads"]} == {"data", "twin"}
-    assert {one["asset"] for one in ask(client, items=[once, *ONE]).json["downloads"]} == {"data", "twin", "deep"}
-    assert ask(client, items=[{**ONE[0], "assets": []}]).json["downloads"] == []
+    assert {one["asset"] for one in post(client, items=[once, again]).json["downloads"]} == {"data", "twin"}
+    assert {one["asset"] for one in post(client, items=[once, *ONE]).json["downloads"]} == {"data", "twin", "deep"}
+    assert post(client, items=[{**ONE[0], "assets": []}]).json["downloads"] == []
 
 
-def test_an_asset_that_was_named_and_is_not_there_is_told(client: Client) -> None:
-    """Nobody waits for a file that never comes; what is chosen of all items may be lacking in some."""
+def test_a_missing_asset_of_an_item_is_reported(client: Client) -> None:
+    """A key that is selected for one item must exist. A key that is selected for all items can be missing in some."""
     for key in ("nowhere", "elsewhere"):
-        told = ask(client, items=[{**ONE[0], "assets": ["data", key]}]).json["refused"]
-        assert [(one["item"], one["asset"], one["code"]) for one in told] == [("a", key, "NotFound")]
-    assert ask(client, items=ONE, assets=["nowhere"]).json["refused"] == []
+        refused = post(client, items=[{**ONE[0], "assets": ["data", key]}]).json["refused"]
+        assert [(one["item"], one["asset"], one["code"]) for one in refused] == [("a", key, "NotFound")]
+    assert post(client, items=ONE, assets=["nowhere"]).json["refused"] == []
 
 
 def test_a_search_is_listed_page_by_page(client: Client) -> None:
-    """A search's items are listed like named ones, hidden ones never, and the next page as the last one was."""
+    """The items of a search are listed like named ones, without hidden ones. The next page has the same form."""
     seen, body, path = (
         [],
         {"search": {"limit": 1, "collections": ["one", "hidden"]}, "assets": ["data"]},
         "/downloads?f=json",
     )
     for _ in range(2):
-        answer = ask(client, path, **body)
+        answer = post(client, path, **body)
         seen += [(entry["collection"], entry["item"]) for entry in answer.json["downloads"]]
         for link in answer.json["links"]:
             body, path = link["body"], link["href"].removeprefix("http://localhost")
@@ -193,17 +195,17 @@ FORMS = ("list", "aria2", "metalink")
 
 @pytest.fixture
 def many(plug: Callable[..., Client], publish: Callable[..., None], stack: Stack) -> Callable[..., Client]:
-    """Publish nineteen items, and give clients under these settings."""
+    """Publish nineteen items, and return a function that returns clients with these settings."""
     publish(*[an_item(f"i{n:02}", "many", assets={"data": {"href": f"s3://{stack.bucket}/{n}"}}) for n in range(19)])
-    return lambda **environ: plug(Door(), environ=environ)
+    return lambda **environ: plug(Policy(), environ=environ)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
-def test_a_list_as_text_has_all_pages(many: Callable[..., Client], form: str, limit: int) -> None:
-    """Where there is no place for a next link, all that a search finds is listed, each once, and in its order."""
-    wish = {"search": {"collections": ["many"], "limit": limit, "sortby": [{"field": "id", "direction": "asc"}]}}
-    answer = many(STACFLASK_MAX_LIMIT="5").post(f"/downloads?f={form}", json=wish)
+def test_a_text_manifest_has_all_pages(many: Callable[..., Client], form: str, limit: int) -> None:
+    """A format without next links has all items of a search once, in their order."""
+    body = {"search": {"collections": ["many"], "limit": limit, "sortby": [{"field": "id", "direction": "asc"}]}}
+    answer = many(STACFLASK_MAX_LIMIT="5").post(f"/downloads?f={form}", json=body)
     assert answer.status_code == 200
     found = [text.partition("/items/")[2][:3] for text in answer.text.split("http://localhost")[1:]]
     assert found == [f"i{n:02}" for n in range(19)]
@@ -211,8 +213,8 @@ def test_a_list_as_text_has_all_pages(many: Callable[..., Client], form: str, li
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("most", "status"), [(18, 413), (19, 200), (20, 200)])
-def test_a_list_as_text_is_bounded(many: Callable[..., Client], form: str, most: int, status: int) -> None:
-    """Beyond the bound it is an error that names the bound, and never a part that looks like the whole."""
+def test_a_text_manifest_has_a_limit(many: Callable[..., Client], form: str, most: int, status: int) -> None:
+    """Beyond the limit, the response is an error that names the limit, never an incomplete manifest."""
     client = many(STACFLASK_MANIFEST_LIMIT=str(most), STACFLASK_MAX_LIMIT="6")
     answer = client.post(f"/downloads?f={form}", json={"search": {"collections": ["many"], "limit": 1}})
     assert answer.status_code == status
@@ -221,10 +223,10 @@ def test_a_list_as_text_is_bounded(many: Callable[..., Client], form: str, most:
         assert "more than 18 items" in answer.json["description"]
 
 
-def test_a_list_that_is_too_long_charges_nothing(
+def test_a_text_manifest_beyond_the_limit_charges_nothing(
     plug: Callable[..., Client], many: Callable[..., Client], stack: Stack
 ) -> None:
-    """It is known before anything is signed that there are too many."""
+    """The number of items is checked before URLs are signed."""
 
     class Charges:
         charged = 0
@@ -236,27 +238,27 @@ def test_a_list_that_is_too_long_charges_nothing(
     stores = json.dumps({"real": {**STORE, "buckets": [stack.bucket]}})
     charges = Charges()
     store = s3_plugin.create_plugin({"STACFLASK_S3_STORES": stores})
-    client = plug(Door(), charges, store, environ={"STACFLASK_MANIFEST_LIMIT": "10"})
-    wish = {"search": {"collections": ["many"]}, "assets": ["data"]}
-    assert client.post("/downloads?f=list&hrefs=signed", json=wish).status_code == 413
+    client = plug(Policy(), charges, store, environ={"STACFLASK_MANIFEST_LIMIT": "10"})
+    body = {"search": {"collections": ["many"]}, "assets": ["data"]}
+    assert client.post("/downloads?f=list&hrefs=signed", json=body).status_code == 413
     assert charges.charged == 0
-    wish["search"] = {"ids": ["i01", "i02"]}
-    assert client.post("/downloads?f=list&hrefs=signed", json=wish).text.count("X-Amz-Signature") == 2
+    body["search"] = {"ids": ["i01", "i02"]}
+    assert client.post("/downloads?f=list&hrefs=signed", json=body).text.count("X-Amz-Signature") == 2
     assert charges.charged == 2
 
 
 def test_hrefs_can_be_signed(client: Client) -> None:
-    """On request the addresses are ready to use, and say when they end."""
+    """With ``hrefs=signed``, the URLs need no credentials, and have an expiry time."""
     import requests
 
-    answer = ask(client, "/downloads?hrefs=signed", items=ONE, assets=["data"])
+    answer = post(client, "/downloads?hrefs=signed", items=ONE, assets=["data"])
     (entry,) = answer.json["downloads"]
     assert requests.get(entry["href"], timeout=30).content == b"0123456789"
     assert "expires" in entry
 
 
-def test_metalink(client: Client) -> None:
-    """Metalink has name, size, checksum and address of each file, whatever is in its names."""
+def test_a_metalink_describes_each_file(client: Client) -> None:
+    """Metalink has the name, size, checksum and URL of each file, for any characters in names."""
     for how in (
         {"path": "/downloads?f=metalink"},
         {"path": "/downloads", "headers": {"Accept": "application/metalink4+xml"}},
@@ -271,8 +273,8 @@ def test_metalink(client: Client) -> None:
         assert files[0].findtext(f"{NAMESPACE}url").endswith("/download/data")
 
 
-def test_names_are_harmless(client: Client, publish: Callable[..., None], assets: dict[str, Any]) -> None:
-    """Marks of XML, line breaks and dots in names and keys break no list and lead nowhere."""
+def test_names_cannot_break_a_manifest(client: Client, publish: Callable[..., None], assets: dict[str, Any]) -> None:
+    """XML markup, line breaks and dots in names and keys do not break a manifest or leave the folder."""
     evil = {"href": assets["data"]["href"]}
     keys = {
         'a"&<b>': {**evil, "file:local_path": '<x y="&">\n  out=/etc/passwd'},
@@ -281,10 +283,10 @@ def test_names_are_harmless(client: Client, publish: Callable[..., None], assets
     }
     publish(a_collection("c&<"), an_item("i", "c&<", assets=keys))
     items = [{"collection": "c&<", "id": "i"}]
-    names = [entry["name"] for entry in ask(client, items=items).json["downloads"]]
-    files = ET.fromstring(ask(client, "/downloads?f=metalink", items=items).data).findall(f"{NAMESPACE}file")
+    names = [entry["name"] for entry in post(client, items=items).json["downloads"]]
+    files = ET.fromstring(post(client, "/downloads?f=metalink", items=items).data).findall(f"{NAMESPACE}file")
     assert [file.get("name") for file in files] == names
-    assert len(ask(client, "/downloads?f=aria2", items=items).text.splitlines()) == 2 * len(names)
+    assert len(post(client, "/downloads?f=aria2", items=items).text.splitlines()) == 2 * len(names)
     for name in names:
         assert name.startswith("c&</i/")
         assert not {"", ".", ".."} & set(name.split("/"))
@@ -309,8 +311,8 @@ def test_names_are_harmless(client: Client, publish: Callable[..., None], assets
         ({"search": {"bbox": [1]}}, "/search/bbox"),
     ],
 )
-def test_what_is_wrong_is_told(client: Client, body: dict[str, Any], place: str) -> None:
-    """A wrong wish is told by its place."""
+def test_a_wrong_body_is_reported_with_its_place(client: Client, body: dict[str, Any], place: str) -> None:
+    """The error for a wrong body has a pointer to the wrong value."""
     answer = client.post("/downloads", json=body)
     assert answer.status_code == 400, answer.text
     assert answer.json["description"].startswith(place or "document")
@@ -321,7 +323,7 @@ def test_what_is_wrong_is_told(client: Client, body: dict[str, Any], place: str)
 
 @pytest.fixture
 def address(client: Client) -> Iterator[str]:
-    """Serve the house to real clients."""
+    """Serve the application to real clients."""
     server = make_server("127.0.0.1", 0, client.application, threaded=True)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
@@ -331,8 +333,8 @@ def address(client: Client) -> Iterator[str]:
     server.server_close()
 
 
-def test_wget_takes_the_list(client: Client, address: str, tmp_path: Path) -> None:
-    """Wget downloads what a plain list names."""
+def test_wget_accepts_a_list(client: Client, address: str, tmp_path: Path) -> None:
+    """Wget downloads the files of a list."""
     listed = client.post("/downloads?f=list", json={"items": ONE}, base_url=address)
     assert listed.content_type.startswith("text/plain")
     subprocess.run(
@@ -343,8 +345,8 @@ def test_wget_takes_the_list(client: Client, address: str, tmp_path: Path) -> No
 
 @pytest.mark.skipif(shutil.which("aria2c") is None, reason="aria2 is not installed")
 @pytest.mark.parametrize(("form", "flags"), [("aria2", ["-i"]), ("metalink", ["-M"])])
-def test_aria2_takes_its_lists(client: Client, address: str, tmp_path: Path, form: str, flags: list[str]) -> None:
-    """aria2 downloads what they name, under those names, and checks the checksums."""
+def test_aria2_accepts_its_formats(client: Client, address: str, tmp_path: Path, form: str, flags: list[str]) -> None:
+    """aria2 downloads the files of each format with their names, and verifies the checksums."""
     listed = client.post(f"/downloads?f={form}", json={"items": ONE}, base_url=address)
     (tmp_path / "list").write_bytes(listed.data)
     subprocess.run(["aria2c", "-q", *flags, "list"], cwd=tmp_path, check=True, timeout=60)
