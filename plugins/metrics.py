@@ -190,7 +190,7 @@ class Metrics:
                 {"type": "string"},
                 statuses=(403,),
                 media_type=MEDIA_TYPE,
-                for_anybody=True,
+                public=True,
             )
         ]
 

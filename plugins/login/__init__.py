@@ -174,7 +174,7 @@ class Logins:
             "error": "Why not.",
             "iss": "Who it is.",
         }
-        way: dict[str, Any] = {"status": 303, "for_anybody": True}
+        way: dict[str, Any] = {"status": 303, "public": True}
         page: dict[str, Any] = {"query": coming, "statuses": (403,), "media_type": "text/html"}
         return [
             Endpoint("GET", "/login", self.go, "Log in, at a provider.", {}, query=going, statuses=(404,), **way),

@@ -112,7 +112,7 @@ def _segments_overlap(one: str, other: str) -> bool:
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
     def view(**values: str) -> Response:
         principal = ANONYMOUS
-        if not endpoint.for_anybody:
+        if not endpoint.public:
             principal = current.principal()
             current.gate().require_scope(principal, endpoint.required_scope)
         form = endpoint.forms and request.mimetype == FORM
@@ -152,7 +152,7 @@ def _body() -> Any:
 
 
 def _statuses(endpoint: Endpoint) -> list[int]:
-    return sorted({*endpoint.statuses} if endpoint.for_anybody else {HTTPStatus.FORBIDDEN.value, *endpoint.statuses})
+    return sorted({*endpoint.statuses} if endpoint.public else {HTTPStatus.FORBIDDEN.value, *endpoint.statuses})
 
 
 def _success(endpoint: Endpoint) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Endpoint:
         statuses: Further status codes, besides those of every endpoint.
         media_type: Media type of the response.
         query: Descriptions of the query parameters, by name.
-        for_anybody: True if requests are not authenticated, as for a login and a logout.
+        public: True if requests are not authenticated, as for a login and a logout.
         scope: Scope that a limited credential must have. The default is ``read`` for GET, else ``write``.
         forms: True if HTML forms are accepted as well, as an object of their fields. Any website can make a browser
             send a form, so the handler must check its origin (``EndpointRequest.form``, Sec-Fetch-Site).
@@ -109,7 +109,7 @@ class Endpoint:
     statuses: Sequence[int] = field(default=())
     media_type: str = "application/json"
     query: Mapping[str, str] = field(default_factory=dict)
-    for_anybody: bool = False
+    public: bool = False
     scope: Literal["read", "write", "download"] | None = None
     forms: bool = False
     by: str = ""

@@ -338,7 +338,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "statuses": Field(_sequence(STATUS.check, 100), "a list of statuses (int)"),
         "media_type": MEDIA_TYPE,
         "query": Field(_texts, "texts by name"),
-        "for_anybody": BOOLEAN,
+        "public": BOOLEAN,
         "scope": SCOPE,
         "forms": BOOLEAN,
         "by": TEXT,

@@ -211,9 +211,9 @@ def test_extend_api_responses_can_be_pages_with_cookies(plug: Plug) -> None:
             def page(call: Any) -> EndpointResponse:
                 return EndpointResponse(f"<p>{call.request.cookies['a']}", media_type="text/html")
 
-            html: Any = {"media_type": "text/html", "for_anybody": True}
+            html: Any = {"media_type": "text/html", "public": True}
             return [
-                Endpoint("GET", "/in", enter, "In.", {}, status=303, query={"next": "Target."}, for_anybody=True),
+                Endpoint("GET", "/in", enter, "In.", {}, status=303, query={"next": "Target."}, public=True),
                 Endpoint("GET", "/page", page, "Page.", {"type": "string"}, **html),
                 Endpoint("GET", "/data", page, "Data.", {"type": "string"}),
             ]

@@ -434,7 +434,7 @@ def test_authorize_many_returns_one_result_for_each_asset(given: Any) -> None:
         ("extend_api", Endpoint("GET", "/mine", None, "Mine.", {})),
         ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), None, {})),
         ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, scope="all")),
-        ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, for_anybody=1)),
+        ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, public=1)),
         ("extend_api", Endpoint("GET", "/mine", lambda _: EndpointResponse({}), "Mine.", {}, status="200")),
     ],
 )

@@ -36,8 +36,8 @@ def respond(request):
 @hookimpl
 def extend_api():
     return [
-        Endpoint("GET", "/weather/{token}", respond, "Weather.", {}, for_anybody=True),
-        Endpoint("GET", "/weather", respond, "Weather.", {}, for_anybody=True),
+        Endpoint("GET", "/weather/{token}", respond, "Weather.", {}, public=True),
+        Endpoint("GET", "/weather", respond, "Weather.", {}, public=True),
     ]
 """
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
