@@ -1,1 +1,1 @@
-"""How fast this is, on this machine, beside what the machine can do: ``python -m bench``, or ``make bench``."""
+"""Benchmark of the server, compared with the limits of this machine: ``python -m bench``, or ``make bench``."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench import catalogue, hooks, machine, report, servers
 from bench.client import BenchError
 from bench.limits import slow_clients
-from bench.measures import Site, check, costs, get, measures, mixed, take
+from bench.measures import Site, check, costs, get, measures, mixed, run_rounds
 from dev.stack import StackError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ NAMES = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the benchmark and print its tables; return its exit code."""
+    """Run the benchmark, print its tables, and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         measure(options)
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure the server beside the machine's limits, on servers that are removed afterwards.",
+        description="Compare the server with the limits of the machine, on servers that are deleted afterwards.",
     )
-    parser.add_argument("--items", type=_whole, default=2000, help="items to make and load (2000)")
-    parser.add_argument("--big", type=_whole, default=10**9, metavar="BYTES", help="size of what is streamed (1 GB)")
+    parser.add_argument("--items", type=_whole, default=2000, help="number of items to create and load (2000)")
+    parser.add_argument("--big", type=_whole, default=10**9, metavar="BYTES", help="size of the streamed object (1 GB)")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of each run (1.5)")
-    parser.add_argument("--rounds", type=_whole, default=5, help="runs of each measure (5)")
-    parser.add_argument("--only", action="append", choices=NAMES, help="measure this alone; can be said several times")
+    parser.add_argument("--rounds", type=_whole, default=5, help="number of runs of each measure (5)")
+    parser.add_argument("--only", action="append", choices=NAMES, help="run only this measure; can be repeated")
     return parser
 
 
@@ -60,16 +60,18 @@ def _whole(text: str) -> int:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Do all there is to do, and print. Raises BenchError, StackError."""
-    wanted = options.only or NAMES
-    _say("starting PostgreSQL and the object store ...")
-    with site(options, plugins=PLUGINS in wanted) as place:
+    """Run the chosen measures and print their tables. Raises BenchError and StackError."""
+    selected = options.only or NAMES
+    _print("starting PostgreSQL and the object store ...")
+    with site(options, plugins=PLUGINS in selected) as place:
         check(place)
-        chosen = [measure for measure in measures(place) if measure.name in wanted]
-        kinds = mixed(place) if MIX in wanted else []
-        pairs = costs(place) if PLUGINS in wanted else {}
+        chosen = [measure for measure in measures(place) if measure.name in selected]
+        kinds = mixed(place) if MIX in selected else []
+        pairs = costs(place) if PLUGINS in selected else {}
         began, busy, own = time.perf_counter(), machine.busy(), machine.own_cpu()
-        samples = take([*chosen, *kinds, *(measure for pair in pairs.values() for measure in pair)], options.rounds)
+        samples = run_rounds(
+            [*chosen, *kinds, *(measure for pair in pairs.values() for measure in pair)], options.rounds
+        )
         others = (machine.busy() - busy - machine.own_cpu() + own) / (time.perf_counter() - began)
         facts = machine.facts(place.stack.database_url)
         print("\n".join(f"- {name}: {value}" for name, value in facts.items()))
@@ -82,22 +84,22 @@ def measure(options: argparse.Namespace) -> None:
             print("", report.plugins(pairs, samples), sep="\n")
         if samples:
             print("", report.noise(samples, others), sep="\n")
-        if SLOW in wanted:
+        if SLOW in selected:
             download = f"{catalogue.Scene(0).path}/download/visual"
             print("", *slow_clients.table(place.open.port, download, options.seconds), sep="\n")
-        if HOOKS in wanted:
+        if HOOKS in selected:
             environs = {name: servers.environ_for(place.stack, plugins) for name, plugins in hooks.SETTINGS.items()}
             print("", report.hooks({name: hooks.costs(environ) for name, environ in environs.items()}), sep="\n")
 
 
 @contextmanager
 def site(options: argparse.Namespace, *, plugins: bool) -> Iterator[Site]:
-    """Start and fill all that is measured, and remove it afterwards; ``plugins``: a server for each setup of them."""
+    """Start and fill the measured servers, and delete them afterwards. ``plugins``: start one for each plugin set."""
     with ExitStack() as ends:
         stack, folder = ends.enter_context(servers.stack())
-        _say(f"loading {options.items} items and {options.big / 1e6:.0f} MB of objects ...")
-        servers.furnish(stack, folder, options.items, options.big)
-        _say("starting gunicorn ...")
+        _print(f"loading {options.items} items and {options.big / 1e6:.0f} MB of objects ...")
+        servers.fill(stack, folder, options.items, options.big)
+        _print("starting gunicorn ...")
         opened = ends.enter_context(servers.served("open", servers.environ_for(stack, servers.OPEN), folder))
         governed = ends.enter_context(servers.served("governed", servers.environ_for(stack, servers.GOVERNED), folder))
         servers.accept_licence(governed.port)
@@ -115,7 +117,7 @@ def site(options: argparse.Namespace, *, plugins: bool) -> Iterator[Site]:
         )
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

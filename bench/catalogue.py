@@ -1,7 +1,7 @@
-"""A made-up catalogue for measuring: deterministic, two collections, items of about 10 KB with sixteen assets each.
+"""A deterministic catalogue for benchmarks: two collections, items of about 10 KB with sixteen assets each.
 
-The objects of a few scenes really lie in the bucket, each under three prefixes, for which the server is told to look
-after them in three ways; see ``bench.servers``.
+The objects of some scenes are in the bucket, under three prefixes. The server has a different setting for the
+verification of objects under each prefix, see ``bench.servers``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 COLLECTIONS = ("merlin-2-l2a", "merlin-2-l3")
 STORED = 64
-"""How many items, from the first, have their objects in the bucket."""
+"""Number of items, from the first, with objects in the bucket."""
 CHECKED, EACH_TIME, UNCHECKED = "scenes/", "audited/", "trusted/"
 """Prefixes of keys in the bucket."""
 BIG = "scenes/archive.bin"
@@ -47,13 +47,13 @@ FIRST, LAST = datetime(2017, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Scene:
-    """What an item is called, and where its objects lie below any of the prefixes."""
+    """An item, with its id, its path, and the keys of its objects."""
 
     number: int
 
     @property
     def collection(self) -> str:
-        """The collection it belongs to."""
+        """The collection of the item."""
         return COLLECTIONS[self.number % len(COLLECTIONS)]
 
     @property
@@ -63,22 +63,22 @@ class Scene:
 
     @property
     def path(self) -> str:
-        """The address of the item at the server."""
+        """The URL path of the item."""
         return f"/collections/{self.collection}/items/{self.item}"
 
     def key(self, prefix: str) -> str:
-        """Give the key of the object that is really there."""
+        """Return the key of the object in the bucket."""
         return f"{prefix}{self.item}/visual.tif"
 
 
 def collection(name: str) -> Document:
-    """Make a collection."""
+    """Return a collection."""
     return {
         "type": "Collection",
         "stac_version": "1.1.0",
         "id": name,
         "title": f"Merlin-2 ({name})",
-        "description": "Scenes of a satellite that never flew, for measuring how fast a catalogue answers.",
+        "description": "Scenes of an invented satellite, for benchmarks of a catalogue.",
         "license": "other",
         "extent": {
             "spatial": {"bbox": [[-180, -90, 180, 90]]},
@@ -89,7 +89,7 @@ def collection(name: str) -> Document:
 
 
 def item(scene: Scene, bucket: str) -> Document:
-    """Make an item."""
+    """Return an item."""
     draw = random.Random(scene.number)
     lon, lat = draw.uniform(-178, 178), math.degrees(math.asin(draw.uniform(-0.95, 0.95)))
     ring = _footprint(lon, lat, draw)
@@ -109,7 +109,7 @@ def item(scene: Scene, bucket: str) -> Document:
 
 
 def write(folder: Path, items: int, bucket: str) -> tuple[Path, Path]:
-    """Write the collections and so many items into files that ``stacflask load`` takes; give their paths."""
+    """Write the collections and ``items`` items to files for ``stacflask load``. Return the paths of the files."""
     collections, scenes = folder / "collections.ndjson", folder / "items.ndjson"
     collections.write_text("".join(_lines(map(collection, COLLECTIONS))), "utf-8")
     with scenes.open("w", encoding="utf-8") as file:
@@ -122,7 +122,7 @@ def _lines(documents: Iterator[Document]) -> Iterator[str]:
 
 
 def _footprint(lon: float, lat: float, draw: random.Random) -> list[list[float]]:
-    """A slightly turned square of 110 km, as a closed ring."""
+    """Return a slightly turned square of 110 km, as a closed ring."""
     turn, wide = math.radians(draw.uniform(-12, 12)), 0.5 / max(0.2, math.cos(math.radians(lat)))
     corners = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
     cos, sin = math.cos(turn), math.sin(turn)

@@ -1,7 +1,7 @@
-"""The load generator: a process of its own that asks over kept connections, one question at a time on each.
+"""The load generator: a separate process with persistent connections, each with one request at a time.
 
-Bare sockets and one epoll: it must cost a fraction of what it measures, and says what it cost. A wrong status or a
-broken connection ends it; there are no numbers from failures.
+It uses bare sockets and one epoll, so that it costs a fraction of what it measures, and it reports its own cost. A
+wrong status or a broken connection stops it: failures produce no numbers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 LENGTH = b"\r\ncontent-length:"
-HEAD = 8192  # bytes that an answer's head has at most
-LARGEST = 1 << 22  # bytes that an answer has at most
-SHOWN = 300  # bytes of an answer that was not expected
-KEPT = 100
-"""Questions on one connection. Processes share connections unevenly; new ones now and then even that out."""
+MAX_HEAD = 8192
+"""Bytes of the head of a response."""
+MAX_RESPONSE = 1 << 22
+"""Bytes of a response."""
+EXCERPT = 300
+"""Bytes of an unexpected response in an error message."""
+REQUESTS_PER_CONNECTION = 100
+"""Connections are distributed unevenly to processes. New connections from time to time balance them."""
 
 
 class BenchError(Exception):
@@ -37,9 +40,9 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask: paths in turn, over so many connections, for so many seconds, each answered with this status.
+    """The requests of a run: ``paths`` in turn, on several connections, for some seconds, with the expected status.
 
-    ``keys`` are sent in turn, too. Where ``bodies`` has a text for a path, it is posted there.
+    ``keys`` are sent in turn, too. If ``bodies`` has a text for a path, the request is a POST with it.
     """
 
     port: int
@@ -54,22 +57,22 @@ class Plan:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: answers per second, milliseconds at the median and the 99th percentile, mean bytes of an answer.
+    """The result of a run: responses per second, milliseconds (median and 99th percentile), mean bytes of a response.
 
-    ``answers`` is their number and ``cpu`` the seconds of processor time that the generator itself took, both with the
-    warming-up, which counts for nothing else.
+    ``responses`` is their number, and ``cpu`` is the processor time of the generator in seconds. Both include the
+    warm-up, which the other values exclude.
     """
 
     rate: float
     p50: float
     p99: float
     size: float
-    answers: int
+    responses: int
     cpu: float
 
 
 def load(plan: Plan) -> Load:
-    """Ask as planned, in another process. Raises BenchError."""
+    """Run a plan in another process. Raises BenchError."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.client"],
         cwd=ROOT,
@@ -84,98 +87,98 @@ def load(plan: Plan) -> Load:
 
 
 class Connection:
-    """One connection with one question under way. It is in ``crowd`` by its file number, and watched by ``poll``."""
+    """One connection with one current request. ``connections`` has it by its file number, and ``poll`` watches it."""
 
-    def __init__(self, plan: Plan, poll: select.epoll, crowd: dict[int, Connection]) -> None:
-        self._plan, self._poll, self._crowd = plan, poll, crowd
+    def __init__(self, plan: Plan, poll: select.epoll, connections: dict[int, Connection]) -> None:
+        self._plan, self._poll, self._connections = plan, poll, connections
         self._expected = f"HTTP/1.1 {plan.status} ".encode()
-        self._buffer = memoryview(bytearray(LARGEST))
-        self._asked = self._size = self._whole = 0
+        self._buffer = memoryview(bytearray(MAX_RESPONSE))
+        self._sent = self._received = self._size = 0
         self._socket: socket.socket
         self.began = 0.0
 
-    def ask(self, request: bytes) -> None:
-        """Send one question."""
-        if self._asked % KEPT == 0:
+    def send(self, request: bytes) -> None:
+        """Send one request."""
+        if self._sent % REQUESTS_PER_CONNECTION == 0:
             self._connect()
-        self._asked += 1
-        self._size = self._whole = 0
+        self._sent += 1
+        self._received = self._size = 0
         self.began = time.perf_counter()
         self._socket.sendall(request)
 
     def _connect(self) -> None:
-        if self._asked:
-            del self._crowd[self._socket.fileno()]
+        if self._sent:
+            del self._connections[self._socket.fileno()]
             self._socket.close()
         self._socket = socket.create_connection(("127.0.0.1", self._plan.port), timeout=30)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._poll.register(self._socket.fileno(), select.EPOLLIN)
-        self._crowd[self._socket.fileno()] = self
+        self._connections[self._socket.fileno()] = self
 
     def read(self) -> int:
-        """Take what has come; give the answer's bytes once it is whole, else 0."""
-        # Into one buffer for good: a fresh one of this size for each answer costs more than all the rest here.
-        came = self._socket.recv_into(self._buffer[self._size :] if self._size else self._buffer)
-        self._size += came
-        if not came:
-            raise BenchError("the server hung up")
-        if not self._whole:
-            self._whole = self._begin()
-        return self._whole if self._size == self._whole else 0
+        """Receive bytes. Return the size of the response once it is complete, else 0."""
+        # The buffer is reused: a new one for each response costs more than everything else here.
+        count = self._socket.recv_into(self._buffer[self._received :] if self._received else self._buffer)
+        self._received += count
+        if not count:
+            raise BenchError("the server closed the connection")
+        if not self._size:
+            self._size = self._parse_size()
+        return self._size if self._received == self._size else 0
 
-    def _begin(self) -> int:
-        """Say how long the answer will be, or 0 while its head is not complete."""
-        head, end, body = bytes(self._buffer[: min(self._size, HEAD)]).partition(b"\r\n\r\n")
+    def _parse_size(self) -> int:
+        """Return the size of the response, or 0 while its head is not complete."""
+        head, end, body = bytes(self._buffer[: min(self._received, MAX_HEAD)]).partition(b"\r\n\r\n")
         if not end:
             return 0
         if not head.startswith(self._expected):
-            # The last line of what this process says is passed on, and the status stands in the first of an answer.
+            # The parent process reports only the last line of errors, so the message must be one line.
             status = head.splitlines()[0].decode("latin-1")
-            raise BenchError(f"{status} {body[:SHOWN]!r}")
+            raise BenchError(f"{status} {body[:EXCERPT]!r}")
         return len(head) + len(end) + _length(head)
 
 
 def _length(head: bytes) -> int:
     start = head.lower().find(LENGTH)
     if start < 0:
-        raise BenchError("an answer without Content-Length")
+        raise BenchError("a response has no Content-Length")
     return int(head[start + len(LENGTH) :].partition(b"\r\n")[0])
 
 
 def run(plan: Plan) -> Load:
-    """Ask as planned, after a tenth of the time for warming up."""
+    """Run a plan, after a warm-up of a tenth of its time."""
     requests = cycle(_requests(plan))
-    crowd: dict[int, Connection] = {}
+    connections: dict[int, Connection] = {}
     with select.epoll() as poll:
         for _ in range(plan.connections):
-            Connection(plan, poll, crowd).ask(next(requests))
-        warm, _ = _until(time.perf_counter() + plan.seconds / 10, poll, crowd, requests)
+            Connection(plan, poll, connections).send(next(requests))
+        warm, _ = _run_until(time.perf_counter() + plan.seconds / 10, poll, connections, requests)
         began = time.perf_counter()
-        times, size = _until(began + plan.seconds, poll, crowd, requests)
+        times, size = _run_until(began + plan.seconds, poll, connections, requests)
     ordered = sorted(times)
     return Load(
         rate=len(times) / (time.perf_counter() - began),
         p50=statistics.median(ordered) * 1000,
         p99=ordered[int(len(ordered) * 0.99)] * 1000,
         size=size / len(times),
-        answers=len(warm) + len(times),
+        responses=len(warm) + len(times),
         cpu=_cpu(),
     )
 
 
-def _until(
-    end: float, poll: select.epoll, crowd: Mapping[int, Connection], requests: Iterator[bytes]
+def _run_until(
+    end: float, poll: select.epoll, connections: Mapping[int, Connection], requests: Iterator[bytes]
 ) -> tuple[list[float], int]:
-    """Ask until the end comes; give the seconds that each answer took, and their bytes together."""
+    """Send requests until ``end``. Return the seconds of each response, and the sum of their bytes."""
     times, size, now = [], 0, 0.0
     while now < end:
         for number, _ in poll.poll(30):
-            connection = crowd[number]
-            if whole := connection.read():
+            connection = connections[number]
+            if received := connection.read():
                 now = time.perf_counter()
                 times.append(now - connection.began)
-                size += whole
-                connection.ask(next(requests))
+                size += received
+                connection.send(next(requests))
     return times, size
 
 

@@ -1,6 +1,6 @@
-"""What Flask alone can do: a constant answer of the size given in BENCH_BYTES, under the server's own settings.
+"""The limit of Flask: a constant response of BENCH_BYTES bytes, with the settings of the server.
 
-It is asked twice: as gunicorn's own worker serves it, which is the limit, and as the server's worker does.
+It is measured twice: with gunicorn's own worker, which is the limit, and with the worker of stacflask.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ application = Flask(__name__)
 
 @application.get("/")
 def constant() -> Response:
-    """Say always the same."""
+    """Return the constant response."""
     return Response(BODY, content_type="application/geo+json")
 
 
 @application.get("/health/ready")
 def ready() -> str:
-    """Say that it serves."""
+    """Return a response once the server is ready."""
     return "yes"

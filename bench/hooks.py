@@ -1,7 +1,6 @@
-"""What each hook costs: the gate asked in this process, without HTTP, once with little behind it and once with all.
+"""The cost of each hook: calls of the gate without HTTP, once with few plugins and once with all.
 
-A program of its own, which says on standard output how many microseconds each took. What plugins log goes to standard
-error, as it does in a server.
+This is a separate program. It prints the microseconds of each hook on standard output. Plugins log to standard error.
 """
 
 from __future__ import annotations
@@ -46,19 +45,19 @@ def costs(environ: Mapping[str, str]) -> Costs:
         check=False,
     )
     if done.returncode:
-        raise BenchError("measuring the hooks failed: python -m bench.hooks in the server's environment says why")
+        raise BenchError("bench.hooks failed. Run python -m bench.hooks in the server's environment to see the reason.")
     return dict(json.loads(done.stdout))
 
 
 def main() -> None:
-    """Measure, and print the microseconds by hook as JSON."""
+    """Measure the hooks and print the microseconds of each as JSON."""
     app = create_app(Settings.from_environ(os.environ))
     with app.app_context():
         print(json.dumps({name: _median(call) for name, call in _calls(app.extensions[EXTENSION]).items()}))
 
 
 def _calls(components: Components) -> dict[str, Callable[[], object]]:
-    """Walk one download as far as its bytes; give each step's hook to be called again and again."""
+    """Return a function for each hook of a download, in the order of their calls."""
     gate, scene = components.gate, Scene(0)
     request = Request("GET", scene.path, bearer(KEYS[0]), {}, "127.0.0.1")
     principal = gate.authenticate(request)

@@ -1,4 +1,4 @@
-"""What the kernel says: processor time and memory of processes, how busy the machine is, what it is."""
+"""Facts from the kernel: processor time and memory of processes, load and hardware of the machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PROC = Path("/proc")
 CORES = os.cpu_count() or 1
-IDLE = (3, 4)  # fields of a "cpu" line in /proc/stat: idle, iowait
+IDLE = (3, 4)
+"""Indexes of idle and iowait in the "cpu" line of /proc/stat."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process. ``cpu`` are seconds, those of its ended children included; ``memory`` are resident bytes."""
+    """One process. ``cpu`` is in seconds and includes exited children; ``memory`` is in resident bytes."""
 
     pid: int
     parent: int
@@ -35,7 +36,7 @@ class Process:
 
 
 def processes() -> list[Process]:
-    """Give all processes that can be looked at."""
+    """Return all processes that this user can read."""
     return [process for entry in PROC.iterdir() if entry.name.isdigit() and (process := _process(entry))]
 
 
@@ -50,28 +51,28 @@ def _process(entry: Path) -> Process | None:
 
 
 def descendants(pid: int) -> list[Process]:
-    """Give the processes that a process started, and those that they started."""
-    everybody, found, parents = processes(), [], {pid}
+    """Return the children of a process, and their descendants."""
+    candidates, found, parents = processes(), [], {pid}
     while parents:
-        children = [process for process in everybody if process.parent in parents]
+        children = [process for process in candidates if process.parent in parents]
         found += children
         parents = {child.pid for child in children}
     return found
 
 
 def cpu_of_servers() -> float:
-    """Give the processor seconds that the servers started by this process have used."""
+    """Return the CPU seconds of the servers that this process has started."""
     return sum(process.cpu for process in descendants(os.getpid()))
 
 
 def memory_of(mark: str) -> int:
-    """Give the resident bytes of the servers started by this process whose command line holds this text."""
+    """Return the resident bytes of the servers of this process with ``mark`` in their command lines."""
     return sum(process.memory for process in descendants(os.getpid()) if mark in process.command)
 
 
 @dataclass
 class Watch:
-    """Resident bytes before, at most during, and after something."""
+    """Resident bytes before a measurement, their maximum during it, and after it."""
 
     before: int
     peak: int
@@ -80,15 +81,15 @@ class Watch:
 
 @contextmanager
 def watched(mark: str) -> Iterator[Watch]:
-    """Look at the memory of the servers with this mark twenty times a second while the block runs."""
-    now = memory_of(mark)
-    watch, done = Watch(now, now, now), threading.Event()
+    """Record the memory of the servers with this mark twenty times a second while the block runs."""
+    current = memory_of(mark)
+    watch, done = Watch(current, current, current), threading.Event()
 
-    def look() -> None:
+    def record() -> None:
         while not done.wait(0.05):
             watch.peak = max(watch.peak, memory_of(mark))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=record)
     thread.start()
     try:
         yield watch
@@ -99,19 +100,19 @@ def watched(mark: str) -> Iterator[Watch]:
 
 
 def busy() -> float:
-    """Give the seconds that all cores together have been busy since the machine started."""
+    """Return the busy seconds of all cores since the start of the machine."""
     fields = (PROC / "stat").read_text().splitlines()[0].split()[1:9]
-    return sum(int(ticks) for place, ticks in enumerate(fields) if place not in IDLE) * TICK
+    return sum(int(ticks) for index, ticks in enumerate(fields) if index not in IDLE) * TICK
 
 
 def own_cpu() -> float:
-    """Give the processor seconds of this process and all it started, ended ones included."""
+    """Return the CPU seconds of this process and its descendants, including exited ones."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system + cpu_of_servers()
 
 
 def facts(database_url: str) -> dict[str, str]:
-    """Say what was measured on."""
+    """Return the hardware, the system and the versions of a measurement."""
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT current_setting('server_version'), postgis_lib_version()").fetchone()
     postgresql, postgis = row or ("?", "?")

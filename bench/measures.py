@@ -1,4 +1,4 @@
-"""The measures, and the rounds in which they take turns."""
+"""The measures, and the rounds in which they alternate."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from dev.stack import Stack
 
 MANY = 8
-"""Connections, where there is more than one."""
+"""Number of connections of a concurrent run."""
 ARCHIVE = f"{catalogue.Scene(0).path}/download/archive"
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is there to be measured: ``items`` loaded, ``big`` bytes in the object. A run takes so many ``seconds``."""
+    """The measured servers, with ``items`` loaded items and an object of ``big`` bytes. A run takes ``seconds``."""
 
     stack: Stack
     constant: Served
@@ -47,76 +47,78 @@ class Site:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: answers (or megabytes) per second, and where it applies milliseconds and the servers' CPU per answer."""
+    """One run: responses (or megabytes) per second, and if they apply, milliseconds and CPU time per response."""
 
     rate: float
     p50: float = math.nan
     p99: float = math.nan
     cpu: float = math.nan
-    """Microseconds of all servers together, the database and the store included."""
+    """Microseconds of all servers together, including the database and the store."""
     generator: float = 0.0
-    """Share of the machine's processor time that the load generator took."""
+    """Share of the machine's processor time that the load generator used."""
     memory: Watch | None = None
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of the table; ``take(connections)`` makes one run."""
+    """One row of the table. ``run(connections)`` performs one run."""
 
     name: str
     title: str
-    take: Callable[[int], Sample]
+    run: Callable[[int], Sample]
     connections: Sequence[int] = (1, MANY)
     unit: str = "/s"
 
 
 Samples = dict[tuple[str, int], list[Sample]]
-"""The runs in their order, by the measure's name and the number of connections."""
+"""The runs of each measure and number of connections, in the order of the rounds."""
 
 
 def measures(site: Site) -> list[Measure]:
-    """Give all measures, in the order of the table."""
+    """Return all measures, in the order of the table."""
     scenes = [catalogue.Scene(number) for number in range(site.items)]
     stored = scenes[: catalogue.STORED]
     items, searches = [scene.path for scene in scenes], _searches()
 
-    def asked(name: str, title: str, paths: Sequence[str], served: Served = site.open, **more: Any) -> Measure:
+    def requested(name: str, title: str, paths: Sequence[str], served: Served = site.open, **more: Any) -> Measure:
         plan = Plan(served.port, paths, 0, site.seconds, **more)
-        return Measure(name, title, lambda connections: _asked(replace(plan, connections=connections)))
+        return Measure(name, title, lambda connections: _run(replace(plan, connections=connections)))
 
     def redirected(name: str, title: str, asset: str, served: Served = site.open, **more: Any) -> Measure:
-        return asked(name, title, [f"{scene.path}/download/{asset}" for scene in stored], served, status=307, **more)
+        return requested(
+            name, title, [f"{scene.path}/download/{asset}" for scene in stored], served, status=307, **more
+        )
 
     return [
         Measure("row", "limit: a row by its key, prepared", lambda _: _rows(site), connections=(rows.CLIENTS,)),
-        asked("constant", "limit: a constant answer of Flask's, gunicorn as it comes", ["/"], site.constant),
-        asked("constant-ours", "limit: the same, by the server's own worker", ["/"], site.constant_ours),
-        asked("item", "an item by id", items),
-        asked("item-gzip", "an item by id, gzipped", items, headers={"Accept-Encoding": "gzip"}),
-        asked("search", "a search for ten items in a box", searches),
-        redirected("redirect", "a redirect, the object seen lately", "visual"),
-        redirected("redirect-first", "a redirect, the object looked for", "audited"),
-        redirected("redirect-trusting", "a redirect, the object not looked for", "trusted"),
-        redirected("redirect-governed", "a redirect, by all policy plugins", "visual", site.governed, keys=KEYS),
+        requested("constant", "limit: a constant response of Flask, gunicorn's worker", ["/"], site.constant),
+        requested("constant-ours", "limit: the same, the worker of stacflask", ["/"], site.constant_ours),
+        requested("item", "an item by id", items),
+        requested("item-gzip", "an item by id, gzipped", items, headers={"Accept-Encoding": "gzip"}),
+        requested("search", "a search for ten items in a box", searches),
+        redirected("redirect", "a redirect, the object verified recently", "visual"),
+        redirected("redirect-first", "a redirect, the object verified each time", "audited"),
+        redirected("redirect-trusting", "a redirect, the object not verified", "trusted"),
+        redirected("redirect-governed", "a redirect, with all policy plugins", "visual", site.governed, keys=KEYS),
         Measure("store", "limit: the big object from the store", lambda n: _direct(site, n), unit="MB/s"),
         Measure("stream", "the big object, streamed", lambda n: _streamed(site, n), unit="MB/s"),
     ]
 
 
 def mixed(site: Site) -> list[Measure]:
-    """Give the measures of the search mix."""
-    asked = mix.questions(site.items)
-    asked |= {kind: mix.deep(kind, lambda path: get(site.open.port, path)) for kind in mix.DEEP}
-    return [_kind(site, kind, *mix.shown(questions)) for kind, questions in asked.items()]
+    """Return the measures of the search mix."""
+    kinds = mix.requests_by_kind(site.items)
+    kinds |= {kind: mix.deep(kind, lambda path: get(site.open.port, path)) for kind in mix.DEEP}
+    return [_kind(site, kind, *mix.paths_and_bodies(requests)) for kind, requests in kinds.items()]
 
 
 def _kind(site: Site, kind: str, paths: Sequence[str], bodies: Sequence[str]) -> Measure:
     plan = Plan(site.open.port, paths, 0, site.seconds, bodies=bodies)
-    return Measure(f"mix: {kind}", kind, lambda connections: _asked(replace(plan, connections=connections)))
+    return Measure(f"mix: {kind}", kind, lambda connections: _run(replace(plan, connections=connections)))
 
 
 def costs(site: Site) -> dict[str, tuple[Measure, Measure]]:
-    """Give a redirect and a search as measures, by the plugins at work."""
+    """Return the measures of a redirect and a search for each set of plugins."""
     stored = [f"{catalogue.Scene(number).path}/download/visual" for number in range(catalogue.STORED)]
     return {
         name: (_cost(site, name, "redirect", stored, 307), _cost(site, name, "search", _searches(), 200))
@@ -127,7 +129,7 @@ def costs(site: Site) -> dict[str, tuple[Measure, Measure]]:
 def _cost(site: Site, name: str, act: str, paths: Sequence[str], status: int) -> Measure:
     keys = KEYS if "api_keys" in SETUPS[name] else ()
     plan = Plan(site.setups[name].port, paths, MANY, site.seconds, status, keys=keys)
-    return Measure(f"{act}: {name}", name, lambda _: _asked(plan), connections=(MANY,))
+    return Measure(f"{act}: {name}", name, lambda _: _run(plan), connections=(MANY,))
 
 
 def _searches() -> list[str]:
@@ -139,10 +141,10 @@ def _searches() -> list[str]:
 # --- One run ---------------------------------------------------------------------------------------------------------
 
 
-def _asked(plan: Plan) -> Sample:
+def _run(plan: Plan) -> Sample:
     began, before = time.perf_counter(), machine.cpu_of_servers()
     found = load(plan)
-    cpu = (machine.cpu_of_servers() - before) / found.answers * 1e6
+    cpu = (machine.cpu_of_servers() - before) / found.responses * 1e6
     share = found.cpu / (time.perf_counter() - began) / machine.CORES
     return Sample(found.rate, found.p50, found.p99, cpu, share)
 
@@ -168,43 +170,43 @@ def _direct(site: Site, connections: int) -> Sample:
 
 
 def check(site: Site) -> None:
-    """See that the answers are right before it matters how fast they are. Raises BenchError."""
+    """Check that responses are correct before their times are measured. Raises BenchError."""
     scene = catalogue.Scene(0)
     if json.loads(get(site.open.port, scene.path))["id"] != scene.item:
-        raise BenchError("the wrong item came")
+        raise BenchError(f"{scene.path}: expected the item {scene.item}.")
     if len(json.loads(get(site.open.port, _searches()[0]))["features"]) != 10:
-        raise BenchError("not ten items were found: load more of them")
+        raise BenchError("A search found less than ten items. Use a larger value of --items.")
     for port, headers in ((site.open.port, {}), (site.governed.port, bearer(KEYS[0]))):
-        where = urlsplit(get(port, f"{scene.path}/download/visual", 307, headers).decode())
-        if not get(where.port or 80, f"{where.path}?{where.query}").startswith(b"II*"):
-            raise BenchError("the redirect led to other bytes")
+        target = urlsplit(get(port, f"{scene.path}/download/visual", 307, headers).decode())
+        if not get(target.port or 80, f"{target.path}?{target.query}").startswith(b"II*"):
+            raise BenchError("The redirect leads to wrong bytes.")
 
 
 def get(port: int, path: str, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
-    """Give the body; of a redirect, where it leads."""
+    """Return the body of a response, or the Location of a redirect. Raises BenchError for another status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", path, headers=dict(headers or {}))
-    answer = connection.getresponse()
-    body = answer.read()
+    response = connection.getresponse()
+    body = response.read()
     connection.close()
-    if answer.status != status:
-        raise BenchError(f"{path}: {answer.status} {body[:300]!r}")
-    return (answer.getheader("Location") or "").encode() if 300 <= status < 400 else body
+    if response.status != status:
+        raise BenchError(f"{path}: expected status {status}, got {response.status} {body[:300]!r}")
+    return (response.getheader("Location") or "").encode() if 300 <= status < 400 else body
 
 
-def take(chosen: Sequence[Measure], rounds: int) -> Samples:
-    """Let the measures take turns for so many rounds, every second one backward."""
+def run_rounds(chosen: Sequence[Measure], rounds: int) -> Samples:
+    """Run each measure once per round. Every second round has the reverse order."""
     runs = [(measure, connections) for measure in chosen for connections in measure.connections]
     samples: Samples = {(measure.name, connections): [] for measure, connections in runs}
     for number in range(rounds):
         for measure, connections in runs if number % 2 == 0 else reversed(runs):
-            _say(f"round {number + 1} of {rounds}: {measure.name}, {connections} at once")
-            samples[measure.name, connections].append(measure.take(connections))
-    _say("")
+            _print(f"round {number + 1} of {rounds}: {measure.name}, {connections} connections")
+            samples[measure.name, connections].append(measure.run(connections))
+    _print("")
     return samples
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
     elif text:

@@ -1,6 +1,6 @@
-"""The search mix: kinds of questions that people ask a catalogue, drawn over the items that are there.
+"""The search mix: typical kinds of requests to a catalogue, drawn from the items in it.
 
-The same number of items makes the same questions. Each lies on items that exist, so that few are answered by nothing.
+The same number of items produces the same requests. Each is near existing items, so that few responses are empty.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 EACH = 100
-"""How many questions of a kind."""
+"""Number of requests of a kind."""
 DEPTH = 30
-"""How many pages deep those of the deep kinds lie."""
+"""Number of pages that the deep kinds follow."""
 CONTINENTS = ((-18, -35, 51, 37), (-125, 15, -66, 60), (-81, -55, -35, 12), (61, 6, 144, 54), (113, -44, 153, -11))
 ONE = COLLECTIONS[0]
 SMALL, MEDIUM = 1.0, 10.0
@@ -31,8 +31,8 @@ CLOUDS = "eo:cloud_cover"
 
 
 @dataclass(frozen=True)
-class Question:
-    """What to ask: a path, and a body if it is posted."""
+class MixRequest:
+    """A path, and a body if the request is a POST."""
 
     path: str
     body: str = ""
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and when an item is."""
+    """The place and time of an item."""
 
     collection: str
     item: str
@@ -49,7 +49,7 @@ class Place:
 
 
 def places(items: int) -> list[Place]:
-    """Draw some of the items."""
+    """Return a random sample of the items."""
     numbers = random.Random(items).sample(range(items), min(items, 4 * EACH))
     return [_place(Scene(number)) for number in numbers]
 
@@ -61,32 +61,32 @@ def _place(scene: Scene) -> Place:
     return Place(scene.collection, scene.item, ((west + east) / 2, (south + north) / 2), moment)
 
 
-def questions(items: int) -> dict[str, list[Question]]:
-    """Give the questions by kind, but for the deep ones."""
-    draw, there = random.Random(7), places(items)
-    return {kind: [ask(draw, draw.choice(there)) for _ in range(EACH)] for kind, ask in KINDS.items()}
+def requests_by_kind(items: int) -> dict[str, list[MixRequest]]:
+    """Return the requests by kind, without the deep kinds."""
+    draw, sample = random.Random(7), places(items)
+    return {kind: [make(draw, draw.choice(sample)) for _ in range(EACH)] for kind, make in KINDS.items()}
 
 
-def deep(kind: str, fetch: Callable[[str], bytes]) -> list[Question]:
-    """Walk from page to page; give the questions for the further half of them."""
-    asked, path = [], DEEP[kind]
+def deep(kind: str, fetch: Callable[[str], bytes]) -> list[MixRequest]:
+    """Follow the next links of pages. Return the requests for the second half of the pages."""
+    requests, path = [], DEEP[kind]
     for _ in range(DEPTH):
-        asked.append(Question(path))
+        requests.append(MixRequest(path))
         links = json.loads(fetch(path))["links"]
         following = next((link["href"] for link in links if link["rel"] == "next"), None)
         if following is None:
             break
-        there = urlsplit(following)
-        path = f"{there.path}?{there.query}"
-    return asked[len(asked) // 2 :]
+        url = urlsplit(following)
+        path = f"{url.path}?{url.query}"
+    return requests[len(requests) // 2 :]
 
 
-# --- The parts of a question -----------------------------------------------------------------------------------------
+# --- The parts of a request ------------------------------------------------------------------------------------------
 
 
-def _search(**words: object) -> Question:
-    said = {name.replace("_", "-"): word for name, word in words.items() if word is not None}
-    return Question(f"/search?{urlencode({'limit': 10, **said}, safe=',:/')}")
+def _search(**parameters: object) -> MixRequest:
+    query = {name.replace("_", "-"): value for name, value in parameters.items() if value is not None}
+    return MixRequest(f"/search?{urlencode({'limit': 10, **query}, safe=',:/')}")
 
 
 def _box(draw: random.Random, place: Place, size: float) -> str:
@@ -110,8 +110,8 @@ def _shape(place: Place) -> dict[str, object]:
     return {"type": "Polygon", "coordinates": [[[round(x, 4), round(y, 4)] for x, y in ring]]}
 
 
-def _posted(place: Place, **words: object) -> Question:
-    return Question("/search", json.dumps({"limit": 10, "intersects": _shape(place), **words}))
+def _posted(place: Place, **members: object) -> MixRequest:
+    return MixRequest("/search", json.dumps({"limit": 10, "intersects": _shape(place), **members}))
 
 
 def _clouds(draw: random.Random) -> str:
@@ -120,17 +120,17 @@ def _clouds(draw: random.Random) -> str:
 
 def _boxed(
     draw: random.Random, at: Place, size: float, length: timedelta | None = None, *, one: bool = False
-) -> Question:
+) -> MixRequest:
     interval, collection = _during(at, length) if length else None, at.collection if one else None
     return _search(bbox=_box(draw, at, size), datetime=interval, collections=collection)
 
 
-KINDS: dict[str, Callable[[random.Random, Place], Question]] = {
-    "item": lambda _, at: Question(f"/collections/{at.collection}/items/{at.item}"),
-    "collection": lambda _, at: Question(f"/collections/{at.collection}"),
-    "collections": lambda *_: Question("/collections"),
-    "items, 10": lambda _, at: Question(f"/collections/{at.collection}/items?limit=10"),
-    "items, 100": lambda _, at: Question(f"/collections/{at.collection}/items?limit=100"),
+KINDS: dict[str, Callable[[random.Random, Place], MixRequest]] = {
+    "item": lambda _, at: MixRequest(f"/collections/{at.collection}/items/{at.item}"),
+    "collection": lambda _, at: MixRequest(f"/collections/{at.collection}"),
+    "collections": lambda *_: MixRequest("/collections"),
+    "items, 10": lambda _, at: MixRequest(f"/collections/{at.collection}/items?limit=10"),
+    "items, 100": lambda _, at: MixRequest(f"/collections/{at.collection}/items?limit=100"),
     "box, small": partial(_boxed, size=SMALL),
     "box, small, one collection": partial(_boxed, size=SMALL, one=True),
     "box, medium": partial(_boxed, size=MEDIUM),
@@ -160,6 +160,6 @@ DEEP = {
 }
 
 
-def shown(asked: Sequence[Question]) -> tuple[list[str], list[str]]:
-    """Give paths and bodies apart, as the load generator wants them."""
-    return [question.path for question in asked], [question.body for question in asked]
+def paths_and_bodies(requests: Sequence[MixRequest]) -> tuple[list[str], list[str]]:
+    """Return the paths and the bodies of requests, as the load generator needs them."""
+    return [request.path for request in requests], [request.body for request in requests]

@@ -1,4 +1,4 @@
-"""The tables, as markdown."""
+"""The tables in Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """One measure must reach a share of another, at so many connections."""
+    """The share of a limit that a measure must reach with a number of connections."""
 
     measure: str
     limit: str
@@ -28,19 +28,19 @@ class Target:
 
 
 TARGETS = (
-    Target("item", "constant", MANY, 0.40, "an item by id, of Flask's constant answer"),
-    Target("redirect", "item", MANY, 0.60, "a redirect, of an item by id"),
-    Target("redirect-governed", "redirect", MANY, 0.60, "a redirect by all policy plugins, of one by open_access"),
-    Target("stream", "store", 1, 0.60, "the big object streamed, of the store itself"),
+    Target("item", "constant", MANY, 0.40, "an item by id, relative to Flask's constant response"),
+    Target("redirect", "item", MANY, 0.60, "a redirect, relative to an item by id"),
+    Target("redirect-governed", "redirect", MANY, 0.60, "a redirect with all policy plugins, relative to open_access"),
+    Target("stream", "store", 1, 0.60, "the big object streamed, relative to the store"),
 )
-FLAT = 0.05
-"""Memory is flat if it grows by no more than this share of the object that is streamed."""
+MAX_MEMORY_GROWTH = 0.05
+"""Growth of the server's memory while it streams an object, as a share of the object's size."""
 
 
 def requests(chosen: Sequence[Measure], samples: Samples, title: str = "") -> str:
-    """Tell what was measured, with how far the rounds lay apart."""
+    """Return the table of measures: the median of the rounds, with their minimum and maximum."""
     lines = [
-        f"| {title} | 1 connection | p50 ms | {MANY} connections | p50 ms | p99 ms | CPU µs an answer |",
+        f"| {title} | 1 connection | p50 ms | {MANY} connections | p50 ms | p99 ms | CPU µs per response |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     return "\n".join([*lines, *(_row(measure, samples) for measure in chosen)])
@@ -80,10 +80,10 @@ def _cpu(sample: Sample) -> float:
 
 
 def targets(samples: Samples, big: int) -> str:
-    """Tell what was to be reached, and whether it was. Shares are medians of those of each round."""
-    head = ["| target | wanted | measured | |", "|---|--:|--:|---|"]
+    """Return the table of targets, and whether they are met. A share is the median of the shares of each round."""
+    head = ["| target | required | measured | |", "|---|--:|--:|---|"]
     lines = [line for target in TARGETS if (line := _share(target, samples))] + _memory(samples, big)
-    return "\n".join([*head, *lines]) if lines else "No target is about what was measured."
+    return "\n".join([*head, *lines]) if lines else "No target applies to these measures."
 
 
 def _share(target: Target, samples: Samples) -> str | None:
@@ -92,21 +92,22 @@ def _share(target: Target, samples: Samples) -> str | None:
     if not shares:
         return None
     met = statistics.median(shares) >= target.share
-    return f"| {target.title} | {target.share:.0%} | {_spread(shares)} | {_verdict(met)} |"
+    return f"| {target.title} | {target.share:.0%} | {_spread(shares)} | {_result(met)} |"
 
 
 def _memory(samples: Samples, big: int) -> list[str]:
-    """Tell by how much the server grew while it streamed, in the run in which it grew most."""
-    seen = [sample.memory for runs in samples.values() for sample in runs if sample.memory is not None]
-    if not seen:
+    """Return the row for the growth of the server's memory, in the streaming run with the largest growth."""
+    watches = [sample.memory for runs in samples.values() for sample in runs if sample.memory is not None]
+    if not watches:
         return []
-    worst = max(seen, key=lambda memory: memory.peak - memory.before)
-    shown = f"{_mb(worst.before)} before, {_mb(worst.peak)} at most, {_mb(worst.after)} after"
-    met = worst.peak - worst.before <= big * FLAT
-    return [f"| memory of the server, streaming | {_mb(big * FLAT)} more at most | {shown} | {_verdict(met)} |"]
+    worst = max(watches, key=lambda memory: memory.peak - memory.before)
+    measured = f"{_mb(worst.before)} before, {_mb(worst.peak)} at most, {_mb(worst.after)} after"
+    limit = big * MAX_MEMORY_GROWTH
+    met = _result(worst.peak - worst.before <= limit)
+    return [f"| memory of the server, streaming | {_mb(limit)} more at most | {measured} | {met} |"]
 
 
-def _verdict(met: bool) -> str:
+def _result(met: bool) -> str:
     return "met" if met else "**not met**"
 
 
@@ -115,16 +116,16 @@ def _mb(number: float) -> str:
 
 
 def plugins(pairs: Mapping[str, tuple[Measure, Measure]], samples: Samples) -> str:
-    """Tell what plugins leave of a redirect and of a search: shares of those with none, as medians of the rounds."""
-    lines = ["| plugins | redirects/s | of none | CPU µs | searches/s | of none | CPU µs |", f"|---|{'--:|' * 6}"]
+    """Return the table of plugins: the rate of redirects and searches, also as a share of the rate without plugins."""
+    lines = ["| plugins | redirects/s | share | CPU µs | searches/s | share | CPU µs |", f"|---|{'--:|' * 6}"]
     none = pairs["none"]
     for name, pair in pairs.items():
-        cells = [cell for ours, bare in zip(pair, none, strict=True) for cell in _left(ours, bare, samples)]
+        cells = [cell for ours, bare in zip(pair, none, strict=True) for cell in _relative(ours, bare, samples)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _left(ours: Measure, bare: Measure, samples: Samples) -> list[str]:
+def _relative(ours: Measure, bare: Measure, samples: Samples) -> list[str]:
     runs, limits = (samples[measure.name, MANY] for measure in (ours, bare))
     shares = [run.rate / limit.rate for run, limit in zip(runs, limits, strict=True)]
     return [f"{statistics.median(run.rate for run in runs):.0f}", _spread(shares), _middle(runs, _cpu, 0)]
@@ -135,7 +136,7 @@ def _spread(shares: Sequence[float]) -> str:
 
 
 def hooks(costs: Mapping[str, Costs]) -> str:
-    """Tell what each hook takes with little behind it and with all, in microseconds."""
+    """Return the table of hooks: the microseconds of each, with few plugins and with all."""
     names = list(costs)
     lines = [f"| hook, µs | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
     lines += [f"| {hook} | {' | '.join(f'{costs[name][hook]:.0f}' for name in names)} |" for hook in costs[names[0]]]
@@ -143,11 +144,11 @@ def hooks(costs: Mapping[str, Costs]) -> str:
 
 
 def noise(samples: Samples, others: float) -> str:
-    """Tell how far the run can be trusted. ``others``: cores that programs which are none of ours kept busy."""
+    """Return a text about the noise of the run. ``others`` is the number of cores that other programs used."""
     spreads = [max(rates) / min(rates) for runs in samples.values() if (rates := [sample.rate for sample in runs])]
     generator = max((sample.generator for runs in samples.values() for sample in runs), default=0)
     return (
-        f"Other programs kept {others:.2f} cores busy meanwhile. The fastest round of a row was "
-        f"{statistics.median(spreads):.2f} times the slowest at the median, {max(spreads):.2f} at worst. "
-        f"The load generator took at most {generator:.0%} of the machine."
+        f"Other programs used {others:.2f} cores during the run. The fastest round of a row had "
+        f"{statistics.median(spreads):.2f} times the rate of the slowest at the median, {max(spreads):.2f} at most. "
+        f"The load generator used at most {generator:.0%} of the machine."
     )

@@ -1,6 +1,6 @@
-"""The database's own limit: reading a row by its key with a prepared statement, as often as one client can.
+"""The limit of the database: one client reads rows by key with a prepared statement, as fast as it can.
 
-A program of its own, so that several clients do not share one interpreter. Says on standard output how many it did.
+This is a separate program, so that several clients do not share one interpreter. It prints its rate.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ STATEMENT = "SELECT body FROM items WHERE collection = %s AND id = %s"
 
 
 def rate(database_url: str, items: int, seconds: float) -> float:
-    """Read rows with two clients; give rows per second. Raises BenchError."""
+    """Read rows with two clients and return rows per second. Raises BenchError."""
     command = [sys.executable, "-m", "bench.rows", str(items), str(seconds)]
     environ = {**os.environ, "DATABASE_URL": database_url}
     pipe = subprocess.PIPE
     clients = [subprocess.Popen(command, cwd=ROOT, env=environ, stdout=pipe, stderr=pipe) for _ in range(CLIENTS)]
-    said = [client.communicate() for client in clients]
-    for client, (_, complaint) in zip(clients, said, strict=True):
+    outputs = [client.communicate() for client in clients]
+    for client, (_, error) in zip(clients, outputs, strict=True):
         if client.returncode:
-            raise BenchError(f"reading rows: {complaint.decode().strip().splitlines()[-1]}")
-    return sum(float(number) for number, _ in said)
+            raise BenchError(f"bench.rows failed: {error.decode().strip().splitlines()[-1]}")
+    return sum(float(number) for number, _ in outputs)
 
 
 def main(items: int, seconds: float) -> None:
-    """Read for so many seconds and print the rows per second."""
+    """Read rows for some seconds and print the rows per second."""
     scenes = [Scene(random.randrange(items)) for _ in range(2000)]
     keys = [(scene.collection, scene.item) for scene in scenes]
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:

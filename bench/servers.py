@@ -1,6 +1,6 @@
-"""What is measured: the servers behind, a catalogue in them, and the server itself in several settings side by side.
+"""The measured servers: the database and the store with a catalogue, and several servers with different settings.
 
-Those that are not being asked something cost nothing, so rounds can alternate between them.
+Servers without requests cost nothing, so rounds can alternate between them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minio import Minio
 from bench import catalogue
 from bench.client import ROOT, BenchError
 from dev.server import Program, Server, plain_environ
-from dev.stack import forget, running, scratch_folder
+from dev.stack import delete, running, scratch_folder
 from stacflask.cli import run
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 WORKERS = 2
 GROUP = "measurers"
 KEYS = tuple(f"sfk_be7c000{number}_MeasuringOnlyThisServerEndsWithTheRun" for number in range(8))
-"""Of as many people: one who downloads many things at once waits for himself, since his quota is booked in turn."""
+"""Keys of different principals. Concurrent downloads of one principal would wait for each other to update the quota."""
 LICENCE = "merlin-terms"
 OPEN = ("open_access", "s3")
 GOVERNED = ("api_keys", "collection_groups", "licence", "quota", "s3")
-"""All that is shipped for policy, as `make run` has it."""
+"""All policy plugins of the distribution, as in `make run`."""
 SETUPS = {
     "none": OPEN,
     "api_keys": ("api_keys", *OPEN),
@@ -49,59 +49,59 @@ SETUPS = {
     "all policy": GOVERNED,
     "all policy, audit, metrics": ("api_keys", "collection_groups", "licence", "quota", "audit", "metrics", "s3"),
 }
-"""What is set beside each other to see what each plugin costs."""
+"""Sets of plugins that are compared to find the cost of each plugin."""
 
 
 @contextmanager
 def stack() -> Iterator[tuple[Stack, Path]]:
-    """Run the servers behind as for data that matter, and remove them with their data; give their folder too."""
+    """Run the database and the store with durable settings, and delete their data at the end. Yield also the folder."""
     folder = scratch_folder(ROOT / ".run")
     try:
         with running(folder, keep=True) as servers:
             yield servers, folder
     finally:
-        forget(folder)
+        delete(folder)
 
 
-# --- What is in it ---------------------------------------------------------------------------------------------------
+# --- The data --------------------------------------------------------------------------------------------------------
 
 
-def furnish(servers: Stack, folder: Path, items: int, big: int) -> None:
-    """Migrate, load so many items, put objects into the bucket, one of them of ``big`` bytes, and make a policy."""
+def fill(servers: Stack, folder: Path, items: int, big: int) -> None:
+    """Migrate, load ``items`` items, upload objects, one of them of ``big`` bytes, and create a policy."""
     environ = environ_for(servers, GOVERNED)
     collections, scenes = catalogue.write(folder, items, servers.bucket)
     terms = folder / "terms.txt"
     terms.write_text("For measuring only.", "utf-8")
     _migrate(environ)
-    _house(environ, "load", "--quiet", str(collections), str(scenes))
+    _stacflask(environ, "load", "--quiet", str(collections), str(scenes))
     for number, key in enumerate(KEYS):
-        _house(environ, "keys", "create", f"measurer-{number}", f"--group={GROUP}", "--key", key)
-    _house(environ, "licence", "add", LICENCE, "1.0", "--title", "Terms", "--text-file", str(terms))
-    _house(environ, "quota", "set", GROUP, "--downloads", str(10**12), "--bytes", "900PB")
+        _stacflask(environ, "keys", "create", f"measurer-{number}", f"--group={GROUP}", "--key", key)
+    _stacflask(environ, "licence", "add", LICENCE, "1.0", "--title", "Terms", "--text-file", str(terms))
+    _stacflask(environ, "quota", "set", GROUP, "--downloads", str(10**12), "--bytes", "900PB")
     for collection in catalogue.COLLECTIONS:
-        _house(environ, "access", "grant", collection, "see", GROUP)
-        _house(environ, "access", "grant", collection, "download", GROUP)
-        _house(environ, "licence", "require", collection, LICENCE)
+        _stacflask(environ, "access", "grant", collection, "see", GROUP)
+        _stacflask(environ, "access", "grant", collection, "download", GROUP)
+        _stacflask(environ, "licence", "require", collection, LICENCE)
     _upload(servers, big)
 
 
 def _migrate(environ: Mapping[str, str]) -> None:
-    # In a process of its own, since migrations read their process's environment.
+    # Migrations read the environment of their process, so they need another one.
     command = [sys.executable, "-m", "stacflask", "migrate"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"stacflask migrate: {done.stderr.strip()}")
 
 
-def _house(environ: Mapping[str, str], *arguments: str) -> None:
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+def _stacflask(environ: Mapping[str, str], *arguments: str) -> None:
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as errors:
         code = run(arguments, environ)
     if code:
-        raise BenchError(f"stacflask {' '.join(arguments)}: {said.getvalue().strip()}")
+        raise BenchError(f"stacflask {' '.join(arguments)}: {errors.getvalue().strip()}")
 
 
 def store_client(servers: Stack) -> Minio:
-    """Give a client of the store."""
+    """Return a client of the store."""
     return Minio(
         servers.s3_endpoint, servers.s3_access_key, servers.s3_secret_key, secure=False, region=servers.s3_region
     )
@@ -116,7 +116,7 @@ def _upload(servers: Stack, big: int) -> None:
 
 
 class Noise(RawIOBase):
-    """A file of so many bytes that do not compress: the same random megabyte again and again."""
+    """A file of ``size`` bytes that do not compress well: a repeated random megabyte."""
 
     _pattern = os.urandom(1 << 20)
 
@@ -124,26 +124,26 @@ class Noise(RawIOBase):
         self._left = size
 
     def read(self, size: int = -1) -> bytes:
-        """Give the next bytes."""
-        wanted = self._left if size < 0 else min(size, self._left)
-        self._left -= wanted
-        whole, rest = divmod(wanted, len(self._pattern))
+        """Return the next bytes."""
+        length = self._left if size < 0 else min(size, self._left)
+        self._left -= length
+        whole, rest = divmod(length, len(self._pattern))
         return self._pattern * whole + self._pattern[:rest]
 
 
-# --- Who serves it ---------------------------------------------------------------------------------------------------
+# --- The servers of the application ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running gunicorn. ``mark`` stands in its processes' command lines and in no other's."""
+    """A running gunicorn. Only the command lines of its processes contain ``mark``."""
 
     port: int
     server: Server
 
     @property
     def mark(self) -> str:
-        """What tells its processes from others."""
+        """The text by which its processes are recognised."""
         return f"--bind=127.0.0.1:{self.port}"
 
 
@@ -151,7 +151,7 @@ class Served:
 def served(
     name: str, environ: Mapping[str, str], folder: Path, application: str = "wsgi:application", *more: str
 ) -> Iterator[Served]:
-    """Run gunicorn as gunicorn.conf.py and ``more`` arguments have it, its log in the folder, until the block ends."""
+    """Run gunicorn with gunicorn.conf.py and ``more`` arguments until the block ends. Its log is in the folder."""
     port = _free_port()
     program = Program(
         name=f"gunicorn ({name})",
@@ -170,7 +170,7 @@ def served(
 
 
 def environ_for(servers: Stack, plugins: tuple[str, ...]) -> dict[str, str]:
-    """Give the environment of a server with these plugins; nothing of the caller's STACFLASK_* counts."""
+    """Return the environment of a server with these plugins, without STACFLASK_* variables of the caller."""
     return plain_environ(
         ROOT,
         DATABASE_URL=servers.database_url,
@@ -181,7 +181,7 @@ def environ_for(servers: Stack, plugins: tuple[str, ...]) -> dict[str, str]:
 
 
 def _stores(servers: Stack) -> dict[str, Any]:
-    """Describe one store as three, which differ in when they see whether an object is there."""
+    """Return the settings of one store as three stores, which differ in how often they verify objects."""
     common = {
         "endpoint": f"http://{servers.s3_endpoint}",
         "region": servers.s3_region,
@@ -202,14 +202,14 @@ def accept_licence(port: int) -> None:
     for key in KEYS:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         connection.request("POST", f"/licences/{LICENCE}/acceptance", body, {**kind, **bearer(key)})
-        answer = connection.getresponse()
-        if answer.status != http.HTTPStatus.OK:
-            raise BenchError(f"accepting the licence: {answer.status} {answer.read()!r}")
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            raise BenchError(f"The licence was not accepted: {response.status} {response.read()!r}")
         connection.close()
 
 
 def bearer(key: str) -> dict[str, str]:
-    """Give the header field that shows a key."""
+    """Return the header with a key."""
     return {"Authorization": f"Bearer {key}"}
 
 

@@ -1,4 +1,4 @@
-"""How fast a big object comes: through the server, and from the store itself, by one client for both."""
+"""The rate at which one client downloads a big object, through the server and from the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Source:
-    """Where the object is to be had: at a port of this machine, under a path, with these header fields."""
+    """The URL of an object on this machine, and the headers to send."""
 
     port: int
     path: str
@@ -27,18 +27,18 @@ class Source:
 
 
 def fetch(source: Source, size: int, connections: int) -> float:
-    """Fetch the object's ``size`` bytes, each connection a part of them; give MB/s. Raises BenchError."""
+    """Download an object of ``size`` bytes, a part on each connection. Return MB/s. Raises BenchError."""
     began = time.perf_counter()
     with ThreadPoolExecutor(connections) as pool:
-        came = sum(pool.map(lambda part: _part(source, part, size), _parts(size, connections)))
-    if came != size:
-        raise BenchError(f"{source.path}: {came} bytes instead of {size}")
+        received = sum(pool.map(lambda part: _part(source, part, size), _parts(size, connections)))
+    if received != size:
+        raise BenchError(f"{source.path}: expected {size} bytes, got {received}")
     return size / MEGABYTE / (time.perf_counter() - began)
 
 
 def _parts(size: int, number: int) -> Sequence[tuple[int, int]]:
-    """Divide so many bytes; give the first and the last of each part."""
-    bounds = [size * place // number for place in range(number + 1)]
+    """Return the first and the last byte of each of ``number`` parts."""
+    bounds = [size * index // number for index in range(number + 1)]
     return [(first, after - 1) for first, after in pairwise(bounds)]
 
 
@@ -47,11 +47,11 @@ def _part(source: Source, part: tuple[int, int], size: int) -> int:
     ranged = {} if whole else {"Range": f"bytes={part[0]}-{part[1]}"}
     connection = http.client.HTTPConnection("127.0.0.1", source.port, timeout=60)
     connection.request("GET", source.path, headers={**source.headers, **ranged})
-    answer = connection.getresponse()
-    if answer.status != (http.HTTPStatus.OK if whole else http.HTTPStatus.PARTIAL_CONTENT):
-        raise BenchError(f"{source.path}: {answer.status} {answer.read(300)!r}")
-    buffer, came = bytearray(1 << 20), 0
-    while number := answer.readinto(buffer):
-        came += number
+    response = connection.getresponse()
+    if response.status != (http.HTTPStatus.OK if whole else http.HTTPStatus.PARTIAL_CONTENT):
+        raise BenchError(f"{source.path}: {response.status} {response.read(300)!r}")
+    buffer, received = bytearray(1 << 20), 0
+    while number := response.readinto(buffer):
+        received += number
     connection.close()
-    return came
+    return received

@@ -1,1 +1,1 @@
-"""What a developer runs: the private servers, the demo, the commands behind the Makefile. No part of the program."""
+"""Tools for developers: private servers, the demo, the commands of the Makefile. No part of the application."""

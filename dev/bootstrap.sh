@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes this clone ready: first the Debian packages it needs, then .venv from the pinned requirements.
-# `make run`, `make test` and `make lint` call it every time; with nothing to do it only compares a stamp.
-# PYTHON names another interpreter than python3. The word "tests" brings what only tests need, too.
+# Prepares this clone: installs the Debian packages that it needs, then creates .venv from the pinned requirements.
+# `make run`, `make test` and `make lint` call it every time. If nothing is to do, it only compares a fingerprint.
+# PYTHON selects another interpreter than python3. The argument "tests" adds packages that only tests need.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ die() {
     exit 1
 }
 
-# step WHAT COMMAND...: runs the command with its output in the log, and shows the time it takes meanwhile.
+# step WHAT COMMAND...: runs the command with its output in the log, and shows the elapsed time.
 step() {
     what=$1
     shift
@@ -29,7 +29,7 @@ step() {
         sleep 0.3
     done
     [ ! -t 1 ] || printf '\r\033[K'
-    wait "$job" || { tail -n 30 "$log" >&2; die "" "Failed: $what. The last lines it wrote stand above, all of them in $log."; }
+    wait "$job" || { tail -n 30 "$log" >&2; die "" "Failed: $what. The end of its output is above, all of it in $log."; }
     job=
     echo "$what: done in $(($(date +%s) - began)) s"
 }
@@ -50,10 +50,10 @@ find_python() {
     for python in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
         if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then return; fi
     done
-    die "stacflask needs Python 3.11 or newer, and found none. Install one, or name it: PYTHON=/path/to/python3 make run"
+    die "stacflask needs Python 3.11 or newer, and none was found. Install one, or set PYTHON=/path/to/python3."
 }
 
-# Is there a PostgreSQL whose own PostGIS is installed? A pg_ctl on the PATH proves nothing.
+# Succeeds if a PostgreSQL is installed with its PostGIS. A pg_ctl on the PATH is not enough.
 has_postgis() {
     for control in /usr/share/postgresql/*/extension/postgis.control; do
         major=${control#/usr/share/postgresql/}
@@ -64,7 +64,7 @@ has_postgis() {
 
 has_pooler() { [ -x /usr/sbin/pgbouncer ]; }
 
-# The PostGIS of a server that is already here, where Debian has it; else the distribution's own pair.
+# Prints the PostGIS package for a PostgreSQL that is installed, if Debian has one, else the default package.
 postgis_package() {
     for postgres in $(ls -rv /usr/lib/postgresql/*/bin/postgres 2>/dev/null); do
         major=${postgres#/usr/lib/postgresql/}
@@ -74,29 +74,29 @@ postgis_package() {
     echo postgresql-postgis
 }
 
-# missing: one line a package that is not here, with the reason for it.
+# Prints a line for each missing package, with its purpose.
 missing() {
-    has_postgis || echo "$(postgis_package)  PostgreSQL with PostGIS, where the catalogue is kept"
+    has_postgis || echo "$(postgis_package)  PostgreSQL with PostGIS, the database of the catalogue"
     command -v curl >/dev/null || echo "curl  for the commands to try"
-    command -v wget >/dev/null || echo "wget  a client the tests download with"
-    has_pooler || echo "pgbouncer  a pooler that the tests put before PostgreSQL"
-    [ -x .venv/bin/python ] || can_make_venv || ! is_debians ||
-        echo "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv  makes .venv"
+    command -v wget >/dev/null || echo "wget  a client that the tests download with"
+    has_pooler || echo "pgbouncer  a connection pooler for tests"
+    [ -x .venv/bin/python ] || can_make_venv || ! is_debian_python ||
+        echo "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv  creates .venv"
 }
 
 can_make_venv() { "$python" -c 'import ensurepip, venv' 2>/dev/null; }
 
-# Debian's packages serve its own Python, and no other.
-is_debians() {
+# Debian's packages are only for Debian's own Python.
+is_debian_python() {
     case $(command -v "$python") in
         /usr/bin/*) return 0 ;;
         *) return 1 ;;
     esac
 }
 
-names() { printf '%s\n' "$1" | sed 's/  .*//' | tr '\n' ' '; }
+package_names() { printf '%s\n' "$1" | sed 's/  .*//' | tr '\n' ' '; }
 
-may_install() {
+can_install() {
     [ "$(id -u)" -ne 0 ] || return 0
     as_root="sudo -n"
     sudo -n true 2>/dev/null
@@ -106,8 +106,8 @@ apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -o DPkg::Lock::Timeout=300 "$@"
 }
 
-# Debian would start system-wide servers along with the packages: ours are private, so nothing is to start.
-hold_system_servers() {
+# Debian would start system-wide servers after their installation. This clone uses private servers instead.
+prevent_system_servers() {
     $as_root sh -c "mkdir -p '${hold%/*}' && echo 'create_main_cluster = false' >'$hold'"
     [ -e "$policy" ] || {
         $as_root sh -c "printf '#!/bin/sh\nexit 101\n' >'$policy' && chmod 755 '$policy'"
@@ -124,51 +124,55 @@ clean_up() {
 install_packages() {
     list=$(missing)
     [ -n "$list" ] || return 0
-    command -v apt-get >/dev/null || die "Missing here, and this is no Debian or Ubuntu, so please install it yourself:" "$list"
-    echo "Missing Debian packages, and what each is for:"
+    command -v apt-get >/dev/null ||
+        die "These packages are missing. This is not Debian or Ubuntu, so install them yourself:" "$list"
+    echo "Missing Debian packages, with their purpose:"
     printf '%s\n' "$list" | sed 's/^/  /'
-    may_install || die "Only root may install them. Please type:" "" \
-        "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends $(names "$list")" ""
+    can_install || die "Only root can install them. Run:" "" \
+        "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends $(package_names "$list")" ""
     step "Reading Debian's package lists" apt update
-    hold_system_servers
-    # The lists just read may name another package than the ones before.
+    prevent_system_servers
+    # The new lists can contain another package than the old ones.
     # shellcheck disable=SC2046
-    step "Installing Debian packages" apt install --yes --no-install-recommends $(names "$(missing)")
+    step "Installing Debian packages" apt install --yes --no-install-recommends $(package_names "$(missing)")
     list=$(missing)
     [ -z "$list" ] || die "Still missing after the installation:" "$list"
 }
 
 has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
-# extras: one line a package that only some tests need. Where it cannot be had they are skipped, and that is said.
-extras() {
+# Prints a line for each missing package that only some tests need. Without them, these tests are skipped.
+missing_optional() {
     command -v aria2c >/dev/null || echo "aria2  a client that downloads lists"
-    [ "${BROWSER:-}" = no ] || has_browser || echo "chromium  a browser, which is big (BROWSER=no: without it)"
+    [ "${BROWSER:-}" = no ] || has_browser || echo "chromium  a browser, which is large (BROWSER=no skips it)"
 }
 
-want_extras() {
-    list=$(extras)
+add_optional() {
+    list=$(missing_optional)
     [ -n "$list" ] || return 0
-    echo "Missing Debian packages, for some of the tests only, and what each is:"
+    echo "Missing Debian packages that only some tests need, with their purpose:"
     printf '%s\n' "$list" | sed 's/^/  /'
-    if command -v apt-get >/dev/null && may_install && (install_extras) && [ -z "$(extras)" ]; then return 0; fi
-    printf '%s\n' "" "The tests that need these will be skipped. To have them, please type:" "" \
-        "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends $(names "$(extras)")" ""
+    if command -v apt-get >/dev/null && can_install && (install_optional) && [ -z "$(missing_optional)" ]; then
+        return 0
+    fi
+    list=$(missing_optional)
+    printf '%s\n' "" "Tests that need these packages will be skipped. To install them, run:" "" \
+        "    sudo apt-get update && sudo apt-get install --yes --no-install-recommends $(package_names "$list")" ""
 }
 
-install_extras() {
+install_optional() {
     step "Reading Debian's package lists" apt -o Acquire::http::Timeout=10 -o Acquire::Retries=0 update
-    for package in $(names "$list"); do
+    for package in $(package_names "$list"); do
         step "Installing $package" apt -o Acquire::http::Timeout=30 install --yes --no-install-recommends "$package"
     done
 }
 
-# What .venv was made from: any change of it means another look by pip.
+# Prints a hash of everything that .venv was created from. After a change, pip must run again.
 fingerprint() {
     { pwd && .venv/bin/python -V && cat requirements.txt requirements-dev.txt && packaging; } 2>&1 | sha256sum
 }
 
-# What pip reads in pyproject.toml; the rest is for linters and tests.
+# Prints the part of pyproject.toml that pip reads. The rest is for linters and tests.
 packaging() {
     awk '/^\[/ { counts = !/^\[+tool\.(ruff|mypy|pytest)/ } counts' pyproject.toml
 }
@@ -179,9 +183,9 @@ venv_is_whole() {
 
 make_venv() {
     can_make_venv || die \
-        "$python can make no virtual environment: it lacks ensurepip." \
-        "Install its venv package, or name another interpreter: PYTHON=/usr/bin/python3 make run"
-    step "Making .venv" "$python" -m venv --clear .venv
+        "$python cannot create a virtual environment, because it has no ensurepip." \
+        "Install its venv package, or set another interpreter: PYTHON=/usr/bin/python3 make run"
+    step "Creating .venv" "$python" -m venv --clear .venv
     pwd >.venv/made-in
 }
 
@@ -189,14 +193,14 @@ pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --no
 
 fill_venv() {
     step "Installing the pinned Python packages" pip_install -r requirements.txt -r requirements-dev.txt
-    step "Installing stacflask itself" pip_install --no-deps --editable .
+    step "Installing stacflask" pip_install --no-deps --editable .
     fingerprint >.venv/fingerprint
 }
 
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 mkdir -p .run
-# Two commands of one clone may start together: the second waits here.
+# If two commands of a clone start at the same time, the second waits here.
 exec 9>.run/bootstrap.lock
 flock -n 9 || { echo "Waiting for another bootstrap of this clone ..."; flock 9; }
 if ! { has_postgis && has_pooler && [ "$(fingerprint)" = "$(cat .venv/fingerprint 2>/dev/null)" ]; }; then
@@ -205,4 +209,4 @@ if ! { has_postgis && has_pooler && [ "$(fingerprint)" = "$(cat .venv/fingerprin
     venv_is_whole || make_venv
     fill_venv
 fi
-[ "${1:-}" != tests ] || want_extras
+[ "${1:-}" != tests ] || add_optional

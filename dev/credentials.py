@@ -1,4 +1,4 @@
-"""The passwords and keys of one stack: random, made once, kept where only their owner reads them."""
+"""The passwords and keys of one stack: random, created once, stored in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _random() -> str:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What opens the private servers."""
+    """Credentials for the private servers."""
 
     admin_password: str = field(default_factory=_random, repr=False)
     database_password: str = field(default_factory=_random, repr=False)
@@ -26,14 +26,14 @@ class Secrets:
     store_signing_key: str = field(default_factory=_random, repr=False)
 
 
-def kept_in(path: Path) -> Secrets:
-    """Read the secrets in this file, or make it with new ones (mode 0600)."""
+def load_or_create(path: Path) -> Secrets:
+    """Return the secrets in a file, or create the file with new ones (mode 0600)."""
     if path.exists():
         return Secrets(**json.loads(path.read_text()))
-    made = Secrets()
+    created = Secrets()
     unfinished = path.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     unfinished.touch(mode=0o600)
-    unfinished.write_text(json.dumps(asdict(made), indent=2))
+    unfinished.write_text(json.dumps(asdict(created), indent=2))
     unfinished.rename(path)
-    return made
+    return created

@@ -1,7 +1,6 @@
-"""`python3 -m dev.newcomer`: do what the README tells somebody new to do, and see whether it is as it says.
+"""`python3 -m dev.newcomer`: follow the README as a new user, and check the results.
 
-It begins before there is anything: with the system's Python, and nothing installed. Everything goes through the doors
-that a person has: make, a shell, Ctrl-C.
+It starts with the system's Python and nothing installed. It uses only what a user has: make, a shell, Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,24 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLONE = Path(__file__).resolve().parent.parent
-READY = "Ctrl-C stops it all"
-DEMO = "Making and loading the demo catalogue"
+READY = "Ctrl-C stops all servers"
+DEMO = "Creating and loading the demo catalogue"
 
 
 def main() -> None:
-    """Start twice, download both times, and leave nothing behind."""
+    """Start twice, download both times, and remove everything."""
     port = os.environ.setdefault("PORT", str(_free_port()))
-    with _make_run() as said:
-        _expect(DEMO in said, "the first start makes the demo")
+    with _make_run() as output:
+        _expect(DEMO in output, "the first start creates the demo")
         _first_download(port)
-    _nothing_listens(port)
-    with _make_run() as said:
-        _expect(DEMO not in said, "the second start keeps the data")
-        _greeting(said)
-    _nothing_listens(port)
-    _say("make reset")
+    _check_stopped(port)
+    with _make_run() as output:
+        _expect(DEMO not in output, "the second start keeps the data")
+        _instructions(output)
+    _check_stopped(port)
+    _print("make reset")
     subprocess.run(["make", "reset"], cwd=CLONE, check=True)
-    _expect(not (CLONE / ".run" / port).exists(), "make reset forgets it all")
+    _expect(not (CLONE / ".run" / port).exists(), "make reset deletes the data")
 
 
 # --- make run, and Ctrl-C ---------------------------------------------------------------------------------------------
@@ -51,48 +50,48 @@ def main() -> None:
 
 @contextmanager
 def _make_run() -> Iterator[str]:
-    """Run the servers; give what was said until they are ready. Ends as a terminal does: Ctrl-C reaches everybody."""
-    _say(f"PORT={os.environ['PORT']} make run")
+    """Run the servers and yield their output until they are ready. At the end, send SIGINT to the process group."""
+    _print(f"PORT={os.environ['PORT']} make run")
     began = time.monotonic()
     with tempfile.NamedTemporaryFile("w+") as log:
         process = subprocess.Popen(
             ["make", "run"], cwd=CLONE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            said = _listen(process, Path(log.name))
-            _say(f"It runs, after {time.monotonic() - began:.0f} s.")
-            yield said
+            output = _output_until_ready(process, Path(log.name))
+            _print(f"Ready after {time.monotonic() - began:.0f} s.")
+            yield output
         finally:
-            with suppress(ProcessLookupError):  # where it has ended by itself, why it did is the news
+            with suppress(ProcessLookupError):  # It has exited already. The checks below report why.
                 os.killpg(process.pid, signal.SIGINT)
             process.wait(timeout=120)
-        said = Path(log.name).read_text("utf-8")
-    _expect("\nStopped.\n" in said, "Ctrl-C stops it, and says so", said)
-    _expect("Traceback" not in said, "there is no traceback", said)
+        output = Path(log.name).read_text("utf-8")
+    _expect("\nStopped.\n" in output, "Ctrl-C stops the servers, and a message says so", output)
+    _expect("Traceback" not in output, "there is no traceback", output)
 
 
-def _listen(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Show what is said, until it is all."""
-    shown = 0
+def _output_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Print the output while it grows, and return it once it is complete."""
+    printed = 0
     while True:
-        ended = process.poll() is not None
-        said = log.read_text("utf-8")
-        print(said[shown:], end="", flush=True)
-        shown = len(said)
-        if READY in said:
-            return said
-        if ended:
-            _fail("make run ended before it was ready.")
+        has_exited = process.poll() is not None
+        output = log.read_text("utf-8")
+        print(output[printed:], end="", flush=True)
+        printed = len(output)
+        if READY in output:
+            return output
+        if has_exited:
+            _fail("make run exited before it was ready.")
         time.sleep(0.5)
 
 
-def _nothing_listens(port: str) -> None:
+def _check_stopped(port: str) -> None:
     with socket.socket() as probe:
-        _expect(probe.connect_ex(("127.0.0.1", int(port))) != 0, "nothing listens any more")
-    # Root's PostgreSQL lies elsewhere, but in a folder that says whose it is.
+        _expect(probe.connect_ex(("127.0.0.1", int(port))) != 0, "no server listens")
+    # Root's PostgreSQL has its own folder, with a file that names this one.
     folders = [CLONE / ".run" / port, *_homes(CLONE / ".run" / port)]
-    left = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal() and _works_in(entry, folders)]
-    _expect(not left, "no process is left", str(left))
+    running = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal() and _works_in(entry, folders)]
+    _expect(not running, "no process is running", str(running))
 
 
 def _homes(folder: Path) -> list[Path]:
@@ -102,44 +101,45 @@ def _homes(folder: Path) -> list[Path]:
 
 def _works_in(process: Path, folders: list[Path]) -> bool:
     try:
-        place = (process / "cwd").readlink()
+        cwd = (process / "cwd").readlink()
     except OSError:
         return False
-    return any(place.is_relative_to(folder) for folder in folders)
+    return any(cwd.is_relative_to(folder) for folder in folders)
 
 
-# --- The README's commands, and those of the greeting -----------------------------------------------------------------
+# --- The commands of the README, and those that make run prints -------------------------------------------------------
 
 
 def _first_download(port: str) -> None:
-    """Run the README's shell lines as they stand, but for the port."""
-    _say("The first download, as the README has it")
+    """Run the shell commands of the README with this port."""
+    _print("The first download in the README")
     section = (CLONE / "README.md").read_text("utf-8").partition("## The first download")[2]
     commands = section.partition("```sh\n")[2].partition("```")[0].replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     with _folder() as folder:
-        said = _shell(commands, folder)
-        statuses = [int(status) for status in re.findall(r"HTTP/1\.1 (\d+) ", said)]
-        _expect(statuses == [401, 403], "a download is refused with 401, then with 403", said)
-        _expect('"driver":"GTiff"' in said.replace(" ", ""), "GDAL opens the scene", said)
+        output = _shell(commands, folder)
+        statuses = [int(status) for status in re.findall(r"HTTP/1\.1 (\d+) ", output)]
+        _expect(statuses == [401, 403], "a download is refused with 401, then with 403", output)
+        _expect('"driver":"GTiff"' in output.replace(" ", ""), "GDAL opens the scene", output)
         saved = sorted(folder.glob("*.tif"))
         _expect(len(saved) == 2, "two scenes were downloaded", str(saved))
         ((item, asset),) = re.findall(r'SCENE="\$API(.*)/download/(.*)"', commands)
-        _expect(_checksum(port, item, asset) in map(_multihash, saved), "the bytes are the ones promised")
+        _expect(_checksum(port, item, asset) in map(_multihash, saved), "the bytes have the item's checksum")
 
 
-def _greeting(said: str) -> None:
-    """Run the commands that `make run` says to try."""
-    _say("The commands to try, as make run has them")
-    commands = "\n".join(line for line in said.partition("To try")[2].partition("To look")[0].splitlines()[1:])
+def _instructions(output: str) -> None:
+    """Run the commands that `make run` prints."""
+    _print("The commands that make run prints")
+    section = output.partition("Commands to try")[2].partition("To run stacflask commands")[0]
+    commands = "\n".join(section.splitlines()[1:])
     with _folder() as folder:
-        told = _shell(commands, folder)
-        _expect('"driver":"GTiff"' in told.replace(" ", ""), "GDAL opens the scene", told)
-        _expect(len(list(folder.glob("*.tif"))) == 1, "a scene was downloaded", told)
+        result = _shell(commands, folder)
+        _expect('"driver":"GTiff"' in result.replace(" ", ""), "GDAL opens the scene", result)
+        _expect(len(list(folder.glob("*.tif"))) == 1, "a scene was downloaded", result)
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Give an empty folder in which `.venv/bin` is where the commands expect it."""
+    """Yield an empty folder with a link to `.venv`, as the commands expect it."""
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / ".venv").symlink_to(CLONE / ".venv")
         yield Path(name)
@@ -154,15 +154,15 @@ def _shell(commands: str, folder: Path) -> str:
 
 
 def _checksum(port: str, item: str, asset: str) -> str:
-    with urlopen(f"http://127.0.0.1:{port}{item}", timeout=60) as answer:
-        return str(json.load(answer)["assets"][asset]["file:checksum"])
+    with urlopen(f"http://127.0.0.1:{port}{item}", timeout=60) as response:
+        return str(json.load(response)["assets"][asset]["file:checksum"])
 
 
 def _multihash(path: Path) -> str:
     return "1220" + sha256(path.read_bytes()).hexdigest()
 
 
-# --- Telling ----------------------------------------------------------------------------------------------------------
+# --- Helpers ----------------------------------------------------------------------------------------------------------
 
 
 def _free_port() -> int:
@@ -174,14 +174,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"==> {text}", flush=True)
 
 
-def _expect(holds: bool, what: str, said: str = "") -> None:
+def _expect(holds: bool, expectation: str, output: str = "") -> None:
     if not holds:
-        _fail(f"It is not so that {what}.\n{said}")
-    print(f"  - {what}", flush=True)
+        _fail(f"Expected that {expectation}.\n{output}")
+    print(f"  - {expectation}", flush=True)
 
 
 def _fail(text: str) -> NoReturn:
@@ -190,5 +190,5 @@ def _fail(text: str) -> NoReturn:
 
 if __name__ == "__main__":
     if shutil.which("make") is None:
-        _fail("There is no make here.")
+        _fail("make is not installed. Install it, and run this again.")
     main()

@@ -1,7 +1,7 @@
-"""Ports on 127.0.0.1 for one stack, chosen so that stacks side by side never collide.
+"""Ports on 127.0.0.1 for one stack, chosen so that several stacks never collide.
 
-A stack takes a block of twenty. Its first port is bound and never used: while it is held, the block is ours, and the
-kernel gives it back however we end. All lie below 32768, where Linux begins to pick ports for outgoing connections.
+A stack reserves a block of twenty ports. It binds the first port and does not use it: this reserves the block, and the
+kernel frees it when the process exits. All ports are below 32768, the first port of Linux for outgoing connections.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STORE_PARTS = ("master", "volume", "filer", "s3", "admin")
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the servers of one stack listen."""
+    """The ports of the servers of one stack."""
 
     base: int
     database: int
@@ -35,17 +35,17 @@ class Ports:
 
     @property
     def store_sockets(self) -> tuple[Path, ...]:
-        """The Unix sockets that the store opens under /tmp, named by port, without being asked."""
+        """The Unix sockets that the store always opens under /tmp. Their names contain the ports."""
         return tuple(Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in self.grpc.items())  # noqa: S108
 
     def free(self) -> bool:
-        """Whether the stack can listen here: nobody else does, and no foreign socket file is in the way."""
+        """Return whether all ports are free and no socket file of another user blocks them."""
         ports = (self.database, *self.http.values(), *self.grpc.values())
         return all(map(is_free, ports)) and all(map(_removed, self.store_sockets))
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
+    """Return whether a port of 127.0.0.1 is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -56,23 +56,23 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now, beside the blocks. Raises StackError when there is none."""
+    """Return a free port outside of the blocks. Raises StackError if there is none."""
     for port in random.sample(SINGLES, len(SINGLES)):
         if is_free(port):
             return port
-    raise StackError(f"No free port between {SINGLES.start} and {SINGLES.stop}.")
+    raise StackError(f"There is no free port between {SINGLES.start} and {SINGLES.stop}.")
 
 
 @contextmanager
 def reserved(last: int | None, *, database: int | None = None, store: int | None = None) -> Iterator[Ports]:
-    """Hold a free block of ports, that of the ``last`` start if it is still to be had.
+    """Reserve a free block of ports: that of the ``last`` start if it is free.
 
-    ``database`` and ``store`` name these two ports instead of leaving them to the block; a named port that is taken
-    raises StackError, as does a machine without a free block.
+    ``database`` and ``store`` are the ports of these two servers, if they are not to be in the block. Raises StackError
+    if such a port is in use, or if no block is free.
     """
-    for named in (database, store):
-        if named is not None and not is_free(named):
-            raise StackError(f"Port {named} is taken.")
+    for port in (database, store):
+        if port is not None and not is_free(port):
+            raise StackError(f"Port {port} is in use.")
     for base in (*([last] if last in BLOCKS else []), *BLOCKS):
         ports = _layout(base, database, store)
         guard = _guard(base)
@@ -82,13 +82,13 @@ def reserved(last: int | None, *, database: int | None = None, store: int | None
             if ports.free():
                 yield ports
                 return
-    raise StackError(f"No free block of ports between {BLOCKS.start} and {BLOCKS.stop}.")
+    raise StackError(f"There is no free block of {BLOCK} ports between {BLOCKS.start} and {BLOCKS.stop}.")
 
 
 def _layout(base: int, database: int | None, store: int | None) -> Ports:
-    http = {part: base + 2 + place for place, part in enumerate(STORE_PARTS)}
-    grpc = {part: base + 7 + place for place, part in enumerate(STORE_PARTS)}
-    # The store's own worker looks for its administrator ten thousand above, whatever it is told.
+    http = {part: base + 2 + index for index, part in enumerate(STORE_PARTS)}
+    grpc = {part: base + 7 + index for index, part in enumerate(STORE_PARTS)}
+    # The worker of the store always connects to its administrator at the HTTP port plus 10,000.
     grpc["admin"] = http["admin"] + 10000
     return Ports(base, database or base + 1, http | ({"s3": store} if store else {}), grpc)
 

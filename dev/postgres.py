@@ -1,4 +1,4 @@
-"""The private PostGIS cluster: TCP on 127.0.0.1 only, passwords always, nothing of the system's touched."""
+"""The private PostGIS cluster. It listens only on 127.0.0.1, always needs passwords, and changes no system files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from dev.server import Program, Server, StackError, end_strays, plain_environ, run_as
+from dev.server import Program, Server, StackError, plain_environ, run_as, stop_strays
 
 if TYPE_CHECKING:
     from dev.credentials import Secrets
@@ -25,7 +25,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "cluster_name": "stacflask",
-    # For a dozen servers side by side, as the benchmark has them, each process with a pool of its own.
+    # The benchmark runs a dozen servers, and each of their processes has its own pool.
     "max_connections": "300",
     "shared_buffers": "256MB",
     "effective_cache_size": "2GB",
@@ -33,20 +33,20 @@ SETTINGS = {
     "maintenance_work_mem": "256MB",
     "max_wal_size": "2GB",
     "random_page_cost": "1.1",
-    # Compiling a query takes longer than most of the catalogue's queries do.
+    # To compile a query takes longer than to run most queries of the catalogue.
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# For data that nobody will miss: a crash of the machine may lose it all.
-FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For temporary data. A crash of the machine can lose all of it.
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def home_for(folder: Path) -> Path:
-    """Return where the cluster of the stack in ``folder`` lives.
+    """Return the folder for the cluster of the stack in ``folder``.
 
-    PostgreSQL refuses to run as root, and user postgres can seldom reach root's folders: for root it lies elsewhere.
-    Not in /var/tmp, which some systems empty of what was not used for a month.
+    PostgreSQL refuses to run as root, and the user postgres often cannot read root's folders. Clusters of root are
+    therefore in /var/lib. They are not in /var/tmp, because some systems delete unused files there after a month.
     """
     if user() is None:
         return folder.resolve() / "postgres"
@@ -54,15 +54,15 @@ def home_for(folder: Path) -> Path:
 
 
 def remove(home: Path) -> None:
-    """End what still runs on this cluster's data, and forget the data."""
-    end_strays(home / "data", "postgres")
+    """Stop servers that run on the data of a cluster, and delete the data."""
+    stop_strays(home / "data", "postgres")
     if home.exists():
         shutil.rmtree(home)
 
 
 def create(home: Path, admin_password: str, log: Path) -> None:
-    """Make an empty cluster, unless there is one. Raises StackError when it cannot be made."""
-    make_home(home, made_for=log.parent)
+    """Create an empty cluster if there is none. Raises StackError if that fails."""
+    make_home(home, stack_folder=log.parent)
     data = home / "data"
     if data.exists():
         return
@@ -72,16 +72,16 @@ def create(home: Path, admin_password: str, log: Path) -> None:
     password = home / "password"
     password.touch(mode=0o600)
     password.write_text(admin_password)
-    give(password)
+    chown(password)
     _initdb(unfinished, password, log)
     password.unlink()
     unfinished.rename(data)
 
 
 def server(home: Path, port: int, secrets: Secrets, *, log: Path, durable: bool) -> Server:
-    """Return the cluster's server, not yet started."""
+    """Return the server of a cluster. It is not started."""
     data = home / "data"
-    settings = SETTINGS | {"port": str(port)} | ({} if durable else FORGETFUL)
+    settings = SETTINGS | {"port": str(port)} | ({} if durable else NOT_DURABLE)
     flags = [f"--{name}={value}" for name, value in settings.items()]
 
     def ready() -> bool:
@@ -100,16 +100,16 @@ def server(home: Path, port: int, secrets: Secrets, *, log: Path, durable: bool)
             environ=plain_environ(home),
             ready=ready,
             user=user(),
-            farewell=signal.SIGINT,  # "fast": ends the sessions and writes everything down
+            stop_signal=signal.SIGINT,  # The "fast" shutdown ends the sessions and writes a checkpoint.
             stray="postgres",
-            # Its owner was ended; left there, the number in it may by now be another process's.
-            in_the_way=(data / "postmaster.pid",),
+            # The file of a killed server contains a process id that another process can have by now.
+            stale_files=(data / "postmaster.pid",),
         )
     )
 
 
-def furnish(port: int, secrets: Secrets) -> None:
-    """Make the role, and the database with its extensions; new databases get the extensions too."""
+def create_database(port: int, secrets: Secrets) -> None:
+    """Create the role and the database, with extensions. New databases get the extensions, too."""
     with connect(port, secrets, "postgres") as admin:
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (OWNER,)).fetchone():
             return
@@ -126,13 +126,13 @@ def furnish(port: int, secrets: Secrets) -> None:
 
 
 def mark_for_tests(port: int, secrets: Secrets) -> None:
-    """Mark the database as one that the fixtures of ``stacflask.testing`` may empty."""
+    """Mark the database as one that the fixtures of ``stacflask.testing`` may truncate."""
     with connect(port, secrets, "postgres") as admin:
         admin.execute(sql.SQL("COMMENT ON DATABASE {} IS 'stacflask test database'").format(sql.Identifier(OWNER)))
 
 
 def connect(port: int, secrets: Secrets, database: str) -> psycopg.Connection:
-    """Connect as the cluster's administrator."""
+    """Connect as the administrator of the cluster."""
     return psycopg.connect(
         host="127.0.0.1",
         port=port,
@@ -146,23 +146,23 @@ def connect(port: int, secrets: Secrets, database: str) -> psycopg.Connection:
 
 
 def user() -> str | None:
-    """Return as whom PostgreSQL runs; None: as ourselves."""
+    """Return the user that PostgreSQL runs as. None means the current user."""
     return ADMIN if os.geteuid() == 0 else None
 
 
-def give(path: Path) -> None:
-    """Make a file or folder of ours PostgreSQL's."""
+def chown(path: Path) -> None:
+    """Change the owner of a file or folder to the user that PostgreSQL runs as."""
     owner = user()
     if owner:
         shutil.chown(path, owner, owner)
 
 
-def make_home(home: Path, made_for: Path) -> None:
-    """Make a folder of PostgreSQL's, with a note of what it is for."""
+def make_home(home: Path, stack_folder: Path) -> None:
+    """Create a home folder for PostgreSQL, with a file that names the folder of its stack."""
     if not home.exists():
         home.mkdir(mode=0o700)
-        give(home)
-        (home / "made-for").write_text(f"{made_for}\n")
+        chown(home)
+        (home / "made-for").write_text(f"{stack_folder}\n")
 
 
 def _initdb(data: Path, password: Path, log: Path) -> None:
@@ -177,21 +177,24 @@ def _initdb(data: Path, password: Path, log: Path) -> None:
         "--locale=C.UTF-8",
         "--no-sync",
     )
-    made = subprocess.run(command, cwd="/", env=plain_environ(data.parent), capture_output=True, text=True, check=False)
-    log.write_text(made.stdout + made.stderr)
-    if made.returncode:
-        raise StackError(f"PostgreSQL could not make a cluster in {data}:\n{made.stderr.strip()}")
+    done = subprocess.run(command, cwd="/", env=plain_environ(data.parent), capture_output=True, text=True, check=False)
+    log.write_text(done.stdout + done.stderr)
+    if done.returncode:
+        raise StackError(f"PostgreSQL could not create a cluster in {data}:\n{done.stderr.strip()}")
 
 
 def binaries(data: Path) -> Path:
-    """Return the folder of PostgreSQL's programs: of the version that made ``data``, else the newest with PostGIS."""
+    """Return the folder of PostgreSQL's programs, of the version of ``data`` or else the newest with PostGIS."""
     majors = _majors_with_postgis()
     if not majors:
-        raise StackError("No PostgreSQL with PostGIS is installed here: sh dev/bootstrap.sh installs it.")
+        raise StackError("PostgreSQL with PostGIS is not installed. Run sh dev/bootstrap.sh.")
     version = data / "PG_VERSION"
     major = int(version.read_text()) if version.exists() else max(majors)
     if major not in majors:
-        raise StackError(f"{data} was made by PostgreSQL {major}, which is not installed with PostGIS. `make reset`?")
+        raise StackError(
+            f"{data} is a cluster of PostgreSQL {major}, which is not installed with PostGIS. Install it, or delete "
+            "the data with make reset."
+        )
     return Path(f"/usr/lib/postgresql/{major}/bin")
 
 

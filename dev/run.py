@@ -1,4 +1,4 @@
-"""`make run`: the private servers, the demo catalogue and gunicorn, until Ctrl-C. `make reset`: forget their data."""
+"""`make run`: the private servers, the demo catalogue and gunicorn, until Ctrl-C. `make reset`: delete their data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from dev import postgres
 from dev.demo import names
-from dev.greeting import greeting
+from dev.instructions import instructions
 from dev.ports import is_free
 from dev.server import Program, Server
-from dev.stack import InUse, StackError, forget, running
+from dev.stack import InUse, StackError, delete, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,56 +26,57 @@ if TYPE_CHECKING:
     from dev.stack import Stack
 
 USAGE = """usage: python -m dev.run [--forget | --help]
-Runs the private servers, the demo and gunicorn until Ctrl-C. PORT says where; STACFLASK_* of the environment count."""
+Runs the private servers, the demo and gunicorn until Ctrl-C. PORT is the port of gunicorn; STACFLASK_* variables apply.
+--forget deletes the data."""
 DEFAULT_PORT = 8000
 CLONE = Path(__file__).resolve().parent.parent
 PLUGINS = ",".join(f"plugins.{name}" for name in ("api_keys", "links", "collection_groups", "licence", "quota", "s3"))
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return its exit code."""
+    """Run the command and return its exit code."""
     try:
         port = _port(os.environ)
         folder = CLONE / ".run" / str(port)
         if arguments == ["--forget"]:
-            _forget(folder)
+            _delete(folder)
         elif arguments == ["--help"]:
-            _say(USAGE)
+            _print(USAGE)
         elif arguments:
-            return _complain(USAGE)
+            return _fail(USAGE)
         else:
             serve(folder, port)
     except StackError as error:
-        return _complain(str(error))
+        return _fail(str(error))
     except PermissionError as error:
-        return _complain(f"{error.filename} belongs to another user: was `make run` started as root before?")
+        return _fail(f"{error.filename} belongs to another user. Was make run started as root before?")
     except KeyboardInterrupt:
-        _say("Stopped.")
+        _print("Stopped.")
     return 0
 
 
 def serve(folder: Path, port: int) -> None:
-    """Run all there is until the process is told to end, or gunicorn ends by itself (StackError)."""
+    """Run all servers until the process is stopped. Raises StackError if a server exits by itself."""
     if not is_free(port):
         other = max(port, DEFAULT_PORT) + 1
-        raise StackError(f"Port {port} of 127.0.0.1 is taken, or not yours to take. Another one: PORT={other} make run")
-    _say("Starting PostgreSQL and the object store ...")
+        raise StackError(f"Port {port} of 127.0.0.1 is in use or not permitted. Use another: PORT={other} make run")
+    _print("Starting PostgreSQL and the object store ...")
     with running(folder, keep=True) as stack:
         environ = environ_for(stack, port)
         _write_environment(folder / "env", environ)
         _step("migrate", environ)
-        # Its keys and rights are given out by these plugins' commands, whichever serve it.
+        # Commands of these plugins create the demo's keys and rights, whatever plugins the server has.
         _publish_once(postgres.home_for(folder) / "demo-published", stack, {**environ, "STACFLASK_PLUGINS": PLUGINS})
         web = _gunicorn(port, environ)
         try:
-            _say("Starting gunicorn ...")
+            _print("Starting gunicorn ...")
             web.start()
-            _say(greeting(f"http://127.0.0.1:{port}", f".run/{port}/env", _reset(port)))
-            while not (ended := [*web.deaths(), *stack.deaths()]):
+            _print(instructions(f"http://127.0.0.1:{port}", f".run/{port}/env", _reset(port)))
+            while not (exits := [*web.unexpected_exits(), *stack.unexpected_exits()]):
                 time.sleep(0.3)
         finally:
             web.stop()
-        raise StackError(" ".join(ended))
+        raise StackError(" ".join(exits))
 
 
 def _reset(port: int) -> str:
@@ -83,7 +84,7 @@ def _reset(port: int) -> str:
 
 
 def _write_environment(path: Path, environ: Mapping[str, str]) -> None:
-    """Keep what the house's own commands need in a file for a shell; it holds secrets: only its owner may read it."""
+    """Write the environment of stacflask commands to a file for a shell. Only its owner can read it: it has secrets."""
     ours = ("DATABASE_URL", "STACFLASK_")
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environ.items() if name.startswith(ours)]
     path.unlink(missing_ok=True)
@@ -92,12 +93,12 @@ def _write_environment(path: Path, environ: Mapping[str, str]) -> None:
 
 
 def environ_for(stack: Stack, port: int) -> dict[str, str]:
-    """Return the environment in which the application uses this stack. STACFLASK_* of the caller's count, too."""
+    """Return the environment with which the application uses a stack. STACFLASK_* variables of the caller are kept."""
     stores = {
         "demo": {
             "endpoint": f"http://{stack.s3_endpoint}",
             "region": stack.s3_region,
-            # Each collection has a folder of its own, so an author of one cannot publish the objects of another.
+            # Each collection has its own folder, so an author of one cannot publish the objects of another.
             "buckets": [f"{stack.bucket}/{{collection}}/"],
             "access_key": stack.s3_access_key,
             "secret_key": stack.s3_secret_key,
@@ -109,7 +110,7 @@ def environ_for(stack: Stack, port: int) -> dict[str, str]:
         "STACFLASK_PLUGINS": PLUGINS,
         "STACFLASK_COLLECTION_GROUPS_ADMINS": names.OPERATORS_GROUP,
         "STACFLASK_LICENCE_FREE_ROLES": "thumbnail,overview,metadata",
-        # Different for each clone, and the same at its next start.
+        # Each clone has its own key, which stays the same at the next start.
         "STACFLASK_LINKS_KEYS": f"demo:{hashlib.sha256(stack.s3_secret_key.encode()).hexdigest()}",
         "STACFLASK_LOG_FORMAT": "text",
     }
@@ -123,27 +124,27 @@ def _port(environ: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _forget(folder: Path) -> None:
+def _delete(folder: Path) -> None:
     try:
-        forget(folder)
+        delete(folder)
     except InUse as error:
-        raise StackError(f"{error} Stop it first (Ctrl-C where it runs).") from None
-    _say(f"Forgotten: the data in {folder}.")
+        raise StackError(f"{error} Stop it first with Ctrl-C.") from None
+    _print(f"Deleted the data in {folder}.")
 
 
 def _step(command: str, environ: Mapping[str, str]) -> None:
     done = subprocess.run([sys.executable, "-m", "stacflask", command], cwd=CLONE, env=environ, check=False)
     if done.returncode:
-        raise StackError(f"stacflask {command} failed; what it said stands above.")
+        raise StackError(f"stacflask {command} failed. Its output is above.")
 
 
 def _publish_once(marker: Path, stack: Stack, environ: dict[str, str]) -> None:
-    # The marker lies beside the database, and goes with it.
+    # The marker is beside the database, so it is deleted with the database.
     if marker.exists():
         return
     from dev import demo
 
-    _say("Making and loading the demo catalogue, this once ...")
+    _print("Creating and loading the demo catalogue (only at the first start) ...")
     demo.publish(stack, environ)
     marker.touch()
 
@@ -172,11 +173,11 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 
-def _complain(text: str) -> int:
+def _fail(text: str) -> int:
     print(text, file=sys.stderr, flush=True)
     return 1
 

@@ -1,4 +1,4 @@
-"""What stands around a database that has outgrown one machine: a streaming replica, and pgbouncer. For tests."""
+"""A streaming replica and pgbouncer, for tests of larger deployments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dev.credentials import Secrets
 
 PGBOUNCER = Path("/usr/sbin/pgbouncer")
-# As Debian's comes: a client's wishes for its session are refused.
+# As in Debian's default, clients cannot set session parameters.
 POOLER = """\
 [databases]
 * = host=127.0.0.1 port={database}
@@ -46,26 +46,26 @@ class Replica:
     _secrets: Secrets = field(repr=False, compare=False)
 
     def pause(self) -> None:
-        """Let it fall behind: what arrives is not applied."""
-        self._order("SELECT pg_wal_replay_pause()")
+        """Stop applying changes."""
+        self._execute("SELECT pg_wal_replay_pause()")
 
     def resume(self) -> None:
-        """Let it catch up."""
-        self._order("SELECT pg_wal_replay_resume()")
+        """Apply changes again."""
+        self._execute("SELECT pg_wal_replay_resume()")
 
     def promote(self) -> None:
-        """Make it a primary of its own, and wait until it takes changes."""
-        self._order("SELECT pg_promote()")
+        """Promote the replica to a primary, and wait until it accepts changes."""
+        self._execute("SELECT pg_promote()")
 
     def stop(self) -> None:
-        """Stop it, ending its sessions."""
+        """Stop the replica and end its sessions."""
         self._server.stop()
 
     def start(self) -> None:
-        """Start it again and wait until it answers."""
+        """Start the replica again and wait until it is ready."""
         self._server.start()
 
-    def _order(self, statement: LiteralString) -> None:
+    def _execute(self, statement: LiteralString) -> None:
         with postgres.connect(self.port, self._secrets, "postgres") as admin:
             admin.execute(statement)
 
@@ -75,7 +75,7 @@ def replica(cluster: Path, database: int, secrets: Secrets) -> Iterator[Replica]
     """Run a streaming replica of the cluster on port ``database``, until the block ends."""
     port = free_port()
     home = cluster / f"replica-{port}"
-    postgres.make_home(home, made_for=cluster)
+    postgres.make_home(home, stack_folder=cluster)
     _copy(home / "data", database, secrets)
     server = postgres.server(home, port, secrets, log=home / "log", durable=False)
     server.start()
@@ -99,19 +99,19 @@ def _copy(data: Path, database: int, secrets: Secrets) -> None:
         "--write-recovery-conf",
     )
     environ = plain_environ(data.parent, PGPASSWORD=secrets.admin_password)
-    made = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise StackError(f"The cluster could not be copied:\n{made.stderr.strip()}")
+    done = subprocess.run(command, cwd="/", env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StackError(f"pg_basebackup could not copy the cluster:\n{done.stderr.strip()}")
 
 
 @contextmanager
 def pooler(cluster: Path, database: int, secrets: Secrets) -> Iterator[int]:
-    """Run pgbouncer in transaction mode before the database on this port, until the block ends; give its own port."""
+    """Run pgbouncer in transaction mode for the database on port ``database``. Yield the port of pgbouncer."""
     if not PGBOUNCER.exists():
-        raise StackError(f"{PGBOUNCER} is missing: sh dev/bootstrap.sh installs it.")
+        raise StackError(f"{PGBOUNCER} is missing. Run sh dev/bootstrap.sh.")
     port = free_port()
     home = cluster / f"pooler-{port}"
-    postgres.make_home(home, made_for=cluster)
+    postgres.make_home(home, stack_folder=cluster)
     users = _written(home / "users", f'"{postgres.OWNER}" "{secrets.database_password}"\n')
     settings = _written(home / "pgbouncer.ini", POOLER.format(database=database, port=port, users=users))
     server = Server(
@@ -121,7 +121,7 @@ def pooler(cluster: Path, database: int, secrets: Secrets) -> Iterator[int]:
             folder=home,
             log=home / "log",
             environ=plain_environ(home),
-            ready=lambda: _answers(port, secrets),
+            ready=lambda: _is_ready(port, secrets),
             user=postgres.user(),
         )
     )
@@ -136,11 +136,11 @@ def pooler(cluster: Path, database: int, secrets: Secrets) -> Iterator[int]:
 def _written(path: Path, text: str) -> Path:
     path.touch(mode=0o600)
     path.write_text(text)
-    postgres.give(path)
+    postgres.chown(path)
     return path
 
 
-def _answers(port: int, secrets: Secrets) -> bool:
+def _is_ready(port: int, secrets: Secrets) -> bool:
     address = f"postgresql://{postgres.OWNER}:{secrets.database_password}@127.0.0.1:{port}/{postgres.OWNER}"
     try:
         psycopg.connect(address, connect_timeout=5).close()

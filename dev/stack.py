@@ -1,10 +1,10 @@
-"""The servers behind a running stacflask, private to one folder: PostGIS and an S3 store.
+"""The servers that stacflask needs, private to one folder: PostGIS and an S3 store.
 
     with running(Path(".run/8000"), keep=True) as stack:
         connect(stack.database_url)
 
-Everything listens on 127.0.0.1 alone and is stopped when the block ends, by Ctrl-C, SIGTERM or a closed terminal too.
-Were this process killed, the kernel ends the servers; what it misses, the next start on the folder ends first.
+The servers listen only on 127.0.0.1. They stop at the end of the block, also after Ctrl-C, SIGTERM or a closed
+terminal. If this process is killed, the kernel stops the servers. The next start on the folder stops the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from dev import credentials, ports, postgres, scaling, store
-from dev.server import Server, StackError, end_strays
+from dev.server import Server, StackError, stop_strays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dev.ports import Ports
     from dev.scaling import Replica
 
-__all__ = ["InUse", "Stack", "StackError", "forget", "running", "scratch_folder"]
+__all__ = ["InUse", "Stack", "StackError", "delete", "running", "scratch_folder"]
 
 
 class InUse(StackError):
@@ -40,7 +40,7 @@ class InUse(StackError):
 
 @dataclass(frozen=True)
 class Stack:
-    """A running PostGIS and S3 store, and how to reach them. Each can be stopped and started again, data kept."""
+    """A running PostGIS and S3 store, with their URLs and credentials. Each can be stopped and started again."""
 
     database_url: str = field(repr=False)
     s3_endpoint: str
@@ -54,22 +54,22 @@ class Stack:
     _store: Server = field(repr=False, compare=False)
 
     def stop_database(self) -> None:
-        """Stop PostgreSQL, ending its sessions."""
+        """Stop PostgreSQL and end its sessions."""
         self._database.stop()
 
     def start_database(self) -> None:
-        """Start PostgreSQL again and wait until it answers."""
+        """Start PostgreSQL again and wait until it is ready."""
         self._database.start()
 
     @contextmanager
     def replica(self) -> Iterator[tuple[str, Replica]]:
-        """Run a streaming replica until the block ends; give the address of our database there, and the replica."""
+        """Run a streaming replica until the block ends. Yield the URL of the database on it, and the replica."""
         with scaling.replica(self._cluster, self._port, self._secrets) as running_replica:
             yield self._address(running_replica.port), running_replica
 
     @contextmanager
     def pooler(self) -> Iterator[str]:
-        """Run pgbouncer in transaction mode until the block ends; give the address of our database there."""
+        """Run pgbouncer in transaction mode until the block ends. Yield the URL of the database through it."""
         with scaling.pooler(self._cluster, self._port, self._secrets) as port:
             yield self._address(port)
 
@@ -80,16 +80,16 @@ class Stack:
     def _address(self, port: int) -> str:
         return self.database_url.replace(f":{self._port}/", f":{port}/")
 
-    def deaths(self) -> list[str]:
-        """Say which servers ended without being told to, in a line each."""
-        return [*self._database.deaths(), *self._store.deaths()]
+    def unexpected_exits(self) -> list[str]:
+        """Return a message for each server that has exited by itself."""
+        return [*self._database.unexpected_exits(), *self._store.unexpected_exits()]
 
     def stop_store(self) -> None:
         """Stop the S3 store."""
         self._store.stop()
 
     def start_store(self) -> None:
-        """Start the S3 store again and wait until it answers."""
+        """Start the S3 store again and wait until it is ready."""
         self._store.start()
 
 
@@ -97,40 +97,40 @@ class Stack:
 def running(
     folder: Path, *, database_port: int | None = None, store_port: int | None = None, keep: bool
 ) -> Iterator[Stack]:
-    """Run the stack of ``folder``, made on first use, until the block ends.
+    """Run the stack of ``folder`` until the block ends. The first use creates it.
 
-    Ports that are not named are chosen, and are the same at the next start if they are free then. Without ``keep``
-    the folder goes at the end, and speed is bought with durability.
-    Raises InUse when the folder's stack runs already, StackError when a server does not start.
+    Ports that are not given are chosen. The next start uses the same ones if they are free. Without ``keep``, the
+    folder is deleted at the end, and the servers are faster but not durable.
+    Raises InUse if the stack of the folder is running, StackError if a server does not start.
     """
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as ends:
-        ends.enter_context(_ended_in_order())
+        ends.enter_context(_signals_as_interrupts())
         ends.enter_context(_locked(folder))
         if not keep:
             ends.callback(_remove, folder)
-        _end_strays(folder)
+        _stop_strays(folder)
         own = ends.enter_context(ports.reserved(_last_ports(folder), database=database_port, store=store_port))
         (folder / "ports").write_text(str(own.base))
         yield _start(folder, own, ends, durable=keep)
 
 
-def forget(folder: Path) -> None:
-    """Remove the stack of this folder with all its data. Raises InUse while it runs."""
+def delete(folder: Path) -> None:
+    """Delete the stack of a folder with all its data. Raises InUse while it runs."""
     folder = folder.resolve()
     if folder.exists():
         with _locked(folder):
-            _end_strays(folder)
+            _stop_strays(folder)
             _remove(folder)
 
 
 def scratch_folder(parent: Path) -> Path:
-    """Make an empty folder for a stack that is not kept, and remove those whose owners were killed."""
+    """Create an empty folder for a temporary stack, and delete the folders of killed processes."""
     parent.mkdir(parents=True, exist_ok=True)
     for lock in parent.glob("scratch-*/lock"):
         try:
-            forget(lock.parent)
+            delete(lock.parent)
         except InUse:
             continue
     return Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
@@ -140,7 +140,7 @@ def _start(folder: Path, own: Ports, ends: ExitStack, *, durable: bool) -> Stack
     keys = _secrets(folder)
     objects = store.server(folder / "store", own, keys, log=_fresh(folder / "store.log"))
     ends.callback(objects.stop)
-    objects.launch()  # it comes up while PostgreSQL makes its cluster
+    objects.launch()  # The store starts while PostgreSQL creates its cluster.
     database = _start_database(folder, own.database, keys, ends, durable=durable)
     objects.wait()
     return Stack(
@@ -163,7 +163,7 @@ def _start_database(folder: Path, port: int, keys: Secrets, ends: ExitStack, *, 
     database = postgres.server(home, port, keys, log=log, durable=durable)
     ends.callback(database.stop)
     database.start()
-    postgres.furnish(port, keys)
+    postgres.create_database(port, keys)
     if not durable:
         postgres.mark_for_tests(port, keys)
     return database
@@ -172,15 +172,15 @@ def _start_database(folder: Path, port: int, keys: Secrets, ends: ExitStack, *, 
 def _secrets(folder: Path) -> Secrets:
     path = folder / "secrets.json"
     if not path.exists():
-        # Whatever data lies there was locked with other keys.
+        # Existing data cannot be used, because it has other credentials.
         postgres.remove(postgres.home_for(folder))
         shutil.rmtree(folder / "store", ignore_errors=True)
-    return credentials.kept_in(path)
+    return credentials.load_or_create(path)
 
 
-def _end_strays(folder: Path) -> None:
-    end_strays(folder / "store", "weed")
-    end_strays(postgres.home_for(folder) / "data", "postgres")
+def _stop_strays(folder: Path) -> None:
+    stop_strays(folder / "store", "weed")
+    stop_strays(postgres.home_for(folder) / "data", "postgres")
 
 
 def _remove(folder: Path) -> None:
@@ -202,13 +202,13 @@ def _fresh(log: Path) -> Path:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against every other process; the kernel lets go however we end."""
+    """Lock a folder against other processes. The kernel unlocks it when this process exits."""
     with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise InUse(f"Process {lock.read().strip()} runs the servers in {folder}.") from None
+            raise InUse(f"Process {lock.read().strip()} is running the servers of {folder}.") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -216,21 +216,21 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end us as Ctrl-C does: through every ``finally``."""
+def _signals_as_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt for SIGTERM and a closed terminal, too, so that every ``finally`` runs."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    orders = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is, under nohup
-        orders.append(signal.SIGHUP)
-    before = {order: signal.signal(order, _interrupt) for order in orders}
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        signals.append(signal.SIGHUP)
+    previous = {signum: signal.signal(signum, _interrupt) for signum in signals}
     try:
         yield
     finally:
-        for order, handler in before.items():
-            signal.signal(order, handler)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
-def _interrupt(_order: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

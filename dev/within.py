@@ -1,4 +1,4 @@
-"""`python -m dev.within COMMAND...`: run a command against private servers that are removed when it ends."""
+"""`python -m dev.within COMMAND...`: run a command with private servers that are deleted afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dev.stack import StackError, running, scratch_folder
 
 
 def main(command: list[str]) -> int:
-    """Run the command in an environment that names the servers; return its exit code."""
+    """Run the command with the environment of the servers, and return its exit code."""
     try:
         with running(scratch_folder(CLONE / ".run"), keep=False) as stack:
             return subprocess.run(command, env=environ_for(stack, 8000), check=False).returncode

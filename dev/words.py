@@ -21,7 +21,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 RULED_OUT = (
     # No metaphors and no personification of parts of the program.
-    *("house", "houses", "room", "rooms", "floors", "door", "doors", "guest", "guests", "crew", "farewell", "patience"),
+    *(
+        "house",
+        "houses",
+        "room",
+        "rooms",
+        "floors",
+        "door",
+        "doors",
+        "guest",
+        "guests",
+        "crew",
+        "stop_signal",
+        "patience",
+    ),
     *("tells", "told", "tell", "hears", "heard", "minds", "speaks", "knows", "vouch", "vouches", "vouched"),
     *("lend", "lends", "lent", "loan", "errand", "riddle", "weigh", "weighs", "weighed"),
     # A subject is a noun: "a client that", "users who".

@@ -1,9 +1,9 @@
-"""The most expensive request of each kind within all bounds, as far as it is known: in CPU seconds.
+"""The cost, in CPU seconds, of the most expensive known request of each kind within all limits.
 
     python -m bench.limits.cost_bombs
 
-Reads DATABASE_URL, whose catalogue is searched and not changed; writes are refused or rolled back with their kind of
-fault. Python's seconds are those of this process, the database's those of its backends on this machine.
+It searches the catalogue at DATABASE_URL and does not change it. The seconds of Python are those of this process, the
+seconds of the database are those of its backends on this machine.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Json = dict[str, Any]
 
 
 def star(number: int) -> Json:
-    """Make a valid ring whose spikes lie side by side in the middle."""
+    """Return a valid ring whose spikes meet in the middle."""
     turns = [(2 * math.pi * n / number, 80 if n % 2 else 0.001) for n in range(number)]
     ring = [[reach * math.cos(turn), reach * math.sin(turn)] for turn, reach in turns]
     return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
 
 
 def zigzag(number: int) -> Json:
-    """Make a ring that crosses itself a quarter of the square of its positions."""
+    """Return a ring with self-intersections: a quarter of the square of the number of its positions."""
     half = number // 2
     ring = [[-80 if n % 2 else 80, -80 + 160 * n / half] for n in range(half)]
     ring += [[-80 + 160 * n / half, -80 if n % 2 else 80] for n in range(half)]
@@ -45,23 +45,23 @@ def zigzag(number: int) -> Json:
 
 
 def comb(number: int) -> Json:
-    """Make a valid ring of long teeth."""
+    """Return a valid ring with long teeth."""
     teeth = [[-80 + 160 * n / number, -80 if n % 2 else 80] for n in range(number)]
     return {"type": "Polygon", "coordinates": [[*teeth, [80, -85], [-80, -85], teeth[0]]]}
 
 
 def points(number: int) -> Json:
-    """Make scattered points."""
+    """Return scattered points."""
     return {"type": "MultiPoint", "coordinates": [[180 * math.sin(n), 90 * math.cos(n * n)] for n in range(number)]}
 
 
 def op(name: str, *args: Any) -> Json:
-    """Make an expression."""
+    """Return a CQL2 expression."""
     return {"op": name, "args": list(args)}
 
 
 def nested(name: str, depth: int) -> Json:
-    """Make an expression in itself."""
+    """Return a CQL2 expression nested in itself."""
     inner: Json = op("=", {"property": "title"}, "x")
     for _ in range(depth):
         inner = op(name, inner) if name == "not" else op(name, inner, inner if depth < 8 else True)
@@ -96,7 +96,7 @@ BODIES: dict[str, Json] = {
     "query: 900 comparisons": {"query": {f"p{n}": {"contains": "a"} for n in range(900)}},
     "ids: 10,000": {"ids": [f"none-{n}" for n in range(10_000)]},
     "collections: 10,000": {"collections": [f"none-{n}" for n in range(10_000)]},
-    "sortby: as many as are taken": {"sortby": [{"field": f"properties.p{n}"} for n in range(20)]},
+    "sortby: the maximum number of keys": {"sortby": [{"field": f"properties.p{n}"} for n in range(20)]},
     "fields: 1,000 of 1,000 items": {"fields": {"include": [f"properties.p{n}" for n in range(999)]}, "limit": 1000},
     "q: 100 words": {"q": " ".join(f"word{n}" for n in range(100))},
     "limit of 10,000": {"limit": 10_000},
@@ -104,7 +104,7 @@ BODIES: dict[str, Json] = {
 
 
 def requests() -> Iterator[tuple[str, str, str, Any]]:
-    """Give each request: what it is, method, path and body."""
+    """Yield the name, method, path and body of each request."""
     yield from ((name, "POST", "/search", body) for name, body in BODIES.items())
     names = ["total_count", "datetime_frequency", "grid_geohash_frequency", "grid_geotile_frequency"]
     for name, body in (("all items", {}), ("in a comb", BODIES["intersects: comb of 9,990"])):
@@ -118,25 +118,25 @@ def requests() -> Iterator[tuple[str, str, str, Any]]:
 
 
 def measure() -> Iterator[tuple[str, int, float, float, float]]:
-    """Ask for each, twice; give its name, status, least CPU seconds of Python and of the database, and bytes."""
+    """Send each request twice. Yield its name, status, least CPU seconds of Python and of the database, and bytes."""
     app = create_app(Settings.from_environ({**os.environ, "STACFLASK_LOG_LEVEL": "error"}), manage({}))
     database = app.extensions[EXTENSION].catalog.database
     client = app.test_client()
     client.get("/search")
     for name, method, path, body in requests():
-        given = {"data": body} if isinstance(body, str) else {"json": body} if body is not None else {}
-        found = []
+        arguments = {"data": body} if isinstance(body, str) else {"json": body} if body is not None else {}
+        runs = []
         for _ in range(2):
             began, before = time.process_time(), _backends(database)
-            answer = client.open(path, method=method, content_type="application/json", **given)
-            size = len(answer.data)
+            response = client.open(path, method=method, content_type="application/json", **arguments)
+            size = len(response.data)
             python = time.process_time() - began
-            found.append((python, _backends(database) - before))
-        yield name, answer.status_code, min(one for one, _ in found), min(other for _, other in found), size
+            runs.append((python, _backends(database) - before))
+        yield name, response.status_code, min(run[0] for run in runs), min(run[1] for run in runs), size
 
 
 def _backends(database: Any) -> float:
-    """Return the CPU seconds that the database's backends have used."""
+    """Return the CPU seconds of the backends of the database."""
     pids = database.read(
         lambda connection: (
             connection.execute(sa.text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()"))
@@ -155,7 +155,7 @@ def _seconds(schedstat: Path) -> float:
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure the requests and print a table."""
     print("| request | status | Python, CPU s | database, CPU s | bytes |", "|---|---|---|---|---|", sep="\n")
     for name, status, python, database, size in measure():
         print(f"| {name} | {status} | {python:.2f} | {database:.2f} | {size} |", flush=True)

@@ -1,8 +1,8 @@
-"""How long others wait while many clients are slow: to send a head or a body, or to read what they asked for.
+"""Response times while many other clients slowly send a head or a body, or slowly read a response.
 
     python -m bench.limits.slow_clients http://127.0.0.1:8000 --download /collections/.../download/visual
 
-asks a running server; `make bench ARGS="--only slow"` asks one of its own.
+This measures a running server; `make bench ARGS="--only slow"` starts one.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
     "chunked": (_POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", b"1\r\n \r\n"),
     "reading": (b"GET /search?limit=1000 HTTP/1.1\r\nHost: x\r\n\r\n", b""),
 }
-"""What each kind of slow client sends at once, and then every second."""
+"""The bytes that each kind of slow client sends first, and then every second."""
 
 
 @contextmanager
 def slow(kind: str, port: int, clients: int) -> Iterator[None]:
-    """Keep so many slow clients at it: one that is disconnected comes again."""
-    over = threading.Event()
+    """Run ``clients`` slow clients until the block ends. A client that is disconnected connects again."""
+    stopped = threading.Event()
     with ExitStack() as ends:
         if kind != "none":
-            keeper = threading.Thread(target=_keep, args=(SLOW[kind], port, clients, over))
-            ends.callback(keeper.join)
-            ends.callback(over.set)
-            keeper.start()
-            # What slow readers ask for is computed first, which is load as any other.
+            thread = threading.Thread(target=_run_clients, args=(SLOW[kind], port, clients, stopped))
+            ends.callback(thread.join)
+            ends.callback(stopped.set)
+            thread.start()
+            # The responses of slow readers are computed first. That load must not count.
             time.sleep(15 if kind == "reading" else 2)
         yield
 
 
-def _keep(sent: tuple[bytes, bytes], port: int, clients: int, over: threading.Event) -> None:
+def _run_clients(sent: tuple[bytes, bytes], port: int, clients: int, stopped: threading.Event) -> None:
     first, then = sent
     held: list[socket.socket] = []
-    while not over.wait(1):
+    while not stopped.wait(1):
         held = [client for client in held if _sends(client, then)]
         for _ in range(clients - len(held)):
             client = socket.socket()
-            # One that reads nothing fills what is small here, and not megabytes of the kernel's.
+            # With a small buffer, the kernel does not receive megabytes for a client that reads nothing.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.connect(("127.0.0.1", port))
             client.setblocking(False)
@@ -68,7 +68,7 @@ def _keep(sent: tuple[bytes, bytes], port: int, clients: int, over: threading.Ev
 
 
 def _sends(client: socket.socket, data: bytes) -> bool:
-    """Send, and return whether the server still listens."""
+    """Send bytes, and return whether the connection is still open."""
     try:
         if data:
             client.send(data)
@@ -80,7 +80,7 @@ def _sends(client: socket.socket, data: bytes) -> bool:
 
 
 def times(port: int, method: str, path: str, status: int, seconds: float) -> list[float]:
-    """Ask again and again, on a new connection each time; return milliseconds."""
+    """Send requests, each on a new connection. Return their milliseconds, infinity for a failure."""
     found, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.perf_counter()
@@ -88,9 +88,9 @@ def times(port: int, method: str, path: str, status: int, seconds: float) -> lis
         try:
             body = b'{"limit": 10}' if method == "POST" else None
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            answer = connection.getresponse()
-            answer.read()
-            found.append(1000 * (time.perf_counter() - began) if answer.status == status else math.inf)
+            response = connection.getresponse()
+            response.read()
+            found.append(1000 * (time.perf_counter() - began) if response.status == status else math.inf)
         except (OSError, HTTPException):
             found.append(math.inf)
         finally:
@@ -99,13 +99,13 @@ def times(port: int, method: str, path: str, status: int, seconds: float) -> lis
 
 
 def table(port: int, download: str, seconds: float, clients: int = CLIENTS) -> Iterator[str]:
-    """Measure, and write a table: milliseconds at the median and the 99th percentile; inf is a failure."""
-    asked = (("GET", "/health", 200), ("POST", "/search", 200), ("GET", download, 307))
+    """Yield the lines of a table: milliseconds at the median and the 99th percentile; inf is a failure."""
+    probes = (("GET", "/health", 200), ("POST", "/search", 200), ("GET", download, 307))
     yield f"| {clients} slow clients | health p50 | p99 | search p50 | p99 | download p50 | p99 |"
     yield "|---|---|---|---|---|---|---|"
     for kind in SLOW:
         with slow(kind, port, clients):
-            cells = [cell for one in asked for cell in _cells(times(port, *one, seconds))]
+            cells = [cell for probe in probes for cell in _cells(times(port, *probe, seconds))]
         yield f"| {kind} | {' | '.join(cells)} |"
 
 
@@ -117,10 +117,10 @@ def _cells(found: Sequence[float]) -> tuple[str, str]:
 def main(arguments: Sequence[str]) -> None:
     """Measure a running server."""
     parser = argparse.ArgumentParser(prog="python -m bench.limits.slow_clients", description=__doc__.partition("\n")[0])
-    parser.add_argument("url", help="where the server is: http://127.0.0.1:8000")
+    parser.add_argument("url", help="URL of the server, such as http://127.0.0.1:8000")
     parser.add_argument("--download", required=True, help="path of a download that is redirected")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each measure (5)")
-    parser.add_argument("--clients", type=int, default=CLIENTS, help=f"how many are slow ({CLIENTS})")
+    parser.add_argument("--clients", type=int, default=CLIENTS, help=f"number of slow clients ({CLIENTS})")
     options = parser.parse_args(arguments)
     for line in table(urlsplit(options.url).port or 80, options.download, options.seconds, options.clients):
         print(line, flush=True)

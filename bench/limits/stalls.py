@@ -1,8 +1,8 @@
-"""What a dependency that stalls does to requests that do not need it: ``python -m bench.limits.stalls [seconds]``.
+"""The effect of a stalled dependency on requests that do not need it: ``python -m bench.limits.stalls [seconds]``.
 
-Starts PostGIS, an S3 store and a small identity provider, and the server in front of them. The database, one of two
-stores and the provider are reached through a proxy that can be slow, hang, refuse or flap. While clients ask for what
-needs the stalled dependency, ``/health``, a search and a download from the other store are timed.
+It starts PostGIS, an S3 store, a small identity provider, and the server. The server reaches the database, one of two
+stores and the provider through proxies that can be slow, hang, refuse or flap. While clients send requests that need
+the stalled dependency, ``/health``, a search and a download from the other store are measured.
 """
 
 from __future__ import annotations
@@ -41,14 +41,17 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MODES = ("slow", "hanging", "refusing", "flapping")
-DELAY = 1.0  # seconds by which a slow proxy holds each piece back
-VICTIMS = 30  # threads that ask for what needs the stalled dependency
-OBJECTS = 500  # in the store that stalls: each is looked for once
+DELAY_SECONDS = 1.0
+"""Delay of each piece of data in a slow proxy."""
+VICTIMS = 30
+"""Number of threads that send requests that need the stalled dependency."""
+OBJECTS = 500
+"""Number of objects in the store that stalls."""
 PROBES = {"health": "/health", "search": "/search?limit=10", "download": "/collections/near/items/0/download/data"}
 
 
 class Proxy:
-    """Passes TCP connections on, as well as its mode lets it."""
+    """Forwards TCP connections, with the faults of its mode."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -59,7 +62,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def set(self, mode: str) -> None:
-        """Change the mode; one that refuses ends the connections there are."""
+        """Change the mode. ``refusing`` closes all connections."""
         self.mode = mode
         if mode == "refusing":
             for one in list(self._open):
@@ -67,7 +70,7 @@ class Proxy:
                     one.shutdown(socket.SHUT_RDWR)
 
     @property
-    def _now(self) -> str:
+    def _current_mode(self) -> str:
         if self.mode != "flapping":
             return self.mode
         return "hanging" if int(time.monotonic() / 2) % 2 else "quiet"
@@ -75,20 +78,20 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             client, _ = self._listener.accept()
-            if self._now == "refusing":
+            if self._current_mode == "refusing":
                 client.close()
                 continue
             server = socket.create_connection(("127.0.0.1", self.target))
             self._open |= {client, server}
             for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while piece := source.recv(65536):
-                if self._now == "slow":
-                    time.sleep(DELAY)
-                while self._now == "hanging":
+                if self._current_mode == "slow":
+                    time.sleep(DELAY_SECONDS)
+                while self._current_mode == "hanging":
                     time.sleep(0.05)
                 sink.sendall(piece)
         for one in (source, sink):
@@ -98,20 +101,20 @@ class Proxy:
 
 
 class Provider(BaseHTTPRequestHandler):
-    """An identity provider that finds every opaque token inactive."""
+    """An identity provider that reports every opaque token as inactive."""
 
     issuer: ClassVar[str] = ""
 
     def do_GET(self) -> None:
-        """Describe the provider."""
-        self._answer({"issuer": self.issuer, "introspection_endpoint": f"{self.issuer}/introspect", "jwks_uri": "x"})
+        """Return the metadata of the provider."""
+        self._respond({"issuer": self.issuer, "introspection_endpoint": f"{self.issuer}/introspect", "jwks_uri": "x"})
 
     def do_POST(self) -> None:
-        """Answer about a token."""
+        """Return the introspection of a token."""
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._answer({"active": False})
+        self._respond({"active": False})
 
-    def _answer(self, document: dict[str, Any]) -> None:
+    def _respond(self, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -119,13 +122,13 @@ class Provider(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is that of the base class
         """Log nothing."""
 
 
 @contextmanager
 def site(stack: Stack) -> Iterator[tuple[int, dict[str, Proxy]]]:
-    """Run the server with its dependencies behind proxies; give its port, and them by name."""
+    """Run the server with its dependencies behind proxies. Yield its port, and the proxies by name."""
     provider = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
     threading.Thread(target=provider.serve_forever, daemon=True).start()
     store_port = int(stack.s3_endpoint.rpartition(":")[2])
@@ -160,11 +163,11 @@ def _environ(stack: Stack, port: int, proxies: Mapping[str, Proxy]) -> dict[str,
     }
     introspection = {"client_id": "stacflask", "client_secret": "secret"}
     issuer = {"issuer": Provider.issuer, "audience": "stacflask", "introspection": introspection}
-    usual = {name: value for name, value in environ_for(stack, port).items() if name.startswith("WEB_")}
+    web = {name: value for name, value in environ_for(stack, port).items() if name.startswith("WEB_")}
     host, _, rest = stack.database_url.rpartition(":")
     return {
         **plain_environ(ROOT),
-        **usual,
+        **web,
         "PORT": str(port),
         "DATABASE_URL": f"{host}:{proxies['database'].port}/{rest.partition('/')[2]}",
         "STACFLASK_PLUGINS": "plugins.oidc,plugins.open_access,plugins.s3",
@@ -174,15 +177,15 @@ def _environ(stack: Stack, port: int, proxies: Mapping[str, Proxy]) -> dict[str,
 
 
 def load(stack: Stack, environ: Mapping[str, str]) -> None:
-    """Make the objects, and the items that lead to them."""
+    """Create the objects and their items."""
     client = Minio(stack.s3_endpoint, stack.s3_access_key, stack.s3_secret_key, secure=False, region=stack.s3_region)
     documents = [a_collection("near"), a_collection("far")]
     for collection, number in (("near", 20), ("far", OBJECTS)):
-        for place in range(number):
-            key = f"{collection}/{place}.bin"
+        for index in range(number):
+            key = f"{collection}/{index}.bin"
             client.put_object(stack.bucket, key, BytesIO(b"x" * 1000), 1000)
             assets = {"data": {"href": f"s3://{stack.bucket}/{key}"}}
-            documents.append(an_item(str(place), collection, assets=assets))
+            documents.append(an_item(str(index), collection, assets=assets))
     run = [sys.executable, "-m", "stacflask"]
     subprocess.run([*run, "migrate"], cwd=ROOT, env=dict(environ), check=True)
     lines = "\n".join(map(json.dumps, documents)).encode()
@@ -190,64 +193,64 @@ def load(stack: Stack, environ: Mapping[str, str]) -> None:
 
 
 def status(port: int, path: str, headers: Mapping[str, str] | None = None) -> str:
-    """Ask for an address; give the status, or the name of what went wrong."""
+    """Request a path. Return the status, or the name of the exception."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
-        answer = connection.getresponse()
-        answer.read()
-        return str(answer.status)
+        response = connection.getresponse()
+        response.read()
+        return str(response.status)
     except (OSError, http.client.HTTPException) as error:
         return type(error).__name__
     finally:
         connection.close()
 
 
-def needs(name: str, port: int) -> Callable[[], str]:
-    """Give what asks for something that needs a dependency."""
-    asks: dict[str, Callable[[], str]] = {
+def request_for(name: str, port: int) -> Callable[[], str]:
+    """Return a function that sends a request that needs a dependency, and returns its status."""
+    requests: dict[str, Callable[[], str]] = {
         "database": lambda: status(port, "/search"),
         "store": lambda: status(port, f"/collections/far/items/{random.randrange(OBJECTS)}/download/data"),
         "identity provider": lambda: status(port, "/search", {"Authorization": f"Bearer {random.random()}"}),
     }
-    return asks[name]
+    return requests[name]
 
 
 @contextmanager
-def victims(ask: Callable[[], str]) -> Iterator[Counter[str]]:
-    """Ask with many threads, each some times a second, until the block ends; give how they were answered."""
-    end, answers = threading.Event(), Counter[str]()
+def victims(send: Callable[[], str]) -> Iterator[Counter[str]]:
+    """Send requests from many threads, each some times a second, until the block ends. Yield the counts by status."""
+    stopped, statuses = threading.Event(), Counter[str]()
 
     def run() -> None:
-        while not end.wait(0.2):
-            answers[ask()] += 1
+        while not stopped.wait(0.2):
+            statuses[send()] += 1
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(VICTIMS)]
     for thread in threads:
         thread.start()
-    yield answers
-    end.set()
+    yield statuses
+    stopped.set()
     for thread in threads:
         thread.join(90)
 
 
 def timed(port: int, seconds: float) -> dict[str, tuple[float, float, Counter[str]]]:
-    """Ask for each of the probes twenty times a second; give median and p99 in milliseconds, and the answers."""
+    """Request each probe twenty times a second. Return median and p99 in milliseconds, and the counts by status."""
     found: dict[str, tuple[float, float, Counter[str]]] = {}
 
     def probe(name: str, path: str) -> None:
-        taken: list[float] = []
-        answers = Counter[str]()
+        times: list[float] = []
+        statuses = Counter[str]()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             began = time.perf_counter()
-            answers[status(port, path)] += 1
-            taken.append((time.perf_counter() - began) * 1000)
+            statuses[status(port, path)] += 1
+            times.append((time.perf_counter() - began) * 1000)
             time.sleep(0.05)
-        taken.sort()
-        found[name] = taken[len(taken) // 2], taken[int(len(taken) * 0.99)], answers
+        times.sort()
+        found[name] = times[len(times) // 2], times[int(len(times) * 0.99)], statuses
 
-    threads = [threading.Thread(target=probe, args=one) for one in PROBES.items()]
+    threads = [threading.Thread(target=probe, args=item) for item in PROBES.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -256,41 +259,41 @@ def timed(port: int, seconds: float) -> dict[str, tuple[float, float, Counter[st
 
 
 def timed_apart(port: int, seconds: float) -> dict[str, tuple[float, float, Counter[str]]]:
-    """Do the same in a process of its own, which the proxies and those that ask for the dependency do not delay."""
+    """Do the same in another process, which the threads of the proxies and victims do not delay."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(timed, port, seconds).result()
 
 
-def row(name: str, found: Mapping[str, tuple[float, float, Counter[str]]], asked: Counter[str]) -> str:
-    """Write one row of the table."""
+def row(name: str, found: Mapping[str, tuple[float, float, Counter[str]]], affected: Counter[str]) -> str:
+    """Return one row of the table."""
     cells = [name]
     for probe in PROBES:
-        median, worst, answers = found[probe]
-        cells += [f"{median:.0f}", f"{worst:.0f}", _counted(answers)]
-    return f"| {' | '.join([*cells, _counted(asked)])} |"
+        median, worst, statuses = found[probe]
+        cells += [f"{median:.0f}", f"{worst:.0f}", _counted(statuses)]
+    return f"| {' | '.join([*cells, _counted(affected)])} |"
 
 
-def _counted(answers: Counter[str]) -> str:
-    return ", ".join(f"{number} of {answer}" for answer, number in answers.most_common())
+def _counted(statuses: Counter[str]) -> str:
+    return ", ".join(f"{number} of {name}" for name, number in statuses.most_common())
 
 
 def main(seconds: float) -> None:
     """Print the table."""
     folder = scratch_folder(ROOT / ".run")
-    heads = [cell for probe in PROBES for cell in (f"{probe} p50 ms", "p99", "answers")]
+    heads = [cell for probe in PROBES for cell in (f"{probe} p50 ms", "p99", "responses")]
     with running(folder, keep=False) as stack, site(stack) as (port, proxies):
-        timed(port, 3)  # what a server does once
-        print(f"| dependency | {' | '.join(heads)} | answers to what needs it |")
+        timed(port, 3)  # The first requests include work that a server does once.
+        print(f"| dependency | {' | '.join(heads)} | responses to requests that need it |")
         print(f"|---|{'---|' * (len(heads) + 1)}")
         for name, proxy in proxies.items():
             for mode in ("quiet", *MODES):
                 proxy.set(mode)
-                with victims(needs(name, port)) as asked:
+                with victims(request_for(name, port)) as affected:
                     time.sleep(1)
                     found = timed_apart(port, seconds)
-                    print(row(f"{name}, {mode}", found, asked), flush=True)
+                    print(row(f"{name}, {mode}", found, affected), flush=True)
                     proxy.set("quiet")
-                time.sleep(6)  # until it is asked again
+                time.sleep(6)  # The server pauses before it uses a failed dependency again.
 
 
 if __name__ == "__main__":

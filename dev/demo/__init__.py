@@ -1,8 +1,9 @@
-"""The project's own demo catalogue: four synthetic collections, with real bytes for some dozens of items.
+"""The demo catalogue: four synthetic collections, with objects for some dozens of items.
 
-Everything is invented, deterministic and made without a network. `names` holds what README and tests refer to.
+Everything is invented, deterministic and created without a network. `names` has the ids that README and tests use.
 """
 
+from dev.demo.bucket import StoredObject
 from dev.demo.catalogue import Catalogue, catalogue
 from dev.demo.names import (
     CALIBRATION,
@@ -25,7 +26,6 @@ from dev.demo.names import (
     Licence,
 )
 from dev.demo.publishing import publish, upload, write
-from dev.demo.shelf import StoredObject
 
 __all__ = [
     "CALIBRATION",

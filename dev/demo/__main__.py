@@ -1,4 +1,4 @@
-"""`python -m dev.demo write FOLDER`: the demo catalogue as files, for people to look at."""
+"""`python -m dev.demo write FOLDER`: write the demo catalogue to files."""
 
 import argparse
 from pathlib import Path
@@ -8,18 +8,18 @@ from dev.demo.publishing import write, write_objects
 
 
 def main() -> None:
-    """Write documents and objects into a folder."""
+    """Write documents and objects to a folder."""
     parser = argparse.ArgumentParser(prog="python -m dev.demo", description="The demo catalogue of stacflask")
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("write", help="write collections.json, items.ndjson and all objects into FOLDER")
+    command = commands.add_parser("write", help="write collections.json, items.ndjson and all objects to FOLDER")
     command.add_argument("folder", metavar="FOLDER", type=Path)
-    command.add_argument("--bucket", default="assets", help="the bucket that the hrefs name (default: assets)")
-    chosen = parser.parse_args()
-    made = catalogue(chosen.bucket)
-    write(made, chosen.folder)
-    write_objects(made, chosen.folder / "objects")
+    command.add_argument("--bucket", default="assets", help="the bucket in the hrefs (default: assets)")
+    options = parser.parse_args()
+    demo = catalogue(options.bucket)
+    write(demo, options.folder)
+    write_objects(demo, options.folder / "objects")
     print(
-        f"{len(made.collections)} collections, {len(made.items)} items, {len(made.objects)} objects in {chosen.folder}"
+        f"{len(demo.collections)} collections, {len(demo.items)} items, {len(demo.objects)} objects in {options.folder}"
     )
 
 

@@ -1,34 +1,35 @@
-"""The demo catalogue as a whole: documents and objects that fit each other."""
+"""The whole demo catalogue: documents with their objects."""
 
 from dataclasses import dataclass
 
-from dev.demo import collections, fenlark, halyard, plumbline, quickwater
-from dev.demo.shelf import Shelf, StoredObject
+from dev.demo import fenlark, halyard, plumbline, quickwater
+from dev.demo.bucket import Bucket, StoredObject
+from dev.demo.collections import edges_collection, hidden_collection, members_collection, open_collection
 from dev.demo.stac import Document
 
 _PARTS = (
-    (fenlark.items, collections.open_collection),
-    (halyard.items, collections.members_collection),
-    (quickwater.items, collections.hidden_collection),
-    (plumbline.items, collections.edges_collection),
+    (fenlark.items, open_collection),
+    (halyard.items, members_collection),
+    (quickwater.items, hidden_collection),
+    (plumbline.items, edges_collection),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Everything the demo consists of."""
+    """The documents and objects of the demo."""
 
     collections: list[Document]
     items: list[Document]
     objects: dict[str, StoredObject]
-    """What belongs into the bucket, by key."""
+    """The objects of the bucket, by key."""
 
 
-def catalogue(bucket: str) -> Catalogue:
-    """The demo catalogue with its bytes, the same on every call; it takes some ten seconds and touches nothing."""
-    shelf, collections_made, items_made = Shelf(bucket), [], []
+def catalogue(bucket_name: str) -> Catalogue:
+    """Return the demo catalogue. It is the same on every call. It takes some ten seconds and writes nothing."""
+    bucket, collections, items = Bucket(bucket_name), [], []
     for items_of, collection_of in _PARTS:
-        items = list(items_of(shelf))
-        items_made += items
-        collections_made.append(collection_of(items, shelf))
-    return Catalogue(collections_made, items_made, shelf.objects)
+        own_items = list(items_of(bucket))
+        items += own_items
+        collections.append(collection_of(own_items, bucket))
+    return Catalogue(collections, items, bucket.objects)

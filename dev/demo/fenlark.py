@@ -8,24 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dev.demo import names
+from dev.demo.bucket import THUMBNAIL, VISUAL, Bucket, folder_of, public_assets
 from dev.demo.grids import Grid, footprint, grid_around
 from dev.demo.landscape import CLIMATES, Landscape, landscape
 from dev.demo.noise import generator
 from dev.demo.optics import CLASS_NAMES, Bands, Sky, classes, picture, reflectance
 from dev.demo.places import CALIBRATION_FIELD, SCENES, Place
 from dev.demo.rasters import COG, PNG, png
-from dev.demo.shelf import THUMBNAIL, VISUAL, Shelf, folder_of, public_assets
 from dev.demo.stac import Document, item_document, timestamp
 from dev.demo.sun import passing, sun_position
 
 PIXELS, METRES = 256, 200
 MOSAIC_PIXELS, MOSAIC_METRES = 1024, 50
-VISITS = 4
-"""Acquisitions of each place besides the stored ones."""
+RANDOM_ACQUISITIONS = 4
+"""Number of acquisitions of each place, in addition to the stored ones."""
 
 
-class Visit(NamedTuple):
-    """One look at one place."""
+class Acquisition(NamedTuple):
+    """One acquisition of one place."""
 
     item: str
     place: Place
@@ -34,7 +34,7 @@ class Visit(NamedTuple):
     """Share of the picture under clouds, from 0 to 1."""
 
 
-# day, place, clouds: the scenes whose bytes are in the bucket.
+# Day, place and cloud cover of the scenes with objects in the bucket.
 _STORED = [
     ("2024-06-11", "danube-delta", 0.06),
     ("2023-07-02", "lofoten", 0.22),
@@ -103,110 +103,114 @@ ASSETS: dict[str, Document] = {
 _PUBLIC = {"thumbnail.png": ASSETS["thumbnail"], "metadata.json": ASSETS["metadata"]}
 
 
-def items(shelf: Shelf) -> Iterator[Document]:
-    """Every item of the collection; the bytes of the stored ones go to the shelf."""
-    for visit in _stored_visits():
-        yield _stored_item(visit, shelf)
-    for visit in _random_visits():
-        yield _item(visit, _grid(visit.place), public_assets(names.OPEN, visit.item, _PUBLIC))
-    yield _missing_item(shelf.bucket)
-    yield _mosaic_item(shelf)
+def items(bucket: Bucket) -> Iterator[Document]:
+    """Yield every item of the collection. Objects of stored items are added to the bucket."""
+    for acquisition in _stored_acquisitions():
+        yield _stored_item(acquisition, bucket)
+    for acquisition in _random_acquisitions():
+        yield _item(acquisition, _grid(acquisition.place), public_assets(names.OPEN, acquisition.item, _PUBLIC))
+    yield _missing_item(bucket.name)
+    yield _mosaic_item(bucket)
 
 
 def scene(slug: str, size: int) -> Any:
-    """A cloudless picture of one place."""
+    """Return a cloudless picture of a place."""
     return picture(reflectance(_ground(_PLACES[slug], size), Sky(0, 150, 50)))
 
 
-def _stored_visits() -> Iterator[Visit]:
-    yield _visit(CALIBRATION_FIELD, date(2025, 6, 18), 0.0)._replace(item=names.CALIBRATION)
+def _stored_acquisitions() -> Iterator[Acquisition]:
+    yield _acquisition(CALIBRATION_FIELD, date(2025, 6, 18), 0.0)._replace(item=names.CALIBRATION)
     for day, slug, cover in _STORED:
-        yield _visit(_PLACES[slug], date.fromisoformat(day), cover)
+        yield _acquisition(_PLACES[slug], date.fromisoformat(day), cover)
 
 
-def _random_visits() -> Iterator[Visit]:
-    taken = {visit.item for visit in _stored_visits()}
+def _random_acquisitions() -> Iterator[Acquisition]:
+    ids = {acquisition.item for acquisition in _stored_acquisitions()}
     for place in SCENES:
-        random, wanted = generator(names.OPEN, place.slug), len(taken) + VISITS
-        while len(taken) < wanted:
+        random, total = generator(names.OPEN, place.slug), len(ids) + RANDOM_ACQUISITIONS
+        while len(ids) < total:
             day = date(2023, 1, 1) + timedelta(days=int(random.integers(0, 1415)))
-            visit = _visit(place, day, round(float(random.beta(0.7, 1.2)), 4))
-            if visit.item not in taken and sun_position(visit.moment, place.lon, place.lat)[1] > 12:
-                taken.add(visit.item)
-                yield visit
+            acquisition = _acquisition(place, day, round(float(random.beta(0.7, 1.2)), 4))
+            if acquisition.item not in ids and sun_position(acquisition.moment, place.lon, place.lat)[1] > 12:
+                ids.add(acquisition.item)
+                yield acquisition
 
 
-def _visit(place: Place, day: date, cover: float) -> Visit:
+def _acquisition(place: Place, day: date, cover: float) -> Acquisition:
     jitter = float(generator(place.slug, day, "time").uniform(-9, 9))
-    return Visit(f"fl2-{day:%Y%m%d}-{place.slug}", place, passing(day, place.lon, 10.5, jitter), cover)
+    return Acquisition(f"fl2-{day:%Y%m%d}-{place.slug}", place, passing(day, place.lon, 10.5, jitter), cover)
 
 
 def _grid(place: Place) -> Grid:
     return grid_around(place.lon, place.lat, METRES, PIXELS)
 
 
-def _stored_item(visit: Visit, shelf: Shelf) -> Document:
-    grid, folder = _grid(visit.place), folder_of(names.OPEN, visit.item)
-    ground, sky = _ground(visit.place, grid.size), _sky(visit)
-    bands, classified = reflectance(ground, sky, None, visit.item), classes(ground, sky, visit.item)
+def _stored_item(acquisition: Acquisition, bucket: Bucket) -> Document:
+    grid, folder = _grid(acquisition.place), folder_of(names.OPEN, acquisition.item)
+    ground, sky = _ground(acquisition.place, grid.size), _sky(acquisition)
+    bands, classified = reflectance(ground, sky, None, acquisition.item), classes(ground, sky, acquisition.item)
     rasters = {"visual": picture(bands), "reflectance": _counts(bands), "classes": classified[None]}
-    assets = {key: shelf.put_raster(folder, f"{key}.tif", pixels, grid, ASSETS[key]) for key, pixels in rasters.items()}
-    assets["thumbnail"] = THUMBNAIL | shelf.put(folder, "thumbnail.png", png(rasters["visual"]), PNG)
-    report = json.dumps(_report(visit, classified), indent=1, ensure_ascii=False).encode()
-    assets["metadata"] = ASSETS["metadata"] | shelf.put(folder, "metadata.json", report, "application/json")
-    return _item(visit, grid, assets)
+    assets = {
+        key: bucket.put_raster(folder, f"{key}.tif", pixels, grid, ASSETS[key]) for key, pixels in rasters.items()
+    }
+    assets["thumbnail"] = THUMBNAIL | bucket.put(folder, "thumbnail.png", png(rasters["visual"]), PNG)
+    report = json.dumps(_report(acquisition, classified), indent=1, ensure_ascii=False).encode()
+    assets["metadata"] = ASSETS["metadata"] | bucket.put(folder, "metadata.json", report, "application/json")
+    return _item(acquisition, grid, assets)
 
 
 def _ground(place: Place, size: int) -> Landscape:
     return landscape(place.slug, CLIMATES[place.climate], size)
 
 
-def _sky(visit: Visit) -> Sky:
-    return Sky(visit.cover, *sun_position(visit.moment, visit.place.lon, visit.place.lat))
+def _sky(acquisition: Acquisition) -> Sky:
+    return Sky(acquisition.cover, *sun_position(acquisition.moment, acquisition.place.lon, acquisition.place.lat))
 
 
 def _counts(bands: Bands) -> Any:
     return np.round(bands * 1000).astype(np.uint16)
 
 
-def _report(visit: Visit, classified: Any) -> Document:
+def _report(acquisition: Acquisition, classified: Any) -> Document:
     shares = {name: round(100 * float((classified == at).mean()), 2) for at, name in enumerate(CLASS_NAMES, 1)}
-    azimuth, elevation = sun_position(visit.moment, visit.place.lon, visit.place.lat)
+    azimuth, elevation = sun_position(acquisition.moment, acquisition.place.lon, acquisition.place.lat)
     return {
-        "product": visit.item,
+        "product": acquisition.item,
         "notice": "Synthetic data: no satellite took this picture.",
-        "place": visit.place.name,
-        "acquired": timestamp(visit.moment),
+        "place": acquisition.place.name,
+        "acquired": timestamp(acquisition.moment),
         "sun": {"azimuth": azimuth, "elevation": elevation},
         "percent_of_pixels": shares,
     }
 
 
-def _missing_item(bucket: str) -> Document:
-    """An item whose object was lost: size and checksum are those the object had."""
+def _missing_item(bucket_name: str) -> Document:
+    """Return an item whose object is missing. Its size and checksum are those of the lost object."""
     item_id = names.MISSING_DOWNLOAD.item
-    visit = _visit(_PLACES["chesapeake"], date(2023, 3, 2), 0.11)._replace(item=item_id)
-    once = _stored_item(visit, Shelf(bucket))["assets"]["visual"]
-    item = _item(visit, _grid(visit.place), {"visual": once} | public_assets(names.OPEN, item_id, _PUBLIC))
+    acquisition = _acquisition(_PLACES["chesapeake"], date(2023, 3, 2), 0.11)._replace(item=item_id)
+    visual = _stored_item(acquisition, Bucket(bucket_name))["assets"]["visual"]
+    item = _item(
+        acquisition, _grid(acquisition.place), {"visual": visual} | public_assets(names.OPEN, item_id, _PUBLIC)
+    )
     item["properties"]["title"] = "Chesapeake Bay, 2 March 2023: an item whose object is missing from the bucket"
     return item
 
 
-def _mosaic_item(shelf: Shelf) -> Document:
-    """A season's cloudless composite: one large file over a span of time."""
+def _mosaic_item(bucket: Bucket) -> Document:
+    """Return a cloudless composite of a season: one large file with a time range."""
     item_id, place = names.LARGE_DOWNLOAD.item, _PLACES["andalusia"]
     start, end = datetime(2025, 4, 1, tzinfo=UTC), datetime(2025, 6, 30, 23, 59, 59, tzinfo=UTC)
-    visit = Visit(item_id, place, passing(date(2025, 5, 16), place.lon, 10.5), 0.0)
+    acquisition = Acquisition(item_id, place, passing(date(2025, 5, 16), place.lon, 10.5), 0.0)
     grid, folder = grid_around(place.lon, place.lat, MOSAIC_METRES, MOSAIC_PIXELS), folder_of(names.OPEN, item_id)
-    bands = reflectance(_ground(place, grid.size), _sky(visit))
+    bands = reflectance(_ground(place, grid.size), _sky(acquisition))
     finer = np.round(bands * 10000).astype(np.uint16)
     item = _item(
-        visit,
+        acquisition,
         grid,
         {
-            "visual": shelf.put_raster(folder, "visual.tif", picture(bands), grid, VISUAL),
-            "composite": shelf.put_raster(folder, "composite.tif", finer, grid, COMPOSITE),
-            "thumbnail": THUMBNAIL | shelf.put(folder, "thumbnail.png", png(picture(bands)), PNG),
+            "visual": bucket.put_raster(folder, "visual.tif", picture(bands), grid, VISUAL),
+            "composite": bucket.put_raster(folder, "composite.tif", finer, grid, COMPOSITE),
+            "thumbnail": THUMBNAIL | bucket.put(folder, "thumbnail.png", png(picture(bands)), PNG),
         },
     )
     item["properties"] |= {
@@ -217,23 +221,23 @@ def _mosaic_item(shelf: Shelf) -> Document:
     return item
 
 
-def _item(visit: Visit, grid: Grid, assets: dict[str, Document]) -> Document:
-    return item_document(names.OPEN, visit.item, footprint(grid), _properties(visit, grid), assets)
+def _item(acquisition: Acquisition, grid: Grid, assets: dict[str, Document]) -> Document:
+    return item_document(names.OPEN, acquisition.item, footprint(grid), _properties(acquisition, grid), assets)
 
 
-def _properties(visit: Visit, grid: Grid) -> Document:
-    random = generator(visit.item, "orbit")
-    azimuth, elevation = sun_position(visit.moment, visit.place.lon, visit.place.lat)
-    orbit = 4021 + int((visit.moment - datetime(2023, 1, 1, tzinfo=UTC)) / timedelta(days=1) * 14.3)
+def _properties(acquisition: Acquisition, grid: Grid) -> Document:
+    random = generator(acquisition.item, "orbit")
+    azimuth, elevation = sun_position(acquisition.moment, acquisition.place.lon, acquisition.place.lat)
+    orbit = 4021 + int((acquisition.moment - datetime(2023, 1, 1, tzinfo=UTC)) / timedelta(days=1) * 14.3)
     return {
-        "title": f"{visit.place.name}, {visit.moment.day} {visit.moment:%B %Y}",
-        "datetime": timestamp(visit.moment),
-        "created": timestamp((visit.moment + timedelta(hours=20)).replace(microsecond=0)),
+        "title": f"{acquisition.place.name}, {acquisition.moment.day} {acquisition.moment:%B %Y}",
+        "datetime": timestamp(acquisition.moment),
+        "created": timestamp((acquisition.moment + timedelta(hours=20)).replace(microsecond=0)),
         "platform": random.choice(["fenlark-2a", "fenlark-2b"]).item(),
         "constellation": "fenlark-2",
         "instruments": ["wsi"],
         "gsd": MOSAIC_METRES,
-        "eo:cloud_cover": round(100 * visit.cover, 2),
+        "eo:cloud_cover": round(100 * acquisition.cover, 2),
         "view:off_nadir": round(float(random.uniform(0, 9)), 2),
         "view:sun_azimuth": azimuth,
         "view:sun_elevation": elevation,

@@ -1,4 +1,4 @@
-"""Where a raster lies: a grid in the UTM zone of its middle, and what it covers in longitude and latitude."""
+"""The grid of a raster in the UTM zone of its centre, and its footprint in longitude and latitude."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from rasterio.warp import transform
 from shapely.geometry import Polygon, mapping, shape
 
 DIGITS = 6
-"""Digits after the point of a degree: a decimetre."""
+"""Decimal digits of a degree, for a precision of a decimetre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +20,18 @@ class Grid:
     west: float
     north: float
     resolution: float
-    """Metres a pixel."""
+    """Metres per pixel."""
     size: int
     """Pixels along each side."""
 
     @property
     def crs(self) -> str:
-        """The coordinate reference system as its authority names it."""
+        """The code of the coordinate reference system."""
         return f"EPSG:{self.epsg}"
 
     @property
     def transform(self) -> Affine:
-        """From column and row to easting and northing."""
+        """The transformation from column and row to easting and northing."""
         return Affine(self.resolution, 0, self.west, 0, -self.resolution, self.north)
 
     @property
@@ -41,12 +41,12 @@ class Grid:
         return [self.west, self.north - side, self.west + side, self.north]
 
     def projection(self) -> dict[str, Any]:
-        """The fields of the projection extension for a raster on this grid."""
+        """Return the fields of the projection extension for a raster on this grid."""
         return {"proj:shape": [self.size, self.size], "proj:transform": list(self.transform)[:6]}
 
 
 def grid_around(lon: float, lat: float, resolution: float, size: int) -> Grid:
-    """The grid whose middle lies at the given place, its corner on a whole number of pixels."""
+    """Return the grid with its centre at a place. Its corner is snapped to whole pixels."""
     zone = int((lon + 180) % 360 // 6) + 1
     epsg = (32600 if lat >= 0 else 32700) + zone
     (east,), (north,) = transform("EPSG:4326", f"EPSG:{epsg}", [lon], [lat])
@@ -55,7 +55,7 @@ def grid_around(lon: float, lat: float, resolution: float, size: int) -> Grid:
 
 
 def footprint(grid: Grid) -> dict[str, Any]:
-    """The grid's outline as GeoJSON: a Polygon, or a MultiPolygon where the antimeridian cuts it."""
+    """Return the outline of a grid as GeoJSON: a Polygon, or a MultiPolygon if it crosses the antimeridian."""
     west, south, east, north = grid.bounds
     lons, lats = transform(grid.crs, "EPSG:4326", [west, east, east, west, west], [south, south, north, north, south])
     outline = Polygon(zip(lons, lats, strict=True))
@@ -65,7 +65,7 @@ def footprint(grid: Grid) -> dict[str, Any]:
 
 
 def bounding_box(geometry: dict[str, Any]) -> list[float]:
-    """West, south, east, north; west is greater than east over the antimeridian (RFC 7946, 5.2)."""
+    """Return west, south, east and north. West is greater than east across the antimeridian (RFC 7946, 5.2)."""
     outline = shape(geometry)
     edges = antimeridian.bbox(outline) if geometry["type"] == "MultiPolygon" else outline.bounds
     return [float(edge) for edge in edges]
@@ -74,7 +74,7 @@ def bounding_box(geometry: dict[str, Any]) -> list[float]:
 def raised(
     outline: dict[str, Any], box: list[float], lowest: float, highest: float
 ) -> tuple[dict[str, Any], list[float]]:
-    """Outline and box with heights in metres: the outline lies on the box's floor."""
+    """Return an outline and a bbox with heights in metres. The outline has the lowest height."""
     west, south, east, north = box
     lifted = outline | {"coordinates": _lifted(outline["coordinates"], lowest)}
     return lifted, [west, south, lowest, east, north, highest]

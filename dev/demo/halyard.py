@@ -6,22 +6,22 @@ from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from dev.demo import names, radar
+from dev.demo.bucket import THUMBNAIL, Bucket, folder_of, public_assets
 from dev.demo.grids import Grid, footprint, grid_around
 from dev.demo.landscape import CLIMATES, landscape
 from dev.demo.noise import generator
 from dev.demo.places import CALIBRATION_FIELD, HARBOURS, Place
 from dev.demo.rasters import COG, PNG, png
-from dev.demo.shelf import THUMBNAIL, Shelf, folder_of, public_assets
 from dev.demo.stac import Document, item_document, timestamp
 from dev.demo.sun import passing
 
 PIXELS, METRES = 320, 10
-VISITS = 4
-"""Acquisitions of each place besides the stored ones."""
+RANDOM_ACQUISITIONS = 4
+"""Number of acquisitions of each place, in addition to the stored ones."""
 
 
-class Pass(NamedTuple):
-    """One look at one place."""
+class Acquisition(NamedTuple):
+    """One acquisition of one place."""
 
     item: str
     place: Place
@@ -30,11 +30,11 @@ class Pass(NamedTuple):
 
     @property
     def ascending(self) -> bool:
-        """Whether the satellite flew northward; it looks to the right, so from the west."""
+        """Whether the satellite flies northward. The radar observes to the right, so from the west."""
         return self.moment.hour % 2 == 0
 
 
-# day, place, polarisations: the scenes whose bytes are in the bucket.
+# Day, place and polarisations of the scenes with objects in the bucket.
 _STORED = [
     ("2025-03-09", "rotterdam", ("VV", "VH")),
     ("2023-05-27", "gibraltar", ("VV",)),
@@ -73,41 +73,41 @@ ASSETS: dict[str, Document] = {
 _PUBLIC = {"thumbnail.png": THUMBNAIL, "product.xml": ASSETS["product"]}
 
 
-def items(shelf: Shelf) -> Iterator[Document]:
-    """Every item of the collection; the bytes of the stored ones go to the shelf."""
-    for look in _stored_passes():
-        yield _item(look, _stored_assets(look, shelf))
-    for look in _random_passes():
-        yield _item(look, public_assets(names.MEMBERS, look.item, _PUBLIC))
+def items(bucket: Bucket) -> Iterator[Document]:
+    """Yield every item of the collection. Objects of stored items are added to the bucket."""
+    for acquisition in _stored_acquisitions():
+        yield _item(acquisition, _stored_assets(acquisition, bucket))
+    for acquisition in _random_acquisitions():
+        yield _item(acquisition, public_assets(names.MEMBERS, acquisition.item, _PUBLIC))
 
 
 def scene(slug: str, size: int) -> Any:
-    """A picture of one place in two polarisations."""
+    """Return a picture of a place in two polarisations."""
     ground = landscape(slug, CLIMATES[_PLACES[slug].climate], size)
     return radar.picture([radar.amplitude(ground, polarization, 80, slug) for polarization in ("VV", "VH")])
 
 
-def _stored_passes() -> Iterator[Pass]:
-    yield _pass(CALIBRATION_FIELD, date(2025, 6, 18), ("VV",))._replace(item=names.CALIBRATION)
+def _stored_acquisitions() -> Iterator[Acquisition]:
+    yield _acquisition(CALIBRATION_FIELD, date(2025, 6, 18), ("VV",))._replace(item=names.CALIBRATION)
     for day, slug, polarizations in _STORED:
-        yield _pass(_PLACES[slug], date.fromisoformat(day), polarizations)
+        yield _acquisition(_PLACES[slug], date.fromisoformat(day), polarizations)
 
 
-def _random_passes() -> Iterator[Pass]:
-    taken = {look.item for look in _stored_passes()}
+def _random_acquisitions() -> Iterator[Acquisition]:
+    ids = {acquisition.item for acquisition in _stored_acquisitions()}
     for place in HARBOURS:
         random = generator(names.MEMBERS, place.slug)
-        for offset in random.choice(1415, VISITS, replace=False):
+        for offset in random.choice(1415, RANDOM_ACQUISITIONS, replace=False):
             day = date(2023, 1, 1) + timedelta(days=int(offset))
-            look = _pass(place, day, ("VV", "VH") if random.random() < 0.4 else ("HH",))
-            if look.item not in taken:
-                yield look
+            acquisition = _acquisition(place, day, ("VV", "VH") if random.random() < 0.4 else ("HH",))
+            if acquisition.item not in ids:
+                yield acquisition
 
 
-def _pass(place: Place, day: date, polarizations: tuple[str, ...]) -> Pass:
+def _acquisition(place: Place, day: date, polarizations: tuple[str, ...]) -> Acquisition:
     random = generator(place.slug, day, "pass")
     hour = random.choice([6.0, 18.0]).item()
-    return Pass(
+    return Acquisition(
         f"hx-{day:%Y%m%d}-{place.slug}",
         place,
         passing(day, place.lon, hour, float(random.uniform(-12, 12))),
@@ -119,50 +119,52 @@ def _grid(place: Place) -> Grid:
     return grid_around(place.lon, place.lat, METRES, PIXELS)
 
 
-def _stored_assets(look: Pass, shelf: Shelf) -> dict[str, Document]:
-    grid, folder = _grid(look.place), folder_of(names.MEMBERS, look.item)
-    ground = landscape(look.place.slug, CLIMATES[look.place.climate], grid.size)
-    azimuth = 260 if look.ascending else 100
-    bands = [radar.amplitude(ground, polarization, azimuth, look.item) for polarization in look.polarizations]
+def _stored_assets(acquisition: Acquisition, bucket: Bucket) -> dict[str, Document]:
+    grid, folder = _grid(acquisition.place), folder_of(names.MEMBERS, acquisition.item)
+    ground = landscape(acquisition.place.slug, CLIMATES[acquisition.place.climate], grid.size)
+    azimuth = 260 if acquisition.ascending else 100
+    bands = [
+        radar.amplitude(ground, polarization, azimuth, acquisition.item) for polarization in acquisition.polarizations
+    ]
     assets = {
-        key: shelf.put_raster(folder, f"{key}.tif", band[None], grid, ASSETS[key])
-        for key, band in zip(map(str.lower, look.polarizations), bands, strict=True)
+        key: bucket.put_raster(folder, f"{key}.tif", band[None], grid, ASSETS[key])
+        for key, band in zip(map(str.lower, acquisition.polarizations), bands, strict=True)
     }
-    thumbnail = shelf.put(folder, "thumbnail.png", png(radar.picture(bands)), PNG)
-    product = shelf.put(folder, "product.xml", _annotation(look), "application/xml")
+    thumbnail = bucket.put(folder, "thumbnail.png", png(radar.picture(bands)), PNG)
+    product = bucket.put(folder, "product.xml", _annotation(acquisition), "application/xml")
     return assets | {"thumbnail": THUMBNAIL | thumbnail, "product": ASSETS["product"] | product}
 
 
-def _annotation(look: Pass) -> bytes:
-    root = Element("product", id=look.item, synthetic="true")
-    SubElement(root, "place").text = look.place.name
-    SubElement(root, "acquired").text = timestamp(look.moment)
-    for polarization in look.polarizations:
+def _annotation(acquisition: Acquisition) -> bytes:
+    root = Element("product", id=acquisition.item, synthetic="true")
+    SubElement(root, "place").text = acquisition.place.name
+    SubElement(root, "acquired").text = timestamp(acquisition.moment)
+    for polarization in acquisition.polarizations:
         SubElement(root, "channel", polarization=polarization, looks=str(radar.LOOKS), scale="0.001")
     indent(root)
     return bytes(tostring(root, encoding="utf-8", xml_declaration=True))
 
 
-def _item(look: Pass, assets: dict[str, Document]) -> Document:
-    grid = _grid(look.place)
-    return item_document(names.MEMBERS, look.item, footprint(grid), _properties(look, grid), assets)
+def _item(acquisition: Acquisition, assets: dict[str, Document]) -> Document:
+    grid = _grid(acquisition.place)
+    return item_document(names.MEMBERS, acquisition.item, footprint(grid), _properties(acquisition, grid), assets)
 
 
-def _properties(look: Pass, grid: Grid) -> Document:
-    random = generator(look.item, "geometry")
-    orbit = 1207 + int((look.moment - datetime(2023, 1, 1, tzinfo=UTC)) / timedelta(days=1) * 15.2)
+def _properties(acquisition: Acquisition, grid: Grid) -> Document:
+    random, moment = generator(acquisition.item, "geometry"), acquisition.moment
+    orbit = 1207 + int((moment - datetime(2023, 1, 1, tzinfo=UTC)) / timedelta(days=1) * 15.2)
     return {
-        "title": f"{look.place.name}, {look.moment.day} {look.moment:%B %Y}, {'+'.join(look.polarizations)}",
-        "datetime": timestamp(look.moment),
-        "created": timestamp((look.moment + timedelta(hours=3)).replace(microsecond=0)),
+        "title": f"{acquisition.place.name}, {moment.day} {moment:%B %Y}, {'+'.join(acquisition.polarizations)}",
+        "datetime": timestamp(moment),
+        "created": timestamp((moment + timedelta(hours=3)).replace(microsecond=0)),
         "platform": "halyard-x1",
         "constellation": "halyard-x",
         "instruments": ["hxsar"],
         "gsd": METRES,
-        **_radar_properties(look),
+        **_radar_properties(acquisition),
         "view:incidence_angle": round(float(random.uniform(22, 48)), 2),
-        "view:azimuth": 260 if look.ascending else 100,
-        "sat:orbit_state": "ascending" if look.ascending else "descending",
+        "view:azimuth": 260 if acquisition.ascending else 100,
+        "sat:orbit_state": "ascending" if acquisition.ascending else "descending",
         "sat:absolute_orbit": orbit,
         "sat:relative_orbit": orbit % 167 + 1,
         "proj:code": grid.crs,
@@ -172,13 +174,13 @@ def _properties(look: Pass, grid: Grid) -> Document:
     }
 
 
-def _radar_properties(look: Pass) -> Document:
+def _radar_properties(acquisition: Acquisition) -> Document:
     return {
         "sar:instrument_mode": "SPOT",
         "sar:product_type": "GEC",
         "sar:frequency_band": "X",
         "sar:center_frequency": 9.65,
-        "sar:polarizations": list(look.polarizations),
+        "sar:polarizations": list(acquisition.polarizations),
         "sar:observation_direction": "right",
         "sar:resolution_range": 12,
         "sar:resolution_azimuth": 12,

@@ -1,4 +1,4 @@
-"""Invented landscapes: the ground that every sensor of the demo looks at."""
+"""Invented landscapes, which all sensors of the demo observe."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from dev.demo.noise import Field, fractal, normalised, patches, ridged, smoothst
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """What makes one kind of country look unlike another; all values go from 0 to 1 unless said."""
+    """The parameters of a kind of landscape. Values are from 0 to 1 unless noted."""
 
     land: float
     """Share of the picture above the water."""
@@ -44,12 +44,12 @@ CLIMATES = {
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """A square of ground as fields of one value a pixel, all from 0 to 1 but `height`."""
+    """A square of ground as fields with one value per pixel, from 0 to 1 except `height`."""
 
     relief: float
-    """How steep the country is, from plain (0) to alpine (1)."""
+    """Steepness, from plain (0) to alpine (1)."""
     height: Field
-    """Deviations above the waterline; negative under water."""
+    """Deviations above the waterline, negative under water."""
     water: Field
     moisture: Field
     plots: Field
@@ -61,7 +61,7 @@ class Landscape:
 
 
 def landscape(site: str, climate: Climate, size: int) -> Landscape:
-    """The ground of one site: the same on every visit, whatever the sensor."""
+    """Return the ground of a site. It is the same for every date and sensor."""
     height = _height(site, climate, size)
     water = _water(site, climate, height)
     plain = 1 - smoothstep(0.2, 0.9, np.abs(_slope(height)) + 0.25 * np.maximum(height, 0) * climate.relief)
@@ -81,7 +81,7 @@ def landscape(site: str, climate: Climate, size: int) -> Landscape:
 
 
 def shading(ground: Landscape, azimuth: float, elevation: float) -> Field:
-    """Light on the slopes, 1 on level ground; angles of the light in degrees, azimuth clockwise from north."""
+    """Return the light on the slopes, 1 on level ground. Angles are in degrees, azimuth clockwise from north."""
     down, right = np.gradient(ground.height * (0.015 + 0.1 * ground.relief) * len(ground.height))
     towards, up = np.radians(azimuth), np.radians(max(elevation, 15))
     lit = np.sin(up) + np.cos(up) * (down * np.cos(towards) - right * np.sin(towards))
@@ -89,7 +89,7 @@ def shading(ground: Landscape, azimuth: float, elevation: float) -> Field:
 
 
 def clouds(cover: float, size: int, *seed: object) -> Field:
-    """Opacity of the clouds from 0 to 1, above one half over exactly the share `cover` of the picture."""
+    """Return the opacity of clouds from 0 to 1. It is above one half in exactly the share `cover` of the picture."""
     if cover <= 0:
         return np.zeros((size, size), np.float32)
     field = fractal(size, size / 3.5, 7, *seed, "clouds", gain=0.58)

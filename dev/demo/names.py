@@ -1,11 +1,11 @@
-"""The names by which README, tests and the demo walk speak of the demo catalogue."""
+"""The names in the demo catalogue that README and tests use."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class Download(NamedTuple):
-    """One asset, as the download address names it."""
+    """One asset, with the ids in its download URL."""
 
     collection: str
     item: str
@@ -14,7 +14,7 @@ class Download(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """What has to be accepted before a first download."""
+    """A licence that users accept before their first download."""
 
     id: str
     version: str
@@ -23,13 +23,13 @@ class Licence:
 
 
 OPEN = "fenlark-2-sr"
-"""Optical scenes, free to all."""
+"""Public optical scenes."""
 MEMBERS = "halyard-x-spot"
-"""Radar scenes: seen by all, downloaded by members who accepted the licence."""
+"""Radar scenes that everyone can see and that members can download after they accept the licence."""
 HIDDEN = "quickwater-response"
-"""Disaster response: neither seen nor downloaded outside its group."""
+"""Disaster response maps that only its group can see and download."""
 EDGES = "plumbline-dem"
-"""Elevation tiles, free to all, with every awkward shape that STAC allows."""
+"""Public elevation tiles, with the difficult cases that STAC allows."""
 
 MEMBERS_GROUP = "members"
 RESPONSE_GROUP = "response"
@@ -37,18 +37,18 @@ CURATORS_GROUP = "curators"
 OPERATORS_GROUP = "operators"
 
 CALIBRATION = "joint-calibration-20250618"
-"""An item id that OPEN, MEMBERS and HIDDEN all use: three different items."""
+"""An item id in OPEN, MEMBERS and HIDDEN: three different items."""
 
 FIRST_DOWNLOAD = Download(OPEN, "fl2-20240611-danube-delta", "visual")
-"""Open to all: a small cloud-optimised GeoTIFF."""
+"""Public: a small cloud-optimised GeoTIFF."""
 LARGE_DOWNLOAD = Download(OPEN, "fl2-mosaic-2025q2-andalusia", "composite")
-"""Open to all: a cloud-optimised GeoTIFF of several megabytes, for ranges."""
+"""Public: a cloud-optimised GeoTIFF of several megabytes, for ranges."""
 MEMBERS_DOWNLOAD = Download(MEMBERS, "hx-20250309-rotterdam", "vv")
-"""For members who accepted LICENCE."""
+"""For members after they accept LICENCE."""
 HIDDEN_DOWNLOAD = Download(HIDDEN, "qw-001-mara-flood-day-2", "visual")
 """For the response group only."""
 MISSING_DOWNLOAD = Download(OPEN, "fl2-20230302-object-missing", "visual")
-"""Open to all, but its object is not in the bucket."""
+"""Public, but its object is not in the bucket."""
 
 LICENCE = Licence(
     id="halyard-x-evaluation",
@@ -69,4 +69,4 @@ KEYS = {
     "curator": "sfk_d3300003_DemoOnlyPublishedInTheSourceCurator03",
     "operator": "sfk_d3300004_DemoOnlyPublishedInTheSourceOperator04",
 }
-"""DEMO ONLY: these API keys stand in the source for all to read. Never load them into a real deployment."""
+"""DEMO ONLY: these API keys are public, because they are in the source. Never load them into a real deployment."""

@@ -1,4 +1,4 @@
-"""Random fields that are the same on every run."""
+"""Random fields that are the same in every run."""
 
 import hashlib
 from functools import lru_cache
@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field = NDArray[np.float32]
-"""Values over rows and columns."""
+"""Values by row and column."""
 
 
 def generator(*seed: object) -> np.random.Generator:
-    """Random numbers that depend on the words of the seed and on nothing else."""
+    """Return random numbers that depend only on the seed."""
     digest = hashlib.sha256("/".join(map(str, seed)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def fractal(size: int, cell: float, octaves: int, *seed: object, gain: float = 0.5) -> Field:
-    """Smooth hills within hills, of mean 0 and deviation 1; `cell` is the largest hill's width in pixels."""
+    """Return smooth fractal hills with mean 0 and deviation 1. `cell` is the width of the largest hill in pixels."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
         total += np.float32(gain**octave) * _hills(size, cell / 2**octave, generator(*seed, octave))
@@ -26,7 +26,7 @@ def fractal(size: int, cell: float, octaves: int, *seed: object, gain: float = 0
 
 
 def ridged(size: int, cell: float, octaves: int, *seed: object) -> Field:
-    """Sharp crests between valleys, of mean 0 and deviation 1."""
+    """Return sharp crests between valleys, with mean 0 and deviation 1."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
         hills = _hills(size, cell / 2**octave, generator(*seed, "ridge", octave))
@@ -35,7 +35,7 @@ def ridged(size: int, cell: float, octaves: int, *seed: object) -> Field:
 
 
 def patches(size: int, cell: float, *seed: object) -> Field:
-    """Plots of one value each between 0 and 1, their hedges slightly bent, as fields lie in farmland."""
+    """Return plots as in farmland, each with one value between 0 and 1, with slightly bent borders."""
     bend = 0.5 * cell * fractal(size, 6 * cell, 3, *seed, "bend")
     rows, columns = np.mgrid[0:size, 0:size].astype(np.float32)
     turned = (rows + 0.35 * columns + bend) / cell, (columns - 0.35 * rows + bend) / (1.7 * cell)
@@ -45,13 +45,13 @@ def patches(size: int, cell: float, *seed: object) -> Field:
 
 
 def normalised(field: Field) -> Field:
-    """The field moved to mean 0 and stretched to deviation 1."""
+    """Return the field scaled to mean 0 and deviation 1."""
     mean, deviation = field.mean(dtype=np.float64), field.std(dtype=np.float64)
     return np.asarray((field - mean) / deviation, np.float32)
 
 
 def smoothstep(low: float, high: float, field: NDArray[Any]) -> Field:
-    """Rise from 0 to 1 as the field goes from `low` to `high`, without corners."""
+    """Return values that rise smoothly from 0 to 1 while the field rises from `low` to `high`."""
     ramp = np.clip((field - low) / (high - low), 0, 1)
     return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
 
@@ -63,7 +63,7 @@ def _hills(size: int, cell: float, random: np.random.Generator) -> Field:
 
 
 def _stretched(lattice: Field, size: int, cell: float) -> Field:
-    """Cubic B-spline through the rows of the lattice: smooth, and cheap since it goes one axis at a time."""
+    """Return a cubic B-spline through the rows of a lattice. One axis at a time is cheap."""
     left, weights = _taps(size, cell)
     rows: Field = weights[0] * lattice[left]
     for step in (1, 2, 3):
@@ -73,7 +73,7 @@ def _stretched(lattice: Field, size: int, cell: float) -> Field:
 
 @lru_cache
 def _taps(size: int, cell: float) -> tuple[NDArray[np.intp], Field]:
-    """For each pixel, the first of its four knots and the weight of each."""
+    """Return for each pixel the first of its four knots, and the weights of the knots."""
     at = np.arange(size) / cell
     left = at.astype(np.intp)
     t = (at - left)[:, None]

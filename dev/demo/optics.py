@@ -1,4 +1,4 @@
-"""How a camera sees a landscape: reflectances, a picture for the eye, classes."""
+"""Optical images of a landscape: reflectances, true-colour pictures, classes."""
 
 from dataclasses import dataclass
 
@@ -29,12 +29,12 @@ _FLOOD = (0.075, 0.115, 0.15, 0.05)
 _VAPOUR = (0.78, 0.78, 0.79, 0.76)
 
 Bands = NDArray[np.float32]
-"""Values over bands, rows and columns."""
+"""Values by band, row and column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """What stands between the camera and the ground, and where the light comes from."""
+    """The cloud cover and the position of the sun."""
 
     cover: float
     """Share of the picture under clouds, from 0 to 1."""
@@ -44,14 +44,14 @@ class Sky:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Where a disaster lies on the landscape, from 0 to 1 a pixel."""
+    """The damage of a disaster, from 0 to 1 for each pixel."""
 
     flooded: Field
     burnt: Field
 
 
 def reflectance(ground: Landscape, sky: Sky, damage: Damage | None = None, *seed: object) -> Bands:
-    """Blue, green, red and near infrared from 0 to 1, as seen through the clouds of one day."""
+    """Return blue, green, red and near infrared from 0 to 1, including clouds."""
     surface = _surface(ground)
     if damage:
         surface = _mixed(surface, _BURNT, damage.burnt * (1 - ground.water))
@@ -69,14 +69,14 @@ def reflectance(ground: Landscape, sky: Sky, damage: Damage | None = None, *seed
 
 
 def picture(bands: Bands) -> NDArray[np.uint8]:
-    """Red, green and blue for the eye, brightened as a photographer would."""
+    """Return a brightened picture in red, green and blue."""
     lit = np.clip((bands[[2, 1, 0]] - 0.012) / 0.9, 0, 1)
     stretched = lit**0.45
     return np.asarray(stretched * 254 + 1, np.uint8)
 
 
 def classes(ground: Landscape, sky: Sky, *seed: object) -> NDArray[np.uint8]:
-    """What each pixel shows, by the numbers of CLASS_NAMES counted from 1."""
+    """Return the class of each pixel, an index of CLASS_NAMES that starts at 1."""
     found = np.where(ground.moisture + 0.5 * ground.farmed > 0.33, VEGETATION, BARE)
     found[ground.built > 0.5] = BUILT
     found[ground.snow > 0.5] = SNOW
@@ -112,7 +112,7 @@ def _streets(ground: Landscape) -> Bands:
 
 
 def _shadow(opacity: Field, sky: Sky) -> Field:
-    """The clouds' shape laid down away from the sun."""
+    """Return the shadow of the clouds: their shape, moved away from the sun."""
     reach = len(opacity) / 40 / np.tan(np.radians(max(sky.sun_elevation, 20)))
     towards = np.radians(sky.sun_azimuth)
     rows, columns = (np.arange(len(opacity)) + round(reach * way) for way in (-np.cos(towards), np.sin(towards)))

@@ -1,10 +1,10 @@
-"""Where the demo looks: real places, of which it shows invented pictures."""
+"""The places of the demo. The places are real, their pictures are invented."""
 
 from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """A named spot and the kind of country to draw there (see landscape.CLIMATES)."""
+    """A named place and the kind of its landscape (see landscape.CLIMATES)."""
 
     slug: str
     name: str

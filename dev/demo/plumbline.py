@@ -1,4 +1,4 @@
-"""The items of the elevation collection: tiles that put every awkward shape of STAC to honest use."""
+"""The items of the elevation collection: tiles with the difficult cases that STAC allows."""
 
 import json
 from collections.abc import Iterator
@@ -8,30 +8,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dev.demo import names
+from dev.demo.bucket import THUMBNAIL, Bucket, folder_of, public_assets
 from dev.demo.grids import Grid, footprint, grid_around, raised
 from dev.demo.landscape import CLIMATES, Landscape, landscape, shading
 from dev.demo.noise import Field, fractal, generator
 from dev.demo.places import Place
 from dev.demo.rasters import COG, PNG, png
-from dev.demo.shelf import THUMBNAIL, Shelf, folder_of, public_assets
 from dev.demo.stac import Document, item_document, timestamp
 
 PIXELS, METRES = 256, 200
 VOID = -9999
-"""Height of pixels that were never measured."""
+"""Height of pixels without a measurement."""
 
 
 class Tile(NamedTuple):
-    """One square of heights."""
+    """One elevation tile."""
 
     item: str
     place: Place
     peak: float
-    """Metres of the highest pixel."""
+    """Height of the highest pixel in metres."""
     stored: bool = False
-    """Whether its bytes are in the bucket."""
+    """Whether its objects are in the bucket."""
     raised: bool = False
-    """Whether its box and outline have heights, too."""
+    """Whether its bbox and geometry have heights."""
 
 
 TILES = [
@@ -157,32 +157,34 @@ Every height is invented. Tiles have 256 by 256 pixels of 200 m in the UTM zone 
 """
 
 
-def items(shelf: Shelf) -> Iterator[Document]:
-    """Every item of the collection; the bytes of the stored ones go to the shelf."""
+def items(bucket: Bucket) -> Iterator[Document]:
+    """Yield every item of the collection. Objects of stored items are added to the bucket."""
     for tile in TILES:
-        yield _stored_item(tile, shelf) if tile.stored else _bare_item(tile)
-    yield _handbook(shelf)
+        yield _stored_item(tile, bucket) if tile.stored else _bare_item(tile)
+    yield _handbook(bucket)
 
 
 def scene(item: str, size: int) -> Any:
-    """A tinted relief of one tile."""
+    """Return a tinted relief of a tile."""
     tile = next(tile for tile in TILES if tile.item == item)
     ground = _ground(tile, size)
     return _picture(ground, _heights(tile, ground))
 
 
-def _stored_item(tile: Tile, shelf: Shelf) -> Document:
+def _stored_item(tile: Tile, bucket: Bucket) -> Document:
     grid, ground, folder = _grid(tile), _ground(tile, PIXELS), folder_of(names.EDGES, tile.item)
     heights = _heights(tile, ground)
     measured = np.where(_voids(tile), VOID, heights).astype(np.int16)
     mask = np.where(measured == VOID, 2, 1).astype(np.uint8)
-    thumbnail = shelf.put(folder, "thumbnail.png", png(_picture(ground, heights)), PNG)
-    # The names in the bucket are awkward too, so that a plus and an umlaut pass through every signature.
+    thumbnail = bucket.put(folder, "thumbnail.png", png(_picture(ground, heights)), PNG)
+    # Keys in the bucket have a plus and an umlaut, so that signatures with them are tested.
     assets = {
-        "elevation.tif": shelf.put_raster(folder, "elevation+geoid.tif", measured[None], grid, ASSETS["elevation.tif"]),
-        "void mask": shelf.put_raster(folder, "lücken.tif", mask[None], grid, ASSETS["void mask"]),
-        "stats:heights": _kept(shelf, folder, "stats:heights", "heights.json", _histogram(heights)),
-        "report/accuracy": _kept(shelf, folder, "report/accuracy", "report/accuracy.csv", _accuracy(tile)),
+        "elevation.tif": bucket.put_raster(
+            folder, "elevation+geoid.tif", measured[None], grid, ASSETS["elevation.tif"]
+        ),
+        "void mask": bucket.put_raster(folder, "lücken.tif", mask[None], grid, ASSETS["void mask"]),
+        "stats:heights": _kept(bucket, folder, "stats:heights", "heights.json", _histogram(heights)),
+        "report/accuracy": _kept(bucket, folder, "report/accuracy", "report/accuracy.csv", _accuracy(tile)),
         "thumbnail": THUMBNAIL | thumbnail,
     }
     return _item(tile, assets)
@@ -192,12 +194,12 @@ def _bare_item(tile: Tile) -> Document:
     return _item(tile, public_assets(names.EDGES, tile.item, {"thumbnail.png": THUMBNAIL}))
 
 
-def _handbook(shelf: Shelf) -> Document:
-    """What belongs to no place has a null geometry and no box."""
+def _handbook(bucket: Bucket) -> Document:
+    """Return an item without a place: it has a null geometry and no bbox."""
     item_id = "plumbline-handbook"
     text = _HANDBOOK.encode()
     asset = {"title": "Product handbook", "roles": ["metadata", "documentation"]}
-    stored = asset | shelf.put(folder_of(names.EDGES, item_id), "handbook.md", text, "text/markdown")
+    stored = asset | bucket.put(folder_of(names.EDGES, item_id), "handbook.md", text, "text/markdown")
     properties = {"title": "Plumbline product handbook, without a place", **_campaign(2023, 2026)}
     return item_document(names.EDGES, item_id, None, properties, {"handbook": stored})
 
@@ -226,7 +228,7 @@ def _properties(tile: Tile, grid: Grid) -> Document:
 
 
 def _campaign(first: int, last: int) -> Document:
-    """Heights have no instant, only the span in which they were measured."""
+    """Return a time range without an instant, as heights are measured over a period."""
     start, end = datetime(first, 3, 1, tzinfo=UTC), datetime(last, 10, 31, 23, 59, 59, tzinfo=UTC)
     return {
         "datetime": None,
@@ -245,21 +247,21 @@ def _ground(tile: Tile, size: int) -> Landscape:
 
 
 def _heights(tile: Tile, ground: Landscape) -> Field:
-    """Whole metres up to the tile's peak; the sea lies at 0, and what lies deeper than the sea stays so."""
+    """Return heights in whole metres, up to the tile's peak. The sea is at 0. Land can be below it."""
     upward = np.maximum(ground.height, 0)
-    floor = min(tile.peak - 220, 0)
-    return np.asarray(np.round(floor + (tile.peak - floor) * upward / upward.max()), np.float32)
+    lowest = min(tile.peak - 220, 0)
+    return np.asarray(np.round(lowest + (tile.peak - lowest) * upward / upward.max()), np.float32)
 
 
 def _voids(tile: Tile) -> Any:
-    """Steep shadows that no instrument looked into."""
+    """Return the pixels without a measurement."""
     if "void-filled" in tile.item:
         return np.zeros((PIXELS, PIXELS), bool)
     return fractal(PIXELS, 40, 5, tile.item, "voids") > 2.4
 
 
 def _picture(ground: Landscape, heights: Field) -> Any:
-    """Tints by height from green through brown to white, with the light from the north-west."""
+    """Return tints by height, from green through brown to white, with light from the north-west."""
     at = np.clip(heights / max(float(heights.max()), 1), 0, 1)
     tinted = np.asarray([np.interp(at, _STEPS, channel) for channel in zip(*_TINTS, strict=True)])
     tinted[:, ground.height <= 0] = np.asarray([[150], [190], [215]])
@@ -278,5 +280,5 @@ def _accuracy(tile: Tile) -> bytes:
     return "\n".join(["checkpoint,error_m", *rows, ""]).encode()
 
 
-def _kept(shelf: Shelf, folder: str, key: str, name: str, data: bytes) -> Document:
-    return ASSETS[key] | shelf.put(folder, name, data, ASSETS[key]["type"])
+def _kept(bucket: Bucket, folder: str, key: str, name: str, data: bytes) -> Document:
+    return ASSETS[key] | bucket.put(folder, name, data, ASSETS[key]["type"])

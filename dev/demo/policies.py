@@ -1,4 +1,4 @@
-"""Who may see and take what of the demo catalogue, as commands that an operator would type."""
+"""The keys, rights, licence and quota of the demo catalogue, as commands of an operator."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from dev.demo.names import (
 )
 
 QUOTA_DOWNLOADS = 25
-"""What a member may download in an hour."""
+"""Number of downloads that a member has in an hour."""
 
 EVERYBODY = "*"
-HOLDERS = {
+PRINCIPALS = {
     "member": ([MEMBERS_GROUP], ["read", "download"]),
     "responder": ([RESPONSE_GROUP], ["read", "download"]),
     "curator": ([CURATORS_GROUP, MEMBERS_GROUP], ["read", "write", "download"]),
@@ -37,10 +37,10 @@ ACCESS = [
 
 
 def commands(licence_text: Path) -> list[list[str]]:
-    """Give the commands, each as the arguments of ``stacflask``; the licence's text is written to the path given."""
+    """Return the commands, each as arguments of ``stacflask``. Write the text of the licence to ``licence_text``."""
     licence_text.write_text(LICENCE.text, "utf-8")
     return [
-        *(_key(holder) for holder in HOLDERS),
+        *(_key(principal) for principal in PRINCIPALS),
         *(["access", "grant", collection, action, *groups] for collection, action, groups in ACCESS),
         ["licence", "add", LICENCE.id, LICENCE.version, "--title", LICENCE.title, "--text-file", str(licence_text)],
         ["licence", "require", MEMBERS, LICENCE.id],
@@ -48,7 +48,7 @@ def commands(licence_text: Path) -> list[list[str]]:
     ]
 
 
-def _key(holder: str) -> list[str]:
-    groups, scopes = HOLDERS[holder]
-    named = [*(f"--group={group}" for group in groups), *(f"--scope={scope}" for scope in scopes)]
-    return ["keys", "create", holder, *named, "--key", KEYS[holder], "--note", "demo, published in the source"]
+def _key(principal: str) -> list[str]:
+    groups, scopes = PRINCIPALS[principal]
+    options = [*(f"--group={group}" for group in groups), *(f"--scope={scope}" for scope in scopes)]
+    return ["keys", "create", principal, *options, "--key", KEYS[principal], "--note", "demo, public in the source"]

@@ -1,4 +1,4 @@
-"""From the demo catalogue to a running house: objects into the bucket, documents through the command line."""
+"""Publish the demo catalogue: upload objects to the bucket, and load documents with the command line."""
 
 import json
 import sys
@@ -16,52 +16,52 @@ from stacflask.cli import run
 
 
 def publish(stack: Stack, environ: dict[str, str]) -> None:
-    """Fill the stack's bucket and the house's catalogue; `environ` is what the house's commands run in.
+    """Fill the bucket of the stack and the catalogue. `environ` is the environment of stacflask commands.
 
-    Raises StackError when a command fails, as it does where the demo was published before.
+    Raises StackError if a command fails, for example because the demo is already published.
     """
-    print("Drawing the demo catalogue (some ten seconds) ...", flush=True)
-    made = catalogue(stack.bucket)
+    print("Creating the demo catalogue (about ten seconds) ...", flush=True)
+    demo = catalogue(stack.bucket)
     client = Minio(stack.s3_endpoint, stack.s3_access_key, stack.s3_secret_key, secure=False, region=stack.s3_region)
-    upload(made, client, stack.bucket)
+    upload(demo, client, stack.bucket)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(made, folder)
+        write(demo, folder)
         files = [str(folder / "collections.json"), str(folder / "items.ndjson")]
         _stacflask(["load", *files, "--method", "upsert"], environ)
-        print("Giving out keys, rights, a licence and a quota ...", flush=True)
+        print("Creating keys, rights, a licence and a quota ...", flush=True)
         for command in commands(folder / "licence.txt"):
             _stacflask(command, environ)
 
 
-def upload(made: Catalogue, client: Minio, bucket: str) -> None:
-    """Put every object into the bucket, with its media type; prints how far it is."""
-    for number, (key, stored) in enumerate(made.objects.items(), 1):
+def upload(demo: Catalogue, client: Minio, bucket: str) -> None:
+    """Upload every object with its media type, and print the progress."""
+    for number, (key, stored) in enumerate(demo.objects.items(), 1):
         client.put_object(bucket, key, BytesIO(stored.data), len(stored.data), stored.media_type)
-        # On a terminal the line is written over; in a file, each would stand there.
-        if sys.stdout.isatty() or number % 50 == 0 or number == len(made.objects):
-            end = "\r" if sys.stdout.isatty() and number < len(made.objects) else "\n"
-            print(f"Uploading demo objects: {number} of {len(made.objects)}", end=end, flush=True)
+        # A terminal overwrites the line. In a file, one line per object would be too many.
+        if sys.stdout.isatty() or number % 50 == 0 or number == len(demo.objects):
+            end = "\r" if sys.stdout.isatty() and number < len(demo.objects) else "\n"
+            print(f"Uploading demo objects: {number} of {len(demo.objects)}", end=end, flush=True)
 
 
-def write(made: Catalogue, folder: Path) -> None:
-    """Write collections.json (an array) and items.ndjson (one item a line) into the folder."""
+def write(demo: Catalogue, folder: Path) -> None:
+    """Write collections.json (an array) and items.ndjson (one item per line) to the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "collections.json").write_text(json.dumps(made.collections, ensure_ascii=False, indent=1), "utf-8")
-    lines = (json.dumps(item, ensure_ascii=False) + "\n" for item in made.items)
+    (folder / "collections.json").write_text(json.dumps(demo.collections, ensure_ascii=False, indent=1), "utf-8")
+    lines = (json.dumps(item, ensure_ascii=False) + "\n" for item in demo.items)
     (folder / "items.ndjson").write_text("".join(lines), "utf-8")
 
 
-def write_objects(made: Catalogue, folder: Path) -> None:
-    """Write every object as a file, its key as the path below the folder."""
-    for key, stored in made.objects.items():
+def write_objects(demo: Catalogue, folder: Path) -> None:
+    """Write every object to a file. Its key is the path in the folder."""
+    for key, stored in demo.objects.items():
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(stored.data)
 
 
 def _stacflask(arguments: list[str], environ: dict[str, str]) -> None:
-    """Run one command of the house in this process: two dozen processes would take longer than the work."""
+    """Run a command of stacflask in this process. Two dozen processes would take longer than their work."""
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
         code = run(arguments, environ)
     if code:

@@ -1,4 +1,4 @@
-"""The items of the hidden collection: maps of invented disasters for those who respond."""
+"""The items of the hidden collection: maps of invented disasters for the response group."""
 
 import json
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from rasterio.features import shapes, sieve
 from rasterio.warp import transform_geom
 
 from dev.demo import names
+from dev.demo.bucket import THUMBNAIL, VISUAL, Bucket, folder_of, public_assets
 from dev.demo.grids import DIGITS, Grid, footprint, grid_around
 from dev.demo.landscape import CLIMATES, Landscape, landscape
 from dev.demo.noise import Field, fractal, smoothstep
 from dev.demo.optics import Damage, Sky, picture, reflectance
 from dev.demo.places import CALIBRATION_FIELD, Place
 from dev.demo.rasters import COG, PNG, png
-from dev.demo.shelf import THUMBNAIL, VISUAL, Shelf, folder_of, public_assets
 from dev.demo.stac import Document, item_document, timestamp
 from dev.demo.sun import passing, sun_position
 
@@ -27,7 +27,7 @@ GEOJSON = "application/geo+json"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One disaster, mapped on some of the days after it struck."""
+    """One disaster, with maps of some of the days after it."""
 
     id: str
     place: Place
@@ -35,9 +35,9 @@ class Event:
     """flood or fire"""
     struck: date
     days: tuple[int, ...]
-    """Days after the strike on which a map was made; -1 is the state before."""
+    """Days of the maps, counted from the disaster; -1 is the state before."""
     stored: tuple[int, ...]
-    """Those of the days whose bytes are in the bucket."""
+    """The days with objects in the bucket."""
 
 
 _EXERCISE = Event("qw-000-exercise", CALIBRATION_FIELD, "flood", date(2025, 6, 18), (0,), (0,))
@@ -105,15 +105,15 @@ ASSETS: dict[str, Document] = {
 _PUBLIC = {"thumbnail.png": THUMBNAIL, "situation.json": ASSETS["situation"]}
 
 
-def items(shelf: Shelf) -> Iterator[Document]:
-    """Every item of the collection; the bytes of the stored ones go to the shelf."""
+def items(bucket: Bucket) -> Iterator[Document]:
+    """Yield every item of the collection. Objects of stored items are added to the bucket."""
     for event in EVENTS:
         for day in event.days:
-            yield _stored_item(event, day, shelf) if day in event.stored else _bare_item(event, day)
+            yield _stored_item(event, day, bucket) if day in event.stored else _bare_item(event, day)
 
 
 def scene(slug: str, day: int, size: int) -> Any:
-    """A cloudless picture of one event."""
+    """Return a cloudless picture of an event."""
     event = next(event for event in EVENTS if event.place.slug == slug)
     ground = landscape(slug, CLIMATES[event.place.climate], size)
     return picture(reflectance(ground, Sky(0, 150, 50), _damage(event, day, ground)))
@@ -125,20 +125,20 @@ def _item_id(event: Event, day: int) -> str:
     return f"{event.id}-before" if day < 0 else f"{event.id}-day-{day}"
 
 
-def _stored_item(event: Event, day: int, shelf: Shelf) -> Document:
+def _stored_item(event: Event, day: int, bucket: Bucket) -> Document:
     grid, item_id = _grid(event.place), _item_id(event, day)
     ground = landscape(event.place.slug, CLIMATES[event.place.climate], grid.size)
     damage, folder = _damage(event, day, ground), folder_of(names.HIDDEN, item_id)
-    seen = picture(reflectance(ground, _sky(event, day), damage, item_id))
+    visual = picture(reflectance(ground, _sky(event, day), damage, item_id))
     struck = _struck(ground, damage)
     report = json.dumps(_situation(event, day, struck), indent=1).encode()
     assets = {
-        "visual": shelf.put_raster(folder, "visual.tif", seen, grid, VISUAL),
-        "extent": shelf.put_raster(folder, "extent.tif", _extent(ground, struck), grid, ASSETS["extent"]),
+        "visual": bucket.put_raster(folder, "visual.tif", visual, grid, VISUAL),
+        "extent": bucket.put_raster(folder, "extent.tif", _extent(ground, struck), grid, ASSETS["extent"]),
         "outline": ASSETS["outline"]
-        | shelf.put(folder, "outline.geojson", json.dumps(_outline(struck, grid)).encode(), GEOJSON),
-        "thumbnail": THUMBNAIL | shelf.put(folder, "thumbnail.png", png(seen), PNG),
-        "situation": ASSETS["situation"] | shelf.put(folder, "situation.json", report, "application/json"),
+        | bucket.put(folder, "outline.geojson", json.dumps(_outline(struck, grid)).encode(), GEOJSON),
+        "thumbnail": THUMBNAIL | bucket.put(folder, "thumbnail.png", png(visual), PNG),
+        "situation": ASSETS["situation"] | bucket.put(folder, "situation.json", report, "application/json"),
     }
     return item_document(names.HIDDEN, item_id, footprint(grid), _properties(event, day, grid), assets)
 
@@ -163,7 +163,7 @@ def _sky(event: Event, day: int) -> Sky:
 
 
 def _damage(event: Event, day: int, ground: Landscape) -> Damage:
-    """Water comes at once and drains away; fire spreads and leaves its scar."""
+    """Return the damage on a day. A flood comes at once and drains, a fire spreads and leaves a scar."""
     size, nothing = len(ground.height), np.zeros_like(ground.height)
     if day < 0:
         return Damage(nothing, nothing)
@@ -179,7 +179,7 @@ def _highest(field: Field, share: float) -> Field:
 
 
 def _struck(ground: Landscape, damage: Damage) -> Any:
-    """One where dry land is damaged, without specks of a few pixels."""
+    """Return 1 for damaged dry land, without areas of a few pixels."""
     struck = (np.maximum(damage.flooded, damage.burnt) > 0.5) & (ground.water <= 0.5)
     return sieve(struck.astype(np.uint8), 12)
 
@@ -206,7 +206,7 @@ def _outline(struck: Any, grid: Grid) -> Document:
 def _situation(event: Event, day: int, struck: Any) -> Document:
     return {
         "event": event.id,
-        "notice": "Exercise data: this disaster never happened.",
+        "notice": "Exercise data: this disaster is invented.",
         "kind": event.kind,
         "mapped": timestamp(_moment(event, day)),
         "damaged_km2": round(float(struck.sum()) * METRES**2 / 1e6, 2),

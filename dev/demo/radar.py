@@ -1,4 +1,4 @@
-"""How a radar sees a landscape: amplitudes with slopes, speckle, roofs and ships."""
+"""Radar images of a landscape: amplitudes with slopes, speckle, roofs and ships."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ from dev.demo.landscape import Landscape, shading
 from dev.demo.noise import Field, fractal, generator, smoothstep
 
 LOOKS = 5
-"""Independent looks averaged into each pixel: more looks, less speckle."""
+"""Number of independent looks that are averaged in each pixel. More looks cause less speckle."""
 
 
 def amplitude(ground: Landscape, polarization: str, look_azimuth: float, *seed: object) -> NDArray[np.uint16]:
-    """Calibrated amplitudes in thousandths, as one pass of the satellite sees them."""
+    """Return calibrated amplitudes of one acquisition, in thousandths."""
     cross = polarization in ("VH", "HV")
     power = _roughness(ground, cross)
     power *= shading(ground, look_azimuth, 50) ** 2 * (1 - ground.water) + ground.water * _swell(ground, *seed)
@@ -21,7 +21,7 @@ def amplitude(ground: Landscape, polarization: str, look_azimuth: float, *seed: 
 
 
 def picture(bands: list[NDArray[np.uint16]]) -> NDArray[np.uint8]:
-    """Grey from one polarisation, colour from two (co, cross, their ratio)."""
+    """Return a grey picture of one polarisation, or a colour picture of two (co, cross, their ratio)."""
     co = bands[0] / 1000
     if len(bands) == 1:
         return np.asarray([_tone(co)] * 3)
@@ -30,7 +30,7 @@ def picture(bands: list[NDArray[np.uint16]]) -> NDArray[np.uint8]:
 
 
 def _roughness(ground: Landscape, cross: bool) -> Field:
-    """Backscatter without slopes: still water is a mirror, leaves scatter in every polarisation."""
+    """Return the backscatter without slopes. Still water reflects, leaves scatter in every polarisation."""
     leaves = 0.05 + 0.07 * ground.moisture
     crops = 0.02 + 0.2 * ground.plots**2
     land = leaves + (crops - leaves) * ground.farmed + 0.02 * ground.snow
@@ -39,7 +39,7 @@ def _roughness(ground: Landscape, cross: bool) -> Field:
 
 
 def _swell(ground: Landscape, *seed: object) -> Field:
-    """Wind on the water: broad patches with waves across them."""
+    """Return the effect of wind on water: broad patches with waves."""
     size = len(ground.height)
     gusts = np.exp(0.45 * fractal(size, size / 3, 5, *seed, "wind"))
     rows, columns = np.mgrid[0:size, 0:size]
@@ -48,13 +48,13 @@ def _swell(ground: Landscape, *seed: object) -> Field:
 
 
 def _roofs(ground: Landscape) -> Field:
-    """Corners of houses, each a pixel or two, throw the beam straight back."""
+    """Return the bright corners of buildings, each of one or two pixels, which reflect the beam."""
     corners = smoothstep(0.9, 2.5, fractal(len(ground.built), 2.5, 2, "corners", gain=0.9))
     return np.asarray(ground.built * (1 - ground.water) * (0.08 + 2.5 * corners), np.float32)
 
 
 def _ships(ground: Landscape, *seed: object) -> Field:
-    """Bright dashes on open water, with the cross of side lobes that steel draws."""
+    """Return ships: bright dashes on open water, with the cross-shaped side lobes of steel."""
     random, size = generator(*seed, "ships"), len(ground.water)
     scene = np.zeros((size, size), np.float32)
     for row, column in random.integers(12, size - 12, (12, 2)):

@@ -1,4 +1,4 @@
-"""Pixels into files: cloud-optimised GeoTIFFs and PNG pictures."""
+"""Raster files: cloud-optimised GeoTIFFs and PNG pictures."""
 
 from io import BytesIO
 from typing import Any
@@ -17,11 +17,11 @@ THUMBNAIL_SIZE = 192
 """Pixels along each side."""
 
 Pixels = NDArray[Any]
-"""Values over bands, rows and columns."""
+"""Values by band, row and column."""
 
 
 def cog(pixels: Pixels, grid: Grid, *, names: list[str], nodata: float | None = 0, smooth: bool = True) -> bytes:
-    """A cloud-optimised GeoTIFF with overviews; `smooth` is False for classes, which have no averages."""
+    """Return a cloud-optimised GeoTIFF with overviews. `smooth` is False for classes, which cannot be averaged."""
     profile = {
         "driver": "COG",
         "count": len(pixels),
@@ -45,7 +45,7 @@ def cog(pixels: Pixels, grid: Grid, *, names: list[str], nodata: float | None = 
 
 
 def png(picture: NDArray[np.uint8], size: int = THUMBNAIL_SIZE) -> bytes:
-    """A small PNG from red, green and blue."""
+    """Return a small PNG of a picture in red, green and blue."""
     image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
     file = BytesIO()
     image.resize((size, size), Image.Resampling.LANCZOS).save(file, "PNG", compress_level=4)
@@ -53,7 +53,7 @@ def png(picture: NDArray[np.uint8], size: int = THUMBNAIL_SIZE) -> bytes:
 
 
 def statistics(band: Pixels, nodata: float | None = 0) -> dict[str, Any]:
-    """What the values of one band are like, as STAC's `statistics`."""
+    """Return the statistics of a band in the form of STAC's `statistics`."""
     valid = band[band != nodata] if nodata is not None else band.ravel()
     return {
         "minimum": _plain(valid.min()),

@@ -1,4 +1,4 @@
-"""What all documents of the demo have in common."""
+"""Parts that all documents of the demo have."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ Document = dict[str, Any]
 
 STAC_VERSION = "1.1.0"
 
-# field prefix -> name and release of the extension
+# From the prefix of fields to the name and release of their extension.
 _SCHEMAS = {
     "eo": "eo/v2.0.0",
     "file": "file/v2.1.0",
@@ -24,12 +24,12 @@ _SCHEMAS = {
 
 
 def extensions(*prefixes: str) -> list[str]:
-    """The schema addresses of the extensions with these field prefixes."""
+    """Return the schema URLs of the extensions with these field prefixes."""
     return [f"https://stac-extensions.github.io/{_SCHEMAS[prefix]}/schema.json" for prefix in prefixes]
 
 
 def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, with milliseconds where there are any."""
+    """Return a time in UTC in the form of RFC 3339, with milliseconds if it has any."""
     digits = "milliseconds" if moment.microsecond else "seconds"
     return moment.astimezone(UTC).isoformat(timespec=digits).replace("+00:00", "Z")
 
@@ -37,7 +37,7 @@ def timestamp(moment: datetime) -> str:
 def item_document(
     collection: str, item_id: str, geometry: Document | None, properties: Document, assets: dict[str, Document]
 ) -> Document:
-    """An Item; its extensions follow from the fields that are used, its bbox from the geometry."""
+    """Return an item. Its extensions are those of its fields, its bbox that of its geometry."""
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -59,7 +59,7 @@ def item_document(
 
 
 def extent(items: Sequence[Document]) -> Document:
-    """The box and the time span that hold every item."""
+    """Return the extent of all items."""
     boxes = [_flat_box(item["bbox"]) for item in items if "bbox" in item]
     if any(west > east for west, _, east, _ in boxes):
         boxes.append((-180.0, boxes[0][1], 180.0, boxes[0][3]))
@@ -72,13 +72,13 @@ def extent(items: Sequence[Document]) -> Document:
 
 
 def value_range(items: Iterable[Document], name: str) -> Document:
-    """The smallest and the largest value of a property, as a summary."""
+    """Return the minimum and maximum of a property, as a summary."""
     values = [item["properties"][name] for item in items if name in item["properties"]]
     return {"minimum": min(values), "maximum": max(values)}
 
 
 def value_set(items: Iterable[Document], name: str) -> list[Any]:
-    """Every value of a property, as a summary; the members, where the property is a list."""
+    """Return all values of a property, or all members of its lists, as a summary."""
     found: set[Any] = set()
     for item in items:
         value = item["properties"].get(name)

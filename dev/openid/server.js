@@ -1,5 +1,5 @@
-// An OpenID provider with people and clients made up for tests. Everybody's password is whatever they type.
-// node server.js SETTINGS, where SETTINGS is JSON: port, keys (private JWKs), redirect (the login's callback), home.
+// An OpenID provider with invented users and clients for tests. It accepts any password.
+// Usage: node server.js SETTINGS, a JSON object with port, keys (private JWKs), redirect (the login's callback), home.
 import { Provider } from "oidc-provider";
 
 const { port, keys, redirect, home } = JSON.parse(process.argv[2]);
@@ -44,7 +44,7 @@ const provider = new Provider(issuer, {
     rpInitiatedLogout: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      // A resource's name says what its tokens look like: urn:eo:RS256, urn:eo:ES256, or urn:eo:opaque.
+      // The name of a resource selects the form of its tokens: urn:eo:RS256, urn:eo:ES256, or urn:eo:opaque.
       getResourceServerInfo: (_, resource) => {
         const alg = resource.split(":").at(-1);
         const form = alg === "opaque" ? {} : { accessTokenFormat: "jwt", jwt: { sign: { alg } } };

@@ -1,4 +1,4 @@
-"""The objects of the private bucket, and the STAC assets that speak of them."""
+"""The objects of the private bucket, and their STAC assets."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from dev.demo.grids import Grid
 from dev.demo.rasters import COG, PNG, Pixels, cog, statistics
 
 PUBLIC_HOST = "https://data.example.org"
-"""Where the ordinary hrefs point: a reserved name that leads nowhere."""
+"""Host of the public hrefs: a reserved name that does not resolve."""
 
 VISUAL: dict[str, Any] = {
     "title": "True colour picture",
@@ -26,27 +26,27 @@ THUMBNAIL: dict[str, Any] = {"title": "Thumbnail", "type": PNG, "roles": ["thumb
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What stands in the bucket under one key."""
+    """An object in the bucket."""
 
     data: bytes
     media_type: str
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """The objects of one bucket, as they are made."""
+class Bucket:
+    """The objects of one bucket, in memory."""
 
-    bucket: str
+    name: str
     objects: dict[str, StoredObject] = field(default_factory=dict)
 
     def put(self, folder: str, name: str, data: bytes, media_type: str) -> dict[str, Any]:
-        """Keep one object and say what an asset says of it: address, type, size, checksum, local path."""
+        """Add an object. Return its asset fields: href, type, size, checksum and local path."""
         key = f"{folder}/{name}"
         if key in self.objects:
             raise ValueError(f"two objects with the key {key}")
         self.objects[key] = StoredObject(data, media_type)
         return {
-            "href": f"s3://{self.bucket}/{key}",
+            "href": f"s3://{self.name}/{key}",
             "type": media_type,
             "file:size": len(data),
             "file:checksum": multihash(data),
@@ -54,27 +54,29 @@ class Shelf:
         }
 
     def put_raster(self, folder: str, name: str, pixels: Pixels, grid: Grid, asset: dict[str, Any]) -> dict[str, Any]:
-        """Keep pixels as a cloud-optimised GeoTIFF; the asset's bands say how many and gain their statistics."""
+        """Add pixels as a cloud-optimised GeoTIFF. Return the asset, with statistics in each of its bands."""
         nodata, bands = asset.get("nodata"), asset["bands"]
         names = [band["name"] for band in bands]
         data = cog(pixels, grid, names=names, nodata=nodata, smooth="classification" not in asset["roles"])
-        measured = [band | {"statistics": statistics(layer, nodata)} for band, layer in zip(bands, pixels, strict=True)]
-        placed = grid.projection() | {"raster:spatial_resolution": grid.resolution}
-        return asset | self.put(folder, name, data, COG) | placed | {"bands": measured}
+        described = [
+            band | {"statistics": statistics(layer, nodata)} for band, layer in zip(bands, pixels, strict=True)
+        ]
+        fields = grid.projection() | {"raster:spatial_resolution": grid.resolution}
+        return asset | self.put(folder, name, data, COG) | fields | {"bands": described}
 
 
 def folder_of(collection: str, item: str) -> str:
-    """Where an item's objects lie. What an s3 address cannot hold unescaped (spaces, percent signs) becomes `_`."""
+    """Return the folder of an item's objects. `_` replaces characters that an s3 href cannot have unescaped."""
     safe = re.sub(r"[^\w.-]", "_", item)
     return f"{collection}/{safe}"
 
 
 def public_assets(collection: str, item: str, files: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Assets by file name at their producer's, with ordinary https addresses; the keys are the names' stems."""
+    """Return assets with public https hrefs. `files` has them by file name; their keys are the stems of the names."""
     folder = f"{PUBLIC_HOST}/{quote(collection)}/{quote(item, safe='')}"
     return {name.partition(".")[0]: asset | {"href": f"{folder}/{quote(name)}"} for name, asset in files.items()}
 
 
 def multihash(data: bytes) -> str:
-    """SHA2-256 as a multihash in hexadecimal, as `file:checksum` has it."""
+    """Return the SHA2-256 multihash in hexadecimal, the form of `file:checksum`."""
     return "1220" + hashlib.sha256(data).hexdigest()
