@@ -1,6 +1,6 @@
-"""${message}
+"""${message[0].upper() + message[1:].rstrip(".")}.
 
-Say here what changes and why.
+State what changes, and why.
 """
 
 import sqlalchemy as sa
