@@ -86,7 +86,7 @@ WRONG: list[Any] = [
     ("()", "at character 2: expected a word"),
     ("+a AND b", "at character 9: expected no + or -"),
     ("(" * 50 + "a", "at character 21: expected at most 20 nested"),
-    ("a " * 101, "expected at most 100 parameters"),
+    ("a " * 101, "expected at most 100 words"),
     ("a" * 2001, "expected at most 2000 characters"),
 ]
 
