@@ -146,7 +146,7 @@ def create_collection() -> Response:
     _check_collection(document)
     patches.created(document, f"/collections/{document['id']}")
     record = current.writer().create_collection(document, current.restriction())
-    record = current.catalog().as_shown(record, _shown(record.id))
+    record = current.catalog().as_shown(record, _visible_extents(record.id))
     response = render.record(render.collection(record), record, JSON, 201)
     response.headers["Location"] = public_url.collection_url(record.id)
     return response
@@ -210,7 +210,7 @@ def delete_collection(collection_id: str) -> Response:
     current.writer().delete_collection(
         collection_id,
         _if_match(),
-        _shown(collection_id),
+        _visible_extents(collection_id),
         force=force == "true",
         seconds=current.settings().statement_timeout,
     )
@@ -223,21 +223,21 @@ def _allow_collection(action: Literal["replace", "update", "delete"], collection
 
 
 def _changed_collection(collection: str, edit: Edit) -> Response:
-    catalog, shown = current.catalog(), _shown(collection)
+    catalog, extents = current.catalog(), _visible_extents(collection)
 
     def checked(present: Record) -> Document:
-        rendered = render.collection(catalog.as_shown(present, shown))
+        rendered = render.collection(catalog.as_shown(present, extents))
         document = patches.edited(edit, present, rendered, f"/collections/{collection}")
         if render.ITEM_TYPE not in present.body and document.get("itemType") == "feature":
             del document["itemType"]  # added by the server to the response
         _check_collection(document, collection)
         return document
 
-    record = current.writer().change_collection(collection, checked, _if_match(), shown)
-    return _changed(catalog.as_shown(record, shown), render.collection, JSON)
+    record = current.writer().change_collection(collection, checked, _if_match(), extents)
+    return _changed(catalog.as_shown(record, extents), render.collection, JSON)
 
 
-def _shown(collection: str) -> VisibleExtents | None:
+def _visible_extents(collection: str) -> VisibleExtents | None:
     return current.catalog().shown(current.restriction(), [collection])
 
 

@@ -84,18 +84,20 @@ def test_items_have_schemes(client: Any, publish: Publish, members: dict[str, An
     if "stac_extensions" in members and list(members)[-1] == "stac_extensions":
         document = {k: document[k] for k in sorted(document)}
     publish(document)
-    shown = client.get(ITEM).json
-    if "auth:x" not in shown["properties"]:
-        valid(shown)
-    assert {"key", "id", "link"} <= shown["properties"]["auth:schemes"].keys()
-    assert shown["properties"]["auth:schemes"]["link"]["flows"]["made"]["authorizationApi"] == "http://localhost/links"
-    for asset in shown["assets"].values():
+    returned = client.get(ITEM).json
+    if "auth:x" not in returned["properties"]:
+        valid(returned)
+    assert {"key", "id", "link"} <= returned["properties"]["auth:schemes"].keys()
+    assert (
+        returned["properties"]["auth:schemes"]["link"]["flows"]["made"]["authorizationApi"] == "http://localhost/links"
+    )
+    for asset in returned["assets"].values():
         assert ({"key", "id", "link"} <= set(asset.get("auth:refs", []))) == ("example.org" not in asset["href"])
-    assert shown["stac_extensions"].count(URI) == 1
+    assert returned["stac_extensions"].count(URI) == 1
     (found,) = client.get("/search").json["features"]
-    assert found == shown
-    assert without(shown) == without({**document, "assets": shown["assets"], "links": shown["links"]})
-    assert shown["assets"].keys() == document["assets"].keys()
+    assert found == returned
+    assert without(returned) == without({**document, "assets": returned["assets"], "links": returned["links"]})
+    assert returned["assets"].keys() == document["assets"].keys()
 
 
 ESCAPED = {
@@ -132,15 +134,15 @@ def without(document: Any) -> Any:
 def test_collections_and_the_landing_page_have_schemes(client: Any, publish: Publish) -> None:
     """Collections, alone and in a list, and the landing page have the schemes."""
     publish(a_collection(assets={"data": MANAGED, "public": PUBLIC}))
-    shown = client.get(COLLECTION).json
-    valid(shown)
-    assert shown["auth:schemes"].keys() == {"key", "id", "link"}
-    assert shown["assets"]["data"]["auth:refs"] == ["key", "id", "link"]
-    assert "auth:refs" not in shown["assets"]["public"]
-    assert client.get("/collections").json["collections"] == [shown]
+    returned = client.get(COLLECTION).json
+    valid(returned)
+    assert returned["auth:schemes"].keys() == {"key", "id", "link"}
+    assert returned["assets"]["data"]["auth:refs"] == ["key", "id", "link"]
+    assert "auth:refs" not in returned["assets"]["public"]
+    assert client.get("/collections").json["collections"] == [returned]
     root = client.get("/").json
     valid(root)
-    assert root["auth:schemes"] == shown["auth:schemes"]
+    assert root["auth:schemes"] == returned["auth:schemes"]
 
 
 def test_without_challenges_or_downloads_nothing_is_added(
@@ -199,9 +201,9 @@ def test_a_publisher_can_add_schemes(client: Any, publish: Publish, plug: Plug) 
     document = client.get(ITEM).json
     document["properties"]["auth:schemes"]["own"] = {"type": "s3"}
     assert client.put(ITEM, json=document).status_code == 204
-    kept = plug(environ={"STACFLASK_SHOW_AUTHENTICATION": "no"}).get(ITEM).json
-    assert kept["properties"]["auth:schemes"] == {"own": {"type": "s3"}}
-    assert URI in kept["stac_extensions"]
+    saved = plug(environ={"STACFLASK_SHOW_AUTHENTICATION": "no"}).get(ITEM).json
+    assert saved["properties"]["auth:schemes"] == {"own": {"type": "s3"}}
+    assert URI in saved["stac_extensions"]
 
 
 def test_schemes_have_the_public_url(plug: Plug, publish: Callable[..., None]) -> None:
@@ -283,7 +285,7 @@ def test_texts_of_publishers_stay_as_they_are(client: Any, plug: Plug, publish: 
     document = an_item(**{"id": "item", "stac_extensions": [OTHER], **members})
     publish({name: document[name] for name in sorted(document, key=lambda name: (name != "id", name))})
     path = f"{COLLECTION}/items/{quote(document['id'])}"
-    shown, usual = client.get(path).json, plug(FourSchemes()).get(path).json
-    assert sorted(shown["stac_extensions"]) == [URI, OTHER]
-    assert without(shown) == without(usual)
-    assert shown.get("a") == members["a"]
+    returned, usual = client.get(path).json, plug(FourSchemes()).get(path).json
+    assert sorted(returned["stac_extensions"]) == [URI, OTHER]
+    assert without(returned) == without(usual)
+    assert returned.get("a") == members["a"]

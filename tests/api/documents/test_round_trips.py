@@ -254,9 +254,9 @@ def test_a_download_url_without_its_asset_is_400(
     asset: Any = {"href": "s3://bucket/x", "alternate": {"a": {"href": "s3://bucket/y"}}}
     (asset if place == "/assets/new/href" else asset["alternate"]["a"])["href"] = href.format(ITEM)
     new = an_item("new", "a b", assets={"new": asset})
-    shown = client.get(ITEM).json
+    returned = client.get(ITEM).json
     tried = [
-        (client.put(ITEM, json={**shown, "assets": {"new": asset}}), ""),
+        (client.put(ITEM, json={**returned, "assets": {"new": asset}}), ""),
         (client.patch(ITEM, json={"assets": {"new": asset}}), ""),
         (client.patch(ITEM, json=[{"op": "add", "path": "/assets/new", "value": asset}], content_type=PATCH), ""),
         (client.post(f"{COLLECTION}/items", json={**new, "assets": {"new": asset}}), ""),
@@ -303,10 +303,10 @@ def test_a_presigned_url_is_stored_as_its_storage_href(
     record = catalog.kept("new", UNRESTRICTED) if method == "collection" else catalog.item("a b", "new", UNRESTRICTED)
     text = original_text(record.body)
     assert b"X-Amz" not in text
-    kept = json.loads(text)["assets"]["copy"]
-    found = kept["alternate"]["a"]["href"] if method == "alternate" else kept["href"]
+    saved = json.loads(text)["assets"]["copy"]
+    found = saved["alternate"]["a"]["href"] if method == "alternate" else saved["href"]
     assert found == f"s3://{stack.bucket}/round/da/ta +%41.tif"
-    assert "href:expires" not in kept
+    assert "href:expires" not in saved
 
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -343,10 +343,10 @@ def test_a_presigned_url_in_another_form_is_recognised(
     links = [{"rel": "via", "title": name, "href": asset["href"]} for name, asset in new.items()]
     response = client.patch(ITEM, json={"assets": new, "links": document["links"] + links})
     assert response.status_code == 204, response.text
-    kept = stored(ITEM)
+    saved = stored(ITEM)
     right = f"s3://{stack.bucket}/round/data +%41.tif"
-    assert {name: kept["assets"][name]["href"] for name in new} == dict.fromkeys(new, right)
-    assert {link["title"]: link["href"] for link in kept["links"] if "title" in link} == dict.fromkeys(new, right)
+    assert {name: saved["assets"][name]["href"] for name in new} == dict.fromkeys(new, right)
+    assert {link["title"]: link["href"] for link in saved["links"] if "title" in link} == dict.fromkeys(new, right)
 
 
 def test_a_url_signed_here_is_recognised_with_any_host(
@@ -364,8 +364,8 @@ def test_a_url_signed_here_is_recognised_with_any_host(
     }
     response = client.patch(ITEM, json={"assets": {name: {"href": href} for name, (href, _) in new.items()}})
     assert response.status_code == 204, response.text
-    kept = stored(ITEM)["assets"]
-    assert {name: kept[name]["href"] for name in new} == {name: right for name, (_, right) in new.items()}
+    saved = stored(ITEM)["assets"]
+    assert {name: saved[name]["href"] for name in new} == {name: right for name, (_, right) in new.items()}
 
 
 def test_links_are_stored_without_tokens(open_api: Callable[..., Client], stored: Callable[[str], Any]) -> None:
@@ -382,8 +382,8 @@ def test_links_are_stored_without_tokens(open_api: Callable[..., Client], stored
     links = [{"rel": "via", "href": href} for href in written]
     document = client.get(ITEM).json
     assert client.patch(ITEM, json={"links": document["links"] + links}).status_code == 204
-    kept = [unquote(link["href"]) for link in stored(ITEM)["links"]]
-    assert sorted(set(kept) - {"s3://bucket/via", "https://example.org/via"}) == sorted(
+    saved = [unquote(link["href"]) for link in stored(ITEM)["links"]]
+    assert sorted(set(saved) - {"s3://bucket/via", "https://example.org/via"}) == sorted(
         map(unquote, set(written.values()))
     )
 
@@ -400,5 +400,5 @@ def test_urls_of_other_servers_are_stored_unchanged(
         "d": {"href": "http://localhost/collections/another/items/item/thumbnail"},
     }
     assert client.patch(ITEM, json={"assets": foreign}).status_code == 204
-    kept = stored(ITEM)["assets"]
-    assert {key: kept[key] for key in foreign} == foreign
+    saved = stored(ITEM)["assets"]
+    assert {key: saved[key] for key in foreign} == foreign

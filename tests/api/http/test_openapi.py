@@ -266,9 +266,9 @@ def test_page_works_in_a_browser(page: str, description: dict[str, Any]) -> None
     no_other_hosts = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", no_other_hosts]
     command = [str(CHROMIUM), *flags, "--virtual-time-budget=30000", "--dump-dom", page]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert shown.stdout.count('opblock-summary-path"') == len(list(operations(description)))
-    assert "CONSOLE" not in shown.stderr
+    page_dump = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert page_dump.stdout.count('opblock-summary-path"') == len(list(operations(description)))
+    assert "CONSOLE" not in page_dump.stderr
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -307,9 +307,9 @@ def test_collections_have_an_item_type(edit: Callable[..., Any]) -> None:
     client = edit()
     created = client.post("/collections", json=a_collection("typed"))
     assert created.json["itemType"] == "feature"
-    shown = client.get("/collections/typed")
-    assert client.put("/collections/typed", json=shown.json).status_code == 204
-    assert client.get("/collections/typed").headers["ETag"] == shown.headers["ETag"]
+    returned = client.get("/collections/typed")
+    assert client.put("/collections/typed", json=returned.json).status_code == 204
+    assert client.get("/collections/typed").headers["ETag"] == returned.headers["ETag"]
     own = {**a_collection("own"), "itemType": "record"}
     assert client.post("/collections", json=own).json["itemType"] == "record"
     assert client.get("/collections/own").text.count("itemType") == 1

@@ -52,46 +52,46 @@ def test_without_fields_items_are_complete(client: Client) -> None:
 def test_empty_fields_select_the_default_members(client: Client) -> None:
     """Empty or null ``fields`` select a valid item with its times as the only properties."""
     nothing: list[Any] = [{}, None, {"include": []}, {"include": None, "exclude": []}, {"exclude": None}]
-    for shown in [*(post(client, fields) for fields in nothing), get(client, "")]:
-        assert shown.keys() == USUAL
-        assert shown["properties"] == {"datetime": "2024-06-01T12:00:00Z"}
+    for returned in [*(post(client, fields) for fields in nothing), get(client, "")]:
+        assert returned.keys() == USUAL
+        assert returned["properties"] == {"datetime": "2024-06-01T12:00:00Z"}
 
 
 def test_include_alone(client: Client) -> None:
     """With include alone, an item has the included members and those that every item has."""
     for names in (["id", "properties.eo:cloud_cover"], ["properties.eo:cloud_cover", "nosuch", "properties.nosuch"]):
         forms = [",".join(names), ",".join(f"+{name}" for name in names), ", ".join(names)]
-        for shown in [post(client, {"include": names}), *(get(client, form) for form in forms)]:
-            assert shown.keys() == {*ALWAYS, "properties"}
-            assert shown["properties"] == {"eo:cloud_cover": 3}
+        for returned in [post(client, {"include": names}), *(get(client, form) for form in forms)]:
+            assert returned.keys() == {*ALWAYS, "properties"}
+            assert returned["properties"] == {"eo:cloud_cover": 3}
     assert post(client, {"include": ["nosuch"]}).keys() == ALWAYS
 
 
 def test_exclude_alone_by_post(client: Client) -> None:
     """By POST without include, an item has all members except the excluded ones."""
     assert post(client, {"exclude": ["geometry", "bbox"]}).keys() == ALL - {"geometry", "bbox"}
-    shown = post(client, {"exclude": ["properties.eo:cloud_cover", "properties.proj.shape", "assets.meta"]})
-    assert shown.keys() == ALL
-    assert shown["properties"] == {"datetime": "2024-06-01T12:00:00Z", "a.b": 1, "proj": {"code": "EPSG:4326"}}
-    assert shown["assets"].keys() == {"visual.tif"}
+    returned = post(client, {"exclude": ["properties.eo:cloud_cover", "properties.proj.shape", "assets.meta"]})
+    assert returned.keys() == ALL
+    assert returned["properties"] == {"datetime": "2024-06-01T12:00:00Z", "a.b": 1, "proj": {"code": "EPSG:4326"}}
+    assert returned["assets"].keys() == {"visual.tif"}
 
 
 def test_exclude_beside_an_empty_include(client: Client) -> None:
     """By GET, and by POST with an empty include, an item has the default members except the excluded ones."""
-    for shown in (
+    for returned in (
         get(client, "-geometry,-properties.eo:cloud_cover"),
         post(client, {"include": [], "exclude": ["geometry", "properties.eo:cloud_cover"]}),
         post(client, {"include": None, "exclude": ["geometry"]}),
         get(client, "-geometry", "/collections/collection/items"),
     ):
-        assert shown.keys() == USUAL - {"geometry"}
-        assert shown["properties"] == {"datetime": "2024-06-01T12:00:00Z"}
+        assert returned.keys() == USUAL - {"geometry"}
+        assert returned["properties"] == {"datetime": "2024-06-01T12:00:00Z"}
     assert get(client, "-properties").keys() == USUAL - {"properties"}
 
 
 def test_include_and_exclude(client: Client) -> None:
     """The longer path of include and exclude takes precedence; of equal paths, include does."""
-    for shown in (
+    for returned in (
         get(client, "id,properties,-properties.datetime,assets.visual.tif,-assets.visual.tif.title"),
         post(
             client,
@@ -101,9 +101,9 @@ def test_include_and_exclude(client: Client) -> None:
             },
         ),
     ):
-        assert shown.keys() == ALWAYS | {"properties", "assets"}
-        assert shown["properties"].keys() == {"eo:cloud_cover", "a.b", "proj"}
-        assert shown["assets"]["visual.tif"].keys() == {"href", "roles"}
+        assert returned.keys() == ALWAYS | {"properties", "assets"}
+        assert returned["properties"].keys() == {"eo:cloud_cover", "a.b", "proj"}
+        assert returned["assets"]["visual.tif"].keys() == {"href", "roles"}
     assert post(client, {"include": ["properties.a.b"], "exclude": ["properties"]})["properties"] == {"a.b": 1}
     assert "geometry" in post(client, {"include": ["geometry"], "exclude": ["geometry"]})
 
@@ -111,16 +111,16 @@ def test_include_and_exclude(client: Client) -> None:
 def test_some_members_are_always_included(client: Client) -> None:
     """Type, id, collection and all links are included for any ``fields``."""
     whole = client.get("/search").json["features"][0]
-    for shown in (get(client, "-id,-type,-collection,-links"), post(client, {"exclude": [*ALWAYS, "links.href"]})):
-        assert {name: shown[name] for name in ALWAYS} == {name: whole[name] for name in ALWAYS}
+    for returned in (get(client, "-id,-type,-collection,-links"), post(client, {"exclude": [*ALWAYS, "links.href"]})):
+        assert {name: returned[name] for name in ALWAYS} == {name: whole[name] for name in ALWAYS}
 
 
 def test_selected_assets_have_download_urls(client: Client) -> None:
     """A selected asset has its download URL, and the response has no storage href."""
     whole = client.get("/search").json["features"][0]
-    shown = get(client, "assets.visual.tif.href")
-    assert shown["assets"] == {"visual.tif": {"href": whole["assets"]["visual.tif"]["href"]}}
-    assert "/download/visual.tif" in shown["assets"]["visual.tif"]["href"]
+    returned = get(client, "assets.visual.tif.href")
+    assert returned["assets"] == {"visual.tif": {"href": whole["assets"]["visual.tif"]["href"]}}
+    assert "/download/visual.tif" in returned["assets"]["visual.tif"]["href"]
     assert "bucket" not in client.get("/search?fields=assets,properties").text
 
 
@@ -145,12 +145,12 @@ def test_null_stays_null(client: Client, publish: Publish) -> None:
     """A datetime that is null is returned as null, with the range."""
     times = {"datetime": None, "start_datetime": "2024-01-01T00:00:00Z", "end_datetime": "2024-02-01T00:00:00Z"}
     publish(an_item("range", "other", properties={**times, "x": 1}))
-    (shown,) = client.get("/search?collections=other&fields=").json["features"]
-    assert shown["properties"] == times
+    (returned,) = client.get("/search?collections=other&fields=").json["features"]
+    assert returned["properties"] == times
 
 
 def test_fields_apply_to_storage_hrefs(plug: Callable[..., Client]) -> None:
     """If a setting shows storage hrefs, ``fields`` can exclude them."""
     client = plug(environ={"STACFLASK_SHOW_STORAGE": "true"})
-    shown = get(client, "assets.visual.tif.alternate")
-    assert shown["assets"] == {"visual.tif": {"alternate": {"s3": {"href": "s3://bucket/visual"}}}}
+    returned = get(client, "assets.visual.tif.alternate")
+    assert returned["assets"] == {"visual.tif": {"alternate": {"s3": {"href": "s3://bucket/visual"}}}}

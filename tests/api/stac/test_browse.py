@@ -97,7 +97,7 @@ def test_years_are_one_statement(plug: Plug, publish: Publish) -> None:
     client = plug()
     engine = client.application.extensions["stacflask"].catalog.database.engine
     statements: list[str] = []
-    sa.event.listen(engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    sa.event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     assert len(linked(client.get("/collections/collection/by-time").json, "child")) == 101
     assert sum("items" in statement for statement in statements) == 1
 

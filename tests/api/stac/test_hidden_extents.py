@@ -26,7 +26,7 @@ class Embargo:
 
     @hookimpl
     def authenticate(self, request: Request) -> Principal:
-        """Return a principal by the request."""
+        """Return a principal whose id is the header Who."""
         return Principal(request.headers.get("Who", "visitor"), scheme="test")
 
     @hookimpl
@@ -133,14 +133,14 @@ def test_the_etag_depends_on_the_visible_extent(client: Any, publish: Publish, m
 def test_editing_a_visible_extent_loses_nothing(client: Any, mode: str) -> None:
     """Hidden parts of extents and summaries stay stored when a client sends the document back, and are not revealed."""
     user = client(mode)
-    shown = user.get(HERE)
-    headers = {"If-Match": shown.headers["ETag"], "Prefer": "return=representation"}
-    changed = user.put(HERE, json={**shown.json, "title": "B"}, headers=headers)
+    returned = user.get(HERE)
+    headers = {"If-Match": returned.headers["ETag"], "Prefer": "return=representation"}
+    changed = user.put(HERE, json={**returned.json, "title": "B"}, headers=headers)
     assert (changed.status_code, changed.json["title"]) == (200, "B")
-    assert (changed.json["extent"], changed.json.get("summaries")) == (shown.json["extent"], None)
+    assert (changed.json["extent"], changed.json.get("summaries")) == (returned.json["extent"], None)
     assert user.get(HERE).headers["ETag"] == changed.headers["ETag"]
     patched = user.patch(HERE, json={"title": "C"}, headers={**headers, "If-Match": changed.headers["ETag"]})
-    assert (patched.status_code, patched.json["extent"]) == (200, shown.json["extent"])
+    assert (patched.status_code, patched.json["extent"]) == (200, returned.json["extent"])
     whole = user.get(HERE, headers={"Who": "curator"}).json
     assert (whole["title"], whole["extent"], whole["summaries"]) == ("C", STATED, SUMMARIES)
     assert user.patch(HERE, json={"title": "D"}, headers=headers).status_code == 412

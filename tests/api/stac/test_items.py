@@ -161,13 +161,13 @@ def test_storage_hrefs_are_hidden(editor: Client, publish: Publish) -> None:
     texts = [made.text, editor.post("/collections/one/items", json=many).text]
     paths = ["/", "/collections", "/collections/one", "/collections/one/items", "/collections/one/items/it", "/search"]
     texts += [editor.get(path).text for path in paths]
-    shown = editor.get("/collections/one/items/it").json
-    response = editor.put("/collections/one/items/it", json=shown, headers={"Prefer": "return=representation"})
+    returned = editor.get("/collections/one/items/it").json
+    response = editor.put("/collections/one/items/it", json=returned, headers={"Prefer": "return=representation"})
     texts += [response.text, editor.post("/search", json={}).text]
     assert response.status_code == 200
     assert not [text for text in texts if "secret-place" in text]
-    assert shown["assets"]["s3"]["alternate"] == {"web": {"href": "https://example.org/a.tif"}}
-    assert shown["links"][0]["href"] == "https://example.org"
+    assert returned["assets"]["s3"]["alternate"] == {"web": {"href": "https://example.org/a.tif"}}
+    assert returned["links"][0]["href"] == "https://example.org"
 
 
 def test_a_setting_shows_storage_hrefs(edit: Callable[..., Client], publish: Publish) -> None:

@@ -745,7 +745,7 @@ def test_hidden_records_cannot_be_changed(plug: Callable[..., Client], publish: 
 
 
 def test_refused_before_the_body_is_read(plug: Callable[..., Client], published: None) -> None:
-    """A user without permission gets 401 or 403, not the errors of the body."""
+    """A user without permission gets 403, and not the errors of the body."""
     from stacflask import Decision, Principal, hookimpl
 
     class Denies:
