@@ -41,13 +41,23 @@ RULED_OUT = (
     *("whoever", "whom", "nobody's", "somebody's", "for who", "to who", "of who", "by who", "with who", "who asks"),
     # Standard words: again, requests, reads.
     *("anew", "asks", "asked", "looks at", "looked at", "hangs up", "goes on", "how it stands"),
+    # Plain conjunctions and verbs: except, only, from which, correct, permanently.
+    *("but that", "nothing but", "whence", "lest", "mend", "mends", "mended", "at hand", "for good", "in its place"),
 )
-FIRST_WORDS = ("Give", "Gives", "Tell", "Say", "Says", "Look", "Hear", "Mind", "Know", "See that")
-"""A docstring begins with what the function does: Return, Record, Check, Read, Raise."""
+FIRST_WORDS = (
+    *("Give", "Gives", "Tell", "Tells", "Say", "Says", "Look", "Looks", "Hear", "Mind", "Know", "See that", "Ask"),
+    *("Asks", "Who", "Whose", "Whoever", "What", "Where", "How"),
+)
+"""A docstring of a function begins with a verb: Return, Record, Check, Read, Raise. Others begin with a noun."""
 FOLDERS = ("stacflask", "plugins", "tests", "dev", "bench", "docs")
 FILES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "wsgi.py", "gunicorn.conf.py", "Makefile")
 
 _WORDS = re.compile(rf"(?<![\w`/.-])({'|'.join(map(re.escape, RULED_OUT))})(?![\w`(=.]\w|[\w`(=/-])", re.IGNORECASE)
+
+_TEXT_TOKENS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+_EXPRESSION = re.compile(r"\{[^{}\n]*\}")
+"""An expression in an f-string, which contains names of variables."""
 
 
 def main() -> None:
@@ -73,21 +83,24 @@ def _in_file(path: Path) -> Iterator[tuple[int, str]]:
     if path.suffix == ".py":
         yield from _in_python(text)
     else:
-        yield from _in_text(
-            re.sub(r"```.*?```|`[^`\n]*`", lambda code: re.sub(r"[^\n]", " ", code[0]), text, flags=re.DOTALL)
-        )
+        yield from _in_text(_CODE.sub(_blanks, text))
 
 
 def _in_python(source: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        # What has no space is a name, a path or a key.
-        if token.type in (tokenize.COMMENT, tokenize.STRING) and " " in token.string:
-            yield from _in_text(token.string, token.start[0])
+        # A string without a space is a name, a path or a key.
+        if token.type in _TEXT_TOKENS and " " in token.string:
+            yield from _in_text(_EXPRESSION.sub(_blanks, token.string), token.start[0])
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (words := ast.get_docstring(node)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and (words := ast.get_docstring(node)):
             first = next((word for word in FIRST_WORDS if words.startswith(f"{word} ")), None)
             if first:
                 yield node.body[0].lineno, f"docstring begins with {first}"
+
+
+def _blanks(found: re.Match[str]) -> str:
+    """Return as many blanks as the match has characters. Line ends are kept for the line numbers."""
+    return re.sub(r"[^\n]", " ", found[0])
 
 
 def _in_text(text: str, start: int = 1) -> Iterator[tuple[int, str]]:

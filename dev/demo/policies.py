@@ -18,7 +18,7 @@ from dev.demo.names import (
 QUOTA_DOWNLOADS = 25
 """Number of downloads that a member has in an hour."""
 
-EVERYBODY = "*"
+EVERYONE = "*"
 PRINCIPALS = {
     "member": ([MEMBERS_GROUP], ["read", "download"]),
     "responder": ([RESPONSE_GROUP], ["read", "download"]),
@@ -26,9 +26,9 @@ PRINCIPALS = {
     "operator": ([OPERATORS_GROUP], ["read", "write", "download"]),
 }
 ACCESS = [
-    *((collection, action, [EVERYBODY]) for collection in (OPEN, EDGES) for action in ("see", "download")),
-    (MEMBERS, "see", [EVERYBODY]),
-    (MEMBERS, "preview", [EVERYBODY]),
+    *((collection, action, [EVERYONE]) for collection in (OPEN, EDGES) for action in ("see", "download")),
+    (MEMBERS, "see", [EVERYONE]),
+    (MEMBERS, "preview", [EVERYONE]),
     (MEMBERS, "download", [MEMBERS_GROUP]),
     (HIDDEN, "see", [RESPONSE_GROUP, CURATORS_GROUP]),
     (HIDDEN, "download", [RESPONSE_GROUP]),

@@ -78,9 +78,9 @@ def index() -> None:
     """
 
 
-_FORMS = click.option(
+_VALUE_TYPES = click.option(
     "--as",
-    "forms",
+    "value_types",
     type=click.Choice(["number", "string", "boolean", "time"]),
     multiple=True,
     help="Only values of this type; can be repeated. [default: the types that the items hold]",
@@ -92,10 +92,10 @@ _TEXT = click.option("--text", is_flag=True, help="The trigram index for free-te
 
 @index.command("add")
 @click.argument("names", nargs=-1, metavar="[PROPERTY]...")
-@_FORMS
+@_VALUE_TYPES
 @_TEXT
 @pass_session
-def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], *, text: bool) -> None:
+def index_add(session: Session, names: tuple[str, ...], value_types: tuple[str, ...], *, text: bool) -> None:
     """Index properties.
 
     PROPERTY is a name such as eo:cloud_cover; without any, the properties in STACFLASK_INDEXES are indexed. Existing
@@ -107,7 +107,7 @@ def index_add(session: Session, names: tuple[str, ...], forms: tuple[str, ...], 
         click.echo(f"free text: {'indexed' if text_index.add(session.database) else 'indexed already'}")
     for name in indexes.property_names(names or (() if text else session.settings.indexes)):
         added = None
-        for added in indexes.add(session.database, name, forms):
+        for added in indexes.add(session.database, name, value_types):
             click.echo(f"{added.name}: indexed {added.rows:,} items by {added.value_type}, {_megabytes(added.size)}")
         if added is None:
             click.echo(f"{name}: indexed already")
@@ -129,10 +129,10 @@ def index_list(session: Session) -> None:
 
 @index.command("drop")
 @click.argument("names", nargs=-1, metavar="PROPERTY...")
-@_FORMS
+@_VALUE_TYPES
 @_TEXT
 @pass_session
-def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...], *, text: bool) -> None:
+def index_drop(session: Session, names: tuple[str, ...], value_types: tuple[str, ...], *, text: bool) -> None:
     """Drop indexes on properties."""
     from stacflask.catalog.properties import indexes, text_index
 
@@ -142,7 +142,7 @@ def index_drop(session: Session, names: tuple[str, ...], forms: tuple[str, ...],
     elif not names:
         raise click.UsageError("expected a property or --text.")
     for name in indexes.property_names(names):
-        dropped = indexes.drop(session.database, name, forms)
+        dropped = indexes.drop(session.database, name, value_types)
         for one in dropped:
             click.echo(f"{name}: dropped the index by {one.value_type}")
         if not dropped:

@@ -107,7 +107,7 @@ def _unread(environ: Mapping[str, str], declared: set[str]) -> list[str]:
 @click.command()
 @pass_session
 def hooks(session: Session) -> None:
-    """List the hooks, each with its plugins in the order of their calls."""
+    """List the hooks with their plugins, in the order of calls."""
     plugins_of_hooks = dict(implementations(session.plugins))
     width = max(map(len, plugins_of_hooks))
     for hook, names in plugins_of_hooks.items():
@@ -127,9 +127,9 @@ def settings(session: Session) -> None:
     listed: set[str] = set()
     for field in fields(Settings):
         name, value = field.metadata["name"], getattr(session.settings, field.name)
-        given = "" if session.environ.get(name, "").strip() else "  (default)"
-        shown = "***" if name in secret and not given else _shown(value)
-        click.echo(f"{name}={shown}{given}\n    {field.metadata['help']}")
+        default = "" if session.environ.get(name, "").strip() else "  (default)"
+        text = "***" if name in secret and not default else _masked_text(value)
+        click.echo(f"{name}={text}{default}\n    {field.metadata['help']}")
         listed.add(name)
     for plugin, setting in declared:
         if setting.name not in listed:
@@ -145,7 +145,7 @@ def _line(setting: Setting, environ: Mapping[str, str], *, secret: bool) -> str:
     return f"{setting.name}={'***' if secret else masked(value)}"
 
 
-def _shown(value: Any) -> str:
+def _masked_text(value: Any) -> str:
     if isinstance(value, tuple):
         return masked(",".join(map(str, value)))
     if isinstance(value, bool):

@@ -114,7 +114,7 @@ def test_help_lists_every_command(stacflask: Run) -> None:
         (["nonsense"], {}, "No such command 'nonsense'."),
         (["load"], {}, "Missing argument 'FILES...'."),
         (["load", "/absent.json"], {}, "Invalid value for 'FILES...': File '/absent.json' does not exist."),
-        (["check"], {"DATABASE_URL": ""}, "DATABASE_URL: missing. The PostGIS database, in Heroku's spelling too."),
+        (["check"], {"DATABASE_URL": ""}, "DATABASE_URL: missing. PostGIS connection URL; `postgres://` is accepted."),
         (["check"], {"DATABASE_URL": "x"}, "DATABASE_URL: expected postgresql://user:password@host:port/name"),
         (["check"], {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "The database cannot be reached. ("),
         (["migrate"], {"DATABASE_URL": "x"}, "DATABASE_URL: expected postgresql://user:password@host:port/name"),
