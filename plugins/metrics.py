@@ -1,7 +1,7 @@
-"""Figures for Prometheus at ``/metrics``: requests, decisions, deliveries, streams, the database and the stores.
+"""Metrics for Prometheus at ``/metrics``: requests, decisions, deliveries, streams, the database and the stores.
 
-Where several processes serve, they count in one folder, which PROMETHEUS_MULTIPROC_DIR names and gunicorn.conf.py
-makes, so that whichever of them is asked answers for all.
+Several processes of a server count in one folder, PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py creates. Every
+process therefore returns the metrics of all.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NETWORKS = "STACFLASK_METRICS_NETWORKS"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 SETTINGS = (
-    Setting(TOKEN, "A bearer token, of 16 characters or more, that reads the metrics.", secret=True),
-    Setting(NETWORKS, "Networks, comma separated, that read the metrics without it."),
+    Setting(TOKEN, "A bearer token of at least 16 characters that can read the metrics.", secret=True),
+    Setting(NETWORKS, "Networks, comma-separated, that can read the metrics without the token."),
 )
-LEAST = 16  # characters of a token
+MIN_TOKEN_CHARACTERS = 16
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
-MOST = 100  # figures with names of their own
+MAX_NAMES = 100
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 MEDIA_TYPE = "text/plain; version=0.0.4"
 
@@ -44,12 +44,12 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def create_plugin(environ: Mapping[str, str]) -> Metrics:
-    """Make the plugin. Raises SettingError."""
+    """Return the plugin. Raises SettingError."""
     token, networks = environ.get(TOKEN, "").strip(), _networks(environ.get(NETWORKS, ""))
-    if token and len(token) < LEAST:
-        raise SettingError(TOKEN, f"expected at least {LEAST} characters")
+    if token and len(token) < MIN_TOKEN_CHARACTERS:
+        raise SettingError(TOKEN, f"expected at least {MIN_TOKEN_CHARACTERS} characters")
     if not token and not networks:
-        raise SettingError(NETWORKS, f"say who may read the metrics: these networks, or whoever has {TOKEN}")
+        raise SettingError(NETWORKS, f"expected networks that can read the metrics, or a token in {TOKEN}")
     return Metrics(token, networks)
 
 
@@ -60,36 +60,36 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise SettingError(NETWORKS, str(error)) from None
 
 
-class Figures:
-    """What is counted. Routes are rules, methods are known ones: no client can make up a series."""
+class Series:
+    """The time series. Routes are URL rules and methods are standard ones, so that clients cannot add series."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._counter("requests", "Answers.", "route", "method", "status")
+        self.requests = self._counter("requests", "Responses.", "route", "method", "status")
         self.seconds = self._histogram(
-            "request_seconds", "Until an answer was ready, a stream's bytes not counted.", "route"
+            "request_seconds", "Time until a response was ready, without the bytes of streams.", "route"
         )
         self.decisions = self._counter(
-            "download_decisions", "Downloads granted and refused.", "decision", "by", "kind", "code"
+            "download_decisions", "Granted and refused downloads.", "decision", "by", "kind", "code"
         )
-        self.deliveries = self._counter("deliveries", "Downloads that left, by the way they took.", "delivery")
-        self.granted = self._counter("granted_bytes", "Bytes about to leave, as announced.", "delivery")
-        self.sent = self._counter("sent_bytes", "Bytes of streams that have left.")
-        self.streams = self._counter("streams", "Streams that have ended.", "end")
-        self.flight = Gauge(
+        self.deliveries = self._counter("deliveries", "Deliveries of downloads, by redirect or stream.", "delivery")
+        self.granted = self._counter("granted_bytes", "Announced bytes of granted downloads.", "delivery")
+        self.sent = self._counter("sent_bytes", "Sent bytes of streams.")
+        self.streams = self._counter("streams", "Ended streams.", "end")
+        self.in_flight = Gauge(
             "stacflask_streams_in_flight",
-            "Streams being sent.",
+            "Streams that are being sent.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
         for name, text in (
-            ("database_seconds", "Statements and transactions, waiting for a connection included."),
-            ("store_seconds", "Questions to a store, until it began to answer."),
+            ("database_seconds", "Statements and transactions, with the wait for a connection."),
+            ("store_seconds", "Requests to a store, until its response began."),
         ):
             self._histograms[name] = self._histogram(name, text)
-        self._counters["audit_lost"] = self._counter("audit_lost", "Events that the audit could not record.")
+        self._counters["audit_lost"] = self._counter("audit_lost", "Lost records of the audit.")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"stacflask_{name}", text, labels, registry=self.registry)
@@ -98,95 +98,95 @@ class Figures:
         return Histogram(f"stacflask_{name}", text, labels, registry=self.registry, buckets=BUCKETS)
 
     def observe(self, name: str, value: float) -> None:
-        """Take a figure of this name. A new name gets a series of its own, up to a number of them."""
+        """Record a value. A new name gets its own series, up to ``MAX_NAMES``."""
         if histogram := self._histograms.get(name):
             histogram.observe(value)
         elif counter := self._counters.get(name):
             counter.inc(value)
-        elif NAME.fullmatch(name) and len(self._counters) + len(self._histograms) < MOST:
+        elif NAME.fullmatch(name) and len(self._counters) + len(self._histograms) < MAX_NAMES:
             if name.endswith("_seconds"):
-                self._histograms[name] = self._histogram(name, "Told by a plugin.")
+                self._histograms[name] = self._histogram(name, "Recorded by a plugin.")
             else:
-                self._counters[name] = self._counter(name, "Told by a plugin.")
+                self._counters[name] = self._counter(name, "Recorded by a plugin.")
             self.observe(name, value)
 
     def text(self) -> str:
-        """Give all figures as Prometheus reads them: of all processes, where they share a folder."""
+        """Return all metrics in the Prometheus text format, of all processes that share a folder."""
         if not os.environ.get(FOLDER):
             return generate_latest(self.registry).decode()
         shared = CollectorRegistry()
-        _Together(shared)  # type: ignore[no-untyped-call]
+        _AllProcesses(shared)  # type: ignore[no-untyped-call]
         return generate_latest(shared).decode()
 
 
-class _Together(MultiProcessCollector):
-    """Adds up what processes write into their files; one that was only just created is empty yet."""
+class _AllProcesses(MultiProcessCollector):
+    """Merges the files of all processes, except those that were just created and are still empty."""
 
     def collect(self) -> Any:
-        """Give the figures of all files that have begun."""
-        files = [str(file) for file in Path(self._path).glob("*.db") if _has_begun(file)]
+        """Return the metrics of all files that are not empty."""
+        files = [str(file) for file in Path(self._path).glob("*.db") if _has_content(file)]
         return self.merge(files)  # type: ignore[no-untyped-call]
 
 
-def _has_begun(file: Path) -> bool:
+def _has_content(file: Path) -> bool:
     try:
         return file.stat().st_size > 0
-    except FileNotFoundError:  # of a process that has ended meanwhile
+    except FileNotFoundError:  # its process has just ended
         return False
 
 
 @dataclass
 class Metrics:
-    """The plugin. Whoever shows the ``token``, or asks from one of the ``networks``, may read."""
+    """The plugin. Clients with the ``token`` or in one of the ``networks`` can read the metrics."""
 
     token: str = field(default="", repr=False)
     networks: tuple[Network, ...] = ()
-    figures: Figures = field(default_factory=Figures, repr=False)
+    series: Series = field(default_factory=Series, repr=False)
 
     @hookimpl
     def response_ready(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count an answer."""
-        known = method if method in METHODS else "other"
-        self.figures.requests.labels(route or "none", known, status).inc()
-        self.figures.seconds.labels(route or "none").observe(seconds)
+        """Count a response."""
+        method_label = method if method in METHODS else "other"
+        self.series.requests.labels(route or "none", method_label, status).inc()
+        self.series.seconds.labels(route or "none").observe(seconds)
 
     @hookimpl(trylast=True)
     def download_decided(self, download_decision: DownloadDecision) -> None:
-        """Count a decision, and what is about to leave: last of all, since another may keep it here after all."""
+        """Count a decision and its delivery. It runs last, because another plugin may still refuse the delivery."""
         decision = download_decision.decision
         kind = "" if decision.allowed else decision.kind
-        said = "granted" if decision.allowed else "refused"
+        outcome = "granted" if decision.allowed else "refused"
         code = "" if decision.allowed else decision.code or "Forbidden"
-        self.figures.decisions.labels(said, decision.by, kind, code).inc()
+        self.series.decisions.labels(outcome, decision.by, kind, code).inc()
         if download_decision.delivery is not None:
-            self.figures.deliveries.labels(download_decision.delivery).inc()
+            self.series.deliveries.labels(download_decision.delivery).inc()
             length = download_decision.byte_range.length if download_decision.byte_range else None
-            self.figures.granted.labels(download_decision.delivery).inc(length or 0)
+            self.series.granted.labels(download_decision.delivery).inc(length or 0)
         if download_decision.delivery == "stream":
-            self.figures.flight.inc()
+            self.series.in_flight.inc()
 
     @hookimpl
     def stream_finished(self, stream_result: StreamResult) -> None:
-        """Count a stream that has ended."""
+        """Count an ended stream."""
         if stream_result.download_decision.delivery == "stream":
-            self.figures.flight.dec()
-        self.figures.sent.inc(stream_result.sent)
-        self.figures.streams.labels("complete" if stream_result.complete else "cut").inc()
+            self.series.in_flight.dec()
+        self.series.sent.inc(stream_result.sent)
+        self.series.streams.labels("complete" if stream_result.complete else "cut").inc()
 
     @hookimpl
     def metric_recorded(self, name: str, value: float) -> None:
-        """Take a figure."""
-        self.figures.observe(name, value)
+        """Record a metric."""
+        self.series.observe(name, value)
 
     @hookimpl
     def extend_api(self) -> Sequence[Endpoint]:
-        """Add the address where Prometheus reads."""
+        """Add the endpoint for Prometheus."""
         return [
             Endpoint(
                 "GET",
                 "/metrics",
                 self.show,
-                "Figures for Prometheus.",
+                "Metrics for Prometheus.",
                 {"type": "string"},
                 statuses=(403,),
                 media_type=MEDIA_TYPE,
@@ -195,18 +195,19 @@ class Metrics:
         ]
 
     def show(self, call: EndpointRequest) -> EndpointResponse:
-        """Give all figures. Raises Refused."""
-        if not (self._knows(call.request) or self._trusts(call.request.address)):
-            raise Refused(Decision.deny("neither token nor network", detail="Not for you."), anonymous=False)
-        return EndpointResponse(self.figures.text(), headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
+        """Return all metrics. Raises Refused."""
+        if not (self._has_token(call.request) or self._is_in_network(call.request.address)):
+            detail = "Only clients with the metrics token, or in a configured network, can read the metrics."
+            raise Refused(Decision.deny("neither token nor network", detail=detail), anonymous=False)
+        return EndpointResponse(self.series.text(), headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
 
-    def _knows(self, request: Request) -> bool:
-        shown = request.credentials("Bearer") or ""
-        return bool(self.token) and hmac.compare_digest(shown.encode("utf-8", "replace"), self.token.encode())
+    def _has_token(self, request: Request) -> bool:
+        token = request.credentials("Bearer") or ""
+        return bool(self.token) and hmac.compare_digest(token.encode("utf-8", "replace"), self.token.encode())
 
-    def _trusts(self, address: str) -> bool:
+    def _is_in_network(self, address: str) -> bool:
         try:
-            asking = ipaddress.ip_address(address)
+            client = ipaddress.ip_address(address)
         except ValueError:
             return False
-        return any(asking in network for network in self.networks)
+        return any(client in network for network in self.networks)

@@ -1,6 +1,6 @@
-"""Who waits for data to be brought online: shown in items, listed, and looked after until the data are there.
+"""Orders of offline data: shown in items, listed, and checked until the data are online.
 
-Stores know how it stands with each object. This plugin remembers which were asked for, so that somebody can be told.
+Stores have the state of each object. This plugin records the orders, so that principals can be notified.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from stacflask import Asset, Order, Principal, Services, Storage
 
-COMING = ("ordered", "shipping")
-KEPT = "30 days"
-"""For so long an order is cached once its data were there; for a day, its item tells."""
+PENDING = ("ordered", "shipping")
+DELETE_AFTER = "30 days"
+"""How long an order is stored after its data came online. Its item shows it for a day."""
 
 OPEN = """
 INSERT INTO plugin_orders (collection, item, asset, path, principal)
@@ -43,20 +43,20 @@ class Table:
         self._storage = storage
 
     def open(self, principal: Principal, asset: Asset) -> None:
-        """Remember that somebody waits, from now on; of nobody in particular, where nobody else does."""
-        self._change(OPEN, principal=principal.id, anonymous=principal.anonymous, **_place(asset))
+        """Record the order of a principal; one of an anonymous user only if there is no other order."""
+        self._change(OPEN, principal=principal.id, anonymous=principal.anonymous, **_key(asset))
 
     def close(self, asset: Asset) -> list[str]:
-        """Note that the data are there; give who has waited for them."""
+        """Record that the data are online, and return the principals that ordered them."""
         rows = self._change(
             "UPDATE plugin_orders SET ready = now() WHERE collection = :collection AND item = :item AND asset = :asset "
             "AND path = :path AND ready IS NULL RETURNING principal",
-            **_place(asset),
+            **_key(asset),
         )
         return sorted(row["principal"] for row in rows)
 
     def states(self, collection: str, item: str) -> dict[str, str]:
-        """Say of an item's assets which are waited for, and which have come within a day."""
+        """Return the order states of an item's assets: pending, and online for less than a day."""
         rows = self._storage.rows(
             "SELECT asset, bool_or(ready IS NULL) AS waiting FROM plugin_orders "
             "WHERE collection = :collection AND item = :item AND path = '' "
@@ -67,7 +67,7 @@ class Table:
         return {row["asset"]: "shipping" if row["waiting"] else "succeeded" for row in rows}
 
     def waiting(self) -> list[Mapping[str, Any]]:
-        """Give the assets that are waited for, with those who wait, the oldest order first."""
+        """Return the ordered assets with their principals, the oldest order first."""
         return self._storage.rows(
             "SELECT collection, item, asset, path, min(ordered) AS ordered, "
             "array_agg(principal ORDER BY ordered) AS who FROM plugin_orders WHERE ready IS NULL "
@@ -75,7 +75,7 @@ class Table:
         )
 
     def drop(self, row: Mapping[str, Any]) -> None:
-        """Forget the order of what is not in the catalogue, or in its store, any more."""
+        """Delete the orders of an asset that is no longer in the catalogue or its store."""
         self._change(
             "DELETE FROM plugin_orders "
             "WHERE collection = :collection AND item = :item AND asset = :asset AND path = :path",
@@ -83,15 +83,15 @@ class Table:
         )
 
     def tidy(self) -> None:
-        """Forget what was there long ago."""
-        self._change(f"DELETE FROM plugin_orders WHERE ready < now() - interval '{KEPT}'")
+        """Delete orders whose data came online more than ``DELETE_AFTER`` ago."""
+        self._change(f"DELETE FROM plugin_orders WHERE ready < now() - interval '{DELETE_AFTER}'")
 
     def _change(self, sql: str, **values: Any) -> list[Mapping[str, Any]]:
         with self._storage.transaction() as statements:
             return statements.rows(sql, **values)
 
 
-def _place(asset: Asset) -> dict[str, str]:
+def _key(asset: Asset) -> dict[str, str]:
     return {"collection": asset.collection, "item": asset.item or "", "asset": asset.key, "path": asset.path}
 
 
@@ -104,22 +104,22 @@ class Orders:
 
     @hookimpl
     def startup(self, services: Services) -> None:
-        """Take the storage, and the way to see how it stands."""
+        """Keep the storage and the function that returns the state of an order."""
         self.table = Table(services.storage)
         self.order_status = services.order_status
 
     @hookimpl
     def order_changed(self, principal: Principal, asset: Asset, order: Order) -> None:
-        """Remember who waits, and note when the data are there."""
-        if order.status in COMING:
+        """Record an order, or that its data are online."""
+        if order.status in PENDING:
             self.table.open(principal, asset)
-        elif order.status == "succeeded" and (who := self.table.close(asset)):
-            about = {"collection": asset.collection, "item": asset.item, "asset": asset.key, "path": asset.path}
-            log.info("order ready", extra={**about, "principals": who})
+        elif order.status == "succeeded" and (principals := self.table.close(asset)):
+            key = {"collection": asset.collection, "item": asset.item, "asset": asset.key, "path": asset.path}
+            log.info("order ready", extra={**key, "principals": principals})
 
     @hookimpl
     def order_states(self, collection: str, item: str) -> Mapping[str, str]:
-        """Tell what is known of an item's assets."""
+        """Return the order states of an item's assets."""
         return self.table.states(collection, item)
 
     @hookimpl
@@ -129,35 +129,35 @@ class Orders:
             click.Group(
                 "orders",
                 commands=[list_orders, check_orders],
-                help="See who waits for data to be brought online, and whether they are there.",
+                help="List orders of offline data, and check whether the data are online.",
                 context_settings={"obj": self},
             )
         ]
 
 
 def create_plugin(_: Mapping[str, str]) -> Orders:
-    """Make the plugin."""
+    """Return the plugin."""
     return Orders()
 
 
-def _named(row: Mapping[str, Any]) -> str:
+def _path(row: Mapping[str, Any]) -> str:
     return "/".join(part for part in (row["collection"], row["item"], row["asset"], row["path"]) if part)
 
 
 @click.command("list")
 @click.pass_obj
 def list_orders(plugin: Orders, /) -> None:
-    """List what is waited for, since when and by whom."""
+    """List the ordered assets with the time of the order and the principals."""
     for row in plugin.table.waiting():
-        click.echo(f"{row['ordered']:%Y-%m-%dT%H:%M:%SZ}  {_named(row)}  {', '.join(row['who'])}")
+        click.echo(f"{row['ordered']:%Y-%m-%dT%H:%M:%SZ}  {_path(row)}  {', '.join(row['who'])}")
 
 
 @click.command("check")
 @click.pass_obj
 def check_orders(plugin: Orders, /) -> None:
-    """Look at all that is waited for, and name what is there now. Meant to be run every few minutes.
+    """Check all ordered assets, and print those that are online now. Run this every few minutes.
 
-    All plugins that want to be notified are. What has gone from the catalogue or its store is waited for no more.
+    Plugins are notified of changes. Orders of assets that are no longer in the catalogue or its store are deleted.
     """
     for row in plugin.table.waiting():
         key = f"{row['asset']}/{row['path']}" if row["path"] else row["asset"]
@@ -165,10 +165,10 @@ def check_orders(plugin: Orders, /) -> None:
             order = plugin.order_status(row["collection"], row["item"] or None, key)
         except (NotFound, Missing):
             plugin.table.drop(row)
-            click.echo(f"gone: {_named(row)}", err=True)
+            click.echo(f"gone: {_path(row)}", err=True)
         except StacflaskError as error:
-            click.echo(f"not known: {_named(row)}: {error}", err=True)
+            click.echo(f"unknown: {_path(row)}: {error}", err=True)
         else:
             if order.status == "succeeded":
-                click.echo(f"ready: {_named(row)}  {', '.join(row['who'])}")
+                click.echo(f"ready: {_path(row)}  {', '.join(row['who'])}")
     plugin.table.tidy()

@@ -1,4 +1,4 @@
-"""Sessions in the database, and the cookies by which browsers name them."""
+"""Sessions in the database, and the cookies that name them."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ if TYPE_CHECKING:
     from stacflask import Storage
 
 SCHEME = "session"
-REMEMBERED = 4096  # sessions
+CACHED_SESSIONS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Jar:
-    """The cookies of one address of this API. Without https there are none, but on this machine itself.
+class CookieJar:
+    """The cookies for one base URL of this API. Without https there are none, except on this machine.
 
-    Their names keep what stands beside us on the same domain from planting some (``__Host-``, ``__Secure-``).
+    The prefixes ``__Host-`` and ``__Secure-`` prevent other sites on the same domain from setting them (RFC 6265bis).
     """
 
     base_url: str
 
     @property
     def usable(self) -> bool:
-        """Whether there can be cookies at all."""
+        """Whether cookies can be used."""
         parts = urlsplit(self.base_url)
         return parts.scheme == "https" or parts.hostname in LOOPBACK
 
     def name(self, purpose: str) -> str:
-        """Give the full name of a cookie."""
+        """Return the full name of a cookie."""
         if not self._secure:
             return f"stacflask-{purpose}"
         return f"__Host-stacflask-{purpose}" if self._path == "/" else f"__Secure-stacflask-{purpose}"
 
     def cookie(self, purpose: str, value: str, seconds: int) -> Cookie:
-        """Make a cookie; 0 seconds end it."""
+        """Return a cookie; 0 seconds delete it."""
         return Cookie(self.name(purpose), value, seconds, self._path, secure=self._secure)
 
     def read(self, purpose: str, cookies: Mapping[str, str]) -> str | None:
-        """Give what a browser sent."""
+        """Return the value that the browser sent."""
         return cookies.get(self.name(purpose)) if self.usable else None
 
     @property
@@ -61,29 +61,34 @@ class Jar:
 
 
 def digest(secret: str) -> bytes:
-    """Give what is kept of a session's cookie."""
+    """Return the stored hash of a session cookie."""
     return hashlib.sha256(secret.encode()).digest()
 
 
+def session_ended() -> BadCredentials:
+    """Return the error for a session that has ended or does not exist."""
+    return BadCredentials("Your session has ended. Log in again.")
+
+
 class Sessions:
-    """Who is logged in. What is read is cached for up to ``cache`` seconds, an ended session too."""
+    """The sessions. A session is cached for up to ``cache`` seconds, also after it was ended."""
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self.find = cached(self._find, cache, REMEMBERED)
+        self.find = cached(self._find, cache, CACHED_SESSIONS)
 
     def _find(self, name: bytes) -> tuple[Principal, datetime]:
-        """Give whose session this is, and until when. Raises BadCredentials if there is none."""
+        """Return the principal of a session and its expiry. Raises BadCredentials if there is none."""
         rows = self._storage.rows(
             "SELECT principal, groups, scopes, expires FROM plugin_login_sessions WHERE hash = :hash", hash=name
         )
         if not rows:
-            raise BadCredentials("Your session has ended: log in again.")
+            raise session_ended()
         row = rows[0]
         return _principal(row, name), row["expires"]
 
     def begin(self, principal: Principal, provider: str, id_token: str, lifetime: timedelta) -> str:
-        """Open a session, and give the secret that names it. Sessions that have ended go on this occasion."""
+        """Open a session, and return the secret of its cookie. Expired sessions are deleted."""
         secret = secrets.token_urlsafe(32)
         with self._storage.transaction() as statements:
             statements.rows("DELETE FROM plugin_login_sessions WHERE expires <= now()")
@@ -101,7 +106,7 @@ class Sessions:
         return secret
 
     def end(self, secret: str) -> Mapping[str, Any] | None:
-        """Close a session; give its provider and ID token if there was one."""
+        """End a session, and return its provider and ID token; None if there is none."""
         with self._storage.transaction() as statements:
             ended = statements.rows(
                 "DELETE FROM plugin_login_sessions WHERE hash = :hash RETURNING provider, id_token", hash=digest(secret)
@@ -109,7 +114,7 @@ class Sessions:
         return ended[0] if ended else None
 
     def end_all(self, principal: str) -> int:
-        """Close all sessions of somebody; give their number."""
+        """End all sessions of a principal, and return their number."""
         with self._storage.transaction() as statements:
             return len(
                 statements.rows(
@@ -118,7 +123,7 @@ class Sessions:
             )
 
     def all(self) -> list[Mapping[str, Any]]:
-        """Give the open sessions, newest first."""
+        """Return the open sessions, newest first."""
         return self._storage.rows(
             "SELECT principal, groups, provider, created, expires FROM plugin_login_sessions WHERE expires > now() "
             "ORDER BY created DESC"

@@ -1,7 +1,7 @@
-"""Asking an OpenID provider: in bounded time, for a bounded answer, and nobody but whom the operator trusts.
+"""HTTP requests to an OpenID provider, with limits of time, size and concurrency, to configured hosts only.
 
-Anybody can make us ask, with a token or a login of his own making. So few ask at a time, and a provider that is slow or
-away is left alone for a while: it must not hold the threads that all else is answered by.
+Any client can cause such requests with a made-up token or login. The number of concurrent requests is therefore
+limited, and after a failure the provider is not called for a while: it must not occupy the threads of other requests.
 """
 
 from __future__ import annotations
@@ -24,140 +24,141 @@ if TYPE_CHECKING:
 
     from plugins.oidc.settings import Provider
 
-LARGEST = 1 << 20  # bytes
-CHUNK = 1 << 14
+MAX_RESPONSE_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 14
 DISCOVERY = "/.well-known/openid-configuration"
-AT_ONCE = 4  # questions under way
-WAIT = 1.0  # seconds for one's turn
-AWAY, CODE = "The identity provider cannot be asked now.", "IdentityProviderUnavailable"
-REST = 5.0  # seconds for which a provider that failed is left alone
+MAX_CONCURRENT_REQUESTS = 4
+MAX_WAIT_SECONDS = 1.0
+UNAVAILABLE, CODE = (
+    "The identity provider is not available at the moment. Try again later.",
+    "IdentityProviderUnavailable",
+)
+PAUSE_SECONDS = 5.0  # without requests after a failure of the provider
 
 DECLINED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-ABOUT_QUESTION = frozenset(
+DECLINED_CONTENT = frozenset(
     {
         *(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.UNPROCESSABLE_ENTITY),
         *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
     }
 )
-"""Statuses by which a provider declines what somebody's token or login made us ask. It answers others all the same."""
+"""Statuses by which a provider declines the content of one request. It still answers other requests."""
 
 log = logging.getLogger(__name__)
 
 
 class Declined(Exception):
-    """The provider answered, with an error of its own (RFC 6749, 5.2): its word for it, and the status."""
+    """The provider responded with an error (RFC 6749, section 5.2): its error code and the HTTP status."""
 
-    def __init__(self, word: str, status: int) -> None:
-        super().__init__(word)
-        self.word, self.status = word, status
+    def __init__(self, error: str, status: int) -> None:
+        super().__init__(error)
+        self.error, self.status = error, status
 
 
 class Web:
-    """One provider, as far as it can be asked. Whatever goes wrong is ``Unavailable``, and is logged."""
+    """The HTTP client of one provider. Every failure is logged and raised as ``Unavailable``."""
 
     def __init__(self, provider: Provider, clock: Callable[[], float] = time.monotonic) -> None:
         self._provider = provider
+        self.issuer = provider.settings.issuer
         self.clock = clock
-        self._questions = Bulkhead(
+        self._bulkhead = Bulkhead(
             f"identity provider {provider.name}",
-            limit=AT_ONCE,
-            share=AT_ONCE,
-            slow=WAIT,
-            rest=REST,
-            description=AWAY,
+            limit=MAX_CONCURRENT_REQUESTS,
+            share=MAX_CONCURRENT_REQUESTS,
+            slow=MAX_WAIT_SECONDS,
+            rest=PAUSE_SECONDS,
+            description=UNAVAILABLE,
             code=CODE,
             clock=lambda: self.clock(),  # noqa: PLW0108 - tests set another clock
         )
         self._session = requests.Session()
-        # Uncompressed, so that what is counted is what there is.
+        # Uncompressed, because the size limit counts received bytes.
         self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        if provider.said.ca_file:
-            self._session.verify = provider.said.ca_file
+        if provider.settings.ca_file:
+            self._session.verify = provider.settings.ca_file
 
     def discover(self) -> dict[str, Any]:
-        """Fetch what the provider says of itself, which must be itself. Raises Unavailable."""
-        issuer = self._provider.said.issuer
+        """Fetch the provider's metadata, and check its issuer (OpenID Connect Discovery, 4.3). Raises Unavailable."""
+        issuer = self._provider.settings.issuer
         url = issuer.rstrip("/") + DISCOVERY
         document = self.get(url)
         if document.get("issuer") != issuer:
-            self._fail(url, f"it says it is {document.get('issuer')!r}, not {issuer!r}")
+            self._fail(url, f"expected the issuer {issuer!r}, got {document.get('issuer')!r}")
         return document
 
     def endpoint(self, document: Mapping[str, Any], name: str) -> str:
-        """Give one of its addresses from what it says of itself. Raises Unavailable."""
+        """Return the URL of an endpoint in the provider's metadata. Raises Unavailable."""
         url = document.get(name)
         if not isinstance(url, str) or not is_safe(url, local=self._provider.local):
-            self._fail(self._provider.said.issuer, f"it has no {name} that can be asked: {url!r}")
+            self._fail(self._provider.settings.issuer, f"{name}: expected an https URL, got {url!r}")
         return url
 
     def get(self, url: str, token: str | None = None) -> dict[str, Any]:
-        """Fetch a JSON object, with a bearer token where one is given. Raises Unavailable, Declined."""
-        return self._ask("GET", url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        """Fetch a JSON object, optionally with a bearer token. Raises Unavailable, Declined."""
+        return self._request("GET", url, headers={"Authorization": f"Bearer {token}"} if token else {})
 
     def post(self, url: str, form: Mapping[str, str], credentials: tuple[str, str] | None) -> dict[str, Any]:
-        """Send a form, and read a JSON object. Raises Unavailable, Declined."""
-        return self._ask("POST", url, data=form, auth=credentials)
+        """Send a form, and return the JSON object of the response. Raises Unavailable, Declined."""
+        return self._request("POST", url, data=form, auth=credentials)
 
-    def rest(self, seconds: float = REST) -> None:
-        """Ask nothing more for a while."""
-        self._questions.open(seconds)
+    def pause(self, seconds: float = PAUSE_SECONDS) -> None:
+        """Send no requests for a while."""
+        self._bulkhead.open(seconds)
 
-    def _ask(self, method: str, url: str, **more: Any) -> dict[str, Any]:
-        """Ask when it is one's turn. After a failure, one question alone is sent until it is answered."""
-        with self._questions:
+    def _request(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        """Send a request within the limits. After a failure, only one request is sent until it succeeds."""
+        with self._bulkhead:
             try:
-                return self._asked(method, url, **more)
+                return self._send(method, url, **more)
             except Unavailable:
-                self.rest()
+                self.pause()
                 raise
-            except Declined as error:  # an answer, and no failure of the provider
+            except Declined as error:  # a response, so the provider is available
                 declined = error
         raise declined
 
-    def _asked(self, method: str, url: str, **more: Any) -> dict[str, Any]:
-        # Without a word on credentials, requests would look for some in ~/.netrc.
-        more["auth"] = more.get("auth") or _as_it_is
-        timeout = self._provider.said.timeout
+    def _send(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        # Without auth, requests would send credentials from ~/.netrc.
+        more["auth"] = more.get("auth") or _no_credentials
+        timeout = self._provider.settings.timeout
         until = time.monotonic() + timeout
         try:
             with self._session.request(
                 method, url, timeout=timeout, stream=True, allow_redirects=False, **more
-            ) as answer:
-                return self._read(url, answer, until)
+            ) as response:
+                return self._read(url, response, until)
         except (requests.RequestException, OSError) as error:
             self._fail(url, str(error))
 
-    def _read(self, url: str, answer: requests.Response, until: float) -> dict[str, Any]:
+    def _read(self, url: str, response: requests.Response, until: float) -> dict[str, Any]:
         body = b""
-        for chunk in answer.iter_content(CHUNK):
+        for chunk in response.iter_content(CHUNK_BYTES):
             body += chunk
-            if len(body) > LARGEST or time.monotonic() > until:
-                self._fail(url, "its answer is too long, or takes too long")
-        document = _parsed(body)
-        if answer.status_code in DECLINED or (answer.request.method == "POST" and answer.status_code in ABOUT_QUESTION):
-            log.warning("%s declined: %s %s", url, answer.status_code, (document or {}).get("error"))
-            raise Declined(str((document or {}).get("error", "")), answer.status_code)
-        if answer.status_code != HTTPStatus.OK or document is None:
-            # Redirects too: whoever could bend one could have any address asked from here.
-            self._fail(url, f"it answered {answer.status_code}, and no JSON object that could be used")
+            if len(body) > MAX_RESPONSE_BYTES or time.monotonic() > until:
+                self._fail(url, "the response is too large or too slow")
+        document, status = _parsed(body), response.status_code
+        if status in DECLINED or (response.request.method == "POST" and status in DECLINED_CONTENT):
+            error = (document or {}).get("error", "")
+            log.warning("identity provider declined", extra={"url": url, "status": status, "error": error})
+            raise Declined(str(error), status)
+        if status != HTTPStatus.OK or document is None:
+            # Redirects fail, too: an attacker who controls one could make this server request any URL.
+            self._fail(url, f"expected status 200 with a JSON object, got status {status}")
         return document
 
     def _fail(self, url: str, problem: str) -> NoReturn:
-        log.error("identity provider %s, asked at %s: %s", self._provider.name, url, problem)
-        raise _away()
-
-
-def _away() -> Unavailable:
-    return Unavailable(AWAY, code=CODE)
+        log.error("identity provider failed", extra={"provider": self._provider.name, "url": url, "problem": problem})
+        raise Unavailable(UNAVAILABLE, code=CODE)
 
 
 def basic(client_id: str, secret: str) -> tuple[str, str] | None:
-    """Give a client's credentials for HTTP Basic (RFC 6749, 2.3.1), or None for a client without a secret."""
+    """Return a client's credentials for HTTP Basic (RFC 6749, section 2.3.1); None without a secret."""
     return (quote_plus(client_id), quote_plus(secret)) if secret else None
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 

@@ -1,4 +1,4 @@
-"""Opaque tokens: asked about at the provider (RFC 7662), and cached for seconds."""
+"""Introspection of opaque tokens at the provider (RFC 7662), with a cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from plugins.oidc.http import ABOUT_QUESTION, REST, Declined, basic
+from plugins.oidc.http import CODE, DECLINED_CONTENT, PAUSE_SECONDS, UNAVAILABLE, Declined, basic
 from plugins.oidc.tokens import check_kind, check_terms, client_of
 from stacflask import BadCredentials, Unavailable
 
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
     from plugins.oidc.http import Web
     from plugins.oidc.settings import Introspection, Provider
 
-REMEMBERED = 4096  # tokens
+CACHED_TOKENS = 4096
 UNSUPPORTED = "unsupported_token_type"
-"""What some providers answer (RFC 7009, 2.2.1) where others say that a token is not active: they give out none such."""
-
+"""The error (RFC 7009, section 2.2.1) that some providers return for tokens of a kind that they do not issue."""
 
 UNANSWERED: Mapping[str, Any] = MappingProxyType({})
-"""Stands for what a token says that the provider declined to judge just now."""
+"""The cached claims of a token that the provider declined to introspect."""
 
 
 @dataclass
 class Introspector:
-    """Asks one provider about tokens. ``None`` is cached for a token that is not active."""
+    """The introspection at one provider. For a token that is not active, ``None`` is cached."""
 
     provider: Provider
     settings: Introspection
@@ -43,66 +42,66 @@ class Introspector:
     _endpoint: str = ""
 
     def claims(self, token: str) -> Mapping[str, Any]:
-        """Give what a token says. Raises BadCredentials, Unavailable."""
-        name, now = hashlib.sha256(token.encode()).digest(), self.clock()
+        """Return the claims of a token. Raises BadCredentials, Unavailable."""
+        key, now = hashlib.sha256(token.encode()).digest(), self.clock()
         with self._lock:
-            until, claims = self._known.get(name, (0.0, None))
+            until, claims = self._known.get(key, (0.0, None))
         if now >= until:
-            claims = self._ask(token)
-            self._remember(name, now, claims)
+            claims = self._introspect(token)
+            self._cache(key, now, claims)
         if claims is UNANSWERED:
-            # Only this token: the provider may well answer about others.
-            raise Unavailable("The identity provider does not answer us.", code="IdentityProviderUnavailable")
+            # Only for this token: the provider may introspect others.
+            raise Unavailable("The identity provider did not accept this token.", code="IdentityProviderUnavailable")
         if claims is None:
             raise BadCredentials("The token is not active.")
         self._check(claims)
         return claims
 
-    def _remember(self, name: bytes, now: float, claims: Mapping[str, Any] | None) -> None:
+    def _cache(self, key: bytes, now: float, claims: Mapping[str, Any] | None) -> None:
         with self._lock:
-            self._known[name] = (now + (REST if claims is UNANSWERED else self.settings.cache), claims)
-            self._known.move_to_end(name)
-            if len(self._known) > REMEMBERED:
+            self._known[key] = (now + (PAUSE_SECONDS if claims is UNANSWERED else self.settings.cache), claims)
+            self._known.move_to_end(key)
+            if len(self._known) > CACHED_TOKENS:
                 self._known.popitem(last=False)
 
-    def _ask(self, token: str) -> Mapping[str, Any] | None:
+    def _introspect(self, token: str) -> Mapping[str, Any] | None:
         client = self.settings.client_id
         form = {"token": token, "token_type_hint": "access_token"}
         if not self.provider.introspection_secret:
             form["client_id"] = client
         try:
             self._endpoint = self._endpoint or self.web.endpoint(self.web.discover(), "introspection_endpoint")
-            answer = self.web.post(self._endpoint, form, basic(client, self.provider.introspection_secret))
+            response = self.web.post(self._endpoint, form, basic(client, self.provider.introspection_secret))
         except Declined as declined:
-            if declined.word == UNSUPPORTED:
+            if declined.error == UNSUPPORTED:
                 return None
-            if declined.status in ABOUT_QUESTION:
+            if declined.status in DECLINED_CONTENT:
                 return UNANSWERED
             if declined.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                # It is us whom it declines, and not the question: whatever else we ask will fare no better.
-                self.web.rest()
-            raise Unavailable("The identity provider does not answer us.", code="IdentityProviderUnavailable") from None
-        return answer if answer.get("active") is True else None
+                # The provider declines this server's credentials, so every other request would fail, too.
+                self.web.pause()
+            raise Unavailable(UNAVAILABLE, code=CODE) from None
+        return response if response.get("active") is True else None
 
     def _check(self, claims: Mapping[str, Any]) -> None:
-        """Hold the answer to what a signed token is held to. Raises BadCredentials."""
-        now, leeway = self.clock(), self.provider.said.leeway
-        if claims.get("iss", self.provider.said.issuer) != self.provider.said.issuer:
-            raise BadCredentials("The token is another issuer's.")
+        """Check the claims as those of a signed token. Raises BadCredentials."""
+        now, leeway = self.clock(), self.provider.settings.leeway
+        if claims.get("iss", self.provider.settings.issuer) != self.provider.settings.issuer:
+            raise BadCredentials("The token is from another issuer.")
         if _number(claims, "exp", now) < now - leeway:
             raise BadCredentials("The token has expired.")
         if _number(claims, "nbf", now) > now + leeway:
             raise BadCredentials("The token is not valid yet.")
-        if not self._meant_for_us(claims):
-            raise BadCredentials("The token is not meant for this service.")
+        if not self._is_for_this_service(claims):
+            raise BadCredentials("The token is not for this service.")
         check_kind(claims, self.provider)
         check_terms(claims, self.provider)
 
-    def _meant_for_us(self, claims: Mapping[str, Any]) -> bool:
-        """Whether it names us. Many providers name nobody: then it must come from a client that we were told of."""
+    def _is_for_this_service(self, claims: Mapping[str, Any]) -> bool:
+        """Return whether the audience is this service. Without an audience, the client must be a configured one."""
         audience = claims.get("aud")
         if audience is None:
-            return client_of(claims) in self.provider.said.clients
+            return client_of(claims) in self.provider.settings.clients
         named = [audience] if isinstance(audience, str) else audience
         return isinstance(named, list) and any(name in self.provider.audiences for name in named)
 
@@ -110,5 +109,5 @@ class Introspector:
 def _number(claims: Mapping[str, Any], name: str, otherwise: float) -> float:
     value = claims.get(name, otherwise)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadCredentials(f"The token's {name!r} is no time.")
+        raise BadCredentials(f"The claim {name!r} of the token is not a time.")
     return value

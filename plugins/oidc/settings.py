@@ -1,4 +1,4 @@
-"""What an operator says about OpenID providers, read from one JSON object. Every complaint names the place in it."""
+"""The setting that describes OpenID providers, a JSON object. Error messages have the JSON pointer of the member."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALGORITHMS = {
     **{f"ES{bits}": ("EC", curve) for bits, curve in ((256, "P-256"), (384, "P-384"), (512, "P-521"))},
     "EdDSA": ("OKP", "Ed25519"),
 }
-"""Signatures that there may be, and the keys they take. All are made with a private key: none with a shared secret."""
+"""Supported signature algorithms with their key types. All use private keys; none uses a shared secret."""
 RIGHTS = frozenset({"read", "download", "write"})
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -33,7 +33,7 @@ Words = Word | Annotated[list[Word], Meta(min_length=1)]
 
 
 class _Client(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What we are to a provider when we ask it something ourselves."""
+    """The client of this server at a provider."""
 
     client_id: Word
     client_secret: str = ""
@@ -44,13 +44,13 @@ class _Client(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Introspection(_Client, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How opaque tokens are asked about (RFC 7662). ``cache``: seconds for which an answer is trusted."""
+    """The introspection of opaque tokens (RFC 7662). ``cache``: seconds that a response is cached."""
 
     cache: Annotated[float, Meta(ge=0, le=300)] = 15.0
 
 
 class Login(_Client, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How people log in by browser (``plugins.login``)."""
+    """The login of users by browser (``plugins.login``)."""
 
     scope: Word = "openid profile email"
     userinfo: bool = False
@@ -58,7 +58,7 @@ class Login(_Client, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Issuer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One provider, as docs/identity.md tells. Times are in seconds."""
+    """One provider, as in docs/identity.md. Times are in seconds."""
 
     issuer: Word
     audience: Words
@@ -82,52 +82,52 @@ class Issuer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider as it is used: its name, what was said about it, and the secrets, wherever they stood."""
+    """A provider: its name, its settings, and its secrets from the settings or other variables."""
 
     name: str
-    said: Issuer
+    settings: Issuer
     introspection_secret: str = field(default="", repr=False)
     login_secret: str = field(default="", repr=False)
 
     @property
     def audiences(self) -> list[str]:
-        """Give the names under which tokens may be meant for us."""
-        return _listed(self.said.audience)
+        """Return the accepted audiences of tokens."""
+        return _listed(self.settings.audience)
 
     @property
     def groups_claims(self) -> list[str]:
-        """Give the places where groups stand."""
-        return _listed(self.said.groups_claim)
+        """Return the paths of claims that have groups."""
+        return _listed(self.settings.groups_claim)
 
     @property
     def id_prefix(self) -> str:
-        """Give what begins the ids of all people of this provider, so that they are nobody else's."""
-        return f"{self.name}:" if self.said.id_prefix is None else self.said.id_prefix
+        """Return the prefix of principal ids of this provider, which keeps them distinct from those of others."""
+        return f"{self.name}:" if self.settings.id_prefix is None else self.settings.id_prefix
 
     @property
     def local(self) -> bool:
-        """Whether it runs on this machine, where plain http is safe."""
-        return self.said.issuer.startswith("http:")
+        """Return whether the provider runs on this machine, so that http is allowed."""
+        return self.settings.issuer.startswith("http:")
 
 
 def read_providers(environ: Mapping[str, str]) -> list[Provider]:
-    """Read ``STACFLASK_OIDC_ISSUERS``: the JSON itself, or the path of a file that holds it. Raises SettingError."""
+    """Parse ``STACFLASK_OIDC_ISSUERS``: JSON, or the path of a JSON file. Raises SettingError."""
     try:
         text = json_text(environ, VARIABLE, "OpenID providers")
-        said = msgspec.json.decode(text, type=dict[str, Issuer])
+        settings = msgspec.json.decode(text, type=dict[str, Issuer])
         decode_json(text)
-    except ValueError as error:  # that of msgspec is one, too
+    except ValueError as error:  # msgspec.ValidationError is one
         raise SettingError(VARIABLE, str(error)) from error
-    providers = [_provider(name, issuer, environ) for name, issuer in said.items()]
-    _together(providers)
+    providers = [_provider(name, issuer, environ) for name, issuer in settings.items()]
+    _check_together(providers)
     return providers
 
 
 def is_safe(url: str, *, local: bool) -> bool:
-    """Whether a provider may be asked there: by https, or on this machine, where the whole provider is."""
+    """Return whether requests to a URL of a provider are allowed: https, or http if the provider is local."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises where it is none
+        parts.port  # noqa: B018 - raises ValueError if it is invalid
     except ValueError:
         return False
     if not parts.hostname or parts.username is not None or parts.fragment or not url.isprintable() or " " in url:
@@ -135,39 +135,41 @@ def is_safe(url: str, *, local: bool) -> bool:
     return parts.scheme == "https" or (local and parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
-def _provider(name: str, said: Issuer, environ: Mapping[str, str]) -> Provider:
-    _check(name, said)
+def _provider(name: str, settings: Issuer, environ: Mapping[str, str]) -> Provider:
+    _check(name, settings)
     return Provider(
         name,
-        said,
-        introspection_secret=_secret(f"/{name}/introspection", said.introspection, environ),
-        login_secret=_secret(f"/{name}/login", said.login, environ),
+        settings,
+        introspection_secret=_secret(f"/{name}/introspection", settings.introspection, environ),
+        login_secret=_secret(f"/{name}/login", settings.login, environ),
     )
 
 
-def _check(name: str, said: Issuer) -> None:
+def _check(name: str, settings: Issuer) -> None:
     def expect(condition: object, member: str, problem: str) -> None:
         if not condition:
             raise SettingError(VARIABLE, f"/{name}/{member}: {problem}")
 
-    expect(NAME.fullmatch(name), "", "a provider's name has letters, digits, '.', '_' and '-' only")
+    expect(NAME.fullmatch(name), "", "expected a provider name of letters, digits, '.', '_' and '-'")
     expect(
-        is_safe(said.issuer, local=True) and "?" not in said.issuer,
+        is_safe(settings.issuer, local=True) and "?" not in settings.issuer,
         "issuer",
-        "expected an https address without query, such as https://id.example.org/realms/eo (http on this machine only)",
+        "expected an https URL without query, such as https://id.example.org/realms/eo (http on this machine only)",
     )
-    expect(ALGORITHMS.keys() >= set(said.algorithms), "algorithms", f"expected some of {', '.join(ALGORITHMS)}")
-    expect(set(said.scopes) <= RIGHTS, "scopes", f"expected some of {', '.join(sorted(RIGHTS))}")
-    expect(not said.ca_file or Path(said.ca_file).is_file(), "ca_file", "there is no such file")
-    expect(said.login is None or "openid" in said.login.scope.split(), "login/scope", "expected openid in it")
+    expect(ALGORITHMS.keys() >= set(settings.algorithms), "algorithms", f"expected some of {', '.join(ALGORITHMS)}")
+    expect(set(settings.scopes) <= RIGHTS, "scopes", f"expected some of {', '.join(sorted(RIGHTS))}")
+    expect(not settings.ca_file or Path(settings.ca_file).is_file(), "ca_file", "the file does not exist")
+    expect(
+        settings.login is None or "openid" in settings.login.scope.split(), "login/scope", "expected a list with openid"
+    )
 
 
 def _secret(place: str, client: _Client | None, environ: Mapping[str, str]) -> str:
-    """Give a client's secret, said itself or by the name of the variable that holds it."""
+    """Return a client's secret, from the setting or from the variable that it names."""
     if client is None:
         return ""
     if client.client_secret and client.client_secret_env:
-        raise SettingError(VARIABLE, f"{place}/client_secret: given twice, here and by client_secret_env")
+        raise SettingError(VARIABLE, f"{place}/client_secret: expected either client_secret or client_secret_env")
     if not client.client_secret_env:
         return client.client_secret
     secret = environ.get(client.client_secret_env, "").strip()
@@ -176,15 +178,15 @@ def _secret(place: str, client: _Client | None, environ: Mapping[str, str]) -> s
     return secret
 
 
-def _together(providers: list[Provider]) -> None:
-    issuers = [provider.said.issuer for provider in providers]
+def _check_together(providers: list[Provider]) -> None:
+    issuers = [provider.settings.issuer for provider in providers]
     if not issuers:
-        raise SettingError(VARIABLE, "names no provider")
+        raise SettingError(VARIABLE, "expected at least one provider")
     if len(set(issuers)) < len(issuers):
-        raise SettingError(VARIABLE, "an issuer is given twice")
-    # An opaque token does not say whose it is, and must not be shown to a stranger.
-    if sum(provider.said.introspection is not None for provider in providers) > 1:
-        raise SettingError(VARIABLE, "introspection: only one provider can be asked about opaque tokens")
+        raise SettingError(VARIABLE, "two providers have the same issuer; issuers must differ")
+    # An opaque token does not name its issuer, and must not be sent to another provider.
+    if sum(provider.settings.introspection is not None for provider in providers) > 1:
+        raise SettingError(VARIABLE, "introspection: only one provider can introspect opaque tokens")
 
 
 def _listed(words: Any) -> list[str]:

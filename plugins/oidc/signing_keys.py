@@ -1,7 +1,7 @@
-"""The public keys of a provider: cached, renewed before they are old, and fetched at most once in a while.
+"""The public keys of a provider: cached, renewed in the background, and fetched at most once in an interval.
 
-A token with a key that nobody knows makes one request, and a thousand of them make one request as well. What is known
-goes on working while the provider is away, for a day at most.
+A token with an unknown key causes one request, and a thousand of them cause one request as well. Cached keys are valid
+for at most a day while the provider is not available.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from plugins.oidc.http import Declined
+from plugins.oidc.http import CODE, UNAVAILABLE, Declined
 from plugins.oidc.settings import ALGORITHMS
 from stacflask import BadCredentials, Unavailable
 
@@ -23,74 +23,74 @@ if TYPE_CHECKING:
 
     from plugins.oidc.http import Web
 
-INTERVAL = 10.0  # seconds from one request for keys to the next, at least
-FRESH = 3600.0  # seconds after which keys are renewed, in the background
-KEPT = 86400.0  # seconds for which keys are believed that cannot be renewed
-WAIT = 0.5  # seconds to wait while somebody else fetches
-WEAKEST = 2048  # bits of an RSA key
+FETCH_INTERVAL_SECONDS = 10.0  # shortest time between two requests for keys
+RENEW_AFTER_SECONDS = 3600.0
+MAX_AGE_SECONDS = 86400.0
+WAIT_SECONDS = 0.5  # for a request of another thread
+MIN_RSA_BITS = 2048
 
 log = logging.getLogger(__name__)
 
 
 def in_background(work: Callable[[], None]) -> None:
-    """Do it while the request goes on."""
+    """Run a function in a thread."""
     threading.Thread(target=work, daemon=True).start()
 
 
 @dataclass
-class Keys:
-    """The keys of one provider, in one process. Keys are found by their id and the algorithm of the signature."""
+class ProviderKeys:
+    """The keys of one provider in this process, by id and algorithm."""
 
     web: Web
     algorithms: Sequence[str]
     clock: Callable[[], float] = time.monotonic
-    aside: Callable[[Callable[[], None]], None] = in_background
+    run: Callable[[Callable[[], None]], None] = in_background
     _keys: Mapping[tuple[str | None, str], list[jwt.PyJWK]] = field(default_factory=dict)
-    _fetched: float = -KEPT
-    _tried: float = -INTERVAL
+    _fetched: float = -MAX_AGE_SECONDS
+    _tried: float = -FETCH_INTERVAL_SECONDS
     _failed: bool = False
     _fetching: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK:
-        """Give the key that a token names. Raises BadCredentials if there is none, Unavailable if nobody can tell."""
-        key = self._known(key_id, algorithm)
+        """Return the key of a token. Raises BadCredentials if there is none, Unavailable if it cannot be fetched."""
+        key = self._cached(key_id, algorithm)
         if key is None:
             self._fetch()
-            key = self._known(key_id, algorithm)
-        elif self._age() > FRESH and self.clock() - self._tried >= INTERVAL:
-            self.aside(self._renew)
+            key = self._cached(key_id, algorithm)
+        elif self._age() > RENEW_AFTER_SECONDS and self.clock() - self._tried >= FETCH_INTERVAL_SECONDS:
+            self.run(self._renew)
         if key is None:
-            raise BadCredentials("The token is not signed with a key of its issuer.")
+            raise BadCredentials("The token was not signed with a published key of its issuer.")
         return key
 
     def _age(self) -> float:
         return self.clock() - self._fetched
 
-    def _known(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
-        if self._age() > KEPT:
+    def _cached(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
+        if self._age() > MAX_AGE_SECONDS:
             return None
         keys = self._keys.get((key_id, algorithm), [])
         return keys[0] if len(keys) == 1 else None
 
     def _fetch(self) -> None:
-        """Fetch the keys, unless that was done, or failed, a moment ago. One at a time. Raises Unavailable."""
-        if not self._fetching.acquire(timeout=WAIT):
-            raise Unavailable("The identity provider is being asked.", retry_after=1)
+        """Fetch the keys in one thread at a time, at most once in an interval. Raises Unavailable."""
+        if not self._fetching.acquire(timeout=WAIT_SECONDS):
+            raise Unavailable("The keys of the identity provider are being fetched. Try again.", retry_after=1)
         try:
-            if self.clock() - self._tried >= INTERVAL:
+            if self.clock() - self._tried >= FETCH_INTERVAL_SECONDS:
                 self._tried, self._failed = self.clock(), True
                 self._keys = _by_name(_published(self.web), self.algorithms)
                 self._fetched, self._failed = self.clock(), False
         finally:
             self._fetching.release()
         if self._failed:
-            raise Unavailable("The identity provider cannot be asked now.", code="IdentityProviderUnavailable")
+            raise Unavailable(UNAVAILABLE, code=CODE)
 
     def _renew(self) -> None:
         try:
             self._fetch()
         except Unavailable:
-            log.warning("keys were not renewed; those of %d s ago go on", self._age())
+            log.warning("provider keys not renewed", extra={"age_seconds": int(self._age())})
 
 
 def _published(web: Web) -> list[Any]:
@@ -99,13 +99,13 @@ def _published(web: Web) -> list[Any]:
     except Declined:
         keys = None
     if not isinstance(keys, list):
-        log.error("the identity provider publishes no keys")
-        raise Unavailable("The identity provider publishes no keys.", code="IdentityProviderUnavailable")
+        log.error("provider keys missing", extra={"url": web.issuer})
+        raise Unavailable("The identity provider publishes no keys.", code=CODE)
     return keys
 
 
 def _by_name(published: Sequence[Any], algorithms: Sequence[str]) -> dict[tuple[str | None, str], list[jwt.PyJWK]]:
-    """Sort keys by id and algorithm; without an id, a token may mean any, so there must be only one."""
+    """Return keys by id and algorithm. A token without a key id is accepted only if there is one key."""
     keys: dict[tuple[str | None, str], list[jwt.PyJWK]] = {}
     for one in published:
         for algorithm, key in _usable(one, algorithms):
@@ -116,25 +116,25 @@ def _by_name(published: Sequence[Any], algorithms: Sequence[str]) -> dict[tuple[
 
 
 def _usable(one: Any, algorithms: Sequence[str]) -> Iterator[tuple[str, jwt.PyJWK]]:
-    """Give a published key for each algorithm that it may be used with: its own, of its type, for signatures."""
+    """Yield a published key for each algorithm that it can verify: of its type, and for signatures (RFC 7517)."""
     if not isinstance(one, dict) or one.get("use", "sig") != "sig":
         return
     for algorithm in algorithms:
         kind, curve = ALGORITHMS[algorithm]
         fits = one.get("kty") == kind and curve in (None, one.get("crv")) and one.get("alg", algorithm) == algorithm
-        key = _made(one, algorithm) if fits else None
+        key = _parsed(one, algorithm) if fits else None
         if key is not None:
             yield algorithm, key
 
 
-def _made(one: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
+def _parsed(one: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
     public = {name: value for name, value in one.items() if name not in ("d", "p", "q", "dp", "dq", "qi")}
     try:
         key = jwt.PyJWK(public, algorithm)
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
-        log.warning("a published key cannot be read: %s", one.get("kid"))
+        log.warning("provider key malformed", extra={"kid": one.get("kid")})
         return None
-    if one["kty"] == "RSA" and key.key.key_size < WEAKEST:
-        log.warning("a published key is too weak: %s", one.get("kid"))
+    if one["kty"] == "RSA" and key.key.key_size < MIN_RSA_BITS:
+        log.warning("provider key too weak", extra={"kid": one.get("kid")})
         return None
     return key

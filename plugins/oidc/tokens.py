@@ -1,4 +1,4 @@
-"""What a token says, once it is known to be the provider's, and who that is here."""
+"""Verification of tokens, and the principal for their claims."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from plugins.oidc.settings import Provider
-    from plugins.oidc.signing_keys import Keys
+    from plugins.oidc.signing_keys import ProviderKeys
 
 SCHEME = "oidc"
 PARTS = 3
 KINDS = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})
-"""What an access token may call itself (``typ`` in the header); what says it is something else is none."""
+"""Values of ``typ`` in the header of access tokens. Other values mean another kind of token."""
 OTHERS = frozenset({"at_hash", "c_hash", "s_hash", "events"})
-"""Claims that only tokens for other ends have: those that tell a client who logged in, or out."""
+"""Claims that only other kinds of tokens have: ID tokens and logout tokens."""
 ACCESS_TYPES = frozenset({"bearer", "jwt", "at+jwt"})
-"""What an access token may call itself among its claims."""
+"""Values of the claim ``typ`` in access tokens."""
 SCOPED = frozenset({"scope", "scp", "client_id", "cid"})
 """Claims that access tokens have (RFC 9068, Entra, Okta, Auth0), and ID tokens do not."""
-FAR = 253402300799
-"""The last second of the year 9999, which is as good as never."""
-MEANING: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
+MAX_TIME = 253402300799
+"""The last second of the year 9999, in seconds since 1970. Later expiries are shortened to it."""
+MESSAGES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "The token has expired."),
     (jwt.ImmatureSignatureError, "The token is not valid yet."),
-    (jwt.InvalidAudienceError, "The token is not meant for this service."),
-    (jwt.InvalidIssuerError, "The token is another issuer's."),
-    (jwt.InvalidSignatureError, "The token's signature is wrong."),
+    (jwt.InvalidAudienceError, "The token is not for this service."),
+    (jwt.InvalidIssuerError, "The token is from another issuer."),
+    (jwt.InvalidSignatureError, "The signature of the token is wrong."),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What an unproven token says of itself: enough to know whose key would prove it."""
+    """The parts of an unverified token that are needed to find the key that verifies it."""
 
     issuer: str
     algorithm: str
@@ -66,7 +66,7 @@ class _Payload(msgspec.Struct):
 
 
 def head_of(token: str) -> Head | None:
-    """Read what a token says of itself, proven by nothing; None if it is no JSON Web Token."""
+    """Return the unverified head of a token; None if it is no JSON Web Token (RFC 7519)."""
     parts = token.split(".")
     if len(parts) != PARTS:
         return None
@@ -82,12 +82,17 @@ def _decoded(part: str) -> bytes:
     return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
 
 
-def proven(token: str, head: Head, provider: Provider, keys: Keys, audiences: list[str]) -> dict[str, Any]:
-    """Give the claims of a token that its issuer signed, for us, and for now. Raises BadCredentials, Unavailable."""
-    if head.algorithm not in provider.said.algorithms:
-        raise BadCredentials(f"Tokens signed with {head.algorithm[:20]!r} are not taken here.")
+def verified_claims(
+    token: str, head: Head, provider: Provider, keys: ProviderKeys, audiences: list[str]
+) -> dict[str, Any]:
+    """Return the claims of a token after checks of signature, issuer, audience and time.
+
+    Raises BadCredentials, Unavailable.
+    """
+    if head.algorithm not in provider.settings.algorithms:
+        raise BadCredentials(f"Tokens signed with {head.algorithm[:20]!r} are not accepted.")
     if head.critical:
-        raise BadCredentials("The token asks for something that is not understood here.")
+        raise BadCredentials("The token has critical header parameters (crit), which are not supported.")
     key = keys.find(head.key_id, head.algorithm)
     try:
         return jwt.decode(
@@ -95,25 +100,25 @@ def proven(token: str, head: Head, provider: Provider, keys: Keys, audiences: li
             key,
             algorithms=[head.algorithm],
             audience=audiences,
-            issuer=provider.said.issuer,
-            leeway=provider.said.leeway,
+            issuer=provider.settings.issuer,
+            leeway=provider.settings.leeway,
             options={"require": ["exp", "iss", "aud"]},
         )
     except jwt.PyJWTError as error:
-        raise BadCredentials(_meaning(error)) from error
+        raise BadCredentials(_message(error)) from error
     except (ValueError, OverflowError, TypeError) as error:
-        raise BadCredentials("The token is not well formed.") from error
+        raise BadCredentials("The token is not well-formed.") from error
 
 
-def _meaning(error: jwt.PyJWTError) -> str:
+def _message(error: jwt.PyJWTError) -> str:
     if isinstance(error, jwt.MissingRequiredClaimError):
-        return f"The token does not say {error.claim!r}."
-    return next((text for kind, text in MEANING if isinstance(error, kind)), "The token is not valid.")
+        return f"The token has no claim {error.claim!r}."
+    return next((text for kind, text in MESSAGES if isinstance(error, kind)), "The token is not valid.")
 
 
 def check_access(head: Head, claims: Mapping[str, Any], provider: Provider) -> None:
-    """Refuse what is signed well and is no access token for whoever brings it. Raises BadCredentials."""
-    kinds = {provider.said.token_type.lower()} if provider.said.token_type else KINDS
+    """Raise BadCredentials for a verified token that is no access token for bearers."""
+    kinds = {provider.settings.token_type.lower()} if provider.settings.token_type else KINDS
     if head.kind not in kinds:
         raise _no_access()
     if not head.kind.endswith("at+jwt"):
@@ -124,11 +129,10 @@ def check_access(head: Head, claims: Mapping[str, Any], provider: Provider) -> N
 
 
 def check_kind(claims: Mapping[str, Any], provider: Provider) -> None:
-    """Refuse an ID token whose header does not say what it is. Raises BadCredentials.
+    """Raise BadCredentials for an ID token, also if its header has no ``typ``.
 
-    Keycloak names the kind of a token in ``typ``, Cognito in ``token_use``. Others are known by claims that only ID
-    tokens have (a nonce, the client itself as audience), unless they have a claim of access tokens. Access tokens of
-    Keycloak before 25 have a nonce, too.
+    Keycloak has the kind of a token in the claim ``typ``, Cognito in ``token_use``. Other ID tokens have a nonce, or
+    the client itself as audience, and no claim of access tokens. Access tokens of Keycloak before 25 have a nonce, too.
     """
     typ, use = claims.get("typ", "bearer"), claims.get("token_use", "access")
     if not isinstance(typ, str) or typ.lower() not in ACCESS_TYPES or use != "access" or OTHERS & claims.keys():
@@ -140,12 +144,12 @@ def check_kind(claims: Mapping[str, Any], provider: Provider) -> None:
 
 
 def _is_for(claims: Mapping[str, Any], provider: Provider) -> bool:
-    """Whether the only audience is the client that asked for the token: that of the login, or ``azp``."""
+    """Return whether the only audience is the client that requested the token: that of the login, or ``azp``."""
     audience = claims.get("aud")
     named = audience if isinstance(audience, list) else [audience]
     clients = {claims.get("azp") if isinstance(claims.get("azp"), str) else None}
-    if provider.said.login is not None:
-        clients.add(provider.said.login.client_id)
+    if provider.settings.login is not None:
+        clients.add(provider.settings.login.client_id)
     return len(named) == 1 and isinstance(named[0], str) and named[0] in clients
 
 
@@ -154,35 +158,38 @@ def _no_access() -> BadCredentials:
 
 
 def check_terms(claims: Mapping[str, Any], provider: Provider) -> None:
-    """Refuse a token that is bound to a key, or was given to another client than may come. Raises BadCredentials."""
+    """Raise BadCredentials for a token that is bound to a key, or was issued to a client that is not configured."""
     if "cnf" in claims:
-        raise BadCredentials("The token is bound to a key (DPoP, mTLS), which is not supported here.")
-    if provider.said.clients and client_of(claims) not in provider.said.clients:
-        raise BadCredentials("The token was given to a client that may not be used here.")
+        raise BadCredentials("The token is bound to a key (DPoP, mTLS), which is not supported.")
+    if provider.settings.clients and client_of(claims) not in provider.settings.clients:
+        raise BadCredentials("The token was issued to a client that is not accepted.")
 
 
 def check_end(claims: Mapping[str, Any], provider: Provider) -> None:
-    """Refuse a token that was proven a while ago and has expired since. Raises BadCredentials."""
-    if _end(claims) + provider.said.leeway <= time.time():
+    """Raise BadCredentials for a cached token that has expired."""
+    if _end(claims) + provider.settings.leeway <= time.time():
         raise BadCredentials("The token has expired.")
 
 
 def client_of(claims: Mapping[str, Any]) -> object:
-    """Say to which client a token was given."""
+    """Return the client to which a token was issued."""
     return claims.get("azp", claims.get("client_id"))
 
 
-# --- Who it is -------------------------------------------------------------------------------------------------------
+# --- Principals ------------------------------------------------------------------------------------------------------
 
 
 def principal_of(claims: Mapping[str, Any], provider: Provider, *, scopes: frozenset[str] | None = None) -> Principal:
-    """Say who the claims speak of. ``scopes``: those of a session, whatever the claims say. Raises BadCredentials."""
-    name = claims.get(provider.said.id_claim)
+    """Return the principal for claims. ``scopes`` replaces the scopes in the claims. Raises BadCredentials."""
+    name = claims.get(provider.settings.id_claim)
     identity = f"{provider.id_prefix}{name}"
     if not isinstance(name, str) or not is_plain(name) or identity == ANONYMOUS.id:
-        raise BadCredentials(f"The token does not say {provider.said.id_claim!r}.")
+        raise BadCredentials(f"The token has no usable claim {provider.settings.id_claim!r}.")
     groups = {
-        provider.said.groups_prefix + group for path in provider.groups_claims for group in words(claims, path) if group
+        provider.settings.groups_prefix + group
+        for path in provider.groups_claims
+        for group in words(claims, path)
+        if group
     }
     end = _end(claims)
     return Principal(
@@ -192,29 +199,29 @@ def principal_of(claims: Mapping[str, Any], provider: Provider, *, scopes: froze
         _scopes(claims, provider) if scopes is None else scopes,
         claims,
         reference=f"{provider.name} {end}",
-        until=datetime.fromtimestamp(min(end + provider.said.refresh_principal, FAR), UTC),
+        until=datetime.fromtimestamp(min(end + provider.settings.refresh_principal, MAX_TIME), UTC),
     )
 
 
 def _end(claims: Mapping[str, Any]) -> int:
     end = claims.get("exp", 0)
     if isinstance(end, bool) or not isinstance(end, int | float):
-        raise BadCredentials("The token's 'exp' is no time.")
-    # A whole number may be too long to be reckoned with.
-    return int(min(end, FAR))
+        raise BadCredentials("The claim 'exp' of the token is not a time.")
+    # An integer in JSON may be too large for a datetime.
+    return int(min(end, MAX_TIME))
 
 
 def _scopes(claims: Mapping[str, Any], provider: Provider) -> frozenset[str]:
-    said = provider.said
-    if not said.scopes_claim:
-        return frozenset(said.scopes)
-    named = {word for entry in words(claims, said.scopes_claim) for word in entry.split()}
-    prefixed = {word.removeprefix(said.scopes_prefix) for word in named if word.startswith(said.scopes_prefix)}
+    settings = provider.settings
+    if not settings.scopes_claim:
+        return frozenset(settings.scopes)
+    named = {word for entry in words(claims, settings.scopes_claim) for word in entry.split()}
+    prefixed = {word.removeprefix(settings.scopes_prefix) for word in named if word.startswith(settings.scopes_prefix)}
     return RIGHTS & prefixed
 
 
 def words(claims: Mapping[str, Any], path: str) -> list[str]:
-    """Give the texts at a dotted path; a member whose own name has dots is found as well."""
+    """Return the strings at a dotted path; names of members can have dots, too."""
     for value in _at(claims, path):
         if isinstance(value, str):
             return [value]
@@ -232,9 +239,12 @@ def _at(value: Any, path: str) -> Iterable[Any]:
                 yield from _at(value[path[:dot]], path[dot + 1 :])
 
 
-def still(principal: Principal, provider: Provider, clock: Callable[[], float] = time.time) -> Principal:
-    """Give who a token spoke of, as long as it, or what the operator adds to it, lasts. Raises BadCredentials."""
+def refreshed(principal: Principal, provider: Provider, clock: Callable[[], float] = time.time) -> Principal:
+    """Return the principal until its token expires, plus the provider's ``refresh_principal``.
+
+    Raises BadCredentials.
+    """
     end = int(principal.reference.rpartition(" ")[2] or 0)
-    if clock() > end + provider.said.refresh_principal:
-        raise BadCredentials("The token that this was made with has expired.")
+    if clock() > end + provider.settings.refresh_principal:
+        raise BadCredentials("The token of the maker has expired.")
     return principal

@@ -1,4 +1,4 @@
-"""The local_files plugin on real folders: what it hands over, and that there is no way out of its roots."""
+"""The local_files plugin with real folders: files, and paths that leave the roots."""
 
 import json
 import os
@@ -21,20 +21,20 @@ ZARR = "application/vnd+zarr"
 DATA = bytes(range(256)) * 5000  # more than two pieces
 
 
-class Door:
-    """The plugin as the gate sees it."""
+class Plugin:
+    """The plugin, called by its hooks."""
 
     def __init__(self, *roots: Path | str) -> None:
         environ = {local_files.VARIABLE: ",".join(map(str, roots))}
         self.hook: Any = manage({"local_files": local_files.create_plugin(environ)}).hook
 
     def resolve(self, href: str) -> Location | None:
-        """Ask where an href leads."""
+        """Return the location of an href."""
         found: Location | None = self.hook.resolve(asset=Asset("c", "i", "data", href))
         return found
 
     def deliver(self, location: Location) -> Stream | None:
-        """Ask for what is there."""
+        """Return the stream of a location."""
         asset = Asset("c", "i", "data", "file:///somewhere")
         found: Stream | None = self.hook.deliver(
             principal=ANONYMOUS, asset=asset, location=location, streamed=True, grant_id="g"
@@ -42,7 +42,7 @@ class Door:
         return found
 
     def stream(self, href: str) -> Stream:
-        """Go both steps for an href that must work."""
+        """Return the stream of an href that resolves."""
         location = self.resolve(href)
         assert location
         stream = self.deliver(location)
@@ -52,7 +52,7 @@ class Door:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder to download from, with a secret beside it."""
+    """Create a folder of downloads, with a secret outside it."""
     (tmp_path / "root/sub").mkdir(parents=True)
     (tmp_path / "root/sub/data.bin").write_bytes(DATA)
     (tmp_path / "secret.txt").write_bytes(b"secret")
@@ -62,34 +62,34 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def door(root: Path) -> Door:
-    return Door(root)
+def plugin(root: Path) -> Plugin:
+    return Plugin(root)
 
 
 @pytest.mark.parametrize(
-    ("value", "complaint"),
+    ("value", "message"),
     [
         ("", "missing"),
-        ("relative/folder", "'relative/folder' is not an absolute path"),
-        ("/no/such/folder", "'/no/such/folder' is not a folder"),
-        ("/etc/passwd", "'/etc/passwd' is not a folder"),
+        ("relative/folder", "expected an absolute path, got 'relative/folder'"),
+        ("/no/such/folder", "expected a readable folder, got '/no/such/folder'"),
+        ("/etc/passwd", "expected a readable folder, got '/etc/passwd'"),
         ("{", "not JSON"),
         ('{"/": []}', "/: expected a list of collections"),
-        ('{"/": ["a"], "/etc/..": ["b"]}', "names a folder twice"),
-        ('{"/etc": ["a"], "/etc/": ["b"]}', "names a folder twice"),
-        ('{"/etc": ["a"], "/etc": ["b"]}', "not JSON: given twice: /etc"),
-        ("/etc,/etc/", "names a folder twice"),
+        ('{"/": ["a"], "/etc/..": ["b"]}', "two paths lead to the same folder"),
+        ('{"/etc": ["a"], "/etc/": ["b"]}', "two paths lead to the same folder"),
+        ('{"/etc": ["a"], "/etc": ["b"]}', "not JSON: members must not be repeated: /etc"),
+        ("/etc,/etc/", "two paths lead to the same folder"),
     ],
 )
-def test_wrong_setting(value: str, complaint: str) -> None:
-    """A root that is missing or wrong stops the start, and the complaint names the variable and the root."""
-    with pytest.raises(SettingError, match=f"^STACFLASK_LOCAL_FILES_ROOTS: {complaint}"):
+def test_a_wrong_setting_is_named(value: str, message: str) -> None:
+    """A missing or wrong root prevents the start; the error names the variable and the root."""
+    with pytest.raises(SettingError, match=f"^STACFLASK_LOCAL_FILES_ROOTS: {message}"):
         local_files.create_plugin({local_files.VARIABLE: value})
 
 
-def test_a_whole_file(door: Door, root: Path) -> None:
-    """A file arrives whole, with its length, a validator in quotes and its time of change."""
-    stream = door.stream(f"file://{root}/sub/data.bin")
+def test_a_whole_file_is_streamed(plugin: Plugin, root: Path) -> None:
+    """The stream of a file has its bytes, length, entity tag and modification time."""
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     assert b"".join(stream.open(0, stream.length)) == DATA
     assert stream.length == len(DATA)
     assert stream.etag
@@ -99,30 +99,30 @@ def test_a_whole_file(door: Door, root: Path) -> None:
 
 
 @pytest.mark.parametrize(("first", "length"), [(0, 1), (255, 600_000), (len(DATA) - 1, 1), (10, 0)])
-def test_a_part(door: Door, root: Path, first: int, length: int) -> None:
-    """A part is exactly the bytes asked for, wherever the pieces begin and end."""
-    stream = door.stream(f"file://{root}/sub/data.bin")
+def test_a_range_is_streamed(plugin: Plugin, root: Path, first: int, length: int) -> None:
+    """A range has exactly the requested bytes, independent of the chunks."""
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     assert b"".join(stream.open(first, length)) == DATA[first : first + length]
 
 
-def test_an_empty_file(door: Door, root: Path) -> None:
-    """An empty file is a file too."""
+def test_an_empty_file_is_streamed(plugin: Plugin, root: Path) -> None:
+    """The stream of an empty file has no bytes."""
     (root / "empty").touch()
-    stream = door.stream(f"file://{root}/empty")
+    stream = plugin.stream(f"file://{root}/empty")
     assert (stream.length, list(stream.open(0, 0))) == (0, [])
 
 
 @pytest.mark.parametrize("name", ["with space.bin", "100%25.bin", "müll.bin", "a?b#c.bin", "new\nline.bin"])
-def test_names_are_decoded_once(door: Door, root: Path, name: str) -> None:
-    """Whatever a file is called, its address leads to it, and percent signs in the name itself survive."""
+def test_names_are_decoded_once(plugin: Plugin, root: Path, name: str) -> None:
+    """The URL of a file with any name resolves to it, also with percent signs in the name."""
     (root / name).write_bytes(b"here")
-    stream = door.stream((root / name).as_uri())
+    stream = plugin.stream((root / name).as_uri())
     assert b"".join(stream.open(0, 4)) == b"here"
 
 
-def test_localhost_is_this_machine(door: Door, root: Path) -> None:
-    """Both ways to write this machine's files are understood (RFC 8089)."""
-    assert door.resolve(f"file://localhost{root}/sub/data.bin") == door.resolve(f"file://{root}/sub/data.bin")
+def test_localhost_is_this_machine(plugin: Plugin, root: Path) -> None:
+    """Both forms of URLs of local files are accepted (RFC 8089)."""
+    assert plugin.resolve(f"file://localhost{root}/sub/data.bin") == plugin.resolve(f"file://{root}/sub/data.bin")
 
 
 @pytest.mark.parametrize(
@@ -150,56 +150,56 @@ def test_localhost_is_this_machine(door: Door, root: Path) -> None:
         "",
     ],
 )
-def test_hrefs_of_others(door: Door, root: Path, form: str) -> None:
-    """Other kinds of href, other machines, and all spellings of a way out of the root are not this plugin's."""
-    assert door.resolve(form.format(root=root)) is None
+def test_other_hrefs_are_ignored(plugin: Plugin, root: Path, form: str) -> None:
+    """The plugin ignores other schemes, other hosts, and all forms of paths that leave the root."""
+    assert plugin.resolve(form.format(root=root)) is None
 
 
-def test_links_out_of_the_root(door: Door, root: Path) -> None:
-    """A link that leads out is not followed, be it the file or a folder on the way."""
+def test_links_that_leave_the_root_are_ignored(plugin: Plugin, root: Path) -> None:
+    """A link that leaves the root is not followed, as a file or as a folder."""
     (root / "file").symlink_to(root.parent / "secret.txt")
     (root / "folder").symlink_to(root.parent)
-    assert door.resolve(f"file://{root}/file") is None
-    assert door.resolve(f"file://{root}/folder/secret.txt") is None
-    assert door.resolve(f"file://{root}/folder/{root.name}/../secret.txt") is None
+    assert plugin.resolve(f"file://{root}/file") is None
+    assert plugin.resolve(f"file://{root}/folder/secret.txt") is None
+    assert plugin.resolve(f"file://{root}/folder/{root.name}/../secret.txt") is None
 
 
-def test_links_within_the_roots(root: Path) -> None:
-    """Links that stay below the roots work, and so does a root that is a link itself."""
+def test_links_within_the_roots_are_followed(root: Path) -> None:
+    """Links below the roots are followed, and a root can be a link itself."""
     (root.parent / "entry").symlink_to(root)
     (root / "latest").symlink_to("sub")
-    stream = Door(root.parent / "entry").stream(f"file://{root.parent}/entry/latest/data.bin")
+    stream = Plugin(root.parent / "entry").stream(f"file://{root.parent}/entry/latest/data.bin")
     assert b"".join(stream.open(0, 10)) == DATA[:10]
 
 
-def test_several_roots(root: Path, tmp_path: Path) -> None:
-    """Every root is served, and what lies between them is not."""
-    door = Door(root, f" {tmp_path}/root-secret ")
-    assert door.stream(f"file://{tmp_path}/root-secret/data.bin").length == 6
-    assert door.stream(f"file://{root}/sub/data.bin").length == len(DATA)
-    assert door.resolve(f"file://{tmp_path}/secret.txt") is None
+def test_several_roots_are_served(root: Path, tmp_path: Path) -> None:
+    """Files below every root are served, and files between them are not."""
+    plugin = Plugin(root, f" {tmp_path}/root-secret ")
+    assert plugin.stream(f"file://{tmp_path}/root-secret/data.bin").length == 6
+    assert plugin.stream(f"file://{root}/sub/data.bin").length == len(DATA)
+    assert plugin.resolve(f"file://{tmp_path}/secret.txt") is None
 
 
-def test_a_link_put_there_after_resolving(door: Door, root: Path) -> None:
-    """A folder or file exchanged for a link once it was found leads nowhere."""
-    location = door.resolve(f"file://{root}/sub/data.bin")
+def test_a_link_created_after_resolving_is_missing(plugin: Plugin, root: Path) -> None:
+    """A folder or file that is replaced by a link after it was resolved is missing."""
+    location = plugin.resolve(f"file://{root}/sub/data.bin")
     assert location
     (root / "sub").rename(root / "was")
     (root / "sub").symlink_to(root.parent / "root-secret")
     with pytest.raises(Missing):
-        door.deliver(location)
+        plugin.deliver(location)
     (root / "sub").unlink()
     (root / "sub").mkdir()
     (root / "sub/data.bin").symlink_to(root.parent / "secret.txt")
     with pytest.raises(Missing):
-        door.deliver(location)
+        plugin.deliver(location)
 
 
-def test_locations_of_others(door: Door, root: Path) -> None:
-    """A location that another plugin made leads no further than one's own."""
-    assert door.deliver(Location("s3", f"{root}/sub/data.bin")) is None
-    assert door.deliver(Location("file", f"{root}/../secret.txt")) is None
-    assert door.deliver(Location("file", "")) is None
+def test_locations_of_other_plugins_are_ignored(plugin: Plugin, root: Path) -> None:
+    """A location of another store, or outside the roots, is ignored."""
+    assert plugin.deliver(Location("s3", f"{root}/sub/data.bin")) is None
+    assert plugin.deliver(Location("file", f"{root}/../secret.txt")) is None
+    assert plugin.deliver(Location("file", "")) is None
 
 
 def _folder(path: Path) -> None:
@@ -215,61 +215,61 @@ def _loop(path: Path) -> None:
 
 
 def _nothing(path: Path) -> None:
-    """Leave the place empty."""
+    """Create nothing."""
 
 
 @pytest.mark.parametrize("make", [_folder, _pipe, _loop, _nothing])
-def test_what_is_no_file(door: Door, root: Path, make: Callable[[Path], None]) -> None:
-    """What is absent or no regular file is missing, and a pipe holds nobody up."""
+def test_other_than_regular_files_are_missing(plugin: Plugin, root: Path, make: Callable[[Path], None]) -> None:
+    """An absent file, or one that is not regular, is missing; a pipe does not block."""
     make(root / "thing")
-    location = door.resolve(f"file://{root}/thing")
+    location = plugin.resolve(f"file://{root}/thing")
     assert location
     with pytest.raises(Missing):
-        door.deliver(location)
+        plugin.deliver(location)
 
 
-def test_a_file_as_a_folder(door: Door, root: Path) -> None:
-    """A path that goes on below a file is missing, and so are a name that is too long and the root itself."""
+def test_a_path_below_a_file_is_missing(plugin: Plugin, root: Path) -> None:
+    """A path below a file is missing, as are a name that is too long and the root itself."""
     for href in (f"file://{root}/sub/data.bin/more", f"file://{root}/{'x' * 300}", f"file://{root}"):
-        location = door.resolve(href)
+        location = plugin.resolve(href)
         assert location
         with pytest.raises(Missing):
-            door.deliver(location)
+            plugin.deliver(location)
 
 
-def test_a_server_in_trouble(door: Door, root: Path) -> None:
-    """What the server cannot open for reasons of its own is not said to be missing."""
-    location = door.resolve(f"file://{root}/sub/data.bin")
+def test_other_errors_are_unavailable(plugin: Plugin, root: Path) -> None:
+    """A file that the server cannot open for another reason is unavailable, not missing."""
+    location = plugin.resolve(f"file://{root}/sub/data.bin")
     assert location
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
     try:
         with pytest.raises(Unavailable):
-            door.deliver(location)
+            plugin.deliver(location)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_replaced_before_reading(door: Door, root: Path) -> None:
-    """A file replaced after its length and validator were told is not sent under them."""
-    stream = door.stream(f"file://{root}/sub/data.bin")
+def test_a_file_replaced_before_reading(plugin: Plugin, root: Path) -> None:
+    """A file that was replaced after its entity tag was returned is not sent."""
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     (root / "new").write_bytes(DATA)
     (root / "new").rename(root / "sub/data.bin")
     with pytest.raises(Unavailable):
         stream.open(0, stream.length)
 
 
-def test_removed_before_reading(door: Door, root: Path) -> None:
-    """A file that went away in between is missing."""
-    stream = door.stream(f"file://{root}/sub/data.bin")
+def test_a_file_removed_before_reading(plugin: Plugin, root: Path) -> None:
+    """A file that was removed meanwhile is missing."""
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     (root / "sub/data.bin").unlink()
     with pytest.raises(Missing):
         stream.open(0, stream.length)
 
 
-def test_replaced_while_reading(door: Door, root: Path) -> None:
-    """A file replaced by another in its place is read to its own end."""
-    stream = door.stream(f"file://{root}/sub/data.bin")
+def test_a_file_replaced_while_reading(plugin: Plugin, root: Path) -> None:
+    """A file that is replaced while it is read is read to its end."""
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     pieces = stream.open(0, stream.length)
     begun = next(pieces)
     (root / "new").write_bytes(b"x" * len(DATA))
@@ -277,9 +277,9 @@ def test_replaced_while_reading(door: Door, root: Path) -> None:
     assert begun + b"".join(pieces) == DATA
 
 
-def test_overwritten_while_reading(door: Door, root: Path) -> None:
-    """A file written over during its transfer breaks it off: nobody gets a mixture as a whole."""
-    stream = door.stream(f"file://{root}/sub/data.bin")
+def test_a_file_overwritten_while_reading(plugin: Plugin, root: Path) -> None:
+    """If a file is overwritten while it is sent, the stream fails, so that no client gets a mixture as complete."""
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     pieces = stream.open(0, stream.length)
     got = len(next(pieces))
     (root / "sub/data.bin").write_bytes(b"x" * len(DATA))
@@ -288,9 +288,9 @@ def test_overwritten_while_reading(door: Door, root: Path) -> None:
     assert got < len(DATA)
 
 
-def test_cut_short_while_reading(door: Door, root: Path) -> None:
-    """A file that loses its end during its transfer breaks it off."""
-    stream = door.stream(f"file://{root}/sub/data.bin")
+def test_a_file_truncated_while_reading(plugin: Plugin, root: Path) -> None:
+    """If a file is truncated while it is sent, the stream fails."""
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     pieces = stream.open(0, stream.length)
     next(pieces)
     os.truncate(root / "sub/data.bin", 10)
@@ -298,10 +298,10 @@ def test_cut_short_while_reading(door: Door, root: Path) -> None:
         list(pieces)
 
 
-def test_no_file_stays_open(door: Door, root: Path) -> None:
-    """Whether read to the end, given up, never begun or refused, nothing is left open."""
+def test_no_file_stays_open(plugin: Plugin, root: Path) -> None:
+    """No file stays open after a complete, aborted, unread or refused stream."""
     before = len(list(Path("/proc/self/fd").iterdir()))
-    stream = door.stream(f"file://{root}/sub/data.bin")
+    stream = plugin.stream(f"file://{root}/sub/data.bin")
     list(stream.open(0, stream.length))
     for begun in (True, False):
         pieces: Any = stream.open(0, stream.length)
@@ -317,8 +317,8 @@ def test_no_file_stays_open(door: Door, root: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "starts"), [("{0}", False), ('{{"{0}": "*"}}', True), ('{{"{0}": ["radar"]}}', True)]
 )
-def test_folders_have_owners_if_documents_can_be_changed(plug: Plug, root: Path, value: str, starts: bool) -> None:
-    """A folder whose files any author could publish stops the start, unless the setting says that this is meant."""
+def test_folders_need_collections_if_documents_can_be_changed(plug: Plug, root: Path, value: str, starts: bool) -> None:
+    """A folder whose files any author could publish prevents the start, unless the setting allows it with `*`."""
     plugin = local_files.create_plugin({local_files.VARIABLE: value.format(root)})
     plug(open_access, plugin)
     expected = nullcontext() if starts else pytest.raises(SettingError, match=f"{root}: no collections")
@@ -326,8 +326,8 @@ def test_folders_have_owners_if_documents_can_be_changed(plug: Plug, root: Path,
         plug(CollectionGroups(), plugin)
 
 
-def test_authors_publish_files_of_their_folders_only(plug: Plug, publish: Publish, root: Path) -> None:
-    """An href leads only into folders of its collection; a folder within another has collections of its own."""
+def test_hrefs_resolve_only_in_folders_of_their_collection(plug: Plug, publish: Publish, root: Path) -> None:
+    """An href resolves only in folders of its collection; a nested folder has its own collections."""
     (root / "sub/inner").mkdir()
     for name in ("sub/inner/data.bin", "data.bin"):
         (root / name).write_bytes(DATA)
@@ -351,7 +351,7 @@ def test_authors_publish_files_of_their_folders_only(plug: Plug, publish: Publis
 
 
 def test_check_reports_shared_folders(root: Path) -> None:
-    """`stacflask check` names the folders whose files authors of several collections can publish."""
+    """`stacflask check` reports folders whose files authors of several collections can publish."""
     folders = {str(root): "*", str(root / "sub"): ["a"]}
     notes = local_files.create_plugin({local_files.VARIABLE: json.dumps(folders)}).check_setup()
     assert notes == [

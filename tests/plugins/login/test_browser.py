@@ -1,4 +1,4 @@
-"""Logging in at a real provider, as people do: by their browser."""
+"""The login at a real provider, by HTTP client and by browser."""
 
 import json
 import re
@@ -31,23 +31,23 @@ KEY = "sfk_00000001_member-of-the-test"
 DOWNLOAD = "/collections/radar/items/scene/download/data"
 
 
-class Shelf:
-    """Has everything, as three bytes."""
+class FakeStore:
+    """Delivers three bytes for every asset."""
 
     @hookimpl
     def resolve(self) -> Location:
-        """Find it."""
-        return Location("shelf", "data")
+        """Return a location."""
+        return Location("test", "data")
 
     @hookimpl
     def deliver(self) -> Stream:
-        """Have it."""
+        """Return a stream."""
         return Stream(lambda first, length: iter([b"abc"[first : first + length]]), 3)
 
 
 @dataclass
 class Site:
-    """A running server, and the provider that it trusts."""
+    """A running server and its provider."""
 
     url: str
     issuer: str
@@ -55,18 +55,18 @@ class Site:
 
 @pytest.fixture
 def site(build: Callable[..., Flask], publish: Publish) -> Iterator[Site]:
-    """Serve a catalogue to members of the provider, and to holders of keys."""
+    """Serve a catalogue to members at the provider, and to principals with keys."""
     publish(an_item("scene", "radar"), an_item("scene", "optical"))
     port, own = free_port(), free_port()
     issuer, url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{own}"
-    way = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
-    said = {"eo": {"issuer": issuer, "audience": "stacflask", "login": way}}
-    environ = {"STACFLASK_OIDC_ISSUERS": json.dumps(said)}
+    client = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
+    settings = {"eo": {"issuer": issuer, "audience": "stacflask", "login": client}}
+    environ = {"STACFLASK_OIDC_ISSUERS": json.dumps(settings)}
     keys, groups = ApiKeys(0), CollectionGroups(cache=0)
     environ |= {"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}", "STACFLASK_LOGIN_CACHE": "0"}
-    ways = [module.create_plugin(environ) for module in (links, oidc, login)]
+    plugins = [module.create_plugin(environ) for module in (links, oidc, login)]
     licences = Licences(cache=0, login="/login")
-    app = build(keys, *ways, groups, licences, Shelf())
+    app = build(keys, *plugins, groups, licences, FakeStore())
     made = CliRunner().invoke(keys.extend_cli()[0], ["create", "kim", "--group", "members", "--key", KEY])
     assert made.exit_code == 0
     for collection, action in (("radar", "see"), ("radar", "download"), ("optical", "see"), ("optical", "download")):
@@ -88,7 +88,7 @@ def site(build: Callable[..., Flask], publish: Publish) -> Iterator[Site]:
 
 
 def submit(session: requests.Session, page: requests.Response, **fields: str) -> requests.Response:
-    """Fill in a page's form and send it, as a browser does."""
+    """Send the form of a page with these values, as a browser does."""
     action = re.search(r'<form[^>]* action="([^"]+)"', page.text)
     assert action, page.text
     hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
@@ -96,8 +96,8 @@ def submit(session: requests.Session, page: requests.Response, **fields: str) ->
     return session.post(urljoin(page.url, unescape(action[1])), data=form, timeout=60)
 
 
-def test_a_person_logs_in_downloads_and_logs_out(site: Site) -> None:
-    """At a certified provider: in, then what members may see and take, and out again, here and there."""
+def test_a_user_logs_in_downloads_and_logs_out(site: Site) -> None:
+    """At a certified provider: log in, download as a member, and log out here and at the provider."""
     session = requests.Session()
     assert session.get(site.url + DOWNLOAD, timeout=60).status_code == 404
     page = session.get(f"{site.url}/login?next=/whoami", timeout=60)
@@ -116,10 +116,10 @@ def test_a_person_logs_in_downloads_and_logs_out(site: Site) -> None:
 
 
 def test_keys_tokens_links_and_sessions_side_by_side(site: Site) -> None:
-    """Each is known by its own plugin; a wrong one is refused by its own, and the next is not tried."""
+    """Each credential is authenticated by its own plugin; a wrong one is refused without trying the next."""
 
-    def get(address: str = DOWNLOAD, **more: Any) -> requests.Response:
-        return requests.get(urljoin(site.url, address), timeout=60, **more)
+    def get(path: str = DOWNLOAD, **more: Any) -> requests.Response:
+        return requests.get(urljoin(site.url, path), timeout=60, **more)
 
     def bearer(token: str) -> dict[str, Any]:
         return {"headers": {"Authorization": f"Bearer {token}"}}
@@ -127,8 +127,8 @@ def test_keys_tokens_links_and_sessions_side_by_side(site: Site) -> None:
     session = requests.Session()
     page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=60), login="jane", password="x")
     assert submit(session, page).json()["scheme"] == "session"
-    wish: Any = {"json": {"href": site.url + DOWNLOAD}, "headers": {"Origin": site.url}}
-    link = session.post(f"{site.url}/links", timeout=60, **wish).json()["href"]
+    link_request: Any = {"json": {"href": site.url + DOWNLOAD}, "headers": {"Origin": site.url}}
+    link = session.post(f"{site.url}/links", timeout=60, **link_request).json()["href"]
     form = {"grant_type": "client_credentials", "resource": "urn:eo:RS256", "scope": "read download"}
     token = requests.post(f"{site.issuer}/token", data=form, auth=("robot", "robot-secret"), timeout=60).json()
     assert get("/whoami", **bearer(KEY)).json()["scheme"] == "api_key"
@@ -138,7 +138,7 @@ def test_keys_tokens_links_and_sessions_side_by_side(site: Site) -> None:
     assert get(link).content == b"abc"
     cookies: Any = {"cookies": session.cookies.get_dict()}
     assert get(**cookies).content == b"abc"
-    for wrong in (f"{KEY}x", f"{token['access_token']}x", "opaque-and-nobodys"):
+    for wrong in (f"{KEY}x", f"{token['access_token']}x", "opaque-and-unknown"):
         refused = get(**bearer(wrong), **cookies)
         assert (refused.status_code, refused.json()["code"]) == (401, "InvalidCredentials")
         assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
@@ -146,8 +146,8 @@ def test_keys_tokens_links_and_sessions_side_by_side(site: Site) -> None:
     assert get(link).status_code in (401, 403)
 
 
-def test_who_is_in_no_group_gets_nothing(site: Site) -> None:
-    """To be known is not to be let in."""
+def test_a_user_without_groups_gets_nothing(site: Site) -> None:
+    """Authentication alone grants nothing."""
     session = requests.Session()
     page = submit(session, session.get(f"{site.url}/login?next=/whoami", timeout=60), login="joe", password="x")
     assert submit(session, page).json()["id"] == "eo:joe"
@@ -156,7 +156,7 @@ def test_who_is_in_no_group_gets_nothing(site: Site) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_real_browser_logs_in(site: Site, tmp_path: Path) -> None:
-    """In the page of the API: log in, try an operation out as oneself, download, and log out."""
+    """On the page of the API: log in, try an operation, download, and log out."""
     with browsing(tmp_path) as browser:
         browser.go(f"{site.url}/api.html")
         browser.until("document.querySelector('#who a')")
@@ -166,7 +166,7 @@ def test_a_real_browser_logs_in(site: Site, tmp_path: Path) -> None:
         assert browser.run("location.href") == f"{site.url}/api.html"
         assert browser.run("document.querySelector('#who-name').textContent").strip() == "You are eo:jane (members)"
         assert not browser.run("document.cookie.includes('session')")
-        assert _tried_out(browser) == "eo:jane"
+        assert _whoami_id(browser) == "eo:jane"
         assert browser.run(f"fetch('{DOWNLOAD}').then(answer => answer.text())") == "abc"
         browser.run("document.querySelector('#log-out').click()")
         browser.until("document.querySelector('button[name=logout]')")
@@ -177,13 +177,13 @@ def test_a_real_browser_logs_in(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_real_browser_accepts_a_licence(site: Site, tmp_path: Path) -> None:
-    """On the licence's page: be led to the login and back, read, accept, and download."""
+    """On the page of a licence: log in, read, accept, and download."""
     download = DOWNLOAD.replace("radar", "optical")
     with browsing(tmp_path) as browser:
         browser.go(f"{site.url}/licences/research")
         browser.until("document.querySelector('#login')")
         assert browser.run("getComputedStyle(document.querySelector('pre')).whiteSpace") == "pre-wrap"
-        assert browser.complaints == []  # of the page's own policy, for one
+        assert browser.complaints == []  # such as violations of the page's policy
         browser.run("document.querySelector('#login').click()")
         fill_in(browser, "jane", "form[action$=acceptance]")
         browser.go(f"{site.url}{download}")
@@ -191,18 +191,18 @@ def test_a_real_browser_accepts_a_licence(site: Site, tmp_path: Path) -> None:
         browser.go(f"{site.url}/licences/research")
         browser.until("document.querySelector('form[action$=acceptance]')")
         assert browser.run("location.href") == f"{site.url}/licences/research"
-        assert "You are eo:jane." in browser.run("document.body.innerText")
+        assert "You are logged in as eo:jane." in browser.run("document.body.innerText")
         assert browser.run("document.querySelector('pre').textContent") == "Not for <b>sale</b>."
         browser.run("document.querySelector('button').click()")
         browser.until("document.querySelector('#accepted')")
         assert browser.run("location.href") == f"{site.url}/licences/research"
-        browser.go(f"{site.url}/api.html")  # from the licence's own page nothing can be fetched
+        browser.go(f"{site.url}/api.html")  # the policy of the licence page allows no fetch
         browser.until("document.querySelector('#who-name')")
         assert browser.run(f"fetch('{download}').then(answer => answer.text())") == "abc"
 
 
-def _tried_out(browser: Any) -> str:
-    """Press "Try it out" and "Execute" of /whoami; give the id in the answer."""
+def _whoami_id(browser: Any) -> str:
+    """Press "Try it out" and "Execute" of /whoami, and return the id in the response."""
     place = "document.querySelector('#operations-plugins-get_whoami')"
     browser.until(place)
     browser.run(f"{place}.querySelector('.opblock-summary-control').click()")

@@ -1,4 +1,4 @@
-"""Logging in by browser: at a provider that can be made to lie, and at a real one."""
+"""The login by browser, at a mocked provider."""
 
 import base64
 import json
@@ -41,37 +41,37 @@ DOCUMENT = {
 }
 LOGIN = {"client_id": "portal", "client_secret": "hush", "title": "Example ID"}
 HTTPS = {"STACFLASK_PUBLIC_URL": "https://stac.example.org/api"}
-OURS = {"Sec-Fetch-Site": "same-origin"}
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 
 
 class MembersWrite:
-    """Lets members change everything, and nobody else."""
+    """Allows all changes by members only."""
 
     @hookimpl
     def authorize_change(self, principal: Principal, change: Change) -> Decision | None:
-        """Consent."""
+        """Allow members."""
         return Decision.allow("member") if "members" in principal.groups else None
 
 
 class MembersDownload:
-    """Lets members download everything, and nobody else."""
+    """Allows all downloads by members only."""
 
     @hookimpl
     def authorize(self, principal: Principal) -> Decision | None:
-        """Consent."""
+        """Allow members."""
         return Decision.allow("member") if "members" in principal.groups else None
 
 
 def plugin(login: Any = LOGIN, environ: Any = None, **members: Any) -> Logins:
-    said = {"issuer": ISSUER, "audience": "stacflask", "login": login, "scopes": ["read", "write"], **members}
+    values = {"issuer": ISSUER, "audience": "stacflask", "login": login, "scopes": ["read", "write"], **members}
     return create_plugin(
-        {"STACFLASK_OIDC_ISSUERS": json.dumps({"eo": said}), "STACFLASK_LOGIN_CACHE": "0", **(environ or {})}
+        {"STACFLASK_OIDC_ISSUERS": json.dumps({"eo": values}), "STACFLASK_LOGIN_CACHE": "0", **(environ or {})}
     )
 
 
 @pytest.fixture
 def web() -> Iterator[rm.Mocker]:
-    """Give the provider's side of the wire."""
+    """Return a mock of the provider's HTTP responses."""
     with rm.Mocker() as mocker:
         mocker.get(f"{ISSUER}/.well-known/openid-configuration", json=DOCUMENT)
         mocker.get(f"{ISSUER}/keys", json={"keys": [JWK]})
@@ -85,72 +85,72 @@ def logins() -> Logins:
 
 @pytest.fixture
 def browser(plug: Plug, logins: Logins) -> Any:
-    """Give a browser of a server with the plugin; it keeps cookies, as browsers do."""
+    """Return a client of a server with the plugin; it keeps cookies as a browser does."""
     return plug(logins, MembersWrite())
 
 
-def leave(browser: Any, address: str = "/login") -> dict[str, str]:
-    """Begin a login; give what the provider is told."""
-    gone = browser.get(address)
-    assert gone.status_code == 303, gone.text
-    return {name: values[0] for name, values in parse_qs(urlsplit(gone.headers["Location"]).query).items()}
+def start_login(browser: Any, path: str = "/login") -> dict[str, str]:
+    """Start a login, and return the query that the provider gets."""
+    response = browser.get(path)
+    assert response.status_code == 303, response.text
+    return {name: values[0] for name, values in parse_qs(urlsplit(response.headers["Location"]).query).items()}
 
 
-def id_token(given: str, /, **claims: Any) -> str:
+def id_token(nonce: str, /, **claims: Any) -> str:
     now = int(time.time())
-    said = {"iss": ISSUER, "aud": "portal", "sub": "jane", "nonce": given, "groups": ["members"], "iat": now}
-    said |= {"exp": now + 300, **claims}
-    return jwt.encode({k: v for k, v in said.items() if v is not None}, KEY, "RS256", {"kid": "k"})
+    values = {"iss": ISSUER, "aud": "portal", "sub": "jane", "nonce": nonce, "groups": ["members"], "iat": now}
+    values |= {"exp": now + 300, **claims}
+    return jwt.encode({k: v for k, v in values.items() if v is not None}, KEY, "RS256", {"kid": "k"})
 
 
-def log_in(browser: Any, web: rm.Mocker, address: str = "/login", **claims: Any) -> Any:
-    told = leave(browser, address)
-    web.post(f"{ISSUER}/token", json={"id_token": id_token(told["nonce"], **claims), "access_token": "opaque"})
-    return browser.get("/login/callback", query_string={"code": "c0de", "state": told["state"]})
+def log_in(browser: Any, web: rm.Mocker, path: str = "/login", **claims: Any) -> Any:
+    query = start_login(browser, path)
+    web.post(f"{ISSUER}/token", json={"id_token": id_token(query["nonce"], **claims), "access_token": "opaque"})
+    return browser.get("/login/callback", query_string={"code": "c0de", "state": query["state"]})
 
 
-def cookies(answer: Any) -> dict[str, set[str]]:
-    """Give the attributes of the cookies that an answer sets, by name."""
-    parts = [cookie.split("; ") for cookie in answer.headers.getlist("Set-Cookie")]
+def cookies(response: Any) -> dict[str, set[str]]:
+    """Return the attributes of the cookies that a response sets, by name."""
+    parts = [cookie.split("; ") for cookie in response.headers.getlist("Set-Cookie")]
     return {first.partition("=")[0]: set(rest) for first, *rest in parts}
 
 
-# --- There and back --------------------------------------------------------------------------------------------------
+# --- Login -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_way_there(browser: Any, web: rm.Mocker) -> None:
-    """The provider is told who we are, where to come back, and a challenge; the browser keeps what proves it left."""
-    told = leave(browser)
-    assert told.keys() == {
+def test_the_authorization_request(browser: Any, web: rm.Mocker) -> None:
+    """The request has client, redirect URI and code challenge; the browser gets a cookie that finishes the login."""
+    query = start_login(browser)
+    assert query.keys() == {
         *("tenant", "response_type", "client_id", "redirect_uri", "scope", "state", "nonce"),
         *("code_challenge", "code_challenge_method"),
     }
-    assert (told["response_type"], told["client_id"]) == ("code", "portal")
-    assert told["redirect_uri"] == "http://localhost/login/callback"
-    assert told["code_challenge_method"] == "S256"
-    again = leave(browser)
+    assert (query["response_type"], query["client_id"]) == ("code", "portal")
+    assert query["redirect_uri"] == "http://localhost/login/callback"
+    assert query["code_challenge_method"] == "S256"
+    again = start_login(browser)
     for name in ("state", "nonce", "code_challenge"):
-        assert len(told[name]) >= 43
-        assert told[name] != again[name]
+        assert len(query[name]) >= 43
+        assert query[name] != again[name]
 
 
-def test_the_way_back(browser: Any, web: rm.Mocker) -> None:
-    """Who comes back is known from then on, and goes on to where she wanted to go."""
+def test_the_callback_opens_a_session(browser: Any, web: rm.Mocker) -> None:
+    """After the callback the browser has a session, and is redirected to the requested path."""
     back = log_in(browser, web, "/login?next=/api.html%23/search")
     assert (back.status_code, back.headers["Location"]) == (303, "http://localhost/api.html#/search")
     who = browser.get("/whoami").json
     assert (who["id"], who["groups"], who["scheme"]) == ("eo:jane", ["members"], "session")
     assert who["scopes"] == ["read", "write"]
     assert who["login"] == [{"title": "Example ID", "href": "http://localhost/login?provider=eo"}]
-    (asked,) = [call for call in web.request_history if call.path == "/token"]
-    form = parse_qs(asked.text)
+    (request,) = [call for call in web.request_history if call.path == "/token"]
+    form = parse_qs(request.text)
     assert (form["grant_type"], form["code"]) == (["authorization_code"], ["c0de"])
     assert len(form["code_verifier"][0]) >= 43
-    assert asked.headers["Authorization"] == "Basic " + base64.b64encode(b"portal:hush").decode()
+    assert request.headers["Authorization"] == "Basic " + base64.b64encode(b"portal:hush").decode()
 
 
-def test_without_a_session_one_is_nobody(browser: Any, web: rm.Mocker) -> None:
-    """Who has not logged in is told so, and where she can."""
+def test_without_a_session_users_are_anonymous(browser: Any, web: rm.Mocker) -> None:
+    """Without a session, `/whoami` returns an anonymous principal and the URLs of the logins."""
     who = browser.get("/whoami").json
     assert (who["id"], who["anonymous"], who["groups"]) == ("anonymous", True, [])
 
@@ -163,25 +163,27 @@ def test_without_a_session_one_is_nobody(browser: Any, web: rm.Mocker) -> None:
         ("http://127.0.0.1:8000", "stacflask", {"HttpOnly", "SameSite=Lax", "Path=/"}),
     ],
 )
-def test_cookies_are_for_us_alone(plug: Plug, web: rm.Mocker, public_url: str, name: str, attributes: set[str]) -> None:
-    """Cookies go by https only, to this API only, no script sees them, and no neighbour can plant them."""
+def test_cookies_are_limited_to_this_api(
+    plug: Plug, web: rm.Mocker, public_url: str, name: str, attributes: set[str]
+) -> None:
+    """Cookies need https and the path of this API; scripts cannot read them, and other sites cannot set them."""
     browser: Any = plug(plugin(), environ={"STACFLASK_PUBLIC_URL": public_url})
-    gone = browser.get("/login", base_url=public_url)
-    assert attributes < cookies(gone)[f"{name}-journey"]
-    told = {k: v[0] for k, v in parse_qs(urlsplit(gone.headers["Location"]).query).items()}
-    assert told["redirect_uri"] == f"{public_url}/login/callback"
-    web.post(f"{ISSUER}/token", json={"id_token": id_token(told["nonce"])})
-    back = browser.get(f"/login/callback?code=c&state={told['state']}", base_url=public_url)
+    response = browser.get("/login", base_url=public_url)
+    assert attributes < cookies(response)[f"{name}-journey"]
+    query = {k: v[0] for k, v in parse_qs(urlsplit(response.headers["Location"]).query).items()}
+    assert query["redirect_uri"] == f"{public_url}/login/callback"
+    web.post(f"{ISSUER}/token", json={"id_token": id_token(query["nonce"])})
+    back = browser.get(f"/login/callback?code=c&state={query['state']}", base_url=public_url)
     assert attributes | {"Max-Age=43200"} <= cookies(back)[f"{name}-session"]
     assert "Max-Age=0" in cookies(back)[f"{name}-journey"]
     assert ("Secure" in cookies(back)[f"{name}-session"]) == public_url.startswith("https")
 
 
 def test_nobody_logs_in_without_https(plug: Plug, web: rm.Mocker) -> None:
-    """By plain http over a network there is no login, and no cookie is believed."""
+    """With http over a network there is no login, and cookies are ignored."""
     client: Any = plug(plugin(), environ={"STACFLASK_PUBLIC_URL": "http://stac.example.org"})
-    answer = client.get("/login")
-    assert (answer.status_code, "https only" in answer.json["description"]) == (400, True)
+    response = client.get("/login")
+    assert (response.status_code, "needs https" in response.json["description"]) == (400, True)
     client.set_cookie("stacflask-session", "x")
     assert client.get("/whoami").json["anonymous"]
 
@@ -202,54 +204,54 @@ def test_nobody_logs_in_without_https(plug: Plug, web: rm.Mocker) -> None:
         "/.//evil.example.org",
     ],
 )
-def test_nobody_is_sent_elsewhere(browser: Any, web: rm.Mocker, target: str) -> None:
-    """After the login a browser is sent to a path of this API, whoever made the link."""
+def test_the_login_redirects_to_this_api_only(browser: Any, web: rm.Mocker, target: str) -> None:
+    """After the login a browser is redirected only to a path of this API."""
     assert browser.get("/login", query_string={"next": target}).status_code == 400
 
 
-def test_what_the_cookie_says_is_not_believed(browser: Any, web: rm.Mocker) -> None:
-    """Nor does a cookie that somebody planted send a browser elsewhere."""
-    from plugins.login.flow import Journey
+def test_the_path_in_the_cookie_is_checked(browser: Any, web: rm.Mocker) -> None:
+    """A forged cookie does not redirect a browser to another site."""
+    from plugins.login.flow import LoginAttempt
 
-    journey = Journey("eo", "https://evil.example.org")
-    web.post(f"{ISSUER}/token", json={"id_token": id_token(journey.nonce)})
-    browser.set_cookie("stacflask-journey", journey.packed())
-    back = browser.get("/login/callback", query_string={"code": "c", "state": journey.state})
+    attempt = LoginAttempt("eo", "https://evil.example.org")
+    web.post(f"{ISSUER}/token", json={"id_token": id_token(attempt.nonce)})
+    browser.set_cookie("stacflask-journey", attempt.to_cookie())
+    back = browser.get("/login/callback", query_string={"code": "c", "state": attempt.state})
     assert (back.status_code, "Location" in back.headers) == (400, False)
 
 
-def test_providers_are_known_by_name(browser: Any, web: rm.Mocker) -> None:
-    """One may ask for a provider by name, if there is one."""
-    assert leave(browser, "/login?provider=eo")["client_id"] == "portal"
+def test_a_provider_is_chosen_by_name(browser: Any, web: rm.Mocker) -> None:
+    """The query can name a provider; an unknown name returns 404."""
+    assert start_login(browser, "/login?provider=eo")["client_id"] == "portal"
     assert browser.get("/login?provider=nosuch").status_code == 404
 
 
-# --- What is refused -------------------------------------------------------------------------------------------------
+# --- Refusals --------------------------------------------------------------------------------------------------------
 
 
-def test_only_who_left_comes_back(browser: Any, web: rm.Mocker, plug: Plug) -> None:
-    """Without the cookie of this login, or with another state, nothing is asked and nobody is let in."""
-    told = leave(browser)
-    web.post(f"{ISSUER}/token", json={"id_token": id_token(told["nonce"])})
-    stranger = plug(plugin())
-    for client, state in ((browser, "x"), (browser, ""), (browser, "ü"), (stranger, told["state"])):
-        answer = client.get("/login/callback", query_string={"code": "c", "state": state})
-        assert (answer.status_code, answer.content_type) == (400, "text/html; charset=utf-8")
-        assert "begun elsewhere" in answer.text
+def test_only_the_browser_that_started_a_login_finishes_it(browser: Any, web: rm.Mocker, plug: Plug) -> None:
+    """Without the cookie of this login, or with another state, no token is requested and no session opened."""
+    query = start_login(browser)
+    web.post(f"{ISSUER}/token", json={"id_token": id_token(query["nonce"])})
+    other = plug(plugin())
+    for client, state in ((browser, "x"), (browser, ""), (browser, "ü"), (other, query["state"])):
+        response = client.get("/login/callback", query_string={"code": "c", "state": state})
+        assert (response.status_code, response.content_type) == (400, "text/html; charset=utf-8")
+        assert "started in another browser" in response.text
     half = base64.b64encode(b'{"provider":"eo","next":"/","state":"\\ud800","nonce":"n","verifier":"v"}').decode()
-    for garbage in ("x", "e30", "W10", base64.b64encode(b"[" * 3000).decode(), half):
-        stranger.set_cookie("stacflask-journey", garbage)
-        assert stranger.get("/login/callback?code=c&state=x").status_code == 400
+    for malformed in ("x", "e30", "W10", base64.b64encode(b"[" * 3000).decode(), half):
+        other.set_cookie("stacflask-journey", malformed)
+        assert other.get("/login/callback?code=c&state=x").status_code == 400
     assert not any(call.path == "/token" for call in web.request_history)
 
 
-def test_an_answer_is_good_once(browser: Any, web: rm.Mocker) -> None:
-    """The cookie of a login ends with it: the same answer again is refused."""
-    told = leave(browser)
-    web.post(f"{ISSUER}/token", json={"id_token": id_token(told["nonce"])})
-    answer = {"code": "c0de", "state": told["state"]}
-    assert browser.get("/login/callback", query_string=answer).status_code == 303
-    assert browser.get("/login/callback", query_string=answer).status_code == 400
+def test_a_callback_is_valid_once(browser: Any, web: rm.Mocker) -> None:
+    """The cookie of a login is deleted after it, so that the same callback is refused."""
+    query = start_login(browser)
+    web.post(f"{ISSUER}/token", json={"id_token": id_token(query["nonce"])})
+    response = {"code": "c0de", "state": query["state"]}
+    assert browser.get("/login/callback", query_string=response).status_code == 303
+    assert browser.get("/login/callback", query_string=response).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_an_answer_is_good_once(browser: Any, web: rm.Mocker) -> None:
         {"sub": None},
     ],
 )
-def test_a_wrong_id_token_lets_nobody_in(browser: Any, web: rm.Mocker, claims: Any) -> None:
+def test_a_wrong_id_token_opens_no_session(browser: Any, web: rm.Mocker, claims: Any) -> None:
     """An ID token for another login, client or time, or of another issuer, opens no session."""
     back = log_in(browser, web, **claims)
     assert (back.status_code, "stacflask-session" in cookies(back)) == (403, False)
@@ -274,42 +276,43 @@ def test_a_wrong_id_token_lets_nobody_in(browser: Any, web: rm.Mocker, claims: A
 
 
 @pytest.mark.parametrize(
-    "answer", [{"json": {"error": "invalid_grant"}, "status_code": 400}, {"json": {}}, {"json": {"id_token": "a.b.c"}}]
+    "response",
+    [{"json": {"error": "invalid_grant"}, "status_code": 400}, {"json": {}}, {"json": {"id_token": "a.b.c"}}],
 )
-def test_a_provider_that_declines_lets_nobody_in(browser: Any, web: rm.Mocker, answer: Any) -> None:
-    """If the code is not good, or no ID token comes for it, there is no session."""
-    told = leave(browser)
-    web.post(f"{ISSUER}/token", **answer)
-    assert browser.get("/login/callback", query_string={"code": "c", "state": told["state"]}).status_code == 403
+def test_a_declined_code_opens_no_session(browser: Any, web: rm.Mocker, response: Any) -> None:
+    """If the provider declines the code, or returns no ID token, there is no session."""
+    query = start_login(browser)
+    web.post(f"{ISSUER}/token", **response)
+    assert browser.get("/login/callback", query_string={"code": "c", "state": query["state"]}).status_code == 403
 
 
-def test_a_provider_that_is_away_is_told(browser: Any, web: rm.Mocker) -> None:
-    """While the provider is away, logging in is 503, and who is logged in goes on."""
+def test_the_login_returns_503_during_an_outage(browser: Any, web: rm.Mocker) -> None:
+    """During an outage of the provider the login returns 503; existing sessions work."""
     log_in(browser, web)
-    told = leave(browser)
+    query = start_login(browser)
     web.post(f"{ISSUER}/token", exc=requests.ConnectionError)
-    assert browser.get("/login/callback", query_string={"code": "c", "state": told["state"]}).status_code == 503
+    assert browser.get("/login/callback", query_string={"code": "c", "state": query["state"]}).status_code == 503
     assert browser.get("/whoami").json["id"] == "eo:jane"
 
 
-def test_a_provider_that_is_away_is_left_alone(browser: Any, logins: Logins, web: rm.Mocker) -> None:
-    """However many want to log in, a provider that failed is not asked again for some seconds."""
-    logins.ways["eo"].web.clock = lambda: 1.0
+def test_a_failed_provider_is_not_called_for_a_while(browser: Any, logins: Logins, web: rm.Mocker) -> None:
+    """After a failure the provider is not called for some seconds, however many logins there are."""
+    logins.providers["eo"].web.clock = lambda: 1.0
     web.get(f"{ISSUER}/.well-known/openid-configuration", exc=requests.ConnectTimeout)
     for _ in range(10):
-        answer = browser.get("/login")
-        assert (answer.status_code, answer.json["code"]) == (503, "IdentityProviderUnavailable")
+        response = browser.get("/login")
+        assert (response.status_code, response.json["code"]) == (503, "IdentityProviderUnavailable")
     assert web.call_count == 1
 
 
-def test_a_slow_provider_holds_few_threads(build: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While few logins wait for the provider, further ones are told to come again, so that all else is answered."""
-    monkeypatch.setattr(http, "WAIT", 0.0)
-    go_on, asked = threading.Event(), threading.Semaphore(0)
+def test_a_slow_provider_occupies_few_threads(build: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While some logins wait for the provider, further ones return 503, and other requests are answered."""
+    monkeypatch.setattr(http, "MAX_WAIT_SECONDS", 0.0)
+    proceed, requested = threading.Event(), threading.Semaphore(0)
 
     def slow(environ: Any, start: Any) -> list[bytes]:
-        asked.release()
-        go_on.wait(30)
+        requested.release()
+        proceed.wait(30)
         start("200 OK", [("Content-Type", "application/json")])
         return [json.dumps({"issuer": issuer, "authorization_endpoint": f"{issuer}/auth"}).encode()]
 
@@ -317,63 +320,65 @@ def test_a_slow_provider_holds_few_threads(build: Callable[..., Flask], monkeypa
     issuer = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     app = build(plugin(issuer=issuer, timeout=30))
-    with ThreadPoolExecutor(http.AT_ONCE) as threads:
-        waiting = [threads.submit(app.test_client().get, "/login") for _ in range(http.AT_ONCE)]
+    with ThreadPoolExecutor(http.MAX_CONCURRENT_REQUESTS) as threads:
+        waiting = [threads.submit(app.test_client().get, "/login") for _ in range(http.MAX_CONCURRENT_REQUESTS)]
         for _ in waiting:
-            assert asked.acquire(timeout=30)
+            assert requested.acquire(timeout=30)
         assert app.test_client().get("/login").status_code == 503
         assert app.test_client().get("/collections").status_code == 200
-        go_on.set()
+        proceed.set()
         assert {future.result().status_code for future in waiting} == {303}
     assert app.test_client().get("/login").status_code == 303
     server.shutdown()
     server.server_close()
 
 
-def test_what_the_provider_says_is_shown_as_text(browser: Any, web: rm.Mocker) -> None:
-    """An error that came in the address is no part of the page's markup."""
-    told = leave(browser)
-    answer = browser.get("/login/callback", query_string={"state": told["state"], "error": "<script>alert(1)</script>"})
-    assert answer.status_code == 403
-    assert "<script>" not in answer.text
-    assert "&lt;script&gt;" in answer.text
-    policy = answer.headers["Content-Security-Policy"]
+def test_provider_errors_are_escaped(browser: Any, web: rm.Mocker) -> None:
+    """An error in the URL is text on the page, not markup."""
+    query = start_login(browser)
+    response = browser.get(
+        "/login/callback", query_string={"state": query["state"], "error": "<script>alert(1)</script>"}
+    )
+    assert response.status_code == 403
+    assert "<script>" not in response.text
+    assert "&lt;script&gt;" in response.text
+    policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
 
 
-def test_an_answer_of_another_provider_is_refused(plug: Plug, web: rm.Mocker) -> None:
-    """An answer that names another issuer is refused (RFC 9207), and one that names none where it should."""
+def test_a_response_of_another_provider_is_refused(plug: Plug, web: rm.Mocker) -> None:
+    """A response with another issuer is refused (RFC 9207), and one without, if the provider sends it."""
     browser = plug(plugin())
-    told = leave(browser)
-    said = {"code": "c", "state": told["state"], "iss": "https://evil.example.org"}
-    assert "another provider" in browser.get("/login/callback", query_string=said).text
+    query = start_login(browser)
+    values = {"code": "c", "state": query["state"], "iss": "https://evil.example.org"}
+    assert "another provider" in browser.get("/login/callback", query_string=values).text
     document = {**DOCUMENT, "authorization_response_iss_parameter_supported": True}
     web.get(f"{ISSUER}/.well-known/openid-configuration", json=document)
     strict = plug(plugin())
-    told = leave(strict)
-    said = {"code": "c", "state": told["state"]}
-    assert "another provider" in strict.get("/login/callback", query_string=said).text
+    query = start_login(strict)
+    values = {"code": "c", "state": query["state"]}
+    assert "another provider" in strict.get("/login/callback", query_string=values).text
 
 
-def test_claims_may_come_from_userinfo(plug: Plug, web: rm.Mocker) -> None:
-    """Where the ID token is short the provider is asked for more; what it says of somebody else is refused."""
+def test_claims_can_come_from_userinfo(plug: Plug, web: rm.Mocker) -> None:
+    """The setting adds claims of the userinfo endpoint; claims of another subject are refused."""
     web.get(f"{ISSUER}/me", json={"sub": "jane", "groups": ["curators"]})
     browser = plug(plugin({**LOGIN, "userinfo": True}))
     log_in(browser, web, groups=None)
     assert browser.get("/whoami").json["groups"] == ["curators"]
-    (asked,) = [call for call in web.request_history if call.path == "/me"]
-    assert asked.headers["Authorization"] == "Bearer opaque"
+    (request,) = [call for call in web.request_history if call.path == "/me"]
+    assert request.headers["Authorization"] == "Bearer opaque"
     web.get(f"{ISSUER}/me", json={"sub": "joe", "groups": ["curators"]})
     assert log_in(plug(plugin({**LOGIN, "userinfo": True})), web).status_code == 403
 
 
-def test_clients_without_basic_send_a_form(plug: Plug, web: rm.Mocker) -> None:
-    """A client without a secret, or at a provider that does not know Basic, says who it is in the form."""
+def test_clients_without_basic_send_credentials_in_the_form(plug: Plug, web: rm.Mocker) -> None:
+    """Without a secret, or if the provider does not support Basic, the form has the client id."""
     log_in(plug(plugin({"client_id": "portal"})), web)
-    (asked,) = [call for call in web.request_history if call.path == "/token"]
-    assert "client_id=portal" in asked.text
-    assert "Authorization" not in asked.headers
+    (request,) = [call for call in web.request_history if call.path == "/token"]
+    assert "client_id=portal" in request.text
+    assert "Authorization" not in request.headers
     document = {**DOCUMENT, "token_endpoint_auth_methods_supported": ["client_secret_post"]}
     web.get(f"{ISSUER}/.well-known/openid-configuration", json=document)
     log_in(plug(plugin()), web)
@@ -383,8 +388,8 @@ def test_clients_without_basic_send_a_form(plug: Plug, web: rm.Mocker) -> None:
 # --- A session -------------------------------------------------------------------------------------------------------
 
 
-def test_a_cookie_changes_nothing_for_other_sites(browser: Any, web: rm.Mocker, publish: Publish) -> None:
-    """A change by cookie must come from a page of ours, as the browser tells; a program with a cookie is none."""
+def test_other_sites_change_nothing_with_the_cookie(browser: Any, web: rm.Mocker, publish: Publish) -> None:
+    """A change with a cookie must come from a page of this server, according to the browser's headers."""
     log_in(browser, web)
     refused: list[dict[str, str]] = [
         {},
@@ -398,17 +403,17 @@ def test_a_cookie_changes_nothing_for_other_sites(browser: Any, web: rm.Mocker, 
     ]
     document = a_collection("mine")
     for headers in refused:
-        answer = browser.post("/collections", json=document, headers=headers)
-        assert (answer.status_code, answer.json["code"]) == (403, "CrossSite"), headers
+        response = browser.post("/collections", json=document, headers=headers)
+        assert (response.status_code, response.json["code"]) == (403, "CrossSite"), headers
         for method in ("put", "patch", "delete"):
             assert getattr(browser, method)("/collections/mine", json=document, headers=headers).status_code == 403
     assert browser.get("/collections/mine").status_code == 404
-    assert browser.post("/collections", json=document, headers=OURS).status_code == 201
+    assert browser.post("/collections", json=document, headers=SAME_ORIGIN).status_code == 201
     assert browser.delete("/collections/mine", headers={"Origin": "http://localhost"}).status_code == 204
 
 
-def test_no_route_takes_what_another_site_sends(build: Callable[..., Flask], web: rm.Mocker) -> None:
-    """Every route there is, walked and not listed: with a cookie, what another site sends is refused."""
+def test_every_route_refuses_changes_of_other_sites(build: Callable[..., Flask], web: rm.Mocker) -> None:
+    """Every route of the application refuses a change of another site with a cookie."""
     app = build(plugin(), MembersWrite())
     browser = app.test_client()
     log_in(browser, web)
@@ -417,29 +422,29 @@ def test_no_route_takes_what_another_site_sends(build: Callable[..., Flask], web
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}:
             path = adapter.build(rule.endpoint, dict.fromkeys(rule.arguments, "x"), method=method)
-            answer = browser.open(path, method=method, json={}, headers={"Sec-Fetch-Site": "cross-site"})
-            # A body that is none at all may be refused before anybody asks whose it is.
-            assert answer.json["code"] in ("CrossSite", "InvalidDocument"), (method, path)
-            assert answer.status_code in (400, 403)
+            response = browser.open(path, method=method, json={}, headers={"Sec-Fetch-Site": "cross-site"})
+            # A malformed body may be refused before the origin is checked.
+            assert response.json["code"] in ("CrossSite", "InvalidDocument"), (method, path)
+            assert response.status_code in (400, 403)
             walked += 1
     assert walked > 8
 
 
-def test_a_key_comes_before_a_cookie(browser: Any, web: rm.Mocker) -> None:
-    """Whoever sends a credential beside the cookie is judged by it: a wrong one is refused."""
+def test_a_key_has_priority_over_a_cookie(browser: Any, web: rm.Mocker) -> None:
+    """A credential beside the cookie is used instead of it: a wrong one is refused."""
     log_in(browser, web)
     assert browser.get("/whoami", headers={"Authorization": "Bearer x"}).status_code == 401
 
 
-def test_a_link_comes_before_a_cookie(build: Callable[..., Flask], web: rm.Mocker, publish: Publish) -> None:
-    """Who is logged in may open what another gave her, whichever plugin is named first; a wrong link stays wrong."""
+def test_a_link_has_priority_over_a_cookie(build: Callable[..., Flask], web: rm.Mocker, publish: Publish) -> None:
+    """A user with a session can open a link of another user, in any order of the plugins; a wrong link is refused."""
     publish(an_item())
     made = links.create_plugin({"STACFLASK_LINKS_KEYS": f"test:{'x' * 32}"})
     app = build(plugin(scopes=["read", "download"]), made, MembersDownload(), Shelf())
     jane, joe = app.test_client(), app.test_client()
     download = "/collections/collection/items/item/download/data"
     log_in(jane, web)
-    link = jane.post("/links", json={"href": download}, headers=OURS).json["href"]
+    link = jane.post("/links", json={"href": download}, headers=SAME_ORIGIN).json["href"]
     log_in(joe, web, sub="joe", groups=[])
     assert joe.get(download).status_code == 403
     assert joe.get(link).status_code == 307
@@ -448,28 +453,28 @@ def test_a_link_comes_before_a_cookie(build: Callable[..., Flask], web: rm.Mocke
 
 
 def test_logging_out(browser: Any, web: rm.Mocker) -> None:
-    """Who logs out is nobody again, here and there; the old cookie opens nothing; no other site can do it for her."""
+    """The logout ends the session here and at the provider; the old cookie is invalid; other sites cannot log out."""
     log_in(browser, web)
     secret = browser.get_cookie("stacflask-session").value
-    assert browser.get("/logout", headers=OURS).status_code == 405
+    assert browser.get("/logout", headers=SAME_ORIGIN).status_code == 405
     assert browser.post("/logout", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert browser.get("/whoami").json["id"] == "eo:jane"
-    out = browser.post("/logout", headers=OURS)
+    out = browser.post("/logout", headers=SAME_ORIGIN)
     assert out.status_code == 303
-    there = urlsplit(out.headers["Location"])
-    assert f"{there.scheme}://{there.netloc}{there.path}" == f"{ISSUER}/end"
-    told = parse_qs(there.query)
-    assert told["post_logout_redirect_uri"] == ["http://localhost/api.html"]
-    assert jwt.decode(told["id_token_hint"][0], options={"verify_signature": False})["sub"] == "jane"
+    target = urlsplit(out.headers["Location"])
+    assert f"{target.scheme}://{target.netloc}{target.path}" == f"{ISSUER}/end"
+    query = parse_qs(target.query)
+    assert query["post_logout_redirect_uri"] == ["http://localhost/api.html"]
+    assert jwt.decode(query["id_token_hint"][0], options={"verify_signature": False})["sub"] == "jane"
     assert browser.get("/whoami").json["anonymous"]
     browser.set_cookie("stacflask-session", secret)
-    answer = browser.get("/whoami")
-    assert (answer.status_code, "log in again" in answer.json["description"]) == (401, True)
+    response = browser.get("/whoami")
+    assert (response.status_code, "Log in again" in response.json["description"]) == (401, True)
     assert browser.get("/login").status_code == 303
 
 
-def test_logging_out_where_the_provider_has_no_say(plug: Plug, web: rm.Mocker) -> None:
-    """A provider without an end of sessions, or one that is away, keeps nobody from logging out here."""
+def test_logging_out_without_the_provider(plug: Plug, web: rm.Mocker) -> None:
+    """If the provider has no logout or is not available, users can log out here."""
     web.get(
         f"{ISSUER}/.well-known/openid-configuration",
         json={k: v for k, v in DOCUMENT.items() if k != "end_session_endpoint"},
@@ -477,12 +482,12 @@ def test_logging_out_where_the_provider_has_no_say(plug: Plug, web: rm.Mocker) -
     browser = plug(plugin())
     log_in(browser, web)
     for _ in range(2):
-        out = browser.post("/logout", headers=OURS)
+        out = browser.post("/logout", headers=SAME_ORIGIN)
         assert (out.status_code, out.headers["Location"]) == (303, "http://localhost/api.html")
 
 
 def test_a_new_login_ends_the_old_session(browser: Any, web: rm.Mocker, logins: Logins) -> None:
-    """One browser has one session, with a name that nobody could know before."""
+    """A browser has one session; each login creates a new secret."""
     log_in(browser, web)
     first = browser.get_cookie("stacflask-session").value
     log_in(browser, web)
@@ -491,15 +496,15 @@ def test_a_new_login_ends_the_old_session(browser: Any, web: rm.Mocker, logins: 
 
 
 def test_sessions_end(browser: Any, web: rm.Mocker, storage: Any) -> None:
-    """When its time is over, a session opens nothing."""
+    """An expired session is refused."""
     log_in(browser, web)
     with storage.transaction() as statements:
         statements.rows("UPDATE plugin_login_sessions SET expires = now() - interval '1 second'")
     assert browser.get("/collections").status_code == 401
 
 
-def test_the_operator_sees_and_ends_sessions(browser: Any, web: rm.Mocker, logins: Logins) -> None:
-    """The commands list who is logged in, and end it."""
+def test_the_operator_lists_and_ends_sessions(browser: Any, web: rm.Mocker, logins: Logins) -> None:
+    """The commands list open sessions and end those of a principal."""
     log_in(browser, web)
     (group,) = logins.extend_cli()
     listed = CliRunner().invoke(group, ["list"]).output
@@ -510,15 +515,15 @@ def test_the_operator_sees_and_ends_sessions(browser: Any, web: rm.Mocker, login
     assert browser.get("/whoami").status_code == 401
 
 
-def test_the_database_holds_no_cookie(browser: Any, web: rm.Mocker, storage: Any) -> None:
-    """Whoever reads the table can open no session with what is there."""
+def test_the_database_has_no_cookie(browser: Any, web: rm.Mocker, storage: Any) -> None:
+    """The table has hashes, with which no session can be used."""
     log_in(browser, web)
     secret = browser.get_cookie("stacflask-session").value
     assert secret not in str(storage.rows("SELECT * FROM plugin_login_sessions"))
 
 
-def test_links_last_as_long_as_the_session(browser: Any, web: rm.Mocker, logins: Logins) -> None:
-    """Who made a link in a session is known until it ends."""
+def test_a_principal_is_refreshed_until_its_session_ends(browser: Any, web: rm.Mocker, logins: Logins) -> None:
+    """The maker of a link in a session is refreshed until the session ends."""
     log_in(browser, web)
     name = Principal("x", scheme="session", reference=logins_name(browser))
     gate = Gate(manage({"login": logins}))
@@ -526,7 +531,7 @@ def test_links_last_as_long_as_the_session(browser: Any, web: rm.Mocker, logins:
     now = gate.refresh_principal(name, then)
     assert now is not None
     assert (now.id, now.groups) == ("eo:jane", frozenset({"members"}))
-    browser.post("/logout", headers=OURS)
+    browser.post("/logout", headers=SAME_ORIGIN)
     with pytest.raises(BadCredentials):
         gate.refresh_principal(name, then)
 
@@ -537,14 +542,14 @@ def logins_name(browser: Any) -> str:
     return hashlib.sha256(browser.get_cookie("stacflask-session").value.encode()).hexdigest()
 
 
-def test_answers_depend_on_the_cookie(browser: Any, web: rm.Mocker) -> None:
-    """No cache may hand one's answer to another, and the description tells of the cookie."""
+def test_responses_vary_by_cookie(browser: Any, web: rm.Mocker) -> None:
+    """Caches must not reuse responses for other users; the OpenAPI document has the cookie."""
     assert "Cookie" in browser.get("/collections").vary
     assert browser.get("/api").json["components"]["securitySchemes"]["session"]["in"] == "cookie"
 
 
-def test_the_description_is_valid(browser: Any, web: rm.Mocker) -> None:
-    """What the plugin adds is described as OpenAPI asks, redirects and pages too."""
+def test_the_openapi_document_is_valid(browser: Any, web: rm.Mocker) -> None:
+    """The endpoints of the plugin are valid OpenAPI, with redirects and pages."""
     import schemathesis
 
     description = browser.get("/api").json
@@ -555,16 +560,16 @@ def test_the_description_is_valid(browser: Any, web: rm.Mocker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "complaint"),
+    ("make", "message"),
     [
         (lambda: plugin(environ={"STACFLASK_LOGIN_LIFETIME": "soon"}), "STACFLASK_LOGIN_LIFETIME"),
         (lambda: plugin(environ={"STACFLASK_LOGIN_LIFETIME": "1s"}), "STACFLASK_LOGIN_LIFETIME"),
         (lambda: plugin(environ={"STACFLASK_LOGIN_LIFETIME": "60d"}), "STACFLASK_LOGIN_LIFETIME"),
         (lambda: plugin(environ={"STACFLASK_LOGIN_CACHE": "x"}), "STACFLASK_LOGIN_CACHE"),
-        (lambda: plugin(login=None), "nobody could log in"),
+        (lambda: plugin(login=None), "with the member login"),
     ],
 )
-def test_a_wrong_setting_is_named(make: Callable[[], Logins], complaint: str) -> None:
-    """What is wrong stops the start."""
-    with pytest.raises(SettingError, match=complaint):
+def test_a_wrong_setting_is_named(make: Callable[[], Logins], message: str) -> None:
+    """A wrong value prevents the start, and the error names it."""
+    with pytest.raises(SettingError, match=message):
         make()

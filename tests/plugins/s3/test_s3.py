@@ -154,10 +154,10 @@ def door(real: dict[str, Any]) -> Door:
     ("value", "complaint"),
     [
         ("", "missing"),
-        ("/no/such/file.json", "neither a JSON object nor a readable file"),
+        ("/no/such/file.json", "expected a JSON object or the path of a readable file"),
         ("{", "not JSON"),
         ("{}", "names no store"),
-        ('{"a": {}, "a": {}}', "not JSON: given twice: a"),
+        ('{"a": {}, "a": {}}', "not JSON: members must not be repeated: a"),
         ('{"a": []}', "/a: expected an object"),
         ('{"a/b": {}}', "/a/b: a store's name"),
     ],
