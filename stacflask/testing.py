@@ -11,7 +11,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -109,11 +109,44 @@ def database(database_url: str) -> Iterator[Database]:
     engine = _engine(database_url)
     with engine.begin() as connection:
         _check_for_tests(connection)
-        tables = sa.inspect(connection).get_table_names()
-        emptied = [table for table in tables if table not in ("spatial_ref_sys", "alembic_version")]
-        connection.execute(sa.text(f"TRUNCATE {', '.join(emptied)}"))
+        _empty(connection, _tables(connection, database_url))
     yield Database(engine)
     engine.dispose()
+
+
+_TABLES: dict[str, Sequence[str]] = {}
+"""The tables of each database that this process has emptied, each before those that it refers to."""
+
+
+def _tables(connection: sa.Connection, url: str) -> Sequence[str]:
+    """Return the tables that tests empty, in an order that foreign keys allow."""
+    if url not in _TABLES:
+        inspector = sa.inspect(connection)
+        kept = ("spatial_ref_sys", "alembic_version")
+        names = [name for name, _ in inspector.get_sorted_table_and_fkc_names() if name and name not in kept]
+        _TABLES[url] = names[::-1]
+    return _TABLES[url]
+
+
+def _empty(connection: sa.Connection, tables: Sequence[str]) -> None:
+    """Empty the tables. DELETE takes 1 to 3 ms where TRUNCATE takes 150: it makes no new files.
+
+    A table that was large is truncated, so that no test reads the pages of one before it.
+    """
+    sizes = connection.execute(_SIZES, {"names": list(tables)}).all()
+    if any(size > LARGE for _, size in sizes):
+        connection.execute(sa.text(f"TRUNCATE {', '.join(tables)}"))
+        return
+    filled = {name for name, size in sizes if size}
+    if filled:
+        connection.exec_driver_sql("; ".join(f"DELETE FROM {name}" for name in tables if name in filled))
+
+
+LARGE = 1 << 20
+"""Bytes."""
+_SIZES = sa.text(
+    "SELECT name, pg_relation_size(CAST(name AS regclass)) AS size FROM unnest(CAST(:names AS text[])) AS name"
+)
 
 
 def _engine(url: str) -> sa.Engine:
