@@ -1,6 +1,6 @@
 # The commands of this project. `make` lists the targets that have a text after "##".
 .DEFAULT_GOAL := help
-.PHONY: help run reset test lint format bench migration clean ready
+.PHONY: help run reset test lint format docs bench migration clean ready
 
 python := .venv/bin/python
 # Ends the command when make ends, also if make is killed.
@@ -27,6 +27,15 @@ lint: ready ## Check style, format and types
 format: ready ## Correct style and format
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
+
+docs: ready .venv/docs ## Build the documentation site in site/; wrong links and references are errors
+	@rm -rf site
+	@$(python) -m sphinx -W --keep-going -q -b html docs site
+	@echo site/index.html
+
+.venv/docs: requirements-docs.txt | ready
+	@$(python) -m pip install -q --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
 
 bench: ready ## Measure performance and print tables; ARGS=--help lists options
 	@$(with_make) $(python) -m bench $(ARGS)
