@@ -34,7 +34,7 @@ from stacflask.catalog.documents.assets import Directories
 from stacflask.catalog.documents.documents import Managed
 from stacflask.catalog.reader import Catalog
 from stacflask.catalog.writer import Writer
-from stacflask.disposition import NAMES
+from stacflask.disposition import FILE_NAMES
 from stacflask.gate import Gate
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.services import Services
@@ -92,7 +92,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
             record_metric=gate.record_metric,
             order_status=_order_status(catalog, gate),
             changes_possible=gate.writable,
-            filename=NAMES[settings.file_names],
+            filename=FILE_NAMES[settings.file_names],
         )
     )
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")

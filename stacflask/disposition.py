@@ -160,5 +160,5 @@ def _fit(name: str) -> str:
     return short if short.strip(".") else ""
 
 
-NAMES: dict[str, Callable[[Asset], str]] = {"item": download_name, "stored": filename_of}
+FILE_NAMES: dict[str, Callable[[Asset], str]] = {"item": download_name, "stored": filename_of}
 """Functions that name single downloads, by the value of STACFLASK_FILE_NAMES."""

@@ -41,19 +41,19 @@ class SettingError(StacflaskError):
 
 
 class NotFound(StacflaskError):
-    """The resource does not exist, or the principal cannot see it. Both have the same response."""
+    """The resource does not exist, or the principal cannot see it. Both have the same response (404)."""
 
     code = "NotFound"
 
 
 class Missing(StacflaskError):
-    """The catalog has the asset, but its store does not have the object."""
+    """The catalog has the asset, but its store does not have the object. The response is 404."""
 
     code = "ObjectMissing"
 
 
 class BadQuery(StacflaskError):
-    """A request parameter is wrong.
+    """A request parameter is wrong. The response is 400.
 
     Args:
         parameter: Name of the parameter, with which the description begins.
@@ -74,7 +74,7 @@ class BadValue(StacflaskError):
 
 
 class BadDocument(StacflaskError):
-    """A document is wrong.
+    """A document is wrong. The response is 400.
 
     Args:
         pointer: JSON pointer (RFC 6901) to the wrong value; empty for the whole document.
@@ -98,17 +98,17 @@ class BadDocument(StacflaskError):
 
 
 class BadCredentials(StacflaskError):
-    """The credentials are of a plugin's kind, and are wrong. No further plugin is called."""
+    """The credentials are of a plugin's kind, and are wrong. No further plugin is called. The response is 401."""
 
     code = "InvalidCredentials"
 
 
 class Refused(StacflaskError):
-    """A download or change was denied.
+    """A download or change was denied. The response is 401, 403 or 429.
 
     Args:
         decision: The denial.
-        anonymous: True if the request has no credentials. The response is 401 then.
+        anonymous: True if the request has no credentials.
     """
 
     code = "Forbidden"
@@ -120,7 +120,7 @@ class Refused(StacflaskError):
 
 
 class Conflict(StacflaskError):
-    """The request conflicts with the current state: a resource exists already, or is still in use."""
+    """The request conflicts with the current state: a resource exists, or is in use. The response is 409."""
 
     code = "Conflict"
 
@@ -156,7 +156,7 @@ class NoAnswer(StacflaskError):
 
 
 class Unavailable(StacflaskError):
-    """A service that the request depends on cannot be reached or is too slow.
+    """A service that the request depends on cannot be reached or is too slow. The response is 503.
 
     Args:
         description: Text for the client.
@@ -172,7 +172,7 @@ class Unavailable(StacflaskError):
 
 
 class Offline(StacflaskError):
-    """The data must be brought online first.
+    """The data must be brought online first. The response is 202, or 503 if no plugin can order them.
 
     Args:
         description: Text for the client.

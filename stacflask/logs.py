@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stacflask.settings import Settings
 
-ROOTS = ("stacflask", "plugins")
+OWN_PACKAGES = ("stacflask", "plugins")
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def configure(settings: Settings) -> None:
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(capture=True)
     threading.excepthook = _log_thread
-    set_level(ROOTS, settings)
+    set_level(OWN_PACKAGES, settings)
 
 
 def set_level(names: Iterable[str], settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from stacflask.model.json_types import _nothing, _protect
+from stacflask.model.json_types import _empty_mapping, _protect
 from stacflask.model.readonly import ReadOnlyDict
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Asset:
     media_type: str | None = None
     size: int | None = None
     roles: tuple[str, ...] = ()
-    properties: Mapping[str, Any] = field(default_factory=_nothing)
+    properties: Mapping[str, Any] = field(default_factory=_empty_mapping)
     path: str = ""
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from stacflask.model.json_types import NOTHING, Cql2, _nothing, _protect
+from stacflask.model.json_types import NOTHING, Cql2, _empty_mapping, _protect
 from stacflask.model.readonly import ReadOnlyDict
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Decision:
     code: str | None = None
     link: str | None = None
     retry_after: int | None = None
-    headers: Mapping[str, str] = field(default_factory=_nothing)
-    extra: Mapping[str, Any] = field(default_factory=_nothing)
+    headers: Mapping[str, str] = field(default_factory=_empty_mapping)
+    extra: Mapping[str, Any] = field(default_factory=_empty_mapping)
     counted: bool = False
     scope: str | None = None
     by: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from stacflask.model.json_types import _nothing, _protect
+from stacflask.model.json_types import _empty_mapping, _protect
 from stacflask.model.readonly import ReadOnlyDict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Location:
 
     store: str
     path: str
-    options: Mapping[str, Any] = field(default_factory=_nothing)
+    options: Mapping[str, Any] = field(default_factory=_empty_mapping)
 
     def __post_init__(self) -> None:
         """Make the options read-only."""

@@ -86,8 +86,8 @@ class Endpoint:
         path: Path as in OpenAPI (``/licences/{licenceId}``).
         handler: Function that handles a request.
         summary: Summary for the OpenAPI document.
-        response: JSON Schema of the response.
-        request: JSON Schema of the body; None if there is no body.
+        response: JSON Schema of the response, for the OpenAPI document. It is not enforced.
+        request: JSON Schema of the body, which is not enforced; None if no body is read.
         status: Status code of a successful response.
         statuses: Further status codes, besides those of every endpoint.
         media_type: Media type of the response.

@@ -17,7 +17,7 @@ Cql2: TypeAlias = dict[str, Any] | bool
 NOTHING = EMPTY
 
 
-def _nothing() -> Mapping[str, Any]:
+def _empty_mapping() -> Mapping[str, Any]:
     return EMPTY
 
 

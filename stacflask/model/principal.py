@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stacflask.model.json_types import _nothing, _protect
+from stacflask.model.json_types import _empty_mapping, _protect
 from stacflask.model.readonly import ReadOnlyDict
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Principal:
     groups: frozenset[str] = frozenset()
     scheme: str = ""
     scopes: frozenset[str] | None = None
-    claims: Mapping[str, Any] = field(default_factory=_nothing)
+    claims: Mapping[str, Any] = field(default_factory=_empty_mapping)
     reference: str = ""
     until: datetime | None = None
 

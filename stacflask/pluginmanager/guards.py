@@ -28,7 +28,7 @@ from stacflask.model.endpoint import Endpoint, EndpointResponse
 from stacflask.model.json_types import Condition
 from stacflask.model.principal import Challenge, Principal
 from stacflask.pluginmanager import result_checks
-from stacflask.pluginmanager.result_checks import named
+from stacflask.pluginmanager.result_checks import describe
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -231,7 +231,7 @@ class Guard:
 
         def several(value: Any, result: Any) -> Any:
             if type(value) is not list:
-                raise self._wrong(f"expected a wrapper to return a list, got {named(value)}")
+                raise self._wrong(f"expected a wrapper to return a list, got {describe(value)}")
             placed = self._places(value, result or [])
             checked = [check(element) if place is None else result[place] for element, place in placed]
             return [element for element in checked if element is not None]
@@ -263,7 +263,7 @@ class Guard:
     def _no_result(self, value: Any) -> None:
         if value is not None:
             _close(value)
-            raise self._wrong(f"expected None, got {named(value)}")
+            raise self._wrong(f"expected None, got {describe(value)}")
 
     def _record(self, value: Any) -> Any:
         """Validate a single value."""
@@ -273,7 +273,7 @@ class Guard:
         if type(value) not in kinds:
             _close(value)
             names = " or ".join(kind.__name__ for kind in kinds)
-            raise self._wrong(f"expected {names} or None, got {named(value)}")
+            raise self._wrong(f"expected {names} or None, got {describe(value)}")
         self._check(result_checks.problem(value))
         return value
 
@@ -287,7 +287,7 @@ class Guard:
             return None
         if type(value) is not Decision:
             _close(value)
-            raise self._wrong(f"expected Decision or None, got {named(value)}")
+            raise self._wrong(f"expected Decision or None, got {describe(value)}")
         self._check(result_checks.problem(value))
         if self.hook in ("charge", "charge_many") and value.allowed is not False:
             # Another result would prevent the calls of plugins further right.
@@ -300,7 +300,7 @@ class Guard:
         """Validate an href, which becomes part of a document."""
         if value is not None and (type(value) is not str or _ABSOLUTE_URI(value) is None):
             _close(value)
-            raise self._wrong(f"expected an absolute URL (str) or None, got {named(value)}")
+            raise self._wrong(f"expected an absolute URL (str) or None, got {describe(value)}")
         return value
 
     def _condition(self, value: Any) -> Any:
@@ -308,7 +308,7 @@ class Guard:
             return value
         if type(value) is not dict:
             _close(value)
-            raise self._wrong(f"expected dict or bool or None, got {named(value)}")
+            raise self._wrong(f"expected dict or bool or None, got {describe(value)}")
         self._check(result_checks.condition_problem(value))
         return Condition(value, self.plugin)
 
@@ -317,7 +317,7 @@ class Guard:
             return None
         if not isinstance(value, Mapping):
             _close(value)
-            raise self._wrong(f"expected Mapping or None, got {named(value)}")
+            raise self._wrong(f"expected Mapping or None, got {describe(value)}")
         states = dict(value)
         for key, state in states.items():
             if not result_checks.is_text(key) or not result_checks.STATE.check(state):
@@ -334,7 +334,7 @@ class Guard:
         kind = LIST_RESULTS[self.hook]
         if not isinstance(value, list | tuple):
             _close(value)
-            raise self._wrong(f"expected a list of {kind.__name__}, got {named(value)}")
+            raise self._wrong(f"expected a list of {kind.__name__}, got {describe(value)}")
         if kind is Decision:
             return [self._decision(one) for one in value]
         return [self._element(one, kind, value) for one in value]
@@ -343,7 +343,7 @@ class Guard:
         if kind is click.Command:
             return self._command(one, value)
         if type(one) is not kind:
-            raise self._wrong(f"expected a list of {kind.__name__}, got {named(value)}")
+            raise self._wrong(f"expected a list of {kind.__name__}, got {describe(value)}")
         if kind is str and not result_checks.is_line(one):
             raise self._wrong("expected text of one line without control characters")
         problem = None if kind is str else result_checks.problem(one)
@@ -354,7 +354,7 @@ class Guard:
 
     def _command(self, command: Any, value: Any) -> click.Command:
         if not isinstance(command, click.Command):
-            raise self._wrong(f"expected a list of Command, got {named(value)}")
+            raise self._wrong(f"expected a list of Command, got {describe(value)}")
         if type(command.name) is not str or not result_checks.COMMAND.fullmatch(command.name):
             raise self._wrong("expected the name of a command to have only letters, digits, - and _")
         if inspect.iscoroutinefunction(command.callback):
@@ -389,7 +389,7 @@ class Guard:
         """Validate the result of an endpoint's handler."""
         if type(value) is not EndpointResponse:
             _close(value)
-            raise self._wrong(f"expected EndpointResponse, got {named(value)}")
+            raise self._wrong(f"expected EndpointResponse, got {describe(value)}")
         self._check(result_checks.problem(value))
         return value
 
@@ -474,7 +474,7 @@ class Chunks:
         except BaseException as error:
             self._fail(error)
         if type(chunk) is not bytes:
-            self._fail(TypeError(f"expected chunks of a stream to be bytes, got {named(chunk)}"))
+            self._fail(TypeError(f"expected chunks of a stream to be bytes, got {describe(chunk)}"))
         self._empty = 0 if chunk else self._empty + 1
         if self._empty > MAX_EMPTY_CHUNKS:
             self._fail(TypeError("expected chunks of a stream to have bytes, got only empty ones"))

@@ -203,7 +203,7 @@ RESERVED_HEADERS = frozenset(
 def _headers(allowed: Callable[[str], bool], expected: str) -> Field:
     def wrong(value: Any) -> str | None:
         if not isinstance(value, Mapping):
-            return named(value)
+            return describe(value)
         names = set()
         for name, text in value.items() if len(value) <= MAX_HEADERS else ():
             if not (_is_token(name) and allowed(name) and _is_value(text)):
@@ -215,7 +215,7 @@ def _headers(allowed: Callable[[str], bool], expected: str) -> Field:
 
 
 def _header_name(name: Any) -> str:
-    return name if _is_token(name) else named(name)
+    return name if _is_token(name) else describe(name)
 
 
 _is_token = _matching(TOKEN, 100)
@@ -398,7 +398,7 @@ def _field_problem(value: Any) -> str | None:
     kind = type(value)
     for found, (name, field) in zip(_READ[kind](value), FIELDS[kind].items(), strict=True):
         if not field.check(found):
-            return f"expected {name} to be {field.expected}, got {(field.got or named)(found)}"
+            return f"expected {name} to be {field.expected}, got {(field.got or describe)(found)}"
     return None
 
 
@@ -411,11 +411,11 @@ def signed(decision: Decision, by: str) -> Decision:
 
 def _response_problem(response: EndpointResponse) -> str | None:
     if response.media_type != "application/json" and type(response.body) is not str:
-        return f"expected body to be text (str) for {response.media_type}, got {named(response.body)}"
+        return f"expected body to be text (str) for {response.media_type}, got {describe(response.body)}"
     return next(filter(None, map(problem, response.cookies)), None)
 
 
-def named(given: Any) -> str:
+def describe(given: Any) -> str:
     """Describe a wrong value by its type, because the value itself can be secret."""
     if isinstance(given, type):
         return f"the class {given.__name__}"
@@ -459,7 +459,7 @@ _NAMES = frozenset({str})
 def _literal_problem(value: Any) -> str | None:
     if type(value) is float:
         return None if abs(value) < float("inf") else f"expected finite numbers, got {value}"
-    return None if type(value) in _LITERALS else f"expected JSON, got {named(value)}"
+    return None if type(value) in _LITERALS else f"expected JSON, got {describe(value)}"
 
 
 def _members(value: Any) -> list[Any]:
@@ -498,13 +498,13 @@ def error_problem(error: StacflaskError) -> str | None:
 
 def _error_problem(error: StacflaskError) -> str | None:
     if not TEXT.check(error.description):
-        return f"expected description to be {TEXT.expected}, got {named(error.description)}"
+        return f"expected description to be {TEXT.expected}, got {describe(error.description)}"
     if not WORD.check(error.code):
-        return f"expected code to be {WORD.expected}, got {named(error.code)}"
+        return f"expected code to be {WORD.expected}, got {describe(error.code)}"
     if isinstance(error, Unavailable) and not SECONDS.check(error.retry_after):
-        return f"expected retry_after to be {SECONDS.expected}, got {named(error.retry_after)}"
+        return f"expected retry_after to be {SECONDS.expected}, got {describe(error.retry_after)}"
     if isinstance(error, Offline):
-        return problem(error.order) if type(error.order) is Order else f"expected Order, got {named(error.order)}"
+        return problem(error.order) if type(error.order) is Order else f"expected Order, got {describe(error.order)}"
     if isinstance(error, Refused):
         return _refusal_problem(error)
     return None
@@ -513,7 +513,7 @@ def _error_problem(error: StacflaskError) -> str | None:
 def _refusal_problem(error: Refused) -> str | None:
     decision = error.decision
     if type(decision) is not Decision or decision.allowed is not False:
-        return f"expected Refused to have a denial, got {named(decision)}"
+        return f"expected Refused to have a denial, got {describe(decision)}"
     if error.anonymous is not True and error.anonymous is not False:
-        return f"expected anonymous to be True or False, got {named(error.anonymous)}"
+        return f"expected anonymous to be True or False, got {describe(error.anonymous)}"
     return problem(decision)

@@ -24,7 +24,7 @@ from stacflask.api.download.stream_limits import StreamSlot
 from stacflask.api.http import ranges
 from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TEXT, header, query, response_object
 from stacflask.api.parameters.blueprints import Blueprint
-from stacflask.disposition import NAMES, content_disposition
+from stacflask.disposition import FILE_NAMES, content_disposition
 from stacflask.errors import BadQuery, NoAnswer, Offline
 from stacflask.model.delivery import ByteRange, Redirect
 from stacflask.model.events import StreamResult
@@ -175,7 +175,7 @@ def _stream(grant: Grant, stream: Stream, part: ranges.Part) -> Response:
 def _describe(response: Response, grant: Grant, stream: Stream) -> None:
     headers = response.headers
     headers["Accept-Ranges"] = "bytes"
-    headers["Content-Disposition"] = content_disposition(NAMES[current.settings().file_names](grant.asset))
+    headers["Content-Disposition"] = content_disposition(FILE_NAMES[current.settings().file_names](grant.asset))
     headers["Cache-Control"] = "no-store" if grant.decision.counted else "private, no-cache"
     headers["X-Content-Type-Options"] = "nosniff"
     if stream.etag:
