@@ -160,7 +160,7 @@ class Watch(Database):
                 self._after(None, cursor, lookup.sql, lookup.arguments(values))
             return found
 
-        return self._asked(run)
+        return self._run(run)
 
     def _before(self, _: Any, cursor: Any, *_rest: Any) -> None:
         self._cpu = cpu_seconds(cursor)

@@ -241,7 +241,7 @@ class Writer:
     def _widen(self, connection: Connection, collection: str, rows: Sequence[Row]) -> None:
         if rows:
             boxes = [row.box for row in rows if row.box is not None]
-            extents.widen(connection, self._codec, collection, extents.reach(boxes, [row.span for row in rows]))
+            extents.widen(connection, self._codec, collection, extents.item_extent(boxes, [row.span for row in rows]))
             statistics.widen(connection, collection, observations.observe([row.values["properties"] for row in rows]))
 
 

@@ -84,9 +84,9 @@ def in_threads(work: Callable[[], None], number: int = 8) -> None:
 
 def test_bodies_are_correct_while_decompressors_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more dictionaries than the cache keeps, and many threads, each body is decompressed correctly."""
-    monkeypatch.setattr(codec, "READERS", 3)
-    monkeypatch.setattr(codec, "WRITERS", 2)
-    monkeypatch.setattr(codec, "DICTIONARIES", 5)
+    monkeypatch.setattr(codec, "DECOMPRESSOR_POOLS", 3)
+    monkeypatch.setattr(codec, "COMPRESSOR_POOLS", 2)
+    monkeypatch.setattr(codec, "CACHED_DICTIONARIES", 5)
     dictionaries, made = frames(12)
     shared = Codec(dictionaries.__getitem__)
 

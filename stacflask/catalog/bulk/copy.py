@@ -91,7 +91,7 @@ class Batches:
 
     def compress(self, collection: str, body: bytes) -> bytes | None:
         """Give the frame of a body, or None as long as its collection's dictionary is not chosen."""
-        dictionary = self._dictionaries.known(collection)
+        dictionary = self._dictionaries.chosen(collection)
         return self._codec.compress(body, dictionary) if dictionary else None
 
     def _attempt(self, rows: Sequence[Prepared]) -> Written:
@@ -208,7 +208,7 @@ class _Batch:
             pass
         except _UNFIT as error:
             if len(rows) == 1:
-                self._refuse(rows[0], "", f"the database cannot keep it: {error.diag.message_primary}")
+                self._refuse(rows[0], "", f"the database cannot store it: {error.diag.message_primary}")
                 return []
             half = len(rows) // 2
             return self._without_unfit(table, rows[:half]) + self._without_unfit(table, rows[half:])
@@ -222,7 +222,7 @@ class _Batch:
             members = list(group)
             boxes = [box for box in map(_box, members) if box]
             extents.widen(
-                self._connection, self._codec, collection, extents.reach(boxes, [row.span for row in members])
+                self._connection, self._codec, collection, extents.item_extent(boxes, [row.span for row in members])
             )
             statistics.widen(self._connection, collection, observations.observe([row.given for row in members]))
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: what a connection URL says, and how long a connection waits for an answer."""
+"""Connections to PostgreSQL: parameters of a connection URL, and the time limit of a response."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CONNECT_SECONDS = 3
-"""Time in which one host must accept a connection, unless the URL says otherwise."""
+"""Time in which one host must accept a connection, unless the URL has ``connect_timeout``."""
 
 GRACE_SECONDS = 5.0
-"""Time that an answer may take longer than the server's own timeout of the statement."""
+"""Time that a response can take beyond the statement timeout of the server."""
 
-OWN_OPTIONS = {
+FIXED_OPTIONS = {
     "statement_timeout": "set STACFLASK_STATEMENT_TIMEOUT instead",
-    "timezone": "the program needs UTC",
-    "client_encoding": "the program needs UTF-8",
-    "datestyle": "the program needs ISO",
-    "standard_conforming_strings": "the program needs on",
+    "timezone": "stacflask needs UTC",
+    "client_encoding": "stacflask needs UTF-8",
+    "datestyle": "stacflask needs ISO",
+    "standard_conforming_strings": "stacflask needs on",
 }
 """Server settings that the parameter ``options`` cannot set, with the reason."""
 
-WHOLE_NUMBERS = (
+INTEGER_PARAMETERS = (
     *("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
     "tcp_user_timeout",
 )
-"""Parameters that libpq checks too late, when it has connected already."""
+"""Parameters that libpq checks only after it has connected."""
 
-NOWHERE = "/dev/null"
-"""A host at which there is nothing: libpq takes it for a directory of sockets."""
+NO_SOCKET_DIRECTORY = "/dev/null"
+"""A host to which no connection is possible. libpq reads it as a directory of sockets."""
 
-LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
-"""Server settings that are lists of names: SET takes each of them apart."""
+LIST_SETTINGS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
+"""Server settings that are lists of names. SET needs each name as a separate value."""
 
 _PAIR = re.compile(r"(?:-c\s*|--)([A-Za-z_][\w.]*)=((?:\\.|[^\s\\])*)(?:\s+|$)")
 _WHOLE_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
@@ -50,34 +50,34 @@ _HOST_AND_PORT = re.compile(r"([^/:\[\],]+):(\d+)")
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that is given up when an answer is overdue.
+    """A connection with a time limit for responses.
 
-    The server ends statements that take too long. One that hangs, or a network that loses what it sends, does not.
+    The server ends statements that take too long, unless it hangs or the network loses its packets.
     """
 
-    patience: float | None = None
-    """Seconds to wait for an answer; None is no limit."""
+    answer_timeout: float | None = None
+    """Seconds to wait for a response; None is unlimited."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for an answer. Raises Overdue."""
-        limit = self.patience if timeout is None else timeout
+        """Wait for a response. Raises AnswerTimeout."""
+        limit = self.answer_timeout if timeout is None else timeout
         try:
             return super().wait(gen, interval, limit)
-        except pg._WaitTimeout:  # noqa: SLF001 - documented as what ``wait`` raises
+        except pg._WaitTimeout:  # noqa: SLF001 - documented as the exception of ``wait``
             if timeout is not None:
                 raise
             self.pgconn.finish()
-            raise Overdue(f"no answer within {limit:g} s") from None
+            raise AnswerTimeout(f"no response within {limit:g} s") from None
 
 
-class Overdue(pg.OperationalError):
-    """The server did not answer in time. Not tried again: the next try would take as long."""
+class AnswerTimeout(pg.OperationalError):
+    """The server did not respond in time. The statement is not repeated, because that would take as long."""
 
 
 def arguments(url: str, variable: str) -> dict[str, Any]:
-    """Return what a connection URL says, as keyword arguments of ``psycopg.connect``.
+    """Return a connection URL as keyword arguments of ``psycopg.connect``.
 
-    Takes all of libpq's URI form: several hosts, IPv6 addresses, directories of sockets, percent-encoded values.
+    All of libpq's URI syntax is accepted: several hosts, IPv6 addresses, directories of sockets, percent-encoding.
 
     Args:
         url: ``postgresql://``, ``postgres://`` or ``postgresql+psycopg://``.
@@ -90,7 +90,7 @@ def arguments(url: str, variable: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = dict(conninfo_to_dict(f"postgresql://{base}?{_joined(query)}"))
     except psycopg.ProgrammingError as error:
-        # libpq repeats the malformed part, which may hold the password; only names of parameters are shown.
+        # libpq repeats the malformed part, which can contain the password. Only names of parameters are safe.
         named = re.search(r'URI query parameter: "([\w ]*)"', str(error))
         problem = f"unknown parameter {named[1]!r}" if named else "expected postgresql://user:password@host:port/name"
         raise SettingError(variable, problem) from None
@@ -101,27 +101,27 @@ def arguments(url: str, variable: str) -> dict[str, Any]:
 
 
 def _problems(found: Mapping[str, Any]) -> Iterator[str]:
-    """Find what is wrong with the values of parameters. What can be a part of a password is not repeated."""
+    """Return the problems of parameter values. Values that can be a part of a password are not repeated."""
     if "@" in found.get("host", ""):
         yield "host: expected no @. In a user or password, write it as %40"
     ports = str(found.get("port", "")).split(",")
     if not all(not port or (_WHOLE_NUMBER.fullmatch(port) and 0 < int(port) < 1 << 16) for port in ports):
         yield "port: expected a number from 1 to 65535. In a password, write / as %2F"
-    for name in WHOLE_NUMBERS:
+    for name in INTEGER_PARAMETERS:
         if name in found and not _WHOLE_NUMBER.fullmatch(found[name]):
-            yield f"{name}: expected a whole number, got {found[name]!r}"
+            yield f"{name}: expected an integer, got {found[name]!r}"
     if not _UTF_8.fullmatch(found.get("client_encoding", "utf8")):
-        yield "client_encoding: the program needs UTF-8"
+        yield "client_encoding: stacflask needs UTF-8"
     if "replication" in found:
-        yield "replication: the program needs an ordinary session"
+        yield "replication: stacflask needs an ordinary session"
     yield from _problem_of_libpq(found)
 
 
 def _problem_of_libpq(found: Mapping[str, Any]) -> Iterator[str]:
-    """Let libpq check the values. It does before it connects; here it tries to where nothing is."""
+    """Return the problem that libpq finds. It checks values before it connects, here to a host that does not exist."""
     hosts = str(found.get("hostaddr") or found.get("host") or "").count(",") + 1
-    others = {name: value for name, value in found.items() if name not in ("hostaddr", *WHOLE_NUMBERS)}
-    conninfo = make_conninfo("", **{**others, "host": ",".join([NOWHERE] * hosts)})
+    others = {name: value for name, value in found.items() if name not in ("hostaddr", *INTEGER_PARAMETERS)}
+    conninfo = make_conninfo("", **{**others, "host": ",".join([NO_SOCKET_DIRECTORY] * hosts)})
     connection = PGconn.connect_start(conninfo.encode())
     text = connection.error_message.decode(errors="replace").strip()
     connection.finish()
@@ -130,7 +130,7 @@ def _problem_of_libpq(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _joined(query: str) -> str:
-    """Rewrite a query: hosts and ports that are given several times are libpq's lists."""
+    """Rewrite a query: repeated hosts and ports become libpq's lists."""
     given: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
@@ -145,7 +145,7 @@ def _joined(query: str) -> str:
 def options(text: str, variable: str) -> dict[str, str]:
     """Return the server settings in a parameter ``options``, by name.
 
-    They are sent at the start of a session or, through a pooler, with each transaction. Raises SettingError.
+    They are sent at the start of a session or, with a pooler, in each transaction. Raises SettingError.
     """
     found, end = {}, 0
     text = text.strip()
@@ -156,12 +156,12 @@ def options(text: str, variable: str) -> dict[str, str]:
         end = pair.end()
     if end != len(text):
         raise SettingError(variable, "options: expected -c name=value, separated by spaces")
-    for name in sorted(found.keys() & OWN_OPTIONS.keys()):
-        raise SettingError(variable, f"options: {name} cannot be set here: {OWN_OPTIONS[name]}")
+    for name in sorted(found.keys() & FIXED_OPTIONS.keys()):
+        raise SettingError(variable, f"options: {name} cannot be set here: {FIXED_OPTIONS[name]}")
     return found
 
 
-def written(settings: Mapping[str, str]) -> str:
+def as_options(settings: Mapping[str, str]) -> str:
     """Return server settings as the parameter ``options``."""
     return " ".join(_written(settings))
 
@@ -175,11 +175,11 @@ def _written(settings: Mapping[str, str]) -> Iterator[str]:
 def set_local(settings: Mapping[str, str]) -> str:
     """Return the statements that set server settings for one transaction.
 
-    They take no snapshot, so that the transaction's isolation can still be chosen.
+    They take no snapshot, so the isolation level of the transaction can still be set.
     """
     return " ".join(f"SET LOCAL {name} = {_quoted(name, value)};" for name, value in settings.items())
 
 
 def _quoted(name: str, value: str) -> str:
-    parts = [part.strip().strip('"') for part in value.split(",")] if name in LISTS else [value]
+    parts = [part.strip().strip('"') for part in value.split(",")] if name in LIST_SETTINGS else [value]
     return ", ".join("'" + part.replace("'", "''").replace("%", "%%") + "'" for part in parts)

@@ -1,4 +1,4 @@
-"""What an error of the database means for the client, by its SQLSTATE class."""
+"""Map errors of the database to stacflask's errors, by their SQLSTATE class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 UNREACHABLE = "The database cannot be reached."
 TIMEOUT = "QueryTimeout"
-"""The error's code if a statement took too long."""
+"""Error code for a statement that took too long."""
 BUSY = "All database connections are busy."
 
 Meaning = tuple[str, str, int]
@@ -28,15 +28,15 @@ Meaning = tuple[str, str, int]
 _BY_KIND: tuple[tuple[tuple[type[pg.Error], ...], Meaning], ...] = (
     (
         (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable),
-        ("Busy", "Others were changing the same things. Try again.", 1),
+        ("Busy", "Other requests changed the same records. Try again.", 1),
     ),
-    # A standby, or a database under maintenance.
-    ((pg.ReadOnlySqlTransaction,), ("ReadOnly", "Nothing can be changed just now.", 5)),
+    # The server is a standby, or is under maintenance.
+    ((pg.ReadOnlySqlTransaction,), ("ReadOnly", "The database is read-only at the moment. Try again later.", 5)),
     ((pg.TooManyConnections,), ("DatabaseBusy", "The database has no free connection.", 2)),
     ((pg.DiskFull,), ("DatabaseFull", "The database has no disk space left. Nothing was changed.", 60)),
     (
         (pg.OutOfMemory, pg.ConfigurationLimitExceeded, pg.InsufficientResources),
-        ("DatabaseResources", "The database has not enough memory or disk space for this. Ask for less.", 10),
+        ("DatabaseResources", "The database has not enough memory or disk space. Send a smaller request.", 10),
     ),
     (
         (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.DatabaseDropped, pg.IdleSessionTimeout),
@@ -48,9 +48,9 @@ _BY_KIND: tuple[tuple[tuple[type[pg.Error], ...], Meaning], ...] = (
     ),
     (
         (pg.InsufficientPrivilege, pg.InvalidAuthorizationSpecification, pg.InvalidPassword, pg.InvalidCatalogName),
-        ("DatabaseRefused", "The database refused the login or a permission. The operator must mend this.", 60),
+        ("DatabaseRefused", "The database refused the login or a permission. The operator must correct this.", 60),
     ),
-    # A plan that was prepared before a migration, a transaction that the server ended, a session behind a pooler.
+    # A plan from before a migration, a transaction that the server ended, or a session behind a pooler.
     (
         (
             pg.FeatureNotSupported,
@@ -74,34 +74,34 @@ _BY_TEXT: tuple[tuple[tuple[str, ...], Meaning], ...] = (
     ),
     (
         ("authentication failed", "pg_hba.conf", "does not exist", "permission denied", "is not permitted to log in"),
-        ("DatabaseRefused", "The database refused the login or a permission. The operator must mend this.", 60),
+        ("DatabaseRefused", "The database refused the login or a permission. The operator must correct this.", 60),
     ),
     (
         ("unrecognized configuration parameter", "invalid value for parameter"),
-        ("DatabaseRefused", "The database refused a parameter of the connection. The operator must mend this.", 60),
+        ("DatabaseRefused", "The database refused a parameter of the connection. The operator must correct this.", 60),
     ),
     (
         ("does not support ssl", "ssl error", "certificate", "was required"),
-        ("DatabaseRefused", "The database does not offer the encryption that the settings ask for.", 60),
+        ("DatabaseRefused", "The database does not support the encryption that the settings require.", 60),
     ),
     (
         ("read-only", "read-write", "standby mode", "not in hot standby"),
-        ("DatabaseUnavailable", "No database server is in the state that the settings ask for.", 5),
+        ("DatabaseUnavailable", "No database server is in the state that the settings require.", 5),
     ),
 )
-"""What libpq says of a connection that failed: such an error has no SQLSTATE."""
+"""Messages of libpq for a failed connection, which has no SQLSTATE."""
 
 
 _OF_VALUES = (pg.DataError, pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.InternalError_)
-"""Errors that a value in a statement that only reads can cause. PostGIS reports its own as internal errors."""
+"""Errors that a value can cause in a statement that reads. PostGIS reports its errors as internal errors."""
 
 
 @contextmanager
 def translated(*, reading: bool = False) -> Iterator[None]:
-    """Turn the driver's errors into stacflask's. Their text is logged, and not shown.
+    """Convert errors of the driver to stacflask's errors. Their text is logged, but not sent to the client.
 
     Args:
-        reading: The statement changes nothing: a value that it fails on is one of the request, and not of a document.
+        reading: Whether the statement only reads. A value that makes it fail is then a value of the request.
     """
     try:
         yield
@@ -112,7 +112,7 @@ def translated(*, reading: bool = False) -> Iterator[None]:
 
 
 def translation(error: BaseException | None, *, reading: bool = False) -> StacflaskError:
-    """Return stacflask's error for one of the driver."""
+    """Return stacflask's error for an error of the driver, and log it."""
     of_values = reading and isinstance(error, _OF_VALUES)
     found = (
         BadValue("The database cannot compute this with the values in the request.") if of_values else _meaning(error)
@@ -126,13 +126,13 @@ def translation(error: BaseException | None, *, reading: bool = False) -> Stacfl
 def _meaning(error: BaseException | None) -> StacflaskError:
     if isinstance(error, pg.QueryCanceled):
         return _cancelled(str(error))
-    # Too long for an index, or too deeply nested.
+    # The value is too long for an index, or is nested too deep.
     if isinstance(error, pg.DataError | pg.ProgramLimitExceeded | pg.StatementTooComplex):
-        return BadDocument("", "holds a value that the database cannot keep")
+        return BadDocument("", "has a value that the database cannot store")
     for kinds, (code, description, retry_after) in _BY_KIND:
         if isinstance(error, kinds):
             return Unavailable(description, code=code, retry_after=retry_after)
-    # A connection that was lost, or never made, has no SQLSTATE, or one of class 08.
+    # A lost or failed connection has no SQLSTATE, or one of class 08.
     if isinstance(error, pg.OperationalError | pg.InterfaceError) and (error.sqlstate or "08").startswith("08"):
         return _of_connection(str(error).lower())
     return StacflaskError("The database refused the statement.", code="DatabaseError")

@@ -1,4 +1,4 @@
-"""The connection to PostgreSQL: the engine, and what its failures mean to whoever asked."""
+"""The connection to PostgreSQL: the engine, and ``Database``, which runs statements and translates errors."""
 
 from __future__ import annotations
 
@@ -39,29 +39,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-REST = 1.0
-"""Seconds after which a pooled connection is not trusted without asking."""
+CHECK_AFTER_IDLE_SECONDS = 1.0
+"""Seconds of idle time after which a pooled connection is checked before use."""
 
-PATIENCE = 3
+POOL_TIMEOUT_SECONDS = 3
 """Seconds to wait for a connection from the pool."""
 
 RECONNECT_SECONDS = 2.0
-"""Seconds after which an attempt to connect is slow; and for which none is made after one that failed so late."""
+"""Seconds after which an attempt to connect is slow. After a slow failure, none is made for the same time."""
 
 COMMAND_SECONDS = 3600.0
-"""Seconds that the statements of commands wait for their turn: a command has no client that waits."""
+"""Seconds that statements of commands wait for a connection, because no client waits for a command."""
 
-SELDOM = 2**31
-"""After how many runs the driver prepares a statement that did not ask for it: never. A search that is planned once for
-all boxes is planned well for none."""
+NEVER = 2**31
+"""Number of runs after which the driver prepares a statement by itself: never. One plan for the searches of all boxes
+would be good for none of them."""
 
 
 PLANNING = {"max_parallel_workers_per_gather": "0"}
-"""Requests come many at a time: one that takes several processes for itself keeps the others waiting."""
+"""Many requests run at the same time. One that used several processes would delay the others."""
 
 
 def _written(value: Any) -> str:
-    """Write JSON for the database. It holds whole numbers of any length, which orjson does not write."""
+    """Return JSON for the database. The database supports integers of any length, orjson does not."""
     try:
         return orjson.dumps(value).decode()
     except TypeError:
@@ -76,15 +76,15 @@ def create_engine(
     pooled: bool = False,
     variable: str = "DATABASE_URL",
 ) -> Engine:
-    """Make the engine of one process.
+    """Create the engine of one process.
 
     Args:
-        url: The connection URL, see ``connecting.arguments``.
-        pool_size: Connections at most; 0 keeps none between uses.
-        statement_timeout: In seconds; 0 is none.
-        pooled: Whether a pooler in transaction mode stands in between. Then nothing is prepared in a session, and
-            server settings are set for each transaction.
-        variable: The setting that holds the URL, for errors.
+        url: The connection URL, see ``connection_settings.arguments``.
+        pool_size: Maximum number of connections; 0 closes each after use.
+        statement_timeout: In seconds; 0 is unlimited.
+        pooled: Whether there is a pooler in transaction mode. Statements are then not prepared, and server settings are
+            set in each transaction.
+        variable: The setting with the URL, for errors.
 
     Raises:
         SettingError: The URL is malformed.
@@ -92,10 +92,10 @@ def create_engine(
     given = connection_settings.arguments(url, variable)
     timeout = {"statement_timeout": f"{statement_timeout * 1000:.0f}"}
     session = {"jit": "off", **PLANNING, **given.pop("options"), "timezone": "UTC", **timeout}
-    patience = statement_timeout + connection_settings.GRACE_SECONDS if statement_timeout else None
+    answer_timeout = statement_timeout + connection_settings.GRACE_SECONDS if statement_timeout else None
     engine = sa.create_engine(
         "postgresql+psycopg://",
-        # Reads are single statements: without BEGIN and ROLLBACK each saves two round trips. Writing asks for more.
+        # Reads are single statements. Without BEGIN and ROLLBACK, each saves two round trips.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         json_serializer=_written,
@@ -103,22 +103,22 @@ def create_engine(
         connect_args={
             "connect_timeout": connection_settings.CONNECT_SECONDS,
             "application_name": "stacflask",
-            # A peer that vanished must not hold a worker for the kernel's quarter of an hour.
+            # Without it, a vanished peer blocks a worker for the 15 minutes of the kernel.
             "tcp_user_timeout": 10_000,
             **given,
-            "prepare_threshold": None if pooled else SELDOM,
-            **({} if pooled else {"options": connection_settings.written(session)}),
+            "prepare_threshold": None if pooled else NEVER,
+            **({} if pooled else {"options": connection_settings.as_options(session)}),
         },
         **_pool(pool_size),
     )
-    sa.event.listen(engine, "do_connect", _connector(pool_size, patience))
-    sa.event.listen(engine, "checkin", _rested)
-    sa.event.listen(engine, "checkout", _still_alive)
+    sa.event.listen(engine, "do_connect", _connector(pool_size, answer_timeout))
+    sa.event.listen(engine, "checkin", _record_idle_since)
+    sa.event.listen(engine, "checkout", _check_alive)
     if pooled:
         settings = connection_settings.set_local(session)
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(settings))
     primary = given.get("target_session_attrs") in ("read-write", "primary")
-    # Commands wait for as long as it takes.
+    # Commands can wait longer than requests.
     slow = SLOW_SECONDS if statement_timeout else COMMAND_SECONDS
     return engine.execution_options(pooled=pooled, connections=Connections(engine, pool_size, slow, primary=primary))
 
@@ -126,16 +126,16 @@ def create_engine(
 def _pool(size: int) -> dict[str, Any]:
     if not size:
         return {"poolclass": sa.pool.NullPool}
-    return {"pool_size": size, "max_overflow": 0, "pool_timeout": PATIENCE, "pool_use_lifo": True}
+    return {"pool_size": size, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT_SECONDS, "pool_use_lifo": True}
 
 
-def _connector(pool_size: int, patience: float | None) -> Callable[..., connection_settings.Connection]:
-    """Return what makes the connections of an engine. After one that timed out, none is tried for a while."""
+def _connector(pool_size: int, answer_timeout: float | None) -> Callable[..., connection_settings.Connection]:
+    """Return the function that opens the connections of an engine. After a timeout, it refuses for a while."""
     attempts = Bulkhead(
         "database connections",
         limit=max(1, pool_size),
         slow=RECONNECT_SECONDS,
-        rest=RECONNECT_SECONDS if patience else 0,
+        rest=RECONNECT_SECONDS if answer_timeout else 0,
         description=UNREACHABLE,
         code="DatabaseUnavailable",
     )
@@ -143,14 +143,14 @@ def _connector(pool_size: int, patience: float | None) -> Callable[..., connecti
     def connect(_dialect: Any, _record: Any, arguments: Any, named: dict[str, Any]) -> connection_settings.Connection:
         with attempts:
             made = connection_settings.Connection.connect(*arguments, **named)
-        made.patience = patience
+        made.answer_timeout = answer_timeout
         return made
 
     return connect
 
 
 class Connections:
-    """The connections of one engine: how many of them statements of one kind can use, and whether any comes back."""
+    """The connections of one engine: shares for kinds of statements, and whether connections return to the pool."""
 
     def __init__(self, engine: Engine, size: int, slow: float, *, primary: bool) -> None:
         self._engine = engine
@@ -159,87 +159,87 @@ class Connections:
         self._slow = slow
         self._stuck = False
         self.long = self.share("long statements")
-        """The share of statements that may take long."""
+        """The share of statements that can take long."""
         sa.event.listen(engine, "checkin", self._returned)
 
     def share(self, name: str, slow: float = 0.0) -> Bulkhead:
-        """Return a bound of half of the connections. Calls wait for their turn for up to ``slow`` seconds."""
+        """Return a limit of half of the connections. Calls wait for up to ``slow`` seconds."""
         wait = max(slow, self._slow)
         return Bulkhead(name, limit=max(1, self._size // 2), slow=wait, rest=0, description=BUSY, code="DatabaseBusy")
 
-    def look_elsewhere(self, error: BaseException | None) -> None:
-        """Drop all connections if their server has become a standby, and the URL asks for one that is none."""
+    def drop_if_standby(self, error: BaseException | None) -> None:
+        """Drop all connections if their server has become a standby and the URL requires a primary."""
         if self._primary and isinstance(error, pg.ReadOnlySqlTransaction):
             self._engine.dispose()
 
     def _returned(self, _connection: Any, _record: Any) -> None:
         self._stuck = False
 
-    def refuse_if_stuck(self) -> None:
-        """Refuse to wait for a connection if others have waited in vain and none has come back since."""
+    def check_available(self) -> None:
+        """Raise Unavailable if the pool is exhausted and has timed out since a connection was last returned."""
         if self._stuck and self._engine.pool.checkedout() >= self._size:  # type: ignore[attr-defined]
             raise Unavailable(BUSY, code="DatabaseBusy", retry_after=2)
 
-    def waited_in_vain(self) -> None:
-        """Remember that no connection has come back in time."""
+    def record_timeout(self) -> None:
+        """Record that the pool has timed out."""
         self._stuck = True
 
 
-def _rested(_: Any, record: Any) -> None:
+def _record_idle_since(_: Any, record: Any) -> None:
     record.info["since"] = time.monotonic()
 
 
-def _still_alive(connection: Any, record: Any, _: Any) -> None:
-    """Ping a connection that has rested for a while; a dead one is replaced before any work is done on it."""
-    if time.monotonic() - record.info.get("since", math.inf) < REST:
+def _check_alive(connection: Any, record: Any, _: Any) -> None:
+    """Check a connection that was idle for a while, so that a dead one is replaced before use."""
+    if time.monotonic() - record.info.get("since", math.inf) < CHECK_AFTER_IDLE_SECONDS:
         return
-    patience, connection.patience = connection.patience, PATIENCE
+    answer_timeout, connection.answer_timeout = connection.answer_timeout, POOL_TIMEOUT_SECONDS
     try:
         connection.execute("SELECT 1")
     except pg.Error as error:
         raise DisconnectionError from error
-    connection.patience = patience
+    connection.answer_timeout = answer_timeout
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A statement compiled once, with the values it has in itself. ``order``: its parameters as they stand in it.
+    """A compiled statement with its own values. ``order`` are its parameters in their order in the SQL.
 
-    The driver runs it: SQLAlchemy's way costs three times as much, see docs/decisions/0003.
+    The driver runs it directly. With SQLAlchemy it costs three times as much, see docs/decisions/0003.
     """
 
     sql: str
     order: tuple[str, ...]
     values: Mapping[str, Any]
     prepared: bool = True
-    """Whether the server plans it once for all values, which is right where all are found by the same key."""
+    """Whether the server plans it once for all values, which is right for lookups by key."""
     named: bool = False
-    """Whether they stand in it by name, because some do more than once, and are sent once all the same."""
+    """Whether it has named parameters, because some occur more than once but are sent once."""
 
     def run(self, driver: Any, values: Mapping[str, Any], shape: Any) -> Any:
-        """Run it on a connection of the driver's, with these further values; give the cursor."""
+        """Run the statement on a connection of the driver with these further values, and return the cursor."""
         cursor = driver.cursor(row_factory=shape)
         return cursor.execute(self.sql, self.arguments(values), prepare=self.prepared, binary=True)
 
     def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
-        """Give its arguments, as it takes them."""
+        """Return the arguments by name or by position."""
         given = {**self.values, **values}
         return {name: given[name] for name in self.order} if self.named else tuple(given[name] for name in self.order)
 
     def rows(self, driver: Any, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Run it and give its rows, if it has any."""
+        """Run the statement and return its rows, if any."""
         cursor = self.run(driver, values, dict_row)
         return list(cursor.fetchall()) if cursor.pgresult.status == ExecStatus.TUPLES_OK else []
 
 
-# By position, which the driver likes better than by name,
+# Parameters by position are cheaper for the driver.
 _DIALECT = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
-# or by name, and then it sends once what stands in a statement twice.
+# Parameters by name are sent once if they occur twice.
 _NAMED = PGDialect_psycopg(paramstyle="pyformat")  # type: ignore[no-untyped-call]
 
 
 def lookup(statement: ClauseElement, *, prepared: bool = True) -> Lookup:
-    """Compile a statement that is asked again and again."""
+    """Compile a statement that is run often."""
     compiled = _compiled(statement, _DIALECT)
     order = tuple(compiled.positiontup or ())
     named = len(set(order)) < len(order)
@@ -254,7 +254,7 @@ def _compiled(statement: ClauseElement, dialect: PGDialect_psycopg) -> Any:
 
 
 def _bound(compiled: Any, name: str) -> Any:
-    """Give the value that stands in a compiled statement, as the driver wants it."""
+    """Return a value of a compiled statement in the form of the driver."""
     value = compiled.params[name]
     sql_type = compiled.binds[name].type
     if isinstance(sql_type, ARRAY) and isinstance(sql_type.item_type, sa.Text):
@@ -263,24 +263,24 @@ def _bound(compiled: Any, name: str) -> Any:
     return value if to_driver is None or value is None else to_driver(value)
 
 
-LONGEST = 5_000
-"""Characters in a list of texts that is remembered as it is sent."""
+MAX_CACHED_TEXT = 5_000
+"""Characters of a list of strings whose form for the driver is cached."""
 
 
 def texts(several: tuple[str, ...]) -> str:
-    """Give a list of texts as one: the driver would look at each of them again for each request."""
-    return _remembered(several) if sum(map(len, several)) <= LONGEST else _joined(several)
+    """Return a list of strings as an array literal. The driver would check each string in each request."""
+    return _cached_text_array(several) if sum(map(len, several)) <= MAX_CACHED_TEXT else _text_array(several)
 
 
-def _joined(several: tuple[str, ...]) -> str:
+def _text_array(several: tuple[str, ...]) -> str:
     return bytes(ListDumper(list).dump(list(several)) or b"").decode()
 
 
-_remembered = lru_cache(maxsize=1024)(_joined)
+_cached_text_array = lru_cache(maxsize=1024)(_text_array)
 
 
 class Numbers(bytes):
-    """An array of bigint as the database itself packs it: sent as it is, and read without being parsed."""
+    """An array of bigint in PostgreSQL's binary format, which is sent without conversion."""
 
     __slots__ = ()
 
@@ -290,7 +290,7 @@ class _NumbersDumper(Dumper):
     oid = postgres.types["int8"].array_oid
 
     def dump(self, obj: Numbers) -> bytes:
-        """Give it as it is."""
+        """Return the bytes without conversion."""
         return obj
 
 
@@ -298,150 +298,152 @@ adapters.register_dumper(Numbers, _NumbersDumper)
 
 
 class Database:
-    """Lends connections, and tells their failures in the house's words. ``record_metric`` hears how long work took."""
+    """Runs statements, and converts errors to stacflask's. ``record_metric`` receives the seconds of each call."""
 
     def __init__(self, engine: Engine, record_metric: Callable[[float], None] = lambda _: None) -> None:
         self.engine = engine
-        self._observe = record_metric
+        self._record_metric = record_metric
         self._writer = engine.execution_options(isolation_level="READ COMMITTED")
-        # Through a pooler, what holds for a statement is set in its transaction.
+        # With a pooler, settings of a statement must be set in its transaction.
         self._reader = self._writer if self.pooled else engine
         self._connections: Connections = engine.get_execution_options()["connections"]
 
     def value(self, lookup: Lookup, **values: Any) -> Any:
-        """Give the one value that a lookup finds, or None."""
-        row = self._asked(lambda driver: lookup.run(driver, values, tuple_row).fetchone())
+        """Return the one value that a lookup finds, or None."""
+        row = self._run(lambda driver: lookup.run(driver, values, tuple_row).fetchone())
         return None if row is None else row[0]
 
     def rows(self, lookup: Lookup, values: Mapping[str, Any], *, again: bool = True) -> list[Mapping[str, Any]]:
-        """Give the rows that a lookup finds. What is not to be done twice is not tried ``again``."""
-        return self._asked(lambda driver: lookup.rows(driver, values), again=again)
+        """Return the rows that a lookup finds. ``again`` is whether it can be repeated after a lost connection."""
+        return self._run(lambda driver: lookup.rows(driver, values), again=again)
 
     def records(self, lookup: Lookup, values: Mapping[str, Any], *, long: bool = False) -> list[Any]:
-        """Give the rows that a lookup finds, their columns by name. ``long``: it may take long, see ``share``."""
+        """Return the rows that a lookup finds, as named tuples. ``long``: it can take long, see ``share``."""
         with self._share_of(long=long):
-            return self._asked(lambda driver: lookup.run(driver, values, namedtuple_row).fetchall())
+            return self._run(lambda driver: lookup.run(driver, values, namedtuple_row).fetchall())
 
     def share(self, name: str) -> Bulkhead:
-        """Return a bound of half of the connections, for statements that are short unless something is wrong."""
-        return self._connections.share(name, PATIENCE)
+        """Return a limit of half of the connections, for statements that are usually short."""
+        return self._connections.share(name, POOL_TIMEOUT_SECONDS)
 
     def _share_of(self, *, long: bool) -> AbstractContextManager[object]:
-        """Bound statements that may take long to half of the connections: the others are for short ones."""
+        """Limit long statements to half of the connections. The other half is for short ones."""
         return self._connections.long if long else nullcontext()
 
     @property
     def pooled(self) -> bool:
-        """Whether what holds for a statement, as its timeout does, has to be said in its transaction."""
+        """Whether settings of a statement, such as its timeout, must be set in its transaction."""
         return bool(self.engine.get_execution_options().get("pooled"))
 
-    def _asked(self, ask: Callable[[Any], T], *, again: bool = True) -> T:
-        """Ask the driver itself; if its connection turns out to be dead, once more on a fresh one."""
-        with translated(reading=again), self._observed():
+    def _run(self, work: Callable[[Any], T], *, again: bool = True) -> T:
+        """Run work on a connection of the driver. Repeat it once on a new connection if the first one is dead."""
+        with translated(reading=again), self._timed():
             if self.pooled:
                 with self._writer.begin() as transaction:
-                    return ask(transaction.connection.driver_connection)
+                    return work(transaction.connection.driver_connection)
             while True:
                 connection = self.engine.raw_connection()
                 driver = connection.driver_connection
                 try:
-                    return ask(driver)
+                    return work(driver)
                 except pg.OperationalError as error:
                     if driver is None or not driver.closed:
                         raise
                     connection.invalidate(error)
-                    if not again or isinstance(error, connection_settings.Overdue):
+                    if not again or isinstance(error, connection_settings.AnswerTimeout):
                         raise
-                    log.warning("the database connection was lost; trying once more")
-                    # After a restart of the database all of them are dead.
+                    log.warning("database connection lost, repeating")
+                    # After a restart of the database, all connections are dead.
                     self.engine.dispose()
                     again = False
                 finally:
                     connection.close()
 
     def read(self, work: Callable[[Connection], T], *, long: bool = False) -> T:
-        """Do reading work; if its connection turns out to be dead, once more on a fresh one.
+        """Run reading work. Repeat it once on a new connection if the first one is dead.
 
-        After a restart of the database every pooled connection is dead: the first to notice empties the pool.
-        ``long``: it may take long, see ``share``.
+        After a restart of the database all pooled connections are dead. The first error empties the pool.
+        ``long``: the work can take long, see ``share``.
         """
         with translated(reading=True), self._share_of(long=long):
             try:
                 return self._work(work)
             except DBAPIError as error:
-                if not error.connection_invalidated or isinstance(error.orig, connection_settings.Overdue):
+                if not error.connection_invalidated or isinstance(error.orig, connection_settings.AnswerTimeout):
                     raise
-                log.warning("the database connection was lost; trying once more")
+                log.warning("database connection lost, repeating")
                 return self._work(work)
 
     def _work(self, work: Callable[[Connection], T]) -> T:
-        with self._observed(), self._reader.connect() as connection:
+        with self._timed(), self._reader.connect() as connection:
             return work(connection)
 
     def within(self, seconds: float, work: Callable[[Connection], T], *, together: bool = False) -> T:
-        """Do reading work each statement of which may take so long, instead of what holds for all others.
+        """Run reading work with another statement timeout.
 
-        ``together``: all of them may, not each.
+        ``together``: the timeout applies to all statements together, not to each.
         """
-        timed = _sharing(seconds, work, pooled=self.pooled) if together else work
-        return self.read(lambda connection: _limited(connection, seconds, timed, pooled=self.pooled), long=True)
+        limited_work = _with_deadline(seconds, work, pooled=self.pooled) if together else work
+        return self.read(
+            lambda connection: _with_timeout(connection, seconds, limited_work, pooled=self.pooled), long=True
+        )
 
     def begin_request(self, *, changing: bool) -> None:
-        """Begin a request in this thread. Where there is a replica, all of it is read from one server."""
+        """Begin a request in this thread. With a replica, all its reads use one server."""
 
     def end_request(self) -> None:
-        """End the thread's request."""
+        """End the request of this thread."""
 
     def one_server(self) -> AbstractContextManager[None]:
-        """Read all in the block from one server, where there are two and no request has chosen one."""
+        """Use one server for all reads in the block, if there are two and the request has not chosen one."""
         return nullcontext()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Lend a connection with one transaction around the block."""
-        with translated(), self._observed(), self._writer.begin() as connection:
+        """Open a connection with one transaction for the block."""
+        with translated(), self._timed(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
-    def _observed(self) -> Iterator[None]:
-        """Tell how long the block took, the wait for a connection included."""
+    def _timed(self) -> Iterator[None]:
+        """Record the time of the block, including the wait for a connection."""
         began = time.perf_counter()
         try:
-            self._connections.refuse_if_stuck()
+            self._connections.check_available()
             yield
         except PoolTimeoutError:
-            self._connections.waited_in_vain()
+            self._connections.record_timeout()
             raise
         except (DBAPIError, pg.ReadOnlySqlTransaction) as error:
-            self._connections.look_elsewhere(getattr(error, "orig", error))
+            self._connections.drop_if_standby(getattr(error, "orig", error))
             raise
         finally:
-            self._observe(time.perf_counter() - began)
+            self._record_metric(time.perf_counter() - began)
 
 
-def _limited(connection: Connection, seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> T:
-    # Through a pooler, what is set for the transaction is gone with it.
+def _with_timeout(connection: Connection, seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> T:
+    # With a pooler, the setting ends with the transaction.
     limit = sa.func.set_config("statement_timeout", _milliseconds(seconds), pooled)
     driver: Any = connection.connection.driver_connection
-    patience, driver.patience = driver.patience, seconds + connection_settings.GRACE_SECONDS
+    answer_timeout, driver.answer_timeout = driver.answer_timeout, seconds + connection_settings.GRACE_SECONDS
     connection.execute(sa.select(limit))
     try:
         return work(connection)
     finally:
-        driver.patience = patience
+        driver.answer_timeout = answer_timeout
         if not pooled and not connection.invalidated:
             connection.execute(sa.text("RESET statement_timeout"))
 
 
 def _milliseconds(seconds: float) -> str:
-    """Write a timeout. It is never 0, which is none."""
+    """Return a timeout in milliseconds, at least 1, because 0 is unlimited."""
     return f"{max(1, seconds * 1000):.0f}"
 
 
-def _sharing(seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> Callable[[Connection], T]:
-    """Return work whose statements share these seconds: before each, the timeout is set to what is left."""
+def _with_deadline(seconds: float, work: Callable[[Connection], T], *, pooled: bool) -> Callable[[Connection], T]:
+    """Return work whose statements share these seconds. Each has the remaining time as its timeout."""
 
-    def timed(connection: Connection) -> T:
+    def limited_work(connection: Connection) -> T:
         deadline = time.monotonic() + seconds
         driver: Any = connection.connection.driver_connection
 
@@ -455,4 +457,4 @@ def _sharing(seconds: float, work: Callable[[Connection], T], *, pooled: bool) -
         finally:
             sa.event.remove(connection, "before_cursor_execute", before)
 
-    return timed
+    return limited_work

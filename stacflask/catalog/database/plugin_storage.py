@@ -1,4 +1,4 @@
-"""Storage for plugins: their own tables, reached by plain SQL with named parameters."""
+"""Storage for plugins: SQL with named parameters on their own tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Statements:
         self._driver = connection.connection.driver_connection
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Run one SQL statement with ``:name`` parameters; give its rows, if it has any."""
+        """Run one SQL statement with ``:name`` parameters and return its rows, if any."""
         return _lookup(sql).rows(self._driver, values)
 
 
@@ -35,10 +35,10 @@ def _lookup(sql: str) -> Lookup:
 
 
 class PluginStorage:
-    """Implements the face's ``Storage`` over the catalogue's database.
+    """Implements ``stacflask.Storage`` with the database of the catalogue.
 
-    Each plugin can use half of the connections: statements that wait for a lock on the tables of one plugin must not
-    occupy those that the catalogue and the other plugins need.
+    Each plugin can use half of the connections. Statements that wait for a lock on the tables of one plugin must not
+    occupy the connections that the catalogue and other plugins need.
     """
 
     def __init__(self, database: Database) -> None:
@@ -47,7 +47,7 @@ class PluginStorage:
 
     @property
     def _share(self) -> Bulkhead:
-        """The share of the plugin whose hook runs in this thread. Background threads of all plugins have one."""
+        """The share of the plugin whose hook runs in this thread. Background threads of all plugins have one share."""
         name = current()
         share = self._shares.get(name)
         if share is None:
@@ -55,17 +55,17 @@ class PluginStorage:
         return share
 
     def rows(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Read with one statement of its own: no transaction is opened for it."""
+        """Read with one statement, without a transaction."""
         with self._share:
             return self._database.rows(_lookup(sql), values)
 
     def write(self, sql: str, /, **values: Any) -> list[Mapping[str, Any]]:
-        """Write with one statement, which is its own transaction."""
+        """Write with one statement, in its own transaction."""
         with self._share:
             return self._database.rows(_lookup(sql), values, again=False)
 
     @contextmanager
     def transaction(self) -> Iterator[_Statements]:
-        """Open a transaction: committed when the block ends, undone when it raises."""
+        """Open a transaction. It is committed at the end of the block, and rolled back if the block raises."""
         with self._share, self._database.write() as connection:
             yield _Statements(connection)

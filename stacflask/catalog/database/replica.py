@@ -1,8 +1,8 @@
-"""Reading from a streaming replica, so that whoever has written sees what was written, by whatever process.
+"""Read from a streaming replica. Reads always see committed writes, from any process.
 
-A process reads from the replica while it holds a lease: proof that the replica has everything that was committed up to
-``BEHIND`` seconds ago. A write answers once the replica has it, or after these seconds, when no lease is left that was
-given before it. So there is nothing that a client must send along, and nothing that processes must tell each other.
+A process reads from the replica while its lease is valid. The lease proves that the replica has all transactions that
+were committed until ``MAX_LAG_SECONDS`` ago. A write returns when the replica has replayed it, or after
+``MAX_LAG_SECONDS``, when all leases from before the write have expired. Clients and processes exchange no information.
 """
 
 from __future__ import annotations
@@ -30,100 +30,102 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BEHIND = 3.0
-"""Seconds that the replica may be behind and still be read from; and that a write waits at most."""
+MAX_LAG_SECONDS = 3.0
+"""Lag up to which the replica is used, and the maximum wait of a write."""
 
-LOOK = 1.0
-"""Seconds between two looks at how far the replica is."""
+CHECK_SECONDS = 1.0
+"""Time between two checks of the replica's position."""
 
-ABSENT = 10.0
-"""Seconds until the next look at a replica that could not be reached."""
+RETRY_SECONDS = 10.0
+"""Time until the next check of a replica that could not be reached."""
 
-AWAY = ("DatabaseUnavailable", "DatabaseRestarting", "DatabaseRefused")
-"""Codes of the errors that say that a server cannot be used, and not what is wrong with a statement."""
+UNAVAILABLE_CODES = ("DatabaseUnavailable", "DatabaseRestarting", "DatabaseRefused")
+"""Error codes for a server that cannot be used, in contrast to a statement that fails."""
 
-_WRITTEN = sa.text("SELECT pg_current_wal_insert_lsn()::text")
-_REPLAYED = sa.text("SELECT pg_wal_lsn_diff(pg_last_wal_replay_lsn(), CAST(:position AS pg_lsn)) >= 0")
+_WRITTEN_LSN = sa.text("SELECT pg_current_wal_insert_lsn()::text")
+_REPLAYED = sa.text("SELECT pg_wal_lsn_diff(pg_last_wal_replay_lsn(), CAST(:lsn AS pg_lsn)) >= 0")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A position in the primary's log: what was committed before ``when`` lies before it."""
+class WalPosition:
+    """A position in the primary's write-ahead log, after all transactions committed before ``when``."""
 
-    position: str
+    lsn: str
     when: float
 
 
 class Lease:
-    """One process's proof of how far the replica is."""
+    """The proof of one process that the replica has recent transactions."""
 
     def __init__(self, primary: Database, replica: Database) -> None:
         self._primary = primary
         self._replica = replica
-        self._mark: Mark | None = None
+        self._position: WalPosition | None = None
         self._until = self._next = 0.0
-        self._looking = threading.Lock()
+        self._checking = threading.Lock()
 
-    def holds(self) -> bool:
-        """Whether the replica may be read from now."""
-        if time.monotonic() >= self._next and self._looking.acquire(blocking=False):
+    def is_valid(self) -> bool:
+        """Whether the replica can be used now."""
+        if time.monotonic() >= self._next and self._checking.acquire(blocking=False):
             try:
-                self._look()
+                self._check()
             finally:
-                self._looking.release()
+                self._checking.release()
         return time.monotonic() < self._until
 
-    def give_up(self) -> None:
-        """Read from the primary for a while: the replica does not answer."""
-        self._mark, self._until, self._next = None, 0.0, time.monotonic() + ABSENT
+    def suspend(self) -> None:
+        """Stop using the replica for ``RETRY_SECONDS``, because it does not respond."""
+        self._position, self._until, self._next = None, 0.0, time.monotonic() + RETRY_SECONDS
 
-    def outlast(self) -> None:
-        """Return once what was committed before this call is seen by all who read."""
-        mark = self._now()
-        while time.monotonic() < mark.when + BEHIND and not self._has(mark):
+    def wait_for_replica(self) -> None:
+        """Wait until all processes read the transactions that were committed before this call."""
+        position = self._current_position()
+        while time.monotonic() < position.when + MAX_LAG_SECONDS and not self._has_replayed(position):
             time.sleep(0.01)
 
-    def _look(self) -> None:
-        self._next = time.monotonic() + LOOK
+    def _check(self) -> None:
+        self._next = time.monotonic() + CHECK_SECONDS
         try:
-            now = self._now()
-            reached = self._mark is None or self._replica.read(_replayed(self._mark))
+            now = self._current_position()
+            reached = self._position is None or self._replica.read(_replayed(self._position))
         except Unavailable:
-            self.give_up()
+            self.suspend()
             return
         if not reached:
             return
-        if self._mark is not None:
-            self._until = self._mark.when + BEHIND
-        self._mark = now
+        if self._position is not None:
+            self._until = self._position.when + MAX_LAG_SECONDS
+        self._position = now
 
-    def _now(self) -> Mark:
+    def _current_position(self) -> WalPosition:
         when = time.monotonic()
-        return Mark(self._primary.read(lambda connection: str(connection.execute(_WRITTEN).scalar_one())), when)
+        return WalPosition(
+            self._primary.read(lambda connection: str(connection.execute(_WRITTEN_LSN).scalar_one())), when
+        )
 
-    def _has(self, mark: Mark) -> bool:
+    def _has_replayed(self, position: WalPosition) -> bool:
         try:
-            return self._replica.read(_replayed(mark))
-        except Unavailable:  # it may still answer others
+            return self._replica.read(_replayed(position))
+        except Unavailable:  # other processes may still reach it
             return False
 
 
-def _replayed(mark: Mark) -> Callable[[Connection], bool]:
-    return lambda connection: bool(connection.execute(_REPLAYED, {"position": mark.position}).scalar_one())
+def _replayed(position: WalPosition) -> Callable[[Connection], bool]:
+    return lambda connection: bool(connection.execute(_REPLAYED, {"lsn": position.lsn}).scalar_one())
 
 
 @dataclass(slots=True)
-class Choice:
-    """The server that one request is read from; None until it reads for the first time."""
+class ServerChoice:
+    """The server for the reads of one request; None before the first read."""
 
     server: Database | None = None
 
 
-_CHOICE: ContextVar[Choice | None] = ContextVar("stacflask_replica_choice", default=None)
+_CHOICE: ContextVar[ServerChoice | None] = ContextVar("stacflask_replica_choice", default=None)
 
 
 class Replicated(Database):
-    """The database and its replica as one: reads go to the replica where that cannot be told from the primary."""
+    """The database and its replica. Reads use the replica if its lease is valid."""
 
     def __init__(
         self, primary: Engine, replica: Engine, record_metric: Callable[[float], None] = lambda _: None
@@ -134,28 +136,28 @@ class Replicated(Database):
         self.lease = Lease(Database(primary), Database(replica))
 
     def read(self, work: Callable[[Connection], T], *, long: bool = False) -> T:
-        """Do reading work on either."""
+        """Run reading work on either server."""
         return self._either(lambda database: database.read(work, long=long))
 
     def value(self, lookup: Lookup, **values: Any) -> Any:
-        """Give the one value that a lookup finds on either, or None."""
+        """Return the one value that a lookup finds on either server, or None."""
         return self._either(lambda database: database.value(lookup, **values))
 
     def records(self, lookup: Lookup, values: Mapping[str, Any], *, long: bool = False) -> list[Any]:
-        """Give the rows that a lookup finds on either."""
+        """Return the rows that a lookup finds on either server."""
         return self._either(lambda database: database.records(lookup, values, long=long))
 
     def begin_request(self, *, changing: bool) -> None:
-        """Begin a request: what decides about a change is read from the primary, all else from one server."""
-        _CHOICE.set(Choice(self._primary) if changing else Choice())
+        """Begin a request. A request that changes something reads from the primary, others from one server."""
+        _CHOICE.set(ServerChoice(self._primary) if changing else ServerChoice())
 
     def end_request(self) -> None:
-        """End the request: what is read after it is read from either server."""
+        """End the request. Later reads can use either server."""
         _CHOICE.set(None)
 
     @contextmanager
     def one_server(self) -> Iterator[None]:
-        """Read all in the block from one server: that of the request, if there is one."""
+        """Use one server for all reads in the block: the server of the request, if there is one."""
         if _CHOICE.get() is not None:
             yield
             return
@@ -165,58 +167,58 @@ class Replicated(Database):
         finally:
             self.end_request()
 
-    def _either(self, ask: Callable[[Database], T]) -> T:
-        """Read from the server that was chosen for the request, and choose one if none was."""
-        choice = _CHOICE.get() or Choice()
+    def _either(self, query: Callable[[Database], T]) -> T:
+        """Read from the server of the request. Choose one for the first read."""
+        choice = _CHOICE.get() or ServerChoice()
         if choice.server is None:
-            return self._first(choice, ask)
+            return self._read_first(choice, query)
         if choice.server is self._primary:
-            return ask(self._primary)
-        return self._ask_replica(choice, ask)
+            return query(self._primary)
+        return self._read_replica(choice, query)
 
-    def _first(self, choice: Choice, ask: Callable[[Database], T]) -> T:
-        """Read for the first time in a request: from the replica if it has all, and from the other if that fails."""
-        if self.lease.holds():
+    def _read_first(self, choice: ServerChoice, query: Callable[[Database], T]) -> T:
+        """Run the first read of a request on the replica if the lease is valid, else on the primary if it responds."""
+        if self.lease.is_valid():
             choice.server = self._replica
-            return self._ask_replica(choice, ask)
+            return self._read_replica(choice, query)
         choice.server = self._primary
         try:
-            return ask(self._primary)
+            return query(self._primary)
         except Unavailable as error:
-            if error.code not in AWAY:
+            if error.code not in UNAVAILABLE_CODES:
                 raise
-            # Nobody can write now: what the replica has is all there is.
-            log.warning("the primary cannot be reached; reading from the replica")
+            # Without the primary there are no writes, so the replica is complete.
+            log.warning("primary not reached, reading from replica", extra={"code": error.code})
             choice.server = self._replica
-            return ask(self._replica)
+            return query(self._replica)
 
-    def _ask_replica(self, choice: Choice, ask: Callable[[Database], T]) -> T:
-        """Read from the replica. If that fails, the rest of the request is read from the primary, which is ahead.
+    def _read_replica(self, choice: ServerChoice, query: Callable[[Database], T]) -> T:
+        """Read from the replica. If that fails, use the primary for the rest of the request.
 
-        The other way round, the request would go back in time.
+        The primary is ahead of the replica. The opposite change would let the request see older data.
         """
         try:
-            return ask(self._replica)
+            return query(self._replica)
         except Unavailable as error:
-            if error.code not in (*AWAY, "Busy"):
+            if error.code not in (*UNAVAILABLE_CODES, "Busy"):
                 raise
-            if error.code in AWAY:
-                log.warning("the replica cannot be reached; reading from the primary")
-                self.lease.give_up()
+            if error.code in UNAVAILABLE_CODES:
+                log.warning("replica not reached, reading from primary", extra={"code": error.code})
+                self.lease.suspend()
         choice.server = self._primary
-        return ask(self._primary)
+        return query(self._primary)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Lend a connection with one transaction around the block; return once all who read can see what it did.
+        """Open a connection with one transaction for the block. Return when all processes read its changes.
 
-        What is read in the block, such as a dictionary, is read from the primary.
+        Reads in the block, such as that of a dictionary, use the primary.
         """
         before = _CHOICE.get()
-        _CHOICE.set(Choice(self._primary))
+        _CHOICE.set(ServerChoice(self._primary))
         try:
             with super().write() as connection:
                 yield connection
         finally:
             _CHOICE.set(before)
-        self.lease.outlast()
+        self.lease.wait_for_replica()

@@ -1,7 +1,7 @@
-"""Bodies at rest: zstd, with a dictionary trained on the collection's own items where there is one.
+"""Compression of stored bodies: zstd, with a dictionary trained on items of the collection, if there is one.
 
-With a dictionary a body is a tenth of its text and stays in its row. A frame names the dictionary it needs, so any
-number of them live side by side; none is ever deleted.
+With a dictionary, a body has a tenth of the size of its text and is stored in its row. A frame contains the id of its
+dictionary, so there can be any number of dictionaries. Dictionaries are never deleted.
 """
 
 from __future__ import annotations
@@ -19,108 +19,109 @@ if TYPE_CHECKING:
 
 LEVEL = 3
 DAMAGED = "DocumentDamaged"
-"""The error's code if a document cannot be decompressed."""
+"""Error code for a document that cannot be decompressed."""
 DICTIONARY_SIZE = 16 << 10
-FEWEST_SAMPLES = 200
-"""Below this many bodies a dictionary learns too little to be worth keeping for good."""
+MIN_SAMPLES = 200
+"""Below this number of bodies, a dictionary saves too little to be stored permanently."""
 
 
-DICTIONARIES = 4096
-"""Dictionaries of which the bytes are kept: 16 KiB each."""
+CACHED_DICTIONARIES = 4096
+"""Dictionaries whose bytes are cached: 16 KiB each."""
 
-READERS, WRITERS = 256, 32
-"""Dictionaries for which decompressors and compressors are kept ready: of one, 45 KiB and up to 1 MiB."""
+DECOMPRESSOR_POOLS, COMPRESSOR_POOLS = 256, 32
+"""Dictionaries for which decompressors and compressors are cached: 45 KiB and up to 1 MiB for each."""
 
-IDLE = 4
-"""Decompressors, or compressors, that are kept for one dictionary while no thread uses them: some 20 KiB each."""
+MAX_IDLE = 4
+"""Idle decompressors, or compressors, that are kept for one dictionary: about 20 KiB each."""
 
 
-class _Tools:
-    """The decompressors, or compressors, of one dictionary that are idle. One is used by one thread at a time."""
+class _Pool:
+    """The idle decompressors, or compressors, of one dictionary. Each is used by one thread at a time."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-        # At its length, what is put back pushes another out.
-        self._idle: deque[Any] = deque(maxlen=IDLE)
+        # A full deque drops the oldest entry.
+        self._idle: deque[Any] = deque(maxlen=MAX_IDLE)
 
     def take(self) -> Any:
-        """Return an idle one, or a new one. It is put back by ``give``, unless it failed."""
+        """Return an idle one, or a new one. Return it with ``put_back``, unless it failed."""
         try:
             return self._idle.pop()
         except IndexError:
             return self._make()
 
-    def give(self, tool: Any) -> None:
-        """Put one back."""
-        self._idle.append(tool)
+    def put_back(self, coder: Any) -> None:
+        """Return one to the pool."""
+        self._idle.append(coder)
 
 
 class Codec:
     """Compresses and decompresses bodies, in any number of threads.
 
-    ``fetch(id)`` returns the bytes of a dictionary. Each of the caches drops what was not used for longest.
+    ``fetch(id)`` returns the bytes of a dictionary. Each cache drops the least recently used entry.
     """
 
     def __init__(self, fetch: Callable[[int], bytes]) -> None:
         self._fetch = fetch
-        self._learnt: dict[int, bytes] = {}
-        self._data = lru_cache(maxsize=DICTIONARIES)(self._read)
-        self._readers = lru_cache(maxsize=READERS)(self._reading)
-        self._writers = lru_cache(maxsize=WRITERS)(self._writing)
+        self._preloaded: dict[int, bytes] = {}
+        self._data = lru_cache(maxsize=CACHED_DICTIONARIES)(self._read)
+        self._decompressors = lru_cache(maxsize=DECOMPRESSOR_POOLS)(self._decompressor_pool)
+        self._compressors = lru_cache(maxsize=COMPRESSOR_POOLS)(self._compressor_pool)
 
     def compress(self, body: bytes, dictionary: int = 0) -> bytes:
-        """Compress with the dictionary of this id; 0 is none."""
-        tools = self._writers(dictionary)
-        tool = tools.take()
-        frame: bytes = tool.compress(body)
-        tools.give(tool)
+        """Compress with the dictionary of this id; 0 is no dictionary."""
+        pool = self._compressors(dictionary)
+        coder = pool.take()
+        frame: bytes = coder.compress(body)
+        pool.put_back(coder)
         return frame
 
     def decompress(self, frame: bytes) -> bytes:
-        """Return the body, decompressed with the dictionary that its frame names.
+        """Return the body of a frame, decompressed with the dictionary of the frame.
 
-        Raises StacflaskError: the frame or the dictionary is damaged.
+        Raises:
+            StacflaskError: The frame or the dictionary is damaged.
         """
         try:
-            tools = self._readers(zstandard.get_frame_parameters(frame).dict_id)
-            tool = tools.take()
-            body: bytes = tool.decompress(frame)
+            pool = self._decompressors(zstandard.get_frame_parameters(frame).dict_id)
+            coder = pool.take()
+            body: bytes = coder.decompress(frame)
         except zstandard.ZstdError as error:
-            told = f"A stored document, or the dictionary that it was compressed with, is damaged: {error}."
-            raise StacflaskError(told, code=DAMAGED) from error
-        tools.give(tool)
+            message = f"A stored document, or the dictionary that it was compressed with, is damaged: {error}."
+            raise StacflaskError(message, code=DAMAGED) from error
+        pool.put_back(coder)
         return body
 
-    def learn(self, dictionary: int, data: bytes) -> None:
-        """Make a dictionary known without fetching it."""
-        self._learnt[dictionary] = data
+    def preload(self, dictionary: int, data: bytes) -> None:
+        """Cache a dictionary without fetching it."""
+        self._preloaded[dictionary] = data
         self._data(dictionary)
-        self._learnt.pop(dictionary, None)
+        self._preloaded.pop(dictionary, None)
 
     def _read(self, dictionary: int) -> bytes:
-        learnt = self._learnt.get(dictionary)
+        learnt = self._preloaded.get(dictionary)
         return self._fetch(dictionary) if learnt is None else learnt
 
     def _dictionary(self, dictionary: int) -> zstandard.ZstdCompressionDict | None:
         return zstandard.ZstdCompressionDict(self._data(dictionary)) if dictionary else None
 
-    def _reading(self, dictionary: int) -> _Tools:
-        # All decompressors of a dictionary share the one that is prepared here.
+    def _decompressor_pool(self, dictionary: int) -> _Pool:
+        # All decompressors of a dictionary share one prepared dictionary.
         shared = self._dictionary(dictionary)
-        return _Tools(lambda: zstandard.ZstdDecompressor(dict_data=shared))
+        return _Pool(lambda: zstandard.ZstdDecompressor(dict_data=shared))
 
-    def _writing(self, dictionary: int) -> _Tools:
+    def _compressor_pool(self, dictionary: int) -> _Pool:
         shared = self._dictionary(dictionary)
-        # With the checksum, no other text can come out of a damaged dictionary or frame.
-        return _Tools(lambda: zstandard.ZstdCompressor(level=LEVEL, dict_data=shared, write_checksum=True))
+        # The checksum detects damaged dictionaries and frames.
+        return _Pool(lambda: zstandard.ZstdCompressor(level=LEVEL, dict_data=shared, write_checksum=True))
 
 
 def train(bodies: Sequence[bytes]) -> tuple[int, bytes] | None:
-    """Train a dictionary; give its id (32 bits, drawn by zstd) and bytes, or None if there is too little to learn."""
-    if len(bodies) < FEWEST_SAMPLES:
+    """Train a dictionary. Return its id (32 bits, random) and bytes, or None if there are too few bodies."""
+    if len(bodies) < MIN_SAMPLES:
         return None
     try:
         trained = zstandard.train_dictionary(DICTIONARY_SIZE, list(bodies), level=LEVEL)
-    except zstandard.ZstdError:  # too little to tell apart, as with a few hundred tiny bodies
+    except zstandard.ZstdError:  # too little data, for example a few hundred tiny bodies
         return None
     return trained.dict_id(), trained.as_bytes()

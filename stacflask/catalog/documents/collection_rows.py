@@ -1,4 +1,4 @@
-"""What of a collection's document stands in columns of its own, for searching."""
+"""Columns of a collection for searches, computed from its document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def searched(document: Document) -> dict[str, Any]:
-    """Give the columns that a checked document is searched by."""
+    """Return the columns for searches of a checked document."""
     boxes = document["extent"]["spatial"]["bbox"]
     lows, highs = zip(*(heights(box) for box in boxes), strict=True)
     tall = any(low is not None for low in lows)
@@ -31,7 +31,7 @@ def searched(document: Document) -> dict[str, Any]:
         "min_height": min(low or 0 for low in lows) if tall else None,
         "max_height": max(high or 0 for high in highs) if tall else None,
         "intervals": [_period(*interval) for interval in document["extent"]["temporal"]["interval"]],
-        "search_text": searched_text.words_of(document),
+        "search_text": searched_text.free_text(document),
     }
 
 

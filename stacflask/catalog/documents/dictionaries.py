@@ -1,4 +1,4 @@
-"""The dictionaries that items' bodies are compressed with: one for each collection, trained when it first fills."""
+"""Compression dictionaries for items: one for each collection, trained by the first load with enough items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import zstandard
 
 from stacflask.catalog.database.tables import dictionaries
-from stacflask.catalog.documents.codec import FEWEST_SAMPLES, train
+from stacflask.catalog.documents.codec import MIN_SAMPLES, train
 from stacflask.catalog.documents.documents import original_text
 from stacflask.errors import StacflaskError
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from stacflask.catalog.database.engine import Database
     from stacflask.catalog.documents.codec import Codec
 
-MOST_SAMPLES = 600
-"""More bodies make training slower and the dictionary no better."""
+MAX_SAMPLES = 600
+"""More bodies make training slower, but the dictionary not better."""
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:collection, 0))")
 _NEWEST = (
@@ -35,9 +35,9 @@ _NEWEST = (
 
 
 _MAGIC = bytes.fromhex("37a430ec")
-"""What a dictionary begins with, before its id (RFC 8878, section 5)."""
+"""The magic number of a dictionary, before its id (RFC 8878, section 5)."""
 
-# The id stands in the frame's header (RFC 8878, section 3.1.1.1): its size and place follow from the descriptor.
+# The frame header contains the id (RFC 8878, section 3.1.1.1). The descriptor determines its size and offset.
 _USED = """
     SELECT DISTINCT collection, CASE get_byte(head, 4) & 3
         WHEN 0 THEN 0
@@ -48,7 +48,7 @@ _USED = """
     END AS id
     FROM (
         SELECT collection, head, 6 - ((get_byte(head, 4) >> 5) & 1) AS at FROM ({0}) AS heads
-        WHERE octet_length(head) = 12  -- what is shorter is no frame of a document
+        WHERE octet_length(head) = 12  -- shorter values are not frames of documents
     ) AS placed
 """
 _HEAD = "substring(body FROM 1 FOR 12) AS head"
@@ -63,21 +63,23 @@ _SAMPLE = """
 
 
 class Lost(NamedTuple):
-    """A dictionary that items of a collection need, and that is missing or damaged."""
+    """A missing or damaged dictionary that items of a collection need."""
 
     collection: str
     dictionary: int
 
     def __str__(self) -> str:
-        """Name both."""
+        """Return the collection and the dictionary."""
         return f"collection {self.collection!r}: dictionary {self.dictionary} is missing or damaged"
 
 
 def lost(connection: Connection, *, sample: int | None, collections: int | None = None) -> list[Lost]:
     """Return the dictionaries that items need and that the database does not have.
 
-    ``sample``: so many of the first and the last items of each collection are looked at; None: all items are.
-    ``collections``: so many of them at most; None: all.
+    Args:
+        connection: The connection.
+        sample: Number of the first and of the last items of each collection that are read; None reads all items.
+        collections: Maximum number of collections; None is unlimited.
     """
     source, values = (
         (_ALL, {}) if sample is None else (_SAMPLE.format(_HEAD), {"rows": sample, "collections": collections})
@@ -91,13 +93,13 @@ def lost(connection: Connection, *, sample: int | None, collections: int | None 
 
 
 def sample_frames(connection: Connection, rows: int, collections: int | None = None) -> list[tuple[str, bytes]]:
-    """Return the stored bodies of so many of the first and the last items of each collection, with its id."""
+    """Return the stored bodies of the first and the last ``rows`` items of each collection, with its id."""
     values = {"rows": rows, "collections": collections}
     return [(row.collection, row.body) for row in connection.execute(sa.text(_SAMPLE.format("body")), values)]
 
 
 def unusable(codec: Codec, frames: Iterable[tuple[str, bytes]]) -> list[Lost]:
-    """Return the dictionaries with which none of these bodies can be read: not even one that has the right id."""
+    """Return the dictionaries with which none of their bodies can be read."""
     usable: dict[Lost, bool] = {}
     for collection, frame in frames:
         with suppress(zstandard.ZstdError):
@@ -116,30 +118,30 @@ def _is_readable(codec: Codec, frame: bytes) -> bool:
 
 
 def is_dictionary(identifier: int, data: bytes) -> bool:
-    """Whether data begin as the dictionary of this id does."""
+    """Whether data begin with the magic number and the id of this dictionary."""
     return bytes(data[:8]) == _MAGIC + identifier.to_bytes(4, "little")
 
 
 class Dictionaries:
-    """Chooses the dictionary of each collection for one process, and trains it where there is none."""
+    """Chooses the dictionary of each collection for one process, and trains one if there is none."""
 
     def __init__(self, database: Database, codec: Codec) -> None:
         self._database = database
         self._codec = codec
         self._chosen: dict[str, int] = {}
 
-    def known(self, collection: str) -> int:
-        """Give the id of the dictionary that was chosen for this collection, or 0."""
+    def chosen(self, collection: str) -> int:
+        """Return the id of the dictionary that was chosen for a collection, or 0."""
         return self._chosen.get(collection, 0)
 
     def choose(self, collection: str, bodies: Sequence[bytes]) -> int:
-        """Give the id of the collection's newest dictionary, else of one trained on these bodies, else 0 for none."""
+        """Return the id of the newest dictionary of a collection, or of one trained on these bodies, or 0 for none."""
         if collection not in self._chosen:
             with self._database.write() as connection:
                 identifier = self._newest(connection, collection) or self._trained(connection, collection, bodies)
             if not identifier:
                 return 0
-            # Only now, committed, may it be used.
+            # It can only be used after the commit.
             self._chosen[collection] = identifier
         return self._chosen[collection]
 
@@ -147,19 +149,19 @@ class Dictionaries:
         row = connection.execute(_NEWEST, {"collection": collection}).one_or_none()
         if row is None:
             return 0
-        self._codec.learn(row.id, row.data)
+        self._codec.preload(row.id, row.data)
         return int(row.id)
 
     def _trained(self, connection: Connection, collection: str, bodies: Sequence[bytes]) -> int:
-        if len(bodies) < FEWEST_SAMPLES:
+        if len(bodies) < MIN_SAMPLES:
             return 0
-        # Loads that run side by side meet a new collection at the same time: one of them trains, the others wait.
+        # Concurrent loads can reach a new collection at the same time. One of them trains, the others wait.
         connection.execute(_LOCK, {"collection": collection})
         found = self._newest(connection, collection)
-        trained = train(bodies[:: -(-len(bodies) // MOST_SAMPLES)]) if not found else None
+        trained = train(bodies[:: -(-len(bodies) // MAX_SAMPLES)]) if not found else None
         if trained is None:
             return found
         identifier, data = trained
         connection.execute(sa.insert(dictionaries).values(id=identifier, collection=collection, data=data))
-        self._codec.learn(identifier, data)
+        self._codec.preload(identifier, data)
         return identifier

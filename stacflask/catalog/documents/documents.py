@@ -1,13 +1,13 @@
-r"""From a document to what is kept of it, and back. The one place that knows the form of a body.
+r"""The form of a stored body: from a document to its body, and back.
 
-A body is kept ready to be sent, so that a page of items is joined and never parsed. It is JSON text in two parts with a
-NUL between them (raw control characters cannot stand in JSON, so nothing a document holds can be mistaken for them):
+A body is stored ready to be sent, so a page of items is joined without parsing. It is JSON text in two parts, separated
+by a NUL. JSON has no raw control characters, so a document cannot contain the separator.
 
-- the public part: the document as given, its ``links`` moved last and left open for those that the server adds
-  (``...,"links":[{"rel":"license",...},``); the href of each managed asset is ``\x01`` and its quoted key;
-- the private part: the hrefs that managed assets were given, their alternates, and links to storage addresses.
+- The public part is the document. Its ``links`` are last and not closed, for the links that the server adds
+  (``...,"links":[{"rel":"license",...},``). The href of each managed asset is ``\x01`` and its quoted key.
+- The private part has the storage hrefs of managed assets, their alternates, and links to storage addresses.
 
-Where the bytes are is thus in the private part only, and is read for downloads and exports alone.
+Storage addresses are therefore only in the private part, which only downloads and exports read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from stacflask.model.json_types import Document
 
 HERE = b"\x01"
-"""Stands for the address below which the record's assets are downloaded, slash included."""
+"""Stands for the URL below which the record's assets are downloaded, including the slash."""
 STAND_IN = token_hex(16).encode()
-"""Replaces HERE while a text is parsed, for which HERE is not JSON. It is random, so that no document holds it."""
+"""Replaces HERE while a text is parsed, because HERE is not valid in JSON. It is random, so no document contains it."""
 SEPARATOR = b"\x00"
 
 _OGC = "http://www.opengis.net/def/rel/ogc/1.0/"
@@ -40,7 +40,7 @@ STRUCTURE = frozenset(
     {"self", "root", "parent", "collection", "items", "item", "child", "children"}
     | {"aggregate", "aggregations", f"{_OGC}queryables", f"{_OGC}sortables"}
 )
-"""Relations that the server makes itself; those of a given document are dropped."""
+"""Relations of links that the server adds. Such links of a document are not stored."""
 
 _encode = msgspec.json.encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -48,7 +48,7 @@ _elements = msgspec.json.Decoder(list[Raw]).decode
 
 
 class _Private(msgspec.Struct, omit_defaults=True, gc=False):
-    """The private part: hrefs and alternates by asset key, and links withheld whole."""
+    """The private part: hrefs and alternates by asset key, and complete links."""
 
     hrefs: dict[str, str] = {}
     alternates: dict[str, Raw] = {}
@@ -60,18 +60,18 @@ _private = msgspec.json.Decoder(_Private).decode
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """Tells which hrefs are downloaded through the server.
+    """Decides which hrefs are downloaded through the server.
 
-    These are storage addresses but for those that begin with one of ``public``, and all that begin with one of
-    ``prefixes``, which precede.
+    These are hrefs that begin with one of ``prefixes``, and storage addresses that do not begin with one of ``public``.
+    ``prefixes`` take precedence.
     """
 
     prefixes: tuple[str, ...] = ()
     public: tuple[str, ...] = ()
 
     def __call__(self, href: str) -> bool:
-        """Whether ``href`` is a storage address, to be kept private."""
-        # The usual ones without the patterns: this is asked for every link and asset.
+        """Whether ``href`` is a storage address that is stored in the private part."""
+        # Usual hrefs do not need the patterns. This runs for every link and asset.
         if href.startswith(_S3) and not self.public:
             return True
         if self.prefixes and href.startswith(self.prefixes):
@@ -82,27 +82,27 @@ class Managed:
 
 
 _S3 = "s3://"
-# Every scheme, and GDAL's own way to write a storage address. Without a scheme, an href is relative.
+# Any scheme, and GDAL's form of a storage address. Without a scheme, an href is relative.
 _STORAGE = re.compile(r"[a-z][a-z0-9+.-]*:|/vsi", re.IGNORECASE)
-# What anybody resolves without this server: addresses of the web and of FTP (but not with a password in them), names in
-# public registers, the data themselves, and people.
+# Addresses that clients resolve without this server: web and FTP (but not with a password), names in public registers,
+# data, and persons.
 _PUBLIC = re.compile(
     r"https?:|ftps?://(?![^/?#]*@)|(?:data|doi|urn|info|ark|hdl|magnet|ipfs|ipns|mailto|tel):", re.IGNORECASE
 )
 
 
 def is_relative(href: str) -> bool:
-    """Whether an href has no scheme, and is no storage address in GDAL's form."""
+    """Whether an href has no scheme and is not a storage address in GDAL's form."""
     return _STORAGE.match(href) is None
 
 
 def body_of(document: Document, managed: Callable[[str], bool], text: bytes | None = None) -> bytes:
-    """Build the body of a checked document. ``text`` is its JSON text, if that is to be kept as it is."""
+    """Return the body of a checked document. ``text`` is its JSON text, if numbers must keep their digits."""
     return _body(document, managed, _own(document) if text is None else verbatim(text))[0]
 
 
 def _own(document: Document) -> Document:
-    """Copy a document as far as ``_body`` changes it."""
+    """Copy the parts of a document that ``_body`` changes."""
     written = dict(document)
     if document.get("assets"):
         written["assets"] = {key: dict(asset) for key, asset in document["assets"].items()}
@@ -110,10 +110,10 @@ def _own(document: Document) -> Document:
 
 
 def _body(document: Document, managed: Callable[[str], bool], written: Document) -> tuple[bytes, dict[str, str]]:
-    """Build the body of a checked document, and return its storage hrefs by the asset's key.
+    """Return the body of a checked document, and its storage hrefs by asset key.
 
-    ``written`` is the same document, or fragments of its text (see ``verbatim``) if its text is to be kept as it is. It
-    is changed into what is shown: to copy every asset takes longer than to write all of them.
+    ``written`` is the same document, or fragments of its text (see ``verbatim``) if numbers must keep their digits. It
+    is changed to the public part, because copying all assets takes longer than writing them.
     """
     private: dict[str, Any] = {}
     links = _public_links(document.get("links") or (), written.pop("links", None) or (), managed, private)
@@ -124,9 +124,9 @@ def _body(document: Document, managed: Callable[[str], bool], written: Document)
 
 
 def verbatim(text: bytes) -> Document:
-    """Take a document apart as far as its assets' members and its links; each value is a fragment of its compact text.
+    """Split a document into its members, the members of its assets, and its links. Values are fragments of its text.
 
-    Written again by orjson, numbers keep their digits. Raises msgspec errors on a wrong form.
+    orjson writes fragments unchanged, so numbers keep their digits. Raises errors of msgspec if the form is wrong.
     """
     raw = _members(msgspec.json.format(text, indent=-1))
     written: Document = _fragments(raw)
@@ -138,7 +138,7 @@ def verbatim(text: bytes) -> Document:
 
 
 def rewritten(document: Any, text: bytes) -> bytes:
-    """Return a changed document as JSON text. Parts that are as in ``text``, before the change, keep their digits."""
+    """Return a changed document as JSON text. Parts that equal those in the old ``text`` keep their digits."""
     return orjson.dumps(_rewritten(document, text))
 
 
@@ -159,7 +159,7 @@ def _fragments(members: Mapping[str, Raw]) -> Document:
 
 
 def _hide(assets: Document, written: Document, managed: Callable[[str], bool], private: dict[str, Any]) -> None:
-    """Move what of the assets is not shown from ``written`` to the private part."""
+    """Move storage addresses of assets from ``written`` to the private part."""
     hrefs: dict[str, str] = {}
     for key, asset in assets.items():
         if asset.get("alternate"):
@@ -186,7 +186,7 @@ def _hide_alternates(
 
 @lru_cache(maxsize=4096)
 def marked(key: str) -> Fragment:
-    """Return the href of a managed asset as it is kept."""
+    """Return the href of a managed asset in the public part."""
     return Fragment(b'"%b%b"' % (HERE, quote(key, safe="").encode()))
 
 
@@ -207,22 +207,22 @@ def _public_links(
     return orjson.dumps(shown)[1:-1] + b"," if shown else b""
 
 
-# --- and back --------------------------------------------------------------------------------------------------------
+# --- From a body to a document ---------------------------------------------------------------------------------------
 
 
 def public(body: bytes) -> bytes:
-    """Give the public part: JSON text up to the place where the server's own links follow."""
+    """Return the public part: JSON text up to the links that the server adds."""
     return body.partition(SEPARATOR)[0]
 
 
 def original(body: bytes) -> Document:
-    """Give the document as it was given, but for the links that the server makes itself."""
+    """Return the original document, without the links that the server adds."""
     document: Document = orjson.loads(original_text(body))
     return document
 
 
 def original_text(body: bytes) -> bytes:
-    """Give what ``original`` gives as JSON text, in which numbers keep their very digits."""
+    """Return the original document as JSON text, in which numbers keep their digits."""
     text, _, private = body.partition(SEPARATOR)
     kept = _private(private) if private else _Private()
     text = closed(_MARK.sub(lambda mark: _encode(kept.hrefs[unquote(mark[1].decode())])[1:-1], text))
@@ -236,12 +236,12 @@ def original_text(body: bytes) -> bytes:
 
 
 EXPIRES = "href:expires"
-"""The member that is added to an asset whose href is a temporary one."""
+"""The member that is added to an asset with a temporary href."""
 _EXPIRES_MEMBER = b'"href:expires":'
 
 
 def with_hrefs(text: bytes, hrefs: Callable[[str], tuple[str, str] | None]) -> bytes:
-    """Put in an href, and when it ends, for the marks of those asset keys that have one; the other marks stay."""
+    """Replace the marks of asset keys that have a temporary href by the href and its expiry. Other marks stay."""
     if _EXPIRES_MEMBER in text:
         text = _without_expires(text, lambda key: hrefs(key) is not None)
 
@@ -256,7 +256,7 @@ def with_hrefs(text: bytes, hrefs: Callable[[str], tuple[str, str] | None]) -> b
 
 
 def _without_expires(text: bytes, of: Callable[[str], bool]) -> bytes:
-    """Leave out the stored ends of those assets' hrefs; the rest stays, to the digit."""
+    """Remove stored ``href:expires`` members of assets. The rest keeps its digits."""
     raw = _members(text.replace(HERE, STAND_IN))
     members: dict[str, Any] = _fragments(raw)
     assets = {key: _fragments(_members(asset)) for key, asset in _members(raw["assets"]).items()}
@@ -268,9 +268,9 @@ def _without_expires(text: bytes, of: Callable[[str], bool]) -> bytes:
 
 
 def places(text: bytes) -> dict[str, int]:
-    """Return where the values of a shown document's members begin; empty if its text is not compact."""
+    """Return the offsets of the values of a public document's members; empty if its text is not compact."""
     found, end = {}, 0
-    # HERE would not be JSON.
+    # HERE is not valid in JSON.
     for member, raw in _members(text.replace(HERE, b".")).items():
         begin, name = end + 1, orjson.dumps(member) + b":"
         if not text.startswith(name, begin):
@@ -281,29 +281,29 @@ def places(text: bytes) -> dict[str, int]:
 
 
 def storage_hrefs(body: bytes) -> dict[str, str]:
-    """Give the storage addresses of the managed assets, by key."""
+    """Return the storage addresses of the managed assets by key."""
     private = body.partition(SEPARATOR)[2]
     return _private(private).hrefs if private else {}
 
 
-def opened(body: bytes) -> Document:
-    """Read the public part. Where an asset's address belongs, its key stands."""
+def parse_public(body: bytes) -> Document:
+    """Parse the public part. The href of a managed asset is its quoted key."""
     document: Document = orjson.loads(closed(public(body).replace(HERE, b"")))
     return document
 
 
 def closed(text: bytes, links: bytes = b"") -> bytes:
-    """End a public part: with these further links (comma-separated objects), or with none."""
+    """Close a public part, with further links (comma-separated objects) or without."""
     return (text + links if links else text.removesuffix(b",")) + b"]}"
 
 
-# --- What a row needs ------------------------------------------------------------------------------------------------
+# --- Parts for a row -------------------------------------------------------------------------------------------------
 
 
 class Parts(msgspec.Struct, frozen=True, gc=False):
-    """What a row needs of an item. ``geometry`` and ``properties`` are JSON text, ``given`` is the latter parsed.
+    """The parts of an item for its row. ``geometry`` and ``properties`` are JSON text, ``given`` are parsed properties.
 
-    ``hrefs`` are its storage hrefs by the asset's key.
+    ``hrefs`` are its storage hrefs by asset key.
     """
 
     collection: str
@@ -318,10 +318,10 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
 
 
 def split_item(document: Document, managed: Callable[[str], bool], written: Document | None = None) -> Parts:
-    """Take a checked item apart, which names its collection.
+    """Split a checked item that has a ``collection``.
 
-    ``written`` are fragments of its text (see ``verbatim``) if that is to be kept as it is, or the document itself if
-    it is not needed afterwards: either is changed into what is shown. The default is a copy of the document.
+    ``written`` is changed to the public part. It is either fragments of the text (see ``verbatim``), so that numbers
+    keep their digits, or the document, if it is not needed later. The default is a copy of the document.
     """
     written = _own(document) if written is None else written
     written.setdefault("collection", document["collection"])
@@ -341,19 +341,22 @@ def split_item(document: Document, managed: Callable[[str], bool], written: Docu
 
 
 def with_member(body: bytes, name: str, value: bytes) -> bytes:
-    """Give the body with one public member of the document replaced; the rest stays as it is, to the byte."""
+    """Return the body with one public member of the document replaced. Other bytes do not change."""
     return with_members(body, {name: value})
 
 
 def with_members(body: bytes, values: Mapping[str, bytes | None]) -> bytes:
-    """Give the body with some public members replaced, or left out; the rest stays as it is, to the byte.
+    """Return the body with some public members replaced or removed. Other bytes do not change.
 
-    Links come last, and cannot be left out. Raises KeyError: one that is to be replaced is not there.
+    ``links`` cannot be removed.
+
+    Raises:
+        KeyError: A member that is replaced does not exist.
     """
     text, separator, private = body.partition(SEPARATOR)
     pieces, start, end = [], 0, 0
-    wanted = {name for name, value in values.items() if value is not None}
-    # Where a member stands follows from how ``body_of`` writes them. HERE would not be JSON.
+    missing = {name for name, value in values.items() if value is not None}
+    # The offset of a member follows from the form in which ``body_of`` writes it. HERE is not valid in JSON.
     for member, raw in _members(closed(text.replace(HERE, b"."))).items():
         begin = end + 1
         name = orjson.dumps(member) + b":"
@@ -362,12 +365,12 @@ def with_members(body: bytes, values: Mapping[str, bytes | None]) -> bytes:
             value = values[member]
             pieces.append(text[start:begin] + (b"" if value is None else name + value))
             start = end + 1 if value is None else end
-            wanted.discard(member)
-    if wanted:
-        raise KeyError(*wanted)
+            missing.discard(member)
+    if missing:
+        raise KeyError(*missing)
     return b"".join(pieces) + text[start:] + separator + private
 
 
 def searchable(document: Document) -> Document:
-    """Give what of a collection can be searched: all but links and assets."""
+    """Return the searchable part of a collection: all members but links and assets."""
     return {name: value for name, value in document.items() if name not in ("links", "assets", "item_assets")}

@@ -1,6 +1,6 @@
-"""Collections' extents: widened as items come, made anew from the items when asked.
+"""Extents of collections: widened when items are written, recomputed from the items on request.
 
-The first box and the first interval of an extent are the overall ones; those after them are the author's and are left.
+The first box and the first interval are the overall ones. The others belong to the author and do not change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
-from stacflask.catalog.documents.item_times import note_times
+from stacflask.catalog.documents.item_times import record_item_times
 from stacflask.errors import NotFound
 from stacflask.stac.bbox import MAX_LONGITUDE, around, covers
 from stacflask.stac.bbox import widen as widened_box
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """Where and when some items are: ``boxes`` in degrees, each of 4 or 6 numbers, and first and last moment.
+class ItemExtent:
+    """The extent of some items: ``boxes`` in degrees, each of 4 or 6 numbers, and the first and last moment.
 
-    ``longest`` is how long the longest of them lasts, in seconds. ``dated``: one of them has a datetime.
+    ``longest`` is the longest duration of an item, in seconds. ``dated`` is whether an item has a datetime.
     """
 
     boxes: Sequence[Sequence[float]]
@@ -46,9 +46,9 @@ class Reach:
     dated: bool = False
 
 
-def reach(boxes: Sequence[Sequence[float]], spans: Sequence[Span]) -> Reach:
-    """Return where and when items with these boxes and times are."""
-    return Reach(
+def item_extent(boxes: Sequence[Sequence[float]], spans: Sequence[Span]) -> ItemExtent:
+    """Return the extent of items with these boxes and times."""
+    return ItemExtent(
         boxes,
         min(span.first for span in spans),
         max(span.last for span in spans),
@@ -57,45 +57,46 @@ def reach(boxes: Sequence[Sequence[float]], spans: Sequence[Span]) -> Reach:
     )
 
 
-class Reached(NamedTuple):
-    """Where and when all of some items are; without a ``box`` none of them is anywhere."""
+class ComputedExtent(NamedTuple):
+    """An extent that was computed from items. ``box`` is None if no item has a geometry."""
 
     box: list[float] | None
     start: datetime
     end: datetime
 
 
-def widen(connection: Connection, codec: Codec, collection: str, reach: Reach) -> None:
-    """Widen a collection's extent to hold these items. Nothing is locked or written where it holds them already.
+def widen(connection: Connection, codec: Codec, collection: str, item_extent: ItemExtent) -> None:
+    """Widen the extent of a collection to contain these items. If it contains them, nothing is locked or written.
 
-    Call it last in a transaction: the lock on the collection's row is then held for a moment only.
+    Call it last in a transaction, because it locks the row of the collection.
     """
     given, longest, dated = _extent(connection, collection)
-    if reach.longest > longest or (reach.dated and not dated):
-        note_times(connection, collection, reach.longest, dated=reach.dated)
-    if _widened(given, reach) is None:
+    if item_extent.longest > longest or (item_extent.dated and not dated):
+        record_item_times(connection, collection, item_extent.longest, dated=item_extent.dated)
+    if _widened(given, item_extent) is None:
         return
     frame, document = _locked(connection, collection)
-    extent = _widened(document["extent"], reach)
+    extent = _widened(document["extent"], item_extent)
     if extent is not None:
         _write(connection, codec, collection, frame, {**document, "extent": extent})
 
 
 def recompute(connection: Connection, codec: Codec, collection: str) -> bool:
-    """Make a collection's extent from its items; True if that changed it. Without items it stays as it is.
+    """Recompute the extent of a collection from its items. Return whether it changed. Without items it stays.
 
-    Raises NotFound.
+    Raises:
+        NotFound: There is no such collection.
     """
     frame, document = _locked(connection, collection)
     given = document["extent"]
-    extent = _anew(given, reached(connection, [items.c.collection == collection]).get(collection))
+    extent = _recomputed(given, compute_extents(connection, [items.c.collection == collection]).get(collection))
     if extent == given:
         return False
     _write(connection, codec, collection, frame, {**document, "extent": extent})
     return True
 
 
-def _anew(given: Document, found: Reached | None) -> Document:
+def _recomputed(given: Document, found: ComputedExtent | None) -> Document:
     if found is None:
         return given
     box = {} if found.box is None else _with_box(given, found.box)
@@ -103,7 +104,7 @@ def _anew(given: Document, found: Reached | None) -> Document:
 
 
 def all_collections(connection: Connection) -> list[str]:
-    """Name all collections, in order."""
+    """Return the ids of all collections, in order."""
     return list(connection.execute(sa.select(collections.c.id).order_by(collections.c.id)).scalars())
 
 
@@ -119,7 +120,7 @@ def _extent(connection: Connection, collection: str) -> tuple[Document, float, b
 
 def _locked(connection: Connection, collection: str) -> tuple[bytes, Document]:
     statement = sa.select(collections.c.body, collections.c.document).where(collections.c.id == collection)
-    # Writers of items share a key lock on the row. This one does not conflict with theirs, as FOR UPDATE would.
+    # Transactions that write items share a key lock on the row. FOR UPDATE would conflict with it, this lock does not.
     row = connection.execute(statement.with_for_update(key_share=True)).one_or_none()
     frame, document = _found(row, collection)
     return frame, document
@@ -140,18 +141,18 @@ def _write(connection: Connection, codec: Codec, collection: str, frame: bytes, 
 # --- Widening ---------------------------------------------------------------------------------------------------------
 
 
-def _widened(extent: Document, reach: Reach) -> Document | None:
-    """Give the extent that holds these items too, or None where this one does."""
+def _widened(extent: Document, item_extent: ItemExtent) -> Document | None:
+    """Return the extent that contains these items, too, or None if it does not change."""
     box, interval = _first_box(extent), _first_interval(extent)
-    new_box = box if _surely_covers(box, reach.boxes) else reduce(widened_box, reach.boxes, box)
-    new_interval = _widened_interval(interval, reach)
+    new_box = box if _simple_covers(box, item_extent.boxes) else reduce(widened_box, item_extent.boxes, box)
+    new_interval = _widened_interval(interval, item_extent)
     if (new_box, new_interval) == (box, interval):
         return None
     return {**extent, **_with_box(extent, new_box), **_with_interval(extent, new_interval)}
 
 
-def _surely_covers(outer: Sequence[float], boxes: Sequence[Sequence[float]]) -> bool:
-    """Tell quickly, of thousands of boxes, whether all lie within; False leaves it open."""
+def _simple_covers(outer: Sequence[float], boxes: Sequence[Sequence[float]]) -> bool:
+    """Whether all of thousands of boxes lie within another, in a simple case; False means unknown."""
     if any(len(box) != 4 or not -MAX_LONGITUDE <= box[0] <= box[2] <= MAX_LONGITUDE for box in boxes):  # noqa: PLR2004
         return False
     if not boxes:
@@ -160,19 +161,19 @@ def _surely_covers(outer: Sequence[float], boxes: Sequence[Sequence[float]]) -> 
     return covers(outer, (min(west), min(south), max(east), max(north)))
 
 
-def _widened_interval(interval: list[str | None], reach: Reach) -> list[str | None]:
+def _widened_interval(interval: list[str | None], item_extent: ItemExtent) -> list[str | None]:
     start, end = interval
-    if start is not None and reach.start < parse_instant(start):
-        start = format_instant(reach.start)
-    if end is not None and reach.end > parse_instant(end):
-        end = format_instant(reach.end)
+    if start is not None and item_extent.start < parse_instant(start):
+        start = format_instant(item_extent.start)
+    if end is not None and item_extent.end > parse_instant(end):
+        end = format_instant(item_extent.end)
     return [start, end]
 
 
 # --- From the items ---------------------------------------------------------------------------------------------------
 
-# Boxes that begin and end in the same degree of longitude are joined, so that millions of items become thousands of
-# rows. An item that was cut at the antimeridian lies on both sides of it: its box is taken from its parts.
+# Boxes that begin and end in the same degree of longitude are joined, so millions of items become thousands of rows.
+# The box of an item that was cut at the antimeridian is computed from its parts.
 _PLACED = sa.text(f"""
     ST_XMin(geometry) AS west, ST_XMax(geometry) AS east, coalesce(min_height, 0) AS low,
     coalesce(max_height, 0) AS high, min_height IS NOT NULL AS tall,
@@ -195,24 +196,24 @@ _JOINED = sa.text(f"""
 """).columns()
 
 
-def reached(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> dict[str, Reached]:
-    """Give what the items that fulfil some conditions reach, by their collections."""
+def compute_extents(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> dict[str, ComputedExtent]:
+    """Return the extents of the items that match some conditions, by collection."""
     columns = (items.c.collection, items.c.geometry, items.c.datetime)
     placed = sa.select(*columns, _PLACED).where(*conditions).cte("placed")
     groups: dict[str, list[Any]] = {}
     for row in connection.execute(_JOINED.add_cte(placed)):
         groups.setdefault(row[0], []).append(row)
-    return {collection: _reached(rows) for collection, rows in groups.items()}
+    return {collection: _computed_extent(rows) for collection, rows in groups.items()}
 
 
-def _reached(rows: Sequence[Any]) -> Reached:
+def _computed_extent(rows: Sequence[Any]) -> ComputedExtent:
     tall = any(row.tall for row in rows)
     boxes = [row[1:7] if tall else (*row[1:3], *row[4:6]) for row in rows if row[1] is not None]
     start, end = min(row.start for row in rows), max(row.end for row in rows)
-    return Reached(around(boxes) if boxes else None, start, end)
+    return ComputedExtent(around(boxes) if boxes else None, start, end)
 
 
-# --- The form of an extent --------------------------------------------------------------------------------------------
+# --- Members of an extent ---------------------------------------------------------------------------------------------
 
 
 def _first_box(extent: Document) -> list[float]:

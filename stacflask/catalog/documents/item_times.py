@@ -1,4 +1,4 @@
-"""How long the items of a collection last at most, kept with the collection."""
+"""The longest duration of the items of a collection, stored with the collection."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 
-def note_times(connection: Connection, collection: str, seconds: float, *, dated: bool) -> None:
-    """Record that an item lasts so long, and whether one has a datetime.
+def record_item_times(connection: Connection, collection: str, seconds: float, *, dated: bool) -> None:
+    """Record the duration of an item in seconds, and whether an item has a datetime.
 
-    Rounded up to a power of two: a collection's row is then seldom written.
+    The duration is rounded up to a power of two, so that the row of a collection is seldom written.
     """
     bound = 2.0 ** max(0, (int(seconds) + 1).bit_length()) if seconds else 0.0
     former_seconds, former_flag = collections.c.max_duration_seconds, collections.c.has_datetimes

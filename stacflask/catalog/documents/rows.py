@@ -1,4 +1,4 @@
-"""From an item's parts to the values of its row, the body still uncompressed."""
+"""Times and heights of an item, for the columns of its row."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LONG_BBOX = 6
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The times of an item. Each of ``given`` says whether the item itself has it: datetime, start, end.
+    """The times of an item. ``given`` is whether the item itself has each of them: datetime, start, end.
 
-    ``order`` is its place in time: ``datetime``, or ``start_datetime`` where that is null. ``start`` and ``end`` are
-    ``order`` where the item has none.
+    ``order`` is ``datetime``, or ``start_datetime`` if that is null. ``start`` and ``end`` are ``order`` if the item
+    does not have them.
     """
 
     order: datetime
@@ -32,7 +32,7 @@ class Span:
 
     @property
     def ranged(self) -> bool:
-        """Whether the item has a range. One end alone is none."""
+        """Whether the item has a start and an end."""
         return self.given[1] and self.given[2]
 
     @property
@@ -47,12 +47,12 @@ class Span:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts, from its first to its last moment."""
+        """The duration from the first to the last moment, in seconds."""
         return (self.last - self.first).total_seconds() if self.ranged else 0.0
 
     @property
     def values(self) -> dict[str, Any]:
-        """The columns of its row."""
+        """The values of the columns."""
         times = dict(zip(TIMES, (self.order, self.start, self.end), strict=True))
         return times | {f"has_{name}": given for name, given in zip(TIMES, self.given, strict=True)}
 
@@ -61,21 +61,21 @@ TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
 def span_of(moment: str | None, start: str | None, end: str | None) -> Span:
-    """Read an item's times. Raises ValueError: one is wrong, or there is neither an instant nor a whole range."""
+    """Parse the times of an item. Raises ValueError if one is not valid, or there is no instant and no full range."""
     instant, first, last = (None if time is None else parse_instant(time) for time in (moment, start, end))
     if first is not None and last is not None and last < first:
-        raise ValueError("end_datetime lies before start_datetime")
+        raise ValueError("end_datetime is before start_datetime")
     given = (instant is not None, first is not None, last is not None)
     order = instant or (first if last is not None else None)
     if order is None:
-        raise ValueError("datetime may be null only beside start_datetime and end_datetime")
+        raise ValueError("datetime can be null only with start_datetime and end_datetime")
     return Span(order, first or order, last or order, given)
 
 
 def heights(bbox: Sequence[float] | None, geometry: Document | None = None) -> tuple[float | None, float | None]:
-    """Return the least and the greatest height of a bbox and a geometry; None without any.
+    """Return the least and the greatest height of a bbox and a geometry; None if they have no heights.
 
-    A geometry at height 0 has the heights of one that has none.
+    A geometry at height 0 counts as one without heights.
     """
     found = [] if bbox is None or len(bbox) != LONG_BBOX else [bbox[2], bbox[5]]
     own = heights_of(geometry) if geometry is not None else None

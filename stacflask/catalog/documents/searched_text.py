@@ -1,4 +1,4 @@
-"""The text of a collection that free-text search reads."""
+"""The text of a collection for free-text searches."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 COLLECTION_MEMBERS = ("id", "title", "description", "keywords")
 
 
-def words_of(collection: Document) -> str:
-    """Give a collection's texts as one, in one case, any white space as one space."""
+def free_text(collection: Document) -> str:
+    """Return the strings of a collection as one text, case-folded, with single spaces."""
     values = (collection.get(name) for name in COLLECTION_MEMBERS)
     return "\n".join(" ".join(text.split()) for text in _strings(values)).casefold()
 

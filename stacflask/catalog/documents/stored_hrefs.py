@@ -1,7 +1,7 @@
-"""Hrefs in documents that are written: addresses that this server or a store made become stored hrefs again.
+"""Restore stored hrefs in documents that clients send: URLs of this server or of a store become stored hrefs again.
 
-A document is shown with download addresses, presigned URLs and download links in it. A client that sends it back means
-the stored hrefs, in whatever form it received them.
+Responses have download URLs, presigned URLs and download links in place of stored hrefs. A client that sends such a
+document back means the stored hrefs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _ITSELF = "localhost"
 _STREAMED = "delivery=stream"
 _DOWNLOAD = re.compile(r"/collections/[^/]+(?:/items/[^/]+)?/download/.").search
 _NO_ASSET = (
-    "is an address of this server, but of no asset that this document has. Give the storage address, or the download "
-    "address of an asset of this document"
+    "is a URL of this server, but of no asset of this document. Send the storage address, or the download URL of an "
+    "asset of this document"
 )
 
 
 class _Host(NamedTuple):
-    """A host as it is compared: ``port`` is None for the usual one of its scheme."""
+    """A normalized host. ``port`` is None for the default port of its scheme."""
 
     name: str
     port: int | None
@@ -40,10 +40,10 @@ class _Host(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Recognises addresses that this server or its stores made.
+    """Recognizes URLs of this server and of its stores.
 
     ``bases`` are the base URLs of this server, without a slash at the end. ``storage_href`` returns the storage address
-    that a temporary address of a store leads to, or None.
+    for a temporary URL of a store, or None.
     """
 
     bases: tuple[str, ...] = ()
@@ -51,13 +51,13 @@ class Addresses:
     _hosts: frozenset[tuple[_Host, str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Work out how the base URLs are compared."""
+        """Normalize the base URLs."""
         split = [urlsplit(base) for base in self.bases]
         hosts = frozenset((_host(parts), unquote(parts.path).rstrip("/")) for parts in split)
         object.__setattr__(self, "_hosts", hosts)
 
     def download_path(self, parts: SplitResult) -> str | None:
-        """Return the path of the download address of any asset of this server, without a token; None: it is none."""
+        """Return the path of a download URL of this server, without a token; None for other URLs."""
         host = _host(parts)
         for prefix in (prefix for own, prefix in self._hosts if own == host):
             for path in _paths(parts.path):
@@ -71,7 +71,7 @@ class Addresses:
 class Restoring:
     """Finds the stored hrefs of one document.
 
-    ``path`` is the document's own path below the base URL, not percent-encoded. ``stored`` is what is stored of it.
+    ``path`` is the path of the document below the base URL, not percent-encoded. ``stored`` is the stored document.
     """
 
     addresses: Addresses
@@ -79,9 +79,10 @@ class Restoring:
     stored: Document
 
     def href(self, key: str, href: str) -> tuple[str, str | None]:
-        """Return the href to store for an asset, and the key of the stored asset whose href it is, if any.
+        """Return the href to store for an asset, and the key of the stored asset with this href, if any.
 
-        Raises BadDocument: it is a download address of this server, but of no stored asset of this document.
+        Raises:
+            BadDocument: The href is a download URL of this server, but of no stored asset of this document.
         """
         assets = self.stored.get("assets") or {}
         if key in assets and assets[key]["href"] == href:
@@ -98,7 +99,7 @@ class Restoring:
         return self._of_store(key, found) if found is not None else (href, None)
 
     def concerns(self, href: str) -> bool:
-        """Whether an href may stand for a stored one, or is to be refused. What is stored is not read for this."""
+        """Whether an href can stand for a stored one, or must be refused. The stored document is not used."""
         parts = self._split(href)
         if parts is None:
             return False
@@ -106,13 +107,13 @@ class Restoring:
         return own or self._storage(parts) is not None
 
     def _storage(self, parts: SplitResult) -> str | None:
-        """Return the storage address that a temporary address leads to, in whatever form it was written."""
+        """Return the storage address for a temporary URL, in any form."""
         return self.addresses.storage_href(parts.geturl()) if parts.query or parts.fragment else None
 
     def _split(self, href: str) -> SplitResult | None:
-        """Split a web address; a relative one is taken from the document's own URL. None: it is none.
+        """Split a web URL; None for other URLs. A relative one is resolved against the URL of the document.
 
-        Browsers read a backslash as a slash, and GDAL writes its own prefix before a web address.
+        Browsers read a backslash as a slash, and GDAL has its own prefix before a web URL.
         """
         base = self.addresses.bases[0] if self.addresses.bases else "http://_"
         written = href.strip().replace("\\", "/").removeprefix("/vsicurl/")
@@ -124,14 +125,14 @@ class Restoring:
         return parts if parts.scheme in _WEB else None
 
     def _keys(self, path: str) -> Iterator[str]:
-        """Return what a path can mean below this document's download address. A directory's may end with a slash."""
+        """Return the asset keys that a path can stand for below the download URL. A directory can end with a slash."""
         for form in _paths(path):
             key = form.partition(f"{self.path}/download/")[2]
             if key:
                 yield from (key, key.removesuffix("/"))
 
     def _of_store(self, key: str, storage: str) -> tuple[str, str | None]:
-        """Return the stored href of an object, in the form in which this document has it."""
+        """Return the stored href of an object, in the form of this document."""
         assets = self.stored.get("assets") or {}
         for origin in (key, *assets):
             href = assets[origin]["href"] if origin in assets else ""
@@ -140,9 +141,9 @@ class Restoring:
         return storage, None
 
     def document(self, document: Any) -> dict[str, str]:
-        """Restore the hrefs of assets, of their alternates and of links in a document that may be wrong.
+        """Restore the hrefs of assets, alternates and links in a document that was not checked.
 
-        Return for assets that are stored ones, by whatever key, the stored asset's key. Raises BadDocument.
+        Return the keys of the stored assets, by the keys of the assets of the document. Raises BadDocument.
         """
         origins: dict[str, str] = {}
         for key, asset in _objects(document.get("assets")):
@@ -172,7 +173,7 @@ class Restoring:
                 entry["href"], _ = self._at(pointer, key, href)
 
     def _links(self, links: Any) -> None:
-        """Take no working temporary address into a link."""
+        """Replace temporary URLs in links, because they work without authorization."""
         for link in links if isinstance(links, list) else ():
             href = link.get("href") if isinstance(link, dict) else None
             parts = self._split(href) if isinstance(href, str) else None
@@ -180,7 +181,7 @@ class Restoring:
                 link["href"] = self._link(parts) or href
 
     def _link(self, parts: SplitResult) -> str | None:
-        """Return what is stored for a link's temporary address; None: it is no temporary one."""
+        """Return the href to store for a temporary URL of a link; None for other URLs."""
         path = self.addresses.download_path(parts)
         if path is None:
             return self._storage(parts)
@@ -190,12 +191,12 @@ class Restoring:
 
 
 def may_hold_made(text: bytes) -> bool:
-    """Whether a document, as orjson writes it, may have hrefs that a server made. Cheap: most documents have none."""
+    """Whether a document, written by orjson, can have hrefs of a server. Most documents have none, so this is cheap."""
     return b"download/" in text or b"?" in text or b"%" in text or b"#" in text
 
 
 def made_hrefs(document: Document) -> list[str]:
-    """Return the hrefs of a checked document that a server could have made."""
+    """Return the hrefs of a checked document that can be URLs of a server."""
     assets = (document.get("assets") or {}).values()
     hrefs = [asset["href"] for asset in assets]
     hrefs += [link["href"] for link in document.get("links") or ()]
@@ -211,7 +212,7 @@ def _objects(value: Any) -> list[tuple[str, Document]]:
 
 
 def _paths(path: str) -> list[str]:
-    """Return what a path can mean: percent-encoding is undone, and dots are steps unless they belong to a key."""
+    """Return the readings of a path: percent-decoded, with dot segments removed or kept as part of a key."""
     return list(dict.fromkeys((unquote(path), unquote(_without_dots(path)), _without_dots(unquote(path)))))
 
 
@@ -226,14 +227,14 @@ def _without_dots(path: str) -> str:
 
 
 def _host(parts: SplitResult) -> _Host:
-    """Return the host of a URL in the form in which it is compared. Raises ValueError."""
+    """Return the normalized host of a URL. Raises ValueError."""
     name = (parts.hostname or "").rstrip(".")
     usual = {"http": 80, "https": 443}.get(parts.scheme)
     return _Host(_plain(name), None if parts.port in (None, usual) else parts.port)
 
 
 def _plain(name: str) -> str:
-    """Return one spelling of a host's name. All names of the machine itself are one."""
+    """Return the normalized name of a host. All names of the local machine become one."""
     try:
         address = ip_address(name)
         address = getattr(address, "ipv4_mapped", None) or address

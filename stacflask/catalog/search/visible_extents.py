@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
-from stacflask.catalog.documents.extents import reached
+from stacflask.catalog.documents.extents import compute_extents
 from stacflask.stac.times import format_instant
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ WITHHELD = VisibleExtents()
 
 def visible_to(connection: Connection, conditions: Iterable[sa.ColumnElement[bool]]) -> VisibleExtents:
     """Return the extents of the items that fulfil these conditions, by collection."""
-    found = reached(connection, conditions)
+    found = compute_extents(connection, conditions)
     return VisibleExtents({collection: extent_of(*one) for collection, one in found.items()})
 
 

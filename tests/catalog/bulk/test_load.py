@@ -328,7 +328,7 @@ def test_what_the_database_cannot_keep(loader: Loader) -> None:
         an_item("c"),
     ]
     tally = loader(ndjson(items), most_problems=None)
-    assert [message.partition(": document: the database cannot keep it")[0] for message in loader.told] == [
+    assert [message.partition(": document: the database cannot store it")[0] for message in loader.told] == [
         "0.input:2",
         "0.input:4",
     ]
@@ -527,7 +527,7 @@ def test_own_addresses_of_no_asset_are_refused(loader: Loader) -> None:
     lost = {"data": {"href": f"{PUBLIC}/collections/collection/items/item/download/data"}}
     tally = loader([a_collection(), an_item(assets=lost), an_item("b")], most_problems=None, addresses=MADE)
     assert (tally.new, tally.refused) == (1, 1)
-    assert loader.told[0].startswith("0.input:2: /assets/data/href: is an address of this server")
+    assert loader.told[0].startswith("0.input:2: /assets/data/href: is a URL of this server")
     assert loader([a_collection("other", assets=lost)], addresses=MADE).refused == 1
 
 

@@ -1,4 +1,4 @@
-"""What a connection URL says holds alike for the server, its commands and its migrations."""
+"""Connection URLs, for the server, its commands and its migrations."""
 
 import re
 from typing import Any
@@ -29,11 +29,11 @@ URLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("url", "said"), URLS, ids=[url for url, _ in URLS])
-def test_every_form_of_a_url(url: str, said: dict[str, Any]) -> None:
-    """All of libpq's forms are understood, and SQLAlchemy's of several hosts."""
+@pytest.mark.parametrize(("url", "expected"), URLS, ids=[url for url, _ in URLS])
+def test_all_forms_of_a_url_are_accepted(url: str, expected: dict[str, Any]) -> None:
+    """All forms of libpq are accepted, and SQLAlchemy's form of several hosts."""
     found = connection_settings.arguments(url, "DATABASE_URL")
-    assert {name: found[name] for name in said} == said
+    assert {name: found[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_every_form_of_a_url(url: str, said: dict[str, Any]) -> None:
         ("postgresql://h/db?require_auth=bogus", "invalid require_auth value"),
         ("postgresql://h/db?ssl_min_protocol_version=TLSv9", 'invalid "ssl_min_protocol_version" value'),
         ("postgresql://h/db?service=no_such", 'definition of service "no_such" not found'),
-        ("postgresql://h/db?connect_timeout=3s", "connect_timeout: expected a whole number, got '3s'"),
-        ("postgresql://h/db?keepalives=yes", "keepalives: expected a whole number, got 'yes'"),
-        ("postgresql://h/db?tcp_user_timeout=", "tcp_user_timeout: expected a whole number, got ''"),
-        ("postgresql://h/db?client_encoding=latin1", "client_encoding: the program needs UTF-8"),
-        ("postgresql://h/db?replication=database", "replication: the program needs an ordinary session"),
+        ("postgresql://h/db?connect_timeout=3s", "connect_timeout: expected an integer, got '3s'"),
+        ("postgresql://h/db?keepalives=yes", "keepalives: expected an integer, got 'yes'"),
+        ("postgresql://h/db?tcp_user_timeout=", "tcp_user_timeout: expected an integer, got ''"),
+        ("postgresql://h/db?client_encoding=latin1", "client_encoding: stacflask needs UTF-8"),
+        ("postgresql://h/db?replication=database", "replication: stacflask needs an ordinary session"),
         ("postgresql://h1,h2,h3/db?port=1,2", "could not match 2 port numbers to 3 hosts"),
         ("postgresql://h:0/db", "port: expected a number from 1 to 65535"),
         ("postgresql://u:secret/x@h:5432/db", "port: expected a number from 1 to 65535"),
@@ -65,8 +65,8 @@ def test_every_form_of_a_url(url: str, said: dict[str, Any]) -> None:
         ("postgresql://u:my?secret@h:5432/db", "expected postgresql://"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(url: str, problem: str) -> None:
-    """A parameter that would be dropped stops the start, by the name of the setting and without the password."""
+def test_a_parameter_that_cannot_be_applied_is_refused(url: str, problem: str) -> None:
+    """The error contains the name of the setting, but not the password."""
     with pytest.raises(SettingError, match=f"^STACFLASK_REPLICA_URL: {re.escape(problem)}") as refused:
         create_engine(url, pool_size=1, statement_timeout=1, variable="STACFLASK_REPLICA_URL")
     assert "secret" not in str(refused.value)
@@ -75,7 +75,7 @@ def test_what_cannot_be_honoured_is_refused(url: str, problem: str) -> None:
 @pytest.mark.parametrize("pooled", [False, True])
 @pytest.mark.parametrize("timeout", [0, 5])
 def test_parameters_reach_the_session(database_url: str, *, pooled: bool, timeout: int) -> None:
-    """Options and the name of the program reach every session, beside what the program sets itself."""
+    """Options and ``application_name`` are set in every session, in addition to the settings of stacflask."""
     url = f"{database_url}?application_name=mine&options={quote('-c search_path=public,other -c work_mem=5MB')}"
     database = Database(create_engine(url, pool_size=1, statement_timeout=timeout, pooled=pooled))
     names = ("application_name", "search_path", "work_mem", "statement_timeout", "TimeZone")
@@ -90,8 +90,8 @@ def test_parameters_reach_the_session(database_url: str, *, pooled: bool, timeou
     database.engine.dispose()
 
 
-def test_the_first_host_that_answers(database_url: str) -> None:
-    """Of several hosts the first is used that accepts a connection in the state that is asked for."""
+def test_the_first_usable_host_is_used(database_url: str) -> None:
+    """Of several hosts, the first one is used that accepts a connection and is in the required state."""
     url = database_url.replace("@", "@127.0.0.1:9,", 1) + "?target_session_attrs=read-write"
     database = Database(create_engine(url, pool_size=1, statement_timeout=5))
     assert database.read(lambda connection: connection.scalar(sa.text("SELECT 1"))) == 1
@@ -131,12 +131,12 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize(("error", "code"), MEANINGS.items(), ids=[str(error) or "empty" for error in MEANINGS])
-def test_each_error_has_its_meaning(error: Exception, code: str) -> None:
-    """An error is told as what it is: only what says so is a database that cannot be reached."""
+def test_each_database_error_has_a_code(error: Exception, code: str) -> None:
+    """Only connection errors become DatabaseUnavailable."""
     assert translation(error).code == code
 
 
-def test_the_log_has_a_reason_always(caplog: pytest.LogCaptureFixture) -> None:
-    """An error without a text is logged by its name."""
+def test_an_error_without_a_message_is_logged_by_its_class(caplog: pytest.LogCaptureFixture) -> None:
+    """The log never has an empty reason."""
     translation(pg.OperationalError(""))
     assert caplog.messages == ["database error: OperationalError"]

@@ -1,4 +1,4 @@
-"""Past one machine: behind pgbouncer in transaction mode, and with reads on a streaming replica. Both are real ones."""
+"""More than one machine: pgbouncer in transaction mode, and reads from a streaming replica. Both are real servers."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,18 +28,18 @@ ITEMS = "/collections/collection/items"
 
 
 class AnyChange:
-    """Lets everybody change everything, and keeps the storage that it is given."""
+    """Allows all changes, and keeps its storage."""
 
     storage: Storage
 
     @hookimpl
     def startup(self, services: Services) -> None:
-        """Remember."""
+        """Keep the storage."""
         self.storage = services.storage
 
     @hookimpl
     def authorize_change(self) -> Decision:
-        """Consent."""
+        """Allow the change."""
         return Decision.allow("test")
 
 
@@ -48,13 +48,13 @@ class AnyChange:
 
 @pytest.fixture(scope="module")
 def pooled(stack: Stack, database_url: str) -> Iterator[dict[str, str]]:
-    """Give the settings of a program that reaches the tests' database through pgbouncer."""
+    """Return the settings of an application that uses the test database through pgbouncer."""
     with stack.pooler() as url:
         yield {"DATABASE_URL": url, "STACFLASK_TRANSACTION_POOLER": "yes"}
 
 
 def test_many_clients_share_few_sessions(plug: Plug, publish: Publish, pooled: dict[str, str]) -> None:
-    """Reads and writes go on for long and side by side, over fewer sessions than there are clients."""
+    """Concurrent reads and writes succeed with fewer sessions than clients."""
     publish(a_collection())
     clients = [plug(AnyChange(), environ=pooled) for _ in range(2)]
 
@@ -69,8 +69,8 @@ def test_many_clients_share_few_sessions(plug: Plug, publish: Publish, pooled: d
         assert set(map(tuple, pool.map(work, range(80)))) == {(201, 200, 200, 204, 204)}
 
 
-def test_statements_end_in_time_and_leave_nothing_behind(plug: Plug, pooled: dict[str, str]) -> None:
-    """The time that is set for statements holds, though sessions are shared, and nobody else's session gets it."""
+def test_statement_timeouts_apply_to_stacflask_only(plug: Plug, pooled: dict[str, str]) -> None:
+    """The statement timeout applies in shared sessions, but not to other clients of the pooler."""
     plugin = AnyChange()
     plug(plugin, environ={**pooled, "STACFLASK_STATEMENT_TIMEOUT": "2"})
     with pytest.raises(Unavailable, match="too long"):
@@ -80,8 +80,8 @@ def test_statements_end_in_time_and_leave_nothing_behind(plug: Plug, pooled: dic
         assert stranger.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 
-def test_commands_behind_a_pooler(stack: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Migrating, checking, loading in several processes and exporting work through the pooler, too."""
+def test_commands_work_behind_a_pooler(stack: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Migrations, checks, loads with several processes and exports work through the pooler."""
     documents = [a_collection(), *(an_item(f"item-{number:04}") for number in range(500))]
     source, target = tmp_path / "in", tmp_path / "out"
     source.write_bytes(b"\n".join(map(orjson.dumps, documents)))
@@ -99,15 +99,15 @@ def test_commands_behind_a_pooler(stack: Stack, tmp_path: Path, capfd: pytest.Ca
 
 @pytest.fixture(scope="module")
 def replicated(stack: Stack, database_url: str) -> Iterator[tuple[dict[str, str], Replica]]:
-    """Give the settings of a program that reads from a replica, and the replica."""
+    """Return the settings of an application with a replica, and the replica."""
     with stack.replica() as (url, replica):
         yield {"STACFLASK_REPLICA_URL": url}, replica
 
 
-def test_what_is_written_is_seen_by_all(
+def test_a_write_is_visible_in_all_processes(
     plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]
 ) -> None:
-    """Once a change is answered, it shows in every process, also in those that read from the replica."""
+    """After the response to a change, all processes read it, also from the replica."""
     publish(a_collection())
     ours, theirs = (plug(AnyChange(), environ=replicated[0]) for _ in range(2))
     for number in range(10):
@@ -121,32 +121,34 @@ def test_what_is_written_is_seen_by_all(
         assert [client.get(address).status_code for client in (theirs, ours)] == [404, 404]
 
 
-def test_reads_go_to_the_replica(
+def test_reads_use_the_replica_while_the_lease_is_valid(
     plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a process holds proof that is recent enough, it asks the replica; then it looks again."""
-    monkeypatch.setattr(replication, "BEHIND", 3600)
+    """When the lease expires, a process reads from the primary until the next check."""
+    monkeypatch.setattr(replication, "MAX_LAG_SECONDS", 3600)
     environ, replica = replicated
     publish(an_item("before"))
     client = plug(environ=environ)
-    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and reads_replica(client))
     replica.pause()
     try:
-        publish(an_item("after"))  # past the program, which would have waited
+        publish(an_item("after"))  # directly, because the application would wait for the replica
         assert client.get(f"{ITEMS}/after").status_code == 404
-        monkeypatch.setattr(replication, "BEHIND", 0)
+        monkeypatch.setattr(replication, "MAX_LAG_SECONDS", 0)
         lease(client)._until = 0.0
         assert client.get(f"{ITEMS}/after").status_code == 200
     finally:
         replica.resume()
 
 
-def test_a_replica_that_falls_behind(plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]) -> None:
-    """A write waits until no process trusts a replica without it, and is seen by all though the replica lacks it."""
+def test_a_write_is_visible_if_the_replica_falls_behind(
+    plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]
+) -> None:
+    """A write waits until no process uses a replica without it. Then all processes read it from the primary."""
     environ, replica = replicated
     publish(a_collection())
     ours, theirs = (plug(AnyChange(), environ=environ) for _ in range(2))
-    waiting_for(lambda: theirs.get("/collections/collection").status_code == 200 and holds(theirs))
+    waiting_for(lambda: theirs.get("/collections/collection").status_code == 200 and reads_replica(theirs))
     replica.pause()
     try:
         assert ours.post(ITEMS, json=an_item("late")).status_code == 201
@@ -155,12 +157,14 @@ def test_a_replica_that_falls_behind(plug: Plug, publish: Publish, replicated: t
         replica.resume()
 
 
-def test_a_replica_that_is_away(plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]) -> None:
-    """Without its replica, the program reads from the primary and writes, and goes back once the replica is there."""
+def test_the_primary_is_used_without_the_replica(
+    plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica]
+) -> None:
+    """Without the replica, the application reads from the primary and writes. Later it uses the replica again."""
     environ, replica = replicated
     publish(an_item("before"))
     client = plug(AnyChange(), environ=environ)
-    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and reads_replica(client))
     replica.stop()
     try:
         assert client.get(f"{ITEMS}/before").status_code == 200
@@ -168,16 +172,16 @@ def test_a_replica_that_is_away(plug: Plug, publish: Publish, replicated: tuple[
         assert client.get(f"{ITEMS}/meanwhile").status_code == 200
     finally:
         replica.start()
-    waiting_for(lambda: client.get(f"{ITEMS}/meanwhile").status_code == 200 and holds(client))
+    waiting_for(lambda: client.get(f"{ITEMS}/meanwhile").status_code == 200 and reads_replica(client))
 
 
-def test_reads_go_on_without_the_primary(
+def test_the_replica_is_used_without_the_primary(
     plug: Plug, publish: Publish, stack: Stack, replicated: tuple[dict[str, str], Replica]
 ) -> None:
-    """While the primary is away, what the replica has is read, changes are a 503, and then all is as before."""
+    """Without the primary, reads use the replica and changes are a 503. Later all requests succeed again."""
     publish(an_item("before"))
     client = plug(AnyChange(), environ=replicated[0])
-    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and reads_replica(client))
     stack.stop_database()
     try:
         assert client.get(f"{ITEMS}/before").status_code == 200
@@ -191,11 +195,11 @@ def test_reads_go_on_without_the_primary(
 
 @pytest.fixture
 def changeable(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Give a way to have the proof of how far the replica is turn true or false with every look."""
+    """Return a function that makes the lease alternate between valid and not valid."""
 
     def begin(first: bool) -> None:
-        looks = cycle((first, not first))
-        monkeypatch.setattr(replication.Lease, "holds", lambda _: next(looks))
+        states = cycle((first, not first))
+        monkeypatch.setattr(replication.Lease, "is_valid", lambda _: next(states))
 
     return begin
 
@@ -214,11 +218,11 @@ def test_one_request_reads_from_one_server(
     *,
     first: bool,
 ) -> None:
-    """A search of several statements finds what one server has: all six items, or none of them, in turn."""
+    """A search with several statements finds the items of one server: all six, or none."""
     environ, replica = replicated
     publish(an_item("before", properties={"datetime": "2024-06-01T00:00:00Z"}))
     client = plug(environ=environ)
-    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and reads_replica(client))
     assert client.get("/search?datetime=2022-01-01T00:00:00Z").json["features"] == []
     replica.pause()
     try:
@@ -239,11 +243,11 @@ def test_a_change_reads_from_the_primary(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A change of an item whose row and dictionary the replica does not have yet finds both on the primary."""
+    """A change finds the item and its dictionary on the primary, although the replica does not have them yet."""
     environ, replica = replicated
     publish(an_item("before"))
     client = plug(AnyChange(), environ=environ)
-    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and holds(client))
+    waiting_for(lambda: client.get(f"{ITEMS}/before").status_code == 200 and reads_replica(client))
     source = tmp_path / "items.ndjson"
     items = [
         an_item(f"item-{n:04}", "new", properties={"datetime": "2024-06-01T00:00:00Z", "n": n}) for n in range(500)
@@ -252,7 +256,7 @@ def test_a_change_reads_from_the_primary(
     replica.pause()
     try:
         assert run(["load", str(source)], {"DATABASE_URL": stack.database_url}) == 0
-        monkeypatch.setattr(replication.Lease, "holds", lambda _: True)
+        monkeypatch.setattr(replication.Lease, "is_valid", lambda _: True)
         address = "/collections/new/items/item-0007"
         assert client.patch(address, json={"properties": {"title": "new"}}).status_code == 204
         assert client.put(address, json=items[7]).status_code == 204
@@ -263,22 +267,22 @@ def test_a_change_reads_from_the_primary(
 
 
 def lease(client: FlaskClient) -> replication.Lease:
-    """Give a client's process's proof of how far the replica is."""
+    """Return the lease of a client's application."""
     components = client.application.extensions["stacflask"]
     found: replication.Lease = components.catalog.database.lease
     return found
 
 
-def holds(client: FlaskClient) -> bool:
-    """Whether the replica is read from."""
-    return lease(client).holds()
+def reads_replica(client: FlaskClient) -> bool:
+    """Whether reads use the replica."""
+    return lease(client).is_valid()
 
 
-# --- Tables that can be spread ----------------------------------------------------------------------------------------
+# --- Tables that can be distributed -----------------------------------------------------------------------------------
 
 
-def test_items_can_be_spread(database: Database) -> None:
-    """Every unique key of the items has collection and id, and no sequence, trigger or foreign key is in the way."""
+def test_items_can_be_distributed(database: Database) -> None:
+    """Every unique key of the items has collection and id, and there is no sequence, trigger or foreign key."""
 
     def names(query: str) -> list[str]:
         tables = ", ".join(f"'{name}'::regclass" for name in metadata.tables)
@@ -301,8 +305,8 @@ def holds_item(url: str, item: str) -> bool:
         return connection.execute("SELECT FROM items WHERE id = %s", [item]).rowcount == 1
 
 
-def test_a_standby_takes_over(plug: Plug, publish: Publish, stack: Stack, database_url: str) -> None:
-    """Of several hosts the one is used that takes changes: once the first is gone and the second is promoted, that."""
+def test_a_promoted_standby_is_used(plug: Plug, publish: Publish, stack: Stack, database_url: str) -> None:
+    """Of several hosts the writable one is used. After a failover, that is the promoted standby."""
     publish(a_collection())
     with stack.replica() as (url, replica):
         primary = Proxy(int(database_url.rpartition(":")[2].partition("/")[0]))
@@ -310,7 +314,7 @@ def test_a_standby_takes_over(plug: Plug, publish: Publish, stack: Stack, databa
         base, name = url.rpartition("@")[0], url.rpartition("/")[2]
         client = plug(AnyChange(), environ={"DATABASE_URL": f"{base}@{host}/{name}?target_session_attrs=read-write"})
         assert client.post(ITEMS, json=an_item("before")).status_code == 201
-        waiting_for(lambda: holds_item(url, "before"))  # a standby is promoted without what has not reached it
+        waiting_for(lambda: holds_item(url, "before"))  # a promoted standby lacks transactions that it has not received
         primary.set("refusing")
         assert client.get("/search").status_code == 503
         replica.promote()

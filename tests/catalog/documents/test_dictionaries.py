@@ -1,4 +1,4 @@
-"""A dictionary that is lost or damaged is found by checks, and an export goes on without its documents."""
+"""Missing and damaged dictionaries: checks find them, and an export leaves out their documents."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ DAMAGES = {
 
 @pytest.fixture(params=DAMAGES)
 def damaged(request: Any, database: Database, database_url: str, tmp_path: Path) -> None:
-    """Load two collections, and lose or damage the dictionary of one."""
+    """Load two collections, and delete or damage the dictionary of one."""
     documents = [a_collection("a"), a_collection("b")]
     for collection in ("a", "b"):
         documents += [an_item(f"item-{number}", collection, extra={"text": "x" * number}) for number in range(250)]
@@ -45,7 +45,7 @@ def damaged(request: Any, database: Database, database_url: str, tmp_path: Path)
 
 @pytest.fixture
 def run(database_url: str) -> Run:
-    """Return what runs a command."""
+    """Return a function that runs a command."""
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "stacflask", *arguments]
@@ -56,8 +56,8 @@ def run(database_url: str) -> Run:
 
 
 @pytest.mark.usefixtures("damaged")
-def test_export_goes_on(run: Run) -> None:
-    """An export writes what can be read, names the rest with its dictionary, and its exit code tells of it."""
+def test_an_export_leaves_out_documents_that_cannot_be_read(run: Run) -> None:
+    """An export writes the other documents, names the dictionary, and fails with an exit code."""
     done = run("export")
     assert done.returncode == 1
     written = [json.loads(line) for line in done.stdout.splitlines()]
@@ -69,7 +69,7 @@ def test_export_goes_on(run: Run) -> None:
 
 @pytest.mark.usefixtures("damaged")
 @pytest.mark.parametrize("option", [(), ("--every-item",)])
-def test_check_names_it(run: Run, option: tuple[str, ...]) -> None:
+def test_check_names_the_dictionary(run: Run, option: tuple[str, ...]) -> None:
     """The command ``check`` fails and names collection and dictionary."""
     done = run("check", *option)
     assert done.returncode != 0
@@ -79,7 +79,7 @@ def test_check_names_it(run: Run, option: tuple[str, ...]) -> None:
 
 @pytest.mark.usefixtures("damaged")
 def test_the_server_is_not_ready(plug: Plug) -> None:
-    """Readiness reports it before a reader finds it."""
+    """The readiness check reports the dictionary."""
     client = plug()
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.json["code"]) == (503, "DictionaryLost")
@@ -91,7 +91,7 @@ def test_the_server_is_not_ready(plug: Plug) -> None:
 
 @pytest.mark.parametrize("damage", ["''", "substring(body FROM 1 FOR 20)", "overlay(body PLACING 'xxxx' FROM 20)"])
 def test_a_damaged_document_is_named(database: Database, publish: Publish, run: Run, plug: Plug, damage: str) -> None:
-    """One damaged document fails a check and its own readers only."""
+    """A damaged document makes a check fail, and requests for this document."""
     publish(an_item("item-1", "a"), an_item("item-2", "a"))
     with database.write() as connection:
         connection.execute(sa.text(f"UPDATE items SET body = {damage} WHERE id = 'item-1'"))
@@ -107,8 +107,8 @@ def test_a_damaged_document_is_named(database: Database, publish: Publish, run: 
     assert client.get("/collections/a/items/item-2").status_code == 200
 
 
-def test_dictionaries_that_are_there_are_found(database: Database, run: Run, plug: Plug) -> None:
-    """An empty catalogue is complete, and ready."""
+def test_an_empty_catalogue_has_all_dictionaries(database: Database, run: Run, plug: Plug) -> None:
+    """An empty catalogue passes the check and is ready."""
     done = run("check")
     assert (done.returncode, "dictionaries: complete" in done.stdout) == (0, True)
     assert plug().get("/health/ready").status_code == 200

@@ -1,4 +1,4 @@
-"""Documents are kept as a plain parse reads them, however their JSON text is written."""
+"""Stored documents equal the parsed documents, for any form of their JSON text."""
 
 import json
 from copy import deepcopy
@@ -18,7 +18,7 @@ from stacflask.testing import an_item
 
 URL = "https://api.example.org/collections/collection/items/item/download/"
 SPACES = st.sampled_from(["", "", "", " ", "\t", "  "])
-# Names and texts that a search for byte patterns takes for the structure of an item.
+# Names and strings that contain byte patterns of the structure of an item.
 NAMES = st.sampled_from(
     ["href", "links", "assets", "alternate", "properties", 'a"b', "a\\b", "{", "}", "ä", "\ufdd0", "x"]
 )
@@ -29,7 +29,7 @@ NUMBERS = st.sampled_from(["0", "-0", "1.10", "1e2", "5E-3", "10.0", "9007199254
 
 
 class Raw(str):
-    """A number as it is written."""
+    """The text of a number."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ VALUES = st.recursive(
 
 @st.composite
 def items(draw: st.DrawFn) -> Document:
-    """Draw a valid item that has such names and texts in every place."""
+    """Draw a valid item with such names and strings in all its parts."""
     more = st.dictionaries(NAMES, VALUES, max_size=2)
     asset = st.builds(lambda extra, href: {**extra, "alternate": None, "href": href}, more, HREFS)
     with_alternate = st.builds(
@@ -63,7 +63,7 @@ def items(draw: st.DrawFn) -> Document:
 
 @st.composite
 def written(draw: st.DrawFn, document: Document) -> str:
-    """Draw a JSON text of a document: with spaces, escapes and repeated names in any place."""
+    """Draw a JSON text of a document, with spaces, escapes and repeated names anywhere."""
     spaced, escaped, repeated = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
 
     def space() -> str:
@@ -85,7 +85,7 @@ def written(draw: st.DrawFn, document: Document) -> str:
         if isinstance(of, dict):
             pairs = [f"{string(name)}{space()}:{space()}{value(one)}" for name, one in of.items()]
             if repeated and of and draw(st.integers(0, 4)) == 0:
-                # The last of several members of one name is the one that parsers read.
+                # Of several members with one name, parsers read the last.
                 name = draw(st.sampled_from(sorted(of)))
                 pairs.insert(0, f"{string(name)}:{value(draw(VALUES))}")
             return f"{{{space()}{f'{space()},{space()}'.join(pairs)}{space()}}}"
@@ -99,8 +99,8 @@ def _letter(letter: str, escape: bool) -> str:
 
 
 @given(st.data())
-def test_any_text_of_a_document_is_kept_as_a_plain_parse_reads_it(data: st.DataObject) -> None:
-    """What is stored, shown and exported is what a plain parse reads, with the hrefs of stored assets hidden."""
+def test_a_stored_document_equals_the_parsed_document(data: st.DataObject) -> None:
+    """Stored, public and exported documents equal the parsed one. Storage addresses are not in the public one."""
     text = data.draw(written(data.draw(items())))
     lines = [orjson.dumps(an_item("first")), text.encode()]
     prepared, problems = Intake(None, Managed()).take(b"\n".join(lines))
@@ -110,7 +110,7 @@ def test_any_text_of_a_document_is_kept_as_a_plain_parse_reads_it(data: st.DataO
 
 
 def check(body: bytes, expected: Document) -> None:
-    """Compare what is stored, shown and exported with the document as parsed."""
+    """Compare the stored, public and exported document with the parsed one."""
     given_links, managed = expected["links"], Managed()
     ordered = [*(one for one in given_links if not managed(one["href"]))]
     ordered += [one for one in given_links if managed(one["href"])]
@@ -122,7 +122,7 @@ def check(body: bytes, expected: Document) -> None:
 
 
 def public_form(document: Document) -> Document:
-    """Give what is shown of a document, worked out from the parsed document."""
+    """Return the public form of a parsed document."""
     shown, managed = deepcopy(document), Managed()
     shown["links"] = [one for one in document["links"] if not managed(one["href"])]
     for key, asset in shown["assets"].items():
@@ -141,8 +141,8 @@ def compact(document: Document) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-def lines_that_were_misread() -> dict[str, str]:
-    """Write items in ways that were once taken for other documents than they are."""
+def ambiguous_lines() -> dict[str, str]:
+    """Return items whose text was once parsed to other documents."""
     asset = '{"data":{"href": "s3://bucket/secret.tif"}}'
     plain = {**an_item(), "assets": {}, "title_of_256_bytes": "x" * 256}
     first = {**plain, "properties": {**plain["properties"], "href": "xxxxx"}}
@@ -156,9 +156,9 @@ def lines_that_were_misread() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("name", "line"), lines_that_were_misread().items(), ids=lines_that_were_misread())
-def test_lines_that_were_misread(name: str, line: str) -> None:
-    """An item whose text has patterns of another place in it is kept as it is."""
+@pytest.mark.parametrize(("name", "line"), ambiguous_lines().items(), ids=ambiguous_lines())
+def test_ambiguous_lines_are_stored_unchanged(name: str, line: str) -> None:
+    """An item whose text contains byte patterns of other parts is stored unchanged."""
     ((prepared,), problems) = Intake(None, Managed()).take(line.encode())
     assert problems == [], name
     expected = json.loads(line)
@@ -175,9 +175,9 @@ def test_lines_that_were_misread(name: str, line: str) -> None:
     ['"x":1e400', '"x":{"y":[1e400]}', f'"x":{"[" * 300}{"]" * 300}', f'"x":{"[" * 2000}{"]" * 2000}'],
     ids=["a number", "a number inside", "deep", "very deep"],
 )
-@pytest.mark.parametrize("place", ["item", "asset", "geometry", "link"])
-def test_what_cannot_be_written_again_is_refused_anywhere(member: str, place: str) -> None:
-    """A number that no double holds, or things nested too deep, are refused after others of the same make too."""
+@pytest.mark.parametrize("part", ["item", "asset", "geometry", "link"])
+def test_values_that_cannot_be_written_are_refused(member: str, part: str) -> None:
+    """Numbers beyond a double and deep nesting are refused, also after a valid item with the same common members."""
     document: Any = an_item("second")
     document["links"] = [{"rel": "about", "href": "https://example.org"}]
     holder = {
@@ -185,22 +185,22 @@ def test_what_cannot_be_written_again_is_refused_anywhere(member: str, place: st
         "asset": document["assets"]["data"],
         "geometry": document["geometry"],
         "link": document["links"][0],
-    }[place]
+    }[part]
     holder["x"] = "HERE"
     line = compact(document).replace('"x":"HERE"', member)
     _, problems = Intake(None, Managed()).take(f"{compact(an_item('first'))}\n{line}".encode())
     assert [problem.line for problem in problems] == [1]
 
 
-def test_an_escaped_dot_is_no_key() -> None:
-    """The key ``.`` is refused however it is written: no client can send it in a path."""
+def test_an_escaped_dot_is_refused_as_a_key() -> None:
+    """The key ``.`` is refused in any form, because no client can send it in a path."""
     line = compact({**an_item(), "assets": {"DOT": {"href": "s3://b/k"}}}).replace("DOT", "\\u002e")
     _, problems = Intake(None, Managed()).take(f"{compact(an_item('first'))}\n{line}".encode())
     assert [problem.line for problem in problems] == [1]
 
 
-def test_a_document_is_left_as_it_is() -> None:
-    """What is stored of a document is written without changing it: its caller goes on with it."""
+def test_storing_a_document_does_not_change_it() -> None:
+    """The caller can use the document afterwards."""
     alternate = {"here": {"href": "s3://bucket/other.tif"}, "there": {"href": "https://example.org/other.tif"}}
     assets = {"data": {"href": "s3://bucket/key.tif", "alternate": alternate}}
     document = an_item(assets=assets, links=[{"rel": "about", "href": "s3://bucket/about"}])

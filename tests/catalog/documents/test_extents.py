@@ -1,4 +1,4 @@
-"""Collections' extents follow their items."""
+"""Extents of collections: widening and recomputing."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -35,12 +35,12 @@ IN_2021 = datetime(2021, 1, 1, tzinfo=UTC)
 
 
 NO_DICTIONARIES: dict[int, bytes] = {}
-CODEC = Codec(NO_DICTIONARIES.__getitem__)  # collections are kept without
+CODEC = Codec(NO_DICTIONARIES.__getitem__)  # collections are stored without a dictionary
 
 
 @pytest.fixture
 def given(database: Database) -> Database:
-    """The database with one collection of a small extent."""
+    """A database with one collection that has a small extent."""
     body = documents.body_of(COLLECTION, documents.Managed())
     row = {"id": "c", "body": CODEC.compress(body), "document": documents.searchable(COLLECTION)}
     with database.write() as connection:
@@ -66,13 +66,13 @@ def put_item(
 
 
 def put_cut_item(database: Database, identifier: str, west: float, east: float) -> None:
-    """Put an item that was cut at the antimeridian, as its search geometry is."""
+    """Store an item whose search geometry was cut at the antimeridian."""
     put_item(database, identifier, shapely.MultiPolygon([shapely.box(west, 0, 180, 1), shapely.box(-180, 0, east, 1)]))
 
 
 def widen(database: Database, *boxes: Sequence[float], start: datetime = IN_2021, end: datetime = IN_2021) -> None:
     with database.write() as connection:
-        extents.widen(connection, CODEC, "c", extents.Reach(boxes, start, end, 0))
+        extents.widen(connection, CODEC, "c", extents.ItemExtent(boxes, start, end, 0))
 
 
 def recompute(database: Database) -> bool:
@@ -81,20 +81,20 @@ def recompute(database: Database) -> bool:
 
 
 def kept(database: Database) -> tuple[Document, Document]:
-    """Give the collection's row: its document for searching, and the one to be shown."""
+    """Return the searchable and the original document of the collection's row."""
     with database.write() as connection:
         row = connection.execute(sa.select(collections.c.document, collections.c.body)).one()
     return row.document, documents.original(CODEC.decompress(row.body))
 
 
 def version(database: Database) -> tuple[str, ...]:
-    """Give PostgreSQL's own mark of the row's version, which every write changes."""
+    """Return PostgreSQL's version of the row, which every write changes."""
     with database.write() as connection:
         return tuple(connection.execute(sa.text("SELECT ctid::text, xmin::text FROM collections")).one())
 
 
 def extent(database: Database) -> Any:
-    """Give the extent, having seen that both documents agree on it."""
+    """Return the extent. Check that it is the same in both documents."""
     searched, shown = kept(database)
     assert searched["extent"] == shown["extent"]
     return shown["extent"]
@@ -108,22 +108,22 @@ def interval(database: Database) -> Any:
     return extent(database)["temporal"]["interval"][0]
 
 
-def test_items_within_write_nothing(given: Database) -> None:
-    """Items inside the extent leave the collection's row alone."""
+def test_items_within_the_extent_write_nothing(given: Database) -> None:
+    """Items within the extent do not change the row of the collection."""
     before = version(given)
     widen(given, [1, 1, 2, 2], [0, 0, 10, 10])
     assert version(given) == before
 
 
-def test_items_within_wait_for_no_lock(given: Database) -> None:
-    """Items inside the extent go on while another transaction holds the collection's row."""
+def test_items_within_the_extent_need_no_lock(given: Database) -> None:
+    """Items within the extent do not wait for a transaction that holds a lock on the row."""
     with given.write() as other:
         other.execute(sa.select(collections).with_for_update())
         widen(given, [1, 1, 2, 2])
 
 
-def test_widens_in_space_and_time(given: Database) -> None:
-    """Items outside widen the first box and interval, and nothing else of the document."""
+def test_items_outside_widen_the_extent_in_space_and_time(given: Database) -> None:
+    """Only the first box and the first interval of the document change."""
     widen(given, [-5, 1, 2, 2], [1, 1, 2, 20], start=datetime(2019, 5, 1, 12, tzinfo=UTC))
     expected = {
         "spatial": {"bbox": [[-5, 0, 10, 20], [1, 1, 2, 2]]},
@@ -134,35 +134,35 @@ def test_widens_in_space_and_time(given: Database) -> None:
     assert kept(given)[1] == {**COLLECTION, "extent": expected}
 
 
-def test_closed_interval_widens_at_its_end(given: Database) -> None:
-    """An interval with an end grows to the last item's end."""
+def test_a_closed_interval_is_widened_at_its_end(given: Database) -> None:
+    """The end of the interval becomes the end of the last item."""
     put_item(given, "i", shapely.Point(1, 1), end=IN_2021)
     recompute(given)
     widen(given, [1, 1, 1, 1], end=datetime(2022, 3, 4, tzinfo=UTC))
     assert interval(given) == ["2021-01-01T00:00:00Z", "2022-03-04T00:00:00Z"]
 
 
-def test_widens_over_the_antimeridian(given: Database) -> None:
-    """A box that crosses the antimeridian keeps crossing it in the extent, instead of going round the Earth."""
+def test_a_widened_extent_can_cross_the_antimeridian(given: Database) -> None:
+    """A box that crosses the antimeridian does not make the extent span the whole Earth."""
     widen(given, [0, 0, 179, 1], [178, 0, -179, 1])
     assert bbox(given) == [0, 0, -179, 10]
 
 
-def test_heights_do_not_enter_a_flat_extent(given: Database) -> None:
-    """Boxes of six numbers widen an extent of four in the plane only."""
+def test_heights_do_not_change_a_flat_extent(given: Database) -> None:
+    """Boxes of six numbers widen an extent of four numbers in the plane only."""
     widen(given, [0, 0, 100, 20, 5, 200])
     assert bbox(given) == [0, 0, 20, 10]
 
 
-def test_no_boxes_widen_time_only(given: Database) -> None:
-    """Items without a place count in time."""
+def test_items_without_a_box_widen_the_interval_only(given: Database) -> None:
+    """Items without a geometry have times."""
     widen(given, start=datetime(2018, 1, 1, tzinfo=UTC))
     assert bbox(given) == [0, 0, 10, 10]
     assert interval(given) == ["2018-01-01T00:00:00Z", None]
 
 
-def test_recompute_is_what_the_items_say(given: Database) -> None:
-    """Recomputing takes box and interval from the items, and says whether that changed anything."""
+def test_recompute_uses_the_items(given: Database) -> None:
+    """The box and the interval are those of the items. The return value is whether they changed."""
     put_item(given, "a", shapely.box(3, 4, 5, 6), end=datetime(2021, 6, 1, tzinfo=UTC))
     put_item(given, "b", shapely.Point(-7, 8), start=datetime(2020, 6, 1, 0, 0, 0, 500000, tzinfo=UTC))
     put_item(given, "nowhere", None)
@@ -173,7 +173,7 @@ def test_recompute_is_what_the_items_say(given: Database) -> None:
 
 
 def test_recompute_with_heights(given: Database) -> None:
-    """Where items have heights, the recomputed box has them; those without lie at 0."""
+    """If items have heights, the recomputed box has heights. Items without heights are at 0."""
     put_item(given, "a", shapely.Point(1, 1), heights=(10.0, 300.0))
     put_item(given, "b", shapely.Point(2, 2))
     recompute(given)
@@ -181,7 +181,7 @@ def test_recompute_with_heights(given: Database) -> None:
 
 
 def test_recompute_over_the_antimeridian(given: Database) -> None:
-    """Items on both sides of the antimeridian, cut or not, make a box that crosses it."""
+    """If items are on both sides of the antimeridian, cut or not, the box crosses it."""
     put_cut_item(given, "cut", 175, -178)
     put_item(given, "east", shapely.box(170, 0, 171, 1))
     put_item(given, "west", shapely.box(-176, 0, -175, 1))
@@ -190,20 +190,20 @@ def test_recompute_over_the_antimeridian(given: Database) -> None:
 
 
 def test_recompute_of_the_whole_earth(given: Database) -> None:
-    """One item around the Earth makes the box the whole Earth."""
+    """If one item covers the Earth, the box does."""
     put_item(given, "all", shapely.box(-180, -90, 180, 90))
     recompute(given)
     assert bbox(given) == [-180, -90, 180, 90]
 
 
 def test_recompute_without_items_changes_nothing(given: Database) -> None:
-    """A collection without items keeps the extent it was given."""
+    """A collection without items keeps its extent."""
     assert not recompute(given)
     assert extent(given) == COLLECTION["extent"]
 
 
 def test_unknown_collection(database: Database) -> None:
-    """Both say that there is no such collection."""
+    """Both functions raise NotFound."""
     with pytest.raises(NotFound):
         widen(database, [0, 0, 1, 1])
     with pytest.raises(NotFound):
