@@ -1,4 +1,4 @@
-"""Deletion of a collection with its items, in batches: each is a transaction of its own, and short."""
+"""Delete a collection with its items, in batches. Each batch is a short transaction."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ BATCH = 5_000
 def delete(
     database: Database, collection: str, check: Callable[[Connection], object], *, keep: bool = False
 ) -> Iterator[int]:
-    """Delete the items of a collection, and at last the collection itself unless it is to ``keep``.
+    """Delete the items of a collection, and then the collection, unless ``keep`` is true.
 
-    Whoever stops between two batches leaves a collection with fewer items, and can go on at any time.
+    If the caller stops between two batches, the collection has fewer items, and another call continues.
 
     Args:
-        database: Where they are.
-        collection: The collection's id.
-        check: Called at the beginning of each transaction; locks the collection, and raises if it must stay.
-        keep: Whether the collection stays, without items.
+        database: The database of the collection.
+        collection: The id of the collection.
+        check: Called at the beginning of each transaction. It locks the collection, and raises if it must stay.
+        keep: Whether the empty collection stays.
 
     Yields:
-        How many items each transaction has deleted. The last one has deleted the collection, too.
+        The number of items that each transaction has deleted. The last transaction deletes the collection, too.
     """
     count = BATCH
     while count == BATCH:
@@ -50,7 +50,7 @@ def delete(
 
 
 def locked(collection: str) -> Callable[[Connection], None]:
-    """Return a check for ``delete`` that locks the collection. It raises NotFound if there is none."""
+    """Return a check for ``delete`` that locks the collection, and raises NotFound if it does not exist."""
 
     def check(connection: Connection) -> None:
         statement = sa.select(collections.c.id).where(collections.c.id == collection).with_for_update()

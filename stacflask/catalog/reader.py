@@ -1,4 +1,4 @@
-"""Reading the catalogue: one query each."""
+"""Read the catalogue: records, searches, counts and aggregations."""
 
 from __future__ import annotations
 
@@ -79,35 +79,35 @@ if TYPE_CHECKING:
 _ITEM = sa.select(items.c.body).where(
     items.c.collection == sa.bindparam("collection", ""), items.c.id == sa.bindparam("item", "")
 )
-# What a later release adds does no harm to this one.
-_NEEDED = [sa.select(table).limit(0) for table in metadata.sorted_tables]
+# Tables and columns of a later release do not matter.
+_SCHEMA_PROBES = [sa.select(table).limit(0) for table in metadata.sorted_tables]
 _COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindparam("collection", ""))
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-QUICK = 10_000
-"""Items of a catalogue that are counted as fast as a page is read, unless the condition is costly."""
-SIZE_SECONDS = 60
-"""How long it is remembered how many items the catalogue has."""
+QUICK_COUNT = 10_000
+"""Up to this number of items, counting takes as long as reading a page, unless the condition is costly."""
+SIZE_CACHE_SECONDS = 60
+"""Time for which the number of items in the catalogue is cached."""
 LOST = "DictionaryLost"
-"""The error's code if a document cannot be read without a dictionary that the database does not have."""
+"""Error code for a document whose compression dictionary is missing or damaged."""
 DICTIONARY_SAMPLE = 3
-"""Items at either end of a collection of which the check for readiness reads the dictionary's id."""
-DICTIONARIES_CHECKED = 300.0
-"""Seconds for which that check is not repeated."""
+"""The readiness check reads the dictionaries of this number of first and of last items of each collection."""
+DICTIONARY_CHECK_SECONDS = 300.0
+"""Time for which that check is not repeated."""
 
-REMEMBERED = 128
-"""Restrictions whose lookups are kept; with thousands of collections one takes a megabyte."""
+CACHED_RESTRICTIONS = 128
+"""Restrictions whose statements are cached. With thousands of collections, one takes a megabyte."""
 
 
 def etag_of(frame: bytes) -> str:
-    """Give the validator of what is kept, without quotes. It changes with the document."""
+    """Return the entity tag of a stored body, without quotes. It changes with the document."""
     return hashlib.blake2b(frame, digest_size=8).hexdigest()
 
 
-def _from_one_server(method: Callable[Concatenate[Catalog, P], T]) -> Callable[Concatenate[Catalog, P], T]:
-    """Have a method that reads more than once read from one server: a row, and the dictionary that it needs."""
+def _one_server(method: Callable[Concatenate[Catalog, P], T]) -> Callable[Concatenate[Catalog, P], T]:
+    """Make all reads of a method use one server, because a body and its dictionary must be read from the same one."""
 
     @wraps(method)
     def reading(self: Catalog, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -118,7 +118,7 @@ def _from_one_server(method: Callable[Concatenate[Catalog, P], T]) -> Callable[C
 
 
 class Catalog:
-    """The catalogue as seen under a restriction, which every call takes."""
+    """Reads the catalogue. Methods that return records take the restriction of the user."""
 
     def __init__(
         self,
@@ -134,8 +134,8 @@ class Catalog:
         self._hidden_extents = hidden_extents
         self.directories = directories
         self.codec = Codec(self._dictionary)
-        self._items = lru_cache(maxsize=REMEMBERED)(_item_lookup)
-        self._collections = lru_cache(maxsize=REMEMBERED)(_collection_lookup)
+        self._items = lru_cache(maxsize=CACHED_RESTRICTIONS)(_item_lookup)
+        self._collections = lru_cache(maxsize=CACHED_RESTRICTIONS)(_collection_lookup)
         self._duration_bounds = DurationBounds(database)
         self._statements, self._filter_statements = StatementCache(), StatementCache()
         self._time_windows = TimeWindows(database)
@@ -145,207 +145,219 @@ class Catalog:
         self._size = (0, 0.0)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
-        """Give one collection as it is shown. Raises NotFound, for a hidden one too."""
+        """Return one collection as the user can see it. Raises NotFound if it does not exist or is hidden."""
         kept = self.kept(collection, restriction)
         return self.as_shown(kept, self.shown(restriction, [collection]))
 
-    @_from_one_server
+    @_one_server
     def kept(self, collection: str, restriction: Restriction) -> Record:
-        """Give one collection as it is kept. Raises NotFound, for a hidden one too."""
+        """Return one stored collection. Raises NotFound if it does not exist or is hidden."""
         name, left = restrictions.resolve_collection(collection, restriction)
-        frame = self.database.value(self._collections(_told(left)), collection=name)
+        frame = self.database.value(self._collections(_restriction_key(left)), collection=name)
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
         return self._record(collection, collection, frame)
 
-    @_from_one_server
+    @_one_server
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
-        """Give a page of collections, as they are shown."""
+        """Return a page of collections as the user can see them."""
         shown = self.shown(restriction) if reads_documents(query) else None
         order = collection_order(query.sort)
         tokens = PageTokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._collection_row, query, shown, restriction)))
-        with _attributed(query):
-            rows = self._found_collections(query, shown, restriction)
+        with _filter_errors(query):
+            rows = self._read_collections(query, shown, restriction)
         part = paging.slice_page(rows, query.limit, order.position(query.token), order.values)
         if shown is None:
             shown = self.shown(restriction, [row.id for row in part.rows])
         records = (self._record(row.id, row.id, row.body) for row in part.rows)
         if shown is not None:
-            # A page has one state, that of its text.
+            # The entity tag of a page is that of its text, so the records do not need any.
             records = (Record(one.collection, one.id, shown.body(one.id, one.body), "") for one in records)
         return Page(tuple(records), tokens.write(part.next), tokens.write(part.prev))
 
     def _collection_row(
         self, query: CollectionQuery, shown: VisibleExtents | None, restriction: Restriction, _: str, collection: str
     ) -> Any:
-        """Read the row of one collection; None: the query does not find it, or not any more."""
+        """Return the row of one collection, or None if the query does not find it."""
         select = partial(select_collections, replace(query, limit=1, token=None), shown)
-        rows = self._listed(lambda conditions: select([*conditions, collections.c.id == collection]), restriction)
+        rows = self._read_visible_collections(
+            lambda conditions: select([*conditions, collections.c.id == collection]), restriction
+        )
         return next(iter(rows), None)
 
-    def _found_collections(
+    def _read_collections(
         self, query: CollectionQuery, shown: VisibleExtents | None, restriction: Restriction
     ) -> Sequence[Any]:
-        """Read one page. If the query wants but the next of all, its statement is made once."""
+        """Return the rows of one page. The statement is cached if the query has no conditions."""
         select, ids = partial(select_collections, query, shown), restrictions.visible_ids(restriction.collections)
         if ids is None or reads_documents(query) or query.text is not None:
-            return self._listed(select, restriction, long=reads_documents(query) or query.text is not None)
+            return self._read_visible_collections(
+                select, restriction, long=reads_documents(query) or query.text is not None
+            )
         position = collection_order(query.sort).position(query.token)
-        place = {**collection_order(query.sort).parameters(position), "rows": query.limit + 1}
+        position_values = {**collection_order(query.sort).parameters(position), "rows": query.limit + 1}
 
         def read(visibility: VisibilityFilter) -> Sequence[Any]:
-            values = {**place, **visibility.parameters()}
-            way = position is not None and position.backward
-            shape = ("collections", frozenset(values), inlined_limit(query.limit), way)
-            (found,) = self._statements.get_or_build(shape, lambda: [_of_seen(select, visibility)], prepared=True)
+            values = {**position_values, **visibility.parameters()}
+            variant = position is not None and position.backward
+            key = ("collections", frozenset(values), inlined_limit(query.limit), variant)
+            (found,) = self._statements.get_or_build(
+                key, lambda: [_visible_statement(select, visibility)], prepared=True
+            )
             return self.database.records(found, values)
 
         return self._visibility.read_visible(ids, read, attrgetter("id"))
 
-    def shown(self, restriction: Restriction, asked: Sequence[str] | None = None) -> VisibleExtents | None:
-        """Give what is shown of collections to who may not see all items, or of all of them; None: what is kept."""
+    def shown(self, restriction: Restriction, requested: Sequence[str] | None = None) -> VisibleExtents | None:
+        """Return the extents of collections for a user who cannot see all items; None for the stored extents.
+
+        ``requested`` are the collections; None is all of them.
+        """
         if restriction.items is None or self._hidden_extents == "stored":
             return None
         if self._hidden_extents == "withheld":
             return WITHHELD
-        named = [] if asked is None else [items.c.collection == sa.any_(sa.literal(list(asked), ARRAY(sa.Text())))]
+        named = (
+            [] if requested is None else [items.c.collection == sa.any_(sa.literal(list(requested), ARRAY(sa.Text())))]
+        )
         work = partial(visible_extents.visible_to, conditions=[*named, *visible(restriction)])
         return self.database.within(self._aggregate_timeout, work)
 
     def as_shown(self, record: Record, shown: VisibleExtents | None) -> Record:
-        """Give a collection as it is shown. Its state is that of what is shown, too."""
+        """Return a collection with the extents that the user can see, and the entity tag of that form."""
         if shown is None:
             return record
         body = shown.body(record.id, record.body)
         return Record(record.collection, record.id, body, etag_of(self.codec.compress(body)))
 
     def titles(self, restriction: Restriction) -> list[tuple[str, str | None]]:
-        """Give id and title of every collection, in the order of their ids."""
+        """Return id and title of every visible collection, in the order of their ids."""
         title = collections.c.document["title"].astext.label("title")
         statement = sa.select(collections.c.id, title).order_by(collections.c.id)
         return [
-            (row.id, row.title) for row in self._listed(lambda conditions: statement.where(*conditions), restriction)
+            (row.id, row.title)
+            for row in self._read_visible_collections(lambda conditions: statement.where(*conditions), restriction)
         ]
 
-    def _listed(
+    def _read_visible_collections(
         self,
         select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]],
         restriction: Restriction,
         *,
         long: bool = False,
     ) -> Sequence[Any]:
-        """Read rows of collections that may be seen, with the conditions for that put into a statement."""
+        """Return the rows of visible collections. ``select`` returns the statement with the conditions for them."""
         ids = restrictions.visible_ids(restriction.collections)
         if ids is None:
             return self._read(select(list(seen_collections(restriction))), long=long)
         return self._visibility.read_visible(
-            ids, lambda visibility: self._read(_of_seen(select, visibility), long=long), attrgetter("id")
+            ids, lambda visibility: self._read(_visible_statement(select, visibility), long=long), attrgetter("id")
         )
 
-    def item_names(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
-        """Give what the items of these collections hold, by name; None: of all.
+    def item_names(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
+        """Return the properties of items of these collections (None is all), with their types and values.
 
         See ``catalog/properties/queryables.py``.
         """
-        # Whatever is shown of extents, no summaries are.
+        # Summaries can reveal hidden items, whichever extents the user can see.
         withheld = self._hidden_extents != "stored" and restriction.items is not None
         work = partial(queryables.of_items, codec=self.codec, summaries=not withheld)
-        return self.database.read(lambda connection: work(connection, asked, restriction, sample), long=True)
+        return self.database.read(lambda connection: work(connection, requested, restriction, sample), long=True)
 
     def collection_names(self, restriction: Restriction) -> Observations:
-        """Give what the documents of collections hold, by name."""
+        """Return the properties of documents of collections, with their types and values."""
         shown = self.shown(restriction)
         return self.database.read(
             lambda connection: queryables.of_collections(connection, restriction, shown), long=True
         )
 
-    def fields_for(self, asked: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
-        """Give what names mean in a search of these collections where only those that are listed are right."""
-        return ITEM_FIELDS.only(self.item_names(asked, restriction, sample))
+    def fields_for(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
+        """Return the fields for searches of these collections in which only listed names are allowed."""
+        return ITEM_FIELDS.only(self.item_names(requested, restriction, sample))
 
     def check_names(self, query: ItemQuery, restriction: Restriction, sample: int) -> None:
-        """Raise BadQuery where a query filters or sorts by a name that is not listed."""
+        """Check that a query filters and sorts by listed names only. Raises BadQuery."""
         if query.filter is not None or query.sort:
-            _check(query, self.fields_for(query.collections, restriction, sample))
+            _check_names(query, self.fields_for(query.collections, restriction, sample))
 
     def check_collection_names(self, query: CollectionQuery, restriction: Restriction) -> None:
-        """Do the same for a query of collections."""
+        """Check that a query of collections filters and sorts by listed names only. Raises BadQuery."""
         if query.filter is not None or query.sort:
-            _check(query, COLLECTION_FIELDS.only(self.collection_names(restriction)))
+            _check_names(query, COLLECTION_FIELDS.only(self.collection_names(restriction)))
 
     def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
-        """Return how many items a search finds on all its pages: exactly, if they are no more than ``bound``."""
+        """Return the number of items on all pages of a search: exact up to ``bound``, otherwise an estimate."""
         number = self._number(query, restriction, bound)
         if number <= bound:
             return Count(matched=number)
         if restriction != UNRESTRICTED:
             return Count()
-        return Count(estimate=max(number, self._look_at_all(query, partial(counting.estimate, query=query))))
+        return Count(estimate=max(number, self._run_aggregate(query, partial(counting.estimate, query=query))))
 
     def _number(self, query: ItemQuery, restriction: Restriction, bound: int) -> int:
-        """Count what a query finds, up to one more than ``bound``."""
+        """Return the number of items that a query finds, at most ``bound`` + 1."""
         narrowed, left, ids = restrictions.resolve_query(query, restriction)
         visibility, most = VisibilityFilter(ids), bound + 1
         build = partial(counting.count_statement, narrowed, left, visibility)
         if not is_cacheable(query) or self.database.pooled:
-            apart = build().params(most=most)
-            return self._look_at_all(query, lambda connection: int(connection.execute(apart).scalar_one()))
+            statement = build().params(most=most)
+            return self._run_aggregate(query, lambda connection: int(connection.execute(statement).scalar_one()))
         values = counting.parameters(narrowed, visibility, most)
-        shape = ("count", frozenset(values), _told(left), orjson.dumps(query.filter))
-        shapes = self._statements if query.filter is None else self._filter_statements
-        (counted,) = shapes.get_or_build(shape, lambda: [build()], prepared=False)
+        key = ("count", frozenset(values), _restriction_key(left), orjson.dumps(query.filter))
+        cache = self._statements if query.filter is None else self._filter_statements
+        (counted,) = cache.get_or_build(key, lambda: [build()], prepared=False)
         run = (counted.sql, counted.arguments(values))
-        return self._look_at_all(query, lambda connection: int(connection.exec_driver_sql(*run).scalar_one()))
+        return self._run_aggregate(query, lambda connection: int(connection.exec_driver_sql(*run).scalar_one()))
 
     def _is_quick(self, query: ItemQuery, bound: int | None) -> bool:
-        """Whether all that a query finds is counted about as fast as its page is read."""
-        if bound is None or bound > QUICK or self.database.pooled or not is_cacheable(query) or is_costly(query):
+        """Whether counting all items of a query takes about as long as reading its page."""
+        if bound is None or bound > QUICK_COUNT or self.database.pooled or not is_cacheable(query) or is_costly(query):
             return False
         return self.holds_at_most(bound)
 
     def holds_at_most(self, bound: int) -> bool:
-        """Whether the catalogue has no more items than this, seen or hidden. It is looked up once in a while."""
+        """Whether the catalogue has at most ``bound`` items, visible or hidden. The number is cached."""
         size, until = self._size
         if time.monotonic() >= until:
             some = sa.select(sa.literal(1)).select_from(items).limit(bound + 1).subquery()
             size = self._read(sa.select(sa.func.count()).select_from(some))[0][0]
-            self._size = (size, time.monotonic() + SIZE_SECONDS)
+            self._size = (size, time.monotonic() + SIZE_CACHE_SECONDS)
         return size <= bound
 
     def browse(
         self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None
     ) -> Contents:
-        """Give what a span of time holds of a collection's items. See ``catalog/aggregation/by_time.py``."""
+        """Return the contents of a period of a collection. See ``catalog/aggregation/by_time.py``."""
         work = partial(by_time.contents, collection=collection, within=within, after=after, restriction=restriction)
         return self.database.within(self._aggregate_timeout, work)
 
     def aggregations(
-        self, asked: Sequence[str] | None, restriction: Restriction, sample: int
+        self, requested: Sequence[str] | None, restriction: Restriction, sample: int
     ) -> dict[str, AggregationKind]:
-        """Give the aggregations there are of the items of these collections; None: of all."""
-        return aggregate.available(self.item_names(asked, restriction, sample))
+        """Return the available aggregations of items of these collections; None is all."""
+        return aggregate.available(self.item_names(requested, restriction, sample))
 
     def aggregate(
-        self, query: ItemQuery, restriction: Restriction, asked: AggregationQuery, sample: int
+        self, query: ItemQuery, restriction: Restriction, requested: AggregationQuery, sample: int
     ) -> list[Aggregation]:
-        """Aggregate the items that a search finds. Raises BadQuery: an aggregation is not there."""
+        """Aggregate the items that a search finds. Raises BadQuery if an aggregation does not exist."""
         seen = self.item_names(query.collections, restriction, sample)
-        work = partial(aggregate.aggregate, query=query, restriction=restriction, request=asked, observed=seen)
-        return self._look_at_all(query, work, len(asked.names))
+        work = partial(aggregate.aggregate, query=query, restriction=restriction, request=requested, observed=seen)
+        return self._run_aggregate(query, work, len(requested.names))
 
-    def _look_at_all(self, query: ItemQuery, work: Callable[[Connection], T], times: int = 1) -> T:
-        """Do work on all that a query finds, ``times`` over. If that is costly, all statements share one timeout."""
+    def _run_aggregate(self, query: ItemQuery, work: Callable[[Connection], T], times: int = 1) -> T:
+        """Run work that scans all items of a query ``times`` times. If it is costly, it has one timeout."""
         together = is_costly(query, times)
         seconds = min(self._costly_timeout, self._aggregate_timeout) if together else self._aggregate_timeout
-        with _attributed(query):
+        with _filter_errors(query):
             return self.database.within(seconds, work, together=together)
 
     def check(self) -> None:
-        """See that the database answers and has the tables and columns that this release needs. Raises Unavailable."""
+        """Check that the database responds and has the tables and columns of this release. Raises Unavailable."""
         try:
-            self.database.read(lambda connection: [connection.execute(statement) for statement in _NEEDED])
+            self.database.read(lambda connection: [connection.execute(statement) for statement in _SCHEMA_PROBES])
         except Unavailable:
             raise
         except StacflaskError as error:
@@ -354,46 +366,49 @@ class Catalog:
             self._check_dictionaries()
 
     def _check_dictionaries(self) -> None:
-        """Check a sample of items for dictionaries that are lost or damaged. Raises Unavailable."""
+        """Check the dictionaries of a sample of items. Raises Unavailable if one is missing or damaged."""
         most = queryables.MAX_COLLECTIONS
         found = self.database.read(partial(lost, sample=DICTIONARY_SAMPLE, collections=most))
         frames = self.database.read(partial(sample_frames, rows=DICTIONARY_SAMPLE, collections=most))
         for one in found or unusable(self.codec, frames):
             raise Unavailable(f"Documents cannot be read: {one}.", code=LOST)
-        self._dictionaries_until = time.monotonic() + DICTIONARIES_CHECKED
+        self._dictionaries_until = time.monotonic() + DICTIONARY_CHECK_SECONDS
 
-    @_from_one_server
+    @_one_server
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
-        """Give one item. Raises NotFound, whether item or collection are absent or hidden."""
+        """Return one item. Raises NotFound if the item or the collection does not exist or is hidden."""
         name, left = restrictions.resolve_collection(collection, restriction)
-        frame = self.database.value(self._items(_told(left)), collection=name, item=item)
+        frame = self.database.value(self._items(_restriction_key(left)), collection=name, item=item)
         if frame is None:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
         return self._record(collection, item, frame)
 
-    @_from_one_server
+    @_one_server
     def search(self, query: ItemQuery, restriction: Restriction, bound: int | None = None) -> Page:
-        """Give a page of items. Raises BadQuery: they cannot be sorted like this, or the token is of another list.
+        """Return a page of items, with their number up to ``bound`` if counting is cheap.
 
-        Items of all pages are counted with it up to ``bound``, if that costs one statement no more than the page.
+        Raises:
+            BadQuery: The items cannot be sorted in this order, or the token belongs to another query.
         """
         order = item_order(query.sort)
         tokens = PageTokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._item_row, query, restriction)))
-        with _attributed(query):
-            rows = self._counted(query, restriction, bound) if self._is_quick(query, bound) else None
-            rows = self._found(query, restriction) if rows is None else rows
+        with _filter_errors(query):
+            rows = self._read_page_with_count(query, restriction, bound) if self._is_quick(query, bound) else None
+            rows = self._read_page(query, restriction) if rows is None else rows
         part = paging.slice_page(rows, query.limit, order.position(query.token), order.values)
         with turn(len(part.rows)):
             records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         matched = next((row.matched for row in reversed(rows) if getattr(row, "matched", None) is not None), None)
         return Page(records, tokens.write(part.next), tokens.write(part.prev), matched)
 
-    def _counted(self, query: ItemQuery, restriction: Restriction, bound: int | None) -> Sequence[Any] | None:
-        """Read one page and count with it; None: counting fails, which the page alone may not."""
+    def _read_page_with_count(
+        self, query: ItemQuery, restriction: Restriction, bound: int | None
+    ) -> Sequence[Any] | None:
+        """Return the rows of one page with their count; None if counting fails, because the page alone may succeed."""
         try:
-            return self._found(query, restriction, bound)
+            return self._read_page(query, restriction, bound)
         except BadValue:
             return None
         except Unavailable as error:
@@ -402,18 +417,18 @@ class Catalog:
             return None
 
     def _item_row(self, query: ItemQuery, restriction: Restriction, collection: str, item: str) -> Any:
-        """Read the row of one item; None: the query does not find it, or not any more."""
+        """Return the row of one item, or None if the query does not find it."""
         one = replace(query, limit=1, token=None, collections=(collection,), ids=(item,))
-        return next(iter(self._found(one, restriction)), None)
+        return next(iter(self._read_page(one, restriction)), None)
 
-    def _found(self, query: ItemQuery, restriction: Restriction, bound: int | None = None) -> Sequence[Any]:
-        """Read one page. Of collections the statement tells in short what may be seen, if ids are all it takes."""
+    def _read_page(self, query: ItemQuery, restriction: Restriction, bound: int | None = None) -> Sequence[Any]:
+        """Return the rows of one page. A visibility filter by ids can be approximate; its rows are checked again."""
         narrowed, left, ids = restrictions.resolve_query(query, restriction)
-        # What is told in short is right for rows, whose collections are looked at, and not for their number.
-        read = partial(self._rows, narrowed, left, bound=bound if ids is ALL_IDS else None)
+        # An approximate filter is correct for rows, whose collections are checked, but not for their number.
+        read = partial(self._read_page_parts, narrowed, left, bound=bound if ids is ALL_IDS else None)
         return self._visibility.read_visible(ids, read, attrgetter("collection"))
 
-    def _rows(
+    def _read_page_parts(
         self,
         query: ItemQuery,
         restriction: Restriction,
@@ -421,23 +436,23 @@ class Catalog:
         *,
         bound: int | None = None,
     ) -> Sequence[Any]:
-        """Read one page. Once an item has come that lasts longer than any before, nothing is found: read again."""
+        """Return the rows of one page. Read again if an item was written that is longer than the duration bound."""
         duration_bound = None if query.interval is None else self._duration_bounds.get(query.collections)
         rows: list[Any] = []
         last: Sequence[Any] = ()
-        for own, read in self._reads(query, restriction, visibility, duration_bound, bound):
+        for own, read in self._page_reads(query, restriction, visibility, duration_bound, bound):
             last = read()
             own.extend(last)
-            # Between two statements an item can come to lie where the second one looks.
-            rows.extend(_others(last, rows) if rows else last)
+            # Between two statements, an item can change so that the second statement finds it again.
+            rows.extend(_new_rows(last, rows) if rows else last)
             if len(rows) > query.limit:
                 return rows[: query.limit + 1]
-        # What was found last was found while it still held.
+        # If the last statement found rows, the bound was current.
         if last or duration_bound is None or self._duration_bounds.is_current(duration_bound):
             return rows
-        return self._rows(query, restriction, visibility, bound=bound)
+        return self._read_page_parts(query, restriction, visibility, bound=bound)
 
-    def _reads(
+    def _page_reads(
         self,
         query: ItemQuery,
         restriction: Restriction,
@@ -445,20 +460,22 @@ class Catalog:
         duration_bound: DurationBound | None,
         bound: int | None,
     ) -> Iterator[tuple[list[Any], Callable[[], Sequence[Any]]]]:
-        """Give what reads the rows of one page, one after the other, each with the list of its part's rows so far."""
+        """Yield functions that read the rows of one page in order, each with the rows of its part so far."""
         deadline = time.monotonic() + self._costly_timeout if is_costly(query) else None
         for part in list_parts(query):
             own: list[Any] = []
-            # To be counted, all that the query finds is looked at anyway.
+            # A count scans all items of the query anyway.
             counted = bound is not None
             for window in (
                 [ALL_TIME] if counted else self._time_windows.plan(query, restriction, duration_bound, part, own)
             ):
-                for read in self._steps(query, restriction, visibility, duration_bound, window, part, deadline, bound):
+                for read in self._window_reads(
+                    query, restriction, visibility, duration_bound, window, part, deadline, bound
+                ):
                     yield own, read
-            bound = None  # a page that takes further statements is counted by one of its own
+            bound = None  # if a page needs further statements, a separate one counts
 
-    def _steps(
+    def _window_reads(
         self,
         query: ItemQuery,
         restriction: Restriction,
@@ -469,12 +486,12 @@ class Catalog:
         deadline: float | None,
         bound: int | None,
     ) -> Iterator[Callable[[], Sequence[Any]]]:
-        """Give what reads the rows of one stretch."""
+        """Yield functions that read the rows of one time window."""
         types = ordered_types(query, self._indexes.indexed_types)
         long = may_scan_many(query, restriction)
         if deadline is not None:
             for statement in page_statements(query, restriction, duration_bound, types, window, visibility, part):
-                yield partial(self._read_before, deadline, statement)
+                yield partial(self._read_until, deadline, statement)
             return
         build = partial(page_statements, query, restriction, duration_bound, types, window, visibility, part)
         if not is_cacheable(query) or self.database.pooled:
@@ -485,27 +502,31 @@ class Catalog:
         if bound is not None:
             values["most"] = bound + 1
             build = partial(counting.page_statements_with_count, build, query, restriction)
-        # Filters are many: those that come once must not push out what is asked for all the time.
-        shapes = self._statements if query.filter is None else self._filter_statements
-        way = window.scanned, reads_each_collection(query, restriction, part)
-        shape = cache_key(query, values, part, (_told(restriction), types, orjson.dumps(query.filter), *way))
-        settled = has_generic_plan(query, restriction) or window.scanned
-        for found in shapes.get_or_build(shape, build, prepared=settled):
+        # There are many different filters. Filters that occur once must not displace frequent statements.
+        cache = self._statements if query.filter is None else self._filter_statements
+        variant = window.scanned, reads_each_collection(query, restriction, part)
+        key = cache_key(
+            query, values, part, (_restriction_key(restriction), types, orjson.dumps(query.filter), *variant)
+        )
+        generic = has_generic_plan(query, restriction) or window.scanned
+        for found in cache.get_or_build(key, build, prepared=generic):
             yield partial(self.database.records, found, values, long=long)
 
     def _read(self, statement: Select[Any], *, long: bool = False) -> Sequence[Any]:
         return self.database.read(lambda connection: connection.execute(statement).all(), long=long)
 
-    def _read_before(self, deadline: float, statement: Select[Any]) -> Sequence[Any]:
-        """Read as one of several statements that must all end before a time on the monotonic clock."""
+    def _read_until(self, deadline: float, statement: Select[Any]) -> Sequence[Any]:
+        """Run one of several statements that must all end before ``deadline`` on the monotonic clock."""
         seconds = deadline - time.monotonic()
         return self.database.within(seconds, lambda connection: connection.execute(statement).all())
 
     def asset(self, collection: str, item: str | None, key: str, restriction: Restriction) -> Asset:
-        """Give one asset that is downloaded through the server, of an item or, with None, of the collection itself.
+        """Return one managed asset of an item, or of the collection if ``item`` is None.
 
-        A key that goes on below a directory asset's is a file in it, see ``Asset.path``.
-        Raises NotFound: collection, item or asset are absent or hidden, or the asset's href is an ordinary one.
+        A key that continues the key of a directory asset is a file in it, see ``Asset.path``.
+
+        Raises:
+            NotFound: The collection, item or asset does not exist or is hidden, or the asset is not managed.
         """
         record = self.kept(collection, restriction) if item is None else self.item(collection, item, restriction)
         asset = asset_of(record.body, collection, item, key, self.directories)
@@ -514,7 +535,7 @@ class Catalog:
         return asset
 
     def assets(self, record: Record, *, of_item: bool = True) -> list[Asset]:
-        """Give all assets of an item, or of a collection, that are downloaded through the server."""
+        """Return all managed assets of an item, or of a collection."""
         return assets_of(record.body, record.collection, record.id if of_item else None)
 
     def _record(self, collection: str, identifier: str, frame: bytes) -> Record:
@@ -529,39 +550,39 @@ class Catalog:
 
 
 @contextmanager
-def _attributed(query: ItemQuery | CollectionQuery) -> Iterator[None]:
-    """Name the filter as the parameter that is wrong if the database fails on a value."""
+def _filter_errors(query: ItemQuery | CollectionQuery) -> Iterator[None]:
+    """Raise BadQuery for the filter if the database fails on a value."""
     try:
         yield
     except BadValue as error:
         if query.filter is None:
             raise
-        raise BadQuery("filter", "the database cannot compute this condition for all that it is asked of") from error
+        raise BadQuery("filter", "the database cannot compute this condition for all records") from error
 
 
-def _others(rows: Sequence[Any], known: Sequence[Any]) -> list[Any]:
-    """Return the rows of items that are not known yet."""
-    keys = {(row.collection, row.id) for row in known}
+def _new_rows(rows: Sequence[Any], rows_so_far: Sequence[Any]) -> list[Any]:
+    """Return the rows whose items are not in ``rows_so_far``."""
+    keys = {(row.collection, row.id) for row in rows_so_far}
     return [row for row in rows if (row.collection, row.id) not in keys]
 
 
-def _item_lookup(told: bytes) -> Lookup:
-    return lookup(_ITEM.where(*visible(_restriction(told))))
+def _item_lookup(restriction_key: bytes) -> Lookup:
+    return lookup(_ITEM.where(*visible(_restriction(restriction_key))))
 
 
-def _collection_lookup(told: bytes) -> Lookup:
-    return lookup(_COLLECTION.where(*seen_collections(_restriction(told))))
+def _collection_lookup(restriction_key: bytes) -> Lookup:
+    return lookup(_COLLECTION.where(*seen_collections(_restriction(restriction_key))))
 
 
-def _of_seen(
+def _visible_statement(
     select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], visibility: VisibilityFilter
 ) -> Select[Any]:
-    """Give a statement on collections that are seen."""
+    """Return the statement for visible collections."""
     return select(list(visibility.conditions(collections.c.id)))
 
 
-def _told(restriction: Restriction) -> bytes:
-    """Give a restriction as text, by which what was made of it is remembered: the same text is the same restriction."""
+def _restriction_key(restriction: Restriction) -> bytes:
+    """Return a restriction as text, for cache keys."""
     if restriction is UNRESTRICTED:
         return b""
     try:
@@ -570,12 +591,12 @@ def _told(restriction: Restriction) -> bytes:
         return msgspec.json.encode([restriction.items, restriction.collections])
 
 
-def _restriction(told: bytes) -> Restriction:
-    return Restriction(*msgspec.json.decode(told)) if told else UNRESTRICTED
+def _restriction(restriction_key: bytes) -> Restriction:
+    return Restriction(*msgspec.json.decode(restriction_key)) if restriction_key else UNRESTRICTED
 
 
-def _check(query: ItemQuery | CollectionQuery, fields: Fields) -> None:
-    """See whether all names are among these fields. Raises BadQuery."""
+def _check_names(query: ItemQuery | CollectionQuery, fields: Fields) -> None:
+    """Check that all names of a query are among these fields. Raises BadQuery."""
     if query.filter is not None:
         condition(query.filter, fields)
     if query.sort:

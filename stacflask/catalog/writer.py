@@ -1,6 +1,6 @@
-"""Changing the catalogue one request at a time: each is one transaction, and what is refused leaves no trace.
+"""Change the catalogue. Each request is one transaction, so a refused request changes nothing.
 
-A new item shares a lock on its collection with other new items, and excludes its deletion: no item is ever orphaned.
+Transactions that write items share a lock on the collection that excludes its deletion: no item loses its collection.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 
 _NOT_FREE = "An id in this document cannot be used. Choose another."
-"""What is said of ids of records that may not be seen: which they are, and that they exist, is not."""
+"""The message for ids of hidden records. It does not contain the ids, and not that the records exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An item's row, and the box that its collection's extent must hold: the item's own, else its footprint's."""
+    """The row of an item, and its box for the extent of the collection: its bbox, or the box of its geometry."""
 
     values: dict[str, Any]
     box: list[float] | None
@@ -53,7 +53,7 @@ class Row:
 
 
 class Writer:
-    """Writes documents that have been checked. ``managed`` tells storage hrefs from ordinary ones."""
+    """Writes checked documents. ``managed`` decides which hrefs are storage addresses."""
 
     def __init__(self, catalog: Catalog, managed: documents.Managed) -> None:
         self._catalog = catalog
@@ -66,9 +66,11 @@ class Writer:
     def create_items(
         self, collection: str, given: Sequence[Document], restriction: Restriction = UNRESTRICTED
     ) -> list[Record]:
-        """Create all these items or none. Raises NotFound for the collection, Conflict if one exists or comes twice.
+        """Create all items or none.
 
-        The error names only items that may be seen under the ``restriction``.
+        Raises:
+            NotFound: There is no such collection.
+            Conflict: An item exists, or an id occurs twice. The error contains only ids that ``restriction`` allows.
         """
         with self._database.write() as connection:
             self._share(connection, collection)
@@ -82,11 +84,11 @@ class Writer:
     def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]], restriction: Restriction) -> None:
         names = {row["id"] for row in rows}
         if len(names) < len(rows):
-            raise Conflict("The same id stands twice in what was sent.")
+            raise Conflict("The request has two items with the same id.")
         if not rows:
             return
         statement = insert(items).on_conflict_do_nothing().returning(items.c.id)
-        # In the order of their keys, so that two batches with the same ids cannot wait for each other.
+        # In the order of their keys, so two batches with the same ids cannot deadlock.
         done = connection.execute(statement, sorted(rows, key=lambda row: row["id"])).scalars().all()
         if len(done) < len(rows):
             taken = names.difference(done)
@@ -95,7 +97,7 @@ class Writer:
             raise Conflict(f"These items exist already: {_some(set(seen))}." if seen else _NOT_FREE)
 
     def change_item(self, collection: str, item: str, change: Change, if_match: Sequence[str] | None) -> Record:
-        """Replace an item by what ``change`` makes of it, under a lock. Raises NotFound, PreconditionFailed."""
+        """Replace an item by the result of ``change``, under a lock. Raises NotFound, PreconditionFailed."""
         with self._database.write() as connection:
             self._share(connection, collection)
             document = change(self._locked_item(connection, collection, item, if_match))
@@ -113,7 +115,7 @@ class Writer:
     # --- Collections
 
     def create_collection(self, document: Document, restriction: Restriction = UNRESTRICTED) -> Record:
-        """Create a collection. Raises Conflict if it exists, which the error says only if it may be seen."""
+        """Create a collection. Raises Conflict if it exists; the error says so only if ``restriction`` allows it."""
         row = self._collection_row(document)
         statement = insert(collections).values(row).on_conflict_do_nothing().returning(collections.c.id)
         with self._database.write() as connection:
@@ -126,7 +128,7 @@ class Writer:
     def change_collection(
         self, collection: str, change: Change, if_match: Sequence[str] | None, shown: VisibleExtents | None = None
     ) -> Record:
-        """Replace a collection's document, keeping its items. ``if_match`` are states of what is ``shown`` of it.
+        """Replace the document of a collection. ``if_match`` are entity tags of the form that is ``shown`` to the user.
 
         Raises NotFound, PreconditionFailed.
         """
@@ -144,7 +146,7 @@ class Writer:
         force: bool,
         seconds: float = 20.0,
     ) -> None:
-        """Delete a collection; with ``force`` its items too, as many as is possible in so many seconds.
+        """Delete a collection. With ``force``, delete its items, too, as many as possible within ``seconds``.
 
         Raises NotFound, PreconditionFailed, Conflict; Unavailable if items are left.
         """
@@ -155,7 +157,7 @@ class Writer:
                 not force
                 and connection.execute(sa.select(sa.exists().where(items.c.collection == collection))).scalar()
             ):
-                # How many there are is not said, because not all of them may be seen.
+                # The message does not contain their number, because some of them can be hidden.
                 raise Conflict(
                     f"Collection {collection!r} is not empty. Delete its items first, or send force=true to delete "
                     "them too.",
@@ -166,13 +168,13 @@ class Writer:
         for count in deletion.delete(self._database, collection, check):
             if count == deletion.BATCH and time.monotonic() > until:
                 raise Unavailable(
-                    "Some items were deleted, and some are left. Send the request again to go on; "
+                    "Some items were deleted, and some are left. Send the request again to continue; "
                     "`stacflask delete` deletes any number of items.",
                     code="DeletionUnfinished",
                     retry_after=1,
                 )
 
-    # --- Their parts
+    # --- Rows
 
     def _locked_item(
         self, connection: Connection, collection: str, item: str, if_match: Sequence[str] | None
@@ -268,6 +270,6 @@ def _key(collection: str, item: str) -> sa.ColumnElement[bool]:
     return sa.and_(items.c.collection == collection, items.c.id == item)
 
 
-def _some(names: set[str], most: int = 10) -> str:
-    shown = ", ".join(sorted(names)[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _some(names: set[str], limit: int = 10) -> str:
+    listed = ", ".join(sorted(names)[:limit])
+    return listed if len(names) <= limit else f"{listed} and {len(names) - limit} more"

@@ -179,11 +179,11 @@ SEARCHES = (
 )
 
 
-@pytest.mark.parametrize("quick", [reader.QUICK, 0])
+@pytest.mark.parametrize("quick", [reader.QUICK_COUNT, 0])
 @pytest.mark.parametrize("search", SEARCHES)
 def test_the_number_is_that_of_all_pages(plug: Plug, monkeypatch: pytest.MonkeyPatch, search: str, quick: int) -> None:
     """Counted with the page or by a separate statement, each page has the number of items of all pages."""
-    monkeypatch.setattr(reader, "QUICK", quick)
+    monkeypatch.setattr(reader, "QUICK_COUNT", quick)
     client = plug()
     following, found, numbers = f"/search?{search}&limit=2", 0, set()
     last = following
