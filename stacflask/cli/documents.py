@@ -19,8 +19,8 @@ from stacflask.cli.session import Session, pass_session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stacflask.catalog.bulk.copy import Method
-    from stacflask.catalog.bulk.load import Tally
+    from stacflask.catalog.bulk.copy import WriteMethod
+    from stacflask.catalog.bulk.load import LoadResult
     from stacflask.catalog.documents.stored_hrefs import Addresses
 
 
@@ -55,7 +55,7 @@ def load(
     session: Session,
     *,
     files: tuple[str, ...],
-    method: Method,
+    method: WriteMethod,
     collection: str | None,
     on_error: str,
     max_errors: int | None,
@@ -87,7 +87,7 @@ def load(
         Managed(session.settings.managed_hrefs, session.settings.public_hrefs),
         method=method,
         collection=collection,
-        most_problems=0 if stop else max_errors,
+        max_problems=0 if stop else max_errors,
         validate=session.settings.validate_schemas if validate is None else validate,
         workers=_workers(size) if workers is None else workers,
         pooled=session.settings.transaction_pooler,
@@ -120,13 +120,13 @@ def _addresses(session: Session) -> Addresses:
 
 
 def _workers(size: int | None) -> int:
-    from stacflask.catalog.bulk.input_files import BLOCK
+    from stacflask.catalog.bulk.input_files import BLOCK_BYTES
 
-    return 0 if size is not None and size <= BLOCK else len(os.sched_getaffinity(0))
+    return 0 if size is not None and size <= BLOCK_BYTES else len(os.sched_getaffinity(0))
 
 
 @contextmanager
-def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[Tally], None]]]:
+def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str], None], Callable[[LoadResult], None]]]:
     """Show a progress bar on a terminal: part read, items, rate, time left, and refused documents.
 
     Yields a function that prints a problem, and one that shows a tally.
@@ -139,7 +139,7 @@ def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str]
     with tqdm(total=size, bar_format=bar_format, disable=hidden, desc="reading", file=sys.stderr, leave=False) as bar:
         began = time.monotonic()
 
-        def show(tally: Tally) -> None:
+        def show(tally: LoadResult) -> None:
             rate = tally.items / max(time.monotonic() - began, 1e-3)
             bar.set_description_str(f"{tally.items:,} items, {rate:,.0f}/s, {tally.refused:,} refused", refresh=False)
             bar.update(tally.read - bar.n)
@@ -148,7 +148,7 @@ def _progress(size: int | None, *, quiet: bool) -> Iterator[tuple[Callable[[str]
         bar.refresh()  # tqdm skips steps that follow each other too fast. The last one must be shown.
 
 
-def _summary(tally: Tally, seconds: float) -> str:
+def _summary(tally: LoadResult, seconds: float) -> str:
     kinds = f"{tally.new:,} new, {tally.replaced:,} replaced, {tally.left:,} unchanged"
     return (
         f"{tally.collections:,} collections, {tally.items:,} items ({kinds}), {tally.refused:,} refused, "
@@ -176,10 +176,10 @@ def export(session: Session, collections: tuple[str, ...], collections_only: boo
     Documents that cannot be read are left out. Their collections and the reasons are printed on standard error, and
     the exit code is 1.
     """
-    from stacflask.catalog.bulk.export import Unread
+    from stacflask.catalog.bulk.export import UnreadDocuments
     from stacflask.catalog.bulk.export import export as export_documents
 
-    unread: Counter[Unread] = Counter()
+    unread: Counter[UnreadDocuments] = Counter()
     texts = export_documents(session.database, collections, items_too=not collections_only, unread=unread)
     first = next(texts, None)  # Raises errors before the output file is created.
     written = 0

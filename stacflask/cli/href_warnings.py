@@ -14,7 +14,7 @@ from stacflask.model.asset import Asset
 from stacflask.settings import masked
 
 if TYPE_CHECKING:
-    from stacflask.catalog.bulk.href_survey import Group, HrefCounts
+    from stacflask.catalog.bulk.href_survey import HrefCounts, HrefGroup
     from stacflask.cli.session import Session
 
 
@@ -54,7 +54,7 @@ def _hrefs(number: int) -> str:
     return f"{number:,} href{'' if number == 1 else 's'}"
 
 
-def _is_resolved(session: Session, group: Group) -> bool:
+def _is_resolved(session: Session, group: HrefGroup) -> bool:
     """Return whether a plugin resolves an href. A plugin that raises a reason for a missing file resolves it, too."""
     asset = Asset(group.collection, "", "asset", group.href)
     try:

@@ -1,5 +1,5 @@
-"""Loading and exporting many documents, with several processes.
+"""Load and export many documents with several processes.
 
-Imports the catalogue's two classes and what is below them.
+Imports ``Catalog`` and ``Writer`` and the packages below them.
 Start with ``load.py``.
 """

@@ -1,6 +1,6 @@
-"""Prepared items into the table by binary COPY, one transaction a batch.
+"""Write prepared items with binary COPY, one transaction for each batch.
 
-Nothing is locked but the rows at hand, and those in the order of their keys: searches go on, and so do other loads.
+Only the written rows are locked, in the order of their keys, so searches and other loads continue.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from stacflask.catalog.database.engine import Database
     from stacflask.catalog.documents.codec import Codec
 
-Method: TypeAlias = Literal["insert", "upsert", "ignore"]
+WriteMethod: TypeAlias = Literal["insert", "upsert", "ignore"]
 Key: TypeAlias = tuple[str, str]
 
-ATTEMPTS = 5
-"""How often a batch is tried while others change the same things."""
+MAX_ATTEMPTS = 5
+"""Attempts to write a batch while other transactions change the same rows."""
 
 
 @dataclass(slots=True)
-class Written:
-    """What became of a batch: how many items are new, were replaced, and were left as they are.
+class BatchResult:
+    """The result of a batch: the numbers of items that are new, that were replaced, and that were left unchanged.
 
-    ``repairs`` are changes of documents, ``unknown`` the schemas that they name and that are not known.
+    ``repairs`` are changes of documents, ``unknown`` the URLs of unknown schemas.
     """
 
     new: int = 0
@@ -59,51 +59,51 @@ class Written:
     hrefs: HrefCounts = field(default_factory=HrefCounts)
 
 
-class Batches:
-    """Writes batches of prepared items. ``method`` says what becomes of an item that exists already.
+class BatchWriter:
+    """Writes batches of prepared items. ``method`` is what happens to items that exist.
 
-    ``strict``: a batch with a problem is not written at all.
+    ``strict``: a batch with a problem is not written.
     """
 
-    def __init__(self, database: Database, codec: Codec, method: Method, *, strict: bool) -> None:
+    def __init__(self, database: Database, codec: Codec, method: WriteMethod, *, strict: bool) -> None:
         self._database = database
         self._codec = codec
         self._dictionaries = Dictionaries(database, codec)
         self._method = method
         self._strict = strict
 
-    def write(self, prepared: Iterable[Prepared]) -> Written:
-        """Write a batch in one transaction; of items with the same key, the last. Raises Unavailable.
+    def write(self, prepared: Iterable[Prepared]) -> BatchResult:
+        """Write a batch in one transaction. Of items with the same key, write the last. Raises Unavailable.
 
-        What cannot be written is among the problems, and keeps none of the others back.
+        Items that cannot be written become problems; the others are written.
         """
         # In the order of their keys, loads of the same items wait for each other instead of deadlocking.
         last = {_key(row): row for row in prepared}
         rows = [last[key] for key in sorted(last)]
-        self._compress_rest(rows)
-        for attempt in range(1, ATTEMPTS + 1):
+        self._compress_remaining(rows)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                return self._attempt(rows)
+                return self._write_once(rows)
             except Unavailable as error:
-                if error.code != "Busy" or attempt == ATTEMPTS:
+                if error.code != "Busy" or attempt == MAX_ATTEMPTS:
                     raise
-        raise AssertionError  # the last attempt returned or raised
+        raise AssertionError  # the last attempt has returned or raised
 
     def compress(self, collection: str, body: bytes) -> bytes | None:
-        """Give the frame of a body, or None as long as its collection's dictionary is not chosen."""
+        """Return the frame of a body, or None if the dictionary of its collection is not chosen yet."""
         dictionary = self._dictionaries.chosen(collection)
         return self._codec.compress(body, dictionary) if dictionary else None
 
-    def _attempt(self, rows: Sequence[Prepared]) -> Written:
+    def _write_once(self, rows: Sequence[Prepared]) -> BatchResult:
         with self._database.write() as connection:
-            written = _Batch(connection, self._codec, self._method).write(rows)
+            written = _BatchTransaction(connection, self._codec, self._method).write(rows)
             if not self._strict or not written.problems:
                 return written
             connection.rollback()
-        return Written(problems=written.problems)
+        return BatchResult(problems=written.problems)
 
-    def _compress_rest(self, rows: Sequence[Prepared]) -> None:
-        """Compress what is not compressed yet; ``rows`` are in the order of their collections."""
+    def _compress_remaining(self, rows: Sequence[Prepared]) -> None:
+        """Compress the bodies that are not compressed yet. ``rows`` are in the order of their collections."""
         for collection, group in groupby((row for row in rows if row.frame is None), key=_collection):
             members = list(group)
             dictionary = self._dictionaries.choose(collection, [row.body for row in members])
@@ -111,33 +111,33 @@ class Batches:
                 row.frame = self._codec.compress(row.body, dictionary)
 
 
-class _Batch:
+class _BatchTransaction:
     """One batch in its transaction."""
 
-    def __init__(self, connection: Connection, codec: Codec, method: Method) -> None:
+    def __init__(self, connection: Connection, codec: Codec, method: WriteMethod) -> None:
         self._connection = connection
         self._codec = codec
         self._method = method
-        self._written = Written()
+        self._written = BatchResult()
 
-    def write(self, rows: Sequence[Prepared]) -> Written:
+    def write(self, rows: Sequence[Prepared]) -> BatchResult:
         rows = self._with_collection(rows)
-        # An insert is expected to find nothing, and looks only where it did.
-        known = set() if self._method == "insert" else self._known(rows)
-        for _ in range(ATTEMPTS):
-            new = [row for row in rows if _key(row) not in known]
+        # An insert usually finds no existing item, so it searches for them only after a conflict.
+        existing = set() if self._method == "insert" else self._existing_keys(rows)
+        for _ in range(MAX_ATTEMPTS):
+            new = [row for row in rows if _key(row) not in existing]
             try:
                 self._copy("items", new)
                 break
             except pg.UniqueViolation:
-                known = self._known(rows)
-            except _UNFIT:
-                rows = self._without_unfit("items", rows)
+                existing = self._existing_keys(rows)
+            except _VALUE_ERRORS:
+                rows = self._without_refused("items", rows)
         else:
-            raise Unavailable("Others keep writing the same items.", code="Busy")
-        old = [row for row in rows if _key(row) in known]
+            raise Unavailable("Other transactions keep writing the same items. Run the load again.", code="Busy")
+        old = [row for row in rows if _key(row) in existing]
         self._written.new = len(new)
-        self._meet(old)
+        self._handle_existing(old)
         self._widen(rows if self._method == "upsert" else new)
         return self._written
 
@@ -147,24 +147,24 @@ class _Batch:
     def _with_collection(self, rows: Sequence[Prepared]) -> list[Prepared]:
         names = {row.collection for row in rows}
         statement = sa.select(collections.c.id).where(collections.c.id.in_(names)).order_by(collections.c.id)
-        # The lock excludes the collection's deletion, and nothing else.
+        # The lock excludes only the deletion of the collection.
         held = set(self._connection.execute(statement.with_for_update(read=True, key_share=True)).scalars())
         for row in rows:
             if row.collection not in held:
                 self._refuse(row, "/collection", f"there is no collection {row.collection!r}")
         return [row for row in rows if row.collection in held]
 
-    def _known(self, rows: Sequence[Prepared]) -> set[Key]:
-        known = set()
+    def _existing_keys(self, rows: Sequence[Prepared]) -> set[Key]:
+        existing = set()
         for collection, group in groupby(rows, key=_collection):
             names = [row.id for row in group]
-            found = self._connection.execute(_KNOWN, {"collection": collection, "ids": names}).scalars()
-            known |= {(collection, name) for name in found}
-        return known
+            found = self._connection.execute(_EXISTING, {"collection": collection, "ids": names}).scalars()
+            existing |= {(collection, name) for name in found}
+        return existing
 
-    # --- What exists already
+    # --- Existing items
 
-    def _meet(self, rows: Sequence[Prepared]) -> None:
+    def _handle_existing(self, rows: Sequence[Prepared]) -> None:
         if self._method == "insert":
             for row in rows:
                 self._refuse(row, "/id", f"item {row.id!r} exists already in collection {row.collection!r}")
@@ -176,14 +176,14 @@ class _Batch:
         self._connection.execute(_STAGE)
         try:
             self._copy("staged", rows)
-        except _UNFIT:
-            self._copy("staged", self._without_unfit("staged", rows))
+        except _VALUE_ERRORS:
+            self._copy("staged", self._without_refused("staged", rows))
         return self._connection.execute(_REPLACE).rowcount
 
     # --- COPY
 
     def _copy(self, table: str, rows: Sequence[Prepared]) -> None:
-        """Copy all rows or none. Raises psycopg's UniqueViolation and _UNFIT, and SQLAlchemy's errors."""
+        """Copy all rows or none. Raises psycopg's UniqueViolation and _VALUE_ERRORS, and SQLAlchemy's errors."""
         driver: Any = self._connection.connection.driver_connection
         data = _HEADER + b"".join([_packed(row) for row in rows]) + _TRAILER
         try:
@@ -193,31 +193,31 @@ class _Batch:
                 cursor.copy(f"COPY {table} ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy,
             ):
                 copy.write(data)
-        except (pg.UniqueViolation, *_UNFIT):
+        except (pg.UniqueViolation, *_VALUE_ERRORS):
             raise
         except psycopg.Error as error:
             raise DBAPIError("COPY", None, error) from error
 
-    def _without_unfit(self, table: str, rows: Sequence[Prepared]) -> list[Prepared]:
-        """Find by halves which rows the database cannot keep, refuse them, and give the others."""
+    def _without_refused(self, table: str, rows: Sequence[Prepared]) -> list[Prepared]:
+        """Find by bisection the rows that the database cannot store, refuse them, and return the others."""
         try:
             with self._connection.begin_nested() as trial:
                 self._copy(table, rows)
                 trial.rollback()
         except pg.UniqueViolation:
             pass
-        except _UNFIT as error:
+        except _VALUE_ERRORS as error:
             if len(rows) == 1:
                 self._refuse(rows[0], "", f"the database cannot store it: {error.diag.message_primary}")
                 return []
             half = len(rows) // 2
-            return self._without_unfit(table, rows[:half]) + self._without_unfit(table, rows[half:])
+            return self._without_refused(table, rows[:half]) + self._without_refused(table, rows[half:])
         return list(rows)
 
     # --- Extents and statistics
 
     def _widen(self, rows: Sequence[Prepared]) -> None:
-        # Last, and in the order of their names, like every lock here.
+        # Last, and in the order of their names, as all locks here.
         for collection, group in groupby(rows, key=_collection):
             members = list(group)
             boxes = [box for box in map(_box, members) if box]
@@ -227,16 +227,16 @@ class _Batch:
             statistics.widen(self._connection, collection, observations.observe([row.given for row in members]))
 
 
-_UNFIT = (pg.DataError, pg.ProgramLimitExceeded)
+_VALUE_ERRORS = (pg.DataError, pg.ProgramLimitExceeded)
 
-_KNOWN = sa.select(items.c.id).where(
+_EXISTING = sa.select(items.c.id).where(
     items.c.collection == sa.bindparam("collection"), items.c.id == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Text)))
 )
 
-# A temporary table is this connection's own: making it disturbs nobody.
+# A temporary table belongs to this connection, so it does not affect others.
 _STAGE = sa.text("CREATE TEMPORARY TABLE staged (LIKE items INCLUDING STORAGE INCLUDING COMPRESSION) ON COMMIT DROP")
 _CHANGED = ", ".join(f"{column.name} = excluded.{column.name}" for column in items.columns if not column.primary_key)
-# What is the same already is not written again: a load that is repeated after a crash costs little.
+# Unchanged rows are not written again, so repeating a load after a crash is cheap.
 _REPLACE = sa.text(f"""
     INSERT INTO items SELECT * FROM staged ORDER BY collection, id
     ON CONFLICT (collection, id) DO UPDATE SET {_CHANGED} WHERE (items.*) IS DISTINCT FROM (excluded.*)
@@ -268,7 +268,7 @@ _flags = struct.Struct(">i?i?i?").pack
 
 
 def _packed(row: Prepared) -> bytes:
-    """Give a row as COPY takes it: the number of fields, and each with its length in front."""
+    """Return a row in COPY's format: the number of fields, then each field after its length."""
     lowest, highest = row.heights
     order = start = end = _micros(row.span.order)
     if not row.span.start is row.span.order is row.span.end:  # most items are an instant

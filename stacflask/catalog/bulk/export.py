@@ -1,4 +1,4 @@
-"""The catalogue as newline-delimited JSON: what was loaded comes out, in a form that can be loaded again."""
+"""Export the catalogue as newline-delimited JSON that can be loaded again."""
 
 from __future__ import annotations
 
@@ -25,25 +25,31 @@ if TYPE_CHECKING:
     from stacflask.catalog.documents.codec import Codec
 
 ROWS = 500
-"""Rows fetched at a time: memory stays flat however many there are."""
+"""Rows that are fetched at a time, so the memory does not grow with their number."""
 
 
-class Unread(NamedTuple):
-    """Why documents of a collection could not be exported."""
+class UnreadDocuments(NamedTuple):
+    """The reason why documents of a collection could not be exported."""
 
     collection: str
     reason: str
 
 
 def export(
-    database: Database, names: Collection[str] = (), *, items_too: bool = True, unread: Counter[Unread] | None = None
+    database: Database,
+    names: Collection[str] = (),
+    *,
+    items_too: bool = True,
+    unread: Counter[UnreadDocuments] | None = None,
 ) -> Iterator[bytes]:
-    """Give the documents of these collections, or of all, as JSON texts: collections first, then items as time goes.
+    """Yield the documents of these collections, or of all, as JSON texts: collections first, then items by time.
 
-    All are of one moment, however long it takes. Documents that cannot be read are left out and counted in ``unread``.
-    Raises NotFound: there is no collection of that name.
+    All documents are of one snapshot. Documents that cannot be read are left out and counted in ``unread``.
+
+    Raises:
+        NotFound: There is no collection of that name.
     """
-    read = _Reader(Catalog(database).codec, Counter() if unread is None else unread)
+    read = _DocumentReader(Catalog(database).codec, Counter() if unread is None else unread)
     with database.write() as connection:
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         for statement in _statements(connection, names, items_too=items_too):
@@ -53,10 +59,10 @@ def export(
                     yield text
 
 
-class _Reader:
-    """Reads stored documents, some of which may be damaged."""
+class _DocumentReader:
+    """Reads stored documents, some of which can be damaged."""
 
-    def __init__(self, codec: Codec, unread: Counter[Unread]) -> None:
+    def __init__(self, codec: Codec, unread: Counter[UnreadDocuments]) -> None:
         self._codec = codec
         self._unread = unread
         self._lost: dict[int, str] = {}
@@ -73,15 +79,15 @@ class _Reader:
                 raise
             if code == DAMAGED:
                 using = f", compressed with dictionary {dictionary}," if dictionary else ""
-                self._unread[Unread(collection, f"what is stored{using} is damaged")] += 1
+                self._unread[UnreadDocuments(collection, f"what is stored{using} is damaged")] += 1
                 return None
             self._lost[dictionary] = f"dictionary {dictionary} is missing or damaged"
-        self._unread[Unread(collection, self._lost[dictionary])] += 1
+        self._unread[UnreadDocuments(collection, self._lost[dictionary])] += 1
         return None
 
     def _text(self, frame: bytes) -> bytes:
         text = original_text(self._codec.decompress(frame))
-        orjson.loads(text)  # a damaged dictionary makes another text
+        orjson.loads(text)  # a damaged dictionary can return another text
         return text
 
 

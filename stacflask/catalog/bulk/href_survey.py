@@ -1,4 +1,4 @@
-"""Where the hrefs of assets lead: counts by their beginnings, for warnings of those that nothing resolves."""
+"""Count hrefs of assets by their prefix, for warnings about hrefs that no plugin resolves."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from stacflask.catalog.database.engine import Database
 
 RELATIVE = ""
-"""The beginning of relative hrefs."""
-MOST_BEGINNINGS = 1000
-"""Beginnings that are counted apart. Further ones are counted by their scheme alone."""
+"""The prefix of relative hrefs."""
+MAX_PREFIXES = 1000
+"""Prefixes that are counted separately. Further hrefs are counted by their scheme."""
 SAMPLE = 10_000
 """Items that a survey reads, unless it reads all."""
 ROWS = 500
@@ -40,8 +40,8 @@ _assets = msgspec.json.Decoder(_Document).decode
 
 
 @dataclass(slots=True)
-class Group:
-    """Hrefs with the same beginning. ``collection`` and ``href`` are those of the first."""
+class HrefGroup:
+    """Hrefs with the same prefix. ``collection`` and ``href`` are those of the first one."""
 
     collection: str
     href: str
@@ -50,27 +50,27 @@ class Group:
 
 @dataclass(slots=True)
 class HrefCounts:
-    """Counts hrefs of assets by scheme, authority and first step of the path.
+    """Counts hrefs of assets by scheme, authority and first path segment.
 
-    ``damaged`` are the documents of each collection that cannot be read.
+    ``damaged`` are the numbers of documents of each collection that cannot be read.
     """
 
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: dict[str, HrefGroup] = field(default_factory=dict)
     documents: int = 0
     damaged: Counter[str] = field(default_factory=Counter)
-    _beginning: str = ""
-    _latest: Group | None = None
+    _last_prefix: str = ""
+    _last_group: HrefGroup | None = None
 
     def add(self, collection: str, managed: Iterable[str], others: Iterable[str]) -> None:
-        """Count the hrefs of a document: storage addresses, and the relative ones of the others."""
+        """Count the hrefs of a document: storage addresses, and relative hrefs among the others."""
         self.documents += 1
         for href in managed:
-            # Most hrefs of a document begin alike.
-            if self._latest is not None and href.startswith(self._beginning):
-                self._latest.count += 1
+            # Most hrefs of a document have the same prefix.
+            if self._last_group is not None and href.startswith(self._last_prefix):
+                self._last_group.count += 1
             else:
-                beginning = _beginning(href)
-                self._latest, self._beginning = self._add(beginning, collection, href), f"{beginning}/"
+                prefix = _prefix_of(href)
+                self._last_group, self._last_prefix = self._add(prefix, collection, href), f"{prefix}/"
         for href in others:
             if is_relative(href):
                 self._add(RELATIVE, collection, href)
@@ -82,25 +82,25 @@ class HrefCounts:
         self.add(collection, hrefs.values(), [asset.href for key, asset in assets.items() if key not in hrefs])
 
     def merge(self, other: HrefCounts) -> None:
-        """Add the counts of others."""
+        """Add other counts."""
         self.documents += other.documents
-        for beginning, group in other.groups.items():
-            self._add(beginning, group.collection, group.href, group.count)
+        for prefix, group in other.groups.items():
+            self._add(prefix, group.collection, group.href, group.count)
 
-    def _add(self, beginning: str, collection: str, href: str, count: int = 1) -> Group:
-        if beginning not in self.groups and len(self.groups) >= MOST_BEGINNINGS:
-            beginning = f"{scheme(href)}:"
-        group = self.groups.setdefault(beginning, Group(collection, href))
+    def _add(self, prefix: str, collection: str, href: str, count: int = 1) -> HrefGroup:
+        if prefix not in self.groups and len(self.groups) >= MAX_PREFIXES:
+            prefix = f"{scheme(href)}:"
+        group = self.groups.setdefault(prefix, HrefGroup(collection, href))
         group.count += count
         return group
 
 
 def scheme(href: str) -> str:
-    """Return the scheme of an href; of GDAL's own form, the name of its file system (``/vsigs``)."""
+    """Return the scheme of an href. For GDAL's form, return the name of its file system (``/vsigs``)."""
     return "/" + href[1:].partition("/")[0] if href.startswith("/") else href.partition(":")[0].lower()
 
 
-def _beginning(href: str) -> str:
+def _prefix_of(href: str) -> str:
     start = href.find("://") + 3
     if start < 3 or href.startswith("/"):  # noqa: PLR2004 - not found
         return f"{scheme(href)}:"
@@ -125,7 +125,7 @@ def survey(database: Database, *, every_item: bool = False) -> HrefCounts:
 
 
 def _statements(limit: int | None) -> list[sa.Select[Any]]:
-    """Return the statements for all collections, and for so many items of each."""
+    """Return the statements for all collections, and for ``limit`` items of each."""
     of_collection = sa.select(items.c.body).where(items.c.collection == collections.c.id).limit(limit).lateral()
     return [
         sa.select(collections.c.id, collections.c.body),

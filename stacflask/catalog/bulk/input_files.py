@@ -1,7 +1,7 @@
-"""Inputs of a load as blocks of lines, each line one document; what form an input has is seen by its content.
+"""Read inputs of a load as blocks of lines, each with one document. The content determines the form of an input.
 
-An input is newline-delimited JSON, or one JSON document (an item, a collection, an item collection, a list of
-collections, an array), and either may be compressed with gzip. Lines are not looked at one by one here.
+An input is newline-delimited JSON or one JSON document (an item, a collection, an item collection, a list of
+collections, an array). Both can be compressed with gzip. Single lines are not parsed here.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from stacflask.errors import BadDocument
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-BLOCK = 8 << 20
-"""Bytes in a block, about: what is written in one transaction."""
-LONGEST = 48 << 20
-"""Bytes in one document, at most."""
-CAPACITY = BLOCK + LONGEST + 1
-"""Bytes in a block, at most."""
+BLOCK_BYTES = 8 << 20
+"""Approximate size of a block, which is written in one transaction."""
+MAX_DOCUMENT_BYTES = 48 << 20
+"""Maximum size of a document."""
+MAX_BLOCK_BYTES = BLOCK_BYTES + MAX_DOCUMENT_BYTES + 1
+"""Maximum size of a block."""
 STDIN = "-"
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r\n\x1e"
-"""What may surround a document; the last begins each line of an RFC 8142 text sequence."""
+"""Characters that can surround a document. The last one begins each line of a text sequence (RFC 8142)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run of documents comes from: lines of ``source`` from line ``first``, or else elements of its JSON.
+class SourceRange:
+    """The source of consecutive documents: lines of ``source`` from line ``first``, or elements of its JSON.
 
-    ``pointer`` is None for lines; else it says where the array stands, or, with ``first`` None, the one document.
-    ``problem`` says why the input gives no more than this.
+    ``pointer`` is None for lines. Otherwise it is the JSON Pointer of the array, or of the one document if ``first`` is
+    None. ``problem`` is why the input ends here.
     """
 
     source: str
@@ -54,7 +54,7 @@ class Place:
     problem: str | None = None
 
     def of(self, index: int, pointer: str) -> str:
-        """Tell where a problem is, for people: ``pointer`` in the document of this index."""
+        """Describe a location for messages: ``pointer`` in the document of this index."""
         if self.pointer is None:
             return f"{self.source}:{(self.first or 0) + index}: {pointer or 'document'}"
         within = self.pointer if self.first is None else f"{self.pointer}/{self.first + index}"
@@ -63,22 +63,22 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole lines, one document each, and where they come from in their order; ``read``: bytes of input they took."""
+    """Complete lines with one document each, and their sources in order. ``read`` is their size in the input."""
 
     text: bytes
-    places: tuple[Place, ...]
+    ranges: tuple[SourceRange, ...]
     read: int
 
     def where(self, index: int, pointer: str) -> str:
-        """Tell where a problem is, for people: ``pointer`` in the document of this index."""
-        for place in self.places:
-            if index < place.count:
-                return place.of(index, pointer)
-            index -= place.count
+        """Describe a location for messages: ``pointer`` in the document of this index."""
+        for source_range in self.ranges:
+            if index < source_range.count:
+                return source_range.of(index, pointer)
+            index -= source_range.count
         raise IndexError(index)
 
     def collections(self) -> Iterator[tuple[int, bytes]]:
-        """Give the collections among the documents, by index."""
+        """Yield the collections among the documents, with their indexes."""
         if _may_hold_collection(self.text):
             yield from ((index, line) for index, line in enumerate(self.text.split(b"\n")) if is_collection(line))
 
@@ -88,72 +88,72 @@ _ESCAPED_LETTER = re.compile(rb"\\u00[467]").search
 
 
 def _may_hold_collection(text: bytes) -> bool:
-    """Whether the word stands in a text, or may stand there with some of its letters escaped."""
+    """Whether a text contains the type, or can contain it with escaped letters."""
     return _COLLECTION in text or (b"\\u00" in text and _ESCAPED_LETTER(text) is not None)
 
 
 def is_collection(line: bytes) -> bool:
-    """Whether a line holds a collection, right or wrong; most others are told by a glance."""
+    """Whether a line is a collection, valid or not. Most other lines are not parsed."""
     return _may_hold_collection(line) and _type(line) == "Collection"
 
 
 def size_of(names: Iterable[str]) -> int | None:
-    """Give the bytes in all inputs together; None if that cannot be known."""
+    """Return the size of all inputs in bytes; None if it is unknown."""
     names = list(names)
     return None if STDIN in names else sum(Path(name).stat().st_size for name in names)
 
 
 def blocks(names: Iterable[str]) -> Iterator[Block]:
-    """Give the documents of these files, or of standard input for ``-``. Small inputs share a block."""
-    held: list[tuple[bytes, Place, int]] = []
+    """Yield the documents of these files, or of standard input for ``-``. Small inputs share a block."""
+    pending: list[tuple[bytes, SourceRange, int]] = []
     size = 0
     for name in names:
-        for run in _runs(name):
-            if held and size + len(run[0]) > BLOCK:
-                yield _joined(held)
-                held, size = [], 0
-            held.append(run)
-            size += len(run[0])
-    if held:
-        yield _joined(held)
+        for part in _read_ranges(name):
+            if pending and size + len(part[0]) > BLOCK_BYTES:
+                yield _join(pending)
+                pending, size = [], 0
+            pending.append(part)
+            size += len(part[0])
+    if pending:
+        yield _join(pending)
 
 
 def first_blocks(names: Iterable[str]) -> Iterator[Block]:
-    """Give the first block of each file; standard input, which can be read but once, is passed over."""
+    """Yield the first block of each file. Standard input is left out, because it can be read only once."""
     for name in names:
         if name != STDIN:
-            yield from (_joined([run]) for run, _ in zip(_runs(name), range(1), strict=False))
+            yield from (_join([part]) for part, _ in zip(_read_ranges(name), range(1), strict=False))
 
 
-def _joined(runs: list[tuple[bytes, Place, int]]) -> Block:
-    texts, places, read = zip(*runs, strict=True)
-    return Block(b"".join(map(_ended, texts)), places, sum(read))
+def _join(parts: list[tuple[bytes, SourceRange, int]]) -> Block:
+    texts, ranges, read = zip(*parts, strict=True)
+    return Block(b"".join(map(_with_newline, texts)), ranges, sum(read))
 
 
-def _ended(text: bytes) -> bytes:
+def _with_newline(text: bytes) -> bytes:
     return text if text.endswith(b"\n") or not text else text + b"\n"
 
 
 # --- One input --------------------------------------------------------------------------------------------------------
 
 
-def _runs(name: str) -> Iterator[tuple[bytes, Place, int]]:
-    """Give runs of lines, their place, and the bytes they took."""
+def _read_ranges(name: str) -> Iterator[tuple[bytes, SourceRange, int]]:
+    """Yield lines, their source, and their size in the input in bytes."""
     source = "standard input" if name == STDIN else name
     taken = 0
-    with _opened(name) as (raw, stream):
+    with _open(name) as (raw, stream):
         try:
-            for text, place in _taken_apart(source, stream):
-                yield text, place, raw.tell() - taken if raw.seekable() else len(text)
+            for text, source_range in _split(source, stream):
+                yield text, source_range, raw.tell() - taken if raw.seekable() else len(text)
                 taken = raw.tell() if raw.seekable() else 0
         except BadDocument as error:
-            yield b"", Place(source, 0, problem=error.description.removeprefix("document: ")), 0
+            yield b"", SourceRange(source, 0, problem=error.description.removeprefix("document: ")), 0
         except (OSError, EOFError, zlib.error) as error:
-            yield b"", Place(source, 0, problem=f"cannot be read further: {error}"), 0
+            yield b"", SourceRange(source, 0, problem=f"cannot be read further: {error}"), 0
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[tuple[Any, Any]]:
+def _open(name: str) -> Iterator[tuple[Any, Any]]:
     raw: Any
     with nullcontext(sys.stdin.buffer) if name == STDIN else Path(name).open("rb") as raw:
         if raw.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:
@@ -163,27 +163,27 @@ def _opened(name: str) -> Iterator[tuple[Any, Any]]:
             yield raw, stream
 
 
-def _taken_apart(source: str, stream: IO[bytes]) -> Iterator[tuple[bytes, Place]]:
+def _split(source: str, stream: IO[bytes]) -> Iterator[tuple[bytes, SourceRange]]:
     text = _whole_lines(stream).removeprefix(_BOM)
     if not _is_lines(text):
         yield from _document(source, text + stream.read())
         return
     first = 1
     while text:
-        too_long = len(text) > BLOCK + LONGEST
+        too_long = len(text) > BLOCK_BYTES + MAX_DOCUMENT_BYTES
         if too_long:
-            text = text[: text.rfind(b"\n", 0, BLOCK) + 1]
-        # A newline at the end ends a line and begins none.
+            text = text[: text.rfind(b"\n", 0, BLOCK_BYTES) + 1]
+        # A newline at the end does not begin another line.
         count = _newlines(text) + (not text.endswith(b"\n"))
-        yield text, Place(source, count, first)
+        yield text, SourceRange(source, count, first)
         first += count
         if too_long:
-            raise BadDocument("", f"line {first} is longer than {LONGEST} bytes")
+            raise BadDocument("", f"line {first} is longer than {MAX_DOCUMENT_BYTES} bytes")
         text = _whole_lines(stream)
 
 
 def _newlines(text: bytes) -> int:
-    # A quarter of the time that bytes.count takes.
+    # This takes a quarter of the time of bytes.count.
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == _NEWLINE))
 
 
@@ -191,14 +191,14 @@ _NEWLINE = ord("\n")
 
 
 def _whole_lines(stream: IO[bytes]) -> bytes:
-    return stream.read(BLOCK) + stream.readline(LONGEST + 1)
+    return stream.read(BLOCK_BYTES) + stream.readline(MAX_DOCUMENT_BYTES + 1)
 
 
 def _is_lines(text: bytes) -> bool:
-    """Tell newline-delimited JSON from one JSON document, by how the text begins; a first line may be broken.
+    """Whether an input is newline-delimited JSON, by its first lines, of which the first can be invalid.
 
-    A document can have a whole object on its second line (GDAL writes features so), but not on its third as well
-    without a comma after the second.
+    One JSON document can have a complete object on its second line, as GDAL writes features, but a third line with one
+    only after a comma.
     """
     lines = [line.strip(BLANK) for line in text.split(b"\n", 8)[:8]]
     one, two, three = [*filter(None, lines), b"", b"", b""][:3]
@@ -212,7 +212,7 @@ def _is_object(text: bytes) -> bool:
         _members(text)
     except msgspec.MsgspecError:
         return False
-    except RecursionError:  # which of its lines is nested too deep is found later
+    except RecursionError:  # the line that is nested too deep is found later
         return text.startswith(b"{")
     return True
 
@@ -237,25 +237,25 @@ def _type(line: bytes) -> str | None:
         return None
 
 
-def _document(source: str, text: bytes) -> Iterator[tuple[bytes, Place]]:
+def _document(source: str, text: bytes) -> Iterator[tuple[bytes, SourceRange]]:
     if not text.strip(BLANK):
         return
     pointer, elements = _array_in(text)
     if elements is None:
-        yield _one_line(text, ""), Place(source, 1, pointer="")
+        yield _one_line(text, ""), SourceRange(source, 1, pointer="")
         return
-    held: list[bytes] = []
+    pending: list[bytes] = []
     for index, element in enumerate(elements):
         line = _one_line(bytes(element), f"{pointer}/{index}")
-        if held and sum(map(len, held)) + len(line) > BLOCK:
-            yield b"\n".join(held), Place(source, len(held), index - len(held), pointer)
-            held = []
-        held.append(line)
-    yield b"\n".join(held), Place(source, len(held), len(elements) - len(held), pointer)
+        if pending and sum(map(len, pending)) + len(line) > BLOCK_BYTES:
+            yield b"\n".join(pending), SourceRange(source, len(pending), index - len(pending), pointer)
+            pending = []
+        pending.append(line)
+    yield b"\n".join(pending), SourceRange(source, len(pending), len(elements) - len(pending), pointer)
 
 
 def _array_in(text: bytes) -> tuple[str, list[Raw] | None]:
-    """Find the array of items or collections, and where it stands; None: the document is a single thing."""
+    """Return the array of items or collections and its pointer; None if the document is not a list."""
     try:
         if text.lstrip(BLANK).startswith(b"["):
             return "", _elements(text)
@@ -264,20 +264,20 @@ def _array_in(text: bytes) -> tuple[str, list[Raw] | None]:
             if name in members:
                 return f"/{name}", _elements(members[name])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise BadDocument("", _what_is_wrong(text)) from None
+        raise BadDocument("", _json_error(text)) from None
     return "", None
 
 
-def _what_is_wrong(text: bytes) -> str:
+def _json_error(text: bytes) -> str:
     try:
         orjson.loads(text)
-    except orjson.JSONDecodeError as error:  # it tells line and column, msgspec only bytes
+    except orjson.JSONDecodeError as error:  # orjson reports line and column, msgspec only bytes
         return f"not JSON: {error}"
     return "expected a JSON object, or an array of them"
 
 
 def _one_line(text: bytes, pointer: str) -> bytes:
-    if len(text) > LONGEST:
-        raise BadDocument(pointer, f"expected documents of at most {LONGEST} bytes")
-    # Within JSON's texts there are no raw newlines, so each is a space between tokens.
+    if len(text) > MAX_DOCUMENT_BYTES:
+        raise BadDocument(pointer, f"expected documents of at most {MAX_DOCUMENT_BYTES} bytes")
+    # JSON strings cannot contain raw newlines, so each newline is between tokens.
     return text.replace(b"\n", b" ")

@@ -1,6 +1,6 @@
-"""Bulk loads: many processes, each preparing and writing its share of the input, a transaction a block.
+"""Bulk loads: each of several processes prepares and writes blocks of the input, one transaction for each block.
 
-A load can be killed at any moment and run again: every block is written whole or not at all.
+A load can be interrupted at any time and run again, because a block is written completely or not at all.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from stacflask.catalog.bulk.copy import Batches, Method, Written
+from stacflask.catalog.bulk.copy import BatchResult, BatchWriter, WriteMethod
 from stacflask.catalog.bulk.href_survey import HrefCounts
-from stacflask.catalog.bulk.input_files import BLANK, CAPACITY, blocks, first_blocks
-from stacflask.catalog.bulk.parse import Intake
-from stacflask.catalog.bulk.workers import Crew
+from stacflask.catalog.bulk.input_files import BLANK, MAX_BLOCK_BYTES, blocks, first_blocks
+from stacflask.catalog.bulk.parse import ItemParser
+from stacflask.catalog.bulk.workers import WorkerPool
 from stacflask.catalog.database.engine import Database, create_engine
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.documents import documents
@@ -40,21 +40,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a load is done.
+    """The options of a load.
 
-    ``method`` says what becomes of what exists already: it is refused, replaced or left. ``collection`` is for items
-    that name none. With more than ``most_problems`` documents refused, the load stops; None: it never does.
-    ``validate``: documents must be valid against the JSON Schemas, too. ``workers``: processes; 0: this one does all.
-    ``schemas`` is a folder of further ones, ``unknown_schemas`` says what becomes of documents that name others: they
-    are refused, or loaded with a warning. ``repair``: see ``stac.time_repair``. ``pooled``: see ``create_engine``.
-    ``addresses`` recognise hrefs that this server or its stores made.
+    Args:
+        database_url: The database.
+        managed: Decides which hrefs are storage addresses.
+        method: What happens to existing records: they are refused, replaced or left unchanged.
+        collection: The collection of items that do not have one.
+        max_problems: With more refused documents, the load stops; None is unlimited.
+        validate: Whether documents must be valid against their JSON Schemas.
+        workers: Number of processes; 0 loads in this process.
+        pooled: See ``create_engine``.
+        addresses: Recognizes URLs of this server and of its stores.
+        schemas: A folder with further schemas.
+        unknown_schemas: Whether documents with unknown schemas are refused, or loaded with a warning.
+        repair: See ``stac.time_repair``.
     """
 
     database_url: str
     managed: documents.Managed
-    method: Method = "insert"
+    method: WriteMethod = "insert"
     collection: str | None = None
-    most_problems: int | None = 0
+    max_problems: int | None = 0
     validate: bool = False
     workers: int = 0
     pooled: bool = False
@@ -64,18 +71,18 @@ class Plan:
     repair: bool = False
 
     def checker(self) -> SchemaChecker | None:
-        """Return what validates documents, if anything is to. Raises SettingError."""
+        """Return the validator of documents, if they are validated. Raises SettingError."""
         return SchemaChecker(self.schemas, warn=self.unknown_schemas == "warn") if self.validate else None
 
     @property
     def strict(self) -> bool:
-        """Whether the first problem ends it all: then nothing is written of the block in which it lies."""
-        return self.most_problems == 0
+        """Whether the load stops at the first problem. Nothing of its block is written then."""
+        return self.max_problems == 0
 
 
 @dataclass(slots=True)
-class Tally:
-    """What has been done so far. ``read`` are bytes of input."""
+class LoadResult:
+    """The result of a load so far. ``read`` is the size of the input in bytes."""
 
     collections: int = 0
     new: int = 0
@@ -90,46 +97,54 @@ class Tally:
 
     @property
     def items(self) -> int:
-        """How many items are in the catalogue now, of those that were read."""
+        """The number of items that were read and are in the catalogue."""
         return self.new + self.replaced + self.left
 
 
 def load(
     names: Sequence[str],
     plan: Plan,
-    tell: Callable[[str], None],
-    progress: Callable[[Tally], None] = lambda _: None,
-) -> Tally:
-    """Load files, or standard input for ``-``. ``tell`` gets a line for each problem, ``progress`` each step.
+    report_problem: Callable[[str], None],
+    progress: Callable[[LoadResult], None] = lambda _: None,
+) -> LoadResult:
+    """Load files, or standard input for ``-``.
 
-    Raises Unavailable, or StacflaskError if a process fails: what was tallied before is written, and stays.
+    Args:
+        names: The files.
+        plan: The options.
+        report_problem: Called with a line for each problem.
+        progress: Called after each step.
+
+    Raises:
+        Unavailable: The database cannot be used. Blocks that were written stay.
+        StacflaskError: A process failed. Blocks that were written stay.
     """
-    with ExitStack() as ends:
-        crew: Crew[Block, Written] | None = None
+    with ExitStack() as stack:
+        pool: WorkerPool[Block, BatchResult] | None = None
         if plan.workers:
-            crew = ends.enter_context(Crew(plan.workers, CAPACITY, lambda: _Work(plan)))
+            pool = stack.enter_context(WorkerPool(plan.workers, MAX_BLOCK_BYTES, lambda: _BlockLoader(plan)))
         engine = create_engine(plan.database_url, pool_size=2, statement_timeout=0, pooled=plan.pooled)
-        ends.callback(engine.dispose)
-        return _Load(Database(engine), plan, tell, progress).run(names, crew)
+        stack.callback(engine.dispose)
+        return _LoadRun(Database(engine), plan, report_problem, progress).run(names, pool)
 
 
-# --- One block, in whatever process -----------------------------------------------------------------------------------
+# --- One block, in any process ----------------------------------------------------------------------------------------
 
 
-class _Restore:
-    """Puts stored hrefs in the place of those that this server or its stores made, as changes over HTTP do."""
+class _HrefRestorer:
+    """Restores stored hrefs in place of URLs of this server or its stores, as changes over HTTP do."""
 
     def __init__(self, database: Database, addresses: Addresses) -> None:
         self._catalog = Catalog(database)
         self._addresses = addresses
 
     def __call__(self, document: Document) -> bool:
-        """Restore the hrefs of a checked document; return whether it has any. Raises BadDocument."""
-        made = made_hrefs(document)
+        """Restore the hrefs of a checked document. Return whether it has any. Raises BadDocument."""
+        server_hrefs = made_hrefs(document)
         collection = document.get("collection") if document["type"] == "Feature" else None
-        above = "" if collection is None else f"/collections/{collection}/items/"
-        path = f"{above or '/collections/'}{document['id']}"
-        if not made or not any(map(Restoring(self._addresses, path, {}).concerns, made)):
+        parent_path = "" if collection is None else f"/collections/{collection}/items/"
+        path = f"{parent_path or '/collections/'}{document['id']}"
+        if not server_hrefs or not any(map(Restoring(self._addresses, path, {}).concerns, server_hrefs)):
             return False
         Restoring(self._addresses, path, self._stored(collection, document["id"])).document(document)
         return True
@@ -143,121 +158,125 @@ class _Restore:
             return {}
 
 
-class _Work:
-    """Prepares and writes blocks over a connection of its own."""
+class _BlockLoader:
+    """Prepares and writes blocks with its own connection."""
 
     def __init__(self, plan: Plan, database: Database | None = None) -> None:
         if database is None:
             engine = create_engine(plan.database_url, pool_size=1, statement_timeout=0, pooled=plan.pooled)
             database = Database(engine)
         self._strict = plan.strict
-        self._batches = Batches(database, Catalog(database).codec, plan.method, strict=plan.strict)
+        self._batches = BatchWriter(database, Catalog(database).codec, plan.method, strict=plan.strict)
         self._schemas = plan.checker()
-        restore = _Restore(database, plan.addresses)
-        self._intake = Intake(
+        restore = _HrefRestorer(database, plan.addresses)
+        self._parser = ItemParser(
             plan.collection, plan.managed, self._schemas, self._batches.compress, restore, repairing=plan.repair
         )
 
-    def __call__(self, text: bytes) -> Written:
-        self._intake.repairs.clear()
+    def __call__(self, text: bytes) -> BatchResult:
+        self._parser.repairs.clear()
         hrefs = HrefCounts()
-        prepared, problems = self._intake.take(text)
+        prepared, problems = self._parser.parse(text)
         if self._strict and problems:
-            return Written(problems=problems)
+            return BatchResult(problems=problems)
         for row in prepared:
             hrefs.add(row.collection, *row.hrefs)
         written = self._batches.write(prepared)
         written.problems += problems
-        written.repairs = list(self._intake.repairs)
+        written.repairs = list(self._parser.repairs)
         written.unknown = frozenset(self._schemas.unknown) if self._schemas else frozenset()
         written.hrefs = hrefs
         return written
 
 
-# --- The whole --------------------------------------------------------------------------------------------------------
+# --- The whole load ---------------------------------------------------------------------------------------------------
 
 
-class _Load:
-    """One load, as seen by the process that reads the input."""
+class _LoadRun:
+    """One load, in the process that reads the input."""
 
     def __init__(
-        self, database: Database, plan: Plan, tell: Callable[[str], None], progress: Callable[[Tally], None]
+        self,
+        database: Database,
+        plan: Plan,
+        report_problem: Callable[[str], None],
+        progress: Callable[[LoadResult], None],
     ) -> None:
         self._database = database
         self._plan = plan
-        self._tell = tell
+        self._report_problem = report_problem
         self._progress = progress
-        self._collections = _Collections(database, plan)
-        self._tally = Tally()
-        self._met: set[str] = set()
+        self._collections = _CollectionLoader(database, plan)
+        self._result = LoadResult()
+        self._loaded: set[str] = set()
 
-    def run(self, names: Sequence[str], crew: Crew[Block, Written] | None) -> Tally:
-        # An input with the items may come before the one with their collection.
+    def run(self, names: Sequence[str], pool: WorkerPool[Block, BatchResult] | None) -> LoadResult:
+        # An input with items can come before the input with their collection.
         for block in first_blocks(names):
             self._load_collections(block)
-        for block, written in self._alone(names) if crew is None else crew.run(self._tasks(names)):
-            self._book(block, written)
+        for block, written in self._run_without_workers(names) if pool is None else pool.run(self._tasks(names)):
+            self._add_result(block, written)
         self._analyze()
-        return self._tally
+        return self._result
 
-    def _alone(self, names: Sequence[str]) -> Iterator[tuple[Block, Written]]:
-        work = _Work(self._plan, self._database)
+    def _run_without_workers(self, names: Sequence[str]) -> Iterator[tuple[Block, BatchResult]]:
+        work = _BlockLoader(self._plan, self._database)
         return ((block, work(text)) for block, text in self._tasks(names))
 
     def _tasks(self, names: Sequence[str]) -> Iterator[tuple[Block, bytes]]:
         for block in blocks(names):
             self._load_collections(block)
-            for place in block.places:
-                if place.problem is not None:
-                    self._refuse(f"{place.source}: {place.problem}")
-            if self._tally.stopped:
+            for source_range in block.ranges:
+                if source_range.problem is not None:
+                    self._refuse(f"{source_range.source}: {source_range.problem}")
+            if self._result.stopped:
                 return
             yield block, block.text
 
     def _load_collections(self, block: Block) -> None:
         for index, line in block.collections():
-            if self._tally.stopped or block.where(index, "") in self._met:
+            if self._result.stopped or block.where(index, "") in self._loaded:
                 continue
-            self._met.add(block.where(index, ""))
+            self._loaded.add(block.where(index, ""))
             try:
-                self._tally.collections += self._collections.load(line, self._tally.hrefs)
+                self._result.collections += self._collections.load(line, self._result.hrefs)
                 for one in self._collections.repairs:
-                    self._note(f"{block.where(index, one.pointer)}: repaired {one.before!r} to {one.after!r}")
+                    self._report_repair(f"{block.where(index, one.pointer)}: repaired {one.before!r} to {one.after!r}")
             except BadDocument as error:
                 self._refuse(f"{block.where(index, error.pointer)}: {error.problem}")
 
-    def _book(self, block: Block, written: Written) -> None:
-        self._tally.new += written.new
-        self._tally.replaced += written.replaced
-        self._tally.left += written.left
-        self._tally.read += block.read
-        self._tally.hrefs.merge(written.hrefs)
+    def _add_result(self, block: Block, written: BatchResult) -> None:
+        self._result.new += written.new
+        self._result.replaced += written.replaced
+        self._result.left += written.left
+        self._result.read += block.read
+        self._result.hrefs.merge(written.hrefs)
         for problem in sorted(written.problems, key=lambda problem: problem.line):
             self._refuse(f"{block.where(problem.line, problem.pointer)}: {problem.description}")
         for one in sorted(written.repairs, key=lambda repair: repair.line):
-            self._note(f"{block.where(one.line, one.pointer)}: {one.description}")
-        self._tally.unknown |= written.unknown
-        self._progress(self._tally)
+            self._report_repair(f"{block.where(one.line, one.pointer)}: {one.description}")
+        self._result.unknown |= written.unknown
+        self._progress(self._result)
 
-    def _note(self, message: str) -> None:
-        self._tell(message)
-        self._tally.repaired += 1
+    def _report_repair(self, message: str) -> None:
+        self._report_problem(message)
+        self._result.repaired += 1
 
     def _refuse(self, message: str) -> None:
-        # Documents come from strangers: nothing of theirs moves the cursor.
-        self._tell(CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", message))
-        self._tally.refused += 1
-        most = self._plan.most_problems
-        self._tally.stopped |= most is not None and self._tally.refused > most
+        # Documents are untrusted. Escape control characters, which a terminal would interpret.
+        self._report_problem(CONTROL.sub(lambda one: f"\\x{ord(one[0]):02x}", message))
+        self._result.refused += 1
+        most = self._plan.max_problems
+        self._result.stopped |= most is not None and self._result.refused > most
 
     def _analyze(self) -> None:
-        # Searches are planned by statistics, which after a load would describe what was there before.
-        if self._tally.new or self._tally.replaced:
+        # The planner needs statistics of the new rows.
+        if self._result.new or self._result.replaced:
             with self._database.write() as connection:
                 connection.execute(sa.text("ANALYZE items"))
 
 
-class _Collections:
+class _CollectionLoader:
     """Loads collections, one at a time."""
 
     def __init__(self, database: Database, plan: Plan) -> None:
@@ -265,11 +284,11 @@ class _Collections:
         self._plan = plan
         self._schemas = plan.checker()
         self.repairs: list[Repair] = []
-        self._restore = _Restore(database, plan.addresses)
+        self._restore = _HrefRestorer(database, plan.addresses)
         self._codec = Catalog(database).codec
 
     def load(self, line: bytes, hrefs: HrefCounts) -> bool:
-        """Load one collection, and count its hrefs; False if it exists and is to be left. Raises BadDocument."""
+        """Load one collection and count its hrefs. Return False if it exists and is left. Raises BadDocument."""
         text = line.strip(BLANK)
         try:
             document: Document = orjson.loads(text)

@@ -1,7 +1,7 @@
-"""From lines of input to what rows need: at a glance for what is plain, carefully for all else.
+"""Parse lines of input to the values of rows: plain items with fast checks, all others with the full checks.
 
-The glance checks types only and must never pass what ``stac.checks`` would refuse; where it has any doubt, the item is
-looked at carefully, which also finds the words for what is wrong.
+The fast checks test types only, and must never accept an item that ``stac.checks`` refuses. In doubt, the full checks
+run, which also return the message.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 
 class Prepared(msgspec.Struct, gc=False):
-    """An item ready to be written.
+    """An item that is ready to be written.
 
-    ``line`` is its place in the block, ``wkb`` its search geometry as EWKB, ``given`` its properties parsed. ``frame``
-    is its body compressed, and then ``body`` is empty; None: that is still to be done. ``hrefs`` are those of its
-    assets: storage addresses, and others.
+    ``line`` is its index in the block, ``wkb`` its search geometry as EWKB, ``given`` its parsed properties. ``frame``
+    is its compressed body, and ``body`` is then empty; None: it is not compressed yet. ``hrefs`` are the storage
+    addresses and the other hrefs of its assets.
     """
 
     line: int
@@ -58,20 +58,23 @@ class Prepared(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a document was refused; ``pointer`` (RFC 6901) says where in it, and is empty for the whole."""
+    """The reason why a document was refused. ``pointer`` (RFC 6901) is its location, empty for the document."""
 
     line: int
     pointer: str
     description: str
 
 
-class Intake:
-    """Prepares items.
+class ItemParser:
+    """Parses items.
 
-    ``collection`` is for those that name none; with ``schemas``, each must be valid against them. ``compress`` gives
-    the frame of a body of this collection, or None if it cannot be told yet. ``restore`` puts stored hrefs in the place
-    of those that a server made, and returns whether it changed any. With ``repairing`` (see ``stac.time_repair``), what
-    is changed is added to ``repairs``.
+    Args:
+        collection: The collection of items that do not have one.
+        managed: Decides which hrefs are storage addresses.
+        schemas: Validates each item, if it is given.
+        compress: Returns the frame of a body of a collection, or None if its dictionary is not chosen yet.
+        restore: Restores stored hrefs in place of URLs of a server. Returns whether it changed any.
+        repairing: Whether times are repaired (see ``stac.time_repair``). Changes are added to ``repairs``.
     """
 
     def __init__(
@@ -91,69 +94,69 @@ class Intake:
         self._restore = restore
         self._repair = repairing
         self.repairs: list[Problem] = []
-        self._passed: set[bytes] = set()
+        self._checked_members: set[bytes] = set()
 
-    def take(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
-        """Prepare the items of these lines, which count from 0. Blank lines and collections are passed over."""
-        prepared, doubtful = self._glance_at(text)
+    def parse(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
+        """Parse the items of these lines, which count from 0. Blank lines and collections are skipped."""
+        prepared, remaining = self._parse_fast(text)
         problems = []
-        for number, line in doubtful:
+        for number, line in remaining:
             try:
-                prepared += self._look_at(number, line)
+                prepared += self._parse_checked(number, line)
             except BadDocument as error:
                 problems.append(Problem(number, error.pointer, error.problem))
         return sorted(prepared, key=attrgetter("line")), problems
 
-    # --- At a glance
+    # --- Fast checks
 
-    def _glance_at(self, text: bytes) -> tuple[list[Prepared], list[tuple[int, bytes]]]:
-        """Give what is plain, and the lines that are not."""
-        glances: list[tuple[Prepared, bytes]] = []
-        doubtful: list[tuple[int, bytes]] = []
-        # One line after the other, and nothing large of it is held on to: so it stays in the processor's cache.
+    def _parse_fast(self, text: bytes) -> tuple[list[Prepared], list[tuple[int, bytes]]]:
+        """Return the plain items, and the other lines."""
+        fast: list[tuple[Prepared, bytes]] = []
+        remaining: list[tuple[int, bytes]] = []
+        # One line is processed after the other, so the data stay in the processor's cache.
         for number, given in enumerate(_lines(text)):
             line = given.strip(BLANK)
-            glance = self._glance(number, line)
-            if glance is not None:
-                glances.append(glance)
+            parsed = self._parse_plain(number, line)
+            if parsed is not None:
+                fast.append(parsed)
             elif line:
-                doubtful.append((number, line))
+                remaining.append((number, line))
         plain = []
-        for (row, _), wkb in zip(glances, to_wkb_many([geometry for _, geometry in glances]), strict=True):
+        for (row, _), wkb in zip(fast, to_wkb_many([geometry for _, geometry in fast]), strict=True):
             if wkb is None:
-                doubtful.append((row.line, text.split(b"\n")[row.line].strip(BLANK)))
+                remaining.append((row.line, text.split(b"\n")[row.line].strip(BLANK)))
             else:
                 row.wkb = wkb if row.bbox else None
                 plain.append(row)
-        return plain, doubtful
+        return plain, remaining
 
-    def _glance(self, number: int, line: bytes) -> tuple[Prepared, bytes] | None:
-        """Give a plain item but for its search geometry, and its geometry as it came."""
-        if self._schemas is not None or _suspicious(line):
+    def _parse_plain(self, number: int, line: bytes) -> tuple[Prepared, bytes] | None:
+        """Return a plain item without its search geometry, and its geometry as text."""
+        if self._schemas is not None or _may_have_control_characters(line):
             return None
         try:
             document = _parsed(line)
             text = check_storable(document)
             self._with_collection(document)
             plain = msgspec.convert(document, _Plain)
-            make = _make(plain)
-            if make not in self._passed:
-                # What items of one make have in common is looked at in the first of them.
+            common = _common_members(plain)
+            if common not in self._checked_members:
+                # Members that many items have in common are checked in the first of them.
                 self._check(document)
-                self._passed.add(make)
+                self._checked_members.add(common)
             parts = self._split(document, line, text)
             if not _is_plain(parts) or not plain.assets.keys().isdisjoint(DOT_SEGMENTS):
                 return None
-            # A point stands in for no geometry, which would look like a wrong one.
+            # A point replaces a missing geometry, which would count as invalid.
             return (
                 self._row(number, parts, span_of(*parts.times), document, plain=True),
-                parts.geometry if parts.bbox else _NOWHERE,
+                parts.geometry if parts.bbox else _PLACEHOLDER_POINT,
             )
         except (BadDocument, ValueError, msgspec.MsgspecError):
             return None
 
     def _split(self, document: Document, line: bytes, text: bytes, *, changed: bool = False) -> Parts:
-        """Take the item of a line apart. ``changed``: it is not as in its line, but as in ``text``."""
+        """Split the item of a line. ``changed``: it differs from its line and equals ``text``."""
         if (may_hold_made(text) and self._restore(document)) or changed:
             exact: bytes | None = rewritten(document, line)
         else:
@@ -161,7 +164,7 @@ class Intake:
         return split_item(document, self._managed, document if exact is None else verbatim(exact))
 
     def _row(self, number: int, parts: Parts, span: Span, document: Document, *, plain: bool) -> Prepared:
-        """Return a row; a plain geometry has no heights, and its search geometry comes later."""
+        """Return a row. A plain geometry has no heights, and its search geometry is added later."""
         frame = self._compress(parts.collection, parts.body)
         assets, hrefs = document["assets"], parts.hrefs
         return Prepared(
@@ -179,9 +182,9 @@ class Intake:
             (list(hrefs.values()), [assets[key]["href"] for key in assets if key not in hrefs]),
         )
 
-    # --- Carefully
+    # --- Full checks
 
-    def _look_at(self, number: int, line: bytes) -> list[Prepared]:
+    def _parse_checked(self, number: int, line: bytes) -> list[Prepared]:
         if is_collection(line):
             return []
         document = _parsed(line)
@@ -209,8 +212,8 @@ class Intake:
             self._schemas.check(document)
 
 
-_NOWHERE = b'{"type":"Point","coordinates":[0,0]}'
-# Escapes of control characters; raw, only DEL and the C1 controls can stand in JSON.
+_PLACEHOLDER_POINT = b'{"type":"Point","coordinates":[0,0]}'
+# Escapes of control characters. JSON can contain only DEL and the C1 controls without an escape.
 _ESCAPED = re.compile(rb"\\(?:[bfnrt]|u00[0189]|u007[fF])").search
 _C1 = re.compile(rb"\xc2[\x80-\x9f]").search
 
@@ -251,7 +254,7 @@ class _Times(msgspec.Struct, gc=False):
 
 
 class _Plain(msgspec.Struct, gc=False):
-    """The members of an item that ``stac.checks`` checks, apart from those that items of one make have in common."""
+    """The members of an item that ``stac.checks`` checks, without those of ``_common_members``."""
 
     type: Any
     stac_version: Any
@@ -265,13 +268,13 @@ class _Plain(msgspec.Struct, gc=False):
     stac_extensions: Any = None
 
 
-def _make(plain: _Plain) -> bytes:
-    """Return what items of one make have in common, as text."""
+def _common_members(plain: _Plain) -> bytes:
+    """Return the members that many items have in common, as text."""
     return orjson.dumps([plain.collection, plain.type, plain.stac_version, plain.stac_extensions])
 
 
 def _exact(line: bytes, text: bytes) -> bytes | None:
-    """Return the line if ``text``, its document written again, differs in more than the spaces between tokens."""
+    """Return the line if its document, written as ``text``, differs in more than spaces between tokens."""
     return None if line == text or msgspec.json.format(line, indent=-1) == text else line
 
 
@@ -283,7 +286,7 @@ def _lines(text: bytes) -> Iterator[bytes]:
     yield text[start:]
 
 
-def _suspicious(line: bytes) -> bool:
+def _may_have_control_characters(line: bytes) -> bool:
     if b"\x7f" in line or (b"\\" in line and _ESCAPED(line)):
         return True
     return not line.isascii() and _C1(line) is not None
@@ -292,10 +295,10 @@ def _suspicious(line: bytes) -> bool:
 def _is_plain(parts: Parts) -> bool:
     _, start, end = parts.times
     named = 0 < len(parts.id) <= MAX_ID_LENGTH and "/" not in parts.id and parts.id not in DOT_SEGMENTS
-    return named and (start is None) == (end is None) and _is_plain_place(parts)
+    return named and (start is None) == (end is None) and _is_plain_extent(parts)
 
 
-def _is_plain_place(parts: Parts) -> bool:
+def _is_plain_extent(parts: Parts) -> bool:
     match parts.bbox:
         case None:
             return parts.geometry == b"null"

@@ -1,4 +1,4 @@
-"""Processes that share out blocks of text, and end with the process that started them, however that ends."""
+"""Processes that work on blocks of text. They end with the process that started them, however it ends."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class _Hand(Generic[Task]):
-    """One process, the memory in which it is handed blocks, and what it is doing now."""
+class _Worker(Generic[Task]):
+    """One process, the shared memory for its blocks, and its current task."""
 
     process: ForkProcess
     pipe: Any
@@ -34,103 +34,106 @@ class _Hand(Generic[Task]):
     task: Task | None = None
 
 
-class Crew(Generic[Task, Result]):
-    """A number of processes. ``make`` runs in each and gives the function that does the work on one block.
+class WorkerPool(Generic[Task, Result]):
+    """A number of processes. ``create`` runs in each process and returns the function that works on one block.
 
-    Start it before any thread or database connection: processes may not share those.
+    Create the pool before any thread or database connection, because processes must not share those.
     """
 
-    def __init__(self, size: int, capacity: int, make: Callable[[], Callable[[bytes], Result]]) -> None:
-        self._hands: list[_Hand[Task]] = []
+    def __init__(self, size: int, capacity: int, create: Callable[[], Callable[[bytes], Result]]) -> None:
+        self._workers: list[_Worker[Task]] = []
         context = multiprocessing.get_context("fork")
         for _ in range(size):
-            ours, theirs = context.Pipe()
+            parent_pipe, worker_pipe = context.Pipe()
             memory = mmap.mmap(-1, capacity)
-            # A process that held the other end of a pipe, too, would keep it open when this one is gone.
-            foreign = [ours, *(hand.pipe for hand in self._hands)]
-            process = context.Process(target=_serve, args=(theirs, foreign, memory, make), daemon=True)
+            # A process with an inherited end of a pipe would keep the pipe open after its owner has ended.
+            inherited = [parent_pipe, *(worker.pipe for worker in self._workers)]
+            process = context.Process(target=_run_worker, args=(worker_pipe, inherited, memory, create), daemon=True)
             process.start()
-            theirs.close()
-            self._hands.append(_Hand(process, ours, memory))
+            worker_pipe.close()
+            self._workers.append(_Worker(process, parent_pipe, memory))
 
-    def __enter__(self) -> Crew[Task, Result]:
+    def __enter__(self) -> WorkerPool[Task, Result]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Let each process finish what it is doing, and end."""
-        for hand in self._hands:
-            hand.pipe.close()
-        for hand in self._hands:
-            hand.process.join()
-            hand.memory.close()
+        """Wait until each process has finished its block and ended."""
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join()
+            worker.memory.close()
 
     def run(self, tasks: Iterable[tuple[Task, bytes]]) -> Iterator[tuple[Task, Result]]:
-        """Have the text of every task worked on; give each with its result once it is done, in whatever order.
+        """Work on the text of every task. Yield each task with its result when it is done, in any order.
 
-        Raises StacflaskError: the work failed, or its process was ended.
+        Raises:
+            StacflaskError: The work failed, or a process was ended.
         """
         waiting = iter(tasks)
         while True:
-            hand = next((hand for hand in self._hands if hand.task is None), None)
-            if hand is None:
-                hand, *finished = self._next()
+            worker = next((worker for worker in self._workers if worker.task is None), None)
+            if worker is None:
+                worker, *finished = self._receive()
                 yield finished[0], finished[1]
-            # Asked for only now: what was just finished may have ended it all.
+            # Take the next task only now, because the last result can have stopped the load.
             task, text = next(waiting, (None, b""))
             if task is None:
                 break
-            self._hand_over(hand, task, text)
-        while any(hand.task is not None for hand in self._hands):
-            yield self._next()[1:]
+            self._send(worker, task, text)
+        while any(worker.task is not None for worker in self._workers):
+            yield self._receive()[1:]
 
-    def _hand_over(self, hand: _Hand[Task], task: Task, text: bytes) -> None:
-        hand.memory[: len(text)] = text
-        hand.task = task
+    def _send(self, worker: _Worker[Task], task: Task, text: bytes) -> None:
+        worker.memory[: len(text)] = text
+        worker.task = task
         try:
-            hand.pipe.send(len(text))
+            worker.pipe.send(len(text))
         except ConnectionError as error:
-            raise StacflaskError(_ENDED) from error
+            raise StacflaskError(_WORKER_ENDED) from error
 
-    def _next(self) -> tuple[_Hand[Task], Any, Result]:
-        busy = {hand.pipe: hand for hand in self._hands if hand.task is not None}
-        hand = busy[wait(list(busy))[0]]
+    def _receive(self) -> tuple[_Worker[Task], Any, Result]:
+        busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
+        worker = busy[wait(list(busy))[0]]
         try:
-            failure, result = hand.pipe.recv()
+            failure, result = worker.pipe.recv()
         except (EOFError, ConnectionError) as error:
-            raise StacflaskError(_ENDED) from error
+            raise StacflaskError(_WORKER_ENDED) from error
         if failure is not None:
             raise StacflaskError(failure)
-        task, hand.task = hand.task, None
-        return hand, task, result
+        task, worker.task = worker.task, None
+        return worker, task, result
 
 
 _BLOCKS_PER_COLLECTION = 20
-_ENDED = "A loading process was ended from outside, perhaps for want of memory."
+_WORKER_ENDED = "A worker process was ended from outside, possibly because of a lack of memory."
 
 
-def _serve(pipe: Any, foreign: Iterable[Any], memory: mmap.mmap, make: Callable[[], Callable[[bytes], Any]]) -> None:
-    for other in foreign:
+def _run_worker(
+    pipe: Any, inherited: Iterable[Any], memory: mmap.mmap, create: Callable[[], Callable[[bytes], Any]]
+) -> None:
+    for other in inherited:
         other.close()
-    # Ctrl-C reaches every process of the terminal; the one that reads the input tells the others by its pipe.
+    # Ctrl-C reaches every process of the terminal. The process that reads the input ends the others by their pipes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Thousands of things are made for each block, hardly any in circles: looking for those all the time costs dear.
+    # Each block creates thousands of objects with hardly any reference cycles, so frequent collections are wasted.
     gc.freeze()
     gc.disable()
     with suppress(EOFError, ConnectionError):
-        _work_on_all(pipe, memory, make)
+        _process_blocks(pipe, memory, create)
 
 
-def _work_on_all(pipe: Any, memory: mmap.mmap, make: Callable[[], Callable[[bytes], Any]]) -> None:
+def _process_blocks(pipe: Any, memory: mmap.mmap, create: Callable[[], Callable[[bytes], Any]]) -> None:
     work = None
     for number in count(1):
         length = pipe.recv()
         failure = result = None
         try:
-            work = work or make()
+            work = work or create()
             result = work(memory[:length])
         except StacflaskError as error:
             failure = error.description
-        except Exception:  # noqa: BLE001 - it is told where it can be seen
+        except Exception:  # noqa: BLE001 - the parent process reports it
             failure = traceback.format_exc()
         pipe.send((failure, result))
         if number % _BLOCKS_PER_COLLECTION == 0:

@@ -1,4 +1,4 @@
-"""What is passed at a glance is what the careful checks pass, and comes to the same."""
+"""The fast checks accept only items that the full checks accept, and have the same result."""
 
 import json
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stacflask.catalog.bulk.parse import Intake, Prepared, Problem
+from stacflask.catalog.bulk.parse import ItemParser, Prepared, Problem
 from stacflask.catalog.documents.documents import Managed, original
 from stacflask.errors import BadDocument
 from stacflask.model.json_types import Document
@@ -21,7 +21,7 @@ Edit = Callable[[Document], Any]
 
 def take(*documents: Document | bytes, collection: str | None = None) -> tuple[list[Prepared], list[Problem]]:
     lines = [document if isinstance(document, bytes) else compact(document) for document in documents]
-    return Intake(collection, Managed()).take(b"\n".join(lines))
+    return ItemParser(collection, Managed()).parse(b"\n".join(lines))
 
 
 def compact(document: Document) -> bytes:
@@ -29,16 +29,16 @@ def compact(document: Document) -> bytes:
 
 
 def changed(path: str, value: Any) -> Document:
-    """Give an item with the member at ``path`` (names joined by dots) replaced, or left out for ``...``."""
+    """Return an item with the member at ``path`` (names joined by dots) replaced, or removed for ``...``."""
     document = an_item()
-    *above, last = path.split(".")
-    place: Any = document
-    for name in above:
-        place = place[name]
+    *parents, last = path.split(".")
+    holder: Any = document
+    for name in parents:
+        holder = holder[name]
     if value is ...:
-        del place[last]
+        del holder[last]
     else:
-        place[last] = value
+        holder[last] = value
     return document
 
 
@@ -137,8 +137,8 @@ CHANGES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("path", "value"), CHANGES)
-def test_glance_and_checks_agree(path: str, value: Any) -> None:
-    """Whatever is wrong with an item is seen, whether it comes first or after others of its make."""
+def test_fast_and_full_checks_agree(path: str, value: Any) -> None:
+    """An invalid item is refused as the first one, and after others with the same common members."""
     document = changed(path, value)
     try:
         check_item(document)
@@ -147,31 +147,31 @@ def test_glance_and_checks_agree(path: str, value: Any) -> None:
         expected = error.pointer or "document"
     for lines in ([document], [an_item("first"), document]):
         prepared, problems = take(*lines)
-        said = "".join(problem.pointer or "document" for problem in problems)
-        assert (said, len(prepared)) == (expected, len(lines) - bool(expected))
+        pointers = "".join(problem.pointer or "document" for problem in problems)
+        assert (pointers, len(prepared)) == (expected, len(lines) - bool(expected))
 
 
 def test_problems_have_the_number_of_their_line() -> None:
-    """A problem names its line, counted from 0."""
+    """The number of a line counts from 0."""
     _, problems = take(an_item("a"), changed("id", "a/b"), an_item("c"))
     assert [(problem.line, problem.pointer) for problem in problems] == [(1, "/id")]
 
 
 @pytest.mark.parametrize("line", [b"{", b"5", b"[]", b'{"type":"Feature"', b"\xff", b'{"id": 1e400}', b'"\\ud800"'])
-def test_what_is_no_item_is_refused(line: bytes) -> None:
-    """What is not JSON, or JSON of another kind, is a problem of its line and no exception."""
+def test_a_line_without_an_item_is_refused(line: bytes) -> None:
+    """A line that is not JSON, or not an object, is a problem and not an exception."""
     prepared, problems = take(line)
     assert (len(prepared), len(problems)) == (0, 1)
 
 
 def test_numbers_out_of_range_are_refused() -> None:
-    """A number that no double holds is refused, also after others of the same make."""
+    """A number beyond a double is refused, also after an item with the same common members."""
     broken = compact(changed("properties.x", 5)).replace(b'"x":5', b'"x":1e400')
     assert [problem.line for problem in take(an_item(), broken)[1]] == [1]
 
 
-def test_blank_lines_and_collections_are_passed_over() -> None:
-    """Neither is an item, and neither is a problem."""
+def test_blank_lines_and_collections_are_skipped() -> None:
+    """They are neither items nor problems."""
     assert take(b"", b"  \r", b'\x1e{"type":"Collection"}') == ([], [])
 
 
@@ -181,26 +181,26 @@ def test_blank_lines_and_collections_are_passed_over() -> None:
 @pytest.mark.parametrize(
     "twist", [lambda line: line, lambda line: line.replace(b'":', b'": '), lambda line: b" " + line + b"\r"]
 )
-def test_glance_comes_to_the_same(geometry: Document, twist: Callable[[bytes], bytes]) -> None:
-    """Seen at a glance or carefully, spaced or not, an item comes to the same search geometry, times and document."""
+def test_fast_and_full_checks_have_the_same_result(geometry: Document, twist: Callable[[bytes], bytes]) -> None:
+    """With fast or full checks, with spaces or without, the search geometry, times and document are the same."""
     document = {**an_item(), "geometry": geometry}
-    schemas = Intake(None, Managed(), SchemaChecker())  # with schemas, nothing is passed at a glance
-    ((careful,), _) = schemas.take(compact(document))
+    schemas = ItemParser(None, Managed(), SchemaChecker())  # schemas disable the fast checks
+    ((careful,), _) = schemas.parse(compact(document))
     ((glanced,), _) = take(twist(compact(document)))
     assert glanced == careful
     assert glanced.wkb == to_wkb(geometry)
     assert original(glanced.body) == document
 
 
-def test_schemas_are_held_to() -> None:
-    """With schemas, what they refuse is refused, with its place."""
-    intake = Intake(None, Managed(), SchemaChecker())
-    _, problems = intake.take(compact(changed("properties.gsd", "ten metres")))
+def test_items_are_validated_against_schemas() -> None:
+    """The problem has the pointer of the invalid value."""
+    intake = ItemParser(None, Managed(), SchemaChecker())
+    _, problems = intake.parse(compact(changed("properties.gsd", "ten metres")))
     assert [(problem.line, problem.pointer) for problem in problems] == [(0, "/properties/gsd")]
 
 
-def test_collection_for_those_that_name_none() -> None:
-    """An item without a collection gets the given one; an item's own word counts more."""
+def test_an_item_without_a_collection_gets_the_default() -> None:
+    """The collection of an item takes precedence over the default."""
     prepared, _ = take(changed("collection", ...), an_item(collection="own"), collection="given")
     assert [row.collection for row in prepared] == ["given", "own"]
     assert original(prepared[0].body)["collection"] == "given"

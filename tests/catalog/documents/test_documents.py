@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stacflask.catalog.bulk.parse import Intake
+from stacflask.catalog.bulk.parse import ItemParser
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.documents import HERE, Managed, original, original_text
 from stacflask.model.json_types import Document
@@ -103,7 +103,7 @@ def test_a_stored_document_equals_the_parsed_document(data: st.DataObject) -> No
     """Stored, public and exported documents equal the parsed one. Storage addresses are not in the public one."""
     text = data.draw(written(data.draw(items())))
     lines = [orjson.dumps(an_item("first")), text.encode()]
-    prepared, problems = Intake(None, Managed()).take(b"\n".join(lines))
+    prepared, problems = ItemParser(None, Managed()).parse(b"\n".join(lines))
     assert problems == []
     check(prepared[1].body, json.loads(text))
     assert json.loads(prepared[1].properties) == json.loads(text)["properties"]
@@ -159,7 +159,7 @@ def ambiguous_lines() -> dict[str, str]:
 @pytest.mark.parametrize(("name", "line"), ambiguous_lines().items(), ids=ambiguous_lines())
 def test_ambiguous_lines_are_stored_unchanged(name: str, line: str) -> None:
     """An item whose text contains byte patterns of other parts is stored unchanged."""
-    ((prepared,), problems) = Intake(None, Managed()).take(line.encode())
+    ((prepared,), problems) = ItemParser(None, Managed()).parse(line.encode())
     assert problems == [], name
     expected = json.loads(line)
     for asset in expected["assets"].values():
@@ -188,14 +188,14 @@ def test_values_that_cannot_be_written_are_refused(member: str, part: str) -> No
     }[part]
     holder["x"] = "HERE"
     line = compact(document).replace('"x":"HERE"', member)
-    _, problems = Intake(None, Managed()).take(f"{compact(an_item('first'))}\n{line}".encode())
+    _, problems = ItemParser(None, Managed()).parse(f"{compact(an_item('first'))}\n{line}".encode())
     assert [problem.line for problem in problems] == [1]
 
 
 def test_an_escaped_dot_is_refused_as_a_key() -> None:
     """The key ``.`` is refused in any form, because no client can send it in a path."""
     line = compact({**an_item(), "assets": {"DOT": {"href": "s3://b/k"}}}).replace("DOT", "\\u002e")
-    _, problems = Intake(None, Managed()).take(f"{compact(an_item('first'))}\n{line}".encode())
+    _, problems = ItemParser(None, Managed()).parse(f"{compact(an_item('first'))}\n{line}".encode())
     assert [problem.line for problem in problems] == [1]
 
 
