@@ -74,5 +74,5 @@ def test_every_spelling_of_an_address_of_no_asset_is_refused(
     names = ["collections", collection, *(() if item is None else ("items", item)), "download", key]
     written = "".join(f"/{data.draw(segments(name))}" for name in names)
     for href in spellings(base, written):
-        with pytest.raises(BadDocument, match="address of this server"):
+        with pytest.raises(BadDocument, match="URL of this server"):
             restoring.href("other", href)

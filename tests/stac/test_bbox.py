@@ -72,7 +72,7 @@ def test_an_invalid_box_is_refused_with_a_pointer(bbox: Any, pointer: Any) -> No
     ],
 )
 def test_longitudes_are_given_as_plain_spans(bbox: Any, expected: Any) -> None:
-    """A box over the antimeridian has two longitude_ranges, however it is written."""
+    """This holds for both forms of such a box: west > east, and longitudes beyond 180 degrees."""
     assert longitude_ranges(bbox) == expected
 
 
