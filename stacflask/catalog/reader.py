@@ -146,11 +146,11 @@ class Catalog:
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Return one collection as the user can see it. Raises NotFound if it does not exist or is hidden."""
-        kept = self.kept(collection, restriction)
-        return self.as_shown(kept, self.shown(restriction, [collection]))
+        stored = self.stored_collection(collection, restriction)
+        return self.with_visible_extents(stored, self.visible_extents(restriction, [collection]))
 
     @_one_server
-    def kept(self, collection: str, restriction: Restriction) -> Record:
+    def stored_collection(self, collection: str, restriction: Restriction) -> Record:
         """Return one stored collection. Raises NotFound if it does not exist or is hidden."""
         name, left = restrictions.resolve_collection(collection, restriction)
         frame = self.database.value(self._collections(_restriction_key(left)), collection=name)
@@ -161,37 +161,37 @@ class Catalog:
     @_one_server
     def collections(self, query: CollectionQuery, restriction: Restriction) -> Page:
         """Return a page of collections as the user can see them."""
-        shown = self.shown(restriction) if reads_documents(query) else None
+        extents = self.visible_extents(restriction) if reads_documents(query) else None
         order = collection_order(query.sort)
         tokens = PageTokens(query, order)
         if query.token is not None:
-            query = replace(query, token=tokens.read(partial(self._collection_row, query, shown, restriction)))
+            query = replace(query, token=tokens.read(partial(self._collection_row, query, extents, restriction)))
         with _filter_errors(query):
-            rows = self._read_collections(query, shown, restriction)
+            rows = self._read_collections(query, extents, restriction)
         part = paging.slice_page(rows, query.limit, order.position(query.token), order.values)
-        if shown is None:
-            shown = self.shown(restriction, [row.id for row in part.rows])
+        if extents is None:
+            extents = self.visible_extents(restriction, [row.id for row in part.rows])
         records = (self._record(row.id, row.id, row.body) for row in part.rows)
-        if shown is not None:
+        if extents is not None:
             # The entity tag of a page is that of its text, so the records do not need any.
-            records = (Record(one.collection, one.id, shown.body(one.id, one.body), "") for one in records)
+            records = (Record(one.collection, one.id, extents.body(one.id, one.body), "") for one in records)
         return Page(tuple(records), tokens.write(part.next), tokens.write(part.prev))
 
     def _collection_row(
-        self, query: CollectionQuery, shown: VisibleExtents | None, restriction: Restriction, _: str, collection: str
+        self, query: CollectionQuery, extents: VisibleExtents | None, restriction: Restriction, _: str, collection: str
     ) -> Any:
         """Return the row of one collection, or None if the query does not find it."""
-        select = partial(select_collections, replace(query, limit=1, token=None), shown)
+        select = partial(select_collections, replace(query, limit=1, token=None), extents)
         rows = self._read_visible_collections(
             lambda conditions: select([*conditions, collections.c.id == collection]), restriction
         )
         return next(iter(rows), None)
 
     def _read_collections(
-        self, query: CollectionQuery, shown: VisibleExtents | None, restriction: Restriction
+        self, query: CollectionQuery, extents: VisibleExtents | None, restriction: Restriction
     ) -> Sequence[Any]:
         """Return the rows of one page. The statement is cached if the query has no conditions."""
-        select, ids = partial(select_collections, query, shown), restrictions.visible_ids(restriction.collections)
+        select, ids = partial(select_collections, query, extents), restrictions.visible_ids(restriction.collections)
         if ids is None or reads_documents(query) or query.text is not None:
             return self._read_visible_collections(
                 select, restriction, long=reads_documents(query) or query.text is not None
@@ -210,7 +210,9 @@ class Catalog:
 
         return self._visibility.read_visible(ids, read, attrgetter("id"))
 
-    def shown(self, restriction: Restriction, requested: Sequence[str] | None = None) -> VisibleExtents | None:
+    def visible_extents(
+        self, restriction: Restriction, requested: Sequence[str] | None = None
+    ) -> VisibleExtents | None:
         """Return the extents of collections for a user who cannot see all items; None for the stored extents.
 
         ``requested`` are the collections; None is all of them.
@@ -225,11 +227,11 @@ class Catalog:
         work = partial(visible_extents.visible_to, conditions=[*named, *visible(restriction)])
         return self.database.within(self._aggregate_timeout, work)
 
-    def as_shown(self, record: Record, shown: VisibleExtents | None) -> Record:
+    def with_visible_extents(self, record: Record, extents: VisibleExtents | None) -> Record:
         """Return a collection with the extents that the user can see, and the entity tag of that form."""
-        if shown is None:
+        if extents is None:
             return record
-        body = shown.body(record.id, record.body)
+        body = extents.body(record.id, record.body)
         return Record(record.collection, record.id, body, etag_of(self.codec.compress(body)))
 
     def titles(self, restriction: Restriction) -> list[tuple[str, str | None]]:
@@ -268,9 +270,9 @@ class Catalog:
 
     def collection_names(self, restriction: Restriction) -> Observations:
         """Return the properties of documents of collections, with their types and values."""
-        shown = self.shown(restriction)
+        extents = self.visible_extents(restriction)
         return self.database.read(
-            lambda connection: queryables.of_collections(connection, restriction, shown), long=True
+            lambda connection: queryables.of_collections(connection, restriction, extents), long=True
         )
 
     def fields_for(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
@@ -528,7 +530,11 @@ class Catalog:
         Raises:
             NotFound: The collection, item or asset does not exist or is hidden, or the asset is not managed.
         """
-        record = self.kept(collection, restriction) if item is None else self.item(collection, item, restriction)
+        record = (
+            self.stored_collection(collection, restriction)
+            if item is None
+            else self.item(collection, item, restriction)
+        )
         asset = asset_of(record.body, collection, item, key, self.directories)
         if asset is None:
             raise NotFound(f"There is no asset {key!r} that can be downloaded.")

@@ -126,14 +126,20 @@ class Writer:
         return self._collection_record(row)
 
     def change_collection(
-        self, collection: str, change: Change, if_match: Sequence[str] | None, shown: VisibleExtents | None = None
+        self,
+        collection: str,
+        change: Change,
+        if_match: Sequence[str] | None,
+        visible_extents: VisibleExtents | None = None,
     ) -> Record:
-        """Replace the document of a collection. ``if_match`` are entity tags of the form that is ``shown`` to the user.
+        """Replace the document of a collection. ``if_match`` are entity tags of the form with ``visible_extents``.
 
         Raises NotFound, PreconditionFailed.
         """
         with self._database.write() as connection:
-            row = self._collection_row(change(self._locked_collection(connection, collection, if_match, shown)))
+            row = self._collection_row(
+                change(self._locked_collection(connection, collection, if_match, visible_extents))
+            )
             connection.execute(sa.update(collections).where(collections.c.id == collection).values(row))
         return self._collection_record(row)
 
@@ -141,7 +147,7 @@ class Writer:
         self,
         collection: str,
         if_match: Sequence[str] | None,
-        shown: VisibleExtents | None = None,
+        visible_extents: VisibleExtents | None = None,
         *,
         force: bool,
         seconds: float = 20.0,
@@ -152,7 +158,7 @@ class Writer:
         """
 
         def check(connection: Connection) -> None:
-            self._locked_collection(connection, collection, if_match, shown)
+            self._locked_collection(connection, collection, if_match, visible_extents)
             if (
                 not force
                 and connection.execute(sa.select(sa.exists().where(items.c.collection == collection))).scalar()
@@ -187,13 +193,17 @@ class Writer:
         return record
 
     def _locked_collection(
-        self, connection: Connection, collection: str, if_match: Sequence[str] | None, shown: VisibleExtents | None
+        self,
+        connection: Connection,
+        collection: str,
+        if_match: Sequence[str] | None,
+        visible_extents: VisibleExtents | None,
     ) -> Record:
         frame = self._locked(connection, sa.select(collections.c.body).where(collections.c.id == collection))
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
         record = Record(collection, collection, self._codec.decompress(frame), etag_of(frame))
-        _check_state(self._catalog.as_shown(record, shown), if_match)
+        _check_state(self._catalog.with_visible_extents(record, visible_extents), if_match)
         return record
 
     def _locked(self, connection: Connection, statement: sa.Select[bytes]) -> bytes | None:

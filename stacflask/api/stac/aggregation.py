@@ -45,7 +45,7 @@ def aggregations() -> Response:
 @bp.describes(404, 412, parameters=[IF_NONE_MATCH], _200=LIST, _304=NOT_MODIFIED)
 def collection_aggregations(collection_id: str) -> Response:
     """List the available aggregations of a collection's items."""
-    current.catalog().kept(collection_id, current.restriction())
+    current.catalog().stored_collection(collection_id, current.restriction())
     return _list((collection_id,), public_url.collection_url(collection_id))
 
 
@@ -82,7 +82,7 @@ def aggregate_collection_by_post(query: AggregationRequest, collection_id: str) 
 
 
 def _aggregate_collection(query: AggregationRequest, collection: str) -> Response:
-    current.catalog().kept(collection, current.restriction())
+    current.catalog().stored_collection(collection, current.restriction())
     items = replace(query.items, collections=(collection,))
     return _aggregate(query._replace(items=items), public_url.collection_url(collection))
 

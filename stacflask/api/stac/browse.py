@@ -46,7 +46,7 @@ class PartQuery(Schema):
 @describes
 def browse(query: dict[str, str], collection_id: str) -> Response:
     """Return the years in which a collection has items, 100 on a page."""
-    current.catalog().kept(collection_id, current.restriction())
+    current.catalog().stored_collection(collection_id, current.restriction())
     contents = current.catalog().browse(collection_id, None, current.restriction(), query.get("after"))
     return _catalog(collection_id, None, contents)
 

@@ -34,7 +34,7 @@ def list_items(query: ItemSearch, collection_id: str) -> Response:
     page = current.catalog().search(query, current.restriction(), bound_of(query))
     if not page.records:
         # If a page has items, the user may see the collection; for an empty page this must be checked.
-        current.catalog().kept(collection_id, current.restriction())
+        current.catalog().stored_collection(collection_id, current.restriction())
     links = [
         stac_links.root_link(),
         stac_links.link("self", public_url.request_url(), GEOJSON),

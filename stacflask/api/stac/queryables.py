@@ -83,7 +83,7 @@ def collections_sortables() -> Response:
 
 
 def _of_collection(collection: str) -> dict[str, Document]:
-    current.catalog().kept(collection, current.restriction())
+    current.catalog().stored_collection(collection, current.restriction())
     return _of_items((collection,))
 
 

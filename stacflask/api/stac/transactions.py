@@ -61,7 +61,7 @@ PATCH_BODY = {**content("MergePatch", MERGE_PATCH, JSON), **content("JsonPatch",
 )
 def create_items(collection_id: str) -> Response:
     """Create an item, or all items of a FeatureCollection in one transaction."""
-    current.catalog().kept(collection_id, current.restriction())
+    current.catalog().stored_collection(collection_id, current.restriction())
     _allow("create", collection_id)
     document = _document(JSON, GEOJSON)
     if document.get("type") == "FeatureCollection":
@@ -146,7 +146,7 @@ def create_collection() -> Response:
     _check_collection(document)
     patches.created(document, f"/collections/{document['id']}")
     record = current.writer().create_collection(document, current.restriction())
-    record = current.catalog().as_shown(record, _visible_extents(record.id))
+    record = current.catalog().with_visible_extents(record, _visible_extents(record.id))
     response = render.record(render.collection(record), record, JSON, 201)
     response.headers["Location"] = public_url.collection_url(record.id)
     return response
@@ -218,7 +218,7 @@ def delete_collection(collection_id: str) -> Response:
 
 
 def _allow_collection(action: Literal["replace", "update", "delete"], collection: str) -> None:
-    current.catalog().kept(collection, current.restriction())
+    current.catalog().stored_collection(collection, current.restriction())
     _allow(action, collection)
 
 
@@ -226,7 +226,7 @@ def _changed_collection(collection: str, edit: Edit) -> Response:
     catalog, extents = current.catalog(), _visible_extents(collection)
 
     def checked(present: Record) -> Document:
-        rendered = render.collection(catalog.as_shown(present, extents))
+        rendered = render.collection(catalog.with_visible_extents(present, extents))
         document = patches.edited(edit, present, rendered, f"/collections/{collection}")
         if render.ITEM_TYPE not in present.body and document.get("itemType") == "feature":
             del document["itemType"]  # added by the server to the response
@@ -234,11 +234,11 @@ def _changed_collection(collection: str, edit: Edit) -> Response:
         return document
 
     record = current.writer().change_collection(collection, checked, _if_match(), extents)
-    return _changed(catalog.as_shown(record, extents), render.collection, JSON)
+    return _changed(catalog.with_visible_extents(record, extents), render.collection, JSON)
 
 
 def _visible_extents(collection: str) -> VisibleExtents | None:
-    return current.catalog().shown(current.restriction(), [collection])
+    return current.catalog().visible_extents(current.restriction(), [collection])
 
 
 # --- Items and collections -------------------------------------------------------------------------------------------

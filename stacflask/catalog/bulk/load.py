@@ -152,7 +152,7 @@ class _HrefRestorer:
     def _stored(self, collection: str | None, name: str) -> Document:
         try:
             if collection is None:
-                return documents.original(self._catalog.kept(name, UNRESTRICTED).body)
+                return documents.original(self._catalog.stored_collection(name, UNRESTRICTED).body)
             return documents.original(self._catalog.item(collection, name, UNRESTRICTED).body)
         except NotFound:
             return {}

@@ -1,4 +1,4 @@
-"""Connections, tables, migrations, the replica, and what plugins get of the database.
+"""Connections, tables, migrations, the replica, and the storage of plugins.
 
 Imports ``errors`` and ``bulkhead``.
 Start with ``engine.py``.

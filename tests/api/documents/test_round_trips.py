@@ -95,7 +95,11 @@ def stored(database: Any) -> Callable[[str], Any]:
 
     def read(path: str) -> Any:
         catalog = Catalog(database)
-        record = catalog.item("a b", "itém", UNRESTRICTED) if path == ITEM else catalog.kept("a b", UNRESTRICTED)
+        record = (
+            catalog.item("a b", "itém", UNRESTRICTED)
+            if path == ITEM
+            else catalog.stored_collection("a b", UNRESTRICTED)
+        )
         document = json.loads(original_text(record.body))
         document["links"].sort(key=lambda link: str(link["href"]))
         return document
@@ -300,7 +304,11 @@ def test_a_presigned_url_is_stored_as_its_storage_href(
         response = client.post(f"{COLLECTION}/items", json=body)
     assert response.status_code in (201, 204), response.text
     catalog = Catalog(database)
-    record = catalog.kept("new", UNRESTRICTED) if method == "collection" else catalog.item("a b", "new", UNRESTRICTED)
+    record = (
+        catalog.stored_collection("new", UNRESTRICTED)
+        if method == "collection"
+        else catalog.item("a b", "new", UNRESTRICTED)
+    )
     text = original_text(record.body)
     assert b"X-Amz" not in text
     saved = json.loads(text)["assets"]["copy"]

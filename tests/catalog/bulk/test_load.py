@@ -534,7 +534,7 @@ def test_download_urls_of_no_asset_are_refused(loader: Loader) -> None:
 
 
 def test_presigned_urls_become_storage_addresses(loader: Loader) -> None:
-    """The storage address of a presigned URL is stored in its place."""
+    """The storage address of a presigned URL is stored."""
     signed = {"data": {"href": "https://store.example/x?signature=1", "href:expires": "2024-01-01T00:00:00Z"}}
     foreign = {"data": {"href": "https://store.example/y?signature=1"}}
     loader([a_collection(), an_item(assets=signed), an_item("b", assets=foreign)], addresses=MADE)

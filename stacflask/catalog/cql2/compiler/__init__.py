@@ -1,4 +1,4 @@
-"""CQL2 from JSON to SQL: one walk over the expression, one table of operators.
+"""Compile CQL2 JSON to SQL, with one table of operators.
 
 Imports ``values/``.
 Start with ``compile.py``.

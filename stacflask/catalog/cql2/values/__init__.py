@@ -1,4 +1,4 @@
-"""What CQL2 operators work on: typed SQL, literals, names of fields, limits, problems.
+"""Operands of CQL2: typed SQL, literals, names of fields; limits and problems.
 
 Imports the tables and the checks of STAC documents.
 Start with ``types.py``.
