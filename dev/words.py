@@ -32,7 +32,7 @@ RULED_OUT = (
         "guest",
         "guests",
         "crew",
-        "stop_signal",
+        "farewell",
         "patience",
     ),
     *("tells", "told", "tell", "hears", "heard", "minds", "speaks", "knows", "vouch", "vouches", "vouched"),
