@@ -1,8 +1,8 @@
-"""Downloads and bytes per principal in a rolling window of time, with limits by group.
+"""Quotas of downloads and bytes per principal in a rolling window, with limits by group.
 
-``authorize`` only looks, and not again within a second while plenty is left; ``charge`` books, just before bytes or
-address leave. A function in the database (``plugin_quota_book_download``) holds a lock on the principal while it looks,
-so that many processes together grant exactly what the limit says.
+``authorize`` only reads the usage, at most once a second while much is left. ``charge`` books immediately before bytes
+or a URL are sent. A database function (``plugin_quota_book_download``) locks the principal while it reads and books, so
+that all processes together grant exactly the limit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ import click
 from plugins._common.durations import cache_seconds
 from plugins._common.groups import names_of
 from plugins.quota.commands import list_limits, prune, set_limits, show_usage, unset_limits
-from plugins.quota.limits import BYTES, DOWNLOADS, Limits, Shortage, Usage, fields, refusal, shortage, state
+from plugins.quota.limits import (
+    BYTES,
+    DOWNLOADS,
+    Limits,
+    Shortage,
+    Usage,
+    denial,
+    quota_state,
+    rate_limit_headers,
+    shortage,
+)
 from plugins.quota.schema import QUOTA
 from plugins.quota.table import Table
 from stacflask import Decision, Endpoint, EndpointResponse, Principal, Setting, hookimpl
@@ -30,18 +40,18 @@ CACHE = "STACFLASK_QUOTA_CACHE"
 
 COMMANDS = ("quota",)
 SETTINGS = (
-    Setting(CACHE, "Seconds for which limits are trusted; usage for one at most, and never where it is booked.", "5"),
+    Setting(CACHE, "Seconds that limits are cached; usage at most one second, and never when it is booked.", "5"),
 )
 
 
 def create_plugin(environ: Mapping[str, str]) -> Quota:
-    """Make the plugin. Raises SettingError."""
+    """Return the plugin. Raises SettingError."""
     return Quota(cache_seconds(environ, CACHE))
 
 
 @dataclass
 class Quota:
-    """The plugin. ``cache``: seconds for which limits are trusted once read."""
+    """The plugin. ``cache``: seconds that limits are cached."""
 
     cache: float = 5.0
     storage: Storage = field(init=False, repr=False)
@@ -49,78 +59,80 @@ class Quota:
 
     @hookimpl
     def startup(self, services: Services) -> None:
-        """Take the storage."""
+        """Keep the storage."""
         self.storage = services.storage
         self.table = Table(services.storage, self.cache)
 
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:
-        """Deny if nothing is left, else remark how much; what exactly it costs is only known to ``charge``."""
+        """Deny if nothing is left, else abstain with the rest in headers. ``charge`` computes the exact cost."""
         limits = self.table.limits(names_of(principal))
         if not limits:
             return None
-        return self._judge(principal, limits, self.table.lately(principal.id, limits, asset), empty=asset.size == 0)
+        usage = self.table.recent_usage(principal.id, limits, asset)
+        return self._decision(principal, limits, usage, empty=asset.size == 0)
 
     @hookimpl
     def authorize_many(self, principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:
-        """Say the same of many, looking at the usage once; what was opened matters only when little is left."""
+        """Return the decisions of ``authorize`` for many assets; read usage once, openings only if little is left."""
         limits = self.table.limits(names_of(principal))
         if not limits:
             return [None] * len(assets)
-        usage = self.table.lately(principal.id, limits)
+        usage = self.table.recent_usage(principal.id, limits)
         if not shortage(limits, usage, {DOWNLOADS: 1, BYTES: 1}):
-            return [self._judge(principal, limits, usage, empty=False)] * len(assets)
+            return [self._decision(principal, limits, usage, empty=False)] * len(assets)
         opened = self.table.opened(principal.id, limits)
         kinds = [((asset.collection, asset.item or "", asset.key) in opened, asset.size == 0) for asset in assets]
-        judged = {
-            kind: self._judge(principal, limits, replace(usage, opened=kind[0]), empty=kind[1]) for kind in set(kinds)
+        decisions = {
+            kind: self._decision(principal, limits, replace(usage, opened=kind[0]), empty=kind[1])
+            for kind in set(kinds)
         }
-        return [judged[kind] for kind in kinds]
+        return [decisions[kind] for kind in kinds]
 
-    def _judge(self, principal: Principal, limits: Limits, usage: Usage, *, empty: bool) -> Decision:
-        least = {DOWNLOADS: 0 if usage.opened else 1, BYTES: 0 if empty else 1}
-        short = shortage(limits, usage, least)
+    def _decision(self, principal: Principal, limits: Limits, usage: Usage, *, empty: bool) -> Decision:
+        minimum = {DOWNLOADS: 0 if usage.opened else 1, BYTES: 0 if empty else 1}
+        short = shortage(limits, usage, minimum)
         if short:
-            return self._refusal(principal, limits, short)
-        return Decision.abstain("within quota", headers=fields(limits, usage), counted=True)
+            return self._denial(principal, limits, short)
+        return Decision.abstain("within quota", headers=rate_limit_headers(limits, usage), counted=True)
 
     @hookimpl
     def charge(self, principal: Principal, asset: Asset, byte_range: ByteRange) -> Decision | None:
-        """Book the portion, or deny."""
+        """Book the range, or deny."""
         limits = self.table.limits(names_of(principal))
         if not limits:
             return None
         short = self.table.book(principal.id, limits, asset, byte_range)
-        return self._refusal(principal, limits, short) if short else None
+        return self._denial(principal, limits, short) if short else None
 
     @hookimpl
     def charge_many(
         self, principal: Principal, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]
     ) -> Decision | None:
-        """Book all of the portions, or none and deny."""
+        """Book all ranges, or book none and deny."""
         limits = self.table.limits(names_of(principal))
         if not limits:
             return None
         short = self.table.book_many(principal.id, limits, assets, byte_ranges)
-        return self._refusal(principal, limits, short) if short else None
+        return self._denial(principal, limits, short) if short else None
 
-    def _refusal(self, principal: Principal, limits: Limits, short: Shortage) -> Decision:
-        """Deny for the dimension that makes one wait longest."""
+    def _denial(self, principal: Principal, limits: Limits, short: Shortage) -> Decision:
+        """Return the denial for the dimension with the longest wait."""
         waits = {over: self.table.seconds(principal.id, limits, over, short.cost[over]) for over in short.over}
         longest = max(waits, key=lambda over: math.inf if (seconds := waits[over]) is None else seconds)
-        return refusal(limits, short.usage, longest, waits[longest])
+        return denial(limits, short.usage, longest, waits[longest])
 
     @hookimpl
     def extend_api(self) -> Sequence[Endpoint]:
-        """Add the address that tells what is left."""
-        return [Endpoint("GET", "/quota", self.show, "See what is left of your quota.", QUOTA)]
+        """Add the endpoint that returns the quota."""
+        return [Endpoint("GET", "/quota", self.show, "Show your quota and what is left of it.", QUOTA)]
 
     def show(self, call: EndpointRequest) -> EndpointResponse:
-        """Give the limits of whoever asks, and what is left of them."""
+        """Return the limits of the principal, and what is left of them."""
         limits = self.table.limits(names_of(call.principal))
         usage = self.table.usage(call.principal.id, limits)
-        headers = {"Cache-Control": "no-store"} | (fields(limits, usage) if limits else {})
-        return EndpointResponse({"principal": call.principal.id, "quota": state(limits, usage)}, headers=headers)
+        headers = {"Cache-Control": "no-store"} | (rate_limit_headers(limits, usage) if limits else {})
+        return EndpointResponse({"principal": call.principal.id, "quota": quota_state(limits, usage)}, headers=headers)
 
     @hookimpl
     def extend_cli(self) -> Sequence[click.Command]:
@@ -128,7 +140,7 @@ class Quota:
         group = click.Group(
             "quota",
             commands=[set_limits, unset_limits, list_limits, show_usage, prune],
-            help="Limit downloads and bytes by group, and see who took how much.",
+            help="Limit downloads and bytes by group, and show the usage of principals.",
             context_settings={"obj": self},
         )
         return [group]

@@ -9,37 +9,45 @@ import click
 from plugins._common import text_tables
 from plugins._common.durations import format_duration, parse_duration
 from plugins._common.groups import is_plain, names_of, warn_unknown
-from plugins.quota.limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, state
-from plugins.quota.sizes import size, spelled
+from plugins.quota.limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, quota_state
+from plugins.quota.sizes import format_size, parse_size
 from stacflask import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Protocol
 
-    from plugins.quota import Quota
+    from plugins.quota.table import Table
+    from stacflask import Storage
+
+    class Quota(Protocol):
+        """The plugin, as the commands use it."""
+
+        storage: Storage
+        table: Table
 
 
-def _given_group(_: click.Context, __: click.Parameter, group: str) -> str:
+def _parse_group(_: click.Context, __: click.Parameter, group: str) -> str:
     if not is_plain(group):
-        raise click.BadParameter(f"{group!r} cannot be used as a name")
+        raise click.BadParameter(f"{group!r} is not a valid name: expected printable characters, not only spaces")
     return group
 
 
-def _given_amount(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+def _parse_amount(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
     if text is None:
         return None
     if text.lower() == "unlimited":
         return UNLIMITED
     try:
-        number = size(text) if option.name == "volume" else int(text)
+        number = parse_size(text) if option.name == "volume" else int(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if not 0 <= number < UNLIMITED:
-        raise click.BadParameter("expected at least 0, and less than a billion billions")
+        raise click.BadParameter("expected a number from 0 to less than 10^18")
     return number
 
 
-def _given_window(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+def _parse_window(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
     if text is None:
         return None
     try:
@@ -47,20 +55,20 @@ def _given_window(_: click.Context, __: click.Parameter, text: str | None) -> in
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if not 0 < seconds < 10**9:
-        raise click.BadParameter("expected from a second to thirty years")
+        raise click.BadParameter("expected a duration from 1s to about thirty years")
     return seconds
 
 
 @click.command("set")
-@click.argument("group", callback=_given_group)
-@click.option("--downloads", callback=_given_amount, help="How many downloads, or unlimited.")
-@click.option("--bytes", "volume", callback=_given_amount, help="How much: 500GB, 1.5TiB, or unlimited.")
-@click.option("--window", callback=_given_window, help="In what time: 15m, 24h, 30d.  [default: 24h, if new]")
+@click.argument("group", callback=_parse_group)
+@click.option("--downloads", callback=_parse_amount, help="Number of downloads, or unlimited.")
+@click.option("--bytes", "volume", callback=_parse_amount, help="Size: 500GB, 1.5TiB, or unlimited.")
+@click.option("--window", callback=_parse_window, help="Duration: 15m, 24h, 30d.  [default: 24h, if new]")
 @click.pass_obj
 def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int | None, window: int | None) -> None:
-    """Limit GROUP, or change those of its limits that are named; the others stay.
+    """Set limits of GROUP. Limits that you do not name stay.
 
-    Who is in several groups has the largest limits. Special: * is everybody, @ who has credentials.
+    A principal in several groups has the largest limits. Special groups: * everybody, @ everybody with credentials.
     """
 
     def changed(before: Mapping[str, Any]) -> Row:
@@ -68,21 +76,21 @@ def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int 
         kept = [before.get(column) for column in ("downloads", "bytes", "window_seconds")]
         after = [old if new is None else new for old, new in zip(kept, named, strict=True)]
         if after[:2] == [None, None]:
-            raise click.UsageError("name --downloads or --bytes, or both; unset removes limits")
+            raise click.UsageError("expected --downloads, --bytes or both (`unset` removes limits)")
         return after[0], after[1], after[2] or DAY
 
     if downloads is None and volume is None and window is None:
-        raise click.UsageError("name --downloads, --bytes or --window; unset removes limits")
+        raise click.UsageError("expected --downloads, --bytes or --window (`unset` removes limits)")
     before, after = plugin.table.change(group, changed)
-    old = _described(before["downloads"], before["bytes"], before["window_seconds"]) if before else ""
-    replaced = f" (was {old})" if old and old != _described(*after) else ""
-    click.echo(f"{group}: {_described(*after)}{replaced}", err=True)
+    old = _limits_text(before["downloads"], before["bytes"], before["window_seconds"]) if before else ""
+    replaced = f" (was {old})" if old and old != _limits_text(*after) else ""
+    click.echo(f"{group}: {_limits_text(*after)}{replaced}", err=True)
     warn_unknown(plugin.storage, [group])
 
 
-def _described(downloads: int | None, volume: int | None, window: int) -> str:
+def _limits_text(downloads: int | None, volume: int | None, window: int) -> str:
     amounts = ((DOWNLOADS, downloads), (BYTES, volume))
-    limits = [f"{dimension} {_shown(dimension, amount)}" for dimension, amount in amounts if amount is not None]
+    limits = [f"{dimension} {_formatted(dimension, amount)}" for dimension, amount in amounts if amount is not None]
     return f"{' and '.join(limits)} in {format_duration(window)}"
 
 
@@ -90,7 +98,7 @@ def _described(downloads: int | None, volume: int | None, window: int) -> str:
 @click.argument("group")
 @click.pass_obj
 def unset_limits(plugin: Quota, /, group: str) -> None:
-    """Limit GROUP no more."""
+    """Remove the limits of GROUP."""
     if not plugin.table.unset(group):
         raise click.ClickException(f"group {group!r} has no limits")
     click.echo(f"{group}: no limits", err=True)
@@ -99,21 +107,21 @@ def unset_limits(plugin: Quota, /, group: str) -> None:
 @click.command("list")
 @click.pass_obj
 def list_limits(plugin: Quota, /) -> None:
-    """List the limits. Who is in several groups has the largest; who is in none is not limited."""
+    """List the limits. A principal in several groups has the largest; one in none has no limit."""
     rows = []
     for row in plugin.table.all():
-        amounts = [_shown(dimension, row[dimension]) for dimension in (DOWNLOADS, BYTES)]
+        amounts = [_formatted(dimension, row[dimension]) for dimension in (DOWNLOADS, BYTES)]
         rows.append((row["group_name"], *amounts, format_duration(row["window_seconds"])))
     columns = ("GROUP", "DOWNLOADS", "BYTES", "WINDOW")
     text_tables.print_table(columns, rows, numbers=columns[1:])
 
 
-def _shown(dimension: str, amount: int | None) -> str:
+def _formatted(dimension: str, amount: int | None) -> str:
     if amount is None:
         return "-"
     if amount >= UNLIMITED:
         return "unlimited"
-    return spelled(amount) if dimension == BYTES else str(amount)
+    return format_size(amount) if dimension == BYTES else str(amount)
 
 
 @click.command("show")
@@ -121,14 +129,14 @@ def _shown(dimension: str, amount: int | None) -> str:
 @click.option("--group", "groups", multiple=True, help="A group of the principal, to which limits apply; repeatable.")
 @click.pass_obj
 def show_usage(plugin: Quota, /, principal: str, groups: tuple[str, ...]) -> None:
-    """Show what PRINCIPAL has used and has left."""
-    scheme = "" if principal == "anonymous" else "asked about"
+    """Show what PRINCIPAL has used and what is left."""
+    scheme = "" if principal == "anonymous" else "any"
     limits = plugin.table.limits(names_of(Principal(principal, frozenset(groups), scheme)))
     if not limits:
-        raise click.ClickException("no limit applies; say the principal's groups with --group")
+        raise click.ClickException("no limit applies; add the principal's groups with --group")
     rows = []
-    for dimension, now in state(limits, plugin.table.usage(principal, limits)).items():
-        amounts = [_shown(dimension, now[name]) for name in ("limit", "used", "left")]
+    for dimension, now in quota_state(limits, plugin.table.usage(principal, limits)).items():
+        amounts = [_formatted(dimension, now[name]) for name in ("limit", "used", "left")]
         rows.append((dimension, *amounts, format_duration(now["window"])))
     columns = ("", "LIMIT", "USED", "LEFT", "WINDOW")
     text_tables.print_table(columns, rows, numbers=columns[1:])
@@ -137,5 +145,5 @@ def show_usage(plugin: Quota, /, principal: str, groups: tuple[str, ...]) -> Non
 @click.command("prune")
 @click.pass_obj
 def prune(plugin: Quota, /) -> None:
-    """Delete usage that no limit looks back to, of those who do not come any more."""
+    """Delete usage that is older than all windows, also of principals without new requests."""
     click.echo(f"deleted {plugin.table.prune()} rows", err=True)

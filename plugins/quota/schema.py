@@ -12,8 +12,8 @@ _DIMENSION = {
         "limit": _NUMBER,
         "used": _NUMBER,
         "left": _NUMBER,
-        "window": {**_NUMBER, "description": "Seconds; what was taken longer ago does not count."},
-        "resets": {**_NUMBER, "description": "Seconds until the oldest of what is used comes back."},
+        "window": {**_NUMBER, "description": "Seconds. Earlier downloads do not count."},
+        "resets": {**_NUMBER, "description": "Seconds until the oldest usage no longer counts."},
     },
 }
 QUOTA = {
@@ -23,7 +23,7 @@ QUOTA = {
         "principal": {"type": "string"},
         "quota": {
             "type": "object",
-            "description": "What is limited. What is missing here is not.",
+            "description": "The limited dimensions. A missing dimension is not limited.",
             "properties": {DOWNLOADS: _DIMENSION, BYTES: _DIMENSION},
         },
     },

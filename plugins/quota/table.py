@@ -1,4 +1,4 @@
-"""The tables of limits and usage. A function in the database books, so that processes together stay exact."""
+"""The tables of limits and usage. A database function books, so that the limit is exact with many processes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from plugins.quota.limits import (
     BYTES,
     COUNTED,
     DOWNLOADS,
-    GRAINS,
+    PERIODS_PER_WINDOW,
     Limits,
     Row,
     Shortage,
     Usage,
     combined,
-    grain,
     horizons,
     is_plenty,
+    period_seconds,
     shortage,
     wait,
 )
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from stacflask import Asset, ByteRange, Storage
-REMEMBERED = 1024  # sets of groups
-PEOPLE = 4096
-"""Of so many it is cached that they have plenty left."""
-FRESH = 1.0
-"""Seconds for which a look is good for the next. What is granted is exact all the same: ``charge`` always looks."""
-SIZE = 10**14
-"""Bytes that one download counts at most. No store has larger objects: a ``file:size`` beyond it is a mistake, and the
-sums of many such would be larger than the database can hold."""
+CACHED_GROUP_SETS = 1024
+CACHED_PRINCIPALS = 4096
+USAGE_CACHE_SECONDS = 1.0
+"""How long usage is cached while much is left. Limits are still exact, because ``charge`` always reads the usage."""
+MAX_COUNTED_BYTES = 10**14
+"""The largest number of bytes that one download counts. No store has larger objects: a larger ``file:size`` is a
+mistake, and sums of such sizes would exceed the range of the database type."""
 
 
 USAGE = """
@@ -87,45 +86,45 @@ FORGET = (
 
 
 class TooMuchError(Exception):
-    """Not all that was to be booked together fits: what was booked of it is undone."""
+    """The bookings of one request do not fit together. The transaction is rolled back."""
 
 
-class Plenty:
-    """What was seen a moment ago of those who have plenty left: they need not be looked at again for ``seconds``."""
+class UsageCache:
+    """The usage of principals with much left, for ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._seen: dict[str, tuple[float, Limits, Usage]] = {}
+        self._usage: dict[str, tuple[float, Limits, Usage]] = {}
 
-    def of(self, principal: str, limits: Limits) -> Usage | None:
-        """Give what a principal had taken a moment ago; None if that is not known, or not plenty is left."""
-        seen, known, usage = self._seen.get(principal, (-math.inf, limits, None))
-        return usage if time.monotonic() - seen < self._seconds and known == limits else None
+    def get(self, principal: str, limits: Limits) -> Usage | None:
+        """Return the cached usage of a principal; None if there is none."""
+        read_at, cached_limits, usage = self._usage.get(principal, (-math.inf, limits, None))
+        return usage if time.monotonic() - read_at < self._seconds and cached_limits == limits else None
 
-    def see(self, principal: str, limits: Limits, usage: Usage | None) -> None:
-        """Remember what a principal has taken, or that this is not known."""
+    def set(self, principal: str, limits: Limits, usage: Usage | None) -> None:
+        """Cache the usage of a principal if much is left, else drop it. None means that it is not known."""
         if usage is None or not self._seconds or not is_plenty(limits, usage):
-            self._seen.pop(principal, None)
+            self._usage.pop(principal, None)
             return
-        self._seen[principal] = time.monotonic(), limits, usage
-        if len(self._seen) > PEOPLE:  # the one who came first goes
-            self._seen.pop(next(iter(list(self._seen))), None)
+        self._usage[principal] = time.monotonic(), limits, usage
+        if len(self._usage) > CACHED_PRINCIPALS:  # drop the oldest
+            self._usage.pop(next(iter(list(self._usage))), None)
 
 
 class Table:
     """Limits and usage in the database.
 
-    Limits are trusted for ``cache`` seconds. Usage is trusted for a second of that at most, while plenty is left, and
-    never where it is booked.
+    Limits are cached for ``cache`` seconds. Usage is cached for at most one second while much is left, and never for
+    bookings.
     """
 
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
-        self.limits = cached(self._limits, cache, REMEMBERED)
-        self._plenty = Plenty(min(cache, FRESH))
+        self.limits = cached(self._limits, cache, CACHED_GROUP_SETS)
+        self._usage_cache = UsageCache(min(cache, USAGE_CACHE_SECONDS))
 
     def _limits(self, groups: frozenset[str]) -> Limits:
-        """Give the limits of somebody in these groups."""
+        """Return the limits of a principal in these groups."""
         return combined(
             self._storage.rows(
                 "SELECT downloads, bytes, window_seconds FROM plugin_quota_limits WHERE group_name = ANY(:groups)",
@@ -134,37 +133,37 @@ class Table:
         )
 
     def usage(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
-        """Look at what a principal has taken."""
+        """Return the usage of a principal."""
         return _usage(self._storage, principal, limits, asset)
 
-    def lately(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
-        """Do the same, or give what was seen a moment ago if plenty was left then; what was opened is not told then."""
-        usage = self._plenty.of(principal, limits)
+    def recent_usage(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
+        """Return the usage of a principal, cached if much is left. Cached usage has no openings."""
+        usage = self._usage_cache.get(principal, limits)
         if usage is None:
             usage = self.usage(principal, limits, asset)
-            self._plenty.see(principal, limits, usage)
+            self._usage_cache.set(principal, limits, usage)
         return usage
 
     def opened(self, principal: str, limits: Limits) -> set[tuple[str, str, str]]:
-        """Give collection, item and key of what a principal opened within the window."""
+        """Return collection, item and key of the assets that a principal opened within the window."""
         rows = self._storage.rows(OPENED, principal=principal, downloads=horizons(limits)[DOWNLOADS])
         return {(row["collection"], row["item"], row["asset"]) for row in rows}
 
     def seconds(self, principal: str, limits: Limits, over: str, cost: int) -> int | None:
-        """Say in how many seconds the cost will fit; None: never."""
+        """Return in how many seconds the cost will fit; None: never."""
         counted = horizons(limits)
         rows = self._storage.rows(TAKEN, principal=principal, longest=counted[over])
         return wait(limits[over], counted[over], [(row["age"], row[over]) for row in rows], cost)
 
     def book(self, principal: str, limits: Limits, asset: Asset, byte_range: ByteRange) -> Shortage | None:
-        """Book a portion if it fits; if not, say what is short."""
+        """Book a range if it fits, else return the shortage."""
         (row,) = self._storage.write(BOOK, **_booking(principal, limits, asset, byte_range))
-        return self._result(principal, limits, _seen(row), _cost(limits, row, byte_range), booked=row["booked"])
+        return self._result(principal, limits, _before(row), _cost(limits, row, byte_range), booked=row["booked"])
 
     def book_many(
         self, principal: str, limits: Limits, assets: Sequence[Asset], byte_ranges: Sequence[ByteRange]
     ) -> Shortage | None:
-        """Book portions if all of them fit; if not, book none, and say what is short."""
+        """Book ranges if all of them fit, else book none and return the shortage."""
         total, rows = dict.fromkeys(limits, 0), []
         with suppress(TooMuchError), self._storage.transaction() as statements:
             for asset, byte_range in zip(assets, byte_ranges, strict=True):
@@ -174,20 +173,20 @@ class Table:
             if not all(row["booked"] for row in rows):
                 raise TooMuchError
         booked = all(row["booked"] for row in rows)
-        return self._result(principal, limits, _seen(rows[0]), total, booked=booked)
+        return self._result(principal, limits, _before(rows[0]), total, booked=booked)
 
     def _result(
         self, principal: str, limits: Limits, before: Usage, cost: Mapping[str, int], *, booked: bool
     ) -> Shortage | None:
-        self._plenty.see(principal, limits, before.after(cost) if booked else None)
+        self._usage_cache.set(principal, limits, before.after(cost) if booked else None)
         return None if booked else shortage(limits, before, cost)
 
     def set(self, group: str, downloads: int | None, size: int | None, window: int) -> None:
-        """Limit a group, or replace its limits. ``window`` is in seconds."""
+        """Set the limits of a group. ``window`` is in seconds."""
         self.change(group, lambda _: (downloads, size, window))
 
     def change(self, group: str, changed: Callable[[Mapping[str, Any]], Row]) -> tuple[Mapping[str, Any], Row]:
-        """Change a group's limits; return what they were (empty: none) and what they are."""
+        """Change the limits of a group, and return the old (empty: none) and the new ones."""
         with self._storage.transaction() as statements:
             statements.rows("LOCK TABLE plugin_quota_limits IN SHARE ROW EXCLUSIVE MODE")
             rows = statements.rows(
@@ -208,7 +207,7 @@ class Table:
         return before, after
 
     def unset(self, group: str) -> bool:
-        """Limit a group no more. False if it was not limited."""
+        """Remove the limits of a group. Return False if it had none."""
         with self._storage.transaction() as statements:
             return bool(
                 statements.rows(
@@ -217,56 +216,63 @@ class Table:
             )
 
     def all(self) -> list[Mapping[str, Any]]:
-        """Give the limits of all groups."""
+        """Return the limits of all groups."""
         return self._storage.rows(
             "SELECT group_name, downloads, bytes, window_seconds FROM plugin_quota_limits ORDER BY group_name"
         )
 
     def prune(self) -> int:
-        """Delete the usage that no limit looks back to, and give the number of rows."""
+        """Delete usage that is older than all windows, and return the number of rows."""
         longest = max((row["window_seconds"] for row in self.all()), default=0)
         with self._storage.transaction() as statements:
-            older = longest + longest // GRAINS + 1
+            older = longest + longest // PERIODS_PER_WINDOW + 1
             return sum(len(statements.rows(sql, seconds=older)) for sql in FORGET)
 
 
 def _usage(storage: Storage, principal: str, limits: Limits, asset: Asset | None) -> Usage:
     counted = horizons(limits)
-    row = storage.rows(USAGE, principal=principal, longest=max(counted.values()), **counted, **_place(asset))[0]
+    row = storage.rows(USAGE, principal=principal, longest=max(counted.values()), **counted, **_asset_key(asset))[0]
     oldest = {dimension: row[f"{dimension}_oldest"] for dimension in (DOWNLOADS, BYTES)}
     return Usage({dimension: row[dimension] for dimension in (DOWNLOADS, BYTES)}, oldest, row["opened"])
 
 
 def _booking(principal: str, limits: Limits, asset: Asset, byte_range: ByteRange) -> dict[str, Any]:
-    """Give what is asked of the database to book a portion."""
+    """Return the parameters of ``BOOK`` for a range."""
     most = {f"most_{dimension}": limits[dimension].amount if dimension in limits else None for dimension in COUNTED}
     part = {
-        # A file of a directory is a part of the directory, from its first byte on.
+        # A file of a directory asset is a part of the directory, also from its first byte.
         "opening": byte_range.opening and not asset.path,
         "file": f"{asset.key}/{asset.path}" if asset.path else asset.key,
         "size": _size(byte_range),
-        "whole": None if byte_range.size is None else min(byte_range.size, SIZE),
+        "whole": None if byte_range.size is None else min(byte_range.size, MAX_COUNTED_BYTES),
     }
-    return {"principal": principal, "grain": grain(limits), **part, **horizons(limits), **most, **_place(asset)}
+    return {
+        "principal": principal,
+        "grain": period_seconds(limits),
+        **part,
+        **horizons(limits),
+        **most,
+        **_asset_key(asset),
+    }
 
 
 def _size(byte_range: ByteRange) -> int:
-    return min(byte_range.length or 0, SIZE)
+    return min(byte_range.length or 0, MAX_COUNTED_BYTES)
 
 
-def _seen(row: Mapping[str, Any]) -> Usage:
-    """Give what was taken before a booking, as it saw it."""
+def _before(row: Mapping[str, Any]) -> Usage:
+    """Return the usage before a booking, from its row."""
     used = {dimension: row[f"used_{dimension}"] for dimension in COUNTED}
     return Usage(used, {dimension: row[f"oldest_{dimension}"] for dimension in COUNTED}, opened=not row["cost"])
 
 
 def _cost(limits: Limits, row: Mapping[str, Any], byte_range: ByteRange) -> dict[str, int]:
-    """Give what a portion costs, as its booking saw it."""
+    """Return the cost of a range, from the row of its booking."""
     costs = {DOWNLOADS: row["cost"], BYTES: _size(byte_range)}
     return {dimension: costs[dimension] for dimension in limits}
 
 
-def _place(asset: Asset | None) -> dict[str, str | None]:
+def _asset_key(asset: Asset | None) -> dict[str, str | None]:
     if asset is None:
         return {"collection": None, "item": None, "asset": None}
     return {"collection": asset.collection, "item": asset.item or "", "asset": asset.key}

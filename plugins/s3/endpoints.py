@@ -1,4 +1,4 @@
-"""Endpoints of S3 stores: whether the addresses that the library makes of them are those that were set."""
+"""Checks that the library sends requests for a store to the configured endpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from plugins.s3.settings import StoreSettings
 
-    Complain = Callable[[str, str], NoReturn]
+    Fail = Callable[[str, str], NoReturn]
 
 EXAMPLE = "https://s3.eu-central-1.amazonaws.com"
 PORTS = {"http": 80, "https": 443}
@@ -23,14 +23,11 @@ _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _AMAZON = re.compile(r"\.amazonaws\.com(\.cn)?$")
 _AMAZON_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}")
 _EVERYWHERE = "s3.amazonaws.com"
-"""Amazon's endpoint without a region, which is that of us-east-1."""
+"""Amazon's endpoint without a region. It belongs to us-east-1."""
 
 
 def read_endpoint(text: str) -> str:
-    """Read an endpoint; return it as clients write it in requests: in lower case, without a port that is the usual.
-
-    Raises ValueError.
-    """
+    """Return an endpoint as in the Host header: in lower case, without a default port. Raises ValueError."""
     parts = urlsplit(text)
     if parts.scheme not in PORTS or not parts.hostname or "@" in parts.netloc:
         raise ValueError(f"expected scheme, host and port alone, such as {EXAMPLE}")
@@ -38,7 +35,7 @@ def read_endpoint(text: str) -> str:
         raise ValueError(f"expected scheme, host and port alone, such as {EXAMPLE}")
     host = parts.hostname
     if not _HOST.fullmatch(host) and not is_address(host):
-        raise ValueError(f"expected a host's name in ASCII, or an IP address, not {host!r}")
+        raise ValueError(f"expected a host name in ASCII or an IP address, got {host!r}")
     port = _port(parts.netloc, lambda: parts.port)
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{'' if port in (None, PORTS[parts.scheme]) else f':{port}'}"
@@ -55,7 +52,7 @@ def _port(netloc: str, read: Callable[[], int | None]) -> int | None:
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address."""
+    """Return whether a host is an IP address."""
     try:
         ip_address(host)
     except ValueError:
@@ -63,50 +60,50 @@ def is_address(host: str) -> bool:
     return True
 
 
-def check(name: str, store: StoreSettings, complain: Complain) -> None:
-    """Check that the store's objects are asked for at the endpoint that the member ``name`` holds, and nowhere else.
+def check_endpoint(name: str, store: StoreSettings, fail: Fail) -> None:
+    """Check that requests for the store are sent to the endpoint in the member ``name``, and to no other host.
 
-    ``complain`` is called with the member that is wrong, and what is wrong with it.
+    ``fail`` is called with the name of the wrong member and the problem.
     """
     url = getattr(store, name)
     host = urlsplit(url).netloc
     if _AMAZON.search(host.partition(":")[0]):
-        _check_amazon(name, host, store.region, complain)
+        _check_amazon(name, host, store.region, fail)
     elif store.virtual and is_address(urlsplit(url).hostname or ""):
-        complain("addressing", f"expected path: {host} is an IP address, and virtual needs a host's name")
+        fail("addressing", f"expected path, because {host} is an IP address and virtual needs a host name")
     try:
         base = BaseURL(url, store.region)
     except ValueError as error:
-        complain(name, str(error))
+        fail(name, str(error))
     base.virtual_style_flag = base.virtual_style_flag if store.virtual is None else store.virtual
     for bucket in {part.bucket for part in store.buckets}:
-        _check_bucket(base, bucket, name, store, complain)
+        _check_bucket(base, bucket, name, store, fail)
 
 
-def _check_amazon(name: str, host: str, region: str, complain: Complain) -> None:
+def _check_amazon(name: str, host: str, region: str, fail: Fail) -> None:
     if ":" in host:
-        complain(name, "expected no port: an endpoint of Amazon has none but the usual")
+        fail(name, "expected no port: endpoints of Amazon use the default port")
     if not _AMAZON_REGION.fullmatch(region) or host.endswith(".cn") != region.startswith("cn-"):
-        complain("region", f"expected a region of Amazon, such as eu-central-1: there is no {region!r} at {host}")
+        fail("region", f"expected a region of Amazon, such as eu-central-1; {host} has no region {region!r}")
 
 
-def _check_bucket(base: BaseURL, bucket: str, name: str, store: StoreSettings, complain: Complain) -> None:
+def _check_bucket(base: BaseURL, bucket: str, name: str, store: StoreSettings, fail: Fail) -> None:
     host = urlsplit(getattr(store, name)).netloc
     try:
         made = base.build(method="GET", region=store.region, bucket_name=bucket, object_name="x").netloc
     except ValueError as error:
-        complain(name, str(error))
+        fail(name, str(error))
     in_host = made.startswith(f"{bucket}.") and made != host
     actual = made.removeprefix(f"{bucket}.") if in_host else made
     if actual != host and not (host == _EVERYWHERE and store.region == "us-east-1"):
-        complain(
+        fail(
             name,
-            f"with the region {store.region!r}, requests would be sent to {actual}. Expected the same region in both",
+            f"expected the region {store.region!r}, as in region; requests would be sent to {actual}",
         )
     if store.virtual and not in_host:
-        complain("addressing", f"expected path: no certificate of {host} is good for the dot in bucket {bucket!r}")
+        fail("addressing", f"expected path: no certificate of {host} is valid for the dot in bucket {bucket!r}")
     if in_host and not _is_strict(bucket):
-        complain("addressing", f"expected path: {bucket!r} cannot be part of a host's name")
+        fail("addressing", f"expected path, because {bucket!r} cannot be part of a host name")
 
 
 def _is_strict(bucket: str) -> bool:

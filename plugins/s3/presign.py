@@ -1,6 +1,6 @@
-"""Addresses for GET, signed (AWS Signature Version 4 in the query) without asking anybody.
+"""Presigned URLs for GET (AWS Signature Version 4 in the query), computed without requests.
 
-Whoever signs does so by the thousand: what is the same for all that a store signs in one second is worked out once.
+A response can need thousands of them. The parts that are the same for all URLs of one second are computed once.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SHA256 = partial(hashlib.sha256)
-"""Given by name, or as it is, ``hmac`` uses OpenSSL's HMAC instead, which takes twice as long to copy."""
-PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")
-"""Keys that are not changed by ``quote``, which takes several times as long."""
+"""With the name, or with the function itself, ``hmac`` uses OpenSSL's HMAC, which takes twice as long to copy."""
+UNRESERVED = re.compile(r"[A-Za-z0-9_.~/-]*")
+"""Keys that ``quote`` does not change. ``quote`` takes several times as long as this match."""
 
 
 class Bucket(NamedTuple):
-    """Where a bucket's objects are: ``path`` comes before each key."""
+    """The URL of a bucket: ``path`` precedes each key."""
 
     scheme: str
     host: str
@@ -36,20 +36,20 @@ class Bucket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Pen:
-    """Signs addresses that are good for ``lifetime`` from the second on for which it was made.
+class Presigner:
+    """Presigns URLs that are valid for ``lifetime`` from one second on.
 
-    ``head`` is what all their queries begin with. ``begun`` has signed as much as is the same for all, and is never
-    written to: each signature goes on from there in a copy.
+    ``head`` is the common start of all queries. ``common_hmac`` has hashed the common start of all strings to sign;
+    each signature continues with a copy of it.
     """
 
     lifetime: timedelta
     head: str
-    begun: hmac.HMAC
+    common_hmac: hmac.HMAC
 
     @classmethod
     def of(cls, credentials: Credentials, region: str, second: int, lifetime: timedelta) -> Self:
-        """Make what signs with these credentials in one second of the epoch."""
+        """Return the presigner for credentials and one second, counted from 1970."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = f"{stamp[:8]}/{region}/s3/aws4_request"
         token = credentials.session_token
@@ -67,18 +67,18 @@ class Pen:
         return cls(lifetime, encoded(fields), hmac.new(key, f"{ALGORITHM}\n{stamp}\n{scope}\n".encode(), SHA256))
 
     def signed(self, bucket: Bucket, key: str, fields: str) -> str:
-        """Sign an address for GET of one object with these ``encoded`` fields, in the order of their names.
+        """Return a presigned URL for GET of one object, with these ``encoded`` query fields, sorted by name.
 
-        All of the names sort after those that begin with a capital X.
+        All names must sort after those that begin with a capital X.
         """
-        path = bucket.path + (key if PLAIN.fullmatch(key) else quote(key))
+        path = bucket.path + (key if UNRESERVED.fullmatch(key) else quote(key))
         query = f"{self.head}&{fields}"
-        asked = f"GET\n{path}\n{query}\nhost:{bucket.host}\n\nhost\nUNSIGNED-PAYLOAD"
-        signature = self.begun.copy()
-        signature.update(hashlib.sha256(asked.encode()).hexdigest().encode())
+        canonical_request = f"GET\n{path}\n{query}\nhost:{bucket.host}\n\nhost\nUNSIGNED-PAYLOAD"
+        signature = self.common_hmac.copy()
+        signature.update(hashlib.sha256(canonical_request.encode()).hexdigest().encode())
         return f"{bucket.scheme}://{bucket.host}{path}?{query}&X-Amz-Signature={signature.hexdigest()}"
 
 
 def encoded(fields: Mapping[str, str]) -> str:
-    """Write fields of a query as they are signed."""
+    """Return query fields in the encoding of the signature, sorted by name."""
     return "&".join([f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(fields.items())])

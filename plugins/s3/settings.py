@@ -1,4 +1,4 @@
-"""What an operator says about S3 stores, read from one JSON object. Every complaint names the place in it."""
+"""The setting that describes S3 stores, a JSON object. Error messages have the JSON pointer of the member."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from minio.helpers import check_bucket_name
 
 from plugins._common.json_setting import decode_json, json_text
-from plugins.s3.endpoints import check, read_endpoint
+from plugins.s3.endpoints import check_endpoint, read_endpoint
 from stacflask import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 VARIABLE = "STACFLASK_S3_STORES"
-SHORTEST = 10  # seconds: below it, a client may find a fresh link already ended
-LONGEST = 7 * 86400  # seconds: what signature version 4 allows
+MIN_LIFETIME_SECONDS = 10  # a shorter one could expire before the client uses the URL
+MAX_LIFETIME_SECONDS = 7 * 86400  # the limit of signature version 4
 
-WAITS = {"Expedited": 60, "Standard": 1800, "Bulk": 3600}
-"""Tiers of a restore, with the seconds after which it is worth to ask again how it stands."""
-MOST_DAYS = 365
+RETRY_AFTER_SECONDS = {"Expedited": 60, "Standard": 1800, "Bulk": 3600}
+"""Tiers of a restore, with the seconds after which a client should check the state again."""
+MAX_RESTORE_DAYS = 365
 
 AWS_NAMES = {
     "access_key": "AWS_ACCESS_KEY_ID",
@@ -32,7 +32,7 @@ AWS_NAMES = {
 }
 
 OWN_FOLDER = "{collection}/"
-"""Stands at the end of a prefix: each collection has the folder there that is called by its id."""
+"""The end of a prefix below which each collection has a folder with its id."""
 EVERY_COLLECTION = "*"
 
 T = TypeVar("T")
@@ -40,8 +40,8 @@ REQUIRED: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """Credentials as given, with the time at which they end, if they do."""
+class StaticCredentials:
+    """Credentials in the setting, with their expiry or None."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -51,16 +51,16 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """How archived objects are brought back: in which tier, and for how many days."""
+    """The restore of archived objects: the tier, and the number of days that they stay online."""
 
     tier: str
     days: int
 
 
 class Part(NamedTuple):
-    """A part of a bucket: all keys with this prefix, which is empty for all keys.
+    """A part of a bucket: all keys with a prefix; an empty prefix means all keys.
 
-    ``own_folders``: the assets of a collection are in the folder below the prefix that is called by its id.
+    ``own_folders``: the assets of a collection are in the folder below the prefix with the collection's id.
     """
 
     bucket: str
@@ -70,10 +70,10 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """One store. ``keys`` None: the machine's own role. ``virtual`` None: as the endpoint's kind has it.
+    """One store. ``keys`` None: the role of the machine. ``virtual`` None: the default for the kind of endpoint.
 
-    Times are in seconds. Only assets of ``collections`` are here; None: of any collection. ``shared``: the operator
-    wrote that any collection may use all objects.
+    Times are in seconds. The store has only assets of ``collections``; None: of all collections. ``shared``: the
+    setting allows all collections to use all objects.
     """
 
     name: str
@@ -81,7 +81,7 @@ class StoreSettings:
     public_endpoint: str
     region: str
     buckets: tuple[Part, ...]
-    keys: Keys | None
+    keys: StaticCredentials | None
     virtual: bool | None
     requester_pays: bool
     stream: bool
@@ -97,20 +97,22 @@ class StoreSettings:
 
     @property
     def unowned(self) -> bool:
-        """Whether the settings leave open which collections may use some of the objects."""
+        """Whether the setting does not say which collections may use some of the objects."""
         return self.collections is None and not self.shared and not all(part.own_folders for part in self.buckets)
 
 
 def read_stores(environ: Mapping[str, str]) -> list[StoreSettings]:
-    """Read ``STACFLASK_S3_STORES``: the JSON itself, or the path of a file that holds it. Raises SettingError."""
+    """Parse ``STACFLASK_S3_STORES``: JSON, or the path of a JSON file. Raises SettingError."""
     stores = _object(json_text(environ, VARIABLE, "the stores"))
     if not stores:
-        raise SettingError(VARIABLE, "names no store")
-    return [_store(name, Place(f"/{name}", _members(f"/{name}", members), environ)) for name, members in stores.items()]
+        raise SettingError(VARIABLE, "expected at least one store")
+    return [
+        _store(name, Members(f"/{name}", _members(f"/{name}", members), environ)) for name, members in stores.items()
+    ]
 
 
-class Place:
-    """A JSON object somewhere in the setting. What is taken from it is checked; what is left over is an error."""
+class Members:
+    """The members of a JSON object in the setting. Each is taken and parsed; remaining members are an error."""
 
     def __init__(self, pointer: str, members: dict[str, Any], environ: Mapping[str, str]) -> None:
         self.pointer = pointer
@@ -118,37 +120,37 @@ class Place:
         self.environ = environ
 
     def take(self, name: str, parse: Callable[[Any], T], default: Any = REQUIRED) -> T:
-        """Take out one member. Values are never repeated in a message: one of them is a secret."""
+        """Take and parse one member. Messages never have its value, which may be a secret."""
         if name not in self.members:
             if default is REQUIRED:
-                self.complain(name, "missing")
+                self.fail(name, "missing")
             return default  # type: ignore[no-any-return]
         try:
             return parse(self.members.pop(name))
         except ValueError as error:
-            self.complain(name, str(error))
+            self.fail(name, str(error))
 
     def secret(self, name: str, *, required: bool) -> str | None:
-        """Take out a member given in itself, or by the name of an environment variable under ``<name>_env``."""
+        """Take a member, or read the environment variable that the member ``<name>_env`` names."""
         if f"{name}_env" not in self.members:
             return self.take(name, _word, REQUIRED if required else None)
         if name in self.members:
-            self.complain(name, f"given twice, here and by {name}_env")
+            self.fail(name, f"expected either {name} or {name}_env")
         return self.variable(f"{name}_env", self.take(f"{name}_env", _word))
 
     def variable(self, name: str, variable: str) -> str:
-        """Read the environment variable that the member ``name`` points to."""
+        """Return the environment variable that the member ``name`` names."""
         value = self.environ.get(variable, "").strip()
-        return value or self.complain(name, f"the environment has no {variable}")
+        return value or self.fail(name, f"the environment has no {variable}")
 
-    def complain(self, name: str, problem: str) -> NoReturn:
+    def fail(self, name: str, problem: str) -> NoReturn:
         """Raise a SettingError for one member."""
         raise SettingError(VARIABLE, f"{self.pointer}/{name}: {problem}")
 
     def finish(self) -> None:
-        """Complain if any member has not been taken: it is misspelt, or of no use beside the others."""
+        """Raise SettingError for a member that was not taken: it is misspelt, or has no effect with the others."""
         for name in self.members:
-            self.complain(name, "unknown here")
+            self.fail(name, "unknown member, or without effect together with the others")
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -160,60 +162,62 @@ def _object(text: str) -> dict[str, Any]:
 
 def _members(pointer: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise SettingError(VARIABLE, f"{pointer or '/'}: expected an object")
+        raise SettingError(VARIABLE, f"{pointer or '/'}: expected a JSON object")
     return value
 
 
-def _store(name: str, place: Place) -> StoreSettings:
+def _store(name: str, members: Members) -> StoreSettings:
     if not re.fullmatch(r"[\w.-]+", name):
-        raise SettingError(VARIABLE, f"{place.pointer}: a store's name has letters, digits, '.', '_' and '-' only")
-    endpoint = place.take("endpoint", lambda value: read_endpoint(_word(value)))
-    shared = place.members.get("collections") == EVERY_COLLECTION
+        raise SettingError(VARIABLE, f"{members.pointer}: expected a store name of letters, digits, '.', '_' and '-'")
+    endpoint = members.take("endpoint", lambda value: read_endpoint(_word(value)))
+    shared = members.members.get("collections") == EVERY_COLLECTION
     store = StoreSettings(
         name=name,
         endpoint=endpoint,
-        public_endpoint=place.take("public_endpoint", lambda value: read_endpoint(_word(value)), endpoint),
-        region=place.take("region", _region),
-        buckets=place.take("buckets", _buckets),
-        keys=_keys(place),
-        virtual=place.take("addressing", _one_of("path", "virtual"), None),
-        requester_pays=place.take("requester_pays", _truth, False),
-        stream=place.take("delivery", _one_of("redirect", "stream"), False),
-        verify=place.take("verify", _truth, True),
-        verify_ttl=place.take("verify_ttl", _seconds(0, 86400), 30.0),
-        lifetime=timedelta(seconds=int(place.take("lifetime", _seconds(SHORTEST, LONGEST), 900))),
-        timeout=place.take("timeout", _seconds(0.1, 60), 4.0),
-        stall_timeout=place.take("stall_timeout", _seconds(0.1, 3600), 30.0),
-        ca_file=place.take("ca_file", _file, None),
-        restore=place.take("restore", _restore, None),
-        collections=place.take("collections", _collections, None),
+        public_endpoint=members.take("public_endpoint", lambda value: read_endpoint(_word(value)), endpoint),
+        region=members.take("region", _region),
+        buckets=members.take("buckets", _buckets),
+        keys=_keys(members),
+        virtual=members.take("addressing", _one_of("path", "virtual"), None),
+        requester_pays=members.take("requester_pays", _boolean, False),
+        stream=members.take("delivery", _one_of("redirect", "stream"), False),
+        verify=members.take("verify", _boolean, True),
+        verify_ttl=members.take("verify_ttl", _seconds(0, 86400), 30.0),
+        lifetime=timedelta(
+            seconds=int(members.take("lifetime", _seconds(MIN_LIFETIME_SECONDS, MAX_LIFETIME_SECONDS), 900))
+        ),
+        timeout=members.take("timeout", _seconds(0.1, 60), 4.0),
+        stall_timeout=members.take("stall_timeout", _seconds(0.1, 3600), 30.0),
+        ca_file=members.take("ca_file", _file, None),
+        restore=members.take("restore", _restore, None),
+        collections=members.take("collections", _collections, None),
         shared=shared,
     )
-    place.finish()
+    members.finish()
     for member in ("endpoint", "public_endpoint"):
-        check(member, store, place.complain)
+        check_endpoint(member, store, members.fail)
     return store
 
 
-def _keys(place: Place) -> Keys | None:
-    source = place.take("credentials", _choice("static", "env", "aws"), "static")
+def _keys(members: Members) -> StaticCredentials | None:
+    source = members.take("credentials", _choice("static", "env", "aws"), "static")
     if source == "aws":
         return None
     if source == "env":
-        place.members |= {f"{name}_env": AWS_NAMES[name] for name in ("access_key", "secret_key")}
-        if place.environ.get(AWS_NAMES["session_token"]):
-            place.members["session_token_env"] = AWS_NAMES["session_token"]
-    return Keys(
-        access_key=place.secret("access_key", required=True) or "",
-        secret_key=place.secret("secret_key", required=True) or "",
-        session_token=place.secret("session_token", required=False),
-        expires=place.take("expires", _time, None),
+        members.members |= {f"{name}_env": AWS_NAMES[name] for name in ("access_key", "secret_key")}
+        if members.environ.get(AWS_NAMES["session_token"]):
+            members.members["session_token_env"] = AWS_NAMES["session_token"]
+    return StaticCredentials(
+        access_key=members.secret("access_key", required=True) or "",
+        secret_key=members.secret("secret_key", required=True) or "",
+        session_token=members.secret("session_token", required=False),
+        expires=members.take("expires", _time, None),
     )
 
 
 def _word(value: Any) -> str:
     if not isinstance(value, str) or not value or value != value.strip() or not value.isprintable():
-        raise ValueError("expected text without spaces around it")
+        raise ValueError("expected a string without spaces around it")
     return value
 
 
@@ -223,16 +227,16 @@ def _region(value: Any) -> str:
     return str(value)
 
 
-def _truth(value: Any) -> bool:
+def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("expected true or false")  # noqa: TRY004 - all complaints of a parser are ValueErrors
+        raise ValueError("expected true or false")  # noqa: TRY004 - parsers raise ValueError only
     return value
 
 
 def _seconds(least: float, most: float) -> Callable[[Any], float]:
     def parse(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise ValueError(f"expected seconds from {least} to {most}")
+            raise ValueError(f"expected a number of seconds from {least} to {most}")
         return value
 
     return parse
@@ -253,7 +257,7 @@ def _one_of(no: str, yes: str) -> Callable[[Any], bool]:
 
 def _file(value: Any) -> str:
     if not Path(_word(value)).is_file():
-        raise ValueError("there is no such file")
+        raise ValueError("the file does not exist")
     return str(value)
 
 
@@ -263,9 +267,9 @@ def _restore(value: Any) -> Restore:
     days = value.get("days", 7)
     if isinstance(days, float) and days.is_integer():
         days = int(days)
-    if isinstance(days, bool) or not isinstance(days, int) or not 0 < days <= MOST_DAYS:
-        raise ValueError(f"days: expected a whole number from 1 to {MOST_DAYS}")
-    return Restore(_choice(*WAITS)(value.get("tier", "Standard")), days)
+    if isinstance(days, bool) or not isinstance(days, int) or not 0 < days <= MAX_RESTORE_DAYS:
+        raise ValueError(f"days: expected an integer from 1 to {MAX_RESTORE_DAYS}")
+    return Restore(_choice(*RETRY_AFTER_SECONDS)(value.get("tier", "Standard")), days)
 
 
 def _time(value: Any) -> datetime:
@@ -274,13 +278,13 @@ def _time(value: Any) -> datetime:
     except (TypeError, ValueError):
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ValueError("expected a time with its zone, such as 2030-01-31T12:00:00Z")
+        raise ValueError("expected a time with a zone, such as 2030-01-31T12:00:00Z")
     return moment
 
 
 def _buckets(value: Any) -> tuple[Part, ...]:
     if not isinstance(value, list) or not value:
-        raise ValueError("expected a list of buckets and of prefixes such as bucket/folder/")
+        raise ValueError("expected a list of buckets and prefixes such as bucket/folder/")
     return tuple(_bucket(_word(entry)) for entry in value)
 
 
@@ -300,9 +304,9 @@ def _bucket(entry: str) -> Part:
         prefix = prefix.removesuffix(OWN_FOLDER)
     if {"{", "}"}.intersection(prefix):
         raise ValueError(f"{entry!r}: {OWN_FOLDER} can only be the last folder of a prefix")
-    # Without the slash, "a/2024" would take in "a/2024-secret/" too.
+    # Without the slash, "a/2024" would include "a/2024-secret/".
     if prefix and not prefix.endswith("/"):
         raise ValueError(f"the prefix of {entry!r} must end with /")
     if {".", ".."}.intersection(prefix.split("/")):
-        raise ValueError(f"the prefix of {entry!r} has a part that no key may have")
+        raise ValueError(f"the prefix of {entry!r} must not have the folders . and ..")
     return Part(bucket, prefix, own_folders)

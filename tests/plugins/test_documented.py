@@ -1,4 +1,4 @@
-"""docs/plugins.md, docs/audit.md and docs/identity.md tell all that the policy plugins can be told."""
+"""Settings, commands and endpoints of the policy plugins are in docs/plugins.md, docs/audit.md and docs/identity.md."""
 
 import re
 from datetime import timedelta
@@ -44,23 +44,23 @@ ENDPOINTS = [f"{e.method} {e.path}" for plugin in (Licences(), LINKS, LOGINS, Qu
 
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_each_setting_is_documented(variable: str) -> None:
-    """Every variable that a plugin reads is told."""
+    """The docs have every variable that a plugin reads."""
     assert f"`{variable}`" in DOCS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_is_shown(command: str) -> None:
-    """Every command stands there as it is typed."""
+    """The docs have every command as users type it."""
     assert f"    stacflask {command}" in DOCS
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_each_address_is_documented(endpoint: str) -> None:
-    """Every address that a plugin adds is told."""
+def test_each_endpoint_is_documented(endpoint: str) -> None:
+    """The docs have every endpoint that a plugin adds."""
     assert f"`{endpoint}`" in DOCS
 
 
 @pytest.mark.parametrize("member", [name for kind in (Issuer, Introspection, Login) for name in kind.__struct_fields__])
-def test_each_word_on_providers_is_documented(member: str) -> None:
-    """Every member of the setting that describes OpenID providers is told."""
+def test_each_member_of_providers_is_documented(member: str) -> None:
+    """The docs have every member of the setting that describes OpenID providers."""
     assert f"| `{member}` |" in IDENTITY

@@ -1,4 +1,4 @@
-"""Quotas: what they count, what they leave, and that they are exact however many ask at once."""
+"""Quotas: counts, denials, exactness with concurrent requests, and commands."""
 
 import os
 import re
@@ -22,12 +22,12 @@ from plugins.quota.limits import (
     Limits,
     Usage,
     combined,
-    fields,
-    grain,
+    period_seconds,
+    rate_limit_headers,
     shortage,
     wait,
 )
-from plugins.quota.sizes import size, spelled
+from plugins.quota.sizes import format_size, parse_size
 from stacflask import (
     ANONYMOUS,
     Asset,
@@ -63,23 +63,23 @@ def plugin(storage: Storage) -> Quota:
     return plugin
 
 
-class Willing:
-    """Consents to all, so that what is refused was refused by the quota."""
+class AllowsAll:
+    """Allows every download, so that every denial comes from the quota."""
 
     @hookimpl
     def authorize(self) -> Decision:
-        """Let it pass."""
-        return Decision.allow("willing")
+        """Allow the download."""
+        return Decision.allow("test")
 
 
 @pytest.fixture
 def gate(plugin: Quota) -> Gate:
-    return Gate(manage({"quota": plugin, "willing": Willing()}))
+    return Gate(manage({"quota": plugin, "allows": AllowsAll()}))
 
 
 @pytest.fixture
 def run(plugin: Quota) -> Run:
-    """Run ``stacflask quota`` and give its result."""
+    """Return a function that runs ``stacflask quota`` and returns its result."""
     return lambda *arguments: CliRunner().invoke(plugin.extend_cli()[0], arguments)
 
 
@@ -95,12 +95,12 @@ def download(
     length: int = 100,
     whole: int | None = None,
 ) -> None:
-    """Walk through the gate as a download does."""
+    """Authorize and charge a download."""
     gate.charge(gate.authorize(principal, wanted or asset()), ByteRange(first, length, whole), "stream")
 
 
 def chunk(path: str, key: str = "cube") -> Asset:
-    """Give a file of a directory asset."""
+    """Return a file of a directory asset."""
     return Asset("landsat", "scene", key, f"s3://bucket/{key}/", path=path)
 
 
@@ -111,13 +111,13 @@ def refused(gate: Gate, principal: Principal, wanted: Asset | None = None, **byt
 
 
 def used(plugin: Quota, principal: Principal = JANE) -> dict[str, int]:
-    """Give what GET /quota says is used."""
+    """Return the usage from GET /quota."""
     quota = plugin.show(EndpointRequest(principal, {})).body["quota"]
     return {dimension: described["used"] for dimension, described in quota.items()}
 
 
 def later(storage: Storage, seconds: float) -> None:
-    """Let time pass, by moving what happened back."""
+    """Let time pass by moving stored times back."""
     with storage.transaction() as statements:
         for table, moment in (("usage", "since"), ("openings", "opened")):
             statements.rows(
@@ -130,22 +130,22 @@ def later(storage: Storage, seconds: float) -> None:
 
 
 def test_without_limits_nothing_is_counted(gate: Gate, storage: Storage) -> None:
-    """Who has no limit is neither counted nor told anything."""
+    """Without a limit, nothing is counted and no headers are sent."""
     grant = gate.authorize(JANE, asset())
     assert (grant.decision.headers, grant.decision.counted) == ({}, False)
     gate.charge(grant, ByteRange(0, 100), "stream")
     assert storage.rows("SELECT principal FROM plugin_quota_usage") == []
 
 
-def test_a_quota_opens_nothing(plugin: Quota, run: Run) -> None:
-    """That something is left says nothing about who may download: without another plugin's word all is refused."""
+def test_a_quota_alone_allows_nothing(plugin: Quota, run: Run) -> None:
+    """A quota abstains: without another plugin that allows, downloads are denied."""
     run("set", "members", "--downloads", "5")
     decision = refused(Gate(manage({"quota": plugin})), JANE)
     assert (decision.kind, decision.code) == ("forbidden", None)
 
 
-def test_downloads_come_to_an_end(gate: Gate, run: Run) -> None:
-    """After the last download the next one, of another asset, is refused with a code, a wait and what is left."""
+def test_downloads_are_limited(gate: Gate, run: Run) -> None:
+    """After the last download, another asset is denied with a code, a wait and the rest."""
     run("set", "members", "--downloads", "3", "--window", "24h")
     for item in "abc":
         download(gate, JANE, asset(item))
@@ -157,16 +157,16 @@ def test_downloads_come_to_an_end(gate: Gate, run: Run) -> None:
     assert decision.headers["RateLimit"].startswith('"downloads";r=0;t=')
 
 
-def test_looking_costs_nothing(gate: Gate, plugin: Quota, run: Run) -> None:
-    """Asking whether one may, as HEAD does, is not charged."""
+def test_authorize_costs_nothing(gate: Gate, plugin: Quota, run: Run) -> None:
+    """An authorization without a download, as for HEAD, is not charged."""
     run("set", "members", "--downloads", "1")
     for _ in range(5):
         gate.authorize(JANE, asset())
     assert used(plugin) == {"downloads": 0}
 
 
-def test_a_consent_tells_what_is_left(gate: Gate, run: Run) -> None:
-    """While there is something left, answers carry the RateLimit fields, and must not be cached."""
+def test_responses_have_rate_limit_headers(gate: Gate, run: Run) -> None:
+    """While something is left, responses have the RateLimit fields and must not be cached."""
     run("set", "members", "--downloads", "5", "--bytes", "1kB", "--window", "1h")
     download(gate, JANE)
     decision = gate.authorize(JANE, asset()).decision
@@ -175,8 +175,8 @@ def test_a_consent_tells_what_is_left(gate: Gate, run: Run) -> None:
     assert re.fullmatch(r'"downloads";r=4;t=36\d\d, "bytes";r=900;t=36\d\d', decision.headers["RateLimit"])
 
 
-def test_bytes_come_to_an_end(gate: Gate, plugin: Quota, run: Run) -> None:
-    """Bytes are granted up to the limit and not one more."""
+def test_bytes_are_limited(gate: Gate, plugin: Quota, run: Run) -> None:
+    """Bytes are granted exactly up to the limit."""
     run("set", "members", "--bytes", "250")
     download(gate, JANE, length=100)
     download(gate, JANE, length=150)
@@ -185,8 +185,8 @@ def test_bytes_come_to_an_end(gate: Gate, plugin: Quota, run: Run) -> None:
     assert used(plugin) == {"bytes": 250}
 
 
-def test_what_does_not_fit_is_not_charged(gate: Gate, plugin: Quota, run: Run) -> None:
-    """A large asset is refused although some bytes are left, a small one then still passes."""
+def test_a_denied_download_is_not_charged(gate: Gate, plugin: Quota, run: Run) -> None:
+    """A large asset is denied although some bytes are left; a small one is then allowed."""
     run("set", "members", "--bytes", "250")
     download(gate, JANE, length=200)
     assert refused(gate, JANE, length=51).retry_after is not None
@@ -194,8 +194,8 @@ def test_what_does_not_fit_is_not_charged(gate: Gate, plugin: Quota, run: Run) -
     assert used(plugin) == {"bytes": 250}
 
 
-def test_more_than_the_whole_quota(gate: Gate, run: Run) -> None:
-    """Who asks for more than there ever is gets no advice to try again later."""
+def test_an_asset_larger_than_the_quota(gate: Gate, run: Run) -> None:
+    """The denial of an asset that is larger than the whole quota has no wait."""
     run("set", "members", "--bytes", "250")
     decision = refused(gate, JANE, length=251)
     assert decision.retry_after is None
@@ -203,15 +203,15 @@ def test_more_than_the_whole_quota(gate: Gate, run: Run) -> None:
 
 
 def test_an_unknown_size_counts_no_bytes(gate: Gate, plugin: Quota, run: Run) -> None:
-    """A redirect to an asset without file:size is a download of no bytes that are known of."""
+    """A redirect to an asset without file:size is a download of zero bytes."""
     run("set", "members", "--downloads", "5", "--bytes", "250")
     grant = gate.authorize(JANE, asset(size=None))
     gate.charge(grant, ByteRange(0, None), "redirect")
     assert used(plugin) == {"downloads": 1, "bytes": 0}
 
 
-def test_an_impossible_size_ends_no_quota(gate: Gate, plugin: Quota, run: Run) -> None:
-    """What a publisher says of a file's size by mistake adds up to nothing that cannot be counted."""
+def test_an_impossible_size_is_shortened(gate: Gate, plugin: Quota, run: Run) -> None:
+    """Wrong file sizes of publishers do not exceed the range of the sums."""
     run("set", "members", "--downloads", "4")
     for _ in range(3):
         download(gate, JANE, length=2**63 - 1)
@@ -222,9 +222,9 @@ def test_an_impossible_size_ends_no_quota(gate: Gate, plugin: Quota, run: Run) -
 def test_an_archive_is_booked_whole_or_not_at_all(
     plug: Plug, publish: Publish, plugin: Quota, run: Run, storage: Storage
 ) -> None:
-    """An archive that is too much costs nothing, and says when it will fit; one that fits costs all that is in it."""
+    """An archive that does not fit costs nothing and has a wait; one that fits costs all of its files."""
     publish(an_item(assets={key: {"href": f"s3://bucket/{key}"} for key in "abc"}))
-    client, path = plug(Willing(), plugin, Shelf()), "/collections/collection/items/item/download.zip"
+    client, path = plug(AllowsAll(), plugin, Shelf()), "/collections/collection/items/item/download.zip"
     run("set", "*", "--downloads", "5", "--bytes", "1GB")
     assert client.get(f"{path}?assets=a,b,c").status_code == 200
     assert used(plugin, ANONYMOUS) == {"downloads": 3, "bytes": 30}
@@ -240,7 +240,7 @@ def test_an_archive_is_booked_whole_or_not_at_all(
 
 
 def test_parts_of_a_download_are_one_download(gate: Gate, plugin: Quota, run: Run) -> None:
-    """Reading an asset in ranges, from its beginning on, counts every byte and one download."""
+    """Ranges of an asset from its first byte count every byte and one download."""
     run("set", "members", "--downloads", "5", "--bytes", "1MB")
     for first in (0, 100, 900, 500):
         download(gate, JANE, first=first)
@@ -248,7 +248,7 @@ def test_parts_of_a_download_are_one_download(gate: Gate, plugin: Quota, run: Ru
 
 
 def test_the_last_download_can_be_read_to_its_end(gate: Gate, run: Run) -> None:
-    """When no downloads are left, further parts of what was opened still pass, and opening it anew does not."""
+    """When no downloads are left, further ranges of an opened asset are allowed, but not another opening."""
     run("set", "members", "--downloads", "1")
     download(gate, JANE, first=0)
     download(gate, JANE, first=100)
@@ -257,7 +257,7 @@ def test_the_last_download_can_be_read_to_its_end(gate: Gate, run: Run) -> None:
 
 
 def test_parts_of_a_download_are_bounded(gate: Gate, plugin: Quota, run: Run) -> None:
-    """Of one download, no more is given than twice the asset's size; what is beyond it is another download."""
+    """One download allows twice the size of the asset; ranges beyond it are another download."""
     run("set", "members", "--downloads", "2")
     for first, count in ((0, 1), (1, 1), (1, 2), (1, 2)):
         download(gate, JANE, first=first, length=100 - first, whole=100)
@@ -268,7 +268,7 @@ def test_parts_of_a_download_are_bounded(gate: Gate, plugin: Quota, run: Run) ->
 
 
 def test_bounds_of_a_download_are_exact(gate: Gate, run: Run) -> None:
-    """Of twenty ranges that come at once, as many pass as fit into twice the asset's size."""
+    """Of twenty concurrent ranges, as many are allowed as fit into twice the size of the asset."""
     run("set", "members", "--downloads", "1")
     download(gate, JANE, whole=100)
 
@@ -284,7 +284,7 @@ def test_bounds_of_a_download_are_exact(gate: Gate, run: Run) -> None:
 
 
 def test_a_directory_is_one_download(gate: Gate, plugin: Quota, run: Run) -> None:
-    """All files of a directory asset are one download of all their bytes, another directory is another."""
+    """All files of a directory asset are one download with all their bytes; another directory is another."""
     run("set", "members", "--downloads", "2", "--bytes", "1MB")
     for number in range(30):
         download(gate, JANE, chunk(f"{number}/0.0"), whole=100)
@@ -296,7 +296,7 @@ def test_a_directory_is_one_download(gate: Gate, plugin: Quota, run: Run) -> Non
 
 
 def test_each_file_of_a_directory_is_bounded(gate: Gate, plugin: Quota, run: Run) -> None:
-    """A file that is read more than twice opens the directory anew, and all of its files with it."""
+    """A file that is read more than twice opens the directory asset again, with all its files."""
     run("set", "members", "--downloads", "2")
     for count in (1, 1, 2, 2):
         download(gate, JANE, chunk("a"), whole=100)
@@ -305,8 +305,8 @@ def test_each_file_of_a_directory_is_bounded(gate: Gate, plugin: Quota, run: Run
     assert refused(gate, JANE, chunk("a"), whole=100).code == "QuotaExceeded"
 
 
-def test_a_directory_is_opened_anew_after_the_window(gate: Gate, plugin: Quota, run: Run, storage: Storage) -> None:
-    """What was opened longer ago than the window is another download."""
+def test_a_directory_is_opened_again_after_the_window(gate: Gate, plugin: Quota, run: Run, storage: Storage) -> None:
+    """After the window, the same directory asset is another download."""
     run("set", "members", "--downloads", "5", "--window", "1h")
     download(gate, JANE, chunk("a"), whole=100)
     later(storage, 2 * 3600)
@@ -318,7 +318,7 @@ def test_a_directory_is_opened_anew_after_the_window(gate: Gate, plugin: Quota, 
 def test_a_redirect_counts_the_stores_size(
     plug: Plug, publish: Publish, plugin: Quota, run: Run, told: int | None, expected: int
 ) -> None:
-    """Bytes of a redirect are those that the store has told; else those of file:size."""
+    """The bytes of a redirect are those of the store, or of file:size if it returned none."""
 
     class Sized(Shelf):
         @hookimpl
@@ -328,12 +328,12 @@ def test_a_redirect_counts_the_stores_size(
 
     publish(an_item(assets={"data": {"href": "s3://bucket/a.tif", "file:size": 5}}))
     run("set", "*", "--bytes", "1MB")
-    assert plug(plugin, Willing(), Sized()).get("/collections/collection/items/item/download/data").status_code == 307
+    assert plug(plugin, AllowsAll(), Sized()).get("/collections/collection/items/item/download/data").status_code == 307
     assert used(plugin, ANONYMOUS) == {"bytes": expected}
 
 
-def test_leaving_out_the_first_byte_saves_no_download(gate: Gate, plugin: Quota, run: Run) -> None:
-    """A range of an asset that was never opened counts as its download, wherever it begins."""
+def test_a_range_without_the_first_byte_is_a_download(gate: Gate, plugin: Quota, run: Run) -> None:
+    """A range of an asset that was not opened counts as a download, also without the first byte."""
     run("set", "members", "--downloads", "2")
     download(gate, JANE, asset("a"), first=1)
     download(gate, JANE, asset("b"), first=1)
@@ -343,23 +343,23 @@ def test_leaving_out_the_first_byte_saves_no_download(gate: Gate, plugin: Quota,
 
 
 def test_assets_of_a_collection_are_counted_too(gate: Gate, plugin: Quota, run: Run) -> None:
-    """An asset that belongs to no item is a download like any other."""
+    """An asset of a collection counts as an asset of an item does."""
     run("set", "members", "--downloads", "5")
     download(gate, JANE, Asset("landsat", None, "red", "s3://bucket/red.tif"))
     download(gate, JANE, Asset("landsat", None, "red", "s3://bucket/red.tif"), first=50)
     assert used(plugin) == {"downloads": 1}
 
 
-def test_each_has_a_quota_of_their_own(gate: Gate, run: Run) -> None:
-    """What one has used up is no loss to another; whoever sends no credentials shares with all who send none."""
+def test_each_principal_has_its_own_quota(gate: Gate, run: Run) -> None:
+    """Each principal has its own quota; all anonymous users share one."""
     run("set", "*", "--downloads", "1")
     for principal in (JANE, JOE, ANONYMOUS):
         download(gate, principal)
         refused(gate, principal)
 
 
-def test_special_groups(gate: Gate, plugin: Quota, run: Run) -> None:
-    """* limits everybody, @ whoever is known, and the larger of both counts."""
+def test_special_groups_have_limits(gate: Gate, plugin: Quota, run: Run) -> None:
+    """* limits everybody, @ everybody with credentials, and the larger limit applies."""
     run("set", "*", "--downloads", "1")
     run("set", "@", "--downloads", "2")
     download(gate, ANONYMOUS)
@@ -372,7 +372,7 @@ def test_special_groups(gate: Gate, plugin: Quota, run: Run) -> None:
 
 
 def test_a_group_without_limits_among_groups_that_have_them(gate: Gate, plugin: Quota, run: Run) -> None:
-    """Unlimited must be said; a group that says nothing on bytes leaves them as the others have them."""
+    """`unlimited` must be set; a group without a limit of bytes does not change that of other groups."""
     run("set", "*", "--downloads", "0", "--bytes", "100")
     run("set", "members", "--downloads", "unlimited")
     download(gate, JANE)
@@ -384,7 +384,7 @@ def test_a_group_without_limits_among_groups_that_have_them(gate: Gate, plugin: 
 
 
 def test_the_window_rolls(gate: Gate, run: Run, storage: Storage) -> None:
-    """What was taken comes back when its time has passed, one by one; the wait that was told is long enough."""
+    """Downloads are available again when they leave the window; the announced wait is long enough."""
     run("set", "members", "--downloads", "2", "--window", "1h")
     download(gate, JANE, asset("a"))
     later(storage, 1800)
@@ -398,8 +398,8 @@ def test_the_window_rolls(gate: Gate, run: Run, storage: Storage) -> None:
     refused(gate, JANE, asset("d"))
 
 
-def test_old_rows_are_forgotten(gate: Gate, run: Run, storage: Storage) -> None:
-    """What no window reaches is deleted as its owner comes again, and by a command for those who do not."""
+def test_old_rows_are_deleted(gate: Gate, run: Run, storage: Storage) -> None:
+    """Rows older than all windows are deleted with the next booking of the principal, or by a command."""
     run("set", "members", "--downloads", "9", "--window", "1h")
     run("set", "@", "--downloads", "9", "--window", "1h")
     download(gate, JANE, asset("a"))
@@ -412,8 +412,8 @@ def test_old_rows_are_forgotten(gate: Gate, run: Run, storage: Storage) -> None:
     assert [row["principal"] for row in storage.rows(left)] == ["jane", "jane"]
 
 
-def test_a_refusal_elsewhere_costs_nothing(plugin: Quota, run: Run) -> None:
-    """If another plugin refuses, nothing is charged, because nothing gets so far."""
+def test_a_denial_of_another_plugin_costs_nothing(plugin: Quota, run: Run) -> None:
+    """If another plugin denies, nothing is charged."""
 
     class Unwilling:
         @hookimpl
@@ -427,8 +427,8 @@ def test_a_refusal_elsewhere_costs_nothing(plugin: Quota, run: Run) -> None:
     assert used(plugin) == {"downloads": 0}
 
 
-def test_changed_limits_hold_after_the_cache(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator's change is noticed without a restart."""
+def test_changed_limits_apply_after_the_cache(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed limit applies without a restart."""
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     plugin = Quota(cache=5)
@@ -441,16 +441,16 @@ def test_changed_limits_hold_after_the_cache(storage: Storage, monkeypatch: pyte
     assert not decision.allowed
 
 
-def test_a_look_at_plenty_is_good_for_a_second_and_books_nothing(
+def test_usage_with_much_left_is_cached_for_a_second(
     plugin: Quota, run: Run, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While half is left, authorize does not look again within a second; charge does, and grants none too many."""
+    """While half is left, authorize reads usage once a second; charge always reads it and never exceeds the limit."""
     clock = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     run("set", "members", "--downloads", "4", "--window", "1h")
     here = Quota(cache=5)
     here.startup(Services(storage))
-    gate = Gate(manage({"quota": here, "willing": Willing()}))
+    gate = Gate(manage({"quota": here, "allows": AllowsAll()}))
     download(gate, JANE, asset("a"))
     grant = gate.authorize(JANE, asset("b"))
     for item in "cde":
@@ -462,7 +462,7 @@ def test_a_look_at_plenty_is_good_for_a_second_and_books_nothing(
     with pytest.raises(Refused):
         gate.charge(unseen, ByteRange(0, 100), "stream")
     assert used(plugin) == {"downloads": 4}
-    with pytest.raises(Refused):  # what is not plenty is looked at each time
+    with pytest.raises(Refused):  # usage with little left is not cached
         gate.authorize(JANE, asset("b"))
     later(storage, 4000)
     gate.authorize(JANE, asset("b"))
@@ -476,7 +476,7 @@ def test_a_look_at_plenty_is_good_for_a_second_and_books_nothing(
 
 
 def test_exactly_fifty_of_two_hundred_threads(plugin: Quota, gate: Gate, run: Run) -> None:
-    """200 downloads of 200 assets at once, with 50 allowed: 50 pass, and 50 are booked."""
+    """Of 200 concurrent downloads with a limit of 50, 50 are allowed and 50 are booked."""
     run("set", "members", "--downloads", "50")
 
     def attempt(number: int) -> bool:
@@ -517,7 +517,7 @@ with ThreadPoolExecutor(4) as pool:
 def test_exactly_fifty_of_two_hundred_in_four_processes(
     plugin: Quota, run: Run, database_url: str, limit: Sequence[str]
 ) -> None:
-    """Four processes with four threads each share one limit through the database, of downloads or of bytes."""
+    """Four processes with four threads each share a limit of downloads or bytes exactly."""
     run("set", "members", *limit)
     command = [sys.executable, "-c", WORKER, database_url]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -541,8 +541,8 @@ def test_exactly_fifty_of_two_hundred_in_four_processes(
 # --- What is left ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_left_can_be_asked_for(gate: Gate, plugin: Quota, run: Run) -> None:
-    """GET /quota tells limits, use and rest; who is not limited gets an empty answer."""
+def test_the_endpoint_returns_the_quota(gate: Gate, plugin: Quota, run: Run) -> None:
+    """GET /quota returns limits, usage and rest; without limits it returns an empty object."""
     (endpoint,) = plugin.extend_api()
     assert endpoint.handler(EndpointRequest(JANE, {})).body == {"principal": "jane", "quota": {}}
     run("set", "members", "--downloads", "5", "--window", "1h")
@@ -555,8 +555,8 @@ def test_what_is_left_can_be_asked_for(gate: Gate, plugin: Quota, run: Run) -> N
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_the_operator_sees_limits_and_use(gate: Gate, run: Run) -> None:
-    """The lists show limits by group, and what one principal has taken of them."""
+def test_commands_list_limits_and_usage(gate: Gate, run: Run) -> None:
+    """The commands list the limits by group, and the usage of a principal."""
     run("set", "members", "--downloads", "5", "--bytes", "1.5TB", "--window", "30d")
     run("set", "*", "--downloads", "1", "--window", "30d")
     download(gate, JANE)
@@ -569,7 +569,7 @@ def test_the_operator_sees_limits_and_use(gate: Gate, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (["set", "members"], "--downloads"),
         (["set", "members", "--downloads", "-1"], "--downloads"),
@@ -580,16 +580,16 @@ def test_the_operator_sees_limits_and_use(gate: Gate, run: Run) -> None:
         (["set", " ", "--downloads", "1"], "GROUP"),
     ],
 )
-def test_a_wrong_limit_is_refused(run: Run, storage: Storage, arguments: list[str], complaint: str) -> None:
-    """Each wrong argument is named, and nothing is set."""
+def test_a_wrong_limit_is_refused(run: Run, storage: Storage, arguments: list[str], message: str) -> None:
+    """Each wrong argument is named, and no limit is set."""
     result = run(*arguments)
     assert result.exit_code == 2
-    assert complaint in result.stderr
+    assert message in result.stderr
     assert storage.rows("SELECT group_name FROM plugin_quota_limits") == []
 
 
-def test_commands_that_find_nothing(run: Run) -> None:
-    """Taking away limits that are not there is an error, and so is asking for use where nothing is limited."""
+def test_commands_without_a_limit_fail(run: Run) -> None:
+    """It is an error to remove limits that do not exist, or to show usage without limits."""
     assert run("unset", "members").exit_code == 1
     assert run("show", "jane").exit_code == 1
 
@@ -614,8 +614,8 @@ def row(downloads: int | None, volume: int | None, window: int) -> dict[str, int
         ([row(0, 0, DAY)], {DOWNLOADS: Limit(0, DAY), BYTES: Limit(0, DAY)}),
     ],
 )
-def test_the_largest_limit_wins(rows: list[Mapping[str, Any]], limits: Limits) -> None:
-    """Each dimension for itself: what grants most per time, the larger one if equal; unlimited is largest of all."""
+def test_the_largest_limit_applies(rows: list[Mapping[str, Any]], limits: Limits) -> None:
+    """In each dimension the largest rate applies, then the larger amount; unlimited is the largest."""
     assert combined(rows) == limits
 
 
@@ -633,22 +633,22 @@ def test_the_largest_limit_wins(rows: list[Mapping[str, Any]], limits: Limits) -
     ],
 )
 def test_how_long_to_wait(taken: list[tuple[float, int]], cost: int, seconds: int | None) -> None:
-    """Until enough of what was taken is past, stretch by stretch; never, for more than there ever is."""
+    """The wait lasts until enough periods have left the window; None for a cost above the whole limit."""
     assert wait(Limit(3, 100), 101, taken, cost) == seconds
 
 
-@pytest.mark.parametrize(("window", "stretch"), [(1, 1), (500, 1), (3600, 12), (DAY, 300)])
-def test_stretches_are_short_parts_of_the_window(window: int, stretch: int) -> None:
-    """A day is summed up by five minutes, and the shorter window decides; a second is the shortest stretch."""
-    assert grain({DOWNLOADS: Limit(1, window), BYTES: Limit(1, 10 * window)}) == stretch
+@pytest.mark.parametrize(("window", "period"), [(1, 1), (500, 1), (3600, 12), (DAY, 300)])
+def test_periods_are_short_parts_of_the_window(window: int, period: int) -> None:
+    """A day has periods of five minutes; the shorter window decides; the shortest period is a second."""
+    assert period_seconds({DOWNLOADS: Limit(1, window), BYTES: Limit(1, 10 * window)}) == period
 
 
 @pytest.mark.parametrize(
     ("downloads", "volume", "over"),
     [(5, 0, []), (6, 0, [DOWNLOADS]), (5, 96, [BYTES]), (6, 96, [DOWNLOADS, BYTES]), (5, 95, [])],
 )
-def test_what_is_short(downloads: int, volume: int, over: list[str]) -> None:
-    """What is used and what it costs must fit together, in both dimensions."""
+def test_a_shortage_names_its_dimensions(downloads: int, volume: int, over: list[str]) -> None:
+    """Usage and cost together must fit, in both dimensions."""
     limits = {DOWNLOADS: Limit(6, DAY), BYTES: Limit(100, DAY)}
     usage = Usage({DOWNLOADS: downloads, BYTES: volume}, {DOWNLOADS: None, BYTES: None}, opened=False)
     short = shortage(limits, usage, {DOWNLOADS: 1, BYTES: 5})
@@ -656,9 +656,9 @@ def test_what_is_short(downloads: int, volume: int, over: list[str]) -> None:
 
 
 def test_header_fields_hold_fifteen_digits() -> None:
-    """A limit beyond what a structured field can say is told as the largest that it can."""
+    """A limit that is too large for a structured field is sent as its largest integer."""
     usage = Usage({DOWNLOADS: 0, BYTES: 0}, {DOWNLOADS: None, BYTES: None}, opened=False)
-    said = fields({BYTES: Limit(10**18, DAY)}, usage)
+    said = rate_limit_headers({BYTES: Limit(10**18, DAY)}, usage)
     assert said["RateLimit-Policy"] == f'"bytes";q=999999999999999;w={DAY};qu="content-bytes"'
     assert said["RateLimit"] == '"bytes";r=999999999999999'
 
@@ -667,32 +667,32 @@ def test_header_fields_hold_fifteen_digits() -> None:
     ("text", "number"),
     [("0", 0), ("500", 500), ("1kB", 1000), ("500 GB", 500 * 10**9), ("1.5TiB", 3 * 2**39), ("2p", 2 * 10**15)],
 )
-def test_sizes_are_read(text: str, number: int) -> None:
-    """With decimal and binary units, the letter B or not."""
-    assert size(text) == number
+def test_sizes_are_parsed(text: str, number: int) -> None:
+    """Decimal and binary units are accepted, with or without the letter B."""
+    assert parse_size(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1", "1iB", "1.GB", "1e9", "1 XB", "1,5GB", "9" * 20])
-def test_what_is_no_size(text: str) -> None:
-    """Anything else is refused."""
+def test_other_texts_are_no_size(text: str) -> None:
+    """Anything else raises ValueError."""
     with pytest.raises(ValueError, match="expected a size"):
-        size(text)
+        parse_size(text)
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (10**12, "1 TB")])
-def test_sizes_are_written(number: int, text: str) -> None:
-    """In the largest unit that is not larger."""
-    assert spelled(number) == text
+def test_sizes_are_formatted(number: int, text: str) -> None:
+    """A size has the largest unit that is not larger than it."""
+    assert format_size(number) == text
 
 
 def test_a_wrong_setting_is_named() -> None:
-    """A cache that is no number of seconds stops the start."""
+    """A cache that is no number of seconds prevents the start."""
     with pytest.raises(SettingError, match=r"^STACFLASK_QUOTA_CACHE"):
         create_plugin({"STACFLASK_QUOTA_CACHE": "never"})
 
 
-def test_set_changes_only_what_is_named(run: Run) -> None:
-    """The limits and the window that are not named stay, and what is replaced is printed."""
+def test_set_changes_only_named_limits(run: Run) -> None:
+    """Limits and windows that are not named stay, and the replaced ones are printed."""
     assert "(was" not in run("set", "members", "--bytes", "1TB", "--window", "7d").output
     changed = run("set", "members", "--downloads", "unlimited")
     assert "members: downloads unlimited and bytes 1 TB in 1w (was bytes 1 TB in 1w)" in changed.output
@@ -703,6 +703,6 @@ def test_set_changes_only_what_is_named(run: Run) -> None:
 
 
 def test_set_warns_of_a_group_that_exists_nowhere(run: Run) -> None:
-    """A group that no key and no grant names is probably misspelt."""
+    """A group that no key and no grant names causes a warning."""
     assert "warning: no grant, limit or other key names the group nobody" in run("set", "nobody", "--bytes", "1").output
     assert "warning" not in run("set", "*", "--bytes", "1").output

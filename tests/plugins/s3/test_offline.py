@@ -1,4 +1,4 @@
-"""Archived objects in a store that speaks Amazon's calls for them: brought back once, for whoever asks."""
+"""Archived objects in a store with Amazon's restore requests: orders, states and notifications."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DATA = b"from the tape"
 
 
 class Tape(BaseHTTPRequestHandler):
-    """One object in Glacier: archived, being restored after POST ?restore, there once the tape has been wound."""
+    """A store with one object in Glacier: archived, being restored after POST ?restore, then online."""
 
     protocol_version = "HTTP/1.1"
     state: ClassVar[str] = "archived"
@@ -96,12 +96,12 @@ class Tape(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def tape() -> Iterator[str]:
-    """Run the store; give its address."""
+    """Run the store, and yield its URL."""
     Tape.state, Tape.storage_class, Tape.refusal = "archived", "GLACIER", None
     Tape.asked, Tape.bodies = [], []
     with serving() as url:
@@ -120,8 +120,8 @@ def serving() -> Iterator[str]:
             thread.join()
 
 
-class Consents:
-    """Lets everybody download, counts what is charged and keeps what is told."""
+class AllowsAll:
+    """Allows every download, counts charges and keeps notifications."""
 
     def __init__(self) -> None:
         self.charged = 0
@@ -154,12 +154,12 @@ def store(endpoint: str, **settings: Any) -> Any:
 
 
 @pytest.fixture
-def policy() -> Consents:
-    return Consents()
+def policy() -> AllowsAll:
+    return AllowsAll()
 
 
 @pytest.fixture
-def client(plug: Plug, publish: Publish, tape: str, policy: Consents) -> Any:
+def client(plug: Plug, publish: Publish, tape: str, policy: AllowsAll) -> Any:
     publish(
         an_item(assets={"data": {"href": "s3://archive/a.tif", "type": "image/tiff"}}),
         an_item("zarr", assets={"z": {"href": "s3://archive/z", "type": "application/vnd+zarr"}}),
@@ -167,8 +167,8 @@ def client(plug: Plug, publish: Publish, tape: str, policy: Consents) -> Any:
     return plug(policy, store(tape, restore={"tier": "Bulk", "days": 3}))
 
 
-def test_who_asks_for_archived_data_orders_them(client: Any) -> None:
-    """GET is 202 with how it stands, where to look, and when to come again; the store is asked to bring the data."""
+def test_a_download_of_archived_data_orders_them(client: Any) -> None:
+    """GET returns 202 with state, URL of the order and Retry-After; the store gets a restore request."""
     answer = client.get(HERE)
     assert (answer.status_code, answer.json["order:status"], answer.json["code"]) == (202, "shipping", "Offline")
     assert answer.headers["Retry-After"] == "3600"
@@ -184,14 +184,14 @@ def test_who_asks_for_archived_data_orders_them(client: Any) -> None:
     assert "<Tier>Bulk</Tier>" in Tape.bodies[0]
 
 
-def test_asking_again_orders_nothing_more(client: Any) -> None:
-    """While the data are on their way, whoever asks is told so, by redirect or by stream."""
+def test_further_requests_order_nothing_more(client: Any) -> None:
+    """While the data are restored, further requests return 202, by redirect or by stream."""
     assert [client.get(url).status_code for url in (HERE, HERE, f"{HERE}?delivery=stream")] == [202] * 3
     assert len(Tape.asked) == 1
 
 
-def test_many_at_once_order_once(client: Any) -> None:
-    """Who asks at the same moment as others is told the same, and the store restores once."""
+def test_concurrent_requests_order_once(client: Any) -> None:
+    """Concurrent requests return 202, and the store restores once."""
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: client.application.test_client().get(HERE), range(8)))
     assert {(answer.status_code, answer.json["order:status"]) for answer in answers} == {(202, "shipping")}
@@ -199,7 +199,7 @@ def test_many_at_once_order_once(client: Any) -> None:
 
 
 def test_head_and_status_order_nothing(client: Any) -> None:
-    """Looking costs nothing: HEAD and the order's address say how it stands, and leave the tape where it is."""
+    """HEAD and the URL of the order return the state, and send no restore request."""
     head = client.head(HERE)
     assert (head.status_code, head.headers["Location"]) == (202, f"http://localhost{STATUS}")
     status = client.get(STATUS)
@@ -207,8 +207,8 @@ def test_head_and_status_order_nothing(client: Any) -> None:
     assert Tape.asked == []
 
 
-def test_once_there_they_are_delivered(client: Any, policy: Consents) -> None:
-    """The order's address tells when; from then on it is a download like any other, and charged as one, once."""
+def test_restored_data_are_delivered(client: Any, policy: AllowsAll) -> None:
+    """The URL of the order reports when the data are online; then a download is delivered and charged once."""
     client.get(HERE)
     assert client.get(STATUS).json["order:status"] == "shipping"
     assert policy.charged == 0
@@ -225,8 +225,8 @@ def test_once_there_they_are_delivered(client: Any, policy: Consents) -> None:
     assert policy.told == ["data shipping", "data shipping", "data succeeded"]
 
 
-def test_a_file_of_a_directory_has_an_order_of_its_own(client: Any) -> None:
-    """Below a directory asset, the file that was asked for is ordered, and its order has an address."""
+def test_a_file_of_a_directory_has_its_own_order(client: Any) -> None:
+    """In a directory asset, only the requested file is ordered, and its order has a URL."""
     base = "/collections/collection/items/zarr"
     answer = client.get(f"{base}/download/z/.zarray")
     assert answer.headers["Location"] == f"http://localhost{base}/orders/z/.zarray"
@@ -236,7 +236,7 @@ def test_a_file_of_a_directory_has_an_order_of_its_own(client: Any) -> None:
 
 
 def test_an_archive_orders_all_that_is_offline(client: Any, publish: Publish) -> None:
-    """Nobody waits for one file after the other: all that a ZIP needs is ordered at once."""
+    """All offline files of a ZIP are ordered at once."""
     publish(an_item("two", assets={key: {"href": f"s3://archive/{key}.tif"} for key in "ab"}))
     path = "/collections/collection/items/two/download.zip"
     assert (client.head(path).status_code, Tape.asked) == (202, [])
@@ -246,7 +246,7 @@ def test_an_archive_orders_all_that_is_offline(client: Any, publish: Publish) ->
 
 
 def test_collections_have_orders_too(client: Any, publish: Publish) -> None:
-    """An asset of a collection itself goes the same way."""
+    """An asset of a collection is ordered in the same way."""
     publish(a_collection("tapes", assets={"index": {"href": "s3://archive/index"}}))
     assert (
         client.get("/collections/tapes/download/index").headers["Location"].endswith("/collections/tapes/orders/index")
@@ -255,13 +255,13 @@ def test_collections_have_orders_too(client: Any, publish: Publish) -> None:
 
 
 def test_instant_retrieval_is_online(client: Any) -> None:
-    """A storage class that answers at once is not offline, whatever its name."""
+    """A storage class with instant retrieval is not offline."""
     Tape.storage_class = "GLACIER_IR"
     assert client.get(HERE).status_code == 307
 
 
-def test_a_store_that_cannot_restore_just_now_is_503(client: Any) -> None:
-    """What the store refuses is told as such, and the next who asks tries anew."""
+def test_a_failed_restore_request_returns_503(client: Any) -> None:
+    """If the store refuses the restore, the response is 503, and the next request tries again."""
     Tape.refusal = (503, "GlacierExpeditedRetrievalNotAvailable")
     answer = client.get(HERE)
     assert (answer.status_code, answer.json["code"]) == (503, "Unavailable")
@@ -270,15 +270,15 @@ def test_a_store_that_cannot_restore_just_now_is_503(client: Any) -> None:
 
 
 def test_without_the_setting_nothing_is_restored(plug: Plug, publish: Publish, tape: str) -> None:
-    """Bringing data back costs money: where the operator has not said how, the answer is 503 and says why."""
+    """A restore costs money: without the setting the response is 503 with the reason."""
     publish(an_item(assets={"data": {"href": "s3://archive/a.tif"}}))
-    answer = plug(Consents(), store(tape)).get(HERE)
+    answer = plug(AllowsAll(), store(tape)).get(HERE)
     assert (answer.status_code, answer.json["code"]) == (503, "Offline")
     assert Tape.asked == []
 
 
-def test_who_may_not_download_may_not_look(plug: Plug, publish: Publish, tape: str) -> None:
-    """An order is refused and hidden as its asset is, and a refusal orders nothing."""
+def test_orders_are_denied_as_their_assets(plug: Plug, publish: Publish, tape: str) -> None:
+    """An order is denied and hidden as its asset is, and a denial orders nothing."""
     publish(an_item(assets={"data": {"href": "s3://archive/a.tif"}}))
 
     class Hides:
@@ -287,15 +287,15 @@ def test_who_may_not_download_may_not_look(plug: Plug, publish: Publish, tape: s
             return False if of == "items" else None
 
     stores = store(tape, restore={})
-    refusing, hiding = plug(stores), plug(Consents(), Hides(), stores)
+    refusing, hiding = plug(stores), plug(AllowsAll(), Hides(), stores)
     assert [refusing.get(url).status_code for url in (HERE, STATUS)] == [401, 401]
     assert [hiding.get(url).status_code for url in (HERE, STATUS)] == [404, 404]
     assert hiding.get(STATUS).json["code"] == hiding.get(STATUS.replace("/item/", "/none/")).json["code"]
     assert Tape.asked == []
 
 
-def test_a_plugin_that_has_ordered_already_is_believed(plug: Plug, publish: Publish) -> None:
-    """Offline without more means that the data are ordered: nobody else is asked to do it."""
+def test_an_offline_error_of_a_plugin_means_ordered(plug: Plug, publish: Publish) -> None:
+    """``Offline`` without an order means that the data are ordered; no other plugin is called to order them."""
     publish(an_item())
 
     class Silo:
@@ -303,15 +303,15 @@ def test_a_plugin_that_has_ordered_already_is_believed(plug: Plug, publish: Publ
         def resolve(self) -> None:
             raise Offline
 
-    answer = plug(Consents(), Silo()).get(HERE)
+    answer = plug(AllowsAll(), Silo()).get(HERE)
     assert (answer.status_code, answer.json["order:status"]) == (202, "ordered")
 
 
 # --- Those who wait --------------------------------------------------------------------------------------------------
 
 
-class Somebody:
-    """Knows who asks by a header."""
+class Authenticates:
+    """Authenticates by a header with a name."""
 
     @hookimpl
     def authenticate(self, request: Any) -> Principal | None:
@@ -320,10 +320,10 @@ class Somebody:
 
 
 @pytest.fixture
-def waiting(plug: Plug, publish: Publish, tape: str, policy: Consents) -> Any:
-    """Have two people ask for one asset."""
+def waiting(plug: Plug, publish: Publish, tape: str, policy: AllowsAll) -> Any:
+    """Return a client after two principals have ordered one asset."""
     publish(an_item(assets={"data": {"href": "s3://archive/a.tif"}, "other": {"href": "s3://archive/b.tif"}}))
-    client = plug(Somebody(), policy, store(tape, restore={}), orders := create_plugin({}))
+    client = plug(Authenticates(), policy, store(tape, restore={}), orders := create_plugin({}))
     client.orders = orders  # type: ignore[attr-defined]
     for name in ("ann", "bob", "ann"):
         client.get(HERE, headers={"Authorization": f"Bearer {name}"})
@@ -340,8 +340,8 @@ def item(client: Any) -> Any:
     return answer
 
 
-def test_an_item_tells_how_it_stands(waiting: Any, policy: Consents) -> None:
-    """``order:status`` stands at the asset that is waited for and changes with it, and so does the item's ETag."""
+def test_an_item_shows_the_state_of_orders(waiting: Any, policy: AllowsAll) -> None:
+    """The ordered asset has ``order:status``, which changes with the order, as does the ETag of the item."""
     coming = item(waiting)
     assert coming.json["assets"]["data"]["order:status"] == coming.json["properties"]["order:status"] == "shipping"
     assert "order:status" not in coming.json["assets"]["other"]
@@ -353,8 +353,8 @@ def test_an_item_tells_how_it_stands(waiting: Any, policy: Consents) -> None:
     assert there.headers["ETag"] != coming.headers["ETag"]
 
 
-def test_what_nobody_in_particular_waits_for_is_looked_after_too(waiting: Any, policy: Consents) -> None:
-    """Open data that were ordered without credentials show in their item, and whoever wants to be notified is."""
+def test_anonymous_orders_are_checked(waiting: Any, policy: AllowsAll) -> None:
+    """Orders without credentials are shown in their item, and plugins are notified of them."""
     waiting.get(HERE.replace("/data", "/other"))
     assert item(waiting).json["assets"]["other"]["order:status"] == "shipping"
     waiting.get(HERE)  # for which others wait already
@@ -366,8 +366,8 @@ def test_what_nobody_in_particular_waits_for_is_looked_after_too(waiting: Any, p
     assert "other succeeded" in policy.told
 
 
-def test_a_check_goes_on_behind_what_has_no_store(waiting: Any, publish: Publish, storage: Storage) -> None:
-    """What nobody can find any more does not keep the others from being looked at."""
+def test_a_check_continues_after_an_unresolved_asset(waiting: Any, publish: Publish, storage: Storage) -> None:
+    """An asset that no plugin resolves does not stop the check of the others."""
     waiting.get(HERE.replace("/data", "/other"))
     with storage.transaction() as statements:
         statements.rows("DELETE FROM items")
@@ -378,8 +378,8 @@ def test_a_check_goes_on_behind_what_has_no_store(waiting: Any, publish: Publish
     assert checked.stdout == "ready: collection/item/other  anonymous\n"
 
 
-def test_a_check_names_what_is_there_and_tells_all_plugins(waiting: Any, policy: Consents) -> None:
-    """Nobody need ask again and again: a command looks, and whoever wants to be notified is."""
+def test_a_check_reports_online_data_and_notifies_plugins(waiting: Any, policy: AllowsAll) -> None:
+    """The command checks all orders, prints the data that are online, and plugins are notified."""
     listed = run(waiting, "list").output
     assert listed.rstrip().endswith("collection/item/data  ann, bob")
     assert run(waiting, "check").output == ""
@@ -389,16 +389,16 @@ def test_a_check_names_what_is_there_and_tells_all_plugins(waiting: Any, policy:
     assert run(waiting, "list").output == run(waiting, "check").output == ""
 
 
-def test_an_order_of_what_has_gone_is_forgotten(waiting: Any, storage: Storage) -> None:
-    """What is not in the catalogue any more is waited for no more."""
+def test_orders_of_deleted_items_are_deleted(waiting: Any, storage: Storage) -> None:
+    """An order of an asset that is no longer in the catalogue is deleted."""
     with storage.transaction() as statements:
         statements.rows("DELETE FROM items")
     assert run(waiting, "check").stderr == "gone: collection/item/data\n"
     assert run(waiting, "list").output == ""
 
 
-def test_a_store_that_is_away_is_asked_again(waiting: Any) -> None:
-    """What cannot be seen now is looked at by the next check."""
+def test_orders_stay_while_the_store_is_unavailable(waiting: Any) -> None:
+    """An order that cannot be checked now is checked the next time."""
     Tape.state = "away"
     assert run(waiting, "check").stderr.startswith("not known: collection/item/data: ")
     assert "data" in run(waiting, "list").output
@@ -407,7 +407,7 @@ def test_a_store_that_is_away_is_asked_again(waiting: Any) -> None:
 @pytest.mark.parametrize(
     "restore", ["Bulk", {"tier": "Fast"}, {"days": 0}, {"days": 1.5}, {"days": True}, {"tier": "Bulk", "speed": 1}]
 )
-def test_wrong_settings_stop_the_start(restore: Any) -> None:
-    """How to restore is said right, or not at all."""
+def test_a_wrong_setting_is_named(restore: Any) -> None:
+    """A wrong restore setting prevents the start."""
     with pytest.raises(SettingError, match="/tape/restore"):
         store("http://127.0.0.1:9", restore=restore)

@@ -1,4 +1,4 @@
-"""The s3 plugin against a real store, and against stores that misbehave. Addresses are really fetched."""
+"""The s3 plugin with a real store and with faulty stores. The tests fetch presigned URLs."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 
 VARIABLE = "STACFLASK_S3_STORES"
 AMAZON = "https://s3.eu-central-1.amazonaws.com"
-DATA = bytes(range(256)) * 8192  # 2 MiB: several pieces
+DATA = bytes(range(256)) * 8192  # 2 MiB: several chunks
 ZARR = "application/vnd+zarr"
-NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
+UNREACHABLE = "http://127.0.0.1:9"  # the port of the discard service, where no process listens
 
 
-class Door:
-    """The plugin as the gate sees it."""
+class Plugin:
+    """The plugin, called by its hooks."""
 
     def __init__(self, environ: dict[str, str] | None = None, **stores: dict[str, Any]) -> None:
         self.hook: Any = manage({"s3": s3.create_plugin({VARIABLE: json.dumps(stores), **(environ or {})})}).hook
 
     def resolve(self, href: str) -> Location | None:
-        """Ask where an href leads."""
+        """Return the location of an href."""
         found: Location | None = self.hook.resolve(asset=Asset("c", "i", "data", href))
         return found
 
     def deliver(self, href: str, *, streamed: bool = False, **fields: Any) -> Redirect | Stream | None:
-        """Go both steps for an href that must be known."""
+        """Resolve and deliver an href."""
         location = self.resolve(href)
         assert location
         asset = Asset("c", "i", "data", href, **fields)
@@ -65,20 +65,20 @@ class Door:
         return found
 
     def url(self, href: str, **fields: Any) -> str:
-        """Get the address of a redirect."""
+        """Return the URL of a redirect."""
         found = self.deliver(href, **fields)
         assert isinstance(found, Redirect)
         return found.url
 
     def stream(self, href: str) -> Stream:
-        """Get a stream."""
+        """Return a stream."""
         found = self.deliver(href, streamed=True)
         assert isinstance(found, Stream)
         return found
 
 
-def store(endpoint: str = NOWHERE, **settings: Any) -> dict[str, Any]:
-    """Describe a store, as the setting does; ``None`` leaves a member out."""
+def store(endpoint: str = UNREACHABLE, **settings: Any) -> dict[str, Any]:
+    """Return the setting of a store; ``None`` omits a member."""
     usual = {
         "endpoint": endpoint,
         "region": "us-east-1",
@@ -90,19 +90,19 @@ def store(endpoint: str = NOWHERE, **settings: Any) -> dict[str, Any]:
 
 
 def query(url: str) -> dict[str, str]:
-    """Take the query of an address apart."""
+    """Return the query of a URL as a dictionary."""
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query, strict_parsing=True).items()}
 
 
 @pytest.fixture
 def without_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever would wait before another attempt fails."""
+    """Fail a test that would wait before another attempt."""
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"a thread sleeps for {seconds} s"))
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Run an HTTP server and give its origin."""
+    """Run an HTTP server, and yield its origin."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -115,14 +115,14 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @pytest.fixture
 def client(stack: Stack) -> Minio:
-    """Put and remove objects behind the plugin's back."""
+    """Return a client to put and remove objects directly."""
     keys = stack.s3_access_key, stack.s3_secret_key
     return Minio(stack.s3_endpoint, *keys, secure=False, region=stack.s3_region)
 
 
 @pytest.fixture
 def put(client: Minio, stack: Stack) -> Iterator[Callable[..., str]]:
-    """Put an object into the bucket and give its href; all are removed at the end."""
+    """Return a function that puts an object and returns its href; all objects are removed at the end."""
     keys = []
 
     def _put(key: str = "test_s3/data.bin", data: bytes = DATA, **options: Any) -> str:
@@ -137,39 +137,39 @@ def put(client: Minio, stack: Stack) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def real(stack: Stack) -> dict[str, Any]:
-    """The real store's settings."""
+    """Return the setting of the real store."""
     keys = {"access_key": stack.s3_access_key, "secret_key": stack.s3_secret_key}
     return store(f"http://{stack.s3_endpoint}", region=stack.s3_region, buckets=[stack.bucket], **keys)
 
 
 @pytest.fixture
-def door(real: dict[str, Any]) -> Door:
-    return Door(real=real)
+def plugin(real: dict[str, Any]) -> Plugin:
+    return Plugin(real=real)
 
 
 # --- Settings --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("value", "complaint"),
+    ("value", "message"),
     [
         ("", "missing"),
         ("/no/such/file.json", "expected a JSON object or the path of a readable file"),
         ("{", "not JSON"),
-        ("{}", "names no store"),
+        ("{}", "expected at least one store"),
         ('{"a": {}, "a": {}}', "not JSON: members must not be repeated: a"),
-        ('{"a": []}', "/a: expected an object"),
-        ('{"a/b": {}}', "/a/b: a store's name"),
+        ('{"a": []}', "/a: expected a JSON object"),
+        ('{"a/b": {}}', "/a/b: expected a store name"),
     ],
 )
-def test_wrong_setting(value: str, complaint: str) -> None:
-    """A setting that is missing, unreadable or no JSON stops the start with the variable's name."""
-    with pytest.raises(SettingError, match=f"^{VARIABLE}: {complaint}"):
+def test_a_wrong_setting_is_named(value: str, message: str) -> None:
+    """A setting that is missing, unreadable or no JSON prevents the start; the error names the variable."""
+    with pytest.raises(SettingError, match=f"^{VARIABLE}: {message}"):
         s3.create_plugin({VARIABLE: value})
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         ({"endpoint": None}, "/a/endpoint: missing"),
         ({"endpoint": "s3.example.org"}, "/a/endpoint: expected scheme, host and port"),
@@ -182,28 +182,37 @@ def test_wrong_setting(value: str, complaint: str) -> None:
         ({"endpoint": "https://@s3.example.org"}, "/a/endpoint: expected scheme, host and port"),
         ({"endpoint": "https://s3.example.org?"}, "/a/endpoint: expected scheme, host and port"),
         ({"endpoint": "https://s3.example.org#"}, "/a/endpoint: expected scheme, host and port"),
-        ({"endpoint": "https://s3.example.org."}, "/a/endpoint: expected a host's name"),
-        ({"endpoint": "https://s3 .example.org"}, "/a/endpoint: expected a host's name"),
-        ({"endpoint": "https://sö.example.org"}, "/a/endpoint: expected a host's name"),
+        ({"endpoint": "https://s3.example.org."}, "/a/endpoint: expected a host name"),
+        ({"endpoint": "https://s3 .example.org"}, "/a/endpoint: expected a host name"),
+        ({"endpoint": "https://sö.example.org"}, "/a/endpoint: expected a host name"),
         ({"endpoint": "https://[::1"}, "/a/endpoint: "),
-        # Amazon: the library would send requests elsewhere.
-        ({"endpoint": AMAZON, "region": "us-east-1"}, "/a/endpoint: with the region 'us-east-1', .* s3.us-east-1.amaz"),
-        ({"public_endpoint": AMAZON}, "/a/public_endpoint: with the region 'us-east-1'"),
+        # Amazon: the library would send requests to another host.
+        (
+            {"endpoint": AMAZON, "region": "us-east-1"},
+            "/a/endpoint: expected the region 'us-east-1'.* s3.us-east-1.amaz",
+        ),
+        ({"public_endpoint": AMAZON}, "/a/public_endpoint: expected the region 'us-east-1'"),
         ({"endpoint": AMAZON, "region": "auto"}, "/a/region: expected a region of Amazon"),
         ({"endpoint": AMAZON.upper().replace("HTTPS", "https"), "region": "auto"}, "/a/region: expected a region"),
         ({"endpoint": AMAZON, "region": "EU-CENTRAL-1"}, "/a/region: expected a region of Amazon"),
         ({"endpoint": AMAZON, "region": "eu-central"}, "/a/region: expected a region of Amazon"),
         ({"endpoint": "https://s3.amazonaws.com", "region": "auto"}, "/a/region: expected a region of Amazon"),
         ({"endpoint": "https://s3.amazonaws.com", "region": "eu-west-1"}, "/a/endpoint: .* s3.eu-west-1.amazonaws.com"),
-        ({"endpoint": "https://s3-eu-west-1.amazonaws.com", "region": "eu-west-1"}, "/a/endpoint: with the region"),
+        ({"endpoint": "https://s3-eu-west-1.amazonaws.com", "region": "eu-west-1"}, "/a/endpoint: expected the region"),
         ({"endpoint": f"{AMAZON}.cn", "region": "eu-central-1"}, "/a/region: expected a region of Amazon"),
         ({"endpoint": f"{AMAZON}:8443", "region": "eu-central-1"}, "/a/endpoint: expected no port"),
-        # The bucket as part of the host's name.
-        ({"endpoint": "http://10.0.0.5:9000", "addressing": "virtual"}, "/a/addressing: expected path: 10.0.0.5:9000"),
-        ({"endpoint": "http://[fd00::5]:9000", "addressing": "virtual"}, "/a/addressing: expected path: .fd00::5"),
+        # The bucket as a part of the host name.
+        (
+            {"endpoint": "http://10.0.0.5:9000", "addressing": "virtual"},
+            "/a/addressing: expected path, because 10.0.0.5:9000",
+        ),
+        (
+            {"endpoint": "http://[fd00::5]:9000", "addressing": "virtual"},
+            "/a/addressing: expected path, because .fd00::5",
+        ),
         (
             {"endpoint": "https://s3.example.org", "public_endpoint": "https://192.0.2.1", "addressing": "virtual"},
-            "/a/addressing: expected path: 192.0.2.1",
+            "/a/addressing: expected path, because 192.0.2.1",
         ),
         (
             {"endpoint": "https://s3.example.org", "addressing": "virtual", "buckets": ["a.dot"]},
@@ -211,52 +220,52 @@ def test_wrong_setting(value: str, complaint: str) -> None:
         ),
         (
             {"endpoint": "http://s3.example.org", "addressing": "virtual", "buckets": ["A_bucket"]},
-            "/a/addressing: expected path: 'A_bucket' cannot be part",
+            "/a/addressing: expected path, because 'A_bucket' cannot be part",
         ),
         (
             {"endpoint": AMAZON, "region": "eu-central-1", "buckets": ["Old_Bucket"]},
-            "/a/addressing: expected path: 'Old_Bucket' cannot be part",
+            "/a/addressing: expected path, because 'Old_Bucket' cannot be part",
         ),
         ({"public_endpoint": "ftp://s3.example.org"}, "/a/public_endpoint: expected scheme"),
         ({"region": None}, "/a/region: missing"),
-        ({"region": " "}, "/a/region: expected text"),
+        ({"region": " "}, "/a/region: expected a string"),
         ({"region": "eu west"}, "/a/region: expected a name"),
         ({"buckets": None}, "/a/buckets: missing"),
         ({"buckets": []}, "/a/buckets: expected a list"),
         ({"buckets": "archive"}, "/a/buckets: expected a list"),
-        ({"buckets": [""]}, "/a/buckets: expected text"),
+        ({"buckets": [""]}, "/a/buckets: expected a string"),
         ({"buckets": ["a/b/"]}, "/a/buckets: invalid bucket name a"),
         ({"buckets": ["archive/2024"]}, "/a/buckets: the prefix of 'archive/2024' must end with /"),
         ({"buckets": ["archive/a/", "archive/a/../b/"]}, "/a/buckets: the prefix of"),
         ({"access_key": None}, "/a/access_key: missing"),
         ({"secret_key": None}, "/a/secret_key: missing"),
-        ({"secret_key": 7}, "/a/secret_key: expected text"),
-        ({"secret_key_env": "SECRET"}, "/a/secret_key: given twice"),
+        ({"secret_key": 7}, "/a/secret_key: expected a string"),
+        ({"secret_key_env": "SECRET"}, "/a/secret_key: expected either"),
         ({"secret_key": None, "secret_key_env": "SECRET"}, "/a/secret_key_env: the environment has no SECRET"),
         ({"credentials": "magic"}, "/a/credentials: expected one of static, env, aws"),
-        ({"credentials": "aws"}, "/a/access_key: unknown here"),
-        ({"expires": "tomorrow"}, "/a/expires: expected a time with its zone"),
-        ({"expires": "2030-01-01T00:00:00"}, "/a/expires: expected a time with its zone"),
-        ({"lifetime": 9}, "/a/lifetime: expected seconds from 10 to 604800"),
-        ({"lifetime": True}, "/a/lifetime: expected seconds"),
-        ({"lifetime": "900"}, "/a/lifetime: expected seconds"),
+        ({"credentials": "aws"}, "/a/access_key: unknown member"),
+        ({"expires": "tomorrow"}, "/a/expires: expected a time with a zone"),
+        ({"expires": "2030-01-01T00:00:00"}, "/a/expires: expected a time with a zone"),
+        ({"lifetime": 9}, "/a/lifetime: expected a number of seconds from 10 to 604800"),
+        ({"lifetime": True}, "/a/lifetime: expected a number of seconds"),
+        ({"lifetime": "900"}, "/a/lifetime: expected a number of seconds"),
         ({"verify": "yes"}, "/a/verify: expected true or false"),
         ({"delivery": "proxy"}, "/a/delivery: expected one of redirect, stream"),
         ({"addressing": "host"}, "/a/addressing: expected one of path, virtual"),
-        ({"ca_file": "/no/such.pem"}, "/a/ca_file: there is no such file"),
+        ({"ca_file": "/no/such.pem"}, "/a/ca_file: the file does not exist"),
         ({"collections": []}, "/a/collections: expected a list"),
         ({"collections": "radar"}, "/a/collections: expected a list"),
         ({"buckets": ["bucket/{collection}/x/"]}, "/a/buckets: .*can only be the last folder"),
         ({"buckets": ["bucket/x{collection}/"]}, "/a/buckets: .*can only be the last folder"),
-        ({"buckets": ["bucket/", "bucket/{collection}/"]}, "/a/buckets: bucket/ is given with and without"),
-        ({"collections": [""]}, "/a/collections: expected text"),
-        ({"lifetimes": 900}, "/a/lifetimes: unknown here"),
+        ({"buckets": ["bucket/", "bucket/{collection}/"]}, "/a/buckets: bucket/ is listed with and without"),
+        ({"collections": [""]}, "/a/collections: expected a string"),
+        ({"lifetimes": 900}, "/a/lifetimes: unknown member"),
     ],
 )
-def test_wrong_member(change: dict[str, Any], complaint: str) -> None:
-    """Each wrong member is named by its place; a secret is not repeated."""
-    with pytest.raises(SettingError, match=f"^{VARIABLE}: {complaint}") as caught:
-        Door(a=store(**change))
+def test_a_wrong_member_is_named(change: dict[str, Any], message: str) -> None:
+    """The error has the pointer of the wrong member, and no secret."""
+    with pytest.raises(SettingError, match=f"^{VARIABLE}: {message}") as caught:
+        Plugin(a=store(**change))
     assert "secret@" not in str(caught.value)
 
 
@@ -279,20 +288,20 @@ def test_wrong_member(change: dict[str, Any], complaint: str) -> None:
         ("https://s3.us-gov-west-1.amazonaws.com", "us-gov-west-1", "https://archive.s3.us-gov-west-1.amazonaws.com/"),
     ],
 )
-def test_endpoints_that_are_taken(endpoint: str, region: str, host: str) -> None:
-    """Addresses are signed for the host that was set, as clients write it."""
-    door = Door(a=store(endpoint, region=region, verify=False))
-    assert door.url("s3://archive/a.tif").startswith(host)
+def test_endpoints_are_used_in_normal_form(endpoint: str, region: str, host: str) -> None:
+    """URLs are presigned for the configured host, in the form that clients send."""
+    plugin = Plugin(a=store(endpoint, region=region, verify=False))
+    assert plugin.url("s3://archive/a.tif").startswith(host)
 
 
-def test_two_stores_for_one_prefix() -> None:
-    """Which store an object is in must be clear."""
+def test_a_prefix_belongs_to_one_store() -> None:
+    """Two stores with the same prefix prevent the start."""
     with pytest.raises(SettingError, match="archive/x/ belongs to two stores, a and b"):
-        Door(a=store(buckets=["archive/x/"]), b=store(buckets=["archive", "archive/x/"]))
+        Plugin(a=store(buckets=["archive/x/"]), b=store(buckets=["archive", "archive/x/"]))
 
 
-def test_setting_in_a_file(tmp_path: Path) -> None:
-    """The setting may be the path of a file, so that many stores need no endless line."""
+def test_the_setting_can_be_a_file(tmp_path: Path) -> None:
+    """The setting can be the path of a JSON file."""
     (tmp_path / "stores.json").write_text(json.dumps({"a": store()}))
     plugin = s3.create_plugin({VARIABLE: str(tmp_path / "stores.json")})
     assert plugin.resolve(Asset("c", "i", "data", "s3://archive/a.tif")) == Location("s3", "archive/a.tif")
@@ -310,15 +319,15 @@ def test_setting_in_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_credentials_in_the_environment(members: dict[str, str], environ: dict[str, str]) -> None:
-    """No secret need stand in the setting: it may name variables, or Amazon's usual ones are taken."""
-    door = Door(environ, a=store(access_key=None, secret_key=None, verify=False, **members))
-    signed = query(door.url("s3://archive/a.tif"))
+    """Secrets can be in environment variables that the setting names, or in Amazon's variables."""
+    plugin = Plugin(environ, a=store(access_key=None, secret_key=None, verify=False, **members))
+    signed = query(plugin.url("s3://archive/a.tif"))
     assert signed["X-Amz-Credential"].startswith("from-env/")
     assert signed.get("X-Amz-Security-Token") == environ.get("AWS_SESSION_TOKEN")
 
 
 def test_secrets_are_not_shown() -> None:
-    """A plugin that ends up in a log or a traceback does not carry its secrets there."""
+    """The representation of the plugin has no secrets."""
     plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(secret_key="hush", session_token="hush")})})
     assert "hush" not in repr(plugin) + repr(plugin.parts["archive"][0][1].settings)
 
@@ -326,7 +335,7 @@ def test_secrets_are_not_shown() -> None:
 # --- Finding ---------------------------------------------------------------------------------------------------------
 
 
-PLACES = Door(
+PLACES = Plugin(
     here=store("http://127.0.0.1:9000", buckets=["archive", "mixed/open/"], public_endpoint="https://s3.example.org"),
     aws=store("https://s3.eu-central-1.amazonaws.com", buckets=["tiles", "dotted.name"], region="eu-central-1"),
 )
@@ -351,8 +360,8 @@ PLACES = Door(
         ("https://dotted.name.s3.amazonaws.com/a.tif", "dotted.name/a.tif"),
     ],
 )
-def test_hrefs(href: str, path: str) -> None:
-    """An ``s3:`` href has the key as it is; a web address has it percent-encoded, after bucket or host."""
+def test_hrefs_resolve_to_bucket_and_key(href: str, path: str) -> None:
+    """An ``s3:`` href has the key unchanged; a URL has it percent-encoded, after bucket or host."""
     assert PLACES.resolve(href) == Location("s3", path)
 
 
@@ -411,24 +420,24 @@ def test_hrefs(href: str, path: str) -> None:
         "https://[broken/archive/a.tif",
     ],
 )
-def test_hrefs_of_others(href: str) -> None:
-    """Other buckets, prefixes, hosts and ports, and every spelling of a way to them, are not this plugin's."""
+def test_other_hrefs_are_ignored(href: str) -> None:
+    """The plugin ignores other buckets, prefixes, hosts and ports, and all forms of paths to them."""
     assert PLACES.resolve(href) is None
 
 
-def test_longest_prefix() -> None:
-    """Where prefixes overlap, the longest has the word."""
-    door = Door(
+def test_the_longest_prefix_applies() -> None:
+    """If prefixes overlap, the store with the longest applies."""
+    plugin = Plugin(
         wide=store("http://wide.example", buckets=["archive"], verify=False),
         deep=store("http://deep.example", buckets=["archive/a/b/"], verify=False),
         mid=store("http://mid.example", buckets=["archive/a/"], verify=False),
     )
-    hosts = [urlsplit(door.url(f"s3://archive/{key}")).netloc for key in ("a/b/c", "a/b", "a/c", "b/a/b/c")]
+    hosts = [urlsplit(plugin.url(f"s3://archive/{key}")).netloc for key in ("a/b/c", "a/b", "a/c", "b/a/b/c")]
     assert hosts == ["deep.example", "mid.example", "mid.example", "wide.example"]
 
 
-def test_authors_hand_out_their_own_objects_only(plug: Plug, publish: Publish) -> None:
-    """Whoever writes to one collection cannot hand out by its hrefs what lies in a store that is for another."""
+def test_hrefs_resolve_only_in_stores_of_their_collection(plug: Plug, publish: Publish) -> None:
+    """An author of one collection cannot publish objects in a store of another collection."""
     stores = {
         "open": store(buckets=["archive"], verify=False),
         "radar": store(buckets=["archive/radar/", "vault"], collections=["radar", "radar-2"], verify=False),
@@ -463,8 +472,8 @@ WRITERS = collection_groups.CollectionGroups()
         ({"buckets": ["archive/{collection}/", "vault/x/"]}, False),
     ],
 )
-def test_stores_have_owners_if_documents_can_be_changed(plug: Plug, more: dict[str, Any], starts: bool) -> None:
-    """A store whose objects any author could publish stops the start, unless the setting says that this is meant."""
+def test_stores_need_collections_if_documents_can_be_changed(plug: Plug, more: dict[str, Any], starts: bool) -> None:
+    """A store whose objects any author could publish prevents the start, unless the setting allows it with `*`."""
     plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(**more)})})
     plug(open_access, plugin)
     expected = nullcontext() if starts else pytest.raises(SettingError, match=rf"^{VARIABLE}: /a/collections: missing")
@@ -473,7 +482,7 @@ def test_stores_have_owners_if_documents_can_be_changed(plug: Plug, more: dict[s
 
 
 def test_each_collection_in_its_own_folder(plug: Plug, publish: Publish) -> None:
-    """With {collection} at the end of a prefix, an href leads only into the folder of its own collection."""
+    """With {collection} at the end of a prefix, an href resolves only in the folder of its collection."""
     plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(buckets=["archive/x/{collection}/"], verify=False)})})
     hrefs = ("x/radar/a", "x/radar/b/a", "x/radar-2/a", "x/radar", "x/optical/a", "x/a", "x/optical/../radar/a")
     assets = {str(number): {"href": f"s3://archive/{href}"} for number, href in enumerate(hrefs)}
@@ -487,7 +496,7 @@ def test_each_collection_in_its_own_folder(plug: Plug, publish: Publish) -> None
 @pytest.mark.parametrize("part", ["archive", "archive/x/"])
 @pytest.mark.parametrize("end", ["", "/", "//"])
 def test_no_directory_at_the_root(plug: Plug, publish: Publish, part: str, end: str) -> None:
-    """A directory asset that is all of a bucket, or of a configured prefix, hands out nothing."""
+    """A directory asset that is a whole bucket or configured prefix is missing."""
     plugin = s3.create_plugin({VARIABLE: json.dumps({"a": store(buckets=[part], collections="*", verify=False)})})
     root = f"s3://{part.rstrip('/')}"
     below = {"href": f"{root}/z.zarr{end}", "type": ZARR}
@@ -498,7 +507,7 @@ def test_no_directory_at_the_root(plug: Plug, publish: Publish, part: str, end: 
 
 
 def test_check_reports_shared_stores() -> None:
-    """`stacflask check` names the stores whose objects authors of several collections can publish."""
+    """`stacflask check` reports stores whose objects authors of several collections can publish."""
     stores = {
         "all": store(buckets=["one"], collections="*"),
         "some": store(buckets=["two"], collections=["b", "a"]),
@@ -514,8 +523,8 @@ def test_check_reports_shared_stores() -> None:
 
 @pytest.mark.parametrize("location", [Location("file", "archive/a.tif"), Location("s3", "other/a.tif"),
                                       Location("s3", "archive/../other/a.tif"), Location("s3", "archive")])  # fmt: skip
-def test_locations_of_others(location: Location) -> None:
-    """A location that another plugin made leads no further than one's own."""
+def test_locations_of_other_plugins_are_ignored(location: Location) -> None:
+    """A location of another store, or outside the prefixes, is ignored."""
     asset = Asset("c", "i", "data", "s3://archive/a.tif")
     assert (
         PLACES.hook.deliver(principal=ANONYMOUS, asset=asset, location=location, streamed=False, grant_id="g") is None
@@ -525,9 +534,9 @@ def test_locations_of_others(location: Location) -> None:
 # --- Redirects -------------------------------------------------------------------------------------------------------
 
 
-def test_a_signed_address(door: Door, put: Callable[..., str]) -> None:
-    """The address needs nothing but itself, and answers with the asset's name and type, ranges included."""
-    url = door.url(put("test_s3/müll 1+1=2.tif"), media_type="image/tiff; application=geotiff")
+def test_a_presigned_url_needs_no_headers(plugin: Plugin, put: Callable[..., str]) -> None:
+    """A presigned URL needs no headers, supports ranges, and returns the asset's name and type."""
+    url = plugin.url(put("test_s3/müll 1+1=2.tif"), media_type="image/tiff; application=geotiff")
     answer = requests.get(url, timeout=60)
     assert (answer.status_code, answer.content) == (200, DATA)
     assert answer.headers["Content-Type"] == "image/tiff; application=geotiff"
@@ -536,9 +545,9 @@ def test_a_signed_address(door: Door, put: Callable[..., str]) -> None:
     assert (part.status_code, part.content) == (206, DATA[100:200])
 
 
-def test_an_address_is_good_for_nothing_else(door: Door, put: Callable[..., str]) -> None:
-    """Neither another method, nor another object, name, type or lifetime, nor no signature at all."""
-    url = door.url(put(), media_type="image/tiff")
+def test_a_presigned_url_is_valid_for_one_request_only(plugin: Plugin, put: Callable[..., str]) -> None:
+    """Another method, object, name, type or lifetime, or no signature, is refused."""
+    url = plugin.url(put(), media_type="image/tiff")
     put("test_s3/other.bin")
     tampered = [
         url.replace("data.bin?", "other.bin?"),
@@ -553,13 +562,15 @@ def test_an_address_is_good_for_nothing_else(door: Door, put: Callable[..., str]
     assert {requests.get(other, timeout=60).status_code for other in tampered} == {403}
 
 
-def test_an_address_ends(real: dict[str, Any], put: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its lifetime, the address is refused."""
+def test_a_presigned_url_expires(
+    real: dict[str, Any], put: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its lifetime, the URL is refused."""
     href = put()
     past = time.time() - 11
     with monkeypatch.context() as then:
         then.setattr("time.time", lambda: past)
-        url = Door(real={**real, "lifetime": 10, "verify": False}).url(href)
+        url = Plugin(real={**real, "lifetime": 10, "verify": False}).url(href)
     assert requests.get(url, timeout=60).status_code == 403
 
 
@@ -572,7 +583,7 @@ TYPES = st.none() | st.sampled_from(["image/tiff", 'a/b; c="d e"', "no type"])
 @pytest.mark.parametrize(
     ("endpoint", "settings"),
     [
-        (NOWHERE, {}),
+        (UNREACHABLE, {}),
         ("https://s3.example.org", {"addressing": "virtual", "requester_pays": True}),
         ("https://s3.example.org:443", {"session_token": "t/+="}),
         ("https://s3.eu-central-1.amazonaws.com", {"region": "eu-central-1"}),
@@ -581,14 +592,14 @@ TYPES = st.none() | st.sampled_from(["image/tiff", 'a/b; c="d e"', "no type"])
     ],
 )
 @given(steps=st.lists(STEPS, min_size=1, max_size=4), name=NAMES | PLAIN, media_type=TYPES)
-def test_addresses_are_the_librarys(
+def test_presigned_urls_are_those_of_the_library(
     endpoint: str, settings: dict[str, Any], steps: list[str], name: str, media_type: str | None
 ) -> None:
-    """What is signed is what the library signs, to the byte but for the order of parameters, alone and by the page."""
+    """Presigned URLs equal those of the library except for the order of parameters, one by one and by the page."""
     described = store(endpoint, verify=False, **settings)
     (bucket,) = described["buckets"]
-    door, key = Door(a=described), "/".join(steps)
-    location = door.resolve(f"s3://{bucket}/{key}")
+    plugin, key = Plugin(a=described), "/".join(steps)
+    location = plugin.resolve(f"s3://{bucket}/{key}")
     assume(location)
     asset = Asset("c", "i", "data", f"s3://{bucket}/{key}", media_type, properties={"file:local_path": name})
     answers = {"response-content-disposition": content_disposition(filename_of(asset))}
@@ -603,12 +614,12 @@ def test_addresses_are_the_librarys(
     with pytest.MonkeyPatch.context() as then:
         then.setattr("time.time", moment.timestamp)
         known = {"principal": ANONYMOUS, "asset": asset, "location": location, "grant_id": "g"}
-        found = [door.hook.deliver(**known, streamed=False), door.hook.presign(**known)]
+        found = [plugin.hook.deliver(**known, streamed=False), plugin.hook.presign(**known)]
     assert [parts(redirect.url) for redirect in found] == [parts(want)] * 2
 
 
 def oracle(described: dict[str, Any]) -> Minio:
-    """Give the library's client of the same store."""
+    """Return the library's client for the same store."""
     address = urlsplit(described["endpoint"])
     client: Any = Minio(
         address.netloc,
@@ -626,19 +637,19 @@ def oracle(described: dict[str, Any]) -> Minio:
 
 
 def parts(url: str) -> tuple[str, list[str]]:
-    """Take an address apart where the order of its parts does not count."""
+    """Return the parts of a URL, independent of the order of its query."""
     beginning, _, asked = url.partition("?")
     return beginning, sorted(asked.split("&"))
 
 
-def test_each_second_signs_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No address begins earlier than it was made, nor outlives the credentials that signed it."""
+def test_each_second_has_a_new_presigner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL is not valid before it was signed, nor after its credentials expire."""
     ends = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
-    door = Door(a=store(verify=False, lifetime=20, expires=ends.isoformat()))
+    plugin = Plugin(a=store(verify=False, lifetime=20, expires=ends.isoformat()))
     found = []
     for before in (40.5, 21.0, 15.2, 15.1, 14.9, 10.0):
         monkeypatch.setattr("time.time", lambda before=before: ends.timestamp() - before)
-        signed = query(door.url("s3://archive/a.tif"))
+        signed = query(plugin.url("s3://archive/a.tif"))
         found.append((signed["X-Amz-Date"], signed["X-Amz-Expires"]))
     assert found == [
         ("20260601T115949Z", "20"),
@@ -649,31 +660,31 @@ def test_each_second_signs_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         ("20260601T120020Z", "10"),
     ]
     monkeypatch.setattr("time.time", lambda: ends.timestamp() - 9.9)
-    assert door.url("s3://archive/a.tif")
+    assert plugin.url("s3://archive/a.tif")
     monkeypatch.setattr("time.time", lambda: ends.timestamp() - 8.9)
     with pytest.raises(Unavailable):
-        door.url("s3://archive/a.tif")
+        plugin.url("s3://archive/a.tif")
 
 
-def test_a_wrong_media_type_is_left_out() -> None:
-    """What is no media type is not signed: it would come back as a header field."""
-    door = Door(a=store(verify=False))
+def test_a_wrong_media_type_is_omitted() -> None:
+    """A text that is no media type is not signed, because it would be returned as a header field."""
+    plugin = Plugin(a=store(verify=False))
     for wrong in ("image", "image/tiff\r\nX: y", "image/tiff; bad", ""):
-        assert "response-content-type" not in query(door.url("s3://archive/a.tif", media_type=wrong))
+        assert "response-content-type" not in query(plugin.url("s3://archive/a.tif", media_type=wrong))
 
 
-def test_nothing_is_sent_to_sign() -> None:
-    """Without verification, signing needs no store at all."""
-    redirect = Door(a=store(NOWHERE, verify=False)).deliver("s3://archive/a.tif")
+def test_presigning_sends_no_request() -> None:
+    """Without verification, presigning sends no request to the store."""
+    redirect = Plugin(a=store(UNREACHABLE, verify=False)).deliver("s3://archive/a.tif")
     assert isinstance(redirect, Redirect)
-    assert redirect.url.startswith(f"{NOWHERE}/archive/a.tif?")
+    assert redirect.url.startswith(f"{UNREACHABLE}/archive/a.tif?")
     assert redirect.lifetime == timedelta(seconds=900)
     assert query(redirect.url)["X-Amz-Expires"] == "900"
 
 
 def test_public_endpoint(real: dict[str, Any], put: Callable[..., str]) -> None:
-    """The public host is the one that is signed, while the store itself is asked by its internal address."""
-    url = Door(real={**real, "public_endpoint": "https://s3.example.org"}).url(put())
+    """URLs are presigned for the public endpoint; requests are sent to the internal one."""
+    url = Plugin(real={**real, "public_endpoint": "https://s3.example.org"}).url(put())
     assert url.startswith("https://s3.example.org/")
     swapped = real["endpoint"] + url.removeprefix("https://s3.example.org")
     assert requests.get(swapped, timeout=60).status_code == 403
@@ -694,17 +705,17 @@ def test_public_endpoint(real: dict[str, Any], put: Callable[..., str]) -> None:
         ("https://s3.example.org", {"addressing": "virtual"}, "https://archive.s3.example.org/a.tif?"),
     ],
 )
-def test_addressing(endpoint: str, settings: dict[str, str], beginning: str) -> None:
-    """The bucket stands where the store expects it: in the host's name at Amazon, else in the path, unless set."""
-    door = Door(a=store(endpoint, region="eu-central-1", verify=False, **settings))
-    assert door.url("s3://archive/a.tif").startswith(beginning)
+def test_the_bucket_is_in_host_or_path(endpoint: str, settings: dict[str, str], beginning: str) -> None:
+    """The bucket is in the host name at Amazon, else in the path, unless the setting says otherwise."""
+    plugin = Plugin(a=store(endpoint, region="eu-central-1", verify=False, **settings))
+    assert plugin.url("s3://archive/a.tif").startswith(beginning)
 
 
 def test_doubled_slashes_stay_in_the_bucket() -> None:
-    """A key that begins with a slash does not become another bucket, whatever the addressing."""
+    """A key that begins with a slash does not become another bucket, with either addressing."""
     for settings in ({}, {"addressing": "virtual"}):
-        door = Door(a=store("https://s3.example.org", verify=False, **settings))
-        parts = urlsplit(door.url("s3://archive//other/a.tif"))
+        plugin = Plugin(a=store("https://s3.example.org", verify=False, **settings))
+        parts = urlsplit(plugin.url("s3://archive//other/a.tif"))
         assert parts.netloc + parts.path in (
             "s3.example.org/archive//other/a.tif",
             "archive.s3.example.org//other/a.tif",
@@ -712,36 +723,36 @@ def test_doubled_slashes_stay_in_the_bucket() -> None:
 
 
 def test_requester_pays_and_session_token() -> None:
-    """Both travel in the signed address, since the client will not know of them."""
-    door = Door(a=store(verify=False, requester_pays=True, session_token="tok/en=="))
-    signed = query(door.url("s3://archive/a.tif"))
+    """Both are parts of the presigned URL, because the client does not have them."""
+    plugin = Plugin(a=store(verify=False, requester_pays=True, session_token="tok/en=="))
+    signed = query(plugin.url("s3://archive/a.tif"))
     assert signed["x-amz-request-payer"] == "requester"
     assert signed["X-Amz-Security-Token"] == "tok/en=="
 
 
-def test_credentials_that_end_cap_the_lifetime() -> None:
-    """An address does not promise to live longer than the credentials that signed it."""
+def test_expiring_credentials_limit_the_lifetime() -> None:
+    """The lifetime of a URL is at most that of its credentials."""
     ends = datetime.now(UTC) + timedelta(seconds=100)
-    redirect = Door(a=store(verify=False, expires=ends.isoformat())).deliver("s3://archive/a.tif")
+    redirect = Plugin(a=store(verify=False, expires=ends.isoformat())).deliver("s3://archive/a.tif")
     assert isinstance(redirect, Redirect)
     assert timedelta(seconds=95) <= redirect.lifetime <= timedelta(seconds=100)
     assert query(redirect.url)["X-Amz-Expires"] == str(int(redirect.lifetime.total_seconds()))
 
 
 @pytest.mark.parametrize("rest", [5, -5])
-def test_credentials_that_have_ended(rest: int) -> None:
-    """Ended credentials sign nothing that would be refused a moment later."""
+def test_expired_credentials_sign_nothing(rest: int) -> None:
+    """Credentials that have expired, or are about to, make the store unavailable."""
     ends = datetime.now(UTC) + timedelta(seconds=rest)
-    door = Door(a=store(verify=False, expires=ends.isoformat()))
+    plugin = Plugin(a=store(verify=False, expires=ends.isoformat()))
     with pytest.raises(Unavailable):
-        door.deliver("s3://archive/a.tif")
+        plugin.deliver("s3://archive/a.tif")
 
 
 class Role(BaseHTTPRequestHandler):
-    """A machine's credentials for its role, good for ten minutes."""
+    """The metadata service of a machine with a role, with credentials for ten minutes."""
 
     def do_GET(self) -> None:
-        """Hand them out in Amazon's form."""
+        """Return the credentials in Amazon's form."""
         ends = datetime.now(UTC) + timedelta(minutes=10)
         names_of = {
             "AccessKeyId": "role",
@@ -754,15 +765,15 @@ class Role(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(names_of).encode())
 
     def log_message(self, *args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 def test_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own role signs, and its addresses end with the role's credentials."""
+    """The role of the machine signs, and URLs expire with its credentials."""
     with serving(Role) as origin:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{origin}/credentials")
-        door = Door(a=store(access_key=None, secret_key=None, credentials="aws", verify=False))
-        redirect = door.deliver("s3://archive/a.tif")
+        plugin = Plugin(a=store(access_key=None, secret_key=None, credentials="aws", verify=False))
+        redirect = plugin.deliver("s3://archive/a.tif")
     assert isinstance(redirect, Redirect)
     assert timedelta(seconds=590) <= redirect.lifetime <= timedelta(seconds=600)
     assert query(redirect.url)["X-Amz-Credential"].startswith("role/")
@@ -770,23 +781,23 @@ def test_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class NoRole(BaseHTTPRequestHandler):
-    """A machine without a role."""
+    """The metadata service of a machine without a role."""
 
     def do_GET(self) -> None:
-        """Refuse."""
+        """Return 404."""
         self.send_error(403)
 
     def log_message(self, *args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 def test_no_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A machine without a role signs nothing; the log says so, without the token that it asked with."""
+    """Without a role the store is unavailable; the log has the problem, without the token of the request."""
     with serving(NoRole) as origin:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{origin}/credentials?token=hush")
-        door = Door(a=store(access_key=None, secret_key=None, credentials="aws", verify=False))
+        plugin = Plugin(a=store(access_key=None, secret_key=None, credentials="aws", verify=False))
         with pytest.raises(Unavailable):
-            door.deliver("s3://archive/a.tif")
+            plugin.deliver("s3://archive/a.tif")
     assert "/credentials?... failed with HTTP status code 403" in caplog.text
     assert "hush" not in caplog.text
 
@@ -795,77 +806,77 @@ def test_no_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: 
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_missing_object(door: Door, stack: Stack, streamed: bool) -> None:
-    """An object that is not there is missing, and is asked for again each time."""
+def test_a_missing_object(plugin: Plugin, stack: Stack, streamed: bool) -> None:
+    """An object that does not exist is missing, and is checked again each time."""
     for _ in range(2):
         with pytest.raises(Missing):
-            door.deliver(f"s3://{stack.bucket}/test_s3/absent.bin", streamed=streamed)
+            plugin.deliver(f"s3://{stack.bucket}/test_s3/absent.bin", streamed=streamed)
 
 
-def test_a_missing_object_that_arrives(door: Door, put: Callable[..., str], stack: Stack) -> None:
-    """That an object was missing is not remembered."""
+def test_a_missing_object_is_not_cached(plugin: Plugin, put: Callable[..., str], stack: Stack) -> None:
+    """An object that is created after it was missing is delivered."""
     with pytest.raises(Missing):
-        door.deliver(f"s3://{stack.bucket}/test_s3/late.bin")
-    assert requests.get(door.url(put("test_s3/late.bin")), timeout=60).status_code == 200
+        plugin.deliver(f"s3://{stack.bucket}/test_s3/late.bin")
+    assert requests.get(plugin.url(put("test_s3/late.bin")), timeout=60).status_code == 200
 
 
 def test_a_missing_bucket(real: dict[str, Any]) -> None:
-    """A bucket that is not there misses all its objects."""
-    door = Door(real={**real, "buckets": ["no-such-bucket"]})
+    """All objects of a bucket that does not exist are missing."""
+    plugin = Plugin(real={**real, "buckets": ["no-such-bucket"]})
     with pytest.raises(Missing):
-        door.deliver("s3://no-such-bucket/a.tif")
+        plugin.deliver("s3://no-such-bucket/a.tif")
 
 
 def test_wrong_credentials(real: dict[str, Any], put: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
-    """A store that refuses us is our trouble: logged in full, told without detail, and not said to be missing."""
-    door = Door(wrong={**real, "secret_key": "wrong"})
+    """If the store refuses the credentials, the object is unavailable, not missing; only the log has details."""
+    plugin = Plugin(wrong={**real, "secret_key": "wrong"})
     href = put()
     for streamed in (False, True):
         with pytest.raises(Unavailable) as caught:
-            door.deliver(href, streamed=streamed)
+            plugin.deliver(href, streamed=streamed)
         assert caught.value.description == "The store of this asset cannot be reached at the moment."
     assert "store wrong: S3Error: " in caplog.text
     assert "AccessDenied" in caplog.text
 
 
 @pytest.mark.parametrize(("verify", "size"), [(True, len(DATA)), (False, None)])
-def test_redirects_tell_the_size(real: dict[str, Any], put: Callable[..., str], verify: bool, size: int | None) -> None:
-    """A redirect has the size of its object, when it is seen and when it was seen before; unless nobody looks."""
-    door, href = Door(a={**real, "verify": verify}), put()
+def test_redirects_have_the_size(real: dict[str, Any], put: Callable[..., str], verify: bool, size: int | None) -> None:
+    """A redirect has the size of its object, also from the cache, unless `verify` is off."""
+    plugin, href = Plugin(a={**real, "verify": verify}), put()
     for _ in range(2):
-        found = door.deliver(href)
+        found = plugin.deliver(href)
         assert isinstance(found, Redirect)
         assert found.size == size
 
 
-def test_existence_is_remembered_for_a_while(real: dict[str, Any], put: Callable[..., str], client: Minio) -> None:
-    """Repeated downloads of an object cost one question, until its time is over."""
+def test_existence_is_cached(real: dict[str, Any], put: Callable[..., str], client: Minio) -> None:
+    """Repeated downloads of an object send one request until the cache expires."""
     href = put()
     bucket, _, key = href.removeprefix("s3://").partition("/")
-    lasting, brief = Door(a={**real, "verify_ttl": 60}), Door(a={**real, "verify_ttl": 0})
-    for door in (lasting, brief):
-        door.deliver(href)
+    lasting, brief = Plugin(a={**real, "verify_ttl": 60}), Plugin(a={**real, "verify_ttl": 0})
+    for plugin in (lasting, brief):
+        plugin.deliver(href)
     client.remove_object(bucket, key)
     lasting.deliver(href)
     with pytest.raises(Missing):
         brief.deliver(href)
 
 
-def test_a_store_that_is_off(without_sleep: None) -> None:
-    """A store where nobody listens is told as such at once."""
+def test_a_store_without_a_listener_is_unavailable(without_sleep: None) -> None:
+    """A store that refuses connections is unavailable at once."""
     for streamed in (False, True):
         with pytest.raises(Unavailable) as caught:
-            Door(a=store(NOWHERE)).deliver("s3://archive/a.tif", streamed=streamed)
+            Plugin(a=store(UNREACHABLE)).deliver("s3://archive/a.tif", streamed=streamed)
         assert caught.value.retry_after > 0
 
 
 def test_a_store_that_hangs(without_sleep: None) -> None:
-    """A store that accepts and never answers costs no more than the time that is set, and is asked once."""
+    """A store that never responds costs at most the configured timeout, and one request."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        door = Door(a=store(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=1))
+        plugin = Plugin(a=store(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=1))
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            door.deliver("s3://archive/a.tif")
+            plugin.deliver("s3://archive/a.tif")
         assert time.monotonic() - began > 0.9
         server.accept()[0].close()
         server.setblocking(False)
@@ -873,8 +884,8 @@ def test_a_store_that_hangs(without_sleep: None) -> None:
             server.accept()
 
 
-def test_the_time_that_is_set_by_default() -> None:
-    """Without a setting, a store that never answers is given up in less than five seconds."""
+def test_the_default_timeout() -> None:
+    """By default, a store that never responds is unavailable in less than five seconds."""
     (settings,) = read_stores({VARIABLE: json.dumps({"a": store()})})
     assert settings.timeout < 5
 
@@ -882,9 +893,9 @@ def test_the_time_that_is_set_by_default() -> None:
 # --- Streams ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_whole_stream(door: Door, put: Callable[..., str]) -> None:
-    """An object arrives whole, with its length, a validator in quotes and its time of change."""
-    stream = door.stream(put())
+def test_a_whole_object_is_streamed(plugin: Plugin, put: Callable[..., str]) -> None:
+    """The stream of an object has its bytes, length, entity tag and modification time."""
+    stream = plugin.stream(put())
     assert b"".join(stream.open(0, stream.length)) == DATA
     assert stream.length == len(DATA)
     assert stream.etag
@@ -894,25 +905,25 @@ def test_a_whole_stream(door: Door, put: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(("first", "length"), [(0, 1), (1000, 1_000_000), (len(DATA) - 1, 1), (10, 0)])
-def test_a_part_of_a_stream(door: Door, put: Callable[..., str], first: int, length: int) -> None:
-    """A part is exactly the bytes asked for, wherever the pieces begin and end."""
-    assert b"".join(door.stream(put()).open(first, length)) == DATA[first : first + length]
+def test_a_range_is_streamed(plugin: Plugin, put: Callable[..., str], first: int, length: int) -> None:
+    """A range has exactly the requested bytes, independent of the chunks."""
+    assert b"".join(plugin.stream(put()).open(first, length)) == DATA[first : first + length]
 
 
-def test_an_empty_object(door: Door, put: Callable[..., str]) -> None:
-    """An object without bytes is an object too."""
-    stream = door.stream(put("test_s3/empty", b""))
+def test_an_empty_object_is_streamed(plugin: Plugin, put: Callable[..., str]) -> None:
+    """The stream of an empty object has no bytes."""
+    stream = plugin.stream(put("test_s3/empty", b""))
     assert (stream.length, list(stream.open(0, 0))) == (0, [])
 
 
 def test_delivery_by_stream(real: dict[str, Any], put: Callable[..., str]) -> None:
-    """A store can be set to be streamed always."""
-    assert isinstance(Door(a={**real, "delivery": "stream"}).deliver(put()), Stream)
+    """With the setting, all objects of a store are streamed."""
+    assert isinstance(Plugin(a={**real, "delivery": "stream"}).deliver(put()), Stream)
 
 
-def test_bytes_are_as_stored(door: Door, put: Callable[..., str]) -> None:
-    """An object that is marked as compressed arrives as it lies there: its size and checksum are of those bytes."""
-    stream = door.stream(put("test_s3/marked.gz", DATA, metadata={"Content-Encoding": "gzip"}))
+def test_bytes_are_as_stored(plugin: Plugin, put: Callable[..., str]) -> None:
+    """A compressed object is streamed as it is stored, because its size and checksum are of those bytes."""
+    stream = plugin.stream(put("test_s3/marked.gz", DATA, metadata={"Content-Encoding": "gzip"}))
     assert b"".join(stream.open(0, stream.length)) == DATA
 
 
@@ -930,15 +941,15 @@ DESCRIBED = {"Content-Encoding": "gzip", "Content-Language": "de"}
         ("br, gzip", "br, gzip"),
     ],
 )
-def test_codings_of_objects(door: Door, put: Callable[..., str], stored: str, told: str | None) -> None:
-    """The coding of the stored bytes is told; that of an upload, which some stores keep, is not."""
-    assert door.stream(put("test_s3/coded", metadata={"Content-Encoding": stored})).content_encoding == told
+def test_codings_of_objects(plugin: Plugin, put: Callable[..., str], stored: str, told: str | None) -> None:
+    """The coding of the stored bytes is returned; that of an upload, which some stores keep, is not."""
+    assert plugin.stream(put("test_s3/coded", metadata={"Content-Encoding": stored})).content_encoding == told
 
 
-def test_coded_objects_reach_clients(
+def test_clients_decode_compressed_objects(
     real: dict[str, Any], put: Callable[..., str], plug: Plug, publish: Publish
 ) -> None:
-    """A client decodes a stored compressed object; media type and language are those of the store, and HEAD agrees."""
+    """A client decodes a compressed object; media type and language are those of the store, also for HEAD."""
     href = put("test_s3/a.json", GZIPPED, content_type="application/geo+json", metadata=DESCRIBED)
     publish(an_item(assets={"data": {"href": href}}))
     client = plug(open_access, s3.create_plugin({VARIABLE: json.dumps({"real": real})}))
@@ -957,7 +968,7 @@ def test_coded_objects_reach_clients(
 def test_redirects_name_the_file(
     real: dict[str, Any], put: Callable[..., str], plug: Plug, publish: Publish, setting: str, name: str
 ) -> None:
-    """The store answers with the name that the setting asks for."""
+    """The store returns the file name in the setting."""
     publish(an_item(assets={"data": {"href": put("test_s3/x.json")}}))
     plugin = s3.create_plugin({VARIABLE: json.dumps({"real": real})})
     client = plug(open_access, plugin, environ={"STACFLASK_FILE_NAMES": setting})
@@ -966,30 +977,30 @@ def test_redirects_name_the_file(
     assert told == content_disposition(name)
 
 
-def test_replaced_before_reading(door: Door, put: Callable[..., str]) -> None:
-    """An object replaced after its length and validator were told is not sent under them."""
-    stream = door.stream(put())
+def test_an_object_replaced_before_reading(plugin: Plugin, put: Callable[..., str]) -> None:
+    """An object that was replaced after its entity tag was returned is not sent."""
+    stream = plugin.stream(put())
     put(data=DATA[::-1])
     with pytest.raises(Unavailable) as caught:
         stream.open(0, stream.length)
     assert caught.value.retry_after == 1
 
 
-def test_removed_before_reading(door: Door, put: Callable[..., str], client: Minio, stack: Stack) -> None:
-    """An object that went away in between is missing."""
-    stream = door.stream(put())
+def test_an_object_removed_before_reading(plugin: Plugin, put: Callable[..., str], client: Minio, stack: Stack) -> None:
+    """An object that was removed meanwhile is missing."""
+    stream = plugin.stream(put())
     client.remove_object(stack.bucket, "test_s3/data.bin")
     with pytest.raises(Missing):
         stream.open(0, stream.length)
 
 
-def test_many_streams_at_once(door: Door, put: Callable[..., str]) -> None:
-    """Threads share a store's clients without mixing bytes."""
+def test_concurrent_streams(plugin: Plugin, put: Callable[..., str]) -> None:
+    """Threads share the clients of a store without mixing bytes."""
     hrefs = [put(f"test_s3/{n}.bin", bytes([n]) * 1_500_000) for n in range(4)]
     got: dict[int, set[bytes]] = {}
 
     def fetch(n: int) -> None:
-        stream = door.stream(hrefs[n % 4])
+        stream = plugin.stream(hrefs[n % 4])
         got[n] = {bytes(set(piece)) for piece in stream.open(0, stream.length)}
 
     threads = [threading.Thread(target=fetch, args=(n,)) for n in range(12)]
@@ -1004,7 +1015,7 @@ def test_many_streams_at_once(door: Door, put: Callable[..., str]) -> None:
 
 
 class Misbehaving(BaseHTTPRequestHandler):
-    """A store with one object, larger than all buffers on the way, and with a fault that the test chooses."""
+    """A store with one object, larger than all buffers between, and with a fault of the test's choice."""
 
     protocol_version = "HTTP/1.1"
     length: ClassVar[int] = 100_000_000
@@ -1015,7 +1026,7 @@ class Misbehaving(BaseHTTPRequestHandler):
     connections: ClassVar[set[Any]]
 
     def do_HEAD(self) -> None:
-        """Answer a question for the object, with the fault if it is one of answers."""
+        """Respond to HEAD, with the fault if it concerns HEAD."""
         self.seen.append("HEAD")
         self.connections.add(self.client_address)
         if self.fault == "moved":
@@ -1032,7 +1043,7 @@ class Misbehaving(BaseHTTPRequestHandler):
             self.head(200, ETag=self.etag, **{"Content-Length": str(self.length)})
 
     def do_GET(self) -> None:
-        """Give the part asked for, with the fault if it is one of bodies."""
+        """Return the requested range, with the fault if it concerns bodies."""
         self.seen.append("GET")
         self.connections.add(self.client_address)
         first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
@@ -1054,7 +1065,7 @@ class Misbehaving(BaseHTTPRequestHandler):
         self.end_headers()
 
     def body(self, length: int) -> None:
-        """Send bytes, not always all of them, and note how far it came."""
+        """Send bytes, possibly not all, and record how many."""
         sent = 0
         end = length // 2 if self.fault in ("short", "stalled") else length
         try:
@@ -1064,90 +1075,90 @@ class Misbehaving(BaseHTTPRequestHandler):
             self.written.append("hung up")
         self.written.append(sent)
         if self.fault == "stalled":
-            self.rfile.read(1)  # until the other side hangs up
+            self.rfile.read(1)  # until the client closes the connection
         self.close_connection = self.fault in ("short", "stalled")
 
     def log_message(self, *args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
-def misbehaving(fault: str, **settings: Any) -> Iterator[tuple[Door, type[Misbehaving]]]:
-    """Run a store with a fault, and give a door to it."""
+def misbehaving(fault: str, **settings: Any) -> Iterator[tuple[Plugin, type[Misbehaving]]]:
+    """Run a store with a fault, and return the plugin for it."""
     handler = type("Handler", (Misbehaving,), {"fault": fault, "seen": [], "written": [], "connections": set()})
     with serving(handler) as origin:
-        yield Door(a=store(origin, **settings)), handler
+        yield Plugin(a=store(origin, **settings)), handler
 
 
 HREF = "s3://archive/a.tif"
 
 
 @pytest.mark.parametrize("fault", ["moved", "busy"])
-def test_a_store_that_sends_us_elsewhere(fault: str, without_sleep: None) -> None:
-    """A store's redirects are not followed, and its own wish to be asked later holds no thread."""
-    with misbehaving(fault) as (door, handler):
+def test_redirects_and_retry_after_of_a_store_are_ignored(fault: str, without_sleep: None) -> None:
+    """Redirects of a store are not followed, and its Retry-After does not block a thread."""
+    with misbehaving(fault) as (plugin, handler):
         with pytest.raises(Unavailable):
-            door.deliver(HREF)
+            plugin.deliver(HREF)
         assert handler.seen == ["HEAD"]
 
 
-def test_a_connection_that_went_stale() -> None:
-    """A store that closed a kept connection is asked once more, and the client notices nothing."""
-    with misbehaving("stale") as (door, handler):
-        assert door.stream(HREF).length == door.stream(HREF).length == handler.length
+def test_a_stale_connection_is_retried_once() -> None:
+    """After the store closed a pooled connection, the request is sent again without an error."""
+    with misbehaving("stale") as (plugin, handler):
+        assert plugin.stream(HREF).length == plugin.stream(HREF).length == handler.length
         assert handler.seen == ["HEAD"] * 3
 
 
 @pytest.mark.parametrize("fault", ["whole", "page", "replaced"])
-def test_an_answer_that_is_not_the_part(fault: str) -> None:
-    """An answer that is not the range asked for, of the object found, is refused before a byte of it is sent on."""
-    with misbehaving(fault) as (door, _):
-        stream = door.stream(HREF)
+def test_a_response_must_be_the_requested_range(fault: str) -> None:
+    """A response that is not the requested range of the object is refused before its first byte."""
+    with misbehaving(fault) as (plugin, _):
+        stream = plugin.stream(HREF)
         with pytest.raises(Unavailable):
             stream.open(5, 100)
 
 
-def test_a_length_that_is_not_told() -> None:
-    """An object without a length is not taken for an empty one."""
-    with misbehaving("vague") as (door, _), pytest.raises(Unavailable):
-        door.stream(HREF)
+def test_a_missing_length_is_an_error() -> None:
+    """A response without Content-Length is not an empty object."""
+    with misbehaving("vague") as (plugin, _), pytest.raises(Unavailable):
+        plugin.stream(HREF)
 
 
 @pytest.mark.parametrize(("told", "etag"), [('"e"', '"e"'), ("e", '"e"'), ('W/"e"', None)])
-def test_validators(told: str, etag: str | None) -> None:
-    """A store that forgets quotes is helped out; one that has weak validators only has none that counts."""
-    with misbehaving("none") as (door, handler):
+def test_entity_tags(told: str, etag: str | None) -> None:
+    """Missing quotes of an entity tag are added; weak entity tags are ignored."""
+    with misbehaving("none") as (plugin, handler):
         handler.etag = told
-        stream = door.stream(HREF)
+        stream = plugin.stream(HREF)
         assert stream.etag == etag
         assert sum(map(len, stream.open(0, 10))) == 10
 
 
 @pytest.mark.parametrize("fault", ["short", "stalled"])
-def test_a_body_that_ends_early(fault: str) -> None:
-    """A body cut short, or one that stands still for too long, is an error and never taken for the whole."""
-    with misbehaving(fault, stall_timeout=3) as (door, handler):
-        stream = door.stream(HREF)
+def test_a_truncated_body_is_an_error(fault: str) -> None:
+    """A truncated body, or one that stalls for too long, is an error."""
+    with misbehaving(fault, stall_timeout=3) as (plugin, handler):
+        stream = plugin.stream(HREF)
         got = 0
         pieces = stream.open(0, stream.length)
-        with pytest.raises(Unavailable):  # noqa: PT012 - the pieces before the error count
+        with pytest.raises(Unavailable):  # noqa: PT012 - the chunks before the error matter
             for piece in pieces:
                 got += len(piece)
         assert 0 < got <= handler.length // 2
 
 
-def test_what_has_come_is_passed_on() -> None:
-    """Bytes of a store that is slow are passed on as they come, so that it is noticed when their client has gone."""
-    with misbehaving("stalled", stall_timeout=3) as (door, _):
-        pieces: Any = door.stream(HREF).open(0, 100)
+def test_received_bytes_are_returned_at_once() -> None:
+    """Bytes of a slow store are returned as they arrive, so that a closed client is noticed."""
+    with misbehaving("stalled", stall_timeout=3) as (plugin, _):
+        pieces: Any = plugin.stream(HREF).open(0, 100)
         assert len(next(pieces)) == 50
         pieces.close()
 
 
-def test_a_client_that_goes() -> None:
-    """A stream given up hangs up on the store, which had sent no more than what lies in between."""
-    with misbehaving("none") as (door, handler):
-        pieces: Any = door.stream(HREF).open(0, handler.length)
+def test_a_closed_stream_closes_the_connection() -> None:
+    """A stream that is closed early closes the connection; the store has sent only what was buffered."""
+    with misbehaving("none") as (plugin, handler):
+        pieces: Any = plugin.stream(HREF).open(0, handler.length)
         next(pieces)
         time.sleep(0.3)
         assert handler.written == []
@@ -1159,19 +1170,19 @@ def test_a_client_that_goes() -> None:
         assert sent < handler.length
 
 
-def test_connections_are_kept() -> None:
-    """Streams read to the end leave their connection for the next; closing them then changes nothing."""
-    with misbehaving("none") as (door, handler):
+def test_connections_are_pooled() -> None:
+    """The connection of a stream that was read to its end is used again; closing it then changes nothing."""
+    with misbehaving("none") as (plugin, handler):
         for _ in range(3):
-            pieces: Any = door.stream(HREF).open(0, 1000)
+            pieces: Any = plugin.stream(HREF).open(0, 1000)
             assert sum(map(len, pieces)) == 1000
             pieces.close()
-        assert len(handler.connections) == 2  # one for questions, one for bodies
+        assert len(handler.connections) == 2  # one for HEAD, one for bodies
 
 
 def test_requester_pays_in_requests() -> None:
-    """Questions and bodies carry the consent to pay as well."""
-    with misbehaving("none", requester_pays=True) as (door, handler):
+    """HEAD and GET requests have the requester-pays header, too."""
+    with misbehaving("none", requester_pays=True) as (plugin, handler):
         fields: list[str | None] = []
         told = handler.head
 
@@ -1180,34 +1191,34 @@ def test_requester_pays_in_requests() -> None:
             told(self, status, **more)
 
         handler.head = head  # type: ignore[method-assign]
-        list(door.stream(HREF).open(0, 10))
+        list(plugin.stream(HREF).open(0, 10))
         assert fields == ["requester", "requester"]
 
 
 class Hangs(socketserver.BaseRequestHandler):
-    """Accepts connections and never answers."""
+    """Accepts connections and never responds."""
 
     asked: ClassVar[list[float]] = []
     go: ClassVar[threading.Event] = threading.Event()
 
     def handle(self) -> None:
-        """Note that somebody came, and hold the connection."""
+        """Count the connection, and hold it."""
         self.asked.append(time.monotonic())
         self.go.wait()
 
 
-def test_a_store_that_hangs_is_left_alone(real: dict[str, Any]) -> None:
-    """After a time-out a store is not called for some seconds; the credentials of others still sign."""
+def test_a_store_is_not_called_for_a_while_after_a_timeout(real: dict[str, Any]) -> None:
+    """After a timeout a store is not called for some seconds; other stores still work."""
     Hangs.go.clear()
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Hangs) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         slow = store(f"http://127.0.0.1:{server.server_address[1]}", buckets=["slow"], timeout=0.6)
-        door = Door(slow=slow, real=real)
+        plugin = Plugin(slow=slow, real=real)
         for number in range(5):
             with pytest.raises(Unavailable):
-                door.deliver(f"s3://slow/{number}", streamed=True)
+                plugin.deliver(f"s3://slow/{number}", streamed=True)
         Hangs.go.set()
         server.shutdown()
     assert len(Hangs.asked) == 1
     with pytest.raises(Missing):
-        door.deliver(f"s3://{real['buckets'][0]}/no-such-key", streamed=True)
+        plugin.deliver(f"s3://{real['buckets'][0]}/no-such-key", streamed=True)
