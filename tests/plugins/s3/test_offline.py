@@ -125,7 +125,7 @@ class AllowsAll:
 
     def __init__(self) -> None:
         self.charged = 0
-        self.told: list[str] = []
+        self.notified: list[str] = []
 
     @hookimpl
     def authorize(self) -> Decision:
@@ -137,7 +137,7 @@ class AllowsAll:
 
     @hookimpl
     def order_changed(self, asset: Any, order: Order) -> None:
-        self.told.append(f"{asset.key} {order.status}")
+        self.notified.append(f"{asset.key} {order.status}")
 
 
 def store(endpoint: str, **settings: Any) -> Any:
@@ -222,7 +222,7 @@ def test_restored_data_are_delivered(client: Any, policy: AllowsAll) -> None:
     assert client.get(HERE).status_code == 307
     assert client.get(f"{HERE}?delivery=stream").data == DATA
     assert policy.charged == 2
-    assert policy.told == ["data shipping", "data shipping", "data succeeded"]
+    assert policy.notified == ["data shipping", "data shipping", "data succeeded"]
 
 
 def test_a_file_of_a_directory_has_its_own_order(client: Any) -> None:
@@ -363,7 +363,7 @@ def test_anonymous_orders_are_checked(waiting: Any, policy: AllowsAll) -> None:
     assert len(run(waiting, "list").output.splitlines()) == 2
     Tape.state = "there"
     assert "ready: collection/item/other  anonymous\n" in run(waiting, "check").output
-    assert "other succeeded" in policy.told
+    assert "other succeeded" in policy.notified
 
 
 def test_a_check_continues_after_an_unresolved_asset(waiting: Any, publish: Publish, storage: Storage) -> None:
@@ -374,7 +374,7 @@ def test_a_check_continues_after_an_unresolved_asset(waiting: Any, publish: Publ
     publish(an_item(assets={"data": {"href": "s3://closed/a.tif"}, "other": {"href": "s3://archive/b.tif"}}))
     Tape.state = "there"
     checked = run(waiting, "check")
-    assert checked.stderr.startswith("not known: collection/item/data: ")
+    assert checked.stderr.startswith("unknown: collection/item/data: ")
     assert checked.stdout == "ready: collection/item/other  anonymous\n"
 
 
@@ -385,7 +385,7 @@ def test_a_check_reports_online_data_and_notifies_plugins(waiting: Any, policy: 
     assert run(waiting, "check").output == ""
     Tape.state = "there"
     assert run(waiting, "check").output == "ready: collection/item/data  ann, bob\n"
-    assert policy.told[-1] == "data succeeded"
+    assert policy.notified[-1] == "data succeeded"
     assert run(waiting, "list").output == run(waiting, "check").output == ""
 
 
@@ -400,7 +400,7 @@ def test_orders_of_deleted_items_are_deleted(waiting: Any, storage: Storage) -> 
 def test_orders_stay_while_the_store_is_unavailable(waiting: Any) -> None:
     """An order that cannot be checked now is checked the next time."""
     Tape.state = "away"
-    assert run(waiting, "check").stderr.startswith("not known: collection/item/data: ")
+    assert run(waiting, "check").stderr.startswith("unknown: collection/item/data: ")
     assert "data" in run(waiting, "list").output
 
 

@@ -798,8 +798,9 @@ def test_no_credentials_of_the_machine(monkeypatch: pytest.MonkeyPatch, caplog: 
         plugin = Plugin(a=store(access_key=None, secret_key=None, credentials="aws", verify=False))
         with pytest.raises(Unavailable):
             plugin.deliver("s3://archive/a.tif")
-    assert "/credentials?... failed with HTTP status code 403" in caplog.text
-    assert "hush" not in caplog.text
+    logged = str([vars(record) for record in caplog.records])
+    assert "/credentials?... failed with HTTP status code 403" in logged
+    assert "hush" not in logged
 
 
 # --- Existence -------------------------------------------------------------------------------------------------------
@@ -834,9 +835,9 @@ def test_wrong_credentials(real: dict[str, Any], put: Callable[..., str], caplog
     for streamed in (False, True):
         with pytest.raises(Unavailable) as caught:
             plugin.deliver(href, streamed=streamed)
-        assert caught.value.description == "The store of this asset cannot be reached at the moment."
-    assert "store wrong: S3Error: " in caplog.text
-    assert "AccessDenied" in caplog.text
+        assert caught.value.description == "The store of this asset cannot be reached at the moment. Try again later."
+    failed = vars(next(record for record in caplog.records if record.msg == "store request failed"))
+    assert (failed["store"], failed["error"], "AccessDenied" in failed["problem"]) == ("wrong", "S3Error", True)
 
 
 @pytest.mark.parametrize(("verify", "size"), [(True, len(DATA)), (False, None)])
