@@ -22,7 +22,7 @@ from stacflask.catalog.database.engine import lookup
 from stacflask.catalog.database.tables import collections, dictionaries, items, metadata
 from stacflask.catalog.documents.assets import Directories, asset_of, assets_of
 from stacflask.catalog.documents.codec import Codec
-from stacflask.catalog.documents.dictionaries import is_dictionary, lost, sample_frames, unusable
+from stacflask.catalog.documents.dictionaries import find_missing, find_unusable, is_dictionary, sample_frames
 from stacflask.catalog.properties import queryables
 from stacflask.catalog.properties.indexes import IndexCache
 from stacflask.catalog.search import paging, restrictions, visible_extents
@@ -370,9 +370,9 @@ class Catalog:
     def _check_dictionaries(self) -> None:
         """Check the dictionaries of a sample of items. Raises Unavailable if one is missing or damaged."""
         most = queryables.MAX_COLLECTIONS
-        found = self.database.read(partial(lost, sample=DICTIONARY_SAMPLE, collections=most))
+        found = self.database.read(partial(find_missing, sample=DICTIONARY_SAMPLE, collections=most))
         frames = self.database.read(partial(sample_frames, rows=DICTIONARY_SAMPLE, collections=most))
-        for one in found or unusable(self.codec, frames):
+        for one in found or find_unusable(self.codec, frames):
             raise Unavailable(f"Documents cannot be read: {one}.", code=LOST)
         self._dictionaries_until = time.monotonic() + DICTIONARY_CHECK_SECONDS
 

@@ -55,14 +55,14 @@ def check(session: Session, *, every_item: bool) -> None:
 
 
 def _check_dictionaries(session: Session, *, every_item: bool) -> None:
-    """Check the compression dictionaries of the items. Raises StacflaskError if one is lost or damaged."""
-    from stacflask.catalog.documents.dictionaries import lost, sample_frames, unusable
+    """Check the compression dictionaries of the items. Raises StacflaskError if one is missing or damaged."""
+    from stacflask.catalog.documents.dictionaries import find_missing, find_unusable, sample_frames
     from stacflask.catalog.reader import Catalog
 
-    found = session.database.read(lambda connection: lost(connection, sample=None if every_item else 100))
+    found = session.database.read(lambda connection: find_missing(connection, sample=None if every_item else 100))
     if not found:
         frames = session.database.read(lambda connection: sample_frames(connection, 3))
-        found = unusable(Catalog(session.database).codec, frames)
+        found = find_unusable(Catalog(session.database).codec, frames)
     for one in found:
         print_error(str(one))
     if found:

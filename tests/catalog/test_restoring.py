@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stacflask.catalog.documents.stored_hrefs import Addresses, Restoring
+from stacflask.catalog.documents.stored_hrefs import Addresses, StoredHrefs
 from stacflask.errors import BadDocument
 
 BASES = ["http://localhost:8000", "https://stac.example.org", "https://stac.example.org/a/prefix", "http://[::1]:81"]
@@ -58,7 +58,7 @@ def test_every_spelling_of_a_download_address_is_the_stored_href(
 ) -> None:
     """Spelling of the host, dot segments, escapes, query, fragment and tokens do not matter."""
     above = ["collections", collection, *(() if item is None else ("items", item))]
-    restoring = Restoring(Addresses((base,)), "/" + "/".join(above), {"assets": {key: {"href": "s3://b/k"}}})
+    restoring = StoredHrefs(Addresses((base,)), "/" + "/".join(above), {"assets": {key: {"href": "s3://b/k"}}})
     written = "".join(f"/{data.draw(segments(name))}" for name in [*above, "download", key])
     for href in spellings(base, written):
         assert restoring.href("other", href) == ("s3://b/k", key), href
@@ -70,7 +70,7 @@ def test_every_spelling_of_an_address_of_no_asset_is_refused(
     data: st.DataObject, base: str, collection: str, item: str | None, key: str
 ) -> None:
     """Every spelling of a download URL of an asset that the document does not have is refused."""
-    restoring = Restoring(Addresses((base,)), "/collections/c/items/i", {"assets": {"known": {"href": "s3://b/k"}}})
+    restoring = StoredHrefs(Addresses((base,)), "/collections/c/items/i", {"assets": {"known": {"href": "s3://b/k"}}})
     names = ["collections", collection, *(() if item is None else ("items", item)), "download", key]
     written = "".join(f"/{data.draw(segments(name))}" for name in names)
     for href in spellings(base, written):

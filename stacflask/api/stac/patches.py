@@ -18,7 +18,7 @@ from stacflask.api.documents import authentication, order_status, render
 from stacflask.api.http import bodies, public_url
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.documents import EXPIRES
-from stacflask.catalog.documents.stored_hrefs import Addresses, Restoring
+from stacflask.catalog.documents.stored_hrefs import Addresses, StoredHrefs
 from stacflask.errors import BadDocument, Conflict
 from stacflask.model.json_types import Document
 from stacflask.stac.geometry import bbox_for, check_geometry
@@ -63,8 +63,8 @@ def created(document: Document, place: str) -> None:
     _restoring(place, {}).document(document)
 
 
-def _restoring(place: str, stored: Document) -> Restoring:
-    return Restoring(Addresses(public_url.own_bases(), current.gate().storage_href), place, stored)
+def _restoring(place: str, stored: Document) -> StoredHrefs:
+    return StoredHrefs(Addresses(public_url.own_bases(), current.gate().storage_href), place, stored)
 
 
 def _assets(document: Document) -> dict[str, Any]:

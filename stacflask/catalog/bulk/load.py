@@ -22,7 +22,7 @@ from stacflask.catalog.database.engine import Database, create_engine
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
-from stacflask.catalog.documents.stored_hrefs import Addresses, Restoring, made_hrefs
+from stacflask.catalog.documents.stored_hrefs import Addresses, StoredHrefs, possible_server_hrefs
 from stacflask.catalog.reader import Catalog
 from stacflask.errors import BadDocument, NotFound
 from stacflask.model.decision import UNRESTRICTED
@@ -140,13 +140,13 @@ class _HrefRestorer:
 
     def __call__(self, document: Document) -> bool:
         """Restore the hrefs of a checked document. Return whether it has any. Raises BadDocument."""
-        server_hrefs = made_hrefs(document)
+        server_hrefs = possible_server_hrefs(document)
         collection = document.get("collection") if document["type"] == "Feature" else None
         parent_path = "" if collection is None else f"/collections/{collection}/items/"
         path = f"{parent_path or '/collections/'}{document['id']}"
-        if not server_hrefs or not any(map(Restoring(self._addresses, path, {}).concerns, server_hrefs)):
+        if not server_hrefs or not any(map(StoredHrefs(self._addresses, path, {}).is_relevant, server_hrefs)):
             return False
-        Restoring(self._addresses, path, self._stored(collection, document["id"])).document(document)
+        StoredHrefs(self._addresses, path, self._stored(collection, document["id"])).document(document)
         return True
 
     def _stored(self, collection: str | None, name: str) -> Document:

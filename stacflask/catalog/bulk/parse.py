@@ -17,7 +17,7 @@ import orjson
 from stacflask.catalog.bulk.input_files import BLANK, is_collection
 from stacflask.catalog.documents.documents import rewritten, split_item, verbatim
 from stacflask.catalog.documents.rows import Span, heights, span_of
-from stacflask.catalog.documents.stored_hrefs import may_hold_made
+from stacflask.catalog.documents.stored_hrefs import may_contain_server_hrefs
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import MAX_LATITUDE, MAX_LONGITUDE
 from stacflask.stac.checks import DOT_SEGMENTS, MAX_ID_LENGTH, check_item
@@ -157,7 +157,7 @@ class ItemParser:
 
     def _split(self, document: Document, line: bytes, text: bytes, *, changed: bool = False) -> Parts:
         """Split the item of a line. ``changed``: it differs from its line and equals ``text``."""
-        if (may_hold_made(text) and self._restore(document)) or changed:
+        if (may_contain_server_hrefs(text) and self._restore(document)) or changed:
             exact: bytes | None = rewritten(document, line)
         else:
             exact = _exact(line, text)

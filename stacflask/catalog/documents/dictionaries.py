@@ -62,7 +62,7 @@ _SAMPLE = """
 """
 
 
-class Lost(NamedTuple):
+class DamagedDictionary(NamedTuple):
     """A missing or damaged dictionary that items of a collection need."""
 
     collection: str
@@ -73,7 +73,9 @@ class Lost(NamedTuple):
         return f"collection {self.collection!r}: dictionary {self.dictionary} is missing or damaged"
 
 
-def lost(connection: Connection, *, sample: int | None, collections: int | None = None) -> list[Lost]:
+def find_missing(
+    connection: Connection, *, sample: int | None, collections: int | None = None
+) -> list[DamagedDictionary]:
     """Return the dictionaries that items need and that the database does not have.
 
     Args:
@@ -89,7 +91,7 @@ def lost(connection: Connection, *, sample: int | None, collections: int | None 
     found = sa.select(dictionaries.c.id, sa.func.substring(dictionaries.c.data, 1, 8).label("head"))
     rows = connection.execute(found.where(dictionaries.c.id.in_(wanted))).all() if wanted else []
     held = {row.id for row in rows if is_dictionary(row.id, row.head)}
-    return sorted(Lost(row.collection, row.id) for row in used if row.id and row.id not in held)
+    return sorted(DamagedDictionary(row.collection, row.id) for row in used if row.id and row.id not in held)
 
 
 def sample_frames(connection: Connection, rows: int, collections: int | None = None) -> list[tuple[str, bytes]]:
@@ -98,14 +100,14 @@ def sample_frames(connection: Connection, rows: int, collections: int | None = N
     return [(row.collection, row.body) for row in connection.execute(sa.text(_SAMPLE.format("body")), values)]
 
 
-def unusable(codec: Codec, frames: Iterable[tuple[str, bytes]]) -> list[Lost]:
+def find_unusable(codec: Codec, frames: Iterable[tuple[str, bytes]]) -> list[DamagedDictionary]:
     """Return the dictionaries with which none of their bodies can be read."""
-    usable: dict[Lost, bool] = {}
+    usable: dict[DamagedDictionary, bool] = {}
     for collection, frame in frames:
         with suppress(zstandard.ZstdError):
             dictionary = zstandard.get_frame_parameters(frame).dict_id
-            if dictionary and not usable.get(Lost(collection, dictionary)):
-                usable[Lost(collection, dictionary)] = _is_readable(codec, frame)
+            if dictionary and not usable.get(DamagedDictionary(collection, dictionary)):
+                usable[DamagedDictionary(collection, dictionary)] = _is_readable(codec, frame)
     return sorted(one for one, readable in usable.items() if not readable)
 
 

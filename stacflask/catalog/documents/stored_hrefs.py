@@ -68,7 +68,7 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
-class Restoring:
+class StoredHrefs:
     """Finds the stored hrefs of one document.
 
     ``path`` is the path of the document below the base URL, not percent-encoded. ``stored`` is the stored document.
@@ -98,7 +98,7 @@ class Restoring:
         found = self._storage(parts)
         return self._of_store(key, found) if found is not None else (href, None)
 
-    def concerns(self, href: str) -> bool:
+    def is_relevant(self, href: str) -> bool:
         """Whether an href can stand for a stored one, or must be refused. The stored document is not used."""
         parts = self._split(href)
         if parts is None:
@@ -190,12 +190,12 @@ class Restoring:
         return parts._replace(path=quote(path), query=_STREAMED if parts.query == _STREAMED else "").geturl()
 
 
-def may_hold_made(text: bytes) -> bool:
+def may_contain_server_hrefs(text: bytes) -> bool:
     """Whether a document, written by orjson, can have hrefs of a server. Most documents have none, so this is cheap."""
     return b"download/" in text or b"?" in text or b"%" in text or b"#" in text
 
 
-def made_hrefs(document: Document) -> list[str]:
+def possible_server_hrefs(document: Document) -> list[str]:
     """Return the hrefs of a checked document that can be URLs of a server."""
     assets = (document.get("assets") or {}).values()
     hrefs = [asset["href"] for asset in assets]
