@@ -116,7 +116,7 @@ def challenge() -> Sequence[Challenge]:  # type: ignore[empty-body]
 def refresh_principal(principal: Principal, since: datetime) -> Principal | None:
     """Re-check a principal that was authenticated at ``since``, such as the user who made a download link.
 
-    Called by ``services.refresh_principal``, when the link is used. The user's credential is not at hand. Uses the
+    Called by ``services.refresh_principal``, when the link is used. The request has no credential of the user. Uses the
     first result that is not None. If all plugins return None, the link is not valid.
 
     Args:

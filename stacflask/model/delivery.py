@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the bytes of an asset are.
+    """The location of the bytes of an asset in a store.
 
     Attributes:
         store: Kind of store (``s3``, ``file``), by which ``deliver`` recognizes its own locations.
