@@ -52,7 +52,8 @@ FIRST_WORDS = (
 FOLDERS = ("stacflask", "plugins", "tests", "dev", "bench", "docs")
 FILES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "wsgi.py", "gunicorn.conf.py", "Makefile")
 
-_WORDS = re.compile(rf"(?<![\w`/.-])({'|'.join(map(re.escape, RULED_OUT))})(?![\w`(=.]\w|[\w`(=/-])", re.IGNORECASE)
+_ANY_WORD = "|".join(word.replace(" ", r"\s+") for word in RULED_OUT)
+_WORDS = re.compile(rf"(?<![\w`/.-])({_ANY_WORD})(?![\w`(=.]\w|[\w`(=/-])", re.IGNORECASE)
 
 _TEXT_TOKENS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
@@ -104,8 +105,8 @@ def _blanks(found: re.Match[str]) -> str:
 
 
 def _in_text(text: str, start: int = 1) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.splitlines(), start):
-        yield from ((number, found[0].lower()) for found in _WORDS.finditer(line))
+    for found in _WORDS.finditer(text):
+        yield start + text.count("\n", 0, found.start()), " ".join(found[0].lower().split())
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ VARIABLES_OF_TESTS = ("STACFLASK_TEST_DATABASE_URL",)
 def check(session: Session, *, every_item: bool) -> None:
     """Check that settings, database and plugins are ready to serve.
 
-    Warns about each variable STACFLASK_* that neither stacflask nor a plugin reads, because it is probably misspelt,
-    and about hrefs that no plugin resolves, with counts by scheme.
+    Warns about each variable STACFLASK_* that neither stacflask nor a plugin reads: it is probably misspelt. Warns
+    about hrefs that no plugin resolves, with counts by scheme.
     """
     from stacflask.catalog.database import migrations
 
