@@ -37,14 +37,12 @@ step() {
 show_progress() {
     elapsed=$(($(date +%s) - began))
     if [ -t 1 ]; then
-        printf '\r\033[K%s ... %s s  %.60s' "$what" "$elapsed" "$(last_line)"
+        printf '\r\033[K%s ... %s s' "$what" "$elapsed"
     elif [ "$elapsed" -ge $((shown + 10)) ]; then
         shown=$elapsed
-        printf '  %s s  %.100s\n' "$elapsed" "$(last_line)"
+        printf '  %s s\n' "$elapsed"
     fi
 }
-
-last_line() { tail -n 1 "$log" | LC_ALL=C tr -cd '[:print:]'; }
 
 find_python() {
     for python in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do

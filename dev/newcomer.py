@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CLONE = Path(__file__).resolve().parent.parent
 READY = "Ctrl-C stops all servers"
-DEMO = "Creating and loading the demo catalogue"
+DEMO = "Creating the demo catalogue"
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def serve(folder: Path, port: int) -> None:
     with running(folder, keep=True) as stack:
         environ = environ_for(stack, port)
         _write_environment(folder / "env", environ)
-        _step("migrate", environ)
+        _migrate(environ)
         # Commands of these plugins create the demo's keys and rights, whatever plugins the server has.
         _publish_once(postgres.home_for(folder) / "demo-published", stack, {**environ, "STACFLASK_PLUGINS": PLUGINS})
         web = _gunicorn(port, environ)
@@ -132,10 +132,11 @@ def _delete(folder: Path) -> None:
     _print(f"Deleted the data in {folder}.")
 
 
-def _step(command: str, environ: Mapping[str, str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "stacflask", command], cwd=CLONE, env=environ, check=False)
+def _migrate(environ: Mapping[str, str]) -> None:
+    command = [sys.executable, "-m", "stacflask", "migrate"]
+    done = subprocess.run(command, cwd=CLONE, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StackError(f"stacflask {command} failed. Its output is above.")
+        raise StackError(f"stacflask migrate failed:\n{done.stderr.strip()}")
 
 
 def _publish_once(marker: Path, stack: Stack, environ: dict[str, str]) -> None:
@@ -144,7 +145,6 @@ def _publish_once(marker: Path, stack: Stack, environ: dict[str, str]) -> None:
         return
     from dev import demo
 
-    _print("Creating and loading the demo catalogue (only at the first start) ...")
     demo.publish(stack, environ)
     marker.touch()
 

@@ -20,7 +20,7 @@ def publish(stack: Stack, environ: dict[str, str]) -> None:
 
     Raises StackError if a command fails, for example because the demo is already published.
     """
-    print("Creating the demo catalogue (about ten seconds) ...", flush=True)
+    print("Creating the demo catalogue, only at the first start (about ten seconds) ...", flush=True)
     demo = catalogue(stack.bucket)
     client = Minio(stack.s3_endpoint, stack.s3_access_key, stack.s3_secret_key, secure=False, region=stack.s3_region)
     upload(demo, client, stack.bucket)
