@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stacflask import Principal, Storage
 
 EVERYBODY, AUTHENTICATED, NOBODY = "*", "@", "-"
-"""Everybody; everybody who sent credentials; nobody at all."""
+"""Everybody; everybody with credentials; nobody."""
 SPECIAL = frozenset({EVERYBODY, AUTHENTICATED, NOBODY})
 
 
