@@ -19,10 +19,11 @@ test: ## Run the tests against servers of their own; ARGS="-k download" selects 
 	@sh dev/bootstrap.sh tests
 	@$(with_make) $(python) -m pytest $(ARGS)
 
-lint: ready ## Check style, format and types
+lint: ready ## Check style, format, types and the words of the prose
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
+	@$(python) -m dev.words
 
 format: ready ## Correct style and format
 	@$(python) -m ruff check --fix .

@@ -75,7 +75,9 @@ def _paths(named: list[str]) -> list[Path]:
     )
     mine = Path(__file__).resolve().relative_to(ROOT)
     return [
-        path for path in map(Path, listed.stdout.split()) if path.suffix in (".py", ".md", ".sh", "") and path != mine
+        path
+        for path in map(Path, listed.stdout.split())
+        if path.suffix in (".py", ".md", ".sh", "") and path != mine and path.parts[:2] != ("stacflask", "schemas")
     ]
 
 
