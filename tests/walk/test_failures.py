@@ -6,7 +6,6 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -154,8 +153,8 @@ def test_new_connections_go_to_the_less_busy_worker(demo_stack: Stack, tmp_path:
         waiting_for(lambda: server.log.read_text().count("Worker ready") == 2)
         url = f"{server.address(LARGE_DOWNLOAD)}?delivery=stream"
         for _ in range(3):
-            with ThreadPoolExecutor(8) as clients:
-                held = list(clients.map(lambda _: requests.get(url, stream=True, timeout=30), range(8)))
+            # One after the other: how many of a burst one worker accepts depends on the machine.
+            held = [requests.get(url, stream=True, timeout=30) for _ in range(8)]
             assert [stream.status_code for stream in held] == [200] * 8
             for stream in held:
                 stream.close()
