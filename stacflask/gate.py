@@ -60,7 +60,7 @@ def combine_decisions(decisions: Sequence[Decision]) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Calls the hooks of each step of a request. ``request_info`` returns the current request, for records."""
+    """Calls the hooks of each step of a request. ``request_info`` returns the current request."""
 
     plugins: pluggy.PluginManager
     request_info: Callable[[], RequestInfo] = RequestInfo
@@ -107,15 +107,15 @@ class Gate:
         return bool(self.plugins.hook.authorize_change.get_hookimpls())
 
     def restrict(self, principal: Principal) -> Restriction:
-        """Return what a principal can see: the conditions of all plugins, joined by AND."""
+        """Return what a principal can see in this request: the conditions of all plugins, joined by AND."""
         if not principal.may("read"):
             return HIDE_ALL
         if not self.plugins.hook.restrict.get_hookimpls():
             return UNRESTRICTED
-        restrict = self.plugins.hook.restrict
+        restrict, request_info = self.plugins.hook.restrict, self.request_info()
         return Restriction(
-            items=_conjunction(restrict(principal=principal, of="items")),
-            collections=_conjunction(restrict(principal=principal, of="collections")),
+            items=_conjunction(restrict(principal=principal, of="items", request_info=request_info)),
+            collections=_conjunction(restrict(principal=principal, of="collections", request_info=request_info)),
         )
 
     def authorize(self, principal: Principal, asset: Asset) -> Grant:
@@ -145,7 +145,7 @@ class Gate:
     def _decisions_on_many(self, principal: Principal, assets: tuple[Asset, ...]) -> list[list[Decision | None]]:
         try:
             by_plugin: list[list[Decision | None]] = self.plugins.hook.authorize_many(
-                principal=principal, assets=assets
+                principal=principal, assets=assets, request_info=self.request_info()
             )
         except Refused as refused:
             return [[refused.decision] * len(assets)]
@@ -160,9 +160,10 @@ class Gate:
         if any(_is_wrapper(impl) for impl in impls):
             return lambda asset: self._decisions(principal, asset)
         functions = [(impl.function, impl.argnames) for impl in impls]
+        request_info = self.request_info()
 
         def decide(asset: Asset) -> list[Decision | None]:
-            arguments: dict[str, Any] = {"principal": principal, "asset": asset}
+            arguments: dict[str, Any] = {"principal": principal, "asset": asset, "request_info": request_info}
             try:
                 decisions: list[Any] = [function(*[arguments[name] for name in names]) for function, names in functions]
             except Refused as refused:
@@ -174,7 +175,9 @@ class Gate:
     def _decisions(self, principal: Principal, asset: Asset) -> list[Decision]:
         """Return the decisions of all plugins. A plugin that raises Refused denies, and its denial is recorded."""
         try:
-            decisions: list[Decision] = self.plugins.hook.authorize(principal=principal, asset=asset)
+            decisions: list[Decision] = self.plugins.hook.authorize(
+                principal=principal, asset=asset, request_info=self.request_info()
+            )
         except Refused as refused:
             return [refused.decision]
         return decisions
@@ -419,7 +422,9 @@ class Gate:
 
     def _change_decisions(self, principal: Principal, change: Change) -> list[Decision]:
         try:
-            decisions: list[Decision] = self.plugins.hook.authorize_change(principal=principal, change=change)
+            decisions: list[Decision] = self.plugins.hook.authorize_change(
+                principal=principal, change=change, request_info=self.request_info()
+            )
         except Refused as refused:
             return [refused.decision]
         return decisions

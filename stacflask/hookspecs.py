@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stacflask.model.decision import Decision
     from stacflask.model.delivery import ByteRange, Location, Order, Redirect, SignedQueries, Stream
     from stacflask.model.endpoint import Endpoint
-    from stacflask.model.events import DownloadDecision, StreamResult
+    from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
     from stacflask.model.json_types import Cql2
     from stacflask.model.principal import Challenge, Principal, Request
     from stacflask.model.services import Services
@@ -135,7 +135,7 @@ def refresh_principal(principal: Principal, since: datetime) -> Principal | None
 
 
 @hookspec
-def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 | None:
+def restrict(principal: Principal, of: Literal["items", "collections"], request_info: RequestInfo) -> Cql2 | None:
     """Restrict which records a principal can see, in searches, lists, single records and downloads.
 
     Called at most once for each request and each value of ``of``. Combines all results with AND, because a plugin can
@@ -144,6 +144,7 @@ def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 
     Args:
         principal: The principal of the request.
         of: The kind of records that the condition is for. Items of a hidden collection are hidden without a call.
+        request_info: The request, with the client's address. The condition is used for this request only.
 
     Returns:
         A condition in CQL2 JSON (OGC 21-065r2) over ``id``, ``collection`` and properties, ``False`` to hide all
@@ -155,7 +156,7 @@ def restrict(principal: Principal, of: Literal["items", "collections"]) -> Cql2 
 
 
 @hookspec
-def authorize(principal: Principal, asset: Asset) -> Decision | None:
+def authorize(principal: Principal, asset: Asset, request_info: RequestInfo) -> Decision | None:
     """Decide whether a principal can download an asset. Called for GET and HEAD, so it must not charge anything.
 
     Combines all results; one denial overrides any number of allows. If no plugin consents, the asset is refused.
@@ -163,6 +164,7 @@ def authorize(principal: Principal, asset: Asset) -> Decision | None:
     Args:
         principal: The principal of the request.
         asset: The asset. Its properties are those of the item, overridden by those of the asset.
+        request_info: The request, with the client's address.
 
     Returns:
         ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, ``Decision.abstain(reason, ...)``, or None for no
@@ -174,7 +176,9 @@ def authorize(principal: Principal, asset: Asset) -> Decision | None:
 
 
 @hookspec
-def authorize_many(principal: Principal, assets: Sequence[Asset]) -> Sequence[Decision | None]:  # type: ignore[empty-body]
+def authorize_many(  # type: ignore[empty-body]
+    principal: Principal, assets: Sequence[Asset], request_info: RequestInfo
+) -> Sequence[Decision | None]:
     """Decide for many assets at once, as ``authorize`` does for one.
 
     Called for manifests, archives and signed pages. A plugin should implement it if ``authorize`` calls a service or
@@ -184,6 +188,7 @@ def authorize_many(principal: Principal, assets: Sequence[Asset]) -> Sequence[De
     Args:
         principal: The principal of the request.
         assets: The assets.
+        request_info: The request, with the client's address.
 
     Returns:
         One decision or None for each asset, in the order of the assets.
@@ -403,7 +408,7 @@ def storage_href(href: str) -> str | None:
 
 
 @hookspec
-def authorize_change(principal: Principal, change: Change) -> Decision | None:
+def authorize_change(principal: Principal, change: Change, request_info: RequestInfo) -> Decision | None:
     """Decide whether a principal can make a change to the catalog over HTTP. Called once for each request.
 
     Combines all results; one denial overrides any number of allows. If no plugin consents, the change is refused. If
@@ -412,6 +417,7 @@ def authorize_change(principal: Principal, change: Change) -> Decision | None:
     Args:
         principal: The principal of the request.
         change: The action, the collection and the item.
+        request_info: The request, with the client's address.
 
     Returns:
         ``Decision.allow(reason)``, ``Decision.deny(reason, ...)``, or None for no opinion.

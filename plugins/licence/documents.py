@@ -44,6 +44,7 @@ def not_accepted(demand: Demand) -> Decision:
         detail=f"Licence {demand.licence} not accepted. Accept version {demand.version} of {demand.title!r} first.",
         code="LicenceNotAccepted",
         link=f"/licences/{demand.licence}",
+        rel="license",
         extra={"licence": {"id": demand.licence, "version": demand.version, "title": demand.title}},
     )
 

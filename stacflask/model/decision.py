@@ -26,6 +26,7 @@ class Decision:
         kind: Status of a denial: ``forbidden`` (403) or ``exhausted`` (429).
         code: Error code in the response.
         link: URL path of this API where the client can change the outcome, such as a licence to accept.
+        rel: Relation of ``link`` (RFC 8288): a registered name, such as ``license`` or ``payment``, or a URI.
         retry_after: Seconds until the client should retry.
         headers: Header fields of the response, for consents and denials.
         extra: Further members of the error's body.
@@ -48,6 +49,7 @@ class Decision:
     scope: str | None = None
     by: str = ""
     max_bytes: int | None = None
+    rel: str = "help"
 
     def __post_init__(self) -> None:
         """Make headers and extra members read-only."""
@@ -103,6 +105,7 @@ class Decision:
         kind: Literal["forbidden", "exhausted"] = "forbidden",
         code: str | None = None,
         link: str | None = None,
+        rel: str = "help",
         retry_after: int | None = None,
         headers: Mapping[str, str] = NOTHING,
         extra: Mapping[str, Any] = NOTHING,
@@ -116,12 +119,13 @@ class Decision:
             kind: ``forbidden`` (403) or ``exhausted`` (429).
             code: Error code in the response.
             link: URL path of this API where the client can change the outcome.
+            rel: Relation of ``link`` (RFC 8288): a registered name, such as ``license``, or a URI.
             retry_after: Seconds until the client should retry.
             headers: Header fields of the response.
             extra: Further members of the error's body.
             scope: The scope that the credential lacks (RFC 6750, 3.1).
         """
-        return cls(False, reason, detail, kind, code, link, retry_after, headers, extra, scope=scope)
+        return cls(False, reason, detail, kind, code, link, retry_after, headers, extra, scope=scope, rel=rel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """The request of a decision, for records. All fields are empty outside of a request.
+    """The request of a decision. All fields are empty outside of a request, such as in a command.
+
+    If a download link is used, it is the request of the client that uses the link, not of the user who made it.
 
     Attributes:
         request_id: Identifier of the request.
         method: HTTP method.
-        address: IP address of the client. Forwarding headers are used only from trusted proxies.
+        address: IP address of the client, as text. Forwarding headers are used only from trusted proxies. A rule by
+            address should deny if it is empty or not an IP address.
         agent: User-Agent of the client.
     """
 

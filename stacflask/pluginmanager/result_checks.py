@@ -66,6 +66,7 @@ _URL = re.compile(
 )
 _QUERY = re.compile(r"[A-Za-z0-9._~-]+=[A-Za-z0-9._~%!$'()*+,;:@/?=&-]*")
 _PATH = re.compile(r"/(?![/\\])[A-Za-z0-9._~%!$'()*+,;:@/?=&-]*")
+_REL = re.compile(r"[a-z][a-z0-9.-]*|[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~%!$'()*+,;:@/?=&#-]+")
 _ETAG = re.compile(r'"[!#-~\x80-\xff]*"')
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s?;\s?[\w.+-]+=[\w.+/:-]+)*", re.ASCII)
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -117,6 +118,7 @@ URL = Field(
 )
 WORD = Field(_matching(re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*"), 100), "a word of letters, digits and _.:/-")
 LINK = Field(_matching(_PATH, MAX_FIELD_LENGTH), "a path of this API that begins with a slash")
+REL = Field(_matching(_REL, MAX_NAME_LENGTH), "a relation in lower case, such as license, or a URI")
 MEDIA_TYPE = Field(_matching(_MEDIA_TYPE, 200), "a media type")
 ETAG = Field(_matching(_ETAG, MAX_NAME_LENGTH), "a strong validator with its quotes")
 
@@ -289,6 +291,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "scope": WORD.optional(),
         "by": TEXT,
         "max_bytes": BYTES.optional(),
+        "rel": REL,
     },
     Principal: {
         "id": NAME,

@@ -422,6 +422,27 @@ def test_restrict_only_restricts_further(plug: Plug, publish: Publish) -> None:
     assert client.get("/collections/two/items/c").status_code == 404
 
 
+INSIDE, OUTSIDE = ({"X-Forwarded-For": address} for address in ("192.0.2.1", "203.0.113.9"))
+TRUST = {"STACFLASK_TRUSTED_PROXIES": "127.0.0.0/8"}
+
+
+def test_restrict_by_address_applies_to_one_request(plug: Plug, publish: Publish) -> None:
+    """A restriction can depend on the address that the application trusts. No other request of the user gets it."""
+    publish(an_item())
+
+    class Inside:
+        @hookimpl
+        def restrict(self, request_info: RequestInfo) -> bool | None:
+            return None if request_info.address.startswith("192.0.2.") else False
+
+    client = plug(Inside(), Authenticates(), environ=TRUST)
+    answers = [client.get("/search", headers=headers) for headers in (INSIDE, OUTSIDE, INSIDE)]
+    assert [len(answer.json["features"]) for answer in answers] == [1, 0, 1]
+    etag = answers[0].headers.get("ETag", '"none"')
+    assert client.get("/collections/collection", headers={**OUTSIDE, "If-None-Match": etag}).status_code == 404
+    assert client.get(DOWNLOAD, headers=OUTSIDE).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("wrong", "paths"),
     [
@@ -680,6 +701,62 @@ def test_authorize_denial_ends_the_download(plug: Plug, publish: Publish) -> Non
     assert answer.json["links"][0]["href"] == "http://localhost/terms"
     assert "the reason" not in answer.text
     assert store.called == []
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_authorize_by_address_decides_in_every_form_of_download(many: bool, plug: Plug, publish: Publish) -> None:
+    """A rule by address decides on downloads, archives, manifests and signed pages, each for its own request."""
+    publish(an_item())
+
+    class Inside:
+        @hookimpl
+        def authorize(self, request_info: RequestInfo) -> Decision:
+            return Decision.allow("inside") if request_info.address == "192.0.2.1" else Decision.deny("outside")
+
+    class InsideMany(Inside):
+        @hookimpl
+        def authorize_many(self, assets: Any, request_info: RequestInfo) -> list[Decision]:
+            return [self.authorize(request_info) for _ in assets]
+
+    class Signs(Store):
+        @hookimpl
+        def presign(self) -> Redirect:
+            return Redirect("https://store.example.org/signed", timedelta(minutes=15))
+
+    client = plug(InsideMany() if many else Inside(), Authenticates(), Signs(), environ=TRUST)
+
+    def outcome(headers: dict[str, str]) -> tuple[int, int, int, bool]:
+        archive = client.get("/collections/collection/items/item/download.zip", headers=headers)
+        selection = {"items": [{"collection": "collection", "id": "item"}]}
+        manifest = client.post("/downloads", json=selection, headers=headers).json
+        signed = client.get("/search?hrefs=signed", headers=headers).json["features"][0]["assets"]["data"]
+        single = client.get(DOWNLOAD, headers=headers)
+        return single.status_code, archive.status_code, len(manifest["downloads"]), "href:expires" in signed
+
+    assert [outcome(headers) for headers in (INSIDE, OUTSIDE, INSIDE)] == [
+        (307, 200, 1, True),
+        (403, 403, 0, False),
+        (307, 200, 1, True),
+    ]
+
+
+@pytest.mark.parametrize("rel", ["help", "payment", "https://example.org/rel/request-access"])
+def test_authorize_denial_says_the_relation_of_its_link(rel: str, plug: Plug, publish: Publish) -> None:
+    """The relation of a denial's link is in the body, in Link and in manifests; by default it is ``help``."""
+    publish(an_item())
+
+    class Denies:
+        @hookimpl
+        def authorize(self) -> Decision:
+            more: dict[str, Any] = {} if rel == "help" else {"rel": rel}
+            return Decision.deny("no", link="/terms", **more)
+
+    client = plug(Authenticates(), Denies())
+    answer = client.get(DOWNLOAD)
+    assert answer.json["links"][0]["rel"] == rel
+    assert answer.headers["Link"] == f'<http://localhost/terms>; rel="{rel}"'
+    manifest = client.post("/downloads", json={"items": [{"collection": "collection", "id": "item"}]}).json
+    assert manifest["refused"][0]["links"][0]["rel"] == rel
 
 
 def test_authorize_without_a_decision_denies(plug: Plug, publish: Publish) -> None:
@@ -1127,7 +1204,8 @@ def test_authorize_change_receives_the_change(plug: Plug, publish: Publish) -> N
 
     class Notes:
         @hookimpl
-        def authorize_change(self, change: Any) -> Decision:
+        def authorize_change(self, change: Any, request_info: RequestInfo) -> Decision:
+            assert request_info.address == "127.0.0.1"
             changes.append((change.action, change.collection, change.item))
             return Decision.allow("noted")
 

@@ -131,6 +131,7 @@ def test_wrong_decisions_grant_nothing(check_500: Any) -> None:
         ],
         *[decision(retry_after=value) for value in (-1, True, 1.5, "5", float("nan"), 10**400)],
         *[decision(counted=value) for value in (0, 1, None, "yes")],
+        *[decision(rel=value) for value in (None, "", "License", 'a"b', "a b", "https://a/>b", "x" * 2_000)],
         *[decision(scope=value) for value in (3, 'a"b', "a\nb")],
         *[decision(extra=value) for value in (None, [], {"code": "Mine"}, {"a": {1}}, {1: 2}, {"a": "x" * 100_000})],
         lambda: inner(True, "mine"),

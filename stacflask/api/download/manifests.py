@@ -46,6 +46,7 @@ class Missing:
     code: str
     description: str
     link: str | None = None
+    rel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def refused(asset: Asset, decision: Decision, *, anonymous: bool) -> Missing:
     """Return an asset that was denied, with the code and text that the response to a download would have."""
     code = "Unauthorized" if anonymous else decision.code or "Forbidden"
     detail = decision.detail or ("Authentication required." if anonymous else "Access denied.")
-    return Missing(asset.collection, asset.item, asset.key, code, detail, decision.link)
+    return Missing(asset.collection, asset.item, asset.key, code, detail, decision.link, decision.rel)
 
 
 # --- Formats ---------------------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def _missing(missing: Missing) -> dict[str, Any]:
         "description": missing.description,
     }
     if missing.link is not None:
-        members["links"] = [{"rel": "license", "href": public_url.base_url() + missing.link, "type": JSON}]
+        members["links"] = [{"rel": missing.rel, "href": public_url.base_url() + missing.link, "type": JSON}]
     return {name: value for name, value in members.items() if value is not None}
 
 

@@ -14,6 +14,7 @@ from stacflask.api.documents import page_links, render, signed_hrefs, stac_links
 from stacflask.api.download import manifests
 from stacflask.api.download.manifests import JSON, METALINK, PLAIN, Entry, Manifest, Missing
 from stacflask.api.http import bodies, public_url, responses
+from stacflask.api.http.document_schemas import REFUSAL_LINKS
 from stacflask.api.http.openapi import TEXT, array, content, nullable, obj, query, ref, response_object
 from stacflask.api.parameters import known_names
 from stacflask.api.parameters.blueprints import Blueprint
@@ -67,7 +68,9 @@ MANIFEST = obj(
             checksum={**TEXT, "description": "A multihash, as `file:checksum`."},
         )
     ),
-    refused=array(obj(["collection", "code", "description"], **_ASSET_ID, code=TEXT, description=TEXT)),
+    refused=array(
+        obj(["collection", "code", "description"], **_ASSET_ID, code=TEXT, description=TEXT, links=REFUSAL_LINKS)
+    ),
     numberReturned=_COUNT,
     size={**_COUNT, "description": "Sum of the sizes in bytes of the assets that have a size."},
     links=array(ref("Link")),

@@ -90,6 +90,8 @@ _COLLECTION = {
 }
 _FEATURES = _constant("FeatureCollection")
 
+REFUSAL_LINKS = array(ref("Link"), description="For a refusal: where you can change the outcome, by relation.")
+
 SCHEMAS: dict[str, Schema] = {
     "Exception": obj(
         ["code", "description"],
@@ -98,6 +100,7 @@ SCHEMAS: dict[str, Schema] = {
             **TEXT,
             "description": "What is wrong, for users, with the parameter or the place in the document.",
         },
+        links=REFUSAL_LINKS,
     ),
     "Link": obj(
         ["rel", "href"],

@@ -90,8 +90,8 @@ def _refusal_response(error: errors.Refused) -> Response:
     description = error.description
     if decision.link is not None:
         description = f"{description} See {base_url()}{decision.link}."
-        extra["links"] = [{"rel": "license", "href": base_url() + decision.link, "type": "application/json"}]
-        headers["Link"] = f'<{base_url()}{decision.link}>; rel="license"'
+        extra["links"] = [{"rel": decision.rel, "href": base_url() + decision.link, "type": "application/json"}]
+        headers["Link"] = f'<{base_url()}{decision.link}>; rel="{decision.rel}"'
     if error.anonymous:
         required = _authentication_required()
         text = f"{required} {description}" if decision.detail else required

@@ -107,10 +107,12 @@ REASONS = {
 }
 
 
+_LINK = {"Link": "Where you can change the outcome, with a relation: license for a licence to accept, else help."}
 HEADERS = {
-    401: {"WWW_Authenticate": "The accepted authentication schemes."},
+    401: {"WWW_Authenticate": "The accepted authentication schemes.", **_LINK},
+    403: _LINK,
     416: {"Content_Range": "The size of the file in bytes."},
-    429: {"Retry_After": "Seconds."},
+    429: {"Retry_After": "Seconds.", **_LINK},
     503: {"Retry_After": "Seconds."},
 }
 
