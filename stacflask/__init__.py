@@ -26,6 +26,7 @@ from stacflask.model.endpoint import Cookie, Endpoint, EndpointRequest, Endpoint
 from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.json_types import Cql2
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
+from stacflask.model.query import Interval
 from stacflask.model.services import Services, Setting, Statements, Storage
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ __all__ = [
     "Endpoint",
     "EndpointRequest",
     "EndpointResponse",
+    "Interval",
     "Location",
     "Missing",
     "NotFound",

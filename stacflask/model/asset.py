@@ -11,6 +11,8 @@ from stacflask.model.readonly import ReadOnlyDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stacflask.model.query import Interval
+
 
 @dataclass(frozen=True, slots=True)
 class Asset:
@@ -26,6 +28,10 @@ class Asset:
         roles: The asset's ``roles``.
         properties: The properties of the item, or the members of the collection, overridden by those of the asset.
         path: For a file in a directory asset, its path below the directory; else empty.
+        geometry: The item's geometry (GeoJSON, RFC 7946); None if it is null, and for an asset of a collection.
+        bbox: The item's bbox of 4 or 6 numbers; None if it has none, and for an asset of a collection.
+        interval: From the first to the last of the item's ``datetime``, ``start_datetime`` and ``end_datetime``, in
+            UTC; None for an asset of a collection.
     """
 
     collection: str
@@ -37,11 +43,16 @@ class Asset:
     roles: tuple[str, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=_empty_mapping)
     path: str = ""
+    geometry: Mapping[str, Any] | None = None
+    bbox: tuple[float, ...] | None = None
+    interval: Interval | None = None
 
     def __post_init__(self) -> None:
-        """Make the properties read-only."""
+        """Make properties and geometry read-only."""
         if type(self.properties) is not ReadOnlyDict:
             _protect(self, "properties")
+        if type(self.geometry) is not ReadOnlyDict:
+            _protect(self, "geometry")
 
 
 @dataclass(frozen=True, slots=True)

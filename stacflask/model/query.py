@@ -18,7 +18,12 @@ FreeText: TypeAlias = "str | tuple[Any, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A closed time interval. None is an open end."""
+    """A closed time interval. None is an open end.
+
+    Attributes:
+        start: The first moment.
+        end: The last moment.
+    """
 
     start: datetime | None = None
     end: datetime | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+from shapely.geometry import shape
 
 from stacflask import (
     ANONYMOUS,
@@ -23,6 +24,7 @@ from stacflask import (
     DownloadDecision,
     Endpoint,
     EndpointResponse,
+    Interval,
     Location,
     Offline,
     Order,
@@ -738,6 +740,66 @@ def test_authorize_by_address_decides_in_every_form_of_download(many: bool, plug
         (403, 403, 0, False),
         (307, 200, 1, True),
     ]
+
+
+SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}
+
+
+class Fence:
+    """Shows items that intersect the square, and allows downloads of those that are within it."""
+
+    @hookimpl
+    def restrict(self, of: str) -> Any:
+        return {"op": "s_intersects", "args": [{"property": "geometry"}, SQUARE]} if of == "items" else None
+
+    @hookimpl
+    def authorize(self, asset: Asset) -> Decision:
+        inside = asset.geometry is not None and shape(SQUARE).contains(shape(asset.geometry))
+        return Decision.allow("inside") if inside else Decision.deny("outside")
+
+
+def test_restrict_and_authorize_by_geometry(plug: Plug, publish: Publish) -> None:
+    """A geofence shows items by a condition, and refuses single and listed downloads by the geometry of the asset."""
+    for name, end in (("within", 1.5), ("across", 3.0)):
+        line = {"type": "LineString", "coordinates": [[1.0, 1.0], [end, 1.0]]}
+        publish(an_item(name, geometry=line, bbox=[1.0, 1.0, end, 1.0]))
+    far = {"type": "Point", "coordinates": [50.0, 50.0]}
+    publish(an_item("far", geometry=far, bbox=[50.0, 50.0, 50.0, 50.0]))
+    client = plug(Fence(), Authenticates(), Store())
+    names = ("within", "across", "far")
+    assert {item["id"] for item in client.get("/search").json["features"]} == {"within", "across"}
+    statuses = [client.get(f"/collections/collection/items/{name}/download/data").status_code for name in names]
+    assert statuses == [307, 403, 404]
+    selection = [{"collection": "collection", "id": name} for name in names]
+    manifest = client.post("/downloads", json={"items": selection}).json
+    assert [entry["item"] for entry in manifest["downloads"]] == ["within"]
+
+
+def test_authorize_receives_where_and_when_an_item_is(plug: Plug, publish: Publish) -> None:
+    """An asset has its item's geometry, bbox and interval, whatever its own times are. A collection has none."""
+    times = {"datetime": None, "start_datetime": "2024-01-01T00:00:00Z", "end_datetime": "2024-01-02T12:00:00+02:00"}
+    assets = {"data": {"href": "s3://bucket/data", "datetime": "1999-01-01T00:00:00Z"}}
+    publish(
+        a_collection(assets=assets), an_item(properties=times, assets={**assets, "folder": {"href": "s3://bucket/f/"}})
+    )
+    seen: list[Asset] = []
+
+    class Notes:
+        @hookimpl
+        def authorize(self, asset: Asset) -> None:
+            seen.append(asset)
+
+    client = plug(Notes())
+    for path in (DOWNLOAD, f"{DOWNLOAD.removesuffix('data')}folder/file", "/collections/collection/download/data"):
+        client.get(path)
+    item = an_item()
+    interval = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, 10, tzinfo=UTC))
+    assert [(asset.geometry, asset.bbox, asset.interval) for asset in seen] == [
+        *[(item["geometry"], tuple(item["bbox"]), interval)] * 2,
+        (None, None, None),
+    ]
+    with pytest.raises(TypeError, match="read-only"):
+        seen[0].geometry["coordinates"].clear()
 
 
 @pytest.mark.parametrize("rel", ["help", "payment", "https://example.org/rel/request-access"])

@@ -7,7 +7,11 @@ from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any
 
 from stacflask.catalog.documents.documents import parse_public, storage_hrefs
+from stacflask.catalog.documents.rows import TIMES
 from stacflask.model.asset import Asset
+from stacflask.model.query import Interval
+from stacflask.model.readonly import read_only
+from stacflask.stac.times import parse_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +42,11 @@ def asset_of(
     if key not in hrefs and not below:
         return None
     document = parse_public(body)
-    shared, assets = _shared(document, item), document["assets"]
+    shared, extent, assets = _shared(document, item), _extent(document, item), document["assets"]
     if key in hrefs:
-        return _asset(assets[key], shared, collection, item, key, hrefs[key])
+        return _asset(assets[key], shared, extent, collection, item, key, hrefs[key])
     for directory in sorted(below, key=len, reverse=True):
-        asset = _asset(assets[directory], shared, collection, item, directory, hrefs[directory])
+        asset = _asset(assets[directory], shared, extent, collection, item, directory, hrefs[directory])
         if directories(asset.href, asset.media_type):
             path = key[len(directory) + 1 :]
             return _file_in(asset, path) if path else asset
@@ -67,8 +71,8 @@ def assets_of(body: bytes, collection: str, item: str | None) -> list[Asset]:
     if not hrefs:
         return []
     document = parse_public(body)
-    shared, assets = _shared(document, item), document["assets"]
-    return [_asset(assets[key], shared, collection, item, key, hrefs[key]) for key in assets if key in hrefs]
+    shared, extent, assets = _shared(document, item), _extent(document, item), document["assets"]
+    return [_asset(assets[key], shared, extent, collection, item, key, hrefs[key]) for key in assets if key in hrefs]
 
 
 def _shared(document: Document, item: str | None) -> dict[str, Any]:
@@ -76,8 +80,23 @@ def _shared(document: Document, item: str | None) -> dict[str, Any]:
     return document["properties"] if item is not None else _own(document)
 
 
+def _extent(document: Document, item: str | None) -> tuple[Any, tuple[float, ...] | None, Interval | None]:
+    """Return the geometry, bbox and interval of an item. They are the same objects for all of its assets."""
+    if item is None:
+        return None, None, None
+    bbox, properties = document.get("bbox"), document["properties"]
+    times = [parse_instant(properties[name]) for name in TIMES if properties.get(name) is not None]
+    return read_only(document["geometry"]), bbox and tuple(bbox), Interval(min(times), max(times))
+
+
 def _asset(
-    asset: dict[str, Any], shared: dict[str, Any], collection: str, item: str | None, key: str, href: str
+    asset: dict[str, Any],
+    shared: dict[str, Any],
+    extent: tuple[Any, tuple[float, ...] | None, Interval | None],
+    collection: str,
+    item: str | None,
+    key: str,
+    href: str,
 ) -> Asset:
     """Return an asset for its part of a document. The part is changed."""
     # It is the mark of the download URL. The storage address is ``href``.
@@ -92,6 +111,8 @@ def _asset(
         int(size) if type(size) is int or type(size) is float else None,
         tuple([role for role in asset.get("roles") or () if type(role) is str]),
         shared | asset,
+        "",
+        *extent,
     )
 
 
