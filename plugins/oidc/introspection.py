@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from cachetools import TLRUCache, cached
 
 from plugins.oidc.http import CODE, DECLINED_CONTENT, PAUSE_SECONDS, UNAVAILABLE, Declined, basic
 from plugins.oidc.tokens import check_kind, check_terms, client_of
@@ -37,18 +38,17 @@ class Introspector:
     settings: Introspection
     web: Web
     clock: Callable[[], float] = time.time
-    _known: OrderedDict[bytes, tuple[float, Mapping[str, Any] | None]] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _endpoint: str = ""
+    _endpoint: str = field(default="", init=False)
+    _cached: Callable[[str], Mapping[str, Any] | None] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # The token itself is not kept in memory.
+        cache = TLRUCache(CACHED_TOKENS, self._end, timer=lambda: self.clock())  # noqa: PLW0108 - tests set the clock
+        self._cached = cached(cache, lambda token: hashlib.sha256(token.encode()).digest(), Lock())(self._introspect)
 
     def claims(self, token: str) -> Mapping[str, Any]:
         """Return the claims of a token. Raises BadCredentials, Unavailable."""
-        key, now = hashlib.sha256(token.encode()).digest(), self.clock()
-        with self._lock:
-            until, claims = self._known.get(key, (0.0, None))
-        if now >= until:
-            claims = self._introspect(token)
-            self._cache(key, now, claims)
+        claims = self._cached(token)
         if claims is UNANSWERED:
             # Only for this token: the provider may introspect others.
             raise Unavailable("The identity provider did not accept this token.", code="IdentityProviderUnavailable")
@@ -57,12 +57,9 @@ class Introspector:
         self._check(claims)
         return claims
 
-    def _cache(self, key: bytes, now: float, claims: Mapping[str, Any] | None) -> None:
-        with self._lock:
-            self._known[key] = (now + (PAUSE_SECONDS if claims is UNANSWERED else self.settings.cache), claims)
-            self._known.move_to_end(key)
-            if len(self._known) > CACHED_TOKENS:
-                self._known.popitem(last=False)
+    def _end(self, _key: bytes, claims: Mapping[str, Any] | None, now: float) -> float:
+        """Return until when claims are cached."""
+        return now + (PAUSE_SECONDS if claims is UNANSWERED else self.settings.cache)
 
     def _introspect(self, token: str) -> Mapping[str, Any] | None:
         client = self.settings.client_id

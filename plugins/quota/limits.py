@@ -91,15 +91,15 @@ def horizons(limits: Limits) -> dict[str, int]:
     return {name: limits[name].window + period if name in limits else 0 for name in COUNTED}
 
 
-def wait(limit: Limit, horizon: int, taken: Sequence[tuple[float, int]], cost: int) -> int | None:
+def wait(limit: Limit, horizon: int, usage: Sequence[tuple[float, int]], cost: int) -> int | None:
     """Return in how many seconds the cost will fit; None: never.
 
-    ``taken``: pairs of age in seconds and amount, the oldest first.
+    ``usage``: pairs of age in seconds and amount, the oldest first.
     """
     if cost > limit.amount:
         return None
-    excess, oldest_left = sum(amount for _, amount in taken) + cost - limit.amount, float(horizon)
-    for age, amount in taken:
+    excess, oldest_left = sum(amount for _, amount in usage) + cost - limit.amount, float(horizon)
+    for age, amount in usage:
         if excess <= 0:
             break
         excess, oldest_left = excess - amount, age

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any
+
+from cachetools import TTLCache
 
 from plugins._common.durations import cached
 from plugins.quota.limits import (
@@ -57,7 +59,7 @@ FROM (
         since > statement_timestamp() - make_interval(secs => :bytes) AS in_bytes
     FROM plugin_quota_usage
     WHERE principal = :principal AND since > statement_timestamp() - make_interval(secs => :longest)
-) AS taken
+) AS recent
 """
 
 OPENED = """
@@ -65,7 +67,7 @@ SELECT collection, item, asset FROM plugin_quota_openings
 WHERE principal = :principal AND opened > statement_timestamp() - make_interval(secs => :downloads)
 """
 
-TAKEN = """
+AGES = """
 SELECT CAST(extract(epoch FROM statement_timestamp() - since) AS float) AS age, downloads, bytes
 FROM plugin_quota_usage
 WHERE principal = :principal AND since > statement_timestamp() - make_interval(secs => :longest)
@@ -89,28 +91,6 @@ class TooMuchError(Exception):
     """The bookings of one request do not fit together. The transaction is rolled back."""
 
 
-class UsageCache:
-    """The usage of principals with much left, for ``seconds``."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._usage: dict[str, tuple[float, Limits, Usage]] = {}
-
-    def get(self, principal: str, limits: Limits) -> Usage | None:
-        """Return the cached usage of a principal; None if there is none."""
-        read_at, cached_limits, usage = self._usage.get(principal, (-math.inf, limits, None))
-        return usage if time.monotonic() - read_at < self._seconds and cached_limits == limits else None
-
-    def set(self, principal: str, limits: Limits, usage: Usage | None) -> None:
-        """Cache the usage of a principal if much is left, else drop it. None means that it is not known."""
-        if usage is None or not self._seconds or not is_plenty(limits, usage):
-            self._usage.pop(principal, None)
-            return
-        self._usage[principal] = time.monotonic(), limits, usage
-        if len(self._usage) > CACHED_PRINCIPALS:  # drop the oldest
-            self._usage.pop(next(iter(list(self._usage))), None)
-
-
 class Table:
     """Limits and usage in the database.
 
@@ -121,7 +101,12 @@ class Table:
     def __init__(self, storage: Storage, cache: float) -> None:
         self._storage = storage
         self.limits = cached(self._limits, cache, CACHED_GROUP_SETS)
-        self._usage_cache = UsageCache(min(cache, USAGE_CACHE_SECONDS))
+        self._recent: TTLCache[str, tuple[Limits, Usage]] = TTLCache(
+            CACHED_PRINCIPALS,
+            min(cache, USAGE_CACHE_SECONDS),
+            lambda: time.monotonic(),  # noqa: PLW0108 - tests set the clock
+        )
+        self._lock = Lock()
 
     def _limits(self, groups: frozenset[str]) -> Limits:
         """Return the limits of a principal in these groups."""
@@ -138,11 +123,21 @@ class Table:
 
     def recent_usage(self, principal: str, limits: Limits, asset: Asset | None = None) -> Usage:
         """Return the usage of a principal, cached if much is left. Cached usage has no openings."""
-        usage = self._usage_cache.get(principal, limits)
-        if usage is None:
-            usage = self.usage(principal, limits, asset)
-            self._usage_cache.set(principal, limits, usage)
+        with self._lock:
+            cached_limits, cached_usage = self._recent.get(principal, (None, None))
+        if cached_usage is not None and cached_limits == limits:
+            return cached_usage
+        usage = self.usage(principal, limits, asset)
+        self._cache(principal, limits, usage)
         return usage
+
+    def _cache(self, principal: str, limits: Limits, usage: Usage | None) -> None:
+        """Cache the usage of a principal if much is left, else drop it. None means that it is not known."""
+        with self._lock:
+            if usage is not None and is_plenty(limits, usage):
+                self._recent[principal] = limits, usage
+            else:
+                self._recent.pop(principal, None)
 
     def opened(self, principal: str, limits: Limits) -> set[tuple[str, str, str]]:
         """Return collection, item and key of the assets that a principal opened within the window."""
@@ -152,7 +147,7 @@ class Table:
     def seconds(self, principal: str, limits: Limits, over: str, cost: int) -> int | None:
         """Return in how many seconds the cost will fit; None: never."""
         counted = horizons(limits)
-        rows = self._storage.rows(TAKEN, principal=principal, longest=counted[over])
+        rows = self._storage.rows(AGES, principal=principal, longest=counted[over])
         return wait(limits[over], counted[over], [(row["age"], row[over]) for row in rows], cost)
 
     def book(self, principal: str, limits: Limits, asset: Asset, byte_range: ByteRange) -> Shortage | None:
@@ -178,7 +173,7 @@ class Table:
     def _result(
         self, principal: str, limits: Limits, before: Usage, cost: Mapping[str, int], *, booked: bool
     ) -> Shortage | None:
-        self._usage_cache.set(principal, limits, before.after(cost) if booked else None)
+        self._cache(principal, limits, before.after(cost) if booked else None)
         return None if booked else shortage(limits, before, cost)
 
     def set(self, group: str, downloads: int | None, size: int | None, window: int) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, timedelta
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
 import urllib3
+from cachetools import TTLCache
 from minio import Minio
 from minio.credentials.credentials import Credentials
 from minio.credentials.providers import IamAwsProvider, Provider
@@ -68,7 +68,8 @@ class Store:
         self._payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
         self._added = encoded({**self._payer, GRANT: ""})
         self._http = _pool(quick, settings.ca_file)
-        self._sizes = SizeCache(settings.verify_ttl)
+        self._sizes: TTLCache[tuple[str, str], int] = TTLCache(CACHED_OBJECTS, settings.verify_ttl)
+        self._sizes_lock = Lock()
         self.record_metric: Callable[[str, float], None] = lambda _name, _value: None
         self._bucket_urls: dict[str, Bucket] = {}
         self._last_presigner: tuple[int, Presigner] | None = None
@@ -78,10 +79,13 @@ class Store:
 
         The fields must sort before those that this method adds. Raises Missing, Unavailable.
         """
-        size = self._sizes.get((bucket, key)) if self.settings.verify else None
-        if self.settings.verify and size is None:
-            size = self._stat(bucket, key).size
+        size = self._size(bucket, key) if self.settings.verify else None
         return self.presign(bucket, key, fields, grant_id, size)
+
+    def _size(self, bucket: str, key: str) -> int | None:
+        with self._sizes_lock:
+            size = self._sizes.get((bucket, key))
+        return self._stat(bucket, key).size if size is None else size
 
     def presign(self, bucket: str, key: str, fields: str, grant_id: str, size: int | None = None) -> Redirect:
         """Return the same as ``redirect`` without checking that the object exists. Raises Unavailable."""
@@ -157,7 +161,8 @@ class Store:
             if "Content-Length" not in (found.metadata or {}):
                 raise ValueError("the response has no Content-Length")
         self._check_online(found.metadata or {})
-        self._sizes.add((bucket, key), found.size or 0)
+        with self._sizes_lock:
+            self._sizes[bucket, key] = found.size or 0
         return found
 
     def _check_online(self, headers: Mapping[str, str]) -> None:
@@ -267,28 +272,6 @@ class Body(Iterator[bytes]):
         log.warning("store response truncated", extra={**self._log_fields, "left": self._left, "error": str(error)})
         self.close()
         raise Unavailable("The store closed the connection before the end of the object.") from error
-
-
-class SizeCache:
-    """Sizes of at most ``CACHED_OBJECTS`` objects, each for ``lifetime`` seconds. The oldest is dropped first."""
-
-    def __init__(self, lifetime: float) -> None:
-        self._lifetime = lifetime
-        self._sizes: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, name: tuple[str, str]) -> int | None:
-        """Return the size of a cached object (bucket, key); None if it is not cached."""
-        end, size = self._sizes.get(name, (0.0, 0))
-        return size if time.monotonic() < end else None
-
-    def add(self, name: tuple[str, str], size: int) -> None:
-        """Cache the size of an object (bucket, key)."""
-        with self._lock:
-            self._sizes[name] = time.monotonic() + self._lifetime, size
-            self._sizes.move_to_end(name)
-            if len(self._sizes) > CACHED_OBJECTS:
-                self._sizes.popitem(last=False)
 
 
 class StaticProvider(Provider):

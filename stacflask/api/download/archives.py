@@ -10,10 +10,10 @@ import hashlib
 import threading
 import time
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cachetools import FIFOCache
 from flask import Response, request
 
 from stacflask import current
@@ -215,28 +215,9 @@ class Archive:
         return self.grants[number].asset.href, self.streams[number].etag, self.streams[number].length
 
 
-class Checksums:
-    """A cache of the CRC-32 of objects that were read completely. The oldest are removed first."""
-
-    def __init__(self) -> None:
-        self._checksums: OrderedDict[tuple[str, str | None, int], int] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[str, str | None, int]) -> int | None:
-        """Return the checksum of an object, or None if it is not cached."""
-        return self._checksums.get(key)
-
-    def add(self, key: tuple[str, str | None, int], checksum: int) -> None:
-        """Add a checksum. Objects without a validator are not cached."""
-        if key[1] is None:
-            return
-        with self._lock:
-            self._checksums[key] = checksum
-            if len(self._checksums) > MAX_CHECKSUMS:
-                self._checksums.popitem(last=False)
-
-
-CHECKSUMS = Checksums()
+CHECKSUMS: FIFOCache[tuple[str, str | None, int], int] = FIFOCache(MAX_CHECKSUMS)
+"""CRC-32 of objects that were read completely."""
+_CHECKSUMS_LOCK = threading.Lock()
 
 
 class ArchiveChunks:
@@ -306,8 +287,9 @@ class ArchiveChunks:
                 self._sent[number] += len(requested)
         if cached is not None:
             return cached
-        if begin == 0 and end == file.size:
-            CHECKSUMS.add(self._archive.key(number), checksum)
+        if begin == 0 and end == file.size and self._archive.streams[number].etag is not None:
+            with _CHECKSUMS_LOCK:
+                CHECKSUMS[self._archive.key(number)] = checksum
         return checksum
 
     def _read(self, number: int, first: int, length: int) -> Iterator[bytes]:

@@ -71,7 +71,7 @@ def client(plug: Callable[..., Client], publish: Callable[..., None], root: Path
     assets: dict[str, Any] = {f"k{i}": {"href": (root / name).as_uri()} for i, name in enumerate(FILES)}
     assets["k1"]["file:local_path"] = "ä ö/b.txt"
     publish(an_item(assets={**assets, "elsewhere": {"href": "https://example.org/x"}}))
-    archives.CHECKSUMS._checksums.clear()
+    archives.CHECKSUMS.clear()
     return plug(recorder, local_files.create_plugin({"STACFLASK_LOCAL_FILES_ROOTS": str(root)}))
 
 
@@ -163,11 +163,11 @@ def test_a_range_reads_at_most_twice_its_bytes(client: Client) -> None:
     length = int(client.head(PATH).headers["Content-Length"])
     tail = client.get(PATH, headers={"Range": "bytes=-100"})
     assert (tail.status_code, len(tail.get_data())) == (200, length)
-    archives.CHECKSUMS._checksums.clear()
+    archives.CHECKSUMS.clear()
     whole = tail.data
     half = client.get(PATH, headers={"Range": f"bytes={length // 3}-"})
     assert (half.status_code, half.data) == (206, whole[length // 3 :])
-    archives.CHECKSUMS._checksums.clear()
+    archives.CHECKSUMS.clear()
     inside = client.get(PATH, headers={"Range": "bytes=1000000-1000009"})
     assert (inside.status_code, inside.data) == (206, whole[1000000:1000010])
 
