@@ -34,6 +34,8 @@ COLUMNS = {
     ("items", "lowest"): "min_height",
     ("items", "highest"): "max_height",
     ("statistics", "anew"): "refreshing",
+    ("plugin_links", "maker"): "principal",
+    ("plugin_links", "made"): "created",
     ("plugin_links_openings", "taken"): "bytes",
     ("plugin_quota_openings", "taken"): "bytes",
 }
@@ -46,6 +48,7 @@ INDEXES = {
     "plugin_collection_groups_pkey": "plugin_collection_groups_grants_pkey",
     "plugin_licences_pkey": "plugin_licence_versions_pkey",
     "plugin_link_openings_pkey": "plugin_links_openings_pkey",
+    "plugin_links_maker_idx": "plugin_links_principal_idx",
     "plugin_orders_waiting": "plugin_orders_not_ready_idx",
 }
 CONSTRAINTS = {

@@ -423,27 +423,27 @@ def create_plugin_licence() -> None:
 
 
 def create_plugin_links() -> None:
-    """Links are signed, so the links themselves are not stored. Revoked ones stay, so that their makers see them."""
+    """Links are signed, so the links themselves are not stored. Revoked ones stay, so that their creators see them."""
     op.create_table(
         "plugin_links",
         text("id"),
-        text("maker", comment="the principal's id"),
-        text("scheme", comment="kind of the maker's credential"),
-        text("reference", comment="the maker's credential without its secret"),
-        texts("groups", comment="the maker's groups when the link was created"),
-        texts("scopes", nullable=True, comment="the maker's scopes when the link was created; null: all"),
+        text("principal", comment="the creator's id"),
+        text("scheme", comment="kind of the creator's credential"),
+        text("reference", comment="the creator's credential without its secret"),
+        texts("groups", comment="the creator's groups when the link was created"),
+        texts("scopes", nullable=True, comment="the creator's scopes when the link was created; null: all"),
         text("path", comment="the collection, item or asset that the link opens, with everything below"),
         texts("addresses", comment="networks of clients; empty: all"),
         count("downloads", nullable=True, comment="maximum number of downloads; null: not counted"),
         count("used", server_default="0", comment="downloads so far"),
         prose("note"),
-        moment("made", server_default=NOW),
+        moment("created", server_default=NOW),
         moment("expires"),
         moment("revoked", nullable=True),
         sa.PrimaryKeyConstraint("id", name="plugin_links_pkey"),
         sa.CheckConstraint("downloads IS NULL OR used <= downloads", name=op.f("plugin_links_used_check")),
     )
-    op.create_index("plugin_links_maker_idx", "plugin_links", ["maker", "scheme", "made"])
+    op.create_index("plugin_links_principal_idx", "plugin_links", ["principal", "scheme", "created"])
     op.create_index("plugin_links_expires_idx", "plugin_links", ["expires"])
     op.create_table(
         "plugin_links_openings",

@@ -48,9 +48,9 @@ SUMS = f"""
     CAST(least(coalesce(sum(length) FILTER (WHERE event = 'granted'), 0), {MAX_SUM}) AS bigint) AS granted_bytes,
     CAST(least(coalesce(sum(a.sent) FILTER (WHERE event = 'finished'), 0), {MAX_SUM}) AS bigint) AS streamed_bytes,
     count(*) FILTER (WHERE event = 'finished' AND NOT complete) AS cut,
-    CAST(least(coalesce(sum(t.sent), 0), {MAX_SUM}) AS bigint) AS taken_bytes
+    CAST(least(coalesce(sum(t.sent), 0), {MAX_SUM}) AS bigint) AS redirected_bytes
 """
-NUMBERS = ("downloads", "requests", "refused", "granted_bytes", "streamed_bytes", "cut", "taken_bytes")
+NUMBERS = ("downloads", "requests", "refused", "granted_bytes", "streamed_bytes", "cut", "redirected_bytes")
 WHERE = (
     "at >= :since AND at < :until AND (CAST(:collection AS text) IS NULL OR collection = :collection) "
     "AND (CAST(:principal AS text) IS NULL OR principal = :principal)"
@@ -162,7 +162,7 @@ def show(
 
     downloads: granted downloads that begin at the first byte. requests: all granted requests, with further ranges.
     granted_bytes: the announced bytes; for a redirect those of file:size. streamed_bytes: bytes that this server sent.
-    taken_bytes: bytes that were downloaded by redirect, according to imported store logs. A principal in several
+    redirected_bytes: bytes that were downloaded by redirect, according to imported store logs. A principal in several
     groups counts in each.
     """
     title = f"Usage by {', '.join(by)}"

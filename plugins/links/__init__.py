@@ -1,7 +1,7 @@
 """Download links that work without headers: in browsers, in QGIS, for other people. See docs/links.md.
 
-A link has at most the rights that its maker's credential has when it is used, and it opens downloads only. The database
-has the maker and the target of a link. The link itself is signed, and is not stored.
+A link has at most the rights that its creator's credential has when it is used, and it opens downloads only. The
+database has the creator and the target of a link. The link itself is signed, and is not stored.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import click
 
 from plugins._common.durations import cache_seconds, parse_duration
 from plugins.links.commands import list_links, make_key, prune_links, revoke_links
+from plugins.links.creators import SCHEME, check_caveats
 from plugins.links.endpoints import PARAMETER, LinkEndpoints
-from plugins.links.makers import SCHEME, check_caveats
 from plugins.links.signed_hrefs import CollectionLinks
 from plugins.links.table import Table
 from plugins.links.tokens import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEYS = "STACFLASK_LINKS_KEYS"
-MAX_LIFETIME = "STACFLASK_LINKS_LONGEST"
+MAX_LIFETIME = "STACFLASK_LINKS_MAX_LIFETIME"
 CACHE = "STACFLASK_LINKS_CACHE"
 
 COMMANDS = ("links",)
@@ -89,7 +89,7 @@ class Links:
 
     @hookimpl
     def startup(self, services: Services) -> None:
-        """Keep the storage and the function that refreshes a link's maker."""
+        """Keep the storage and the function that refreshes a link's creator."""
         self.table = Table(services.storage, self.cache)
         self.refresh_principal = services.refresh_principal
         self.collection_links = CollectionLinks(self.keys, self.max_lifetime, self.table)
@@ -101,7 +101,7 @@ class Links:
 
     @hookimpl
     def authenticate(self, request: Request) -> Principal | None:
-        """Return the maker of a link with the current rights, for this download only. Raises BadCredentials."""
+        """Return the creator of a link with the current rights, for this download only. Raises BadCredentials."""
         texts = {text for text in (request.query.get(PARAMETER), request.token or None) if text is not None}
         if not texts:
             return None
@@ -118,20 +118,20 @@ class Links:
         check_address(stored.limits.networks, request.address)
         targets = [check_target(stored.limits.target, request.path), *check_caveats(link.caveats, request, now)]
         claims = {"targets": tuple(targets), "address": request.address, "counted": stored.counted}
-        maker = self._current_maker(stored)
-        scopes = frozenset(scope for scope in ("read", "download") if maker.may(scope))
+        creator = self._current_creator(stored)
+        scopes = frozenset(scope for scope in ("read", "download") if creator.may(scope))
         log.info("link used", extra={"link": stored.id})
-        return Principal(maker.id, maker.groups, SCHEME, scopes, claims, reference=stored.id)
+        return Principal(creator.id, creator.groups, SCHEME, scopes, claims, reference=stored.id)
 
-    def _current_maker(self, stored: StoredLink) -> Principal:
-        """Return the maker with its current rights. Raises BadCredentials if its credential has ended."""
+    def _current_creator(self, stored: StoredLink) -> Principal:
+        """Return the creator with its current rights. Raises BadCredentials if its credential has ended."""
         try:
-            maker = self.refresh_principal(stored.maker, stored.made)
+            creator = self.refresh_principal(stored.creator, stored.created)
         except BadCredentials:
-            maker = None
-        if maker is None or maker.anonymous or maker.id != stored.maker.id:
+            creator = None
+        if creator is None or creator.anonymous or creator.id != stored.creator.id:
             raise BadCredentials("The credentials that created this link are no longer valid.", code="LinkEnded")
-        return maker
+        return creator
 
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:

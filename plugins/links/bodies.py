@@ -152,7 +152,7 @@ _PROPERTIES = {
     "id": _TEXT,
     "path": {**_TEXT, "description": "Path that the link opens, with everything below it."},
     "state": {**_TEXT, "enum": ["valid", "expired", "revoked", "used up"]},
-    "made": _MOMENT,
+    "created": _MOMENT,
     "expires": _MOMENT,
     "addresses": {"type": "array", "items": _TEXT},
     "downloads": {"type": "integer", "nullable": True},

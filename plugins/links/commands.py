@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from plugins._common import text_tables
-from plugins.links.makers import description
+from plugins.links.creators import description
 from plugins.links.table import PRUNE_AFTER_DAYS
 
 if TYPE_CHECKING:
@@ -35,28 +35,28 @@ def make_key(name: str | None) -> None:
 
 
 @click.command("list")
-@click.option("--maker", help="Only the links of this principal.")
+@click.option("--principal", help="Only the links of this principal.")
 @click.pass_obj
-def list_links(plugin: Links, /, maker: str | None) -> None:
+def list_links(plugin: Links, /, principal: str | None) -> None:
     """List the newest links with their state. The links themselves are not stored."""
     rows = []
-    for row in plugin.table.all(maker):
+    for row in plugin.table.all(principal):
         shown = description(row)
         used = "-" if row["downloads"] is None else f"{row['used']}/{row['downloads']}"
         state = (shown["state"], shown["expires"], used)
-        rows.append((row["id"], row["maker"], *state, row["path"], row["note"] or ""))
-    text_tables.print_table(("ID", "MAKER", "STATE", "EXPIRES", "USED", "OPENS", "NOTE"), rows)
+        rows.append((row["id"], row["principal"], *state, row["path"], row["note"] or ""))
+    text_tables.print_table(("ID", "PRINCIPAL", "STATE", "EXPIRES", "USED", "OPENS", "NOTE"), rows)
 
 
 @click.command("revoke")
 @click.argument("link_id", metavar="[ID]", required=False)
-@click.option("--maker", help="All links of this principal.")
+@click.option("--principal", help="All links of this principal.")
 @click.pass_obj
-def revoke_links(plugin: Links, /, link_id: str | None, maker: str | None) -> None:
-    """Revoke the link ID, or all links of a maker. It takes effect within STACFLASK_LINKS_CACHE seconds."""
-    if (link_id is None) == (maker is None):
-        raise click.UsageError("expected either an ID or --maker")
-    revoked = plugin.table.revoke(link_id, maker)
+def revoke_links(plugin: Links, /, link_id: str | None, principal: str | None) -> None:
+    """Revoke the link ID, or all links of a principal. It takes effect within STACFLASK_LINKS_CACHE seconds."""
+    if (link_id is None) == (principal is None):
+        raise click.UsageError("expected either an ID or --principal")
+    revoked = plugin.table.revoke(link_id, principal)
     if not revoked:
         raise click.ClickException("there is no such link that is valid")
     click.echo(f"revoked {len(revoked)} links", err=True)

@@ -1,4 +1,4 @@
-"""Makers of links: which principals can create links, and what they see of them."""
+"""Creators of links: which principals can create links, and what they see of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def time_left(principal: Principal, now: datetime) -> timedelta:
     return timedelta.max if principal.until is None else principal.until - now
 
 
-def check_maker(principal: Principal, now: datetime) -> None:
+def check_creator(principal: Principal, now: datetime) -> None:
     """Raise Refused for a principal that cannot create links."""
     check_authenticated(principal)
     if principal.scheme == SCHEME or not principal.reference:
@@ -68,7 +68,7 @@ def description(row: Mapping[str, Any]) -> dict[str, Any]:
         "id": row["id"],
         "path": row["path"],
         "state": "used up" if state == "valid" and used_up else state,
-        "made": utc_text(row["made"]),
+        "created": utc_text(row["created"]),
         "expires": utc_text(row["expires"]),
         "addresses": list(row["addresses"]),
         "downloads": row["downloads"],

@@ -16,7 +16,7 @@ from plugins.links.bodies import (
     read_link_request,
     read_narrowing,
 )
-from plugins.links.makers import check_authenticated, check_maker, description, time_left
+from plugins.links.creators import check_authenticated, check_creator, description, time_left
 from plugins.links.tokens import parse_link
 from stacflask import BadCredentials, BadDocument, Endpoint, EndpointResponse, NotFound
 
@@ -79,11 +79,11 @@ class LinkEndpoints:
 
     def make(self, call: EndpointRequest) -> EndpointResponse:
         """Create a link. Raises Refused, BadDocument."""
-        maker, now = call.principal, datetime.now(UTC)
-        check_maker(maker, now)
-        lifetime = min(self.plugin.max_lifetime, time_left(maker, now))
+        creator, now = call.principal, datetime.now(UTC)
+        check_creator(creator, now)
+        lifetime = min(self.plugin.max_lifetime, time_left(creator, now))
         requested = read_link_request(call.body, call.base_url, lifetime)
-        row = self.plugin.table.add(maker, requested, now)
+        row = self.plugin.table.add(creator, requested, now)
         link = str(self.plugin.keys.issue(row["id"]))
         body = {**description(row), "link": link, **_hrefs(requested.href, link, call.base_url)}
         return EndpointResponse(body, 201, NO_STORE)
@@ -101,22 +101,22 @@ class LinkEndpoints:
 
     def show(self, call: EndpointRequest) -> EndpointResponse:
         """List the principal's links. Raises Refused."""
-        maker = check_authenticated(call.principal)
-        rows = self.plugin.table.all(maker.id, maker.scheme)
+        creator = check_authenticated(call.principal)
+        rows = self.plugin.table.all(creator.id, creator.scheme)
         return EndpointResponse({"links": [description(row) for row in rows]}, headers=NO_STORE)
 
     def end(self, call: EndpointRequest) -> EndpointResponse:
         """Revoke one link. Raises Refused, NotFound."""
-        maker = check_authenticated(call.principal)
-        revoked = self.plugin.table.revoke(call.values["linkId"], maker.id, maker.scheme)
+        creator = check_authenticated(call.principal)
+        revoked = self.plugin.table.revoke(call.values["linkId"], creator.id, creator.scheme)
         if not revoked:
             raise NotFound("You have created no such link, or it has expired or been revoked.")
         return EndpointResponse({"revoked": revoked})
 
     def end_all(self, call: EndpointRequest) -> EndpointResponse:
         """Revoke all links of the principal. Raises Refused."""
-        maker = check_authenticated(call.principal)
-        return EndpointResponse({"revoked": self.plugin.table.revoke(None, maker.id, maker.scheme)})
+        creator = check_authenticated(call.principal)
+        return EndpointResponse({"revoked": self.plugin.table.revoke(None, creator.id, creator.scheme)})
 
 
 def _hrefs(href: str, link: str, base_url: str) -> dict[str, str]:

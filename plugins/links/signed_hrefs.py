@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from cachetools import LRUCache
+
 from plugins.links.bodies import LinkRequest
+from plugins.links.creators import MIN_LIFETIME, can_make, time_left
 from plugins.links.endpoints import PARAMETER
-from plugins.links.makers import MIN_LIFETIME, can_make, time_left
 from plugins.links.table import CACHED_LINKS
 from plugins.links.tokens import Target, caveats
 from stacflask import BadCredentials, SignedQueries
@@ -31,7 +34,10 @@ class CollectionLinks:
     keys: SigningKeys
     max_lifetime: timedelta
     table: Table
-    _links: dict[Any, tuple[Link, datetime]] = field(init=False, repr=False, default_factory=dict)
+    _links: LRUCache[Any, tuple[Link, datetime]] = field(
+        init=False, repr=False, default_factory=lambda: LRUCache(CACHED_LINKS)
+    )
+    _lock: Lock = field(init=False, repr=False, default_factory=Lock)
 
     def sign(self, principal: Principal, assets: Sequence[Asset]) -> SignedQueries | None:
         """Return a query for each asset; None if the principal cannot create links."""
@@ -53,15 +59,15 @@ class CollectionLinks:
     def _link(self, principal: Principal, collection: str, now: datetime, lifetime: timedelta) -> Link:
         """Return a link of a collection that is valid for ``lifetime``: the last one, or a new one."""
         key = (principal.id, principal.scheme, principal.reference, principal.groups, principal.scopes, collection)
-        last = self._links.get(key)
+        with self._lock:
+            last = self._links.get(key)
         if last is not None and last[1] >= now + lifetime and self._is_valid(last[0]):
             return last[0]
         longest = min(lifetime + SPARE_LIFETIME, time_left(principal, now))
         row = self.table.add(principal, LinkRequest(Target(collection), "", (), longest, None, "signed hrefs"), now)
         link = self.keys.issue(row["id"])
-        if len(self._links) >= CACHED_LINKS:
-            self._links.clear()
-        self._links[key] = link, row["expires"]
+        with self._lock:
+            self._links[key] = link, row["expires"]
         return link
 
     def _is_valid(self, link: Link) -> bool:

@@ -27,38 +27,40 @@ PRUNE_AFTER_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class StoredLink:
-    """A link in the database. ``maker`` is the principal as it was when the link was created."""
+    """A link in the database. ``creator`` is the principal as it was when the link was created."""
 
     id: str
-    maker: Principal
-    made: datetime
+    creator: Principal
+    created: datetime
     limits: Limits
     counted: bool
     revoked: bool
 
 
 FIND = """
-SELECT maker, scheme, reference, groups, scopes, path, addresses, downloads, made, expires,
+SELECT principal, scheme, reference, groups, scopes, path, addresses, downloads, created, expires,
 revoked IS NOT NULL AS revoked
 FROM plugin_links WHERE id = :id
 """
 
 ADD = """
-INSERT INTO plugin_links (id, maker, scheme, reference, groups, scopes, path, addresses, downloads, note, expires)
-VALUES (:id, :maker, :scheme, :reference, :groups, :scopes, :path, :addresses, :downloads, :note, :expires)
-RETURNING id, path, addresses, downloads, used, note, made, expires, revoked
+INSERT INTO plugin_links (id, principal, scheme, reference, groups, scopes, path, addresses, downloads, note, expires)
+VALUES (:id, :principal, :scheme, :reference, :groups, :scopes, :path, :addresses, :downloads, :note, :expires)
+RETURNING id, path, addresses, downloads, used, note, created, expires, revoked
 """
 
 LIST = """
-SELECT id, maker, path, addresses, downloads, used, note, made, expires, revoked FROM plugin_links
-WHERE (CAST(:maker AS text) IS NULL OR maker = :maker) AND (CAST(:scheme AS text) IS NULL OR scheme = :scheme)
-ORDER BY made DESC, id LIMIT :limit
+SELECT id, principal, path, addresses, downloads, used, note, created, expires, revoked FROM plugin_links
+WHERE (CAST(:principal AS text) IS NULL OR principal = :principal)
+AND (CAST(:scheme AS text) IS NULL OR scheme = :scheme)
+ORDER BY created DESC, id LIMIT :limit
 """
 
 REVOKE = """
 UPDATE plugin_links SET revoked = now()
 WHERE revoked IS NULL AND expires > now() AND (CAST(:id AS text) IS NULL OR id = :id)
-AND (CAST(:maker AS text) IS NULL OR maker = :maker) AND (CAST(:scheme AS text) IS NULL OR scheme = :scheme)
+AND (CAST(:principal AS text) IS NULL OR principal = :principal)
+AND (CAST(:scheme AS text) IS NULL OR scheme = :scheme)
 RETURNING id
 """
 
@@ -141,22 +143,23 @@ class Table:
             raise invalid_link()
         row = rows[0]
         scopes = None if row["scopes"] is None else frozenset(row["scopes"])
-        maker = Principal(row["maker"], frozenset(row["groups"]), row["scheme"], scopes, reference=row["reference"])
+        groups = frozenset(row["groups"])
+        creator = Principal(row["principal"], groups, row["scheme"], scopes, reference=row["reference"])
         networks = tuple(map(ip_network, row["addresses"]))
         limits = Limits(parse_target(row["path"]), networks, row["expires"])
-        return StoredLink(link_id, maker, row["made"], limits, row["downloads"] is not None, row["revoked"])
+        return StoredLink(link_id, creator, row["created"], limits, row["downloads"] is not None, row["revoked"])
 
-    def add(self, maker: Principal, requested: LinkRequest, now: datetime) -> Mapping[str, Any]:
+    def add(self, creator: Principal, requested: LinkRequest, now: datetime) -> Mapping[str, Any]:
         """Store a new link, and return its row."""
         with self._storage.transaction() as statements:
             return statements.rows(
                 ADD,
                 id=secrets.token_urlsafe(12),
-                maker=maker.id,
-                scheme=maker.scheme,
-                reference=maker.reference,
-                groups=sorted(maker.groups),
-                scopes=None if maker.scopes is None else sorted(maker.scopes),
+                principal=creator.id,
+                scheme=creator.scheme,
+                reference=creator.reference,
+                groups=sorted(creator.groups),
+                scopes=None if creator.scopes is None else sorted(creator.scopes),
                 path=str(requested.target),
                 addresses=list(map(str, requested.networks)),
                 downloads=requested.downloads,
@@ -164,14 +167,14 @@ class Table:
                 expires=now + requested.lifetime,
             )[0]
 
-    def all(self, maker: str | None = None, scheme: str | None = None) -> list[Mapping[str, Any]]:
-        """Return the newest ``MAX_LISTED`` links, of all makers or of one, newest first."""
-        return self._storage.rows(LIST, maker=maker, scheme=scheme, limit=MAX_LISTED)
+    def all(self, principal: str | None = None, scheme: str | None = None) -> list[Mapping[str, Any]]:
+        """Return the newest ``MAX_LISTED`` links, of all creators or of one, newest first."""
+        return self._storage.rows(LIST, principal=principal, scheme=scheme, limit=MAX_LISTED)
 
-    def revoke(self, link_id: str | None = None, maker: str | None = None, scheme: str | None = None) -> list[str]:
+    def revoke(self, link_id: str | None = None, principal: str | None = None, scheme: str | None = None) -> list[str]:
         """Revoke the valid links that match, and return their ids."""
         with self._storage.transaction() as statements:
-            return [row["id"] for row in statements.rows(REVOKE, id=link_id, maker=maker, scheme=scheme)]
+            return [row["id"] for row in statements.rows(REVOKE, id=link_id, principal=principal, scheme=scheme)]
 
     def has_uses(self, key: Mapping[str, Any]) -> bool:
         """Return whether a counted link has a use left, or an opening of the asset to continue."""

@@ -93,7 +93,7 @@ class LoginEndpoints:
         provider = self._provider(call.request.query.get("provider"))
         attempt = LoginAttempt(provider.provider.name, next_path(call.request.query))
         url = provider.authorization_url(attempt, call.base_url)
-        return EndpointResponse.redirect(url, [jar.cookie("journey", attempt.to_cookie(), ATTEMPT_SECONDS)])
+        return EndpointResponse.redirect(url, [jar.cookie("login", attempt.to_cookie(), ATTEMPT_SECONDS)])
 
     def _provider(self, name: str | None) -> ProviderLogin:
         if name is None:
@@ -105,8 +105,8 @@ class LoginEndpoints:
     def callback(self, call: EndpointRequest) -> EndpointResponse:
         """Open a session after the login at the provider, and redirect the browser. Raises Unavailable."""
         jar, query = CookieJar(call.base_url), call.request.query
-        attempt = LoginAttempt.from_cookie(jar.read("journey", call.request.cookies))
-        deleted = jar.cookie("journey", "", 0)
+        attempt = LoginAttempt.from_cookie(jar.read("login", call.request.cookies))
+        deleted = jar.cookie("login", "", 0)
         if attempt is None or attempt.provider not in self.plugin.providers:
             return _error_page(400, OTHER_BROWSER, call.base_url, deleted)
         if not attempt.matches(query.get("state", "")):

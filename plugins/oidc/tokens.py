@@ -246,5 +246,5 @@ def refreshed(principal: Principal, provider: Provider, clock: Callable[[], floa
     """
     end = int(principal.reference.rpartition(" ")[2] or 0)
     if clock() > end + provider.settings.refresh_principal:
-        raise BadCredentials("The token of the maker has expired.")
+        raise BadCredentials("The token of the creator has expired.")
     return principal

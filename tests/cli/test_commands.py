@@ -329,7 +329,7 @@ def test_settings_of_plugins(stacflask: Run) -> None:
     code, out, _ = stacflask("settings", **environ, STACFLASK_QUOTA_CACHE="7")
     lines = out.splitlines()
     assert code == 0
-    assert {"STACFLASK_LINKS_KEYS=***", "STACFLASK_LINKS_LONGEST=7d  (default)", "STACFLASK_QUOTA_CACHE=7"} <= set(
+    assert {"STACFLASK_LINKS_KEYS=***", "STACFLASK_LINKS_MAX_LIFETIME=7d  (default)", "STACFLASK_QUOTA_CACHE=7"} <= set(
         lines
     )
     assert "STACFLASK_AUDIT_WRITE" not in out

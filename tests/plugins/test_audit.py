@@ -307,7 +307,7 @@ def test_batched_refuses_if_the_queue_is_full(make_client: MakeClient, rows: Row
 
 def test_batched_refuses_if_a_record_waits_too_long(make_client: MakeClient) -> None:
     """If a record has waited longer than the setting allows, downloads are refused."""
-    client = make_client(patience="1", interval="60")
+    client = make_client(max_wait="1", interval="60")
     end_outage = start_outage(client)
     assert get(client).status_code == 307
     client.audit.writer._waiting_since -= 1.1
@@ -321,7 +321,7 @@ def test_downloads_continue_when_the_database_is_available_again(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A download that would be refused tries the database first; if it is refused, the log has the reason."""
-    client = make_client(patience="1", interval="60")
+    client = make_client(max_wait="1", interval="60")
     end_outage = start_outage(client)
     assert get(client).status_code == 307
     client.audit.writer._waiting_since -= 1.1
@@ -433,7 +433,7 @@ def test_a_spool_is_recovered_after_an_outage(
 
     with monkeypatch.context() as outage:
         outage.setattr(Table, "_insert", fail)
-        make_client(spool=str(tmp_path), interval="0.05", patience="1")
+        make_client(spool=str(tmp_path), interval="0.05", max_wait="1")
         waiting_for(lambda: bool(calls))
     waiting_for(lambda: list(tmp_path.iterdir()) == [])
     assert len(rows()) == 1
@@ -579,7 +579,7 @@ def test_usage_sums_up(client: Any) -> None:
         "granted_bytes": 1015,
         "streamed_bytes": 15,
         "cut": 0,
-        "taken_bytes": 0,
+        "redirected_bytes": 0,
     }
     by_group = report(client, "--by", "group", "--by", "collection")
     assert [(row["group"], row["downloads"], row["refused"]) for row in by_group] == [("alps", 2, 1), ("members", 2, 1)]
@@ -696,7 +696,7 @@ def test_store_logs_add_bytes_of_redirects(client: Any, rows: Rows, tmp_path: Pa
     (tmp_path / "log.gz").write_bytes(gzip.compress(log.read_bytes()))
     assert " 0 new downloads" in run(client, "import", str(tmp_path / "log.gz")).stderr
     (jane,) = report(client, "--by", "principal", "--principal", "jane")
-    assert (jane["granted_bytes"], jane["taken_bytes"], jane["downloads"]) == (1015, 500, 2)
+    assert (jane["granted_bytes"], jane["redirected_bytes"], jane["downloads"]) == (1015, 500, 2)
 
 
 def test_a_malformed_line_does_not_stop_the_import(client: Any, rows: Rows) -> None:

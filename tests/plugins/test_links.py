@@ -107,7 +107,7 @@ def test_a_link_needs_no_headers(client: FlaskClient) -> None:
 
 
 def test_the_audit_records_the_link(plug: Plug, publish: Publish, client: FlaskClient, database: Database) -> None:
-    """The record of a download by a link has the maker and the id of the link; one by a key has the id of the key."""
+    """The record of a download by a link has the creator and the id of the link; one by a key has the id of the key."""
     audit = create_audit({"STACFLASK_AUDIT_WRITE": "sync"})
     plugins = client.application.extensions["tests"]
     client = plug(
@@ -172,8 +172,8 @@ def test_hidden_items_stay_hidden(client: FlaskClient) -> None:
 # --- Rights ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_link_has_the_current_rights_of_its_maker(client: FlaskClient, run: Callable[..., Any]) -> None:
-    """Without the maker's grant the link returns 403; with the grant it opens its target again."""
+def test_a_link_has_the_current_rights_of_its_creator(client: FlaskClient, run: Callable[..., Any]) -> None:
+    """Without the creator's grant the link returns 403; with the grant it opens its target again."""
     link = create(client)["link"]
     groups = client.application.extensions["tests"]["groups"]
     assert run(groups, "access grant radar download others").exit_code == 0
@@ -183,7 +183,7 @@ def test_a_link_has_the_current_rights_of_its_maker(client: FlaskClient, run: Ca
     assert download(client, DATA, link)[0] == 307
 
 
-def test_a_link_ends_with_its_makers_key(client: FlaskClient, run: Callable[..., Any]) -> None:
+def test_a_link_ends_with_its_creators_key(client: FlaskClient, run: Callable[..., Any]) -> None:
     """After the key that created it is revoked, the link opens nothing."""
     link = create(client)["link"]
     assert run(client.application.extensions["tests"]["keys"], "keys revoke 00000001").exit_code == 0
@@ -217,8 +217,8 @@ def test_a_principal_that_cannot_be_refreshed_creates_no_links(plug: Plug, publi
     assert (response.status_code, response.json["code"]) == (403, "Forbidden")
 
 
-def test_a_link_ends_if_its_makers_plugin_is_removed(client: FlaskClient, plug: Plug, links: Links) -> None:
-    """Without the plugin that authenticated the maker, the link is invalid, even if everything is open."""
+def test_a_link_ends_if_its_creators_plugin_is_removed(client: FlaskClient, plug: Plug, links: Links) -> None:
+    """Without the plugin that authenticated the creator, the link is invalid, even if everything is open."""
     link = create(client)["link"]
 
     class Open:
@@ -561,8 +561,8 @@ def test_no_link_in_a_path_is_logged(client: FlaskClient, cube: str, caplog: pyt
 # --- Lists and revocation --------------------------------------------------------------------------------------------
 
 
-def test_a_link_lasts_no_longer_than_its_makers_credential(client: FlaskClient, run: Callable[..., Any]) -> None:
-    """The expiry of a link or a signed href is at most that of its maker's key."""
+def test_a_link_lasts_no_longer_than_its_creators_credential(client: FlaskClient, run: Callable[..., Any]) -> None:
+    """The expiry of a link or a signed href is at most that of its creator's key."""
     key = "sfk_00000003_jack-of-the-tests"
     jack = {"Authorization": f"Bearer {key}"}
     ends = datetime.now(UTC) + timedelta(minutes=10)
@@ -578,7 +578,7 @@ def test_a_link_lasts_no_longer_than_its_makers_credential(client: FlaskClient, 
 
 
 def test_signed_hrefs_use_no_revoked_link(client: FlaskClient, links: Links) -> None:
-    """After the links of a maker were revoked or deleted, signed hrefs have new links, which open."""
+    """After the links of a principal were revoked or deleted, signed hrefs have new links, which open."""
 
     def signed_href() -> str:
         return path_of(client.get(f"{ITEM}?hrefs=signed", headers=JANE).json["assets"]["thumbnail"]["href"])
@@ -592,8 +592,8 @@ def test_signed_hrefs_use_no_revoked_link(client: FlaskClient, links: Links) -> 
     assert client.get(signed_href()).status_code == 307
 
 
-def test_makers_list_and_revoke_their_own_links(client: FlaskClient) -> None:
-    """A maker lists and revokes only their own links, one or all; the list has no link text."""
+def test_creators_list_and_revoke_their_own_links(client: FlaskClient) -> None:
+    """A creator lists and revokes only their own links, one or all; the list has no link text."""
     first, second = create(client, note="for Ann"), create(client, ITEM)
     johns = create(client, headers=JOHN)
     listed = client.get("/links", headers=JANE)
@@ -610,16 +610,16 @@ def test_makers_list_and_revoke_their_own_links(client: FlaskClient) -> None:
 
 
 def test_operators_list_and_revoke_all_links(client: FlaskClient, links: Links, run: Callable[..., Any]) -> None:
-    """The commands list links, revoke them by id or by maker, and delete old ones."""
+    """The commands list links, revoke them by id or by creator, and delete old ones."""
     first, second = create(client), create(client, headers=JOHN)
     output = run(links, "links list").output
     assert first["id"] in output
     assert "john" in output
     assert second["link"].rpartition(".")[2] not in output
-    assert "jane" not in run(links, "links list --maker john").output
+    assert "jane" not in run(links, "links list --principal john").output
     assert run(links, f"links revoke {first['id']}").exit_code == 0
-    assert run(links, "links revoke --maker john").exit_code == 0
-    assert run(links, "links revoke --maker john").exit_code == 1
+    assert run(links, "links revoke --principal john").exit_code == 0
+    assert run(links, "links revoke --principal john").exit_code == 1
     assert run(links, "links revoke").exit_code == 2
     for link in (first, second):
         assert download(client, DATA, link["link"]) == (401, "LinkRevoked")

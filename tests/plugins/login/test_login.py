@@ -169,13 +169,13 @@ def test_cookies_are_limited_to_this_api(
     """Cookies need https and the path of this API; scripts cannot read them, and other sites cannot set them."""
     browser: Any = plug(plugin(), environ={"STACFLASK_PUBLIC_URL": public_url})
     response = browser.get("/login", base_url=public_url)
-    assert attributes < cookies(response)[f"{name}-journey"]
+    assert attributes < cookies(response)[f"{name}-login"]
     query = {k: v[0] for k, v in parse_qs(urlsplit(response.headers["Location"]).query).items()}
     assert query["redirect_uri"] == f"{public_url}/login/callback"
     web.post(f"{ISSUER}/token", json={"id_token": id_token(query["nonce"])})
     back = browser.get(f"/login/callback?code=c&state={query['state']}", base_url=public_url)
     assert attributes | {"Max-Age=43200"} <= cookies(back)[f"{name}-session"]
-    assert "Max-Age=0" in cookies(back)[f"{name}-journey"]
+    assert "Max-Age=0" in cookies(back)[f"{name}-login"]
     assert ("Secure" in cookies(back)[f"{name}-session"]) == public_url.startswith("https")
 
 
@@ -215,7 +215,7 @@ def test_the_path_in_the_cookie_is_checked(browser: Any, web: rm.Mocker) -> None
 
     attempt = LoginAttempt("eo", "https://evil.example.org")
     web.post(f"{ISSUER}/token", json={"id_token": id_token(attempt.nonce)})
-    browser.set_cookie("stacflask-journey", attempt.to_cookie())
+    browser.set_cookie("stacflask-login", attempt.to_cookie())
     back = browser.get("/login/callback", query_string={"code": "c", "state": attempt.state})
     assert (back.status_code, "Location" in back.headers) == (400, False)
 
@@ -240,7 +240,7 @@ def test_only_the_browser_that_started_a_login_finishes_it(browser: Any, web: rm
         assert "started in another browser" in response.text
     half = base64.b64encode(b'{"provider":"eo","next":"/","state":"\\ud800","nonce":"n","verifier":"v"}').decode()
     for malformed in ("x", "e30", "W10", base64.b64encode(b"[" * 3000).decode(), half):
-        other.set_cookie("stacflask-journey", malformed)
+        other.set_cookie("stacflask-login", malformed)
         assert other.get("/login/callback?code=c&state=x").status_code == 400
     assert not any(call.path == "/token" for call in web.request_history)
 
@@ -523,7 +523,7 @@ def test_the_database_has_no_cookie(browser: Any, web: rm.Mocker, storage: Any) 
 
 
 def test_a_principal_is_refreshed_until_its_session_ends(browser: Any, web: rm.Mocker, logins: Logins) -> None:
-    """The maker of a link in a session is refreshed until the session ends."""
+    """The creator of a link in a session is refreshed until the session ends."""
     log_in(browser, web)
     name = Principal("x", scheme="session", reference=logins_name(browser))
     gate = Gate(manage({"login": logins}))

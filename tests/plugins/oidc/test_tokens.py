@@ -706,7 +706,7 @@ def test_over_http(web: rm.Mocker, plug: Plug, publish: Publish) -> None:
 
 
 def test_a_principal_is_refreshed_until_its_token_expires(web: rm.Mocker) -> None:
-    """The maker of a link is refreshed until the token expires, plus the time in the setting."""
+    """The creator of a link is refreshed until the token expires, plus the time in the setting."""
     made = plugin(leeway=300)
     gate = Gate(manage({"oidc": made}))
     jane = gate.authenticate(bearer(token(groups=["members"])))
