@@ -280,7 +280,7 @@ def test_authorize_many_must_return_a_list(plug: Plug, publish: Publish) -> None
             return Decision.deny("never")
 
         @hookimpl
-        def authorize_many(self) -> None:
+        def authorize_many(self) -> Any:
             return None
 
     client = plug(Forgets(), open_access, Store(b"0123456789"))

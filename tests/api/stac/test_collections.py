@@ -117,13 +117,13 @@ def test_assets_of_collections_are_downloaded_here(client: Client, publish: Publ
 
 def test_hidden_collections_leave_no_gap(plug: Callable[..., Client], publish: Publish) -> None:
     """Pages of collections are full although some are hidden, and next links lead through all visible ones."""
-    from stacflask import hookimpl
+    from stacflask import Cql2, hookimpl
 
     publish(*[a_collection(f"c{number}", keywords=["odd" if number % 2 else "even"]) for number in range(9)])
 
     class Odd:
         @hookimpl
-        def restrict(self, of: str) -> object:
+        def restrict(self, of: str) -> Cql2 | None:
             return {"op": "a_contains", "args": [{"property": "keywords"}, ["odd"]]} if of == "collections" else None
 
     client = plug(Odd())

@@ -1,0 +1,129 @@
+"""mypy finds wrong signatures of hooks in modules and classes of plugins."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+SPECIFICATIONS = (ROOT / "stacflask" / "hookspecs.py").read_text()
+
+RIGHT = """
+from collections.abc import Generator, Mapping
+from datetime import datetime
+from typing import Any
+
+from stacflask import Asset, Decision, Principal, Request, Stream, hookimpl
+
+
+@hookimpl
+def authorize(asset: Asset) -> Decision:
+    return Decision.allow("a function takes the arguments that it needs, and can return less")
+
+
+@hookimpl(specname="restrict")
+def hide(of: str) -> bool:
+    return False
+
+
+class Plugin:
+    @hookimpl(trylast=True)
+    def authenticate(self, request: Request, extra: int = 0) -> Principal | None:
+        return None
+
+    @hookimpl(wrapper=True)
+    def authorize(self) -> Generator[None, Any, Any]:
+        return (yield)
+
+    @hookimpl
+    def startup(self, services):  # type: ignore[no-untyped-def]
+        pass
+"""
+WRONG = """
+from stacflask import Principal, hookimpl
+
+
+@hookimpl
+def authorise(principal: Principal) -> None:  # there is no hook "authorise"
+    pass
+
+
+@hookimpl
+def authenticate(user: Principal) -> None:  # hook "authenticate" has no argument "user"; expected request
+    pass
+
+
+class Plugin:
+    @hookimpl
+    def resolve(self, asset: str) -> None:  # hook "resolve" passes "Asset" as "asset"; the function accepts "str"
+        pass
+
+    @hookimpl(tryfirst=True)
+    def authorize(self) -> bool:  # hook "authorize" expects "Decision | None"; the function returns "bool"
+        return True
+
+    @hookimpl(specname="restrict")
+    def startup(self) -> str:  # hook "restrict" expects "dict[str, Any] | bool | None"; the function returns "str"
+        return ""
+"""
+
+
+def copies(suffix: str = "") -> str:
+    """Return each hook as a function of a plugin, with the imports of the specifications."""
+    functions = [node for node in ast.parse(SPECIFICATIONS).body if isinstance(node, ast.FunctionDef)]
+    imports = re.findall(r"^    ((?:import|from) .*)$", SPECIFICATIONS, re.MULTILINE)
+    text = [
+        "from __future__ import annotations",
+        "from typing import Literal",
+        *imports,
+        "from stacflask import hookimpl",
+    ]
+    for node in functions:
+        node.decorator_list = [ast.Name("hookimpl")]
+        node.body = [ast.Raise(ast.Name("NotImplementedError"))]
+        node.args.args += [ast.arg("unknown", ast.Name("int"))] if suffix else []
+        text.append(ast.unparse(node))
+    return "\n".join(text) + "\n"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Return the errors of mypy in each sample, with the number of their line."""
+    folder = tmp_path_factory.mktemp("samples")
+    samples = {"right": RIGHT, "wrong": WRONG, "copies": copies(), "longer": copies("unknown")}
+    paths = [folder / f"{name}_plugin.py" for name in samples]
+    for path, text in zip(paths, samples.values(), strict=True):
+        path.write_text(text)
+    command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--show-error-codes", *map(str, paths)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr + done.stdout
+    errors: dict[str, list[str]] = {name: [] for name in samples}
+    pattern = re.compile(r"^.*?(\w+)_plugin\.py:(\d+): error: (.*?)(?:  \[[\w-]+\])?$", re.MULTILINE)
+    for name, line, message in pattern.findall(done.stdout):
+        errors[name].append(f"{line}: {message}")
+    return errors
+
+
+def test_right_signatures_are_accepted(report: dict[str, list[str]]) -> None:
+    """Fewer arguments, wider arguments, narrower results, wrappers and untyped functions are right."""
+    assert report["right"] == []
+
+
+def test_wrong_signatures_are_found(report: dict[str, list[str]]) -> None:
+    """A wrong name, argument, type of an argument and type of a result are errors at the line of the function."""
+    expected = [
+        f"{number}: {line.partition('  # ')[2]}" for number, line in enumerate(WRONG.splitlines(), 1) if "  # " in line
+    ]
+    assert sorted(report["wrong"]) == sorted(expected)
+
+
+def test_each_hook_is_checked(report: dict[str, list[str]]) -> None:
+    """Copies of all specifications are accepted, and each with a further argument is an error."""
+    hooks = re.findall(r"^def (\w+)\(", SPECIFICATIONS, re.MULTILINE)
+    assert report["copies"] == []
+    assert [re.findall(r'hook "(\w+)" has no argument "unknown"', error) for error in report["longer"]] == [
+        [hook] for hook in hooks
+    ]
