@@ -1,4 +1,4 @@
-"""Metrics for Prometheus at ``/metrics``: requests, decisions, deliveries, streams, the database and the stores.
+"""Metrics for Prometheus at ``/metrics``: requests, downloads, streams, the database, stores, and the use of shares.
 
 Several processes of a server count in one folder, PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py creates. Every
 process therefore returns the metrics of all.
@@ -10,6 +10,8 @@ import hmac
 import ipaddress
 import os
 import re
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,9 +22,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from stacflask import Decision, Endpoint, EndpointResponse, Refused, Setting, SettingError, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from stacflask import DownloadDecision, EndpointRequest, Request, StreamResult
+    from prometheus_client.metrics import MetricWrapperBase
+
+    from stacflask import DownloadDecision, EndpointRequest, Request, Services, ShareState, StreamResult
 
 TOKEN = "STACFLASK_METRICS_TOKEN"  # noqa: S105 - the name of a variable
 NETWORKS = "STACFLASK_METRICS_NETWORKS"
@@ -35,8 +39,12 @@ SETTINGS = (
 MIN_TOKEN_CHARACTERS = 16
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
+NAME = LABEL = re.compile(r"[a-z][a-z0-9_]{0,60}")
 MAX_NAMES = 100
+MAX_SERIES = 200
+"""Maximum number of time series of one metric of a plugin."""
+SAMPLE_SECONDS = 5
+"""Seconds between two samples of the use of shares, which every process of a server takes."""
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 MEDIA_TYPE = "text/plain; version=0.0.4"
 
@@ -65,50 +73,89 @@ class Series:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._counter("requests", "Responses.", "route", "method", "status")
+        self.requests = self._counter(
+            "requests",
+            "Responses. route is the rule of the URL, or none if no rule matches.",
+            *("route", "method", "status"),
+        )
         self.seconds = self._histogram(
-            "request_seconds", "Time until a response was ready, without the bytes of streams.", "route"
+            "request_seconds", "Seconds until a response was ready; of a stream, until its first byte.", "route"
         )
         self.decisions = self._counter(
-            "download_decisions", "Granted and refused downloads.", "decision", "by", "kind", "code"
+            "download_decisions",
+            "Decisions on downloads: granted or refused, the plugin that decided, and the code of a refusal. "
+            "The kind exhausted is a used-up quota.",
+            *("decision", "by", "kind", "code"),
         )
         self.deliveries = self._counter("deliveries", "Deliveries of downloads, by redirect or stream.", "delivery")
         self.granted = self._counter("granted_bytes", "Announced bytes of granted downloads.", "delivery")
         self.sent = self._counter("sent_bytes", "Sent bytes of streams.")
-        self.streams = self._counter("streams", "Ended streams.", "end")
-        self.in_flight = Gauge(
-            "stacflask_streams_in_flight",
-            "Streams that are being sent.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
+        self.streams = self._counter("streams", "Streams that ended, complete or cut.", "end")
+        self.in_flight = self._gauge(
+            "streams_in_flight", "Assets that are being streamed. An archive counts each of its assets."
         )
-        self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
-        for name, text in (
-            ("database_seconds", "Statements and transactions, with the wait for a connection."),
-            ("store_seconds", "Requests to a store, until its response began."),
-        ):
-            self._histograms[name] = self._histogram(name, text)
-        self._counters["audit_lost"] = self._counter("audit_lost", "Lost records of the audit.")
+        self._by_name: dict[str, MetricWrapperBase] = {
+            "database_seconds": self._histogram(
+                "database_seconds", "Seconds of statements and transactions, with the wait for a connection."
+            ),
+            "store_seconds": self._histogram(
+                "store_seconds", "Seconds of requests to a store, until its response began.", "store"
+            ),
+            "queue_seconds": self._histogram("queue_seconds", "Seconds for which a request waited for a thread."),
+            "audit_lost": self._counter("audit_lost", "Events that the audit could not record."),
+        }
+        self.shares = {
+            "used": self._gauge("share_used", "Calls, streams or connections in use, of each share.", "share"),
+            "limit": self._gauge("share_limit", "Maximum of stacflask_share_used, of all processes together.", "share"),
+            "waiting": self._gauge("share_waiting", "Threads that wait for their turn in a share.", "share"),
+            "paused": self._gauge(
+                "share_paused", "Processes that make no calls for a while, because the dependency failed.", "share"
+            ),
+        }
+        self.refused = self._counter("share_refused", "Calls that were refused, because a share was used up.", "share")
+        self._refused: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"stacflask_{name}", text, labels, registry=self.registry)
 
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"stacflask_{name}", text, labels, registry=self.registry, multiprocess_mode="livesum")
+
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(f"stacflask_{name}", text, labels, registry=self.registry, buckets=BUCKETS)
 
-    def observe(self, name: str, value: float) -> None:
-        """Record a value. A new name gets its own series, up to ``MAX_NAMES``."""
-        if histogram := self._histograms.get(name):
-            histogram.observe(value)
-        elif counter := self._counters.get(name):
-            counter.inc(value)
-        elif NAME.fullmatch(name) and len(self._counters) + len(self._histograms) < MAX_NAMES:
-            if name.endswith("_seconds"):
-                self._histograms[name] = self._histogram(name, "Recorded by a plugin.")
-            else:
-                self._counters[name] = self._counter(name, "Recorded by a plugin.")
-            self.observe(name, value)
+    def observe(self, name: str, value: float, labels: Mapping[str, str]) -> None:
+        """Record a value. A new name gets its own metric, up to ``MAX_NAMES``. Other label names are ignored."""
+        metric = self._by_name.get(name)
+        if metric is None:
+            if not NAME.fullmatch(name) or len(self._by_name) >= MAX_NAMES or not all(map(LABEL.fullmatch, labels)):
+                return
+            create = self._histogram if name.endswith("_seconds") else self._counter
+            metric = self._by_name[name] = create(name, "Recorded by a plugin.", *sorted(labels))
+        values = tuple([labels[label] for label in sorted(labels)])
+        series = getattr(metric, "_metrics", {})
+        if metric._labelnames != tuple(sorted(labels)) or (len(series) >= MAX_SERIES and values not in series):  # noqa: SLF001
+            return
+        metric = metric.labels(*values) if values else metric
+        if isinstance(metric, Histogram):
+            metric.observe(value)
+        elif isinstance(metric, Counter):
+            metric.inc(value)
+
+    def sample(self, states: Sequence[ShareState]) -> None:
+        """Record the current use of all shares. Several shares can have the same name."""
+        with self._lock:
+            self._sample(states)
+
+    def _sample(self, states: Sequence[ShareState]) -> None:
+        for name in {state.name for state in states}:
+            same = [state for state in states if state.name == name]
+            for field_name, gauge in self.shares.items():
+                gauge.labels(name).set(sum(getattr(state, field_name) for state in same))
+            refused = sum(state.refused for state in same)
+            self.refused.labels(name).inc(max(0, refused - self._refused.get(name, 0)))
+            self._refused[name] = refused
 
     def text(self) -> str:
         """Return all metrics in the Prometheus text format, of all processes that share a folder."""
@@ -142,6 +189,19 @@ class Metrics:
     token: str = field(default="", repr=False)
     networks: tuple[Network, ...] = ()
     series: Series = field(default_factory=Series, repr=False)
+    share_states: Callable[[], Sequence[ShareState]] = field(default=tuple, repr=False)
+
+    @hookimpl
+    def startup(self, services: Services) -> None:
+        """Sample the use of shares, if other processes of a server return it as well."""
+        self.share_states = services.share_states
+        if os.environ.get(FOLDER):
+            threading.Thread(target=self._sample_repeatedly, name="metrics", daemon=True).start()
+
+    def _sample_repeatedly(self) -> None:
+        while True:
+            self.series.sample(self.share_states())
+            time.sleep(SAMPLE_SECONDS)
 
     @hookimpl
     def response_ready(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -174,9 +234,9 @@ class Metrics:
         self.series.streams.labels("complete" if stream_result.complete else "cut").inc()
 
     @hookimpl
-    def metric_recorded(self, name: str, value: float) -> None:
+    def metric_recorded(self, name: str, value: float, labels: Mapping[str, str]) -> None:
         """Record a metric."""
-        self.series.observe(name, value)
+        self.series.observe(name, value, labels)
 
     @hookimpl
     def extend_api(self) -> Sequence[Endpoint]:
@@ -199,6 +259,7 @@ class Metrics:
         if not (self._has_token(call.request) or self._is_in_network(call.request.address)):
             detail = "Only clients with the metrics token, or in a configured network, can read the metrics."
             raise Refused(Decision.deny("neither token nor network", detail=detail), anonymous=False)
+        self.series.sample(self.share_states())
         return EndpointResponse(self.series.text(), headers={"Cache-Control": "no-store"}, media_type=MEDIA_TYPE)
 
     def _has_token(self, request: Request) -> bool:

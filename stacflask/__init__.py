@@ -27,7 +27,7 @@ from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.json_types import Cql2
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 from stacflask.model.query import Interval
-from stacflask.model.services import Services, Setting, Statements, Storage
+from stacflask.model.services import RecordMetric, Services, Setting, ShareState, Statements, Storage
 
 __version__ = "0.1.0"
 PLUGIN_API_VERSION = 1
@@ -59,6 +59,7 @@ __all__ = [
     "Offline",
     "Order",
     "Principal",
+    "RecordMetric",
     "Redirect",
     "Refused",
     "Request",
@@ -66,6 +67,7 @@ __all__ = [
     "Services",
     "Setting",
     "SettingError",
+    "ShareState",
     "SignedQueries",
     "StacflaskError",
     "Statements",

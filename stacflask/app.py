@@ -11,6 +11,7 @@ from flask import Flask
 from stacflask import __version__, current, logs
 from stacflask.api import plugin_endpoints
 from stacflask.api.download import archives, asset, many, orders
+from stacflask.api.download.stream_limits import StreamSlot
 from stacflask.api.http import document_schemas, errors, request_log, unknown_parameters
 from stacflask.api.parameters import aggregations, search_parameters
 from stacflask.api.parameters.blueprints import Api
@@ -97,6 +98,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     )
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     components = current.Components(
+            share_states=lambda: [*Threads.states(), *database.pool_states(), StreamSlot.state(streams)],
         settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs, settings.public_hrefs))
     )
     app.extensions[current.EXTENSION] = components

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
 from stacflask.errors import StacflaskError, Unavailable
+from stacflask.model.services import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,12 @@ class Threads:
     def held(cls) -> int:
         """Return the number of threads that are inside a bulkhead."""
         return sum(len(one.calls) for one in cls.bulkheads)
+
+    @classmethod
+    def states(cls) -> list[ShareState]:
+        """Return the current use of all bulkheads."""
+        with cls.lock:
+            return [one.state() for one in cls.bulkheads]
 
 
 class Inside(threading.local):
@@ -128,7 +135,9 @@ class Bulkhead:
         self._succeeded = self._logged = -math.inf
         self._open_until: float | None = None
         self._probe: int | None = None
-        Threads.bulkheads.add(self)
+        self._refused = 0
+        with Threads.lock:
+            Threads.bulkheads.add(self)
 
     @property
     def limit(self) -> int:
@@ -139,6 +148,11 @@ class Bulkhead:
     def share(self) -> int:
         """Maximum number of calls in flight while the dependency is slow."""
         return min(self.limit, max(1, Threads.spare // 4) if self._share is None else self._share)
+
+    def state(self) -> ShareState:
+        """Return the current use of this bulkhead."""
+        is_open = self._open_until is not None
+        return ShareState(self.name, len(self.calls), self.limit, self._waiting, self._refused, is_open)
 
     def __enter__(self) -> Self:
         thread, inside = threading.get_ident(), INSIDE.stack
@@ -277,6 +291,7 @@ class Bulkhead:
 
     def _refuse(self, now: float, retry_after: int) -> None:
         """Raise Unavailable. Clients that retry must not fill the log, so it has one line per ``LOG_SECONDS``."""
+        self._refused += 1
         if now - self._logged > LOG_SECONDS:
             self._logged = now
             log.warning("call refused", extra={"dependency": self.name, "in_flight": len(self.calls)})

@@ -18,6 +18,7 @@ from stacflask.model.decision import UNRESTRICTED, Decision, Grant, Restriction
 from stacflask.model.delivery import ByteRange, Delivery, Location, Order, Redirect, SignedQueries
 from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
+from stacflask.model.readonly import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -390,9 +391,9 @@ class Gate:
         """Report a response to the plugins."""
         self.plugins.hook.response_ready(route=route, method=method, status=status, seconds=seconds)
 
-    def record_metric(self, name: str, value: float) -> None:
+    def record_metric(self, name: str, value: float, labels: Mapping[str, str] = EMPTY, /) -> None:
         """Report a metric to the plugins."""
-        self.plugins.hook.metric_recorded(name=name, value=value)
+        self.plugins.hook.metric_recorded(name=name, value=value, labels=labels)
 
     def require_scope(self, principal: Principal, scope: str) -> None:
         """Check that the credential of a principal has a scope. Raises Refused."""

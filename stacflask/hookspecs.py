@@ -442,13 +442,15 @@ def response_ready(route: str, method: str, status: int, seconds: float) -> None
 
 
 @hookspec
-def metric_recorded(name: str, value: float) -> None:
+def metric_recorded(name: str, value: float, labels: Mapping[str, str]) -> None:
     """Record a metric, from stacflask or from a plugin that called ``services.record_metric``; must be quick.
 
     All plugins are called.
 
     Args:
-        name: The metric: ``database_seconds`` (a statement), ``store_seconds`` (a request to a store), or a name that
-            a plugin chose, in lower case letters and underscores.
+        name: The metric: ``database_seconds`` (a statement), ``store_seconds`` (a request to a store),
+            ``queue_seconds`` (the wait of a request for a thread), or a name that a plugin chose, in lower case
+            letters, digits and underscores.
         value: Seconds if the name ends in ``_seconds``, else the increment of a counter.
+        labels: Label values by name, such as the ``store``.
     """

@@ -29,12 +29,13 @@ from plugins.s3.settings import MIN_LIFETIME_SECONDS, RETRY_AFTER_SECONDS, VARIA
 from stacflask import Bulkhead, Missing, Offline, Order, Redirect, SettingError, Stream, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from minio.datatypes import Object
     from urllib3.response import BaseHTTPResponse
 
     from plugins.s3.settings import StaticCredentials, StoreSettings
+    from stacflask import RecordMetric
 
 CHUNK_BYTES = 512 * 1024
 POOLED_CONNECTIONS = 32  # per store and process; further ones are closed after use
@@ -70,7 +71,7 @@ class Store:
         self._http = _pool(quick, settings.ca_file)
         self._sizes: TTLCache[tuple[str, str], int] = TTLCache(CACHED_OBJECTS, settings.verify_ttl)
         self._sizes_lock = Lock()
-        self.record_metric: Callable[[str, float], None] = lambda _name, _value: None
+        self.record_metric: RecordMetric = lambda *_: None
         self._bucket_urls: dict[str, Bucket] = {}
         self._last_presigner: tuple[int, Presigner] | None = None
 
@@ -216,7 +217,7 @@ class Store:
         try:
             yield
         finally:
-            self.record_metric("store_seconds", time.perf_counter() - began)
+            self.record_metric("store_seconds", time.perf_counter() - began, {"store": self.settings.name})
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:

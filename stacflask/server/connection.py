@@ -52,12 +52,19 @@ class Connection:
         self.closing = False
         """Whether to close the connection once ``pending`` is sent."""
         self.lingering = False
+        self.queued_since: float | None = None
+        """When the request began to wait for a thread."""
         self._discarded = 0
         self._began = self._progress = time.monotonic()
         self._taken = 0
         self._kept_until = self._began + HEAD_SECONDS
         self._state = "nothing"
         sock.setblocking(False)
+
+    def seconds_in_queue(self) -> float:
+        """Return how long the request waited for a thread. Further requests of the same thread did not wait."""
+        since, self.queued_since = self.queued_since, None
+        return 0.0 if since is None else time.monotonic() - since
 
     # --- Reading -----------------------------------------------------------------------------------------------------
 

@@ -284,6 +284,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         pool = self.health if conn.request.path == HEALTH else self.tpool
         self.busy.add(conn)
         self._publish_busy()
+        conn.queued_since = time.monotonic()
         future = pool.submit(self.handle, conn)
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
@@ -345,6 +346,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             response, environ = wsgi.create(req, conn, conn.client, conn.server, self.cfg, Response)
             environ["wsgi.multithread"] = True
+            environ["stacflask.queue_seconds"] = conn.seconds_in_queue()
             self._count(response)
             chunks = self.wsgi(environ, response.start_response)
             try:

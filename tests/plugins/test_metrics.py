@@ -1,13 +1,14 @@
 """Metrics: series, names, and access."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from plugins import metrics
 from plugins.metrics import create_plugin
-from stacflask import Decision, Services, SettingError, Unavailable, hookimpl
+from stacflask import Bulkhead, Decision, Services, SettingError, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
 from tests.shelf import Shelf
 
@@ -115,7 +116,10 @@ def test_metrics_of_the_application_and_of_plugins(client: Any, policy: Policy) 
     policy.record_metric("tapes", 3)
     policy.record_metric("audit_lost", 2)
     policy.record_metric('tapes{a="b"} 1\n', 3)
+    policy.record_metric("reads", 4, {"tape": "one"})
+    policy.record_metric("reads", 1)
     found = values(client)
+    assert found['stacflask_reads_total{tape="one"}'] == 4
     assert found["stacflask_database_seconds_count"] > 0
     assert found["stacflask_tape_seconds_sum"] == 0.2
     assert (found["stacflask_tapes_total"], found["stacflask_audit_lost_total"]) == (3, 2)
@@ -127,6 +131,40 @@ def test_the_number_of_names_is_limited(client: Any, policy: Policy) -> None:
     for number in range(2 * metrics.MAX_NAMES):
         policy.record_metric(f"thing_{number}", 1)
     assert len([name for name in values(client) if re.match(r"stacflask_thing_\d+_total", name)]) < metrics.MAX_NAMES
+
+
+def test_the_number_of_label_values_is_limited(client: Any, policy: Policy) -> None:
+    """A plugin with many label values does not fill the memory."""
+    for number in range(2 * metrics.MAX_SERIES):
+        policy.record_metric("reads", 1, {"tape": str(number)})
+    assert len([name for name in values(client) if name.startswith("stacflask_reads_total")]) == metrics.MAX_SERIES
+
+
+def test_the_use_of_shares_is_shown(client: Any, policy: Policy) -> None:
+    """Each share has its use, limit, waiting threads and refused calls."""
+    share = Bulkhead("tape robot", limit=1, slow=0.01)
+    broken = Bulkhead("broken")
+    broken.open(60)
+    with share, ThreadPoolExecutor() as other:
+        with pytest.raises(Unavailable):
+            other.submit(share.guard(list)).result()
+        found = values(client)
+    names = ("used", "limit", "waiting", "paused", "refused_total")
+    assert [found[f'stacflask_share_{name}{{share="tape robot"}}'] for name in names] == [1, 1, 0, 0, 1]
+    assert found['stacflask_share_paused{share="broken"}'] == broken.state().paused == 1
+    assert found['stacflask_share_limit{share="plugin Policy"}'] > 0
+    assert values(client)['stacflask_share_refused_total{share="tape robot"}'] == 1
+
+
+def test_the_pool_and_the_streams_are_shares(client: Any, publish: Publish) -> None:
+    """Connections and streams in use are counted, also of a stream that has not ended."""
+    stream = client.get(f"{ASSET}?delivery=stream")
+    found = values(client)
+    stream.close()
+    assert found['stacflask_share_used{share="streams"}'] == 1
+    assert found['stacflask_share_limit{share="database pool"}'] == 8
+    assert found['stacflask_share_used{share="database pool"}'] == 0
+    assert values(client)['stacflask_share_used{share="streams"}'] == 0
 
 
 def test_the_token_gives_access(plug: Plug) -> None:

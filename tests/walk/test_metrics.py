@@ -15,7 +15,7 @@ from tests.waiting import waiting_for
 from tests.walk.conftest import Server, serving
 
 GRANTED = r'^stacflask_download_decisions_total\{.*decision="granted".*\} (\S+)$'
-CALLS = 20
+CALLS, STREAMS = 20, 8
 
 
 def metric(server: Server, pattern: str) -> float:
@@ -46,7 +46,10 @@ def test_each_process_reports_the_sum_of_all(demo_stack: Stack, tmp_path: Path) 
         download(server)
         assert {metric(server, GRANTED) for _ in range(10)} == {2 * CALLS}
         assert metric(server, r"^stacflask_streams_in_flight (\S+)$") == 0
-        assert metric(server, r"^stacflask_store_seconds_count (\S+)$") > 0
+        assert metric(server, r"^stacflask_store_seconds_count\{store=.* (\S+)$") > 0
+        assert metric(server, r"^stacflask_queue_seconds_count (\S+)$") > 2 * CALLS
+        # Every process samples its shares, whichever is read.
+        waiting_for(lambda: metric(server, r"^stacflask_share_limit\{share=\"streams\"\} (\S+)$") == 2 * STREAMS)
         assert len(list(tmp_path.glob("stacflask-metrics-*"))) == 1
     assert list(tmp_path.glob("stacflask-metrics-*")) == []
 

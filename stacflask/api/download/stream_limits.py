@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, ClassVar
 
 from stacflask.errors import Unavailable
+from stacflask.model.services import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ class StreamSlot:
     # Garbage collection during ``__init__`` can release another slot in the same thread, so the lock is reentrant.
     _lock = threading.RLock()
     _taken: ClassVar[set[StreamSlot]] = set()
+    _refused: ClassVar[int] = 0
 
     def __init__(self, stores: Iterable[str], limit: int) -> None:
         self.stores = frozenset(stores)
@@ -40,12 +42,19 @@ class StreamSlot:
         with StreamSlot._lock:
             taken = list(StreamSlot._taken)
             if len(taken) >= limit:
+                StreamSlot._refused += 1
                 raise Unavailable("Too many downloads are streamed at present. Try again later.", code="TooManyStreams")
             for store in self.stores:
                 same = [slot for slot in taken if store in slot.stores]
                 if len(same) >= max(1, limit // 2) and any(slot.is_slow() for slot in same):
+                    StreamSlot._refused += 1
                     raise Unavailable("The store of this asset is too slow at present. Try again later.")
             StreamSlot._taken.add(self)
+
+    @classmethod
+    def state(cls, limit: int) -> ShareState:
+        """Return the current number of streams in this process, of which there can be ``limit``."""
+        return ShareState("streams", len(cls._taken), limit, refused=cls._refused)
 
     def is_slow(self) -> bool:
         """Return whether the store has sent too few bytes for the time that the stream has waited."""

@@ -152,7 +152,10 @@ class _Finish:
         if http_request.method != "OPTIONS":
             headers.extend(self._cors_headers)
         rule, seconds = http_request.url_rule, time.perf_counter() - g.began
-        current.gate().response_ready(rule.rule if rule else "", http_request.method, response.status_code, seconds)
+        gate, queue_seconds = current.gate(), http_request.environ.get("stacflask.queue_seconds")
+        gate.response_ready(rule.rule if rule else "", http_request.method, response.status_code, seconds)
+        if queue_seconds is not None:
+            gate.record_metric("queue_seconds", queue_seconds)
         _log(response, seconds)
         return response
 

@@ -28,6 +28,7 @@ from stacflask.bulkhead import SLOW_SECONDS, Bulkhead
 from stacflask.catalog.database import connection_settings
 from stacflask.catalog.database.database_errors import BUSY, UNREACHABLE, translated
 from stacflask.errors import Unavailable
+from stacflask.model.services import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -117,10 +118,13 @@ def create_engine(
     if pooled:
         settings = connection_settings.set_local(session)
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(settings))
+    name = "database pool" if variable == "DATABASE_URL" else "replica pool"
     primary = given.get("target_session_attrs") in ("read-write", "primary")
     # Commands can wait longer than requests.
     slow = SLOW_SECONDS if statement_timeout else COMMAND_SECONDS
-    return engine.execution_options(pooled=pooled, connections=Connections(engine, pool_size, slow, primary=primary))
+    return engine.execution_options(
+        pooled=pooled, connections=Connections(engine, name, pool_size, slow, primary=primary)
+    )
 
 
 def _pool(size: int) -> dict[str, Any]:
@@ -152,8 +156,12 @@ def _connector(pool_size: int, answer_timeout: float | None) -> Callable[..., co
 class Connections:
     """The connections of one engine: shares for kinds of statements, and whether connections return to the pool."""
 
-    def __init__(self, engine: Engine, size: int, slow: float, *, primary: bool) -> None:
+    def __init__(self, engine: Engine, name: str, size: int, slow: float, *, primary: bool) -> None:
         self._engine = engine
+        self._name = name
+        self._refused = 0
+        self.callers: list[None] = []
+        """One element for each thread that has a connection or waits for one."""
         self._primary = primary
         self._size = size
         self._slow = slow
@@ -178,11 +186,18 @@ class Connections:
     def check_available(self) -> None:
         """Raise Unavailable if the pool is exhausted and has timed out since a connection was last returned."""
         if self._stuck and self._engine.pool.checkedout() >= self._size:  # type: ignore[attr-defined]
+            self._refused += 1
             raise Unavailable(BUSY, code="DatabaseBusy", retry_after=2)
 
     def record_timeout(self) -> None:
         """Record that the pool has timed out."""
         self._stuck = True
+        self._refused += 1
+
+    def state(self) -> ShareState:
+        """Return the current use of the pool."""
+        used: int = self._engine.pool.checkedout()  # type: ignore[attr-defined]
+        return ShareState(self._name, used, self._size, max(0, len(self.callers) - used), self._refused)
 
 
 def _record_idle_since(_: Any, record: Any) -> None:
@@ -388,6 +403,10 @@ class Database:
             lambda connection: _with_timeout(connection, seconds, limited_work, pooled=self.pooled), long=True
         )
 
+    def pool_states(self) -> list[ShareState]:
+        """Return the current use of the pools of connections."""
+        return [self._connections.state()]
+
     def begin_request(self, *, changing: bool) -> None:
         """Begin a request in this thread. With a replica, all its reads use one server."""
 
@@ -408,6 +427,7 @@ class Database:
     def _timed(self) -> Iterator[None]:
         """Record the time of the block, including the wait for a connection."""
         began = time.perf_counter()
+        self._connections.callers.append(None)
         try:
             self._connections.check_available()
             yield
@@ -418,6 +438,7 @@ class Database:
             self._connections.drop_if_standby(getattr(error, "orig", error))
             raise
         finally:
+            self._connections.callers.pop()
             self._record_metric(time.perf_counter() - began)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
     from stacflask.catalog.database.engine import Lookup
+    from stacflask.model.services import ShareState
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -146,6 +147,10 @@ class Replicated(Database):
     def records(self, lookup: Lookup, values: Mapping[str, Any], *, long: bool = False) -> list[Any]:
         """Return the rows that a lookup finds on either server."""
         return self._either(lambda database: database.records(lookup, values, long=long))
+
+    def pool_states(self) -> list[ShareState]:
+        """Return the current use of the pools of both servers."""
+        return [*self._primary.pool_states(), *self._replica.pool_states()]
 
     def begin_request(self, *, changing: bool) -> None:
         """Begin a request. A request that changes something reads from the primary, others from one server."""
