@@ -36,6 +36,7 @@ from stacflask.catalog.documents.documents import Managed
 from stacflask.catalog.reader import Catalog
 from stacflask.catalog.writer import Writer
 from stacflask.disposition import FILE_NAMES
+from stacflask.errors import SettingError
 from stacflask.gate import Gate
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.services import Services
@@ -70,6 +71,9 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     Threads.divide(settings.threads or streams + THREADS_BESIDE_STREAMS, streams)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins
     logs.set_level(_packages(manager), settings)
+    app = Flask("stacflask", static_folder=None, template_folder="api/templates")
+    if settings.tracing:
+        _install_tracing(app, manager)
     gate = Gate(manager, current.request_info)
     record_metric = partial(gate.record_metric, "database_seconds")
     engines = partial(
@@ -94,17 +98,25 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
             order_status=_order_status(catalog, gate),
             changes_possible=gate.writable,
             filename=FILE_NAMES[settings.file_names],
+            share_states=lambda: [*Threads.states(), *database.pool_states(), StreamSlot.state(streams)],
         )
     )
-    app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     components = current.Components(
-            share_states=lambda: [*Threads.states(), *database.pool_states(), StreamSlot.state(streams)],
         settings, gate, catalog, Writer(catalog, Managed(settings.managed_hrefs, settings.public_hrefs))
     )
     app.extensions[current.EXTENSION] = components
     request_log.register(app, settings, components.gate.identifying_headers)
     _add_routes(app, components, manager)
     return app
+
+
+def _install_tracing(app: Flask, manager: pluggy.PluginManager) -> None:
+    try:
+        from stacflask import tracing
+    except ImportError as error:
+        problem = f"the package {error.name} is missing. Install stacflask[tracing]"
+        raise SettingError("STACFLASK_TRACING", problem) from error
+    tracing.install(app, manager)
 
 
 def _packages(manager: pluggy.PluginManager) -> list[str]:

@@ -382,6 +382,12 @@ class Settings:
         "Origins from which browsers may send requests, separated by commas.",
         ("*",),
     )
+    tracing: bool = variable(
+        "STACFLASK_TRACING",
+        _boolean,
+        "Whether to export OpenTelemetry traces. Needs `stacflask[tracing]`; variables `OTEL_*` set the details.",
+        False,
+    )
     log_level: str = variable(
         "STACFLASK_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "Lowest level that is logged.", "info"
     )

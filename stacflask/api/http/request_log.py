@@ -88,7 +88,7 @@ def _begin(max_body_bytes: int) -> None:
     environ = http_request.environ
     sent_id = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else os.urandom(16).hex()
-    g.trace_id = _trace_id(environ.get("HTTP_TRACEPARENT", ""))
+    g.trace_id = environ.get("stacflask.trace_id") or _trace_id(environ.get("HTTP_TRACEPARENT", ""))
     g.began = time.perf_counter()
     g.client = public_url.client()
     # PostgreSQL's text type cannot contain NUL, so no name can.
