@@ -118,7 +118,7 @@ def principal() -> Principal:
     if cached is not None:
         return cached
     authenticated = ANONYMOUS
-    if gate().authenticates or TOKEN in request.environ:
+    if gate().authenticates or gate().adds_groups or TOKEN in request.environ:
         authenticated = gate().authenticate(plugin_request())
     g.principal = authenticated
     return authenticated

@@ -72,11 +72,23 @@ class Gate:
         Credentials that no plugin recognizes are wrong, unless no plugin authenticates requests.
         """
         principal: Principal | None = self.plugins.hook.authenticate(request=request)
-        if principal is not None:
-            return principal
-        if request.token or ("Authorization" in request.headers and self.authenticates):
+        if principal is None and (request.token or ("Authorization" in request.headers and self.authenticates)):
             raise BadCredentials("Unknown kind of credentials. See WWW-Authenticate for the accepted ones.")
-        return ANONYMOUS
+        return self.with_groups(principal or ANONYMOUS)
+
+    def with_groups(self, principal: Principal) -> Principal:
+        """Return a principal with the groups that plugins add to its own."""
+        if not self.adds_groups:
+            return principal
+        principal = _without_added_groups(principal)
+        added = self.plugins.hook.principal_groups(principal=principal, request_info=self.request_info())
+        groups = principal.groups.union(*added)
+        return replace(principal, groups=groups, added_groups=groups - principal.groups)
+
+    @property
+    def adds_groups(self) -> bool:
+        """True if a plugin adds groups to principals."""
+        return bool(self.plugins.hook.principal_groups.get_hookimpls())
 
     @property
     def authenticates(self) -> bool:
@@ -88,8 +100,10 @@ class Gate:
 
         Returns None if no plugin recognizes it. Raises BadCredentials.
         """
-        current: Principal | None = self.plugins.hook.refresh_principal(principal=principal, since=since)
-        return current
+        current: Principal | None = self.plugins.hook.refresh_principal(
+            principal=_without_added_groups(principal), since=since
+        )
+        return current and self.with_groups(current)
 
     def challenges(self) -> list[Challenge]:
         """Return the challenges of all plugins, in the order of the plugins."""
@@ -475,6 +489,10 @@ def _conjunction(conditions: Sequence[Cql2]) -> Cql2 | None:
     if len(conditions) > 1:
         return {"op": "and", "args": list(conditions)}
     return conditions[0] if conditions else None
+
+
+def _without_added_groups(principal: Principal) -> Principal:
+    return replace(principal, groups=principal.own_groups, added_groups=frozenset())
 
 
 def _scope_denials(principal: Principal, scope: str) -> list[Decision]:

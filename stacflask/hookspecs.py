@@ -120,7 +120,8 @@ def refresh_principal(principal: Principal, since: datetime) -> Principal | None
     first result that is not None. If all plugins return None, the link is not valid.
 
     Args:
-        principal: The principal as ``authenticate`` returned it. ``reference`` identifies the credential.
+        principal: The principal as ``authenticate`` returned it, without the groups of ``principal_groups``.
+            ``reference`` identifies the credential.
         since: When the principal was authenticated.
 
     Returns:
@@ -128,6 +129,25 @@ def refresh_principal(principal: Principal, since: datetime) -> Principal | None
 
     Raises:
         BadCredentials: The credential is of this plugin's kind, and has expired or was revoked.
+    """
+
+
+@hookspec
+def principal_groups(principal: Principal, request_info: RequestInfo) -> frozenset[str] | None:
+    """Return further groups of a principal, such as those in a directory or of the client's network.
+
+    Called after ``authenticate``, for anonymous requests as well, and after ``refresh_principal``. The groups of all
+    plugins are added to those of the principal. An exception ends the request.
+
+    Args:
+        principal: The principal, without the groups that this hook adds. Its identifier is unique within its scheme.
+        request_info: The request, with the client's address.
+
+    Returns:
+        Names of groups, or None for no further groups.
+
+    Raises:
+        Unavailable: The groups cannot be read at present.
     """
 
 

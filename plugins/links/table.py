@@ -158,7 +158,7 @@ class Table:
                 principal=creator.id,
                 scheme=creator.scheme,
                 reference=creator.reference,
-                groups=sorted(creator.groups),
+                groups=sorted(creator.own_groups),
                 scopes=None if creator.scopes is None else sorted(creator.scopes),
                 path=str(requested.target),
                 addresses=list(map(str, requested.networks)),

@@ -63,6 +63,7 @@ class Principal:
         reference: Identifier of the credential, without its secret. ``refresh_principal`` uses it to find the
             credential of a download link. If it is empty, the principal cannot make links.
         until: When the credential expires, if that is known. A link expires at that time or earlier.
+        added_groups: Those of ``groups`` that the hook ``principal_groups`` added. Set by stacflask.
     """
 
     id: str
@@ -72,11 +73,17 @@ class Principal:
     claims: Mapping[str, Any] = field(default_factory=_empty_mapping)
     reference: str = ""
     until: datetime | None = None
+    added_groups: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Make the claims read-only."""
         if type(self.claims) is not ReadOnlyDict:
             _protect(self, "claims")
+
+    @property
+    def own_groups(self) -> frozenset[str]:
+        """The groups that the credential has, without those of ``principal_groups``. Store these to refresh it."""
+        return self.groups - self.added_groups
 
     @property
     def anonymous(self) -> bool:

@@ -41,6 +41,7 @@ VARIABLE = "STACFLASK_PLUGINS"
 SINGLE_RESULTS: dict[str, tuple[type, ...]] = {
     "authenticate": (Principal,),
     "refresh_principal": (Principal,),
+    "principal_groups": (frozenset,),
     "restrict": (dict, bool),
     "authorize": (Decision,),
     "authorize_change": (Decision,),
@@ -75,11 +76,14 @@ DECIDING = frozenset({"authorize", "authorize_many", "authorize_change", "charge
 """Hooks that return decisions."""
 
 UNDECIDING = frozenset(
-    {"restrict", "presign", "sign_queries", "download_decided", "order_states", "storage_href", "check_setup"}
+    {
+        *("principal_groups", "restrict", "presign", "sign_queries", "download_decided", "order_states"),
+        *("storage_href", "check_setup"),
+    }
 )
 """Hooks that must not raise Refused, because their refusals are not recorded."""
 
-LOGGED_CHANGES = DECIDING | {"authenticate", "refresh_principal", "restrict"}
+LOGGED_CHANGES = DECIDING | {"authenticate", "refresh_principal", "principal_groups", "restrict"}
 """Hooks whose results are logged if a wrapper changes them."""
 
 PER_ASSET_ARGUMENTS = {"authorize_many": "assets", "sign_queries": "assets"}
@@ -126,6 +130,7 @@ class Guard:
         self._last: tuple[Decision, Decision] | None = None
         self._checks: dict[str, Callable[[Any], Any]] = {
             "restrict": self._condition,
+            "principal_groups": self._groups,
             "order_states": self._states,
             "storage_href": self._href,
             "deliver": self._delivery,
@@ -301,6 +306,12 @@ class Guard:
         if value is not None and (type(value) is not str or _ABSOLUTE_URI(value) is None):
             _close(value)
             raise self._wrong(f"expected an absolute URL (str) or None, got {describe(value)}")
+        return value
+
+    def _groups(self, value: Any) -> Any:
+        if value is not None and not result_checks.GROUP_NAMES.check(value):
+            _close(value)
+            raise self._wrong(f"expected {result_checks.GROUP_NAMES.expected} or None, got {describe(value)}")
         return value
 
     def _condition(self, value: Any) -> Any:

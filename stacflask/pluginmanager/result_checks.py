@@ -301,6 +301,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "claims": Field(_is_claims, "a mapping by text"),
         "reference": LINE,
         "until": TIME.optional(),
+        "added_groups": GROUP_NAMES,
     },
     Location: {
         "store": NAME,

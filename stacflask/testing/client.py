@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from flask import g, request
 from flask.testing import FlaskClient
 
+from stacflask import current
+
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -34,4 +36,4 @@ def accept_users(app: Flask) -> None:
 
 def _use_user() -> None:
     if USER in request.environ:
-        g.principal = request.environ[USER]
+        g.principal = current.gate().with_groups(request.environ[USER])

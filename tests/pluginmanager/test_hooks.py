@@ -52,6 +52,10 @@ DOWNLOAD = "/collections/collection/items/item/download/data"
 ME = Principal("me", scheme="test")
 
 
+INSIDE, OUTSIDE = ({"X-Forwarded-For": address} for address in ("192.0.2.1", "203.0.113.9"))
+TRUST = {"STACFLASK_TRUSTED_PROXIES": "127.0.0.0/8"}
+
+
 def specs() -> dict[str, list[str]]:
     """Return the arguments of each hook, from the source of the specifications."""
     tree = ast.parse((ROOT / "stacflask" / "hookspecs.py").read_text())
@@ -344,6 +348,75 @@ def test_refresh_principal_returns_current_groups(plug: Plug) -> None:
     assert links.refresh_principal(replace(ME, scheme="other"), then) is None
 
 
+class Directory:
+    """Adds the groups of a directory to users, and a group to clients of the campus."""
+
+    groups: frozenset[str] = frozenset({"staff"})
+
+    @hookimpl
+    def principal_groups(self, principal: Principal, request_info: RequestInfo) -> frozenset[str] | None:
+        campus = {"campus"} if request_info.address == "192.0.2.1" else set()
+        return frozenset(campus) if principal.anonymous else self.groups | campus
+
+
+class NotesPrincipals:
+    """Records the principals of ``restrict``."""
+
+    def __init__(self) -> None:
+        self.principals: list[Principal] = []
+
+    @hookimpl
+    def restrict(self, principal: Principal, of: str) -> None:
+        if of == "items":
+            self.principals.append(principal)
+
+
+def test_principal_groups_are_added_to_the_own_groups(plug: Plug) -> None:
+    """The groups that plugins return are added to those that the authenticating plugin returned, in each request."""
+
+    class Members:
+        @hookimpl
+        def authenticate(self, request: Request) -> Principal | None:
+            return replace(ME, groups=frozenset({"members", "staff"})) if request.headers.get("User") else None
+
+    notes = NotesPrincipals()
+    client = plug(Members(), Directory(), notes, environ=TRUST)
+    for headers in ({"User": "me", **INSIDE}, {"User": "me", **OUTSIDE}, INSIDE, OUTSIDE):
+        client.get("/search", headers=headers)
+    groups = [(set(principal.groups), set(principal.own_groups)) for principal in notes.principals]
+    assert groups == [
+        ({"members", "staff", "campus"}, {"members", "staff"}),
+        ({"members", "staff"}, {"members", "staff"}),
+        ({"campus"}, set()),
+        (set(), set()),
+    ]
+    assert [principal.anonymous for principal in notes.principals] == [False, False, True, True]
+
+
+def test_principal_groups_are_current_for_a_refreshed_principal(plug: Plug) -> None:
+    """A refreshed principal has the further groups of now, and none that a plugin added before."""
+
+    class Unchanged:
+        @hookimpl
+        def refresh_principal(self, principal: Principal) -> Principal:
+            assert principal.groups == {"members"}
+            return principal
+
+        @hookimpl
+        def startup(self, services: Services) -> None:
+            self.refresh = services.refresh_principal
+
+    identity, directory = Unchanged(), Directory()
+    plug(identity, directory)
+    before = identity.refresh(replace(ME, groups=frozenset({"members"})), datetime.now(UTC))
+    assert before is not None
+    assert before.groups == {"members", "staff"}
+    directory.groups = frozenset({"guests"})
+    after = identity.refresh(before, datetime.now(UTC))
+    assert after is not None
+    assert after.groups == {"members", "guests"}
+
+
 def test_challenge_by_cookie_is_in_vary(plug: Plug) -> None:
     """If a cookie has credentials, caches must not share responses between users."""
 
@@ -422,10 +495,6 @@ def test_restrict_only_restricts_further(plug: Plug, publish: Publish) -> None:
     assert [collection["id"] for collection in client.get("/collections").json["collections"]] == ["one"]
     assert client.get("/collections/one/items/b").status_code == 404
     assert client.get("/collections/two/items/c").status_code == 404
-
-
-INSIDE, OUTSIDE = ({"X-Forwarded-For": address} for address in ("192.0.2.1", "203.0.113.9"))
-TRUST = {"STACFLASK_TRUSTED_PROXIES": "127.0.0.0/8"}
 
 
 def test_restrict_by_address_applies_to_one_request(plug: Plug, publish: Publish) -> None:

@@ -196,6 +196,11 @@ def test_wrong_principals_grant_nothing(check_500: Any) -> None:
     check_500("authenticate", [lambda given=given: given for given in wrong])
 
 
+def test_wrong_further_groups_grant_nothing(check_500: Any) -> None:
+    """Further groups that are not a frozenset of names are an error."""
+    check_500("principal_groups", ["members", ["members"], {"members"}, frozenset({1}), frozenset({""}), True, {}])
+
+
 def test_wrong_conditions_hide_all(check_500: Any) -> None:
     """A restriction must be a condition in JSON, True or False. With another value, nothing is shown."""
     deep: Any = {"op": "not", "args": []}
@@ -513,7 +518,8 @@ def raising(make: Callable[[], BaseException]) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize(
-    "hook", ["authenticate", "restrict", "authorize", "resolve", "deliver", "charge", "download_decided"]
+    "hook",
+    ["authenticate", "principal_groups", "restrict", "authorize", "resolve", "deliver", "charge", "download_decided"],
 )
 def test_exceptions_of_hooks_are_own_errors_or_a_500(hook: str, check_500: Any) -> None:
     """No exception of a hook ends a worker, shows a setting, or replaces the response."""
@@ -586,7 +592,7 @@ def test_a_refused_asset_does_not_affect_others(plug: Plug, publish: Publish) ->
     assert [(one.asset.key, one.decision.allowed) for one in recorded] == [("data", False), ("more", True)]
 
 
-@pytest.mark.parametrize("hook", ["restrict", "presign", "sign_queries", "download_decided"])
+@pytest.mark.parametrize("hook", ["principal_groups", "restrict", "presign", "sign_queries", "download_decided"])
 def test_hooks_without_decisions_cannot_refuse(hook: str, check_500: Any) -> None:
     """A refusal in a hook whose refusals are not recorded is a 500 that names the plugin, not a 403."""
     path = f"{DOWNLOAD.partition('/download/')[0]}?hrefs=signed" if hook in ("presign", "sign_queries") else DOWNLOAD

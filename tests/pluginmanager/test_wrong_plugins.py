@@ -349,7 +349,13 @@ def test_expected_results_match_the_signatures_of_hooks() -> None:
 
 def _class_names(annotation: str) -> str:
     """Return an annotation with class names as in ``guards``. Elements of ``authorize_many`` can be None."""
-    replacements = {"Cql2": "dict | bool", "[str, str]": "", "click.": "", "Decision | None]": "Decision]"}
+    replacements = {
+        "Cql2": "dict | bool",
+        "[str, str]": "",
+        "frozenset[str]": "frozenset",
+        "click.": "",
+        "Decision | None]": "Decision]",
+    }
     for old, new in replacements.items():
         annotation = annotation.replace(old, new)
     return annotation

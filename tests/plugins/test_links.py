@@ -122,6 +122,39 @@ def test_the_audit_records_the_link(plug: Plug, publish: Publish, client: FlaskC
     assert [tuple(row) for row in found] == [("jane", "link", link["id"]), ("jane", "api_key", "00000001")]
 
 
+def test_a_link_has_only_the_current_further_groups_of_its_creator(plug: Plug, publish: Publish, links: Links) -> None:
+    """A group that ``principal_groups`` added when the link was made does not stay with the link."""
+    publish(an_item("scene", "radar"))
+
+    class Identity:
+        @hookimpl
+        def authenticate(self, request: Any) -> Principal | None:
+            return Principal("jane", scheme="test", reference="1") if "Authorization" in request.headers else None
+
+        @hookimpl
+        def refresh_principal(self, principal: Principal) -> Principal:
+            return principal
+
+    class Directory:
+        groups = frozenset({"members"})
+
+        @hookimpl
+        def principal_groups(self) -> frozenset[str]:
+            return self.groups
+
+    class Members:
+        @hookimpl
+        def authorize(self, principal: Principal) -> Decision | None:
+            return Decision.allow("member") if "members" in principal.groups else None
+
+    directory = Directory()
+    client = plug(links, Identity(), directory, Members(), Shelf())
+    path = path_of(create(client)["href"])
+    assert client.get(path).status_code == 307
+    directory.groups = frozenset()
+    assert client.get(path).status_code == 403
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_target_is_a_url_or_its_path(client: FlaskClient, whole: bool) -> None:
     """The href of an asset in an item can be sent, or its path, also for keys with slashes and non-ASCII letters."""

@@ -178,8 +178,9 @@ def _refused(assets: Sequence[Asset]) -> dict[tuple[str, str | None], set[str]]:
 
     If a plugin cannot decide, all assets are refused, so that documents can still be read.
     """
+    gate = current.gate()
     try:
-        results: Sequence[Any] = current.gate().authorize_each(ANONYMOUS, assets)
+        results: Sequence[Any] = gate.authorize_each(gate.with_groups(ANONYMOUS), assets)
     except Unavailable:
         results = [None] * len(assets)
     found: dict[tuple[str, str | None], set[str]] = {}
