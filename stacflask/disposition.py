@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from mimetypes import guess_extension
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -107,8 +108,23 @@ def _extension(asset: Asset) -> str:
     if dot and EXTENSION.fullmatch(last):
         _, dot, before = stem.rpartition(".")
         return f".{before}.{last}" if dot and INNER_EXTENSION.fullmatch(before) else f".{last}"
-    media_type = (asset.media_type or "").partition(";")[0].strip().lower()
+    return _usual_extension(asset.media_type or "")
+
+
+def _usual_extension(media_type: str) -> str:
+    media_type = media_type.partition(";")[0].strip().lower()
     return EXTENSIONS.get(media_type) or guess_extension(media_type) or ""
+
+
+def with_type(asset: Asset, media_type: str) -> Asset:
+    """Return an asset with another media type, whose file names have the usual extension of that type."""
+    extension = _usual_extension(media_type)
+    local = asset.properties.get("file:local_path")
+    path = local if isinstance(local, str) else filename_of(asset)
+    if not extension:
+        return replace(asset, media_type=media_type)
+    properties = {**asset.properties, "file:local_path": re.sub(r"(?<=.)\.[^./]*$", "", path) + extension}
+    return replace(asset, media_type=media_type, properties=properties)
 
 
 def local_path(asset: Asset) -> str:

@@ -155,6 +155,12 @@ class NoAnswer(StacflaskError):
     code = "NoPluginAnswers"
 
 
+class NotStreamable(StacflaskError):
+    """The store of the asset only redirects, but its bytes must pass this server. The response is 501."""
+
+    code = "NotStreamable"
+
+
 class Unavailable(StacflaskError):
     """A service that the request depends on cannot be reached or is too slow. The response is 503.
 

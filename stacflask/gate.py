@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stacflask.errors import BadCredentials, Missing, NoAnswer, NoStore, Offline, Refused, Unavailable
+from stacflask.errors import BadCredentials, Missing, NoAnswer, NoStore, NotStreamable, Offline, Refused, Unavailable
 from stacflask.model.decision import UNRESTRICTED, Decision, Grant, Restriction
-from stacflask.model.delivery import ByteRange, Delivery, Location, Order, Redirect, SignedQueries
+from stacflask.model.delivery import ByteRange, Delivery, Location, Order, Redirect, SignedQueries, Stream
 from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 from stacflask.model.readonly import EMPTY
@@ -38,8 +38,8 @@ HIDE_ALL = Restriction(items=False, collections=False)
 def combine_decisions(decisions: Sequence[Decision]) -> Decision:
     """Combine the decisions of all plugins: the first denial, else the first consent, else a denial.
 
-    Abstentions decide nothing. A combined consent has the header fields of all decisions, is counted if any of them is,
-    and covers objects up to the smallest of their limits.
+    Abstentions decide nothing. A combined consent has the header fields of all decisions, is counted or demands a
+    stream if any of them does, and covers objects up to the smallest of their limits.
     """
     if len(decisions) == 1 and decisions[0].allowed is not None:
         return decisions[0]
@@ -56,6 +56,7 @@ def combine_decisions(decisions: Sequence[Decision]) -> Decision:
         headers=headers,
         counted=any(decision.counted for decision in decisions),
         max_bytes=min(limits, default=None),
+        stream=any(decision.stream for decision in decisions),
     )
 
 
@@ -232,14 +233,32 @@ class Gate:
     def _resolve(self) -> Callable[..., Any]:
         return _first_result(self.plugins.hook.resolve)
 
-    def deliver(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
-        """Return the delivery of an asset. Raises NoAnswer, Missing, Offline, Unavailable, Refused."""
-        if grant.decision.max_bytes is None:
-            return self._delivery(grant, location, streamed=streamed)
-        # The size must be read from a stream, because a redirect need not have it.
-        stream = self._delivery(grant, location, streamed=True)
-        self._check_size(grant, stream)
-        return stream if streamed else self._delivery(grant, location, streamed=False)
+    def deliver(self, grant: Grant, location: Location, *, streamed: bool, head: bool = False) -> Delivery:
+        """Return the delivery of an asset: a redirect, or a stream with the transformations of all plugins.
+
+        Args:
+            grant: The grant for the asset.
+            location: The location of its bytes.
+            streamed: True if only a stream is accepted. A decision can demand that too.
+            head: True if a redirect is accepted only from a store that cannot stream.
+
+        Raises:
+            NoAnswer, NotStreamable, Missing, Offline, Unavailable, Refused.
+        """
+        streamed = streamed or grant.decision.stream
+        limited = grant.decision.max_bytes is not None
+        delivery = self._delivery(grant, location, streamed=streamed or head or limited)
+        if limited:
+            # The size must be read from a stream, because a redirect need not have it.
+            self._check_size(grant, delivery)
+            if not (streamed or head):
+                delivery = self._delivery(grant, location, streamed=False)
+        if isinstance(delivery, Stream):
+            return self._transformed(grant, delivery)
+        if streamed:
+            log.warning("store only redirects", extra={"store": location.store})
+            raise NotStreamable("The bytes of this asset must pass this server, but its store only redirects.")
+        return delivery
 
     def _delivery(self, grant: Grant, location: Location, *, streamed: bool) -> Delivery:
         try:
@@ -248,7 +267,7 @@ class Gate:
             )
         except Refused as refused:
             self._revoke("deliver", grant, refused.decision)
-        if delivery is None or (streamed and isinstance(delivery, Redirect)):
+        if delivery is None:
             log.error("location not delivered", extra={"store": location.store, "streamed": streamed})
             raise NoAnswer("No plugin delivers this asset.")
         return delivery
@@ -256,21 +275,43 @@ class Gate:
     def _check_size(self, grant: Grant, delivery: Delivery) -> None:
         """Deny an object that is larger than the consent covers. Raises Refused."""
         limit = grant.decision.max_bytes
-        if limit is not None and (isinstance(delivery, Redirect) or delivery.length > limit):
+        size = delivery.size if isinstance(delivery, Redirect) else delivery.length
+        if limit is not None and (size is None or size > limit):
             reason = f"{grant.decision.reason}, for at most {limit} bytes"
             detail = f"The asset is too large. Your permission covers at most {limit} bytes."
             denial = Decision.deny(reason, detail=detail, code="TooLarge")
             self._revoke("deliver", grant, denial)
 
+    def _transformed(self, grant: Grant, stream: Stream) -> Stream:
+        """Return a stream with the transformations of all plugins, the leftmost plugin's first. Raises Refused."""
+        transformed = stream
+        impls: list[Any] = self.plugins.hook.transform.get_hookimpls()
+        for impl in reversed(impls):
+            arguments: dict[str, Any] = {"principal": grant.principal, "asset": grant.asset, "stream": transformed}
+            try:
+                result: Stream | None = impl.function(*[arguments[name] for name in impl.argnames])
+            except Refused as refused:
+                self._revoke("transform", grant, refused.decision)
+            if result is not None:
+                if problem := _contradiction(stream, transformed, result, demanded=grant.decision.stream):
+                    raise TypeError(f"{impl.plugin_name}: transform: {problem}")
+                transformed = result
+        return transformed
+
+    def may_transform(self, grant: Grant) -> bool:
+        """Return whether a plugin can transform the stream of an asset, so that its size and checksum are unknown."""
+        return grant.decision.stream and bool(self.plugins.hook.transform.get_hookimpls())
+
     def presign(self, grants: Sequence[Grant]) -> list[Redirect | None]:
         """Return temporary URLs without a request to the stores, or None for assets that are offline or not presigned.
 
-        A grant with a size limit is not presigned, because the size must be read first.
+        A grant with a size limit is not presigned, because the size must be read first. Neither is one that demands a
+        stream.
         """
         resolve, presign = self._resolve, _first_result(self.plugins.hook.presign)
 
         def signed(grant: Grant) -> Redirect | None:
-            if grant.decision.max_bytes is not None:
+            if grant.decision.max_bytes is not None or grant.decision.stream:
                 return None
             arguments = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
             try:
@@ -319,7 +360,7 @@ class Gate:
         """
         grant = Grant(principal, asset, Decision.abstain("order status requested"), "")
         try:
-            self.deliver(grant, self.resolve(grant), streamed=True)
+            self._delivery(grant, self.resolve(grant), streamed=True)
         except Offline as offline:
             return self.report_order(principal, asset, offline.order)
         return self.report_order(principal, asset, Order("succeeded"))
@@ -443,6 +484,18 @@ class Gate:
         except Refused as refused:
             return [refused.decision]
         return decisions
+
+
+def _contradiction(original: Stream, previous: Stream, result: Stream, *, demanded: bool) -> str | None:
+    """Return in which way a transformed stream contradicts the stream of the store or the decision, or None."""
+    if not result.changed:
+        same = not previous.changed and (result.length, result.etag) == (original.length, original.etag)
+        return None if same else "expected changed to be True, because the stream is not that of the store"
+    if result.etag is not None and result.etag == original.etag:
+        return "expected another etag than that of the store, because the bytes are changed"
+    if not demanded:
+        return "expected authorize to demand the stream (stream=True), because a redirect would not be transformed"
+    return None
 
 
 def _is_wrapper(impl: Any) -> bool:

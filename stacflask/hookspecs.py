@@ -250,17 +250,42 @@ def deliver(
         principal: The principal of the request.
         asset: The asset. Its media type and key determine the name and type of the download.
         location: The location that ``resolve`` returned.
-        streamed: True if only a stream is possible: for HEAD, and if the client or a setting requires one.
+        streamed: True if a stream is required: for HEAD, and if a decision, the client or a setting demands one.
         grant_id: Identifier of the grant. It can be part of a temporary URL, to match a store's log with the records
             of stacflask.
 
     Returns:
-        A ``Redirect`` (never if ``streamed``), a ``Stream``, or None if the store is not of this plugin's kind.
+        A ``Redirect``, a ``Stream``, or None if the store is not of this plugin's kind. If ``streamed``, a
+        ``Redirect`` only if the store cannot stream: HEAD then has its size, and other requests are refused (501).
 
     Raises:
         Missing: The store does not have the object.
         Offline: The object must be brought online first; see ``order``. This hook must not order it.
         Unavailable: The store cannot be reached.
+    """
+
+
+@hookspec
+def transform(principal: Principal, asset: Asset, stream: Stream) -> Stream | None:
+    """Return another stream instead of that of the store, such as one with a watermark. Called after ``deliver``.
+
+    Called for GET and HEAD of each asset that is streamed, so the work must be done when the bytes are read:
+    ``stream.transformed(function)`` returns such a stream. The plugins are called one after the other, and each gets
+    the stream of the previous one. A plugin that changes bytes must demand the stream in ``authorize``
+    (``Decision.abstain(reason, stream=True)``), because redirects are not transformed. An error before the first byte
+    is the response. A later one breaks the connection.
+
+    Args:
+        principal: The principal of the request.
+        asset: The asset.
+        stream: The bytes of the store, or of the plugin further left.
+
+    Returns:
+        Another ``Stream``, or None to leave the stream unchanged.
+
+    Raises:
+        Refused: The asset cannot be transformed, so it is denied.
+        Unavailable: The asset cannot be transformed at present.
     """
 
 

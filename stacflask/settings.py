@@ -319,6 +319,13 @@ class Settings:
         "Maximum number of streams in flight per process; further ones are refused with 503 and Retry-After.",
         8,
     )
+    max_buffered_bytes: int = variable(
+        "STACFLASK_MAX_BUFFERED_BYTES",
+        _positive,
+        "Maximum size in bytes of a transformed asset whose length is unknown, because it is kept in a temporary file "
+        "before it is sent. A response of several such assets shares it.",
+        64 << 20,
+    )
     threads: int | None = variable(
         "STACFLASK_THREADS",
         _positive,

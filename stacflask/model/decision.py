@@ -34,6 +34,7 @@ class Decision:
         scope: The scope that the credential lacks (RFC 6750, 3.1).
         by: Name of the plugin. Set by stacflask; empty if the decision is stacflask's own.
         max_bytes: Size in bytes of the largest object that a consent or an abstention covers, as its store reports it.
+        stream: True if the bytes must pass this server, so that no URL of the store is sent to the client.
     """
 
     allowed: bool | None
@@ -50,6 +51,7 @@ class Decision:
     by: str = ""
     max_bytes: int | None = None
     rel: str = "help"
+    stream: bool = False
 
     def __post_init__(self) -> None:
         """Make headers and extra members read-only."""
@@ -66,6 +68,7 @@ class Decision:
         headers: Mapping[str, str] = NOTHING,
         counted: bool = False,
         max_bytes: int | None = None,
+        stream: bool = False,
     ) -> Decision:
         """Return a consent.
 
@@ -74,8 +77,9 @@ class Decision:
             headers: Header fields of the response.
             counted: True if the response must not be cached, because each download is counted.
             max_bytes: Size in bytes of the largest object that the consent covers.
+            stream: True if the bytes must pass this server; see ``transform``.
         """
-        return cls(allowed=True, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes)
+        return cls(allowed=True, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes, stream=stream)
 
     @classmethod
     def abstain(
@@ -85,6 +89,7 @@ class Decision:
         headers: Mapping[str, str] = NOTHING,
         counted: bool = False,
         max_bytes: int | None = None,
+        stream: bool = False,
     ) -> Decision:
         """Return an abstention. It grants nothing, but adds to the consents of other plugins.
 
@@ -93,8 +98,9 @@ class Decision:
             headers: Header fields of the response.
             counted: True if the response must not be cached, because each download is counted.
             max_bytes: Size in bytes of the largest object that can be granted.
+            stream: True if the bytes must pass this server, if another plugin consents; see ``transform``.
         """
-        return cls(allowed=None, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes)
+        return cls(allowed=None, reason=reason, headers=headers, counted=counted, max_bytes=max_bytes, stream=stream)
 
     @classmethod
     def deny(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from stacflask.model.json_types import _empty_mapping, _protect
@@ -40,7 +41,8 @@ class Redirect:
     Attributes:
         url: URL that is valid for GET without credentials.
         lifetime: Time for which the URL is valid.
-        size: Size of the object in bytes, if the store reported it. It is charged instead of ``file:size``.
+        size: Size of the object in bytes, if the store reported it. It is charged instead of ``file:size``, and is the
+            Content-Length of HEAD if the store only redirects.
     """
 
     url: str
@@ -68,21 +70,68 @@ class Stream:
     Attributes:
         open: Function ``open(first, length)`` that yields ``length`` bytes from offset ``first``. It is called once,
             and only if bytes are sent.
-        length: Size of the whole object in bytes.
+        length: Size of the whole object in bytes. None if it is not known: ``open(0, 0)`` then yields all bytes, and
+            stacflask reads them completely before it sends the first.
         etag: Strong validator with its quotes (RFC 9110, 8.8.3).
         last_modified: When the object was last modified.
-        content_type: Media type from the store. The asset's ``type`` takes precedence.
+        content_type: Media type from the store. The asset's ``type`` takes precedence, unless ``changed``.
         content_encoding: Value of Content-Encoding for the stored bytes (RFC 9110, 8.4).
         content_language: Value of Content-Language for the stored bytes (RFC 9110, 8.5).
+        ranges: False if ``open`` can only yield the whole object, so that Range is ignored.
+        changed: True if the bytes are not those of the store, so that ``file:checksum`` and the asset's ``type`` do not
+            describe them. Set by ``transformed``.
     """
 
     open: Callable[[int, int], Iterator[bytes]]
-    length: int
+    length: int | None
     etag: str | None = None
     last_modified: datetime | None = None
     content_type: str | None = None
     content_encoding: str | None = None
     content_language: str | None = None
+    ranges: bool = True
+    changed: bool = False
+
+    def transformed(
+        self,
+        function: Callable[[Iterator[bytes]], Iterator[bytes]],
+        *,
+        length: int | None = None,
+        etag: str | None = None,
+        content_type: str | None = None,
+    ) -> Stream:
+        """Return a stream of what a function makes of all bytes. It has no ranges and no validators of the store.
+
+        The bytes are read when the result is sent, and the source is closed when it ends.
+
+        Args:
+            function: Function that gets the bytes in chunks, and yields other bytes in chunks.
+            length: Size of the result in bytes; None if it is not known.
+            etag: Strong validator of the result with its quotes. It must depend on all that changes the bytes.
+            content_type: Media type of the result. The default is that of the asset.
+        """
+        return Stream(
+            partial(_transform, self, function),
+            length,
+            etag,
+            content_type=content_type,
+            content_encoding=self.content_encoding,
+            content_language=self.content_language,
+            ranges=False,
+            changed=True,
+        )
+
+
+def _transform(
+    source: Stream, function: Callable[[Iterator[bytes]], Iterator[bytes]], _first: int, _length: int
+) -> Iterator[bytes]:
+    chunks = source.open(0, source.length or 0)
+    try:
+        yield from function(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
 
 
 Delivery: TypeAlias = Redirect | Stream

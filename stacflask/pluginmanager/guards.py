@@ -49,6 +49,7 @@ SINGLE_RESULTS: dict[str, tuple[type, ...]] = {
     "charge_many": (Decision,),
     "resolve": (Location,),
     "deliver": (Redirect, Stream),
+    "transform": (Stream,),
     "presign": (Redirect,),
     "sign_queries": (SignedQueries,),
     "order": (Order,),
@@ -134,6 +135,7 @@ class Guard:
             "order_states": self._states,
             "storage_href": self._href,
             "deliver": self._delivery,
+            "transform": self._delivery,
             **dict.fromkeys(DECIDING, self._decision),
         }
 

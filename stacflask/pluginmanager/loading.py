@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 VARIABLE = guards.VARIABLE
 GROUP = "stacflask"
-SINGLE_HOOKS = {"authorize_many": "authorize", "charge_many": "charge"}
-"""Hooks for many assets, with the hook for one asset. A plugin that has only the former would miss single downloads."""
+REQUIRED_HOOKS = {"authorize_many": "authorize", "charge_many": "charge", "transform": "authorize"}
+"""Hooks, each with the hook that its plugin must also implement. Single downloads, or redirects, would miss it."""
 
 UNLIMITED = {"startup", "extend_cli", "challenge"}
 """Hooks without a limit of threads: they are called while no request waits, or have constant results."""
@@ -248,9 +248,9 @@ def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
     implemented = {hook for hook, names in implementations(manager) if name in names}
     if not implemented:
         raise SettingError(VARIABLE, f"{name}: has no function marked @hookimpl")
-    for many, one in SINGLE_HOOKS.items():
-        if many in implemented and one not in implemented:
-            raise SettingError(VARIABLE, f"{name}: implements {many}, and must also implement {one}")
+    for hook, other in REQUIRED_HOOKS.items():
+        if hook in implemented and other not in implemented:
+            raise SettingError(VARIABLE, f"{name}: implements {hook}, and must also implement {other}")
 
 
 def _check_synchronous(manager: pluggy.PluginManager, name: str) -> None:
@@ -261,6 +261,8 @@ def _check_synchronous(manager: pluggy.PluginManager, name: str) -> None:
                 continue
             if impl.hookwrapper:
                 raise SettingError(VARIABLE, f"{name}: {hook}: hookwrapper=True is not supported, use wrapper=True")
+            if impl.wrapper and hook == "transform":
+                raise SettingError(VARIABLE, f"{name}: transform cannot be a wrapper; return another stream instead")
             if kind := guards.asynchronous_kind(impl.function, wrapper=impl.wrapper):
                 raise SettingError(VARIABLE, f"{name}: {hook} is {kind}; expected a plain function")
 

@@ -292,6 +292,7 @@ FIELDS: dict[type, dict[str, Field]] = {
         "by": TEXT,
         "max_bytes": BYTES.optional(),
         "rel": REL,
+        "stream": BOOLEAN,
     },
     Principal: {
         "id": NAME,
@@ -315,9 +316,11 @@ FIELDS: dict[type, dict[str, Field]] = {
     },
     Stream: {
         "open": CALLABLE,
-        "length": BYTES,
+        "length": BYTES.optional(),
         "etag": ETAG.optional(),
         "last_modified": TIME.optional(),
+        "ranges": BOOLEAN,
+        "changed": BOOLEAN,
         # Values of the store. The download ignores invalid ones.
         **dict.fromkeys(("content_type", "content_encoding", "content_language"), Field(_is_str, "text (str) or None")),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from stacflask.errors import Refused
@@ -113,6 +114,9 @@ class HookRunner:
         """
         grant = self._gate.authorize(principal, asset)
         stream: Any = self._gate.deliver(grant, self._gate.resolve(grant), streamed=True)
+        if stream.length is None:
+            read = b"".join(stream.open(0, 0))
+            stream = replace(stream, length=len(read), open=lambda first, length: [read[first : first + length]])
         length = stream.length - first if length is None else length
         download_decision = self._gate.charge(grant, ByteRange(first, length, stream.length), "stream")
         began = time.perf_counter()

@@ -90,7 +90,7 @@ def test_a_wrong_setting_is_named(value: str, message: str) -> None:
 def test_a_whole_file_is_streamed(plugin: Plugin, root: Path) -> None:
     """The stream of a file has its bytes, length, entity tag and modification time."""
     stream = plugin.stream(f"file://{root}/sub/data.bin")
-    assert b"".join(stream.open(0, stream.length)) == DATA
+    assert b"".join(stream.open(0, stream.length or 0)) == DATA
     assert stream.length == len(DATA)
     assert stream.etag
     assert stream.etag[0] == stream.etag[-1] == '"'
@@ -256,7 +256,7 @@ def test_a_file_replaced_before_reading(plugin: Plugin, root: Path) -> None:
     (root / "new").write_bytes(DATA)
     (root / "new").rename(root / "sub/data.bin")
     with pytest.raises(Unavailable):
-        stream.open(0, stream.length)
+        stream.open(0, stream.length or 0)
 
 
 def test_a_file_removed_before_reading(plugin: Plugin, root: Path) -> None:
@@ -264,13 +264,13 @@ def test_a_file_removed_before_reading(plugin: Plugin, root: Path) -> None:
     stream = plugin.stream(f"file://{root}/sub/data.bin")
     (root / "sub/data.bin").unlink()
     with pytest.raises(Missing):
-        stream.open(0, stream.length)
+        stream.open(0, stream.length or 0)
 
 
 def test_a_file_replaced_while_reading(plugin: Plugin, root: Path) -> None:
     """A file that is replaced while it is read is read to its end."""
     stream = plugin.stream(f"file://{root}/sub/data.bin")
-    pieces = stream.open(0, stream.length)
+    pieces = stream.open(0, stream.length or 0)
     begun = next(pieces)
     (root / "new").write_bytes(b"x" * len(DATA))
     (root / "new").rename(root / "sub/data.bin")
@@ -280,7 +280,7 @@ def test_a_file_replaced_while_reading(plugin: Plugin, root: Path) -> None:
 def test_a_file_overwritten_while_reading(plugin: Plugin, root: Path) -> None:
     """If a file is overwritten while it is sent, the stream fails, so that no client gets a mixture as complete."""
     stream = plugin.stream(f"file://{root}/sub/data.bin")
-    pieces = stream.open(0, stream.length)
+    pieces = stream.open(0, stream.length or 0)
     got = len(next(pieces))
     (root / "sub/data.bin").write_bytes(b"x" * len(DATA))
     with pytest.raises(Unavailable):
@@ -291,7 +291,7 @@ def test_a_file_overwritten_while_reading(plugin: Plugin, root: Path) -> None:
 def test_a_file_truncated_while_reading(plugin: Plugin, root: Path) -> None:
     """If a file is truncated while it is sent, the stream fails."""
     stream = plugin.stream(f"file://{root}/sub/data.bin")
-    pieces = stream.open(0, stream.length)
+    pieces = stream.open(0, stream.length or 0)
     next(pieces)
     os.truncate(root / "sub/data.bin", 10)
     with pytest.raises(Unavailable):
@@ -302,15 +302,15 @@ def test_no_file_stays_open(plugin: Plugin, root: Path) -> None:
     """No file stays open after a complete, aborted, unread or refused stream."""
     before = len(list(Path("/proc/self/fd").iterdir()))
     stream = plugin.stream(f"file://{root}/sub/data.bin")
-    list(stream.open(0, stream.length))
+    list(stream.open(0, stream.length or 0))
     for begun in (True, False):
-        pieces: Any = stream.open(0, stream.length)
+        pieces: Any = stream.open(0, stream.length or 0)
         if begun:
             next(pieces)
         pieces.close()
     (root / "sub/data.bin").write_bytes(b"other")
     with pytest.raises(Unavailable):
-        stream.open(0, stream.length)
+        stream.open(0, stream.length or 0)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

@@ -17,15 +17,17 @@ from cachetools import FIFOCache
 from flask import Response, request
 
 from stacflask import current
+from stacflask.api.documents import signed_hrefs
 from stacflask.api.download import manifests, orders, zip_format
 from stacflask.api.download.asset import FAILURES, StreamBody
+from stacflask.api.download.buffers import Buffer, as_sent, close
 from stacflask.api.download.content_length import exactly
 from stacflask.api.http import ranges
 from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TEXT, array, header, query
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import content_disposition
-from stacflask.errors import BadQuery, Conflict, NotFound, Offline
-from stacflask.model.delivery import ByteRange, Redirect, Stream
+from stacflask.errors import BadQuery, Conflict, NotFound, NotStreamable, Offline
+from stacflask.model.delivery import ByteRange, Stream
 from stacflask.model.events import StreamResult
 
 if TYPE_CHECKING:
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
 
     from stacflask.model.asset import Asset
     from stacflask.model.decision import Grant
-    from stacflask.model.delivery import Location
     from stacflask.model.events import DownloadDecision
 
 bp = Blueprint("archives", __name__, description="Whole items as archives")
 
 ZIP = "application/zip"
+SKIPPED = "SKIPPED.txt"
+"""The file of an archive that lists the assets that are not in it."""
 MAX_CHECKSUMS = 65536
 """Maximum number of cached checksums."""
 CODINGS = {"gzip": ".gz", "x-gzip": ".gz", "br": ".br", "zstd": ".zst", "compress": ".Z", "deflate": ".zz"}
@@ -63,24 +66,36 @@ PARAMETERS = (
     *FAILURES, 409, parameters=PARAMETERS, _200=BYTES, _206=BYTES, _202=orders.ACCEPTED_RESPONSE, _304=NOT_MODIFIED
 )
 def download_item(collection_id: str, item_id: str) -> Response:
-    """Download the assets of an item as one ZIP archive; all of them, or none."""
+    """Download the assets of an item as one ZIP archive; all of them, or none.
+
+    Assets in stores that only redirect are left out. SKIPPED.txt in the archive lists them with their download URLs.
+    """
     record = current.catalog().item(collection_id, item_id, current.restriction())
     assets = _selected(current.catalog().assets(record))
     grants = [current.gate().authorize(current.principal(), asset) for asset in assets]
-    streams: list[Stream] = []
+    streams: list[tuple[Grant, Stream]] = []
     stores: set[str] = set()
-    offline = []
+    offline: list[tuple[Grant, Offline]] = []
+    skipped: list[Grant] = []
     for grant in grants:
         try:
-            location = current.gate().resolve(grant)
-            stores.add(location.store)
-            streams.append(_stream(grant, location))
+            store, stream = _stream(grant)
         except Offline as error:
             offline.append((grant, error))
+        except NotStreamable:
+            skipped.append(grant)
+        else:
+            stores.add(store)
+            streams.append((grant, stream))
     if offline:  # All are ordered at once, because ordering one after the other would take longer.
         response, *_ = [orders.accepted(grant, error) for grant, error in offline]
         return response
-    return _response(Archive.of(grants, streams, frozenset(stores)), item_id)
+    if not streams:
+        raise NotStreamable("The stores of these assets only redirect. Download each asset by its own URL.")
+    if request.method == "GET":
+        buffer = Buffer(stores)
+        streams = [(grant, buffer.with_length(stream)) for grant, stream in streams]
+    return _response(Archive.of(streams, frozenset(stores), skipped), item_id)
 
 
 def _selected(assets: Sequence[Asset]) -> Sequence[Asset]:
@@ -99,11 +114,21 @@ def _selected(assets: Sequence[Asset]) -> Sequence[Asset]:
     return selected
 
 
-def _stream(grant: Grant, location: Location) -> Stream:
+def _stream(grant: Grant) -> tuple[str, Stream]:
+    """Return the name of the store of an asset, and its stream. Raises NotStreamable, Offline."""
+    location = current.gate().resolve(grant)
     delivery = current.gate().deliver(grant, location, streamed=True)
-    if isinstance(delivery, Redirect):
+    if not isinstance(delivery, Stream):
         raise TypeError("expected a stream, got a redirect")
-    return delivery
+    return location.store, delivery
+
+
+def _note(skipped: Sequence[Grant]) -> Stream:
+    """Return a text that lists the assets that are not in an archive."""
+    lines = [f"{grant.asset.key}: {signed_hrefs.download_url(grant.asset)}\n" for grant in skipped]
+    text = "".join(["Not in this archive, because their stores only redirect:\n", *lines]).encode()
+    etag = f'"{hashlib.sha256(text).hexdigest()[:32]}"'
+    return Stream(lambda first, length: iter([text[first : first + length]]), len(text), etag)
 
 
 # --- The response ----------------------------------------------------------------------------------------------------
@@ -114,7 +139,7 @@ def _response(archive: Archive, item: str) -> Response:
     whole = archive.as_stream()
     part = ranges.part_of(whole)
     if part.status == ranges.PART and not archive.serves(part.first, part.length):
-        part = ranges.Part(ranges.WHOLE, 0, whole.length)
+        part = ranges.Part(ranges.WHOLE, 0, archive.length)
     response = Response(status=part.status, content_type=ZIP)
     response.direct_passthrough = True
     for grant in archive.grants:
@@ -123,10 +148,12 @@ def _response(archive: Archive, item: str) -> Response:
     response.headers["Cache-Control"] = "no-store" if counted else "private, no-cache"
     response.headers["Content-Disposition"] = content_disposition(f"{item}.zip")
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Accept-Ranges"] = "bytes" if whole.etag else "none"
+    response.headers["Accept-Ranges"] = "bytes" if whole.ranges else "none"
     if whole.etag:
         response.headers["ETag"] = whole.etag
-    if part.status != ranges.NOT_MODIFIED:
+    if whole.length is None:
+        response.automatically_set_content_length = False  # werkzeug would send 0
+    elif part.status != ranges.NOT_MODIFIED:
         response.headers["Content-Length"] = str(part.length)
         if part.status == ranges.PART:
             last = part.first + part.length - 1
@@ -161,7 +188,7 @@ def _coding_extension(stream: Stream) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The files of an archive and their positions."""
+    """The files of an archive and their positions. The list of skipped assets is the last file, without a grant."""
 
     grants: Sequence[Grant]
     streams: Sequence[Stream]
@@ -170,20 +197,30 @@ class Archive:
     length: int
 
     @classmethod
-    def of(cls, grants: Sequence[Grant], streams: Sequence[Stream], stores: frozenset[str]) -> Archive:
+    def of(
+        cls, granted: Sequence[tuple[Grant, Stream]], stores: frozenset[str], skipped: Sequence[Grant] = ()
+    ) -> Archive:
         """Return an archive in which each asset has a name and a position."""
-        codings = [_coding_extension(stream) for stream in streams]
-        names = [name.partition("/")[2] for name in manifests.names([grant.asset for grant in grants], codings)]
-        sizes = [(name, found.length, found.last_modified) for name, found in zip(names, streams, strict=True)]
+        grants, streams = [grant for grant, _ in granted], [stream for _, stream in granted]
+        codings = map(_coding_extension, streams)
+        assets = [as_sent(grant.asset, stream) for grant, stream in granted]
+        names = [name.partition("/")[2] for name in manifests.names(assets, codings)]
+        if skipped:
+            note = f"{names[0].partition('/')[0]}/{SKIPPED}"
+            names.append(note if note not in names else f"{note}.txt")
+            streams.append(_note(skipped))
+        sizes = [(name, found.length or 0, found.last_modified) for name, found in zip(names, streams, strict=True)]
         return cls(grants, streams, stores, *zip_format.layout(sizes))
 
     def as_stream(self) -> Stream:
         """Return a description of the archive for range requests. It has a validator if each file has one."""
         etag = None
-        if all(stream.etag for stream in self.streams):
+        length = self.length if all(stream.length is not None for stream in self.streams) else None
+        if length is not None and all(stream.etag for stream in self.streams):
             parts = [(file.name, file.size, stream.etag) for file, stream in zip(self.files, self.streams, strict=True)]
             etag = f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
-        return Stream(lambda _first, _length: iter(()), self.length, etag)
+        has_ranges = etag is not None and all(stream.ranges for stream in self.streams)
+        return Stream(lambda _first, _length: iter(()), length, etag, ranges=has_ranges)
 
     def serves(self, first: int, length: int) -> bool:
         """Return whether a range can be sent without reading more skipped bytes than are sent.
@@ -191,8 +228,6 @@ class Archive:
         The data after a file and the directory at the end have the checksum of the file. It is cached after the file
         was read once. If it is not cached, the skipped part of the file must be read again.
         """
-        if not self.as_stream().etag:
-            return False
         end = first + length
         skipped = [
             min(file.size, first - file.start)
@@ -203,7 +238,7 @@ class Archive:
 
     def byte_ranges(self, first: int, length: int) -> Iterator[tuple[int, ByteRange]]:
         """Return the assets with bytes in a range, and their ranges. An empty asset is included with its header."""
-        for number, file in enumerate(self.files):
+        for number, file in enumerate(self.files[: len(self.grants)]):
             begin, end = max(first, file.start), min(first + length, file.start + file.size)
             if begin < end:
                 yield number, ByteRange(begin - file.start, end - begin, file.size)
@@ -212,7 +247,8 @@ class Archive:
 
     def key(self, number: int) -> tuple[str, str | None, int]:
         """Return a key of an object and its version."""
-        return self.grants[number].asset.href, self.streams[number].etag, self.streams[number].length
+        href = self.grants[number].asset.href if number < len(self.grants) else ""
+        return href, self.streams[number].etag, self.files[number].size
 
 
 CHECKSUMS: FIFOCache[tuple[str, str | None, int], int] = FIFOCache(MAX_CHECKSUMS)
@@ -300,6 +336,4 @@ class ArchiveChunks:
         try:
             yield from exactly(chunks, length)
         finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
+            close(chunks)

@@ -11,6 +11,7 @@ import binascii
 import re
 import threading
 import time
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -18,7 +19,7 @@ from werkzeug.http import http_date
 from werkzeug.routing import BaseConverter
 
 from stacflask import current
-from stacflask.api.download import access, orders
+from stacflask.api.download import access, buffers, orders
 from stacflask.api.download.content_length import exactly
 from stacflask.api.download.stream_limits import StreamSlot
 from stacflask.api.http import ranges
@@ -26,7 +27,7 @@ from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TE
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import FILE_NAMES, content_disposition
 from stacflask.errors import BadQuery, NoAnswer, Offline
-from stacflask.model.delivery import ByteRange, Redirect
+from stacflask.model.delivery import ByteRange, Redirect, Stream
 from stacflask.model.events import StreamResult
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from stacflask.model.asset import Asset
     from stacflask.model.decision import Grant
-    from stacflask.model.delivery import Delivery, Stream
+    from stacflask.model.delivery import Delivery
     from stacflask.model.events import DownloadDecision
 
 bp = Blueprint("download", __name__, description="Download of assets")
@@ -70,7 +71,7 @@ PARAMETERS = (
     IF_NONE_MATCH,
     IF_MATCH,
 )
-FAILURES = (403, 404, 412, 416, 429)
+FAILURES = (403, 404, 412, 416, 429, 501)
 
 
 class Key(BaseConverter):
@@ -101,14 +102,14 @@ def _download(collection: str, item: str | None, key: str) -> Response:
     grant = access.granted(collection, item, key)
     try:
         location = current.gate().resolve(grant)
-        delivery = current.gate().deliver(grant, location, streamed=streamed)
+        delivery = current.gate().deliver(grant, location, streamed=streamed, head=request.method == "HEAD")
     except Offline as offline:
         return orders.accepted(grant, offline)
     return _response(grant, delivery, location.store)
 
 
 def _must_stream(collection: str) -> bool:
-    """Return whether a redirect is not possible: for HEAD, by request, by setting, or for certain clients.
+    """Return whether a redirect is not possible: by request, by setting, or for certain clients.
 
     Such clients send Authorization on to the store, which accepts either a signed URL or a header, not both.
     """
@@ -117,19 +118,25 @@ def _must_stream(collection: str) -> bool:
         raise BadQuery("delivery", f"expected stream, got {delivery!r}")
     settings = current.settings()
     forwards = "Authorization" in request.headers and request.user_agent.string.startswith(settings.stream_agents)
-    return request.method == "HEAD" or delivery is not None or collection in settings.stream_collections or forwards
+    return delivery is not None or collection in settings.stream_collections or forwards
 
 
 def _response(grant: Grant, delivery: Delivery, store: str) -> Response:
     """Return the response. The asset is charged last, because earlier steps can fail."""
     if isinstance(delivery, Redirect):
-        response = _for_client(_redirect(grant, delivery), grant)
         size = grant.asset.size if delivery.size is None else delivery.size
+        if request.method == "HEAD":
+            return _for_client(_head_of_redirect(grant, size), grant)
+        response = _for_client(_redirect(grant, delivery), grant)
         current.gate().charge(grant, ByteRange(0, size, size), "redirect")
         return response
     part = ranges.part_of(delivery)
+    sent = request.method == "GET" and part.status != ranges.NOT_MODIFIED
+    if sent and delivery.length is None:
+        delivery = buffers.Buffer({store}).with_length(delivery)
+        part = ranges.part_of(delivery)
     response = _for_client(_stream(grant, delivery, part), grant)
-    if request.method == "GET" and part.status != ranges.NOT_MODIFIED:
+    if sent:
         response.response = _bytes(grant, delivery, part, store)
     return response
 
@@ -156,6 +163,12 @@ def _redirect(grant: Grant, redirect: Redirect) -> Response:
     return response
 
 
+def _head_of_redirect(grant: Grant, size: int | None) -> Response:
+    """Return the response to HEAD for a store that only redirects: what is known without the store."""
+    unknown = Stream(lambda _first, _length: iter(()), size, ranges=False)
+    return _stream(grant, unknown, ranges.Part(ranges.WHOLE, 0, size or 0))
+
+
 # --- Streams ---------------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +177,9 @@ def _stream(grant: Grant, stream: Stream, part: ranges.Part) -> Response:
     # The body is neither compressed nor buffered.
     response.direct_passthrough = True
     _describe(response, grant, stream)
-    if part.status != ranges.NOT_MODIFIED:
+    if stream.length is None:
+        response.automatically_set_content_length = False  # werkzeug would send 0
+    elif part.status != ranges.NOT_MODIFIED:
         response.headers["Content-Length"] = str(part.length)
     if part.status == ranges.PART:
         last = part.first + part.length - 1
@@ -174,8 +189,9 @@ def _stream(grant: Grant, stream: Stream, part: ranges.Part) -> Response:
 
 def _describe(response: Response, grant: Grant, stream: Stream) -> None:
     headers = response.headers
-    headers["Accept-Ranges"] = "bytes"
-    headers["Content-Disposition"] = content_disposition(FILE_NAMES[current.settings().file_names](grant.asset))
+    headers["Accept-Ranges"] = "bytes" if stream.ranges else "none"
+    named = buffers.as_sent(grant.asset, stream)
+    headers["Content-Disposition"] = content_disposition(FILE_NAMES[current.settings().file_names](named))
     headers["Cache-Control"] = "no-store" if grant.decision.counted else "private, no-cache"
     headers["X-Content-Type-Options"] = "nosniff"
     if stream.etag:
@@ -190,20 +206,24 @@ def _describe(response: Response, grant: Grant, stream: Stream) -> None:
 
 
 def _media_type(asset: Asset, stream: Stream) -> str:
-    """Return the media type of the asset, else that of the store, else ``application/octet-stream``."""
-    for media_type in (asset.media_type, stream.content_type):
+    """Return the media type of the asset, else that of the stream, else ``application/octet-stream``.
+
+    If the bytes are changed, that of the stream takes precedence.
+    """
+    media_types = (asset.media_type, stream.content_type)
+    for media_type in reversed(media_types) if stream.changed else media_types:
         if media_type and _MEDIA_TYPE.fullmatch(media_type):
             return media_type
     return OCTETS
 
 
 def _digest(asset: Asset, stream: Stream) -> str | None:
-    """Return ``file:checksum`` as Repr-Digest (RFC 9530) if it is a sha2-256 multihash, else None.
+    """Return ``file:checksum`` as Repr-Digest (RFC 9530) if it is a sha2-256 multihash of the stored bytes, else None.
 
     Repr-Digest is a digest of the encoded bytes. If they have a content coding, ``file:checksum`` is used only if
     ``file:size`` is the length of the encoded bytes.
     """
-    if stream.content_encoding and asset.size != stream.length:
+    if stream.changed or (stream.content_encoding and asset.size != stream.length):
         return None
     found = _SHA256.fullmatch(str(asset.properties.get("file:checksum", "")))
     try:
@@ -218,6 +238,8 @@ def _bytes(grant: Grant, stream: Stream, part: ranges.Part, store: str) -> Strea
     try:
         body.begin(current.gate().charge(grant, ByteRange(part.first, part.length, stream.length), "stream"))
         body.chunks = stream.open(part.first, part.length) if part.length else iter(())
+        if stream.changed:
+            body.start()
     except BaseException:
         body.close()
         raise
@@ -244,11 +266,16 @@ class StreamBody:
         self._announced = announced
         self._began, self._sent = 0.0, 0
         self.chunks: Iterator[bytes] = iter(())
+        self._first: list[bytes] = []
         self._slot = StreamSlot(stores, current.settings().max_streams)
 
     def begin(self, download_decision: DownloadDecision) -> None:
         """Store the decision on the download, to report the result of its stream."""
         self._decision, self._began, self._sent = download_decision, time.perf_counter(), 0
+
+    def start(self) -> None:
+        """Read the first chunk, so that an error before it is still a response."""
+        self._first = [chunk for chunk in [next(self.chunks, None)] if chunk is not None]
 
     def __del__(self) -> None:
         """Free the stream of a response that was never sent."""
@@ -256,7 +283,7 @@ class StreamBody:
 
     def __iter__(self) -> Iterator[bytes]:
         slot = self._slot
-        chunks = self.chunks if slot is None else slot.timed(self.chunks)
+        chunks = chain(self._first, self.chunks if slot is None else slot.timed(self.chunks))
         for chunk in exactly(chunks, self._announced):
             yield chunk
             # The server requests the next chunk after it has sent this one.
@@ -264,10 +291,8 @@ class StreamBody:
 
     def close(self) -> None:
         """Free the stream of this process, and close the stream of the store."""
-        close = getattr(self.chunks, "close", None)
         try:
-            if close is not None:
-                close()
+            buffers.close(self.chunks)
         finally:
             if self._slot is not None:
                 self._slot.release()

@@ -277,7 +277,16 @@ def _entries(results: Sequence[Grant | Decision]) -> Iterator[Entry]:
     for grant, name in zip(grants, manifests.names(grant.asset for grant in grants), strict=True):
         signed_href = signed.get(signed_hrefs.place(grant.asset))
         href, expires = signed_href or (signed_hrefs.download_url(grant.asset), None)
-        yield Entry(grant.asset, href, expires, name)
+        yield Entry(_as_stated(grant), href, expires, name)
+
+
+def _as_stated(grant: Grant) -> Asset:
+    """Return an asset without size and checksum if its stream can be transformed, because clients compare them."""
+    asset = grant.asset
+    if not current.gate().may_transform(grant):
+        return asset
+    properties = {name: value for name, value in asset.properties.items() if name != "file:checksum"}
+    return replace(asset, size=None, properties=properties)
 
 
 def _directory(asset: Asset) -> Missing:

@@ -35,6 +35,7 @@ STATUS: dict[type[errors.StacflaskError], int] = {
     errors.PreconditionFailed: 412,
     errors.PreconditionRequired: 428,
     errors.NoAnswer: 500,
+    errors.NotStreamable: 501,
     errors.Unavailable: 503,
     errors.Offline: 202,
     errors.SettingError: 500,

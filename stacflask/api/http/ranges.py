@@ -40,6 +40,8 @@ def part_of(stream: Stream) -> Part:
     if not_modified(State(stream.etag and stream.etag.strip('"'), stream.last_modified)):
         return Part(NOT_MODIFIED)
     found = _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    if stream.length is None or not stream.ranges:
+        return Part(WHOLE, 0, stream.length or 0)
     if request.method != "GET" or found is None or not _if_range_holds(stream):
         return Part(WHOLE, 0, stream.length)
     return _range(found[1], found[2], stream.length)
