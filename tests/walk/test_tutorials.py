@@ -1,20 +1,24 @@
-"""The tutorials and guides: each block of code runs as it is printed, and its output is what the page shows."""
+"""Tutorials and guides for plugin authors: each block of code runs as it is printed, and prints what the page shows."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dev.stack import Stack
+from stacflask.cli import run
 from tests.conftest import ROOT, migrate
 from tests.databases import drop
 from tests.walk.conftest import Server, administer
 
-DOCS = ROOT / "docs"
-PAGES = DOCS / "tutorials"
+PAGES = ROOT / "docs" / "tutorials"
+HOW_TO = ROOT / "docs" / "how-to"
+GUIDES = [path.stem for path in sorted(HOW_TO.glob("*.md")) if "```python\n# rules/" in path.read_text()]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -34,37 +38,83 @@ def test_first_download(server: Server, tmp_path: Path) -> None:
             assert all(line in part for line in text.splitlines()), part
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """Return a folder with the files of the tutorial on plugins."""
-    return write_package(PAGES / "first-plugin.md", tmp_path)
-
-
-def write_package(page: Path, folder: Path) -> Path:
-    """Write the files of a page, each with its name in the first line, and return their folder."""
+def write_files(page: Path, folder: Path) -> Path:
+    """Write the files that a page prints, with their names in the first line, and return the folder."""
     for kind, text in BLOCK.findall(page.read_text()):
-        if kind in ("toml", "python"):
-            name, _, content = text.removeprefix("# ").partition("\n")
+        name, _, content = text.removeprefix("# ").partition("\n")
+        if kind in ("toml", "python") and text.startswith("# "):
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(content)
     return folder
 
 
-@pytest.mark.parametrize("page", ["tutorials/first-plugin.md", "how-to/watermark.md"])
-def test_a_documented_plugin_passes_its_tests(page: str, stack: Stack, tmp_path: Path) -> None:
-    """The tests of the plugin pass."""
-    package = write_package(DOCS / page, tmp_path)
-    base, _, _ = stack.database_url.rpartition("/")
-    url = f"{base}/tutorial_test"
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Return a folder with the files of the tutorial on plugins."""
+    return write_files(PAGES / "first-plugin.md", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def guides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the files of all guides for plugin authors, and of the page on tests."""
+    folder = tmp_path_factory.mktemp("guides")
+    for page in [*HOW_TO.glob("*.md"), ROOT / "docs" / "testing.md"]:
+        write_files(page, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plugin_database(stack: Stack) -> Iterator[str]:
+    """Return the URL of a migrated database in which plugins can create tables."""
+    url = f"{stack.database_url.rpartition('/')[0]}/tutorial_test"
     administer(stack, "CREATE DATABASE tutorial_test")
     try:
         migrate(url)
-        environ = {**os.environ, "STACFLASK_TEST_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        done = subprocess.run(command, cwd=package, env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
-        assert " passed" in done.stdout
+        yield url
     finally:
         drop(stack.database_url, "tutorial_test")
+
+
+def run_tests(folder: Path, database_url: str = "") -> str:
+    """Run the tests in a folder as a plugin's author does, and return the output of pytest."""
+    environ = {**os.environ, "STACFLASK_TEST_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_first_plugin_passes_its_tests(package: Path) -> None:
+    """The tests of the plugin pass, without a database."""
+    assert "3 passed" in run_tests(package)
+
+
+def test_guides_pass_their_tests(guides: Path, plugin_database: str) -> None:
+    """The tests in the guides for plugin authors and in docs/testing.md pass, and each guide has one."""
+    run_tests(guides, plugin_database)
+    tested = {path.stem.removeprefix("test_") for path in guides.glob("test_*.py")}
+    assert {path.stem for path in (guides / "rules").glob("*.py")} <= tested
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_commands_of_a_guide_work(
+    guide: str,
+    guides: Path,
+    plugin_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the settings that a guide prints, ``stacflask check`` accepts its plugin."""
+    monkeypatch.syspath_prepend(str(guides))
+    environ = {"DATABASE_URL": plugin_database}
+    blocks = [text for kind, text in BLOCK.findall((HOW_TO / f"{guide}.md").read_text()) if kind == "sh"]
+    for command, *arguments in map(shlex.split, "".join(blocks).splitlines()):
+        if command == "export":
+            name, _, value = arguments[0].partition("=")
+            environ[name] = value
+        else:
+            assert (command, run(arguments, environ)) == ("stacflask", 0)
+    assert f"plugins: {environ['STACFLASK_PLUGINS'].replace(',', ', ')}" in capsys.readouterr().out
 
 
 def test_first_plugin_is_installed_and_found(package: Path, server: Server, tmp_path: Path) -> None:
