@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from stacflask.errors import Refused
+from stacflask.errors import Refused, SettingError
 from stacflask.gate import Gate
 from stacflask.model.delivery import ByteRange, Redirect
 from stacflask.model.events import RequestInfo, StreamResult
@@ -128,8 +128,6 @@ class HookRunner:
 
 def by_name(plugins: tuple[object, ...]) -> dict[str, object]:
     """Return plugins by name. Raises SettingError if two have the same name."""
-    from stacflask.errors import SettingError
-
     named: dict[str, object] = {}
     for plugin in plugins:
         name = str(getattr(plugin, "__name__", None) or type(plugin).__name__)
