@@ -1,6 +1,5 @@
 """The names in the demo catalogue that README and tests use."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -12,8 +11,7 @@ class Download(NamedTuple):
     asset: str
 
 
-@dataclass(frozen=True, slots=True)
-class Licence:
+class Licence(NamedTuple):
     """A licence that users accept before their first download."""
 
     id: str

@@ -27,8 +27,7 @@ PRINCIPALS = {
 }
 ACCESS = [
     *((collection, action, [EVERYONE]) for collection in (OPEN, EDGES) for action in ("see", "download")),
-    (MEMBERS, "see", [EVERYONE]),
-    (MEMBERS, "preview", [EVERYONE]),
+    *((MEMBERS, action, [EVERYONE]) for action in ("see", "preview")),
     (MEMBERS, "download", [MEMBERS_GROUP]),
     (HIDDEN, "see", [RESPONSE_GROUP, CURATORS_GROUP]),
     (HIDDEN, "download", [RESPONSE_GROUP]),

@@ -1,18 +1,46 @@
 """Publish the demo catalogue: upload objects to the bucket, and load documents with the command line."""
 
 import json
-import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from minio import Minio
 
-from dev.demo.catalogue import Catalogue, catalogue
+from dev.demo import elevation, names, optical, radar
+from dev.demo.documents import Bucket, Document, collection_document
 from dev.demo.policies import commands
 from dev.stack import Stack, StackError
 from stacflask.cli import run
+
+PARTS = {
+    names.OPEN: (optical.fenlark_items, optical.FENLARK),
+    names.MEMBERS: (radar.items, radar.HALYARD),
+    names.HIDDEN: (optical.quickwater_items, optical.QUICKWATER),
+    names.EDGES: (elevation.items, elevation.PLUMBLINE),
+}
+
+
+class Catalogue(NamedTuple):
+    """The documents and objects of the demo."""
+
+    collections: list[Document]
+    items: list[Document]
+    objects: dict[str, tuple[bytes, str]]
+    """Bytes and media type of the objects in the bucket, by key."""
+
+
+def catalogue(bucket_name: str) -> Catalogue:
+    """Return the demo catalogue. It is the same on every call. It takes some seconds and writes nothing."""
+    bucket, collections, items = Bucket(bucket_name), [], []
+    for name, (items_of, fields) in PARTS.items():
+        own = list(items_of(bucket))
+        items += own
+        collections.append(collection_document(name, own, bucket.overview(name), *fields))
+    return Catalogue(collections, items, bucket.objects)
 
 
 def publish(stack: Stack, environ: dict[str, str]) -> None:
@@ -20,44 +48,22 @@ def publish(stack: Stack, environ: dict[str, str]) -> None:
 
     Raises StackError if a command fails, for example because the demo is already published.
     """
-    print("Creating the demo catalogue, only at the first start (about ten seconds) ...", flush=True)
     demo = catalogue(stack.bucket)
     client = Minio(stack.s3_endpoint, stack.s3_access_key, stack.s3_secret_key, secure=False, region=stack.s3_region)
-    upload(demo, client, stack.bucket)
+
+    def upload(key: str) -> None:
+        data, media_type = demo.objects[key]
+        client.put_object(stack.bucket, key, BytesIO(data), len(data), media_type)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(upload, demo.objects))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(demo, folder)
-        files = [str(folder / "collections.json"), str(folder / "items.ndjson")]
-        _stacflask(["load", *files, "--method", "upsert"], environ)
-        print("Creating keys, rights, a licence and a quota ...", flush=True)
+        lines = (json.dumps(document, ensure_ascii=False) for document in [*demo.collections, *demo.items])
+        (folder / "demo.ndjson").write_text("\n".join(lines), "utf-8")
+        _stacflask(["load", str(folder / "demo.ndjson"), "--method", "upsert"], environ)
         for command in commands(folder / "licence.txt"):
             _stacflask(command, environ)
-
-
-def upload(demo: Catalogue, client: Minio, bucket: str) -> None:
-    """Upload every object with its media type, and print the progress."""
-    for number, (key, stored) in enumerate(demo.objects.items(), 1):
-        client.put_object(bucket, key, BytesIO(stored.data), len(stored.data), stored.media_type)
-        # A terminal overwrites the line. In a file, one line per object would be too many.
-        if sys.stdout.isatty() or number % 50 == 0 or number == len(demo.objects):
-            end = "\r" if sys.stdout.isatty() and number < len(demo.objects) else "\n"
-            print(f"Uploading demo objects: {number} of {len(demo.objects)}", end=end, flush=True)
-
-
-def write(demo: Catalogue, folder: Path) -> None:
-    """Write collections.json (an array) and items.ndjson (one item per line) to the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "collections.json").write_text(json.dumps(demo.collections, ensure_ascii=False, indent=1), "utf-8")
-    lines = (json.dumps(item, ensure_ascii=False) + "\n" for item in demo.items)
-    (folder / "items.ndjson").write_text("".join(lines), "utf-8")
-
-
-def write_objects(demo: Catalogue, folder: Path) -> None:
-    """Write every object to a file. Its key is the path in the folder."""
-    for key, stored in demo.objects.items():
-        path = folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(stored.data)
 
 
 def _stacflask(arguments: list[str], environ: dict[str, str]) -> None:

@@ -1,70 +1,90 @@
-"""Raster files: cloud-optimised GeoTIFFs and PNG pictures."""
+"""Raster files on a grid: cloud-optimised GeoTIFFs and PNG pictures."""
 
-from io import BytesIO
+from dataclasses import dataclass
 from typing import Any
+from warnings import catch_warnings
 
+import antimeridian
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
 from rasterio.io import MemoryFile
-
-from dev.demo.grids import Grid
-
-COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-PNG = "image/png"
-
-THUMBNAIL_SIZE = 192
-"""Pixels along each side."""
+from rasterio.warp import transform, transform_geom
+from shapely.geometry import shape
 
 Pixels = NDArray[Any]
 """Values by band, row and column."""
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+PNG = "image/png"
+SIZE = 160
+"""Pixels along each side, unless noted."""
 
 
-def cog(pixels: Pixels, grid: Grid, *, names: list[str], nodata: float | None = 0, smooth: bool = True) -> bytes:
-    """Return a cloud-optimised GeoTIFF with overviews. `smooth` is False for classes, which cannot be averaged."""
-    profile = {
-        "driver": "COG",
-        "count": len(pixels),
-        "height": grid.size,
-        "width": grid.size,
-        "dtype": pixels.dtype,
-        "crs": grid.crs,
-        "transform": grid.transform,
-        "nodata": nodata,
-        "compress": "DEFLATE",
-        "level": 6,
-        "predictor": "YES",
-        "blocksize": 128 if grid.size <= 512 else 256,
-        "overview_resampling": "AVERAGE" if smooth else "NEAREST",
-    }
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A square of pixels in a UTM zone, each as wide as a number of metres."""
+
+    crs: str
+    west: float
+    north: float
+    metres: float
+    size: int = SIZE
+
+    @property
+    def bounds(self) -> list[float]:
+        """West, south, east and north in metres."""
+        side = self.metres * self.size
+        return [self.west, self.north - side, self.west + side, self.north]
+
+    @property
+    def transform(self) -> Affine:
+        """The transformation from column and row to easting and northing."""
+        return Affine(self.metres, 0, self.west, 0, -self.metres, self.north)
+
+    def lonlat(self, geometry: dict[str, Any]) -> dict[str, Any]:
+        """Return a geometry on this grid as GeoJSON. It is cut at the antimeridian."""
+        cut: dict[str, Any] = transform_geom(self.crs, "EPSG:4326", geometry, antimeridian_cutting=True, precision=6)
+        return cut
+
+    def footprint(self) -> dict[str, Any]:
+        """Return the outline of the grid as GeoJSON."""
+        west, south, east, north = self.bounds
+        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        return self.lonlat({"type": "Polygon", "coordinates": [ring]})
+
+
+def grid_around(lon: float, lat: float, metres: float, size: int = SIZE) -> Grid:
+    """Return the grid with its centre at a place."""
+    crs = f"EPSG:{(32600 if lat >= 0 else 32700) + int((lon + 180) % 360 // 6) + 1}"
+    (east,), (north,) = transform("EPSG:4326", crs, [lon], [lat])
+    half = size // 2
+    return Grid(crs, (round(east / metres) - half) * metres, (round(north / metres) + half) * metres, metres, size)
+
+
+def bounding_box(geometry: dict[str, Any]) -> list[float]:
+    """Return west, south, east and north. West is greater than east across the antimeridian (RFC 7946, 5.2)."""
+    outline = shape(geometry)
+    return list(antimeridian.bbox(outline) if geometry["type"] == "MultiPolygon" else outline.bounds)
+
+
+def cog(pixels: Pixels, grid: Grid, asset: dict[str, Any]) -> bytes:
+    """Return a cloud-optimised GeoTIFF with overviews. ``asset`` has its bands and its value without data."""
+    profile = {"count": len(pixels), "height": grid.size, "width": grid.size, "dtype": pixels.dtype}
+    place = {"crs": grid.crs, "transform": grid.transform, "nodata": asset["nodata"]}
+    resampling = "NEAREST" if "classification" in asset["roles"] else "AVERAGE"
+    layout = {"compress": "DEFLATE", "predictor": "YES", "blocksize": 128}
     with MemoryFile() as file:
-        with file.open(**profile) as raster:
+        with file.open(driver="COG", overview_resampling=resampling, **profile, **place, **layout) as raster:
             raster.write(pixels)
-            raster.descriptions = names
+            raster.descriptions = [band["name"] for band in asset["bands"]]
         return bytes(file.read())
 
 
-def png(picture: NDArray[np.uint8], size: int = THUMBNAIL_SIZE) -> bytes:
-    """Return a small PNG of a picture in red, green and blue."""
-    image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
-    file = BytesIO()
-    image.resize((size, size), Image.Resampling.LANCZOS).save(file, "PNG", compress_level=4)
-    return file.getvalue()
-
-
-def statistics(band: Pixels, nodata: float | None = 0) -> dict[str, Any]:
-    """Return the statistics of a band in the form of STAC's `statistics`."""
-    valid = band[band != nodata] if nodata is not None else band.ravel()
-    return {
-        "minimum": _plain(valid.min()),
-        "maximum": _plain(valid.max()),
-        "mean": round(float(valid.mean(dtype=np.float64)), 3),
-        "stddev": round(float(valid.std(dtype=np.float64)), 3),
-        "count": int(band.size),
-        "valid_percent": round(100 * valid.size / band.size, 3),
-    }
-
-
-def _plain(value: Any) -> float | int:
-    number: float | int = value.item()
-    return number
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """Return a picture in red, green and blue as PNG."""
+    count, height, width = picture.shape
+    # The driver warns that a PNG has no place on earth.
+    with catch_warnings(action="ignore"), MemoryFile() as file:
+        with file.open(driver="PNG", count=count, height=height, width=width, dtype="uint8") as raster:
+            raster.write(picture)
+        return bytes(file.read())

@@ -51,11 +51,11 @@ def test_an_anonymous_client_searches(server: Server) -> None:
     """pystac-client finds open collections and those for members, and no hidden ones."""
     client = Client.open(server.url)
     found = list(client.search(bbox=[-180, -90, 180, 90], max_items=500).items())
-    assert len(found) > 250
+    assert len(found) > 50
     assert len({(item.collection_id, item.id) for item in found}) == len(found)
     assert HIDDEN not in {item.collection_id for item in found}
     assert HIDDEN not in {collection.id for collection in client.get_collections()}
-    assert len(list(Client.open(server.url, headers=bearer("responder")).search(collections=[HIDDEN]).items())) > 10
+    assert len(list(Client.open(server.url, headers=bearer("responder")).search(collections=[HIDDEN]).items())) > 5
 
 
 def test_without_credentials_is_401(server: Server) -> None:
