@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from dev.server import Program, Server
 from dev.stack import InUse, StackError, delete, running
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dev.stack import Stack
 
@@ -60,23 +61,36 @@ def serve(folder: Path, port: int) -> None:
     if not is_free(port):
         other = max(port, DEFAULT_PORT) + 1
         raise StackError(f"Port {port} of 127.0.0.1 is in use or not permitted. Use another: PORT={other} make run")
-    _print("Starting PostgreSQL and the object store ...")
-    with running(folder, keep=True) as stack:
+    with ExitStack() as ends:
+        with _step("Starting PostgreSQL and the object store"):
+            stack = ends.enter_context(running(folder, keep=True))
         environ = environ_for(stack, port)
         _write_environment(folder / "env", environ)
-        _migrate(environ)
+        with _step("Migrating the database"):
+            _migrate(environ)
         # Commands of these plugins create the demo's keys and rights, whatever plugins the server has.
         _publish_once(postgres.home_for(folder) / "demo-published", stack, {**environ, "STACFLASK_PLUGINS": PLUGINS})
         web = _gunicorn(port, environ)
-        try:
-            _print("Starting gunicorn ...")
+        ends.callback(web.stop)
+        with _step("Starting gunicorn"):
             web.start()
-            _print(instructions(f"http://127.0.0.1:{port}", f".run/{port}/env", _reset(port)))
-            while not (exits := [*web.unexpected_exits(), *stack.unexpected_exits()]):
-                time.sleep(0.3)
-        finally:
-            web.stop()
-        raise StackError(" ".join(exits))
+        _print(instructions(f"http://127.0.0.1:{port}", f".run/{port}/env", _reset(port)))
+        while not (exits := [*web.unexpected_exits(), *stack.unexpected_exits()]):
+            time.sleep(0.3)
+    raise StackError(" ".join(exits))
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Print one line for a step, with its duration."""
+    began = time.monotonic()
+    print(f"{what} ... ", end="", flush=True)
+    try:
+        yield
+    except BaseException:
+        _print("failed")
+        raise
+    _print(f"{time.monotonic() - began:.0f} s")
 
 
 def _reset(port: int) -> str:
@@ -145,7 +159,8 @@ def _publish_once(marker: Path, stack: Stack, environ: dict[str, str]) -> None:
         return
     from dev import demo
 
-    demo.publish(stack, environ)
+    with _step("Creating the demo catalogue, only at the first start"):
+        demo.publish(stack, environ)
     marker.touch()
 
 
