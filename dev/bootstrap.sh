@@ -1,10 +1,11 @@
 #!/bin/sh
 # Prepares this clone: installs the Debian packages that it needs, then creates .venv from the pinned requirements.
 # `make run`, `make test` and `make lint` call it every time. If nothing is to do, it only compares a fingerprint.
-# PYTHON selects another interpreter than python3. The argument "tests" adds packages that only tests need.
+# PYTHON selects another interpreter than python3. The argument "tests" adds what only tests need.
 set -eu
 cd "$(dirname "$0")/.."
 
+goal=${1:-}
 log=.run/bootstrap.log
 hold=/etc/postgresql-common/createcluster.d/stacflask.conf
 policy=/usr/sbin/policy-rc.d
@@ -15,33 +16,22 @@ die() {
     exit 1
 }
 
-# step WHAT COMMAND...: runs the command with its output in the log, and shows the elapsed time.
+# step WHAT COMMAND...: runs the command with its output in the log, and prints one line with the time.
 step() {
     what=$1
     shift
-    [ -t 1 ] || echo "$what ..."
+    [ -t 1 ] || printf '%s ... ' "$what"
     began=$(date +%s)
-    shown=0
     "$@" >"$log" 2>&1 </dev/null &
     job=$!
     while kill -0 "$job" 2>/dev/null; do
-        show_progress
+        [ ! -t 1 ] || printf '\r\033[K%s ... %s s' "$what" "$(($(date +%s) - began))"
         sleep 0.3
     done
-    [ ! -t 1 ] || printf '\r\033[K'
-    wait "$job" || { tail -n 30 "$log" >&2; die "" "Failed: $what. The end of its output is above, all of it in $log."; }
+    [ ! -t 1 ] || printf '\r\033[K%s ... ' "$what"
+    wait "$job" || { echo failed; tail -n 30 "$log" >&2; die "" "Failed: $what. The end of its output is above, all of it in $log."; }
     job=
-    echo "$what: done in $(($(date +%s) - began)) s"
-}
-
-show_progress() {
-    elapsed=$(($(date +%s) - began))
-    if [ -t 1 ]; then
-        printf '\r\033[K%s ... %s s' "$what" "$elapsed"
-    elif [ "$elapsed" -ge $((shown + 10)) ]; then
-        shown=$elapsed
-        printf '  %s s\n' "$elapsed"
-    fi
+    echo "$(($(date +%s) - began)) s"
 }
 
 find_python() {
@@ -60,8 +50,6 @@ has_postgis() {
     return 1
 }
 
-has_pooler() { [ -x /usr/sbin/pgbouncer ]; }
-
 # Prints the PostGIS package for a PostgreSQL that is installed, if Debian has one, else the default package.
 postgis_package() {
     for postgres in $(ls -rv /usr/lib/postgresql/*/bin/postgres 2>/dev/null); do
@@ -76,10 +64,15 @@ postgis_package() {
 missing() {
     has_postgis || echo "$(postgis_package)  PostgreSQL with PostGIS, the database of the catalogue"
     command -v curl >/dev/null || echo "curl  for the commands to try"
-    command -v wget >/dev/null || echo "wget  a client that the tests download with"
-    has_pooler || echo "pgbouncer  a connection pooler for tests"
+    [ "$goal" != tests ] || missing_for_tests
     [ -x .venv/bin/python ] || can_make_venv || ! is_debian_python ||
         echo "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv  creates .venv"
+}
+
+missing_for_tests() {
+    command -v wget >/dev/null || echo "wget  a client that the tests download with"
+    command -v unzip >/dev/null || echo "unzip  a program that the tests open archives with"
+    [ -x /usr/sbin/pgbouncer ] || echo "pgbouncer  a connection pooler for tests"
 }
 
 can_make_venv() { "$python" -c 'import ensurepip, venv' 2>/dev/null; }
@@ -137,7 +130,16 @@ install_packages() {
     [ -z "$list" ] || die "Still missing after the installation:" "$list"
 }
 
-has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+# Succeeds if a browser runs. Ubuntu's chromium-browser without snapd is a script that only prints a text and exits.
+has_browser() {
+    for browser in chromium chromium-browser google-chrome; do
+        if "$browser" --version >/dev/null 2>&1 </dev/null; then return; fi
+    done
+    return 1
+}
+
+# Succeeds if the package has the browser. Ubuntu's installs a snap instead.
+has_browser_package() { ! apt-cache depends chromium 2>/dev/null | grep -q snapd; }
 
 # Prints a line for each missing package that only some tests need. Without them, these tests are skipped.
 missing_optional() {
@@ -161,6 +163,7 @@ add_optional() {
 install_optional() {
     step "Reading Debian's package lists" apt -o Acquire::http::Timeout=10 -o Acquire::Retries=0 update
     for package in $(package_names "$list"); do
+        [ "$package" != chromium ] || has_browser_package || { echo "chromium of this system is a snap: not installed"; continue; }
         step "Installing $package" apt -o Acquire::http::Timeout=30 install --yes --no-install-recommends "$package"
     done
 }
@@ -195,16 +198,22 @@ fill_venv() {
     fingerprint >.venv/fingerprint
 }
 
+announce() {
+    [ -e .venv/fingerprint ] ||
+        echo "The first start installs what is missing. It takes two to five minutes, up to ten on a busy or slow machine."
+}
+
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 mkdir -p .run
 # If two commands of a clone start at the same time, the second waits here.
 exec 9>.run/bootstrap.lock
 flock -n 9 || { echo "Waiting for another bootstrap of this clone ..."; flock 9; }
-if ! { has_postgis && has_pooler && [ "$(fingerprint)" = "$(cat .venv/fingerprint 2>/dev/null)" ]; }; then
+if [ -n "$(missing)" ] || [ "$(fingerprint)" != "$(cat .venv/fingerprint 2>/dev/null)" ]; then
     find_python
+    announce
     install_packages
     venv_is_whole || make_venv
     fill_venv
 fi
-[ "${1:-}" != tests ] || add_optional
+[ "$goal" != tests ] || add_optional

@@ -12,7 +12,14 @@ from typing import Any
 
 from tests.waiting import waiting_for
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+def _runs(name: str) -> bool:
+    """Whether a program is installed and runs. Ubuntu's chromium-browser without snapd only prints a text and exits."""
+    command = [name, "--version"]
+    return shutil.which(name) is not None and subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+CHROMIUM = next(filter(_runs, ("chromium", "chromium-browser", "google-chrome")), None)
 FLAGS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"),
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

