@@ -154,35 +154,32 @@ class Keys:
 
     def _used(self, key_id: str, today: date) -> None:
         """Record that the key was used today."""
-        with self._storage.transaction() as statements:
-            statements.rows(
-                "UPDATE plugin_api_keys SET last_used = :today WHERE id = :id AND last_used IS DISTINCT FROM :today",
-                id=key_id,
-                today=today,
-            )
+        self._storage.write(
+            "UPDATE plugin_api_keys SET last_used = :today WHERE id = :id AND last_used IS DISTINCT FROM :today",
+            id=key_id,
+            today=today,
+        )
 
     def add(self, text: str, **values: Any) -> bool:
         """Store a new key; ``values`` are name, groups, scopes, expires and note. Return False if its id exists."""
-        with self._storage.transaction() as statements:
-            return bool(
-                statements.rows(
-                    "INSERT INTO plugin_api_keys (id, hash, name, groups, scopes, expires, note) "
-                    "VALUES (:id, :hash, :name, :groups, :scopes, :expires, :note) ON CONFLICT DO NOTHING RETURNING id",
-                    id=text[len(PREFIX) : len(PREFIX) + 8],
-                    hash=digest(text),
-                    **values,
-                )
+        return bool(
+            self._storage.write(
+                "INSERT INTO plugin_api_keys (id, hash, name, groups, scopes, expires, note) "
+                "VALUES (:id, :hash, :name, :groups, :scopes, :expires, :note) ON CONFLICT DO NOTHING RETURNING id",
+                id=text[len(PREFIX) : len(PREFIX) + 8],
+                hash=digest(text),
+                **values,
             )
+        )
 
     def revoke(self, key_id: str) -> bool:
         """Revoke a key. Return False if there is none with this id that is not revoked yet."""
-        with self._storage.transaction() as statements:
-            return bool(
-                statements.rows(
-                    "UPDATE plugin_api_keys SET revoked = now() WHERE id = :id AND revoked IS NULL RETURNING id",
-                    id=key_id,
-                )
+        return bool(
+            self._storage.write(
+                "UPDATE plugin_api_keys SET revoked = now() WHERE id = :id AND revoked IS NULL RETURNING id",
+                id=key_id,
             )
+        )
 
     def all(self) -> list[Mapping[str, Any]]:
         """Return every key, newest first, with its ``state``."""

@@ -21,7 +21,7 @@ from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 from stacflask.model.readonly import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pluggy
@@ -94,7 +94,7 @@ class Gate:
     @property
     def authenticates(self) -> bool:
         """True if a plugin authenticates requests."""
-        return bool(self.plugins.hook.authenticate.get_hookimpls())
+        return bool(self._implementations("authenticate"))
 
     def refresh_principal(self, principal: Principal, since: datetime) -> Principal | None:
         """Re-check a principal that was authenticated at ``since``.
@@ -120,13 +120,13 @@ class Gate:
     @property
     def writable(self) -> bool:
         """True if a plugin authorizes changes, which enables the Transaction extensions."""
-        return bool(self.plugins.hook.authorize_change.get_hookimpls())
+        return bool(self._implementations("authorize_change"))
 
     def restrict(self, principal: Principal) -> Restriction:
         """Return what a principal can see in this request: the conditions of all plugins, joined by AND."""
         if not principal.may("read"):
             return HIDE_ALL
-        if not self.plugins.hook.restrict.get_hookimpls():
+        if not self._implementations("restrict"):
             return UNRESTRICTED
         restrict, request_info = self.plugins.hook.restrict, self.request_info()
         return Restriction(
@@ -150,11 +150,11 @@ class Gate:
         """
         scope_denials = _scope_denials(principal, "download")
         by_plugin = self._decisions_on_many(principal, tuple(assets))
-        decide = self._single_decisions(principal)
+        decide = self._decisions_on_each(principal)
         results: list[Grant | Decision] = []
         for grant_id, asset, *decisions in zip(_grant_ids(len(assets)), assets, *by_plugin, strict=True):
-            all_decisions = [decision for decision in (*decisions, *decide(asset)) if decision is not None]
-            decision = combine_decisions(scope_denials + all_decisions)
+            known = [decision for decision in decisions if decision is not None]
+            decision = combine_decisions([*scope_denials, *known, *decide(asset)])
             results.append(Grant(principal, asset, decision, grant_id) if decision.allowed else decision)
         return results
 
@@ -167,26 +167,41 @@ class Gate:
             return [[refused.decision] * len(assets)]
         return by_plugin
 
-    def _single_decisions(self, principal: Principal) -> Callable[[Asset], Sequence[Decision | None]]:
+    def _decisions_on_each(self, principal: Principal) -> Callable[[Asset], Sequence[Decision]]:
         """Return a function that calls ``authorize`` of the plugins without ``authorize_many``."""
-        with_many = _plugin_names(self.plugins.hook.authorize_many.get_hookimpls())
-        impls = [
-            impl for impl in reversed(self.plugins.hook.authorize.get_hookimpls()) if impl.plugin_name not in with_many
-        ]
-        if any(_is_wrapper(impl) for impl in impls):
+        if self._is_wrapped("authorize"):
             return lambda asset: self._decisions(principal, asset)
-        functions = [(impl.function, impl.argnames) for impl in impls]
-        request_info = self.request_info()
+        call, request_info = self._without("authorize", "authorize_many"), self.request_info()
 
-        def decide(asset: Asset) -> list[Decision | None]:
-            arguments: dict[str, Any] = {"principal": principal, "asset": asset, "request_info": request_info}
+        def decide(asset: Asset) -> Sequence[Decision]:
             try:
-                decisions: list[Any] = [function(*[arguments[name] for name in names]) for function, names in functions]
+                return list(call({"principal": principal, "asset": asset, "request_info": request_info}))
             except Refused as refused:
                 return [refused.decision]
-            return decisions
 
         return decide
+
+    def _without(self, hook: str, many: str) -> Callable[[Mapping[str, Any]], Iterator[Any]]:
+        """Return a function that calls a hook without the plugins that implement the hook ``many``.
+
+        It yields the results that are not None. pluggy can exclude only plugins that are hashable, and a dataclass is
+        not.
+        """
+        excluded = {impl.plugin_name for impl in self._implementations(many) if not impl.wrapper}
+        impls = [impl for impl in reversed(self._implementations(hook)) if impl.plugin_name not in excluded]
+
+        def call(arguments: Mapping[str, Any]) -> Iterator[Any]:
+            results = (impl.function(*[arguments[name] for name in impl.argnames]) for impl in impls)
+            return (result for result in results if result is not None)
+
+        return call
+
+    def _implementations(self, hook: str) -> Sequence[Any]:
+        implementations: Sequence[Any] = getattr(self.plugins.hook, hook).get_hookimpls()
+        return implementations
+
+    def _is_wrapped(self, hook: str) -> bool:
+        return any(impl.wrapper for impl in self._implementations(hook))
 
     def _decisions(self, principal: Principal, asset: Asset) -> list[Decision]:
         """Return the decisions of all plugins. A plugin that raises Refused denies, and its denial is recorded."""
@@ -217,7 +232,7 @@ class Gate:
     def resolve(self, grant: Grant) -> Location:
         """Return where the bytes of an asset are. Raises NoStore, Missing, Offline, Refused."""
         try:
-            location: Location | None = self._resolve({"asset": grant.asset})
+            location = self._location(grant.asset)
         except Refused as refused:
             self._revoke("resolve", grant, refused.decision)
         if location is None:
@@ -227,11 +242,11 @@ class Gate:
 
     def resolves(self, asset: Asset) -> bool:
         """Return whether a plugin resolves an asset. Raises the errors of plugins."""
-        return self._resolve({"asset": asset}) is not None
+        return self._location(asset) is not None
 
-    @property
-    def _resolve(self) -> Callable[..., Any]:
-        return _first_result(self.plugins.hook.resolve)
+    def _location(self, asset: Asset) -> Location | None:
+        location: Location | None = self.plugins.hook.resolve(asset=asset)
+        return location
 
     def deliver(self, grant: Grant, location: Location, *, streamed: bool, head: bool = False) -> Delivery:
         """Return the delivery of an asset: a redirect, or a stream with the transformations of all plugins.
@@ -308,24 +323,24 @@ class Gate:
         A grant with a size limit is not presigned, because the size must be read first. Neither is one that demands a
         stream.
         """
-        resolve, presign = self._resolve, _first_result(self.plugins.hook.presign)
+        return [self._presigned(grant) for grant in grants]
 
-        def signed(grant: Grant) -> Redirect | None:
-            if grant.decision.max_bytes is not None or grant.decision.stream:
-                return None
-            arguments = {"principal": grant.principal, "asset": grant.asset, "grant_id": grant.id}
-            try:
-                location = arguments["location"] = resolve(arguments)
-                redirect: Redirect | None = None if location is None else presign(arguments)
-            except (Missing, Offline):
-                return None
-            except Refused as refused:
-                with suppress(Refused):
-                    self._revoke("resolve", grant, refused.decision)
-                return None
-            return redirect
-
-        return [signed(grant) for grant in grants]
+    def _presigned(self, grant: Grant) -> Redirect | None:
+        if grant.decision.max_bytes is not None or grant.decision.stream:
+            return None
+        redirect: Redirect | None = None
+        try:
+            location = self._location(grant.asset)
+            if location is not None:
+                redirect = self.plugins.hook.presign(
+                    principal=grant.principal, asset=grant.asset, location=location, grant_id=grant.id
+                )
+        except (Missing, Offline):
+            return None
+        except Refused as refused:
+            with suppress(Refused):
+                self._revoke("resolve", grant, refused.decision)
+        return redirect
 
     def sign_queries(self, principal: Principal, grants: Sequence[Grant]) -> SignedQueries | None:
         """Return queries that make the download URLs of granted assets work without headers, or None."""
@@ -373,7 +388,7 @@ class Gate:
     @property
     def records_downloads(self) -> bool:
         """True if a plugin charges for downloads or records them."""
-        return bool(self.plugins.hook.charge.get_hookimpls() or self.plugins.hook.download_decided.get_hookimpls())
+        return bool(self._implementations("charge") or self._implementations("download_decided"))
 
     def charge(self, grant: Grant, byte_range: ByteRange, delivery: str) -> DownloadDecision:
         """Charge for the bytes to be sent, and report the decision to the plugins. Raises Refused."""
@@ -382,44 +397,39 @@ class Gate:
 
     def _charge(self, grant: Grant, byte_range: ByteRange) -> Decision | None:
         try:
-            denial: Decision | None = self._charge_hook(
+            denial: Decision | None = self.plugins.hook.charge(
                 principal=grant.principal, asset=grant.asset, byte_range=byte_range
             )
         except Refused as refused:
             return refused.decision
         return denial
 
-    @property
-    def _charge_hook(self) -> Any:
-        return self.plugins.hook.charge
-
     def charge_many(
         self, grants: Sequence[Grant], byte_ranges: Sequence[ByteRange], delivery: str
     ) -> Iterator[DownloadDecision]:
         """Charge for several assets of one principal, and then report each decision to the plugins. Raises Refused."""
-        if grants:
-            self._require_charged(grants, self._charge_all(grants, byte_ranges))
-        for grant, byte_range in zip(grants, byte_ranges, strict=True):
+        charged = list(zip(grants, byte_ranges, strict=True))
+        # A wrapper of ``charge`` must see every charge.
+        one_by_one = (self._charge(grant, byte_range) for grant, byte_range in charged)
+        denials: Iterator[Decision | None] = one_by_one if self._is_wrapped("charge") else self._denials(charged)
+        self._require_charged(grants, next((denial for denial in denials if denial is not None), None))
+        for grant, byte_range in charged:
             yield self._granted(grant, byte_range, delivery)
 
-    def _charge_all(self, grants: Sequence[Grant], byte_ranges: Sequence[ByteRange]) -> Decision | None:
+    def _denials(self, charged: Sequence[tuple[Grant, ByteRange]]) -> Iterator[Decision | None]:
+        """Charge by ``charge_many``, and then by the plugins that have only ``charge``."""
+        if not charged:
+            return
+        principal, assets = charged[0][0].principal, tuple(grant.asset for grant, _ in charged)
         try:
-            return self._charge_many(grants, tuple(byte_ranges))
+            yield self.plugins.hook.charge_many(
+                principal=principal, assets=assets, byte_ranges=tuple(byte_range for _, byte_range in charged)
+            )
+            call = self._without("charge", "charge_many")
+            for grant, byte_range in charged:
+                yield from call({"principal": principal, "asset": grant.asset, "byte_range": byte_range})
         except Refused as refused:
-            return refused.decision
-
-    def _charge_many(self, grants: Sequence[Grant], byte_ranges: tuple[ByteRange, ...]) -> Decision | None:
-        principal, assets = grants[0].principal, tuple([grant.asset for grant in grants])
-        charge, charge_many = self._charge_hook, self.plugins.hook.charge_many
-        denial: Decision | None = None
-        with_many: set[str] = set()
-        if not _is_wrapped(charge):  # A wrapper of ``charge`` must see every charge.
-            denial = charge_many(principal=principal, assets=assets, byte_ranges=byte_ranges)
-            with_many = _plugin_names(charge_many.get_hookimpls())
-        charge_one = _first_result(charge, with_many)
-        for asset, byte_range in zip(assets, byte_ranges, strict=True):
-            denial = denial or charge_one({"principal": principal, "asset": asset, "byte_range": byte_range})
-        return denial
+            yield refused.decision
 
     def _require_charged(self, grants: Sequence[Grant], denial: Decision | None) -> None:
         """Deny assets that were not charged. Raises Refused."""
@@ -463,7 +473,7 @@ class Gate:
     @property
     def reports_orders(self) -> bool:
         """True if a plugin adds the states of orders to items."""
-        return bool(self.plugins.hook.order_states.get_hookimpls())
+        return bool(self._implementations("order_states"))
 
     def authorize_change(self, principal: Principal, change: Change) -> None:
         """Authorize a change to the catalog, by the decisions of all plugins. Raises Refused."""
@@ -496,40 +506,6 @@ def _contradiction(original: Stream, previous: Stream, result: Stream, *, demand
     if not demanded:
         return "expected authorize to demand the stream (stream=True), because a redirect would not be transformed"
     return None
-
-
-def _is_wrapper(impl: Any) -> bool:
-    return bool(impl.wrapper)
-
-
-def _is_wrapped(hook: Any) -> bool:
-    return any(_is_wrapper(impl) for impl in hook.get_hookimpls())
-
-
-def _plugin_names(impls: Sequence[Any]) -> set[str]:
-    """Return the names of the plugins that implement a hook. Wrappers do not count."""
-    return {impl.plugin_name for impl in impls if not _is_wrapper(impl)}
-
-
-def _first_result(hook: Any, without: Container[str] = ()) -> Callable[[Mapping[str, Any]], Any]:
-    """Return a function that calls a hook and returns the first result that is not None, as pluggy does.
-
-    It is faster than pluggy for thousands of calls. It takes the arguments by name, and ignores those that the hook
-    does not have. It skips the plugins in ``without``, unless the hook is wrapped.
-    """
-    if _is_wrapped(hook):
-        return lambda arguments: hook(**{name: arguments[name] for name in hook.spec.argnames})
-    impls = reversed(hook.get_hookimpls())
-    functions = [(impl.function, impl.argnames) for impl in impls if impl.plugin_name not in without]
-
-    def call(arguments: Mapping[str, Any]) -> Any:
-        for function, names in functions:
-            result = function(*map(arguments.__getitem__, names))
-            if result is not None:
-                return result
-        return None
-
-    return call
 
 
 def _grant_ids(number: int) -> list[str]:

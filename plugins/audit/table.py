@@ -81,5 +81,4 @@ class Table:
 
     def forget(self, before: datetime) -> int:
         """Delete personal data in records before a time, and return the number of records."""
-        with self.storage.transaction() as statements:
-            return len(statements.rows(FORGET, before=before))
+        return len(self.storage.write(FORGET, before=before))

@@ -221,8 +221,7 @@ def import_logs(recorder: Recorder, /, files: Sequence[str]) -> None:
             downloads = reader.downloads(_complete(lines, name))
             while batch := list(islice(downloads, BATCH_LINES)):
                 rows = orjson.dumps([asdict(one) for one in batch]).decode()
-                with recorder.table.storage.transaction() as statements:
-                    added = statements.rows(INSERT_DOWNLOADS, rows=rows)
+                added = recorder.table.storage.write(INSERT_DOWNLOADS, rows=rows)
                 new, granted = new + len(added), granted + sum(row["granted"] for row in added)
     click.echo(
         f"{reader.lines} lines, {new} new downloads, {granted} of them with a grant of this server, "
@@ -270,9 +269,8 @@ def forget(recorder: Recorder, /, older_than: timedelta | None) -> None:
 def prune(recorder: Recorder, /, older_than: timedelta) -> None:
     """Delete old records and imported lines of store logs. Reports no longer have them."""
     before = datetime.now(UTC) - older_than
-    with recorder.table.storage.transaction() as statements:
-        deleted = [
-            len(statements.rows(f"DELETE FROM {table} WHERE at < :before RETURNING 1", before=before))
-            for table in ("plugin_audit_events", "plugin_audit_store_requests")
-        ]
+    deleted = [
+        len(recorder.table.storage.write(f"DELETE FROM {table} WHERE at < :before RETURNING 1", before=before))
+        for table in ("plugin_audit_events", "plugin_audit_store_requests")
+    ]
     click.echo(f"deleted {deleted[0]} events and {deleted[1]} lines of store logs", err=True)

@@ -69,14 +69,13 @@ class Table:
 
     def accept(self, principal: str, licence: str, version: str) -> None:
         """Record an acceptance; an earlier one of the same version stays."""
-        with self._storage.transaction() as statements:
-            statements.rows(
-                "INSERT INTO plugin_licence_acceptances (principal, licence, version) "
-                "VALUES (:principal, :licence, :version) ON CONFLICT DO NOTHING",
-                principal=principal,
-                licence=licence,
-                version=version,
-            )
+        self._storage.write(
+            "INSERT INTO plugin_licence_acceptances (principal, licence, version) "
+            "VALUES (:principal, :licence, :version) ON CONFLICT DO NOTHING",
+            principal=principal,
+            licence=licence,
+            version=version,
+        )
 
     def newest(self, principal: str) -> list[Mapping[str, Any]]:
         """Return every licence in its newest version, with the time at which the principal accepted it."""
@@ -97,39 +96,36 @@ class Table:
 
     def add(self, **values: str | None) -> bool:
         """Add a version (id, version, title, text, url) as the newest. Return False if it exists already."""
-        with self._storage.transaction() as statements:
-            return bool(
-                statements.rows(
-                    "INSERT INTO plugin_licence_versions (id, version, title, text, url) "
-                    "VALUES (:id, :version, :title, :text, :url) ON CONFLICT DO NOTHING RETURNING id",
-                    **values,
-                )
+        return bool(
+            self._storage.write(
+                "INSERT INTO plugin_licence_versions (id, version, title, text, url) "
+                "VALUES (:id, :version, :title, :text, :url) ON CONFLICT DO NOTHING RETURNING id",
+                **values,
             )
+        )
 
     def require(self, collection: str, licence: str) -> bool:
         """Require a licence for a collection. Return False if there is no such licence."""
-        with self._storage.transaction() as statements:
-            exists = statements.rows("SELECT FROM plugin_licence_versions WHERE id = :licence LIMIT 1", licence=licence)
-            if exists:
-                statements.rows(
-                    "INSERT INTO plugin_licence_collections (collection, licence) VALUES (:collection, :licence) "
-                    "ON CONFLICT DO NOTHING",
-                    collection=collection,
-                    licence=licence,
-                )
-        return bool(exists)
+        if not self._storage.rows("SELECT FROM plugin_licence_versions WHERE id = :licence LIMIT 1", licence=licence):
+            return False
+        self._storage.write(
+            "INSERT INTO plugin_licence_collections (collection, licence) VALUES (:collection, :licence) "
+            "ON CONFLICT DO NOTHING",
+            collection=collection,
+            licence=licence,
+        )
+        return True
 
     def unrequire(self, collection: str, licence: str) -> bool:
         """Stop requiring a licence for a collection. Return False if it was not required."""
-        with self._storage.transaction() as statements:
-            return bool(
-                statements.rows(
-                    "DELETE FROM plugin_licence_collections WHERE collection = :collection AND licence = :licence "
-                    "RETURNING licence",
-                    collection=collection,
-                    licence=licence,
-                )
+        return bool(
+            self._storage.write(
+                "DELETE FROM plugin_licence_collections WHERE collection = :collection AND licence = :licence "
+                "RETURNING licence",
+                collection=collection,
+                licence=licence,
             )
+        )
 
     def versions(self) -> list[Mapping[str, Any]]:
         """Return all versions of all licences, with the number of acceptances and the collections that require them."""

@@ -151,21 +151,21 @@ class Table:
 
     def add(self, creator: Principal, requested: LinkRequest, now: datetime) -> Mapping[str, Any]:
         """Store a new link, and return its row."""
-        with self._storage.transaction() as statements:
-            return statements.rows(
-                ADD,
-                id=secrets.token_urlsafe(12),
-                principal=creator.id,
-                scheme=creator.scheme,
-                reference=creator.reference,
-                groups=sorted(creator.own_groups),
-                scopes=None if creator.scopes is None else sorted(creator.scopes),
-                path=str(requested.target),
-                addresses=list(map(str, requested.networks)),
-                downloads=requested.downloads,
-                note=requested.note,
-                expires=now + requested.lifetime,
-            )[0]
+        (row,) = self._storage.write(
+            ADD,
+            id=secrets.token_urlsafe(12),
+            principal=creator.id,
+            scheme=creator.scheme,
+            reference=creator.reference,
+            groups=sorted(creator.own_groups),
+            scopes=None if creator.scopes is None else sorted(creator.scopes),
+            path=str(requested.target),
+            addresses=list(map(str, requested.networks)),
+            downloads=requested.downloads,
+            note=requested.note,
+            expires=now + requested.lifetime,
+        )
+        return row
 
     def all(self, principal: str | None = None, scheme: str | None = None) -> list[Mapping[str, Any]]:
         """Return the newest ``MAX_LISTED`` links, of all creators or of one, newest first."""
@@ -173,8 +173,7 @@ class Table:
 
     def revoke(self, link_id: str | None = None, principal: str | None = None, scheme: str | None = None) -> list[str]:
         """Revoke the valid links that match, and return their ids."""
-        with self._storage.transaction() as statements:
-            return [row["id"] for row in statements.rows(REVOKE, id=link_id, principal=principal, scheme=scheme)]
+        return [row["id"] for row in self._storage.write(REVOKE, id=link_id, principal=principal, scheme=scheme)]
 
     def has_uses(self, key: Mapping[str, Any]) -> bool:
         """Return whether a counted link has a use left, or an opening of the asset to continue."""
@@ -198,13 +197,12 @@ class Table:
 
     def prune(self, days: int) -> int:
         """Delete links that expired more than ``days`` days ago, and return their number."""
-        with self._storage.transaction() as statements:
-            return len(
-                statements.rows(
-                    "DELETE FROM plugin_links WHERE expires < now() - make_interval(days => :days) RETURNING id",
-                    days=days,
-                )
+        return len(
+            self._storage.write(
+                "DELETE FROM plugin_links WHERE expires < now() - make_interval(days => :days) RETURNING id",
+                days=days,
             )
+        )
 
 
 def _continues(statements: Statements, use: LinkUse) -> bool:

@@ -107,20 +107,18 @@ class Sessions:
 
     def end(self, secret: str) -> Mapping[str, Any] | None:
         """End a session, and return its provider and ID token; None if there is none."""
-        with self._storage.transaction() as statements:
-            ended = statements.rows(
-                "DELETE FROM plugin_login_sessions WHERE hash = :hash RETURNING provider, id_token", hash=digest(secret)
-            )
+        ended = self._storage.write(
+            "DELETE FROM plugin_login_sessions WHERE hash = :hash RETURNING provider, id_token", hash=digest(secret)
+        )
         return ended[0] if ended else None
 
     def end_all(self, principal: str) -> int:
         """End all sessions of a principal, and return their number."""
-        with self._storage.transaction() as statements:
-            return len(
-                statements.rows(
-                    "DELETE FROM plugin_login_sessions WHERE principal = :principal RETURNING hash", principal=principal
-                )
+        return len(
+            self._storage.write(
+                "DELETE FROM plugin_login_sessions WHERE principal = :principal RETURNING hash", principal=principal
             )
+        )
 
     def all(self) -> list[Mapping[str, Any]]:
         """Return the open sessions, newest first."""

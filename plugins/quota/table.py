@@ -203,12 +203,11 @@ class Table:
 
     def unset(self, group: str) -> bool:
         """Remove the limits of a group. Return False if it had none."""
-        with self._storage.transaction() as statements:
-            return bool(
-                statements.rows(
-                    "DELETE FROM plugin_quota_limits WHERE group_name = :group RETURNING group_name", group=group
-                )
+        return bool(
+            self._storage.write(
+                "DELETE FROM plugin_quota_limits WHERE group_name = :group RETURNING group_name", group=group
             )
+        )
 
     def all(self) -> list[Mapping[str, Any]]:
         """Return the limits of all groups."""
@@ -219,9 +218,8 @@ class Table:
     def prune(self) -> int:
         """Delete usage that is older than all windows, and return the number of rows."""
         longest = max((row["window_seconds"] for row in self.all()), default=0)
-        with self._storage.transaction() as statements:
-            older = longest + longest // PERIODS_PER_WINDOW + 1
-            return sum(len(statements.rows(sql, seconds=older)) for sql in FORGET)
+        older = longest + longest // PERIODS_PER_WINDOW + 1
+        return sum(len(self._storage.write(sql, seconds=older)) for sql in FORGET)
 
 
 def _usage(storage: Storage, principal: str, limits: Limits, asset: Asset | None) -> Usage:
