@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from tests.documented import GUIDES, TUTORIALS, write_files
 
 SPECIFICATIONS = (ROOT / "stacflask" / "hookspecs.py").read_text()
 
@@ -97,13 +98,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     paths = [folder / f"{name}_plugin.py" for name in samples]
     for path, text in zip(paths, samples.values(), strict=True):
         path.write_text(text)
+    for page in (*GUIDES.glob("*.md"), TUTORIALS / "first-plugin.md"):
+        write_files(page, folder)
+    paths += [*folder.glob("rules/*.py"), *folder.glob("stacflask_*.py")]
     command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", "--show-error-codes", *map(str, paths)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr + done.stdout
-    errors: dict[str, list[str]] = {name: [] for name in samples}
-    pattern = re.compile(r"^.*?(\w+)_plugin\.py:(\d+): error: (.*?)(?:  \[[\w-]+\])?$", re.MULTILINE)
+    errors: dict[str, list[str]] = {name: [] for name in (*samples, "documented")}
+    pattern = re.compile(r"^.*?(\w+?)(?:_plugin)?\.py:(\d+): error: (.*?)(?:  \[[\w-]+\])?$", re.MULTILINE)
     for name, line, message in pattern.findall(done.stdout):
-        errors[name].append(f"{line}: {message}")
+        errors[name if name in samples else "documented"].append(f"{line}: {message}")
     return errors
 
 
@@ -127,3 +131,8 @@ def test_each_hook_is_checked(report: dict[str, list[str]]) -> None:
     assert [re.findall(r'hook "(\w+)" has no argument "unknown"', error) for error in report["longer"]] == [
         [hook] for hook in hooks
     ]
+
+
+def test_documented_plugins_are_right(report: dict[str, list[str]]) -> None:
+    """The plugins in the tutorial and in the guides pass mypy in strict mode."""
+    assert report["documented"] == []

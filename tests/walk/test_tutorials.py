@@ -1,7 +1,6 @@
 """Tutorials and guides for plugin authors: each block of code runs as it is printed, and prints what the page shows."""
 
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -14,51 +13,39 @@ from dev.stack import Stack
 from stacflask.cli import run
 from tests.conftest import ROOT, migrate
 from tests.databases import drop
+from tests.documented import BLOCK, DOCS, GUIDES, TUTORIALS, blocks, write_files
 from tests.walk.conftest import Server, administer
 
-PAGES = ROOT / "docs" / "tutorials"
-HOW_TO = ROOT / "docs" / "how-to"
-GUIDES = [path.stem for path in sorted(HOW_TO.glob("*.md")) if "```python\n# rules/" in path.read_text()]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = [path.stem for path in sorted(GUIDES.glob("*.md")) if "```python\n# rules/" in path.read_text()]
 
 
 def test_first_download(server: Server, tmp_path: Path) -> None:
     """The commands of the first tutorial work in their order, and print what the page shows."""
-    blocks = BLOCK.findall((PAGES / "first-download.md").read_text())
-    script = "".join(f"{text}echo ---\n" for kind, text in blocks if kind == "sh")
+    page = TUTORIALS / "first-download.md"
+    script = "".join(f"{text}echo ---\n" for text in blocks(page, "sh"))
     script = script.replace("http://127.0.0.1:8000", server.url)
     done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     parts = iter(done.stdout.split("---\n"))
     part = ""
-    for kind, text in blocks:
+    for kind, text in BLOCK.findall(page.read_text()):
         if kind == "sh":
             part = next(parts)
         elif kind == "text":
             assert all(line in part for line in text.splitlines()), part
 
 
-def write_files(page: Path, folder: Path) -> Path:
-    """Write the files that a page prints, with their names in the first line, and return the folder."""
-    for kind, text in BLOCK.findall(page.read_text()):
-        name, _, content = text.removeprefix("# ").partition("\n")
-        if kind in ("toml", "python") and text.startswith("# "):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(content)
-    return folder
-
-
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """Return a folder with the files of the tutorial on plugins."""
-    return write_files(PAGES / "first-plugin.md", tmp_path)
+    return write_files(TUTORIALS / "first-plugin.md", tmp_path)
 
 
 @pytest.fixture(scope="module")
 def guides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the files of all guides for plugin authors, and of the page on tests."""
     folder = tmp_path_factory.mktemp("guides")
-    for page in [*HOW_TO.glob("*.md"), ROOT / "docs" / "testing.md"]:
+    for page in [*GUIDES.glob("*.md"), DOCS / "testing.md"]:
         write_files(page, folder)
     return folder
 
@@ -96,7 +83,7 @@ def test_guides_pass_their_tests(guides: Path, plugin_database: str) -> None:
     assert {path.stem for path in (guides / "rules").glob("*.py")} <= tested
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", COMMANDS)
 def test_the_commands_of_a_guide_work(
     guide: str,
     guides: Path,
@@ -107,8 +94,8 @@ def test_the_commands_of_a_guide_work(
     """With the settings that a guide prints, ``stacflask check`` accepts its plugin."""
     monkeypatch.syspath_prepend(str(guides))
     environ = {"DATABASE_URL": plugin_database}
-    blocks = [text for kind, text in BLOCK.findall((HOW_TO / f"{guide}.md").read_text()) if kind == "sh"]
-    for command, *arguments in map(shlex.split, "".join(blocks).splitlines()):
+    lines = "".join(blocks(GUIDES / f"{guide}.md", "sh")).splitlines()
+    for command, *arguments in map(shlex.split, lines):
         if command == "export":
             name, _, value = arguments[0].partition("=")
             environ[name] = value
