@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import UserDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,19 @@ class _NoStorage:
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError("This plugin uses services.storage. Pass storage=, or use the fixture plug.")
+
+
+class _Headers(UserDict[str, str]):
+    """Header fields, whose names are case-insensitive as in a server."""
+
+    def __setitem__(self, name: str, value: str) -> None:
+        super().__setitem__(name.lower(), value)
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
 
 
 class HookRunner:
@@ -70,7 +84,7 @@ class HookRunner:
             BadCredentials: The credentials are wrong.
         """
         defaults = {"method": "GET", "path": "/", "query": {}, "address": "192.0.2.1"}
-        return self._gate.authenticate(Request(headers=headers or {}, **{**defaults, **fields}))
+        return self._gate.authenticate(Request(headers=_Headers(headers or {}), **{**defaults, **fields}))
 
     def restrict(self, principal: Principal, of: Literal["items", "collections"] = "items") -> Cql2 | None:
         """Return the condition on what a principal can see: those of all plugins, joined by AND."""

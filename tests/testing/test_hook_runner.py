@@ -139,6 +139,14 @@ def test_a_fake_identity_authenticates_and_refreshes() -> None:
         hooks.authenticate({"Authorization": "Bearer bob"})
 
 
+def test_header_fields_have_any_case() -> None:
+    """Names of header fields are case-insensitive, as in a server."""
+    hooks = HookRunner(FakeIdentity({"ann": []}))
+    assert hooks.authenticate({"authorization": "bearer ann"}).id == "ann"
+    with pytest.raises(BadCredentials):
+        hooks.authenticate({"AUTHORIZATION": "Digest ann"})
+
+
 def test_a_memory_store_redirects_on_request() -> None:
     """With ``redirects``, the store returns a URL; without, and for a stream, its bytes."""
     store = MemoryStore({ASSET.href: b"0123"}, redirects=True)
