@@ -9,7 +9,8 @@ from typing import Any
 # A reload reads this file again. It must import the worker again, too.
 for module in [name for name in sys.modules if name.startswith("stacflask.server")]:
     del sys.modules[module]
-sys.path.insert(0, str(Path(__file__).parent))
+if (Path(__file__).parent / "stacflask").exists():  # a clone that is not installed
+    sys.path.insert(0, str(Path(__file__).parent))
 
 from stacflask.server import metrics_folder  # noqa: E402
 from stacflask.server.gunicorn_log import ServerLogger  # noqa: E402

@@ -1,4 +1,4 @@
-"""The WSGI application that gunicorn serves."""
+"""The WSGI application that gunicorn serves. In an installed package, this module is `stacflask.wsgi`."""
 
 import os
 

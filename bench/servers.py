@@ -174,7 +174,7 @@ def environ_for(servers: Stack, plugins: tuple[str, ...]) -> dict[str, str]:
     return plain_environ(
         ROOT,
         DATABASE_URL=servers.database_url,
-        STACFLASK_PLUGINS=",".join(f"plugins.{name}" for name in plugins),
+        STACFLASK_PLUGINS=",".join(plugins),
         STACFLASK_S3_STORES=json.dumps(_stores(servers)),
         STACFLASK_METRICS_NETWORKS="127.0.0.0/8",
     )

@@ -170,7 +170,7 @@ install_optional() {
 
 # Prints a hash of everything that .venv was created from. After a change, pip must run again.
 fingerprint() {
-    { pwd && .venv/bin/python -V && cat requirements.txt requirements-dev.txt && packaging; } 2>&1 | sha256sum
+    { pwd && .venv/bin/python -V && cat requirements-tracing.txt requirements-dev.txt && packaging; } 2>&1 | sha256sum
 }
 
 # Prints the part of pyproject.toml that pip reads. The rest is for linters and tests.
@@ -193,8 +193,8 @@ make_venv() {
 pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar=off "$@"; }
 
 fill_venv() {
-    step "Installing the pinned Python packages" pip_install -r requirements.txt -r requirements-dev.txt
-    step "Installing stacflask" pip_install --no-deps --editable .
+    step "Installing the pinned Python packages" pip_install -r requirements-tracing.txt -r requirements-dev.txt
+    step "Installing stacflask" pip_install --no-deps --no-build-isolation --editable .
     fingerprint >.venv/fingerprint
 }
 

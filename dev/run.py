@@ -31,7 +31,7 @@ Runs the private servers, the demo and gunicorn until Ctrl-C. PORT is the port o
 --forget deletes the data."""
 DEFAULT_PORT = 8000
 CLONE = Path(__file__).resolve().parent.parent
-PLUGINS = ",".join(f"plugins.{name}" for name in ("api_keys", "links", "collection_groups", "licence", "quota", "s3"))
+PLUGINS = "api_keys,links,collection_groups,licence,quota,s3"
 
 
 def main(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ from stacflask.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
-PLUGINS = sorted(f"plugins.{path.stem}" for path in (ROOT / "plugins").glob("[!_]*"))
+PLUGINS = sorted(path.stem for path in (ROOT / "plugins").glob("[!_]*"))
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def plugins() -> str:
     for plugin, settings in settings_of(PLUGINS):
         if settings:
             entries = (entry(one.name, one.help, one.default, required=one.required) for one in settings)
-            parts.append(f"### {plugin.partition('.')[2]}\n\n{''.join(entries)}\n")
+            parts.append(f"### {plugin}\n\n{''.join(entries)}\n")
     return "\n" + "".join(parts)
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from plugins._common.json_setting import decode_json
 from stacflask import Location, Missing, Setting, SettingError, Stream, Unavailable, hookimpl
+
+from ._common.json_setting import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from flask import g, has_request_context
 
+from stacflask.locations import PLUGINS
 from stacflask.logformat import CONTEXT, JsonFormatter, TextFormatter
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from stacflask.settings import Settings
 
-OWN_PACKAGES = ("stacflask", "plugins")
+OWN_PACKAGES = ("stacflask", PLUGINS)
 
 log = logging.getLogger(__name__)
 

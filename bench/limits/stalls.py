@@ -170,7 +170,7 @@ def _environ(stack: Stack, port: int, proxies: Mapping[str, Proxy]) -> dict[str,
         **web,
         "PORT": str(port),
         "DATABASE_URL": f"{host}:{proxies['database'].port}/{rest.partition('/')[2]}",
-        "STACFLASK_PLUGINS": "plugins.oidc,plugins.open_access,plugins.s3",
+        "STACFLASK_PLUGINS": "oidc,open_access,s3",
         "STACFLASK_S3_STORES": json.dumps(stores),
         "STACFLASK_OIDC_ISSUERS": json.dumps({"idp": issuer}),
     }

@@ -10,9 +10,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plugins.audit import usage
-from plugins.audit.recorder import Recorder
-from plugins.audit.settings import (
+from stacflask import Setting, StacflaskError, Unavailable, hookimpl
+
+from . import usage
+from .recorder import Recorder
+from .settings import (
     ADDRESS,
     AGENT,
     FAILURE,
@@ -28,8 +30,7 @@ from plugins.audit.settings import (
     read_folder,
     read_number,
 )
-from plugins.audit.writer import Full
-from stacflask import Setting, StacflaskError, Unavailable, hookimpl
+from .writer import Full
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

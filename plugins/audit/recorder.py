@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from plugins.audit.addresses import Addresses
-from plugins.audit.settings import AuditSettings
-from plugins.audit.table import Table, encoded
-from plugins.audit.writer import Writer
+from .addresses import Addresses
+from .settings import AuditSettings
+from .table import Table, encoded
+from .writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from plugins._common import text_tables
+from .._common import text_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plugins._common.durations import parse_duration
 from stacflask import SettingError
+
+from .._common.durations import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

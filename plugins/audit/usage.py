@@ -13,14 +13,14 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import orjson
 
-from plugins._common.durations import parse_duration
-from plugins.audit import report_tables
-from plugins.audit.access_logs import LogReader
+from .._common.durations import parse_duration
+from . import report_tables
+from .access_logs import LogReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from plugins.audit.recorder import Recorder
+    from .recorder import Recorder
 
 BATCH_LINES = 5000
 MAX_SUM = 2**63 - 1

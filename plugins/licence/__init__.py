@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins._common.durations import cache_seconds
-from plugins._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
-from plugins._common.pages import prefers_page
-from plugins.licence.acceptance import accepted_version, check_origin
-from plugins.licence.commands import acceptances, add, require, show, unrequire
-from plugins.licence.documents import ACCEPTANCE, BY_ACCEPT, LICENCE, LIST, licence_document, not_accepted
-from plugins.licence.licence_page import licence_page
-from plugins.licence.table import Table
 from stacflask import BadDocument, Decision, Endpoint, EndpointResponse, Refused, Setting, SettingError, hookimpl
+
+from .._common.durations import cache_seconds
+from .._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
+from .._common.pages import prefers_page
+from .acceptance import accepted_version, check_origin
+from .commands import acceptances, add, require, show, unrequire
+from .documents import ACCEPTANCE, BY_ACCEPT, LICENCE, LIST, licence_document, not_accepted
+from .licence_page import licence_page
+from .table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

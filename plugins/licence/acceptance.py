@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.pages import is_same_origin
 from stacflask import BadDocument, Decision, Refused
+
+from .._common.pages import is_same_origin
 
 if TYPE_CHECKING:
     from stacflask import EndpointRequest

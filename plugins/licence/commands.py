@@ -7,13 +7,13 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from plugins._common import text_tables
-from plugins.licence.documents import timestamp
+from .._common import text_tables
+from .documents import timestamp
 
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from plugins.licence.table import Table
+    from .table import Table
 
     class Licences(Protocol):
         """The plugin, as the commands use it."""

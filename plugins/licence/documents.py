@@ -10,7 +10,7 @@ from stacflask import Decision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plugins.licence.table import Demand
+    from .table import Demand
 
 
 def timestamp(moment: datetime) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.pages import page
-from plugins.licence.documents import BY_ACCEPT, timestamp
+from .._common.pages import page
+from .documents import BY_ACCEPT, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

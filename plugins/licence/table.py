@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.durations import cached
 from stacflask import NotFound
+
+from .._common.durations import cached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

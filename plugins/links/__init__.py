@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins._common.durations import cache_seconds, parse_duration
-from plugins.links.commands import list_links, make_key, prune_links, revoke_links
-from plugins.links.creators import SCHEME, check_caveats
-from plugins.links.endpoints import PARAMETER, LinkEndpoints
-from plugins.links.signed_hrefs import CollectionLinks
-from plugins.links.table import Table
-from plugins.links.tokens import (
+from stacflask import BadCredentials, Challenge, Decision, Principal, Setting, SettingError, hookimpl
+
+from .._common.durations import cache_seconds, parse_duration
+from .commands import list_links, make_key, prune_links, revoke_links
+from .creators import SCHEME, check_caveats
+from .endpoints import PARAMETER, LinkEndpoints
+from .signed_hrefs import CollectionLinks
+from .table import Table
+from .tokens import (
     SigningKeys,
     check_address,
     check_expiry,
@@ -28,14 +30,14 @@ from plugins.links.tokens import (
     parse_link,
     read_keys,
 )
-from plugins.links.uses import link_use, use_key, used_up
-from stacflask import BadCredentials, Challenge, Decision, Principal, Setting, SettingError, hookimpl
+from .uses import link_use, use_key, used_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from plugins.links.table import StoredLink
     from stacflask import Asset, ByteRange, Endpoint, Request, Services, SignedQueries
+
+    from .table import StoredLink
 
 log = logging.getLogger(__name__)
 

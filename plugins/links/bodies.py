@@ -9,8 +9,9 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from plugins.links.tokens import Network, Target, caveats, parse_target
 from stacflask import BadDocument
+
+from .tokens import Network, Target, caveats, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

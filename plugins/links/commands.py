@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins._common import text_tables
-from plugins.links.creators import description
-from plugins.links.table import PRUNE_AFTER_DAYS
+from .._common import text_tables
+from .creators import description
+from .table import PRUNE_AFTER_DAYS
 
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from plugins.links.table import Table
+    from .table import Table
 
     class Links(Protocol):
         """The plugin, as the commands use it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from plugins.links.tokens import Target, check_caveat, invalid_link
 from stacflask import Decision, Principal, Refused
+
+from .tokens import Target, check_caveat, invalid_link
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from plugins.links.bodies import (
+from stacflask import BadCredentials, BadDocument, Endpoint, EndpointResponse, NotFound
+
+from .bodies import (
     LINK,
     LINK_REQUEST,
     LINKS,
@@ -16,18 +18,18 @@ from plugins.links.bodies import (
     read_link_request,
     read_narrowing,
 )
-from plugins.links.creators import check_authenticated, check_creator, description, time_left
-from plugins.links.tokens import parse_link
-from stacflask import BadCredentials, BadDocument, Endpoint, EndpointResponse, NotFound
+from .creators import check_authenticated, check_creator, description, time_left
+from .tokens import parse_link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
     from typing import Protocol
 
-    from plugins.links.table import Table
-    from plugins.links.tokens import SigningKeys
     from stacflask import EndpointRequest
+
+    from .table import Table
+    from .tokens import SigningKeys
 
     class Links(Protocol):
         """The plugin, as the endpoints use it."""

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
 
-from plugins.links.bodies import LinkRequest
-from plugins.links.creators import MIN_LIFETIME, can_make, time_left
-from plugins.links.endpoints import PARAMETER
-from plugins.links.table import CACHED_LINKS
-from plugins.links.tokens import Target, caveats
 from stacflask import BadCredentials, SignedQueries
+
+from .bodies import LinkRequest
+from .creators import MIN_LIFETIME, can_make, time_left
+from .endpoints import PARAMETER
+from .table import CACHED_LINKS
+from .tokens import Target, caveats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from plugins.links.table import Table
-    from plugins.links.tokens import Link, SigningKeys
     from stacflask import Asset, Principal
+
+    from .table import Table
+    from .tokens import Link, SigningKeys
 
 LIFETIME, SPARE_LIFETIME = timedelta(hours=1), timedelta(hours=1)
 """How long signed hrefs are valid, and how long the same link of a collection is used again."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.durations import cached
-from plugins.links.tokens import Limits, invalid_link, parse_target
 from stacflask import Principal
+
+from .._common.durations import cached
+from .tokens import Limits, invalid_link, parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from plugins.links.bodies import LinkRequest
     from stacflask import Statements, Storage
+
+    from .bodies import LinkRequest
 
 CACHED_LINKS = 4096
 OPENING_SECONDS = 3600

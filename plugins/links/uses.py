@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plugins.links.table import LinkUse
 from stacflask import (
     Decision,
     Principal,
 )
+
+from .table import LinkUse
 
 if TYPE_CHECKING:
     from stacflask import Asset, ByteRange

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins._common.durations import cache_seconds, parse_duration
-from plugins.login.checks import check_origin
-from plugins.login.commands import end_sessions, list_sessions
-from plugins.login.endpoints import LoginEndpoints
-from plugins.login.flow import ProviderLogin
-from plugins.login.sessions import SCHEME, CookieJar, Sessions, digest, session_ended
-from plugins.oidc.settings import VARIABLE, read_providers
 from stacflask import Challenge, Principal, Setting, SettingError, hookimpl
+
+from .._common.durations import cache_seconds, parse_duration
+from ..oidc.settings import VARIABLE, read_providers
+from .checks import check_origin
+from .commands import end_sessions, list_sessions
+from .endpoints import LoginEndpoints
+from .flow import ProviderLogin
+from .sessions import SCHEME, CookieJar, Sessions, digest, session_ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

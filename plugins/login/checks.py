@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from plugins._common.pages import is_same_origin
 from stacflask import BadQuery, Decision, Refused
+
+from .._common.pages import is_same_origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

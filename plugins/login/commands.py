@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins._common import text_tables
+from .._common import text_tables
 
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from plugins.login.sessions import Sessions
+    from .sessions import Sessions
 
     class Logins(Protocol):
         """The plugin, as the commands use it."""

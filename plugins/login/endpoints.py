@@ -6,20 +6,22 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.pages import POLICY
-from plugins.login.checks import HOME, check_origin, next_path
-from plugins.login.flow import CALLBACK, LoginAttempt
-from plugins.login.sessions import CookieJar
 from stacflask import BadCredentials, BadQuery, Endpoint, EndpointResponse, NotFound
+
+from .._common.pages import POLICY
+from .checks import HOME, check_origin, next_path
+from .flow import CALLBACK, LoginAttempt
+from .sessions import CookieJar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
     from typing import Protocol
 
-    from plugins.login.flow import ProviderLogin
-    from plugins.login.sessions import Sessions
     from stacflask import EndpointRequest
+
+    from .flow import ProviderLogin
+    from .sessions import Sessions
 
     class Logins(Protocol):
         """The plugin, as the endpoints use it."""

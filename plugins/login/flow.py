@@ -14,15 +14,16 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from plugins.oidc.http import UNAVAILABLE, Declined, Web, basic
-from plugins.oidc.signing_keys import ProviderKeys
-from plugins.oidc.tokens import head_of, principal_of, verified_claims
 from stacflask import BadCredentials, Principal, Unavailable
+
+from ..oidc.http import UNAVAILABLE, Declined, Web, basic
+from ..oidc.signing_keys import ProviderKeys
+from ..oidc.tokens import head_of, principal_of, verified_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from plugins.oidc.settings import Login, Provider
+    from ..oidc.settings import Login, Provider
 
 METADATA_CACHE_SECONDS = 3600.0
 CALLBACK = "/login/callback"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from plugins._common.durations import cached
-from plugins.oidc.settings import LOOPBACK
 from stacflask import BadCredentials, Cookie, Principal
+
+from .._common.durations import cached
+from ..oidc.settings import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

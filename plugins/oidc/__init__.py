@@ -10,20 +10,22 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plugins._common.durations import cache_seconds, cached
-from plugins.oidc.http import DISCOVERY, Web
-from plugins.oidc.introspection import Introspector
-from plugins.oidc.settings import VARIABLE, read_providers
-from plugins.oidc.signing_keys import ProviderKeys
-from plugins.oidc.tokens import SCHEME, check_access, check_end, head_of, principal_of, refreshed, verified_claims
 from stacflask import Challenge, Setting, hookimpl
+
+from .._common.durations import cache_seconds, cached
+from .http import DISCOVERY, Web
+from .introspection import Introspector
+from .settings import VARIABLE, read_providers
+from .signing_keys import ProviderKeys
+from .tokens import SCHEME, check_access, check_end, head_of, principal_of, refreshed, verified_claims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from plugins.oidc.settings import Provider
-    from plugins.oidc.tokens import Head
     from stacflask import Principal, Request
+
+    from .settings import Provider
+    from .tokens import Head
 
 CACHE = "STACFLASK_OIDC_CACHE"
 

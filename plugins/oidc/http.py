@@ -16,13 +16,14 @@ from urllib.parse import quote_plus
 import msgspec
 import requests
 
-from plugins.oidc.settings import is_safe
 from stacflask import Bulkhead, Unavailable
+
+from .settings import is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from plugins.oidc.settings import Provider
+    from .settings import Provider
 
 MAX_RESPONSE_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 14

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import TLRUCache, cached
 
-from plugins.oidc.http import CODE, DECLINED_CONTENT, PAUSE_SECONDS, UNAVAILABLE, Declined, basic
-from plugins.oidc.tokens import check_kind, check_terms, client_of
 from stacflask import BadCredentials, Unavailable
+
+from .http import CODE, DECLINED_CONTENT, PAUSE_SECONDS, UNAVAILABLE, Declined, basic
+from .tokens import check_kind, check_terms, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from plugins.oidc.http import Web
-    from plugins.oidc.settings import Introspection, Provider
+    from .http import Web
+    from .settings import Introspection, Provider
 
 CACHED_TOKENS = 4096
 UNSUPPORTED = "unsupported_token_type"

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from plugins._common.json_setting import decode_json, json_text
 from stacflask import SettingError
+
+from .._common.json_setting import decode_json, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

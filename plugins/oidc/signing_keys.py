@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from plugins.oidc.http import CODE, UNAVAILABLE, Declined
-from plugins.oidc.settings import ALGORITHMS
 from stacflask import BadCredentials, Unavailable
+
+from .http import CODE, UNAVAILABLE, Declined
+from .settings import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from plugins.oidc.http import Web
+    from .http import Web
 
 FETCH_INTERVAL_SECONDS = 10.0  # shortest time between two requests for keys
 RENEW_AFTER_SECONDS = 3600.0

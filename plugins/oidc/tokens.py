@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import msgspec
 
-from plugins._common.groups import is_plain
-from plugins.oidc.settings import RIGHTS
 from stacflask import ANONYMOUS, BadCredentials, Principal
+
+from .._common.groups import is_plain
+from .settings import RIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from plugins.oidc.settings import Provider
-    from plugins.oidc.signing_keys import ProviderKeys
+    from .settings import Provider
+    from .signing_keys import ProviderKeys
 
 SCHEME = "oidc"
 PARTS = 3

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plugins._common.durations import cache_seconds
-from plugins._common.groups import names_of
-from plugins.quota.commands import list_limits, prune, set_limits, show_usage, unset_limits
-from plugins.quota.limits import (
+from stacflask import Decision, Endpoint, EndpointResponse, Principal, Setting, hookimpl
+
+from .._common.durations import cache_seconds
+from .._common.groups import names_of
+from .commands import list_limits, prune, set_limits, show_usage, unset_limits
+from .limits import (
     BYTES,
     DOWNLOADS,
     Limits,
@@ -27,9 +29,8 @@ from plugins.quota.limits import (
     rate_limit_headers,
     shortage,
 )
-from plugins.quota.schema import QUOTA
-from plugins.quota.table import Table
-from stacflask import Decision, Endpoint, EndpointResponse, Principal, Setting, hookimpl
+from .schema import QUOTA
+from .table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plugins._common import text_tables
-from plugins._common.durations import format_duration, parse_duration
-from plugins._common.groups import is_plain, names_of, warn_unknown
-from plugins.quota.limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, quota_state
-from plugins.quota.sizes import format_size, parse_size
 from stacflask import Principal
+
+from .._common import text_tables
+from .._common.durations import format_duration, parse_duration
+from .._common.groups import is_plain, names_of, warn_unknown
+from .limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, quota_state
+from .sizes import format_size, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
-    from plugins.quota.table import Table
     from stacflask import Storage
+
+    from .table import Table
 
     class Quota(Protocol):
         """The plugin, as the commands use it."""

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plugins._common.durations import format_duration
-from plugins.quota.sizes import format_size
 from stacflask import Decision
+
+from .._common.durations import format_duration
+from .sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugins.quota.limits import BYTES, DOWNLOADS
+from .limits import BYTES, DOWNLOADS
 
 _NUMBER = {"type": "integer", "minimum": 0}
 _DIMENSION = {

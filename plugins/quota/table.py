@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cachetools import TTLCache
 
-from plugins._common.durations import cached
-from plugins.quota.limits import (
+from .._common.durations import cached
+from .limits import (
     BYTES,
     COUNTED,
     DOWNLOADS,

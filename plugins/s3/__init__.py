@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from plugins.s3.response_fields import response_fields
-from plugins.s3.settings import VARIABLE, Part, read_stores
-from plugins.s3.store import GRANT, Store
-from plugins.s3.urls import (
+from stacflask import Location, Missing, Setting, SettingError, filename_of, hookimpl
+
+from .response_fields import response_fields
+from .settings import VARIABLE, Part, read_stores
+from .store import GRANT, Store
+from .urls import (
     CONTROL_CHARACTERS,
     PORTS,
     Address,
@@ -21,13 +23,13 @@ from plugins.s3.urls import (
     split_url,
     stores_by_address,
 )
-from stacflask import Location, Missing, Setting, SettingError, filename_of, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from plugins.s3.settings import StoreSettings
     from stacflask import Asset, Order, Redirect, Services, Stream
+
+    from .settings import StoreSettings
 
 STORE_NAME = "s3"
 

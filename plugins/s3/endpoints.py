@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from plugins.s3.settings import StoreSettings
+    from .settings import StoreSettings
 
     Fail = Callable[[str, str], NoReturn]
 

@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from plugins.s3.presign import encoded
 from stacflask import content_disposition
+
+from .presign import encoded
 
 if TYPE_CHECKING:
     from stacflask import Asset

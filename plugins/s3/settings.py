@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from minio.helpers import check_bucket_name
 
-from plugins._common.json_setting import decode_json, json_text
-from plugins.s3.endpoints import check_endpoint, read_endpoint
 from stacflask import SettingError
+
+from .._common.json_setting import decode_json, json_text
+from .endpoints import check_endpoint, read_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

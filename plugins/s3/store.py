@@ -24,9 +24,10 @@ from minio.credentials.providers import IamAwsProvider, Provider
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, not Python's
 
-from plugins.s3.presign import Bucket, Presigner, encoded
-from plugins.s3.settings import MIN_LIFETIME_SECONDS, RETRY_AFTER_SECONDS, VARIABLE
 from stacflask import Bulkhead, Missing, Offline, Order, Redirect, SettingError, Stream, Unavailable
+
+from .presign import Bucket, Presigner, encoded
+from .settings import MIN_LIFETIME_SECONDS, RETRY_AFTER_SECONDS, VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from minio.datatypes import Object
     from urllib3.response import BaseHTTPResponse
 
-    from plugins.s3.settings import StaticCredentials, StoreSettings
     from stacflask import RecordMetric
+
+    from .settings import StaticCredentials, StoreSettings
 
 CHUNK_BYTES = 512 * 1024
 POOLED_CONNECTIONS = 32  # per store and process; further ones are closed after use

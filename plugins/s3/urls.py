@@ -6,15 +6,16 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from plugins.s3.settings import OWN_FOLDER, VARIABLE, Part
 from stacflask import SettingError
+
+from .settings import OWN_FOLDER, VARIABLE, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from urllib.parse import SplitResult
 
-    from plugins.s3.settings import StoreSettings
-    from plugins.s3.store import Store
+    from .settings import StoreSettings
+    from .store import Store
 
 MAX_KEY_BYTES = 1024
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from stacflask import __version__
-from stacflask.cli import database, documents, setup
+from stacflask.cli import database, documents, server, setup
 from stacflask.cli.errors import report_error
 from stacflask.cli.session import Program, Session
 from stacflask.errors import StacflaskError
+from stacflask.locations import PLUGINS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the command of ``arguments`` and return its exit code."""
     # This function reports each error in one line. The log would report it a second time.
-    for name in ("stacflask", "plugins"):
+    for name in ("stacflask", PLUGINS):
         logging.getLogger(name).addHandler(logging.NullHandler())
     session = Session(environ, program.commands)
     try:
@@ -56,7 +57,7 @@ def program() -> None:
 
 for command in (
     *(database.migrate, database.extents, database.queryables, database.index),
-    *(setup.check, setup.hooks, setup.settings),
+    *(setup.check, setup.hooks, setup.settings, server.serve),
     *(documents.load, documents.export, documents.delete),
 ):
     program.add_command(command)

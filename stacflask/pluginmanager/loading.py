@@ -19,6 +19,7 @@ import pluggy
 from stacflask import hookspecs
 from stacflask.bulkhead import PluginShare
 from stacflask.errors import SettingError
+from stacflask.locations import PLUGINS
 from stacflask.model.services import Setting
 from stacflask.pluginmanager import guards, result_checks
 
@@ -40,8 +41,8 @@ log = logging.getLogger(__name__)
 def load_plugins(names: Sequence[str], environ: Mapping[str, str]) -> pluggy.PluginManager:
     """Create the plugin manager from the names of plugins.
 
-    A name with a dot is a module. A name without one is an entry point in the group ``stacflask``. If a module has
-    ``create_plugin(environ)``, the result of that is the plugin, else the module is the plugin.
+    A name with a dot is a module. A name without one is a shipped plugin, or an entry point in the group
+    ``stacflask``. If a module has ``create_plugin(environ)``, the result of that is the plugin, else the module is.
 
     Args:
         names: Names of plugins; the first one is called first.
@@ -50,7 +51,7 @@ def load_plugins(names: Sequence[str], environ: Mapping[str, str]) -> pluggy.Plu
     Raises:
         SettingError: A name is unknown or occurs twice, or a plugin lacks a setting or misspells a hook.
     """
-    return manage({name: _create(name, environ) for name in _check_distinct(names)})
+    return manage({name: create(name, environ) for name in _check_distinct(names)})
 
 
 def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
@@ -106,12 +107,10 @@ def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]
 
 
 def available_plugins() -> Iterator[str]:
-    """Return the names of installed plugins: the modules of the package ``plugins``, and the entry points."""
-    package: Any = find_spec("plugins")
+    """Return the names of installed plugins: the shipped ones, and the entry points."""
+    package: Any = find_spec(PLUGINS)
     places = package.submodule_search_locations if package else []
-    for module in iter_modules(places):
-        if not module.name.startswith("_"):
-            yield f"plugins.{module.name}"
+    yield from (module.name for module in iter_modules(places) if not module.name.startswith("_"))
     yield from (point.name for point in entry_points(group=GROUP))
 
 
@@ -128,7 +127,7 @@ def problems(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[Setti
     """Return an error for each plugin with a wrong name or setting."""
     for name in names:
         try:
-            _create(name, environ)
+            create(name, environ)
         except SettingError as error:
             yield error
 
@@ -144,7 +143,7 @@ def load_usable(
     wrong: dict[str, SettingError] = {}
     for name in _check_distinct(names):
         try:
-            plugin = _create(name, environ)
+            plugin = create(name, environ)
             manage({name: plugin}).hook.extend_cli()
         except SettingError as error:
             wrong[name] = error
@@ -182,7 +181,8 @@ def _check_distinct(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _create(name: str, environ: Mapping[str, str]) -> object:
+def create(name: str, environ: Mapping[str, str]) -> object:
+    """Return the plugin of a name. Raises SettingError."""
     module = _find(name)
     create = getattr(module, "create_plugin", None)
     if create is None:
@@ -204,7 +204,10 @@ def _create(name: str, environ: Mapping[str, str]) -> object:
 
 def _find(name: str) -> Any:
     try:
-        return importlib.import_module(name) if "." in name else _entry_point(name).load()
+        if "." in name:
+            return importlib.import_module(name)
+        shipped = f"{PLUGINS}.{name}"
+        return importlib.import_module(shipped) if find_spec(shipped) else _entry_point(name).load()
     except SettingError:
         raise
     except ModuleNotFoundError as error:
@@ -220,8 +223,10 @@ def _find(name: str) -> Any:
 def _entry_point(name: str) -> EntryPoint:
     found = entry_points(group=GROUP, name=name)
     if not found:
-        text = f"no installed distribution has the entry point {name!r} in group {GROUP!r}"
-        raise SettingError(VARIABLE, f"{text}. The name of a module has a dot, such as plugins.my_rule")
+        text = f"there is no plugin {name!r}: no shipped one, and no entry point in the group {GROUP!r}"
+        similar = get_close_matches(name, list(available_plugins()), 1)
+        hint = f"Is {similar[0]} meant?" if similar else f"The name of a module has a dot, such as rules.{name}."
+        raise SettingError(VARIABLE, f"{text}. {hint}")
     return next(iter(found))
 
 

@@ -16,7 +16,7 @@ METRICS_FOLDER, FOLDER_IS_OURS = "PROMETHEUS_MULTIPROC_DIR", "STACFLASK_METRICS_
 
 def prepare() -> None:
     """Create a metrics folder that the workers share, if the plugin is loaded. Remove files of earlier servers."""
-    if "plugins.metrics" not in os.environ.get("STACFLASK_PLUGINS", ""):
+    if "metrics" not in os.environ.get("STACFLASK_PLUGINS", "").replace(" ", "").split(","):
         return
     if METRICS_FOLDER not in os.environ:
         # The files are mapped into memory. A process that writes to such a file on a full disk is killed.

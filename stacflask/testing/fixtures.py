@@ -60,7 +60,10 @@ def storage(database: Database) -> PluginStorage:
 
 @pytest.fixture
 def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask]]:  # noqa: ARG001 - empties the database
-    """Return a function that builds an application: ``build(*plugins, environ={...})``."""
+    """Return a function that builds an application: ``build(*plugins, environ={...})``.
+
+    A plugin is an object or, as in STACFLASK_PLUGINS, a name.
+    """
     from stacflask import logs
     from stacflask.app import create_app
     from stacflask.current import EXTENSION
@@ -74,7 +77,7 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
         settings = Settings.from_environ(
             {"DATABASE_URL": database_url, "STACFLASK_LOG_FORMAT": "text", **(environ or {})}
         )
-        app = create_app(settings, manage(by_name(plugins)))
+        app = create_app(settings, manage(by_name(plugins, environ or {})))
         app.testing = False  # Errors become responses, as in production.
         accept_users(app)
         built.append(app)

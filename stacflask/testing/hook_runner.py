@@ -62,7 +62,7 @@ class HookRunner:
         self, *plugins: object, request_info: RequestInfo | None = None, storage: Storage | None = None
     ) -> None:
         self.request_info = request_info or RequestInfo()
-        self._gate = Gate(loading.manage(by_name(plugins)), lambda: self.request_info)
+        self._gate = Gate(loading.manage(by_name(plugins, {})), lambda: self.request_info)
         self._gate.plugins.hook.startup(services=self._services(storage))
 
     def _services(self, storage: Any) -> Services:
@@ -140,11 +140,13 @@ class HookRunner:
         return content
 
 
-def by_name(plugins: tuple[object, ...]) -> dict[str, object]:
-    """Return plugins by name. Raises SettingError if two have the same name."""
+def by_name(plugins: tuple[object, ...], environ: Mapping[str, str]) -> dict[str, object]:
+    """Return plugins by name, those that are given by a name with ``environ``. Raises SettingError."""
+
     named: dict[str, object] = {}
-    for plugin in plugins:
-        name = str(getattr(plugin, "__name__", None) or type(plugin).__name__)
+    for given in plugins:
+        plugin = loading.create(given, environ) if isinstance(given, str) else given
+        name = given if isinstance(given, str) else str(getattr(plugin, "__name__", None) or type(plugin).__name__)
         if name in named:
             raise SettingError(loading.VARIABLE, f"two plugins have the name {name}. Set __name__ of one of them.")
         named[name] = plugin

@@ -103,7 +103,8 @@ def test_help_lists_every_command(stacflask: Run) -> None:
     assert code == 0
     commands = dict(line.split(maxsplit=1) for line in out.partition("Commands:\n")[2].splitlines())
     assert commands.keys() == {
-        *("check", "delete", "export", "extents", "hooks", "index", "load", "migrate", "queryables", "settings")
+        *("check", "delete", "export", "extents", "hooks", "index", "load", "migrate", "queryables"),
+        *("serve", "settings"),
     }
     assert all(text.endswith(".") and not text.endswith("...") for text in commands.values())
 
@@ -193,7 +194,7 @@ def test_an_exception_in_a_command_is_reported_with_its_plugin(
 
 def test_commands_work_beside_a_plugin_that_cannot_be_loaded(stacflask: Run) -> None:
     """A missing setting of one plugin does not hide the commands of another."""
-    environ = {"STACFLASK_PLUGINS": "plugins.links,plugins.quota"}
+    environ = {"STACFLASK_PLUGINS": "links,quota"}
     code, out, err = stacflask("quota", "set", "--help", **environ)
     assert (code, "--downloads" in out, err) == (0, True, "")
     code, out, err = stacflask("--help", **environ)
@@ -203,15 +204,15 @@ def test_commands_work_beside_a_plugin_that_cannot_be_loaded(stacflask: Run) -> 
 
 def test_an_unknown_command_names_its_plugin(stacflask: Run) -> None:
     """The error for a command of a plugin that is not enabled names that plugin."""
-    code, _, err = stacflask("usage", "show", STACFLASK_PLUGINS="plugins.quota")
-    message = "No such command 'usage'. It belongs to plugins.audit. Add that to STACFLASK_PLUGINS."
+    code, _, err = stacflask("usage", "show", STACFLASK_PLUGINS="quota")
+    message = "No such command 'usage'. It belongs to audit. Add that to STACFLASK_PLUGINS."
     assert (code, err) == (2, f"error: {message}\n")
 
 
-@pytest.mark.parametrize("name", [f"plugins.{one}" for one in ("api_keys", "audit", "licence", "login", "quota")])
+@pytest.mark.parametrize("name", ["api_keys", "audit", "licence", "login", "quota"])
 def test_declared_commands_exist(name: str) -> None:
     """The command in a module's COMMANDS is the one that its plugin adds."""
-    folder = Path(name.replace(".", "/"))
+    folder = ROOT / "plugins" / name
     files = sorted(folder.glob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
     source = "".join(file.read_text() for file in files)
     (declared,) = loading.declared_commands(name)
@@ -285,10 +286,10 @@ def test_a_setting_is_masked_if_any_plugin_declares_it_secret(
 
 def test_hooks_lists_plugins_in_the_order_of_calls(stacflask: Run, plugin: types.ModuleType) -> None:
     """Each hook is listed with the plugins that implement it, in the order of their calls."""
-    plugins = f"plugins.open_access,{PLUGIN},plugins.collection_groups"
+    plugins = f"open_access,{PLUGIN},collection_groups"
     lines = dict(line.split(maxsplit=1) for line in stacflask("hooks", STACFLASK_PLUGINS=plugins)[1].splitlines())
-    assert lines["authorize"] == "plugins.open_access, plugins.collection_groups"
-    assert lines["startup"] == f"{PLUGIN}, plugins.collection_groups"
+    assert lines["authorize"] == "open_access, collection_groups"
+    assert lines["startup"] == f"{PLUGIN}, collection_groups"
     assert lines["charge"] == "-"
 
 
@@ -315,17 +316,17 @@ def test_settings(stacflask: Run, url: str, shown: str) -> None:
 
 def test_check(stacflask: Run, plugin: types.ModuleType) -> None:
     """A check reports database, migrations and plugins, and starts the plugins as a server does."""
-    code, out, _ = stacflask("check", STACFLASK_PLUGINS=f"{PLUGIN},plugins.open_access")
+    code, out, _ = stacflask("check", STACFLASK_PLUGINS=f"{PLUGIN},open_access")
     lines = dict(line.split(": ", 1) for line in out.splitlines())
     assert (code, plugin.started) == (0, [1])
     assert "PostGIS 3" in lines["database"]
     assert lines["migrations"].startswith("up to date")
-    assert lines["plugins"] == f"{PLUGIN}, plugins.open_access"
+    assert lines["plugins"] == f"{PLUGIN}, open_access"
 
 
 def test_settings_of_plugins(stacflask: Run) -> None:
     """Settings of the enabled plugins follow the program's own, with their defaults. Secrets are masked."""
-    environ = {"STACFLASK_PLUGINS": "plugins.links,plugins.quota", "STACFLASK_LINKS_KEYS": f"one:{'x' * 32}"}
+    environ = {"STACFLASK_PLUGINS": "links,quota", "STACFLASK_LINKS_KEYS": f"one:{'x' * 32}"}
     code, out, _ = stacflask("settings", **environ, STACFLASK_QUOTA_CACHE="7")
     lines = out.splitlines()
     assert code == 0
@@ -338,7 +339,7 @@ def test_settings_of_plugins(stacflask: Run) -> None:
 
 def test_check_reports_every_wrong_setting(stacflask: Run) -> None:
     """Each wrong or missing setting, of the program or of a plugin, is reported in its own line."""
-    plugins = "plugins.links,plugins.absent,plugins.quota"
+    plugins = "links,plugins.absent,quota"
     code, out, err = stacflask(
         "check", STACFLASK_PLUGINS=plugins, STACFLASK_MAX_LIMIT="many", STACFLASK_ID="a/b", STACFLASK_QUOTA_CACHE="soon"
     )
@@ -362,7 +363,7 @@ def test_check_warns_about_variables_that_nothing_reads(stacflask: Run, tmp_path
     assert first.startswith("warning: STACFLASK_MAX_LIMITS: ")
     assert first.endswith("is STACFLASK_MAX_LIMIT meant?")
     assert second.startswith("warning: STACFLASK_QUOTA_CACHE: ")
-    environ = {"STACFLASK_PLUGINS": "plugins.local_files", "STACFLASK_LOCAL_FILES_ROOTS": str(tmp_path)}
+    environ = {"STACFLASK_PLUGINS": "local_files", "STACFLASK_LOCAL_FILES_ROOTS": str(tmp_path)}
     assert stacflask("check", **environ)[::2] == (0, "")
 
 

@@ -242,7 +242,7 @@ def test_check_setup_is_printed_by_check(database_url: str, capsys: pytest.Captu
     folder = Path(__file__).parents[1]
     environ = {
         "DATABASE_URL": database_url,
-        "STACFLASK_PLUGINS": "plugins.collection_groups,plugins.local_files",
+        "STACFLASK_PLUGINS": "collection_groups,local_files",
         "STACFLASK_LOCAL_FILES_ROOTS": json.dumps({str(folder): "*"}),
     }
     assert run(["check"], environ) == 0
@@ -1374,8 +1374,9 @@ def test_unknown_argument_stops_the_start() -> None:
     ("names", "problem"),
     [
         (["plugins.no_such"], "there is no module 'plugins.no_such'"),
-        (["nosuch"], "no installed distribution"),
-        (["plugins.open_access", "plugins.open_access"], "named twice"),
+        (["nosuch"], "there is no plugin 'nosuch'"),
+        (["quotas"], "Is quota meant?"),
+        (["open_access", "open_access"], "named twice"),
     ],
 )
 def test_wrong_names_stop_the_start(names: list[str], problem: str) -> None:

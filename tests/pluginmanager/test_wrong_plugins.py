@@ -108,7 +108,7 @@ def test_wrong_modules_stop_the_start(text: str, problem: str, write: Write) -> 
 
 def test_an_unknown_name_without_a_dot_explains_names_of_modules() -> None:
     """The error for a module that is named without its package explains the names of modules."""
-    with pytest.raises(SettingError, match=r"no installed distribution has the entry point 'mine'.* has a dot"):
+    with pytest.raises(SettingError, match=r"there is no plugin 'mine'.* has a dot"):
         loading.load_plugins(["mine"], {})
 
 

@@ -24,7 +24,7 @@ def test_everybody_sees_all() -> None:
 
 def test_nobody_may_change_anything() -> None:
     """The plugin returns no decision for changes, and without a decision a change is denied."""
-    gate = Gate(load_plugins(["plugins.open_access"], {}))
+    gate = Gate(load_plugins(["open_access"], {}))
     assert not gate.writable
     with pytest.raises(Refused):
         gate.authorize_change(Principal("jane", scheme="test"), Change("delete", "landsat", "scene"))

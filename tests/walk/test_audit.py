@@ -54,7 +54,7 @@ def recorded(stack: Stack) -> Counter[str]:
 
 def environ_with_audit(stack: Stack, **more: str) -> dict[str, str]:
     environ = environ_for(stack, 8000)
-    return {**environ, "STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},plugins.audit", **more}
+    return {**environ, "STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},audit", **more}
 
 
 def wait_for_downloads(granted: set[str], more: int = 50) -> None:

@@ -189,7 +189,7 @@ def with_login(demo_stack: Stack, tmp_path: Path) -> Iterator[Server]:
     login = {"client_id": "portal", "client_secret": "portal-secret", "title": "Tests' ID"}
     issuers = {"eo": {"issuer": issuer, "audience": "stacflask", "login": login}}
     environ = {**environ_for(demo_stack, 8000), "STACFLASK_OIDC_ISSUERS": json.dumps(issuers)}
-    environ["STACFLASK_PLUGINS"] = f"plugins.oidc,plugins.login,{environ['STACFLASK_PLUGINS']}"
+    environ["STACFLASK_PLUGINS"] = f"oidc,login,{environ['STACFLASK_PLUGINS']}"
     with serving(environ, tmp_path / "log") as server:
         redirect, home = f"{server.url}/login/callback", f"{server.url}/api.html"
         with openid.running(ROOT / ".run", port, openid.made_keys("k"), redirect=redirect, home=home):

@@ -148,7 +148,7 @@ def test_the_number_of_streams_is_bounded(demo_stack: Stack, tmp_path: Path) -> 
 def test_new_connections_go_to_the_less_busy_worker(demo_stack: Stack, tmp_path: Path) -> None:
     """Two workers with at most five streams each accept eight streams."""
     environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8", "WEB_CONCURRENCY": "2"}
-    environ |= {"STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},plugins.metrics", "STACFLASK_MAX_STREAMS": "5"}
+    environ |= {"STACFLASK_PLUGINS": f"{environ['STACFLASK_PLUGINS']},metrics", "STACFLASK_MAX_STREAMS": "5"}
     with serving(environ, tmp_path / "log") as server:
         waiting_for(lambda: server.log.read_text().count("Worker ready") == 2)
         url = f"{server.address(LARGE_DOWNLOAD)}?delivery=stream"

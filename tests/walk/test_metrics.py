@@ -34,7 +34,7 @@ def download(server: Server) -> None:
 def test_each_process_reports_the_sum_of_all(demo_stack: Stack, tmp_path: Path) -> None:
     """Each process reports the sum of all processes, including ended ones. The server removes its folder at the end."""
     environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8", "TMPDIR": str(tmp_path)}
-    environ["STACFLASK_PLUGINS"] += ",plugins.metrics"
+    environ["STACFLASK_PLUGINS"] += ",metrics"
     with serving(environ, tmp_path / "log") as server:
         download(server)
         assert {metric(server, GRANTED) for _ in range(10)} == {CALLS}
@@ -57,7 +57,7 @@ def test_each_process_reports_the_sum_of_all(demo_stack: Stack, tmp_path: Path) 
 def test_metrics_are_kept_in_memory(demo_stack: Stack, tmp_path: Path) -> None:
     """The files of metrics are in /dev/shm. On a full disk, processes with files on it could not start."""
     environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8"}
-    environ["STACFLASK_PLUGINS"] += ",plugins.metrics"
+    environ["STACFLASK_PLUGINS"] += ",metrics"
     environ.pop("TMPDIR", None)
     with serving(environ, tmp_path / "log") as server:
         assert metric(server, r"^stacflask_streams_in_flight (\S+)$") == 0
@@ -88,7 +88,7 @@ def is_locked(folder: Path) -> bool:
 def test_the_folder_of_a_killed_server_is_removed(demo_stack: Stack, tmp_path: Path) -> None:
     """A new server removes the folders of killed servers, and keeps those of running ones."""
     environ = {**environ_for(demo_stack, 8000), "STACFLASK_METRICS_NETWORKS": "127.0.0.0/8", "TMPDIR": str(tmp_path)}
-    environ["STACFLASK_PLUGINS"] += ",plugins.metrics"
+    environ["STACFLASK_PLUGINS"] += ",metrics"
     with serving(environ, tmp_path / "log") as killed:
         (abandoned,) = tmp_path.glob("stacflask-metrics-*")
         for pid in (killed.process.pid, *killed.workers()):

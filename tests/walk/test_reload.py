@@ -59,7 +59,7 @@ STORES = (
         # Only the plugin finds this error, at its start in the worker.
         (
             {
-                "STACFLASK_PLUGINS": "plugins.s3,plugins.collection_groups",
+                "STACFLASK_PLUGINS": "s3,collection_groups",
                 "STACFLASK_S3_STORES": STORES,
             },
             "STACFLASK_S3_STORES: /a/collections: missing",

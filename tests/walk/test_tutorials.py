@@ -64,7 +64,7 @@ def plugin_database(stack: Stack) -> Iterator[str]:
 
 def run_tests(folder: Path, database_url: str = "") -> str:
     """Run the tests in a folder as a plugin's author does, and return the output of pytest."""
-    environ = {**os.environ, "STACFLASK_TEST_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "STACFLASK_TEST_DATABASE_URL": database_url}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

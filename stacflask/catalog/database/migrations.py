@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -13,11 +12,10 @@ from alembic.script import ScriptDirectory
 from alembic import command
 from stacflask.catalog.database.database_errors import translated
 from stacflask.errors import StacflaskError
+from stacflask.locations import MIGRATIONS
 
 if TYPE_CHECKING:
     from stacflask.catalog.database.engine import Database
-
-INI = Path(__file__).parents[3] / "alembic.ini"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +97,6 @@ def _scripts() -> ScriptDirectory:
 
 
 def _config() -> Config:
-    if not INI.exists():
-        raise StacflaskError(
-            f"{INI}: not found. Migrations are in a clone of the project, not in the installed package."
-        )
-    return Config(str(INI))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from plugins._common import text_tables
-from plugins._common.durations import cache_seconds, cached
-from plugins._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
-from plugins._common.groups import NOBODY, SPECIAL, is_plain, names_of, warn_unknown
 from stacflask import Decision, Setting, SettingError, hookimpl
+
+from .._common import text_tables
+from .._common.durations import cache_seconds, cached
+from .._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
+from .._common.groups import NOBODY, SPECIAL, is_plain, names_of, warn_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

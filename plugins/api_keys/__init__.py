@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plugins._common import text_tables
-from plugins._common.durations import UNITS, cache_seconds, cached, parse_duration
-from plugins._common.groups import SPECIAL, is_plain, warn_unknown
 from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, Setting, hookimpl
+
+from .._common import text_tables
+from .._common.durations import UNITS, cache_seconds, cached, parse_duration
+from .._common.groups import SPECIAL, is_plain, warn_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
