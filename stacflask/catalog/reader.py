@@ -23,6 +23,7 @@ from stacflask.catalog.database.tables import collections, dictionaries, items, 
 from stacflask.catalog.documents.assets import Directories, asset_of, assets_of
 from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.documents.dictionaries import find_missing, find_unusable, is_dictionary, sample_frames
+from stacflask.catalog.documents.large_pages import turn
 from stacflask.catalog.properties import queryables
 from stacflask.catalog.properties.indexes import IndexCache
 from stacflask.catalog.search import paging, restrictions, visible_extents
@@ -55,7 +56,6 @@ from stacflask.catalog.search.time_windows import ALL_TIME, TimeWindows
 from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE, VisibilityFilter, VisibilityReader
 from stacflask.catalog.search.visible_extents import WITHHELD
 from stacflask.errors import BadQuery, BadValue, NotFound, StacflaskError, Unavailable
-from stacflask.large_pages import turn
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.page import Aggregation, Contents, Count, Page, Record
 

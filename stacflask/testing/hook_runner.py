@@ -142,7 +142,6 @@ class HookRunner:
 
 def by_name(plugins: tuple[object, ...], environ: Mapping[str, str]) -> dict[str, object]:
     """Return plugins by name, those that are given by a name with ``environ``. Raises SettingError."""
-
     named: dict[str, object] = {}
     for given in plugins:
         plugin = loading.create(given, environ) if isinstance(given, str) else given

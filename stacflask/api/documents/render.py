@@ -15,7 +15,7 @@ from stacflask.api.http import public_url
 from stacflask.api.http.media_types import GEOJSON, JSON
 from stacflask.api.http.responses import conditional, reply, tagged
 from stacflask.catalog.documents import documents
-from stacflask.large_pages import turn
+from stacflask.catalog.documents.large_pages import turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from plugins import quota
 from stacflask import Location, Principal, Redirect, Stream, hookimpl
 from stacflask.api.download import stream_limits
 from stacflask.catalog.database.engine import Database
-from stacflask.large_pages import LARGE_PAGE, turn
+from stacflask.catalog.documents.large_pages import LARGE_PAGE, turn
 from stacflask.testing import Plug, Publish, an_item
 from tests.waiting import waiting_for
 
