@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stacflask.errors import Refused, SettingError
 from stacflask.gate import Gate
-from stacflask.model.delivery import ByteRange, Redirect
+from stacflask.model.decision import Decision
+from stacflask.model.delivery import ByteRange
 from stacflask.model.events import RequestInfo, StreamResult
 from stacflask.model.principal import Request
 from stacflask.model.services import Services
 from stacflask.pluginmanager import loading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from stacflask.model.asset import Asset
-    from stacflask.model.decision import Decision
-    from stacflask.model.delivery import Stream
+    from stacflask.model.delivery import Redirect, Stream
     from stacflask.model.json_types import Cql2
     from stacflask.model.principal import Principal
     from stacflask.model.services import Storage
@@ -97,6 +97,11 @@ class HookRunner:
             return self._gate.authorize(principal, asset).decision
         except Refused as refused:
             return refused.decision
+
+    def authorize_many(self, principal: Principal, assets: Sequence[Asset]) -> list[Decision]:
+        """Return the combined decision for each of many assets, as for a manifest or an archive."""
+        results = self._gate.authorize_each(principal, assets)
+        return [result if isinstance(result, Decision) else result.decision for result in results]
 
     def deliver(self, principal: Principal, asset: Asset, *, streamed: bool = False) -> Redirect | Stream:
         """Authorize and resolve an asset, and return its delivery.

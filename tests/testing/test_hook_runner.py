@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from plugins import open_access
 from stacflask import (
     ANONYMOUS,
+    Asset,
     BadCredentials,
     ByteRange,
     Decision,
@@ -62,6 +64,22 @@ def test_decisions_of_all_plugins_are_combined() -> None:
     denied = HookRunner(StaffOnly(), open_access).authorize(as_user("bob"), ASSET)
     assert (denied.allowed, denied.reason, denied.by) == (False, "not staff", "StaffOnly")
     assert HookRunner(StaffOnly()).authorize(ANN, ASSET).reason == "no plugin consented"
+
+
+def test_many_assets_are_decided_at_once() -> None:
+    """``authorize_many`` is called instead of ``authorize`` of a plugin that has it, and combined for each asset."""
+
+    class Many:
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.deny("one by one")
+
+        @hookimpl
+        def authorize_many(self, assets: Sequence[Asset]) -> list[Decision | None]:
+            return [Decision.deny("second") if number else None for number, _ in enumerate(assets)]
+
+    decisions = HookRunner(Many(), open_access).authorize_many(ANN, [ASSET, ASSET])
+    assert [decision.reason for decision in decisions] == ["open access", "second"]
 
 
 def test_restrictions_are_returned_for_both_kinds_of_records() -> None:
