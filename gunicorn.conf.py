@@ -72,6 +72,14 @@ def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn passes 
     gc.freeze()
 
 
+def worker_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn passes it
+    """Call the hook ``shutdown`` of the plugins, in the worker that ends."""
+    if worker.wsgi is not None:  # The application could be loaded.
+        from stacflask.app import close_app
+
+        close_app(worker.wsgi)
+
+
 def child_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn passes it
     """Remove a worker that has exited from the counts of running workers."""
     remove_from_busy(worker)

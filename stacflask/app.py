@@ -40,7 +40,7 @@ from stacflask.errors import SettingError
 from stacflask.gate import Gate
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.services import Services
-from stacflask.pluginmanager.loading import load_plugins
+from stacflask.pluginmanager.loading import load_plugins, shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     streams = settings.max_streams
     Threads.divide(settings.threads or streams + THREADS_BESIDE_STREAMS, streams)
     manager = load_plugins(settings.plugins, os.environ) if plugins is None else plugins
-    logs.set_level(_packages(manager), settings)
+    logs.set_plugins(_modules(manager), settings)
     app = Flask("stacflask", static_folder=None, template_folder="api/templates")
     if settings.tracing:
         _install_tracing(app, manager)
@@ -119,9 +119,14 @@ def _install_tracing(app: Flask, manager: pluggy.PluginManager) -> None:
     tracing.install(app, manager)
 
 
-def _packages(manager: pluggy.PluginManager) -> list[str]:
-    """Return the names of the modules of plugins."""
-    return [getattr(plugin, "__name__", type(plugin).__module__) for _, plugin in manager.list_name_plugin()]
+def close_app(app: Flask) -> None:
+    """Call the hook ``shutdown`` of the application's plugins. Called once, when a process ends."""
+    shutdown(app.extensions[current.EXTENSION].gate.plugins)
+
+
+def _modules(manager: pluggy.PluginManager) -> dict[str, str]:
+    """Return the names of the plugins' modules, by the names of the plugins."""
+    return {name: getattr(plugin, "__name__", type(plugin).__module__) for name, plugin in manager.list_name_plugin()}
 
 
 def _order_status(catalog: Catalog, gate: Gate) -> Callable[[str, str | None, str], Order]:

@@ -486,6 +486,13 @@ class Gate:
         if not decision.allowed:
             raise Refused(decision, anonymous=principal.anonymous)
 
+    def report_changes(self, changes: Sequence[Change], principal: Principal = ANONYMOUS) -> None:
+        """Report committed changes to the plugins. They are called in the background."""
+        if changes:
+            self.plugins.hook.changes_committed(
+                changes=tuple(changes), principal=principal, request_info=self.request_info()
+            )
+
     def _change_decisions(self, principal: Principal, change: Change) -> list[Decision]:
         try:
             decisions: list[Decision] = self.plugins.hook.authorize_change(

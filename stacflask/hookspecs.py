@@ -469,6 +469,23 @@ def authorize_change(principal: Principal, change: Change, request_info: Request
     """
 
 
+@hookspec
+def changes_committed(changes: Sequence[Change], principal: Principal, request_info: RequestInfo) -> None:
+    """Observe changes to the catalog that were committed, over HTTP and by commands, for webhooks and caches.
+
+    Called in the background, after the response is ready or later: a plugin that is slow or fails affects no request.
+    The calls of one plugin are made one after the other. Each change is reported at most once, in the process that
+    made it. It is lost if that process is killed, or if 1,000 calls of the plugin wait already. All plugins are
+    called. A wrapper is an error at startup.
+
+    Args:
+        changes: The changes of one request or command. ``bulk`` stands for many items of a collection that were
+            loaded or deleted.
+        principal: The principal of the request; ``ANONYMOUS`` for a command.
+        request_info: The request; empty for a command.
+    """
+
+
 # --- Metrics ---------------------------------------------------------------------------------------------------------
 
 
@@ -498,4 +515,17 @@ def metric_recorded(name: str, value: float, labels: Mapping[str, str]) -> None:
             letters, digits and underscores.
         value: Seconds if the name ends in ``_seconds``, else the increment of a counter.
         labels: Label values by name, such as the ``store``.
+    """
+
+
+# --- End -------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def shutdown() -> None:
+    """Release what the plugin holds. Called once when a server process or a command ends, if ``startup`` succeeded.
+
+    No request is handled any more, and the database can still be used. All plugins are called at the same time, each
+    after its calls of ``changes_committed``. After 3 seconds the process ends anyway. A process that is killed
+    (SIGKILL) does not call this hook. A wrapper is an error at startup.
     """

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,7 +16,7 @@ from stacflask.locations import PLUGINS
 from stacflask.logformat import CONTEXT, JsonFormatter, TextFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from stacflask.settings import Settings
 
@@ -25,11 +26,26 @@ log = logging.getLogger(__name__)
 
 
 class _Context(logging.Filter):
+    """Adds the request and the plugin to a record. ``plugins``: names of plugins by module or package."""
+
+    plugins: Mapping[str, str] = MappingProxyType({})
+
     def filter(self, record: logging.LogRecord) -> bool:
-        inside = has_request_context()
+        # A background call of a plugin has the id of its request as an attribute of its thread.
+        source = g if has_request_context() else threading.current_thread()
         for name in CONTEXT:
-            setattr(record, name, g.get(name) if inside else None)
+            setattr(record, name, getattr(source, name, None))
+        if plugin := self._plugin(record.name):
+            vars(record).setdefault("plugin", plugin)
         return True
+
+    def _plugin(self, logger: str) -> str | None:
+        """Return the name of the plugin in whose module or package a logger is."""
+        while logger:
+            if logger in self.plugins:
+                return self.plugins[logger]
+            logger = logger.rpartition(".")[0]
+        return None
 
 
 class _Handler(logging.StreamHandler[Any]):
@@ -52,11 +68,22 @@ def configure(settings: Settings) -> None:
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(capture=True)
     threading.excepthook = _log_thread
-    set_level(OWN_PACKAGES, settings)
+    _set_level(OWN_PACKAGES, settings)
 
 
-def set_level(names: Iterable[str], settings: Settings) -> None:
-    """Set the log level of these packages to the level of the settings."""
+def set_plugins(modules: Mapping[str, str], settings: Settings) -> None:
+    """Add the name of a plugin to records of its modules, and set the log level of its package.
+
+    Args:
+        modules: The module of each plugin, by the plugin's name.
+        settings: The settings, with the level.
+    """
+    _set_level(modules.values(), settings)
+    # The object of a plugin can be from a module below the one that the plugin is named after.
+    _Context.plugins = {name if module.startswith(name) else module: name for name, module in modules.items()}
+
+
+def _set_level(names: Iterable[str], settings: Settings) -> None:
     for name in {name.partition(".")[0] for name in names}:
         logging.getLogger(name).setLevel(settings.log_level.upper())
 

@@ -35,8 +35,8 @@ MAX_TEXT = 4_000
 """Maximum number of characters of an attribute, such as an SQL statement."""
 UNTRACED_URLS = "^https?://[^/]*/(health|health/ready|metrics)$"
 """Requests of monitoring."""
-UNTRACED_HOOKS = ("metric_recorded", "response_ready")
-"""Hooks that are called for every statement or response, and only count."""
+UNTRACED_HOOKS = ("metric_recorded", "response_ready", "changes_committed", "shutdown")
+"""Hooks that are called for every statement or response and only count, and hooks that are called later."""
 ATTRIBUTES = frozenset(
     {
         *("http.request.method", "http.response.status_code", "http.route", "error.type"),

@@ -15,6 +15,7 @@ import click
 
 from stacflask.cli.errors import REFUSED, print_error
 from stacflask.cli.session import Session, pass_session
+from stacflask.model.asset import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def load(
     ignore.
     """
     from stacflask.catalog.bulk.input_files import size_of
-    from stacflask.catalog.bulk.load import Plan
+    from stacflask.catalog.bulk.load import LoadResult, Plan
     from stacflask.catalog.bulk.load import load as bulk_load
     from stacflask.catalog.documents.documents import Managed
     from stacflask.cli.href_warnings import warn
@@ -97,8 +98,12 @@ def load(
         repair=repair,
     )
     began = time.monotonic()
-    with _progress(size, quiet=quiet) as (report_problem, show_progress):
-        tally = bulk_load(files, plan, report_problem, show_progress)
+    tally = LoadResult()
+    try:
+        with _progress(size, quiet=quiet) as (report_problem, show_progress):
+            bulk_load(files, plan, report_problem, show_progress, tally)
+    finally:
+        session.report_changes([Change("bulk", name) for name in sorted(tally.changed)])
     click.echo(_summary(tally, time.monotonic() - began))
     warn(session, tally.hrefs)
     for url in sorted(tally.unknown):
@@ -219,9 +224,14 @@ def delete(session: Session, collections: tuple[str, ...], *, keep_collection: b
 def _delete(session: Session, collection: str, *, keep: bool, quiet: bool) -> int:
     from stacflask.catalog import deletion
 
-    deleted = 0
-    for count in deletion.delete(session.database, collection, deletion.locked(collection), keep=keep):
-        deleted += count
-        if not quiet:
-            click.echo(f"{collection}: {deleted:,} items so far", err=True)
+    deleted, change = 0, Change("bulk", collection)
+    try:
+        for count in deletion.delete(session.database, collection, deletion.locked(collection), keep=keep):
+            deleted += count
+            if not quiet:
+                click.echo(f"{collection}: {deleted:,} items so far", err=True)
+        change = change if keep else Change("delete", collection)
+    finally:
+        if deleted or change.action == "delete":
+            session.report_changes([change])
     return deleted

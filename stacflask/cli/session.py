@@ -12,13 +12,21 @@ import click
 from stacflask.errors import SettingError, StacflaskError
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.services import Services
-from stacflask.pluginmanager.loading import VARIABLE, available_plugins, commands_of, declared_commands, load_usable
+from stacflask.pluginmanager.loading import (
+    VARIABLE,
+    available_plugins,
+    commands_of,
+    declared_commands,
+    load_usable,
+    shutdown,
+)
 from stacflask.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from stacflask.catalog.database.engine import Database
+    from stacflask.model.asset import Change
     from stacflask.model.delivery import Order
 
 
@@ -129,8 +137,20 @@ class Session:
 
         return run_started
 
+    def report_changes(self, changes: Sequence[Change]) -> None:
+        """Report committed changes to the plugins. If they cannot be started, print a warning."""
+        from stacflask.gate import Gate
+
+        try:
+            if changes and self.plugin_names and self.plugins.hook.changes_committed.get_hookimpls():
+                Gate(self.started).report_changes(changes)
+        except Exception as error:  # noqa: BLE001 - the changes are committed
+            click.echo(f"warning: plugins do not get the changes: {error}", err=True)
+
     def close(self) -> None:
-        """Close the database connections."""
+        """Call the hook ``shutdown`` if the plugins were started, and close the database connections."""
+        if "started" in vars(self):
+            shutdown(self.started)
         if "database" in vars(self):
             self.database.engine.dispose()
 

@@ -57,16 +57,17 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change to the catalog that a client requests over HTTP.
+    """A change to the catalog that a client requests over HTTP, or that was committed.
 
     Attributes:
-        action: ``create`` (POST), ``replace`` (PUT), ``update`` (PATCH) or ``delete`` (DELETE).
+        action: ``create`` (POST), ``replace`` (PUT), ``update`` (PATCH) or ``delete`` (DELETE). A committed change can
+            also be ``bulk``: many items of the collection were loaded or deleted, or its document was loaded.
         collection: Identifier of the collection; empty for a new collection whose document has no valid identifier.
-        item: Identifier of the item; None for a new item and for the collection itself.
+        item: Identifier of the item; None for the collection itself, and for new items that are not committed yet.
         new_collection: True if ``create`` is for the collection itself, False if it is for items in it.
     """
 
-    action: Literal["create", "replace", "update", "delete"]
+    action: Literal["create", "replace", "update", "delete", "bulk"]
     collection: str
     item: str | None = None
     new_collection: bool = False

@@ -70,7 +70,9 @@ LIST_RESULTS: dict[str, type] = {
 AT_START = ("extend_cli", "extend_api", "challenge")
 """Hooks whose errors stop the start of a server."""
 
-OBSERVERS = frozenset({"response_ready", "metric_recorded", "stream_finished", "order_changed"})
+OBSERVERS = frozenset(
+    {"response_ready", "metric_recorded", "stream_finished", "order_changed", "changes_committed", "shutdown"}
+)
 """Hooks whose errors are logged and have no further effect."""
 
 DECIDING = frozenset({"authorize", "authorize_many", "authorize_change", "charge", "charge_many"})

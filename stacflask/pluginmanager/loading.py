@@ -21,7 +21,8 @@ from stacflask.bulkhead import PluginShare
 from stacflask.errors import SettingError
 from stacflask.locations import PLUGINS
 from stacflask.model.services import Setting
-from stacflask.pluginmanager import guards, result_checks
+from stacflask.pluginmanager import background, guards, result_checks
+from stacflask.pluginmanager.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,8 +33,14 @@ GROUP = "stacflask"
 REQUIRED_HOOKS = {"authorize_many": "authorize", "charge_many": "charge", "transform": "authorize"}
 """Hooks, each with the hook that its plugin must also implement. Single downloads, or redirects, would miss it."""
 
-UNLIMITED = {"startup", "extend_cli", "challenge"}
+UNLIMITED = {"startup", "shutdown", "extend_cli", "challenge"}
 """Hooks without a limit of threads: they are called while no request waits, or have constant results."""
+
+UNWRAPPED = {*background.HOOKS, "transform"}
+"""Hooks that have no wrappers: they are called in the background, or can return another stream instead."""
+
+SHUTDOWN_SECONDS = 3.0
+"""Seconds that a process which ends waits for its plugins."""
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +74,22 @@ def manage(plugins: Mapping[str, object]) -> pluggy.PluginManager:
     _limit_threads(manager, set(_hooks(manager)) - UNLIMITED - {"extend_api"}, shares, PluginShare.guard)
     guards.install(manager, _hooks(manager))
     _limit_threads(manager, {"extend_api"}, shares, _limit_handlers)
+    _call_in_background(manager, {name: Background(name) for name in plugins})
     return manager
+
+
+def shutdown(manager: pluggy.PluginManager, seconds: float = SHUTDOWN_SECONDS) -> None:
+    """Call the hook ``shutdown``, and wait for it and for earlier background calls, for ``seconds`` at most."""
+    manager.hook.shutdown()
+    Background.wait(seconds)
+
+
+def _call_in_background(manager: pluggy.PluginManager, backgrounds: Mapping[str, Background]) -> None:
+    for hook in background.HOOKS:
+        arguments = getattr(manager.hook, hook).spec.argnames
+        for impl in getattr(manager.hook, hook).get_hookimpls():
+            impl.function = backgrounds[impl.plugin_name].guard(impl.function, arguments, impl.argnames)
+            impl.argnames = arguments
 
 
 def _limit_threads(
@@ -266,8 +288,8 @@ def _check_synchronous(manager: pluggy.PluginManager, name: str) -> None:
                 continue
             if impl.hookwrapper:
                 raise SettingError(VARIABLE, f"{name}: {hook}: hookwrapper=True is not supported, use wrapper=True")
-            if impl.wrapper and hook == "transform":
-                raise SettingError(VARIABLE, f"{name}: transform cannot be a wrapper; return another stream instead")
+            if impl.wrapper and hook in UNWRAPPED:
+                raise SettingError(VARIABLE, f"{name}: {hook} cannot be a wrapper")
             if kind := guards.asynchronous_kind(impl.function, wrapper=impl.wrapper):
                 raise SettingError(VARIABLE, f"{name}: {hook} is {kind}; expected a plain function")
 

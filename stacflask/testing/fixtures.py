@@ -65,7 +65,7 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
     A plugin is an object or, as in STACFLASK_PLUGINS, a name.
     """
     from stacflask import logs
-    from stacflask.app import create_app
+    from stacflask.app import close_app, create_app
     from stacflask.current import EXTENSION
     from stacflask.pluginmanager.loading import manage
     from stacflask.settings import Settings
@@ -85,6 +85,7 @@ def build(database: Database, database_url: str) -> Iterator[Callable[..., Flask
 
     yield make
     for app in built:
+        close_app(app)
         app.extensions[EXTENSION].catalog.database.engine.dispose()
     # The handler writes to the standard error of that time, which a test may have closed.
     logs.close()

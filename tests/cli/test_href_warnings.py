@@ -99,7 +99,8 @@ def test_public_hrefs_need_no_plugin(stacflask: Run, file: str) -> None:
 
 
 def test_a_load_succeeds_with_a_plugin_that_cannot_be_loaded(stacflask: Run, file: str) -> None:
-    """The documents are loaded, and a warning says that the hrefs were not checked."""
+    """The documents are loaded, and a warning says that the hrefs were not checked and plugins not called."""
     code, warnings = stacflask("load", file, "--quiet", STACFLASK_PLUGINS="nosuch.plugin")
     assert code == 0
-    assert warnings.startswith("warning: hrefs are not checked: STACFLASK_PLUGINS: ")
+    assert "warning: hrefs are not checked: STACFLASK_PLUGINS: " in warnings
+    assert "warning: plugins do not get the changes: STACFLASK_PLUGINS: " in warnings

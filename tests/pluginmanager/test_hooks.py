@@ -19,6 +19,7 @@ from stacflask import (
     BadCredentials,
     ByteRange,
     Challenge,
+    Change,
     Cookie,
     Decision,
     DownloadDecision,
@@ -46,6 +47,7 @@ from stacflask.gate import Gate, combine_decisions
 from stacflask.model.decision import Grant
 from stacflask.pluginmanager import loading
 from stacflask.testing import Plug, Publish, a_collection, an_item
+from tests.waiting import waiting_for
 
 ROOT = Path(__file__).parents[2]
 DOWNLOAD = "/collections/collection/items/item/download/data"
@@ -1351,6 +1353,37 @@ def test_authorize_change_receives_the_change(plug: Plug, publish: Publish) -> N
         ("update", "collection", "item"),
         ("delete", "collection", None),
     ]
+
+
+def test_changes_committed_is_called_after_a_change(plug: Plug, publish: Publish) -> None:
+    """The hook gets the committed changes; see ``test_background.py``."""
+    publish(a_collection())
+    received: list[Any] = []
+
+    class Observes:
+        @hookimpl
+        def authorize_change(self) -> Decision:
+            return Decision.allow("test")
+
+        @hookimpl
+        def changes_committed(self, changes: Any) -> None:
+            received.extend(changes)
+
+    plug(Observes()).post("/collections/collection/items", json=an_item())
+    waiting_for(lambda: received == [Change("create", "collection", "item")])
+
+
+def test_shutdown_is_called_at_the_end() -> None:
+    """The hook is called when a process ends; see ``test_background.py``."""
+    called = []
+
+    class Ends:
+        @hookimpl
+        def shutdown(self) -> None:
+            called.append(True)
+
+    loading.shutdown(loading.manage({"ends": Ends()}), seconds=120)
+    assert called == [True]
 
 
 # --- Wrong plugins stop the start ------------------------------------------------------------------------------------

@@ -17,14 +17,14 @@ from stacflask.api.http.media_types import GEOJSON, JSON
 from stacflask.api.http.openapi import IF_MATCH, PREFER, content, query, ref, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.stac import patches
-from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired
+from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired, Unavailable
 from stacflask.model.asset import Change
 from stacflask.stac.checks import check_collection, check_id, check_item
 from stacflask.stac.json_checks import check_at
 from stacflask.stac.schemas import SchemaChecker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stacflask.api.stac.patches import Edit
     from stacflask.catalog.search.visible_extents import VisibleExtents
@@ -40,6 +40,8 @@ JSON_PATCH = "application/json-patch+json"
 NO_CONTENT = response_object("Success.", ETag="The ETag of the new state, unless the resource was deleted.")
 CHANGING = (403, 404, 412, 413, 415, 428)
 FORCE = "Whether to delete the collection's items too. Otherwise, deleting a collection with items fails with 409."
+MAX_REPORTED_ITEMS = 500
+"""Maximum number of items of one request that plugins get one by one."""
 _REPRESENTATION = re.compile(r"(?:^|[,\s])return\s*=\s*(\"?)representation\1\s*(?:[,;]|$)", re.IGNORECASE)
 CREATED = {"Location": "The URL of the created resource.", "ETag": "Its ETag."}
 
@@ -68,6 +70,7 @@ def create_items(collection_id: str) -> Response:
         return _create_many(collection_id, document)
     _check_new_item(document, collection_id)
     record = current.writer().create_items(collection_id, [document], current.restriction())[0]
+    _report("create", collection_id, [record.id])
     response = render.record(render.item(record), record, GEOJSON, 201)
     response.headers["Location"] = public_url.item_url(collection_id, record.id)
     return response
@@ -83,6 +86,7 @@ def _create_many(collection: str, document: Document) -> Response:
         except BadDocument as error:
             raise error.below(f"/features/{number}") from error
     records = current.writer().create_items(collection, features, current.restriction())
+    _report("create", collection, [record.id for record in records])
     listed = b",".join(map(render.item, records))
     return responses.reply(b'{"type":"FeatureCollection","features":[%b],"links":[]}' % listed, GEOJSON, 201)
 
@@ -96,7 +100,7 @@ def replace_item(collection_id: str, item_id: str) -> Response:
     """Replace an item."""
     _allow_item("replace", collection_id, item_id)
     document = _document(JSON, GEOJSON)
-    return _changed_item(collection_id, item_id, lambda _: document)
+    return _changed_item("replace", collection_id, item_id, lambda _: document)
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["PATCH"])
@@ -107,7 +111,7 @@ def replace_item(collection_id: str, item_id: str) -> Response:
 def update_item(collection_id: str, item_id: str) -> Response:
     """Change parts of an item, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
     _allow_item("update", collection_id, item_id)
-    return _changed_item(collection_id, item_id, patches.with_bbox(_patch()))
+    return _changed_item("update", collection_id, item_id, patches.with_bbox(_patch()))
 
 
 @bp.route("/collections/<collection_id>/items/<item_id>", methods=["DELETE"])
@@ -116,6 +120,7 @@ def delete_item(collection_id: str, item_id: str) -> Response:
     """Delete an item. Its files stay in their store."""
     _allow_item("delete", collection_id, item_id)
     current.writer().delete_item(collection_id, item_id, _if_match())
+    _report("delete", collection_id, [item_id])
     return _no_content()
 
 
@@ -124,13 +129,14 @@ def _allow_item(action: Literal["replace", "update", "delete"], collection: str,
     _allow(action, collection, item)
 
 
-def _changed_item(collection: str, item: str, edit: Edit) -> Response:
+def _changed_item(action: Literal["replace", "update"], collection: str, item: str, edit: Edit) -> Response:
     def checked(present: Record) -> Document:
         document = patches.edited(edit, present, render.item(present), f"/collections/{collection}/items/{item}")
         _check_item(document, collection, item)
         return document
 
     record = current.writer().change_item(collection, item, checked, _if_match())
+    _report(action, collection, [item])
     return _changed(record, render.item, GEOJSON)
 
 
@@ -146,6 +152,7 @@ def create_collection() -> Response:
     _check_collection(document)
     patches.created(document, f"/collections/{document['id']}")
     record = current.writer().create_collection(document, current.restriction())
+    _report("create", record.id, new_collection=True)
     record = current.catalog().with_visible_extents(record, _visible_extents(record.id))
     response = render.record(render.collection(record), record, JSON, 201)
     response.headers["Location"] = public_url.collection_url(record.id)
@@ -177,7 +184,7 @@ def replace_collection(collection_id: str) -> Response:
     """Replace a collection's document; its items stay."""
     _allow_collection("replace", collection_id)
     document = _document(JSON)
-    return _changed_collection(collection_id, lambda _: document)
+    return _changed_collection("replace", collection_id, lambda _: document)
 
 
 @bp.route("/collections/<collection_id>", methods=["PATCH"])
@@ -188,7 +195,7 @@ def replace_collection(collection_id: str) -> Response:
 def update_collection(collection_id: str) -> Response:
     """Change parts of a collection's document."""
     _allow_collection("update", collection_id)
-    return _changed_collection(collection_id, _patch())
+    return _changed_collection("update", collection_id, _patch())
 
 
 @bp.route("/collections/<collection_id>", methods=["DELETE"])
@@ -207,13 +214,19 @@ def delete_collection(collection_id: str) -> Response:
     force = request.args.get("force", "false").lower()
     if force not in ("true", "false"):
         raise BadQuery("force", "expected true or false")
-    current.writer().delete_collection(
-        collection_id,
-        _if_match(),
-        _visible_extents(collection_id),
-        force=force == "true",
-        seconds=current.settings().statement_timeout,
-    )
+    try:
+        current.writer().delete_collection(
+            collection_id,
+            _if_match(),
+            _visible_extents(collection_id),
+            force=force == "true",
+            seconds=current.settings().statement_timeout,
+        )
+    except Unavailable as error:
+        if error.code == "DeletionUnfinished":
+            _report("bulk", collection_id)
+        raise
+    _report("delete", collection_id)
     return _no_content()
 
 
@@ -222,7 +235,7 @@ def _allow_collection(action: Literal["replace", "update", "delete"], collection
     _allow(action, collection)
 
 
-def _changed_collection(collection: str, edit: Edit) -> Response:
+def _changed_collection(action: Literal["replace", "update"], collection: str, edit: Edit) -> Response:
     catalog, extents = current.catalog(), _visible_extents(collection)
 
     def checked(present: Record) -> Document:
@@ -234,6 +247,7 @@ def _changed_collection(collection: str, edit: Edit) -> Response:
         return document
 
     record = current.writer().change_collection(collection, checked, _if_match(), extents)
+    _report(action, collection)
     return _changed(catalog.with_visible_extents(record, extents), render.collection, JSON)
 
 
@@ -246,6 +260,20 @@ def _visible_extents(collection: str) -> VisibleExtents | None:
 
 def _allow(action: Literal["create", "replace", "update", "delete"], collection: str, item: str | None = None) -> None:
     current.gate().authorize_change(current.principal(), Change(action, collection, item))
+
+
+def _report(
+    action: Literal["create", "replace", "update", "delete", "bulk"],
+    collection: str,
+    items: Sequence[str | None] = (None,),
+    *,
+    new_collection: bool = False,
+) -> None:
+    """Report committed changes. Many items are reported as one change, because reports can wait."""
+    if len(items) > MAX_REPORTED_ITEMS:
+        action, items = "bulk", (None,)
+    changes = [Change(action, collection, item, new_collection) for item in items]
+    current.gate().report_changes(changes, current.principal())
 
 
 def _document(*media_types: str) -> Document:

@@ -47,7 +47,8 @@ MAX_ATTEMPTS = 5
 class BatchResult:
     """The result of a batch: the numbers of items that are new, that were replaced, and that were left unchanged.
 
-    ``repairs`` are changes of documents, ``unknown`` the URLs of unknown schemas.
+    ``changed`` are the collections of new and replaced items, ``repairs`` changes of documents, ``unknown`` the URLs
+    of unknown schemas.
     """
 
     new: int = 0
@@ -56,6 +57,7 @@ class BatchResult:
     problems: list[Problem] = field(default_factory=list)
     repairs: list[Problem] = field(default_factory=list)
     unknown: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
     hrefs: HrefCounts = field(default_factory=HrefCounts)
 
 
@@ -138,7 +140,9 @@ class _BatchTransaction:
         old = [row for row in rows if _key(row) in existing]
         self._written.new = len(new)
         self._handle_existing(old)
-        self._widen(rows if self._method == "upsert" else new)
+        changed = rows if self._method == "upsert" else new
+        self._widen(changed)
+        self._written.changed = frozenset(row.collection for row in changed)
         return self._written
 
     def _refuse(self, row: Prepared, pointer: str, description: str) -> None:

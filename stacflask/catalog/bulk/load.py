@@ -82,7 +82,7 @@ class Plan:
 
 @dataclass(slots=True)
 class LoadResult:
-    """The result of a load so far. ``read`` is the size of the input in bytes."""
+    """The result of a load so far. ``read`` is the size of the input in bytes, ``changed`` the changed collections."""
 
     collections: int = 0
     new: int = 0
@@ -93,6 +93,7 @@ class LoadResult:
     stopped: bool = False
     repaired: int = 0
     unknown: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
     hrefs: HrefCounts = field(default_factory=HrefCounts)
 
     @property
@@ -106,6 +107,7 @@ def load(
     plan: Plan,
     report_problem: Callable[[str], None],
     progress: Callable[[LoadResult], None] = lambda _: None,
+    result: LoadResult | None = None,
 ) -> LoadResult:
     """Load files, or standard input for ``-``.
 
@@ -114,6 +116,7 @@ def load(
         plan: The options.
         report_problem: Called with a line for each problem.
         progress: Called after each step.
+        result: The object that is updated and returned. After an error it has what was written.
 
     Raises:
         Unavailable: The database cannot be used. Blocks that were written stay.
@@ -125,7 +128,7 @@ def load(
             pool = stack.enter_context(WorkerPool(plan.workers, MAX_BLOCK_BYTES, lambda: _BlockLoader(plan)))
         engine = create_engine(plan.database_url, pool_size=2, statement_timeout=0, pooled=plan.pooled)
         stack.callback(engine.dispose)
-        return _LoadRun(Database(engine), plan, report_problem, progress).run(names, pool)
+        return _LoadRun(Database(engine), plan, report_problem, progress, result or LoadResult()).run(names, pool)
 
 
 # --- One block, in any process ----------------------------------------------------------------------------------------
@@ -201,13 +204,14 @@ class _LoadRun:
         plan: Plan,
         report_problem: Callable[[str], None],
         progress: Callable[[LoadResult], None],
+        result: LoadResult,
     ) -> None:
         self._database = database
         self._plan = plan
         self._report_problem = report_problem
         self._progress = progress
         self._collections = _CollectionLoader(database, plan)
-        self._result = LoadResult()
+        self._result = result
         self._loaded: set[str] = set()
 
     def run(self, names: Sequence[str], pool: WorkerPool[Block, BatchResult] | None) -> LoadResult:
@@ -239,7 +243,9 @@ class _LoadRun:
                 continue
             self._loaded.add(block.where(index, ""))
             try:
-                self._result.collections += self._collections.load(line, self._result.hrefs)
+                if name := self._collections.load(line, self._result.hrefs):
+                    self._result.collections += 1
+                    self._result.changed.add(name)
                 for one in self._collections.repairs:
                     self._report_repair(f"{block.where(index, one.pointer)}: repaired {one.before!r} to {one.after!r}")
             except BadDocument as error:
@@ -250,6 +256,7 @@ class _LoadRun:
         self._result.replaced += written.replaced
         self._result.left += written.left
         self._result.read += block.read
+        self._result.changed |= written.changed
         self._result.hrefs.merge(written.hrefs)
         for problem in sorted(written.problems, key=lambda problem: problem.line):
             self._refuse(f"{block.where(problem.line, problem.pointer)}: {problem.description}")
@@ -287,8 +294,8 @@ class _CollectionLoader:
         self._restore = _HrefRestorer(database, plan.addresses)
         self._codec = Catalog(database).codec
 
-    def load(self, line: bytes, hrefs: HrefCounts) -> bool:
-        """Load one collection and count its hrefs. Return False if it exists and is left. Raises BadDocument."""
+    def load(self, line: bytes, hrefs: HrefCounts) -> str | None:
+        """Load one collection and count its hrefs. Return its id, or None if it is left. Raises BadDocument."""
         text = line.strip(BLANK)
         try:
             document: Document = orjson.loads(text)
@@ -309,7 +316,7 @@ class _CollectionLoader:
         assets = [asset["href"] for asset in (document.get("assets") or {}).values()]
         managed = [href for href in assets if self._plan.managed(href)]
         hrefs.add(document["id"], managed, [href for href in assets if not self._plan.managed(href)])
-        return written
+        return str(document["id"]) if written else None
 
     def _statement(self, document: Document, text: bytes) -> sa.Executable:
         body = self._codec.compress(documents.body_of(document, self._plan.managed, text))
