@@ -1,6 +1,6 @@
 # The commands of this project. `make` lists the targets that have a text after "##".
 .DEFAULT_GOAL := help
-.PHONY: help run reset test lint format docs bench migration requirements dist sbom clean ready
+.PHONY: help run reset test lint format reference docs bench migration requirements dist sbom clean ready
 
 python := .venv/bin/python
 pin = .venv/release/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -30,6 +30,9 @@ lint: ready ## Check style, format, types and the words of the prose
 format: ready ## Correct style and format
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
+
+reference: ready ## Write the reference pages in docs/ from the code
+	@$(python) -m dev.reference
 
 docs: ready .venv/docs ## Build the documentation site in site/; wrong links and references are errors
 	@rm -rf site

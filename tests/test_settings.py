@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dev import settings_page
+from dev.reference import settings as settings_page
 from stacflask.errors import SettingError
 from stacflask.pluginmanager.loading import settings_of
 from stacflask.settings import Settings
@@ -19,7 +19,7 @@ URL = {"DATABASE_URL": "postgres://user:secret@host/name"}
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_each_setting_is_documented_with_its_default(field: Field[Any]) -> None:
-    """docs/settings.md has the help text and the default of each setting; `python -m dev.settings_page` writes them."""
+    """docs/settings.md has the help text and the default of each setting; `make reference` writes them."""
     data = field.metadata
     assert settings_page.entry(data["name"], data["help"], field.default, required=data["required"]) in DOCS
 

@@ -1,28 +1,26 @@
-"""`python -m dev.settings_page`: write the lists of docs/settings.md from the settings that the code declares."""
+"""The lists of docs/settings.md: the settings that the code declares."""
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
+from dev.reference import ROOT, item
 from stacflask.pluginmanager.loading import settings_of
 from stacflask.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
 PLUGINS = sorted(path.stem for path in (ROOT / "plugins").glob("[!_]*"))
 
 
-def main() -> None:
-    """Replace the text between each pair of markers in the page."""
+def page() -> str:
+    """Return the page with new text between each pair of markers."""
     text = PAGE.read_text("utf-8")
     for name, entries in {"application": application(), "plugins": plugins()}.items():
         before, start, rest = text.partition(f"<!-- generated: {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         text = f"{before}{start}{entries}{end}{after}"
-    PAGE.write_text(text, "utf-8")
+    return text
 
 
 def application() -> str:
@@ -44,15 +42,10 @@ def plugins() -> str:
 def entry(name: str, text: str, default: Any, *, required: bool) -> str:
     """Return the list item of a setting: its name, its default if it has one, and its help text."""
     note = " (required)" if required else _default(default)
-    item = f"- `{name}`{note}: {text}"
-    return textwrap.fill(item, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) + "\n"
+    return item(f"`{name}`{note}: {text}")
 
 
 def _default(value: Any) -> str:
     written = str(value).lower() if isinstance(value, bool) else str("" if value is None else value)
     written = ",".join(value) if isinstance(value, tuple) else written
     return f" (default `{written}`)" if written else ""
-
-
-if __name__ == "__main__":
-    main()
