@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 from dev.reference import ROOT
-from dev.reference.pages import pages
+from dev.reference.pages import PAGES
 
 
 def main() -> None:
     """Write the pages that have changed."""
-    changed = {path: text for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text}
+    texts = {path: page() for path, page in PAGES.items()}
+    changed = {path: text for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text}
     for path, text in changed.items():
         print(path.relative_to(ROOT))
         if "--check" not in sys.argv:

@@ -63,6 +63,7 @@ MEANINGS = {
     "NotAcceptable": "The resource has none of the media types in `Accept`.",
     "NotFound": "The resource does not exist, or you cannot see it.",
     "NotMigrated": "Tables of this release are missing. Operator: run `stacflask migrate`.",
+    "NotStreamable": "The store of the asset only redirects. Request the asset by itself, without `delivery=stream`.",
     "ObjectMissing": "The store does not have the object. Report it to the publisher.",
     "Offline": "The data are brought online first (202), or cannot be ordered here (503). Retry later.",
     "PreconditionFailed": "The resource has changed since you read it. Read it again.",
@@ -84,7 +85,9 @@ MEANINGS = {
 
 
 def page() -> str:
-    """Return the page. Raises KeyError for a code without a text here."""
+    """Return the page. Exits if a code has no text here."""
+    if missing := sorted(codes().keys() - MEANINGS.keys()):
+        raise SystemExit(f"dev/reference/error_codes.py: MEANINGS: expected a text for {', '.join(missing)}")
     entries = sorted((code, ", ".join(map(str, sorted(statuses)))) for code, statuses in codes().items())
     return INTRODUCTION + "".join(item(f"`{code}` ({status}): {MEANINGS[code]}") for code, status in entries)
 
