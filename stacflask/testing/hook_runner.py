@@ -53,16 +53,21 @@ class HookRunner:
     Errors that a client would get as a response are raised (``Refused``, ``Missing``, ...).
 
     Args:
-        plugins: The plugins, in the order of ``STACFLASK_PLUGINS``. ``startup`` is called.
+        plugins: The plugins, or their names, in the order of ``STACFLASK_PLUGINS``. ``startup`` is called.
+        environ: Environment variables of the plugins that are given by their names.
         request_info: The request of which the hooks are a part.
         storage: Tables of the plugins, such as the fixture ``storage``. Without it, a plugin that uses tables fails.
     """
 
     def __init__(
-        self, *plugins: object, request_info: RequestInfo | None = None, storage: Storage | None = None
+        self,
+        *plugins: object,
+        environ: Mapping[str, str] | None = None,
+        request_info: RequestInfo | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self.request_info = request_info or RequestInfo()
-        self._gate = Gate(loading.manage(by_name(plugins, {})), lambda: self.request_info)
+        self._gate = Gate(loading.manage(by_name(plugins, environ or {})), lambda: self.request_info)
         self._gate.plugins.hook.startup(services=self._services(storage))
 
     def _services(self, storage: Any) -> Services:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +124,16 @@ def test_wrong_hooks_are_refused() -> None:
     """A misspelt hook is an error when the runner is made."""
     with pytest.raises(SettingError, match="did you mean 'authorize'"):
         HookRunner(type("Plugin", (), {"authorise": hookimpl(lambda self: None)})())
+
+
+def test_plugins_can_be_given_by_their_names(tmp_path: Path) -> None:
+    """A name is loaded with the settings of the test, as a server loads it."""
+    (tmp_path / "a.txt").write_text("bytes")
+    hooks = HookRunner("open_access", "local_files", environ={"STACFLASK_LOCAL_FILES_ROOTS": str(tmp_path)})
+    asset = an_asset(an_item(assets={"data": {"href": (tmp_path / "a.txt").as_uri()}}))
+    assert hooks.download(ANN, asset) == b"bytes"
+    with pytest.raises(SettingError, match="STACFLASK_LOCAL_FILES_ROOTS"):
+        HookRunner("local_files")
 
 
 def test_startup_is_called_and_tables_need_storage() -> None:
