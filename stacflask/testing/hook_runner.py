@@ -15,11 +15,12 @@ from stacflask.model.events import RequestInfo, StreamResult
 from stacflask.model.principal import Request
 from stacflask.model.services import Services
 from stacflask.pluginmanager import loading
+from stacflask.pluginmanager.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacflask.model.asset import Asset
+    from stacflask.model.asset import Asset, Change
     from stacflask.model.delivery import Redirect, Stream
     from stacflask.model.json_types import Cql2
     from stacflask.model.principal import Principal
@@ -107,6 +108,11 @@ class HookRunner:
         """Return the combined decision for each of many assets, as for a manifest or an archive."""
         results = self._gate.authorize_each(principal, assets)
         return [result if isinstance(result, Decision) else result.decision for result in results]
+
+    def commit(self, principal: Principal, changes: Sequence[Change]) -> None:
+        """Report changes that were committed, and wait for 10 seconds at most until the plugins have handled them."""
+        self._gate.report_changes(changes, principal)
+        Background.wait(10)
 
     def deliver(self, principal: Principal, asset: Asset, *, streamed: bool = False) -> Redirect | Stream:
         """Authorize and resolve an asset, and return its delivery.

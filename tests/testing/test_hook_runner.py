@@ -14,6 +14,7 @@ from stacflask import (
     Asset,
     BadCredentials,
     ByteRange,
+    Change,
     Decision,
     Missing,
     Principal,
@@ -124,6 +125,19 @@ def test_wrong_hooks_are_refused() -> None:
     """A misspelt hook is an error when the runner is made."""
     with pytest.raises(SettingError, match="did you mean 'authorize'"):
         HookRunner(type("Plugin", (), {"authorise": hookimpl(lambda self: None)})())
+
+
+def test_committed_changes_are_handled_when_commit_returns() -> None:
+    """``commit`` waits for the background, so that a test needs no waiting of its own."""
+
+    class Observes:
+        @hookimpl
+        def changes_committed(self, changes: Sequence[Change], request_info: RequestInfo) -> None:
+            self.observed = changes, request_info.request_id
+
+    plugin, change = Observes(), Change("create", "collection", "item")
+    HookRunner(plugin, request_info=RequestInfo("r1")).commit(ANN, [change])
+    assert plugin.observed == ((change,), "r1")
 
 
 def test_plugins_can_be_given_by_their_names(tmp_path: Path) -> None:
