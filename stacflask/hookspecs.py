@@ -525,7 +525,7 @@ def metric_recorded(name: str, value: float, labels: Mapping[str, str]) -> None:
 def shutdown() -> None:
     """Release what the plugin holds. Called once when a server process or a command ends, if ``startup`` succeeded.
 
-    No request is handled any more, and the database can still be used. All plugins are called at the same time, each
-    after its calls of ``changes_committed``. After 3 seconds the process ends anyway. A process that is killed
+    Called after the requests of the process; the database can still be used. All plugins are called at the same time,
+    each after its calls of ``changes_committed``. After 3 seconds the process ends anyway. A process that is killed
     (SIGKILL) does not call this hook. A wrapper is an error at startup.
     """
