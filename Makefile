@@ -11,7 +11,8 @@ with_make := exec setpriv --pdeathsig TERM --
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: ready ## Start all servers on 127.0.0.1:8000 with a demo catalogue; PORT=8001 for another port
+run: ## Start all servers on 127.0.0.1:8000 with a demo catalogue; PORT=8001 for another port
+	@sh dev/bootstrap.sh run
 	@$(with_make) $(python) -m dev.run
 
 reset: ready ## Delete the data of `make run` for that PORT
@@ -19,7 +20,7 @@ reset: ready ## Delete the data of `make run` for that PORT
 
 test: ## Run the tests against servers of their own; ARGS="-k download" selects tests
 	@sh dev/bootstrap.sh tests
-	@$(with_make) $(python) -m pytest $(ARGS)
+	@$(with_make) $(python) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: ready ## Check style, format, types and the words of the prose
 	@$(python) -m ruff check .
@@ -53,7 +54,7 @@ migration: ready ## Write a migration for changed tables; m="Add a table of keys
 requirements: .venv/release/ready ## Pin the packages of pyproject.toml, with hashes; ARGS=--upgrade for the newest versions
 	@$(pin) pyproject.toml -o requirements.txt
 	@$(pin) pyproject.toml --extra tracing --constraint requirements.txt -o requirements-tracing.txt
-	@for group in dev docs release; do \
+	@for group in demo dev docs release; do \
 		$(pin) --constraint requirements-tracing.txt --group $$group -o requirements-$$group.txt || exit 1; \
 	done
 

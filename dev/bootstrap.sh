@@ -1,11 +1,14 @@
 #!/bin/sh
 # Prepares this clone: installs the Debian packages that it needs, then creates .venv from the pinned requirements.
 # `make run`, `make test` and `make lint` call it every time. If nothing is to do, it only compares a fingerprint.
-# PYTHON selects another interpreter than python3. The argument "tests" adds what only tests need.
+# PYTHON selects another interpreter than python3. The argument "run" leaves out the Python packages that `make run` does
+# not need, and "tests" adds the Debian packages that only tests need.
 set -eu
 cd "$(dirname "$0")/.."
 
 goal=${1:-}
+packages=dev
+[ "$goal" != run ] || packages=demo
 log=.run/bootstrap.log
 hold=/etc/postgresql-common/createcluster.d/stacflask.conf
 policy=/usr/sbin/policy-rc.d
@@ -168,10 +171,13 @@ install_optional() {
     done
 }
 
-# Prints a hash of everything that .venv was created from. After a change, pip must run again.
+# Prints a hash of everything that .venv was created from, for the goals of these packages. After a change, pip must run
+# again.
 fingerprint() {
-    { pwd && .venv/bin/python -V && cat requirements-tracing.txt requirements-dev.txt && packaging; } 2>&1 | sha256sum
+    { pwd && .venv/bin/python -V && cat requirements-tracing.txt "requirements-$1.txt" && packaging; } 2>&1 | sha256sum
 }
+
+is_filled() { [ "$(fingerprint "$1")" = "$(cat ".venv/fingerprint-$1" 2>/dev/null)" ]; }
 
 # Prints the part of pyproject.toml that pip reads. The rest is for linters and tests.
 packaging() {
@@ -193,14 +199,16 @@ make_venv() {
 pip_install() { .venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar=off "$@"; }
 
 fill_venv() {
-    step "Installing the pinned Python packages" pip_install -r requirements-tracing.txt -r requirements-dev.txt
+    # Python compiles a module at its first import. Most modules of these packages are never imported.
+    step "Installing the pinned Python packages" \
+        pip_install --no-compile -r requirements-tracing.txt -r "requirements-$packages.txt"
     step "Installing stacflask" pip_install --no-deps --no-build-isolation --editable .
-    fingerprint >.venv/fingerprint
+    for filled in demo $packages; do fingerprint $filled >.venv/fingerprint-$filled; done
 }
 
 announce() {
-    [ -e .venv/fingerprint ] ||
-        echo "The first start installs what is missing. It takes two to five minutes, up to ten on a busy or slow machine."
+    [ -e .venv/fingerprint-demo ] ||
+        echo "The first start downloads and installs packages. It takes some minutes, on a busy machine ten."
 }
 
 trap clean_up EXIT
@@ -209,8 +217,8 @@ mkdir -p .run
 # If two commands of a clone start at the same time, the second waits here.
 exec 9>.run/bootstrap.lock
 flock -n 9 || { echo "Waiting for another bootstrap of this clone ..."; flock 9; }
-if [ -n "$(missing)" ] || [ "$(fingerprint)" != "$(cat .venv/fingerprint 2>/dev/null)" ]; then
-    find_python
+find_python
+if [ -n "$(missing)" ] || ! is_filled $packages; then
     announce
     install_packages
     venv_is_whole || make_venv

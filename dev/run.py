@@ -72,8 +72,7 @@ def serve(folder: Path, port: int) -> None:
         _publish_once(postgres.home_for(folder) / "demo-published", stack, {**environ, "STACFLASK_PLUGINS": PLUGINS})
         web = _gunicorn(port, environ)
         ends.callback(web.stop)
-        with _step("Starting gunicorn"):
-            web.start()
+        web.start()
         _print(instructions(f"http://127.0.0.1:{port}", f".run/{port}/env", _reset(port)))
         while not (exits := [*web.unexpected_exits(), *stack.unexpected_exits()]):
             time.sleep(0.3)
