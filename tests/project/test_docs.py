@@ -27,3 +27,13 @@ def test_each_public_name_is_listed(module: ModuleType) -> None:
     section = (DOCS / "public-api.md").read_text().partition(f"## Names in `{module.__name__}`\n")[2]
     listed = re.findall(r"`(\w+)`", section.partition("\n[")[0])
     assert sorted(listed) == sorted(module.__all__)
+
+
+PATH = re.compile(r"`((?:stacflask|plugins|tests|alembic|docs)/[\w./]*)`")
+
+
+@pytest.mark.parametrize("document", ["architecture.md", "security.md", "tracing.md", "runbook.md"])
+def test_each_path_in_a_document_exists(document: str) -> None:
+    """Modules that the explanations name exist."""
+    paths = PATH.findall((DOCS / document).read_text())
+    assert [path for path in paths if not (DOCS.parent / path).exists()] == []
