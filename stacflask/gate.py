@@ -323,24 +323,32 @@ class Gate:
         A grant with a size limit is not presigned, because the size must be read first. Neither is one that demands a
         stream.
         """
-        return [self._presigned(grant) for grant in grants]
+        locations = [self._location_to_presign(grant) for grant in grants]
+        placed = [(grant, location) for grant, location in zip(grants, locations, strict=True) if location is not None]
+        redirects = iter(self._presigned(*zip(*placed, strict=True)) if placed else ())
+        return [None if location is None else next(redirects) for location in locations]
 
-    def _presigned(self, grant: Grant) -> Redirect | None:
+    def _location_to_presign(self, grant: Grant) -> Location | None:
         if grant.decision.max_bytes is not None or grant.decision.stream:
             return None
-        redirect: Redirect | None = None
         try:
-            location = self._location(grant.asset)
-            if location is not None:
-                redirect = self.plugins.hook.presign(
-                    principal=grant.principal, asset=grant.asset, location=location, grant_id=grant.id
-                )
+            return self._location(grant.asset)
         except (Missing, Offline):
             return None
         except Refused as refused:
             with suppress(Refused):
                 self._revoke("resolve", grant, refused.decision)
-        return redirect
+            return None
+
+    def _presigned(self, grants: Sequence[Grant], locations: Sequence[Location]) -> list[Redirect | None]:
+        """Return for each location the first redirect of a plugin."""
+        by_plugin = self.plugins.hook.presign(
+            principal=grants[0].principal,
+            assets=tuple([grant.asset for grant in grants]),
+            locations=locations,
+            grant_ids=tuple([grant.id for grant in grants]),
+        )
+        return [next(filter(None, found), None) for found in zip([None] * len(grants), *by_plugin, strict=True)]
 
     def sign_queries(self, principal: Principal, grants: Sequence[Grant]) -> SignedQueries | None:
         """Return queries that make the download URLs of granted assets work without headers, or None."""

@@ -289,22 +289,25 @@ def transform(principal: Principal, asset: Asset, stream: Stream) -> Stream | No
     """
 
 
-@hookspec(firstresult=True)
-def presign(principal: Principal, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
-    """Return a temporary URL without a request to the store.
+@hookspec
+def presign(  # type: ignore[empty-body]
+    principal: Principal, assets: Sequence[Asset], locations: Sequence[Location], grant_ids: Sequence[str]
+) -> Sequence[Redirect | None]:
+    """Return temporary URLs of many assets without a request to the store, as ``deliver`` does for one.
 
-    Called for each asset of a page or manifest that the client requests with ``hrefs=signed``. Uses the first result
-    that is not None. If all plugins return None, the asset keeps a URL of this server.
+    Called for the assets of a page or manifest that the client requests with ``hrefs=signed``. All plugins are called.
+    For each asset, uses the first result that is not None. An asset without one keeps a URL of this server.
 
     Args:
         principal: The principal of the request.
-        asset: The asset. Its media type and key determine the name and type of the download.
-        location: The location that ``resolve`` returned.
-        grant_id: Identifier of the grant. It can be part of the URL, to match a store's log with the records of
-            stacflask.
+        assets: The assets. Their media types and keys determine the names and types of the downloads.
+        locations: The locations that ``resolve`` returned, in the order of the assets.
+        grant_ids: Identifiers of the grants, in the order of the assets. They can be part of the URLs, to match a
+            store's log with the records of stacflask.
 
     Returns:
-        A ``Redirect``, or None if the store is not of this plugin's kind or does not give out URLs.
+        A ``Redirect`` for each asset, in the order of the assets, or None if its store is not of this plugin's kind or
+        does not give out URLs.
     """
 
 

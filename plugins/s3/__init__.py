@@ -101,8 +101,13 @@ class S3:
         return store.redirect(bucket, key, response_fields(asset, self.filename(asset)), grant_id)
 
     @hookimpl
-    def presign(self, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
-        """Return a presigned URL without a request to the store; None if the store is only streamed."""
+    def presign(
+        self, assets: Sequence[Asset], locations: Sequence[Location], grant_ids: Sequence[str]
+    ) -> Sequence[Redirect | None]:
+        """Return presigned URLs without a request to the store; None for assets of a store that is only streamed."""
+        return list(map(self._presign, assets, locations, grant_ids))
+
+    def _presign(self, asset: Asset, location: Location, grant_id: str) -> Redirect | None:
         bucket, _, key = location.path.partition("/")
         store = self._store(bucket, key) if location.store == STORE_NAME else None
         if store is None or store.settings.stream:

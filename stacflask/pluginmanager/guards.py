@@ -50,7 +50,6 @@ SINGLE_RESULTS: dict[str, tuple[type, ...]] = {
     "resolve": (Location,),
     "deliver": (Redirect, Stream),
     "transform": (Stream,),
-    "presign": (Redirect,),
     "sign_queries": (SignedQueries,),
     "order": (Order,),
     "order_states": (Mapping,),
@@ -64,6 +63,7 @@ LIST_RESULTS: dict[str, type] = {
     "check_setup": str,
     "challenge": Challenge,
     "authorize_many": Decision,
+    "presign": Redirect,
 }
 """Hooks that return a list, with the class of its elements."""
 
@@ -89,7 +89,7 @@ UNDECIDING = frozenset(
 LOGGED_CHANGES = DECIDING | {"authenticate", "refresh_principal", "principal_groups", "restrict"}
 """Hooks whose results are logged if a wrapper changes them."""
 
-PER_ASSET_ARGUMENTS = {"authorize_many": "assets", "sign_queries": "assets"}
+PER_ASSET_ARGUMENTS = {"authorize_many": "assets", "presign": "assets", "sign_queries": "assets"}
 """Hooks that return one element for each element of this argument, even if the plugin does not take it."""
 
 MAX_EMPTY_CHUNKS = 1_000
@@ -355,6 +355,8 @@ class Guard:
         return [self._element(one, kind, value) for one in value]
 
     def _element(self, one: Any, kind: type, value: Any) -> Any:
+        if one is None and kind is Redirect:
+            return None
         if kind is click.Command:
             return self._command(one, value)
         if type(one) is not kind:

@@ -650,8 +650,11 @@ def test_presign_makes_hrefs_that_need_no_credentials(plug: Plug, publish: Publi
 
     class Signs(Store):
         @hookimpl
-        def presign(self, asset: Any, location: Location, grant_id: str) -> Redirect:
-            return Redirect(f"https://store.example.org/{asset.key}?{location.path}", timedelta(minutes=15))
+        def presign(self, assets: Any, locations: Any) -> list[Redirect]:
+            return [
+                Redirect(f"https://store.example.org/{asset.key}?{location.path}", timedelta(minutes=15))
+                for asset, location in zip(assets, locations, strict=True)
+            ]
 
         @hookimpl
         def charge(self, asset: Any) -> None:
@@ -686,8 +689,31 @@ def test_storage_href_is_stored_for_a_temporary_address(plug: Plug, publish: Pub
         assert client.get("/collections/collection/items/item").json["assets"]["data"]["href"] == shown
 
 
+def test_each_asset_is_presigned_by_its_own_store() -> None:
+    """Plugins presign the assets of their stores. An asset that none presigns has no URL."""
+
+    class Presigns:
+        def __init__(self, name: str) -> None:
+            self.__name__ = name
+
+        @hookimpl
+        def resolve(self, asset: Any) -> Location | None:
+            return Location(asset.key, "") if asset.key == self.__name__ else None
+
+        @hookimpl
+        def presign(self, locations: Any) -> list[Redirect | None]:
+            url = f"https://{self.__name__}.example.org/"
+            return [Redirect(url, timedelta(1)) if location.store == self.__name__ else None for location in locations]
+
+    assets = [Asset("c", "i", key, "x") for key in ("second", "none", "first", "second")]
+    gate = Gate(loading.manage({"first": Presigns("first"), "second": Presigns("second"), "consents": Consents()}))
+    grants = [one for one in gate.authorize_each(ME, assets) if isinstance(one, Grant)]
+    urls = [redirect and redirect.url for redirect in gate.presign(grants)]
+    assert urls == ["https://second.example.org/", None, "https://first.example.org/", "https://second.example.org/"]
+
+
 def test_presign_and_resolve_can_be_wrapped() -> None:
-    """Wrappers of ``resolve`` and ``presign`` are called for each of many assets."""
+    """A wrapper of ``resolve`` is called for each of many assets, one of ``presign`` for all of them."""
 
     class Signs:
         @hookimpl
@@ -695,8 +721,9 @@ def test_presign_and_resolve_can_be_wrapped() -> None:
             return Location("store", asset.key)
 
         @hookimpl
-        def presign(self, location: Location) -> Redirect:
-            return Redirect(f"https://store.example.org/{location.path}", timedelta(minutes=15))
+        def presign(self, locations: Any) -> list[Redirect]:
+            urls = [f"https://store.example.org/{location.path}" for location in locations]
+            return [Redirect(url, timedelta(minutes=15)) for url in urls]
 
     class Wraps:
         @hookimpl(wrapper=True)
@@ -705,9 +732,9 @@ def test_presign_and_resolve_can_be_wrapped() -> None:
             return None if asset.key == "hidden" else found
 
         @hookimpl(wrapper=True)
-        def presign(self, location: Location) -> Any:
-            redirect = yield
-            return replace(redirect, url=f"{redirect.url}?{location.store}")
+        def presign(self, locations: Any) -> Any:
+            ((redirect,),) = yield
+            return [[replace(redirect, url=f"{redirect.url}?{locations[0].store}")]]
 
     assets = [Asset("c", "i", key, "s3://b/k") for key in ("shown", "hidden")]
     gate = Gate(loading.manage({"signs": Signs(), "wraps": Wraps(), "consents": Consents()}))
@@ -726,7 +753,7 @@ def test_sign_queries_makes_download_urls_that_need_no_headers(plug: Plug, publi
             return Decision.abstain("counted", counted=True)
 
         @hookimpl
-        def presign(self) -> Redirect:
+        def presign(self) -> list[Redirect]:
             raise AssertionError
 
         @hookimpl
@@ -793,8 +820,8 @@ def test_authorize_by_address_decides_in_every_form_of_download(many: bool, plug
 
     class Signs(Store):
         @hookimpl
-        def presign(self) -> Redirect:
-            return Redirect("https://store.example.org/signed", timedelta(minutes=15))
+        def presign(self, assets: Any) -> list[Redirect]:
+            return [Redirect("https://store.example.org/signed", timedelta(minutes=15))] * len(assets)
 
     client = plug(InsideMany() if many else Inside(), Authenticates(), Signs(), environ=TRUST)
 

@@ -284,7 +284,7 @@ def test_wrong_redirects_are_not_sent(check_500: Any) -> None:
 def test_wrong_presigned_urls_are_not_shown(check_500: Any) -> None:
     """The results of ``presign`` are validated like those of ``deliver``."""
     wrong = [*(Redirect(url, SOON) for url in BAD_URLS), *(Redirect("https://h/", one) for one in LIFETIMES)]
-    check_500("presign", [*wrong, "https://h/x"], "/search?hrefs=signed")
+    check_500("presign", [*([one] for one in wrong), ["https://h/x"], []], "/search?hrefs=signed")
 
 
 @pytest.mark.parametrize("form", ["json", "aria2", "list", "metalink"])
@@ -292,7 +292,7 @@ def test_urls_of_plugins_add_no_lines_to_manifests(form: str, plug: Plug, publis
     """A line break in a presigned URL adds no line to a manifest."""
     publish(an_item())
     plugin = a_plugin_with("presign")
-    plugin.given = Redirect("https://h/x\n  out=../../.bashrc", SOON)
+    plugin.given = [Redirect("https://h/x\n  out=../../.bashrc", SOON)]
     answer = plug(plugin, Consents(), Store()).post(
         f"/downloads?f={form}&hrefs=signed", json={"search": {"ids": ["item"]}}
     )
@@ -579,8 +579,8 @@ def test_a_refused_asset_does_not_affect_others(plug: Plug, publish: Publish) ->
             return Location("test", asset.href)
 
         @hookimpl
-        def presign(self) -> Redirect:
-            return Redirect("https://s/signed", SOON)
+        def presign(self) -> list[Redirect]:
+            return [Redirect("https://s/signed", SOON)]
 
         @hookimpl
         def download_decided(self, download_decision: DownloadDecision) -> None:

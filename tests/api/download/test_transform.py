@@ -171,9 +171,9 @@ class Presigns:
     """Presigns each asset, and signs download URLs."""
 
     @hookimpl
-    def presign(self) -> Redirect:
-        """Return a URL of the store."""
-        return Redirect("https://store.example.org/signed", timedelta(minutes=15))
+    def presign(self, assets: Any) -> list[Redirect]:
+        """Return a URL of the store for each asset."""
+        return [Redirect("https://store.example.org/signed", timedelta(minutes=15))] * len(assets)
 
     @hookimpl
     def sign_queries(self, assets: Any) -> SignedQueries:

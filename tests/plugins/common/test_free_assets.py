@@ -113,9 +113,9 @@ class PresignsAll:
     """Presigns every asset."""
 
     @hookimpl
-    def presign(self) -> Redirect:
-        """Return a URL."""
-        return Redirect("https://signed.example/", timedelta(minutes=1))
+    def presign(self, assets: Any) -> list[Redirect]:
+        """Return a URL for each asset."""
+        return [Redirect("https://signed.example/", timedelta(minutes=1))] * len(assets)
 
 
 @pytest.mark.parametrize(
