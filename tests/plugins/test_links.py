@@ -106,6 +106,23 @@ def test_a_link_needs_no_headers(client: FlaskClient) -> None:
     assert (head.status_code, head.headers["Content-Length"]) == (200, "10")
 
 
+def test_links_to_a_demanded_stream_are_streamed(plug: Plug, client: FlaskClient) -> None:
+    """If a decision demands the stream, a link and a signed href open the bytes, not a URL of the store."""
+
+    class Demands:
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.abstain("test", stream=True)
+
+    plugins = client.application.extensions["tests"]
+    links = Links(SigningKeys({"k1": SECRET.encode()}), cache=0)
+    client = plug(links, plugins["keys"], plugins["groups"], Shelf(), Demands())
+    link = create(client, ITEM)["link"]
+    signed = client.get(f"{ITEM}?hrefs=signed", headers=JANE).json["assets"]["data"]["href"]
+    for path in (f"{DATA}?link={link}", f"/signed/{link}{DATA}", path_of(signed)):
+        assert client.get(path).data == b"0123456789"
+
+
 def test_the_audit_records_the_link(plug: Plug, publish: Publish, client: FlaskClient, database: Database) -> None:
     """The record of a download by a link has the creator and the id of the link; one by a key has the id of the key."""
     audit = create_audit({"STACFLASK_AUDIT_WRITE": "sync"})
