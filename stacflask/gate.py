@@ -300,8 +300,7 @@ class Gate:
     def _transformed(self, grant: Grant, stream: Stream) -> Stream:
         """Return a stream with the transformations of all plugins, the leftmost plugin's first. Raises Refused."""
         transformed = stream
-        impls: list[Any] = self.plugins.hook.transform.get_hookimpls()
-        for impl in reversed(impls):
+        for impl in reversed(self._implementations("transform")):
             arguments: dict[str, Any] = {"principal": grant.principal, "asset": grant.asset, "stream": transformed}
             try:
                 result: Stream | None = impl.function(*[arguments[name] for name in impl.argnames])
@@ -315,7 +314,7 @@ class Gate:
 
     def may_transform(self, grant: Grant) -> bool:
         """Return whether a plugin can transform the stream of an asset, so that its size and checksum are unknown."""
-        return grant.decision.stream and bool(self.plugins.hook.transform.get_hookimpls())
+        return grant.decision.stream and bool(self._implementations("transform"))
 
     def presign(self, grants: Sequence[Grant]) -> list[Redirect | None]:
         """Return temporary URLs without a request to the stores, or None for assets that are offline or not presigned.

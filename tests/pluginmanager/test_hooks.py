@@ -91,8 +91,9 @@ def calls(hook: str) -> Iterator[str]:
         yield from re.findall(rf"\bhook\.{hook}\b(?!\.get_hookimpls)", path.read_text())
 
 
-# The server and the command line are separate programs. Each of them calls ``startup`` itself.
-@pytest.mark.parametrize("hook", sorted(SPECS.keys() - {"startup"}))
+# The server and the command line are separate programs. Each of them calls ``startup`` itself. The functions of
+# ``transform`` are called one by one, because each gets the result of the previous one.
+@pytest.mark.parametrize("hook", sorted(SPECS.keys() - {"startup", "transform"}))
 def test_each_hook_is_called_from_one_place(hook: str) -> None:
     """The source calls each hook in exactly one place."""
     assert len(list(calls(hook))) == 1
@@ -641,6 +642,24 @@ def test_authorize_many_of_bundled_plugins_agrees_with_authorize(storage: Any, d
             assert [one and (one.allowed, one.reason) for one in at_once] == [
                 one and (one.allowed, one.reason) for one in one_by_one
             ]
+
+
+def test_transform_changes_the_bytes(plug: Plug, publish: Publish) -> None:
+    """A plugin that demands the stream returns other bytes than the store."""
+    publish(an_item())
+
+    class Transforms(Store):
+        @hookimpl
+        def authorize(self) -> Decision:
+            return Decision.allow("test", stream=True)
+
+        @hookimpl
+        def transform(self, principal: Principal, asset: Asset, stream: Stream) -> Stream:
+            mark = f"{principal.id} {asset.key} ".encode()
+            return stream.transformed(lambda chunks: iter([mark, *chunks]))
+
+    stored = plug(Store(), Consents()).get(f"{DOWNLOAD}?delivery=stream").data
+    assert plug(Transforms()).get(DOWNLOAD).data == b"anonymous data " + stored
 
 
 def test_presign_makes_hrefs_that_need_no_credentials(plug: Plug, publish: Publish) -> None:

@@ -10,8 +10,8 @@ from PIL import Image
 from dev.demo import FIRST_DOWNLOAD
 from dev.run import environ_for
 from dev.stack import Stack
+from tests.documented import GUIDES, write_files
 from tests.walk.conftest import Server, serving
-from tests.walk.test_tutorials import DOCS, write_package
 
 THUMBNAIL = FIRST_DOWNLOAD._replace(asset="thumbnail")
 BREAKS = """
@@ -38,12 +38,10 @@ def transform(asset, stream):
 def transforming(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serve the demo with the plugin of the guide, and with one that fails after the first chunk."""
     folder = tmp_path_factory.mktemp("transforming")
-    package = folder / "rules"
-    package.mkdir()
-    write_package(DOCS / "how-to" / "watermark.md", package)
-    (package / "breaks.py").write_text(BREAKS)
+    write_files(GUIDES / "watermark.md", folder)
+    (folder / "rules" / "breaks.py").write_text(BREAKS)
     environ = environ_for(demo_stack, 8000)
-    plugins = f"rules.stacflask_watermark,rules.breaks,{environ['STACFLASK_PLUGINS']}"
+    plugins = f"rules.watermark,rules.breaks,{environ['STACFLASK_PLUGINS']}"
     environ |= {"PYTHONPATH": str(folder), "STACFLASK_PLUGINS": plugins, "WATERMARK_ROLES": "thumbnail"}
     with serving(environ, folder / "log") as server:
         yield server

@@ -165,8 +165,10 @@ def _redirect(grant: Grant, redirect: Redirect) -> Response:
 
 def _head_of_redirect(grant: Grant, size: int | None) -> Response:
     """Return the response to HEAD for a store that only redirects: what is known without the store."""
-    unknown = Stream(lambda _first, _length: iter(()), size, ranges=False)
-    return _stream(grant, unknown, ranges.Part(ranges.WHOLE, 0, size or 0))
+    unknown = Stream(lambda _first, _length: iter(()), size)
+    response = _stream(grant, unknown, ranges.Part(ranges.WHOLE, 0, size or 0))
+    del response.headers["Accept-Ranges"]
+    return response
 
 
 # --- Streams ---------------------------------------------------------------------------------------------------------
