@@ -167,8 +167,8 @@ def restrict(principal: Principal, of: Literal["items", "collections"], request_
         request_info: The request, with the client's address. The condition is used for this request only.
 
     Returns:
-        A condition in CQL2 JSON (OGC 21-065r2) over ``id``, ``collection`` and properties, ``False`` to hide all
-        records, or None for no restriction.
+        A condition in CQL2 JSON (OGC 21-065r2) over ``id``, ``collection``, properties and, for items, ``geometry``;
+        ``False`` to hide all records, or None for no restriction.
     """
 
 
