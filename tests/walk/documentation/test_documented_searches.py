@@ -3,14 +3,13 @@
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.documented import DOCS
 from tests.walk.conftest import Server
 
-PAGE = Path(__file__).parent.parent.parent / "docs/search.md"
-COMMANDS = re.findall(r"^curl .*$", PAGE.read_text(), re.MULTILINE)
+COMMANDS = re.findall(r"^curl .*$", (DOCS / "search.md").read_text(), re.MULTILINE)
 
 
 def test_the_page_has_an_example_for_each_parameter() -> None:
