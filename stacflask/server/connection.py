@@ -6,10 +6,9 @@ import select
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from stacflask.server.incoming import Incoming
+from stacflask.server.incoming import Incoming
 
 HEAD_SECONDS = 10
 """Seconds in which the head of a request must be complete. Also the longest pause, in seconds, within a body."""
@@ -93,18 +92,6 @@ class Connection:
             self.pending += interim
             self.flush()
         return self.request is not None or self.fault is not None
-
-    def has_next_request(self, milliseconds: int) -> bool:
-        """Wait at most ``milliseconds`` for the next request. Return whether it is complete."""
-        if self.pending or self.fault or self.at_end:
-            return False
-        if not self.incoming.buffer:
-            poll = select.poll()
-            poll.register(self.sock, select.POLLIN)
-            if not poll.poll(milliseconds):
-                return False
-            return self.receive() and self.request is not None
-        return self.advance() and self.request is not None
 
     def discard(self) -> bool:
         """Read and discard bytes on a connection that is closing. Return whether more can come."""

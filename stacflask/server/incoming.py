@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+import tempfile
+from typing import Any
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import InvalidRequestLine, LimitRequestHeaders, LimitRequestLine, ParseException
@@ -11,11 +12,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 from stacflask.server.chunked import ChunkedDecoder
-
-if TYPE_CHECKING:
-    import tempfile
-
-    from stacflask.server.spool import Spool
+from stacflask.server.spool import Spool
 
 MAX_HEAD = 64 << 10
 """Bytes of the head of a request."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 from multiprocessing import Pipe, get_context
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection
 
 
 def settings_problem() -> str:

@@ -29,8 +29,6 @@ from stacflask.server.spool import Spool
 
 STREAM_DRAIN_SECONDS = 5
 """Seconds before a worker is killed in which it aborts its streams and records how many bytes of each were sent."""
-NEXT_REQUEST_WAIT_MS = 10
-"""Milliseconds for which a thread waits for the next request of its client."""
 KEEPALIVE_AT_EXIT_SECONDS = 2
 """Seconds for which a stopping worker keeps idle connections."""
 MAX_PENDING = 128 << 20
@@ -87,9 +85,6 @@ class Response(wsgi.Response):  # type: ignore[misc]
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Runs complete requests in threads. A client that sends or reads slowly occupies no thread.
-
-    The same thread handles the next request of a client that sends it at once. To pass a connection to the main thread
-    and to another thread costs as much time as a good part of a request.
 
     The least busy worker takes a new connection. All workers wait for connections, and often the same one wakes first.
     It would take all of them, and its clients would wait for each other while another worker's processor is idle.
@@ -308,16 +303,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- The other threads -------------------------------------------------------------------------------------------
 
     def handle(self, conn: Connection) -> bool:
-        """Handle a request, and those that follow at once while half of the threads are free."""
-        kept = self._respond(conn)
-        while kept and self._has_free_threads() and conn.has_next_request(NEXT_REQUEST_WAIT_MS):
-            kept = self._respond(conn)
-        return kept
-
-    def _has_free_threads(self) -> bool:
-        return self.alive and 2 * len(self.busy) <= self.cfg.threads
-
-    def _respond(self, conn: Connection) -> bool:
         """Handle one request. Return whether another may follow on the same connection."""
         request, conn.request = conn.request, None
         conn.begin_response()
