@@ -6,11 +6,10 @@ When a client sends a changed document back, they are removed, because the publi
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import Any
 
 import msgspec
 import orjson
@@ -18,47 +17,35 @@ from msgspec import Raw
 
 from stacflask import current
 from stacflask.api.http import public_url
-from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.documents import HERE, STAND_IN
 from stacflask.errors import Unavailable
+from stacflask.gate import Gate
+from stacflask.model.asset import Asset
 from stacflask.model.decision import Grant
+from stacflask.model.json_types import Document
+from stacflask.model.page import Record
 from stacflask.model.principal import ANONYMOUS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-
-    from stacflask.gate import Gate
-    from stacflask.model.asset import Asset
-    from stacflask.model.json_types import Document
-    from stacflask.model.page import Record
 
 EXTENSION = "https://stac-extensions.github.io/authentication/v1.1.0/schema.json"
 SCHEMES, REFS = "auth:schemes", "auth:refs"
 
-_MANAGED = re.compile(b'"href":"' + HERE + rb'([^"]*)')
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """The schemes of a deployment, their JSON texts, and the keys of refused assets by collection and item."""
+    """The schemes of a deployment, and the keys of refused assets by collection and item."""
 
     schemes: Mapping[str, Any]
-    schemes_text: bytes
-    refs_text: bytes
     refused: Mapping[tuple[str, str | None], Collection[str]] = field(default_factory=dict)
-
-    @property
-    def _schemes_member(self) -> bytes:
-        return b'"auth:schemes":%b,' % self.schemes_text
 
     def in_item(self, text: bytes, record: Record) -> bytes:
         """Add schemes to an item that has refused assets, and references to these assets."""
         keys = self.refused.get((record.collection, record.id), ())
         if not keys or HERE not in text:
             return text
-        return self._inserted(text, keys) or self._merged(text, keys, inside="properties")
+        return self._merged(text, keys, inside="properties")
 
     def in_collection(self, text: bytes, record: Record) -> bytes:
         """Add schemes to a collection, and references to its refused assets."""
@@ -67,23 +54,6 @@ class Authentication:
     def in_catalog(self, document: Document) -> Document:
         """Add schemes to the landing page."""
         return {**document, "stac_extensions": [EXTENSION], SCHEMES: self.schemes}
-
-    def _inserted(self, text: bytes, keys: Collection[str]) -> bytes | None:
-        """Insert schemes and references into the text of an item; None if the item must be parsed for that."""
-        # An escape can hide a member's name.
-        if b'"auth:' in text or b"\\u" in text:
-            return None
-        places = documents.places(text)
-        extensions, properties = places.get("stac_extensions"), places.get("properties")
-        if extensions is None or properties is None or text[extensions : extensions + 1] != b"[":
-            return None
-        extension = b'"%b"%b' % (EXTENSION.encode(), b"" if text.startswith(b"[]", extensions) else b",")
-        result = text
-        for place, added in sorted(((extensions, extension), (properties, self._schemes_member)), reverse=True):
-            result = result[: place + 1] + added + result[place + 1 :]
-        # Only the href of an asset begins with the mark, because no string in JSON has a raw control character.
-        refs = b'"auth:refs":%b,' % self.refs_text
-        return _MANAGED.sub(lambda mark: refs + mark[0] if unquote(mark[1].decode()) in keys else mark[0], result)
 
     def _merged(self, text: bytes, keys: Collection[str], inside: str | None) -> bytes:
         """Parse a document, and merge schemes and references with the publisher's; other members keep their text."""
@@ -164,7 +134,7 @@ def _schemes(gate: Gate, base_url: str) -> Authentication | None:
     if not schemes:
         return None
     text = orjson.dumps(schemes).replace(b"{base_url}", base_url.encode())
-    return Authentication(orjson.loads(text), text, orjson.dumps(list(schemes)))
+    return Authentication(orjson.loads(text))
 
 
 def for_assets(assets: Callable[[], Sequence[Asset]]) -> Authentication | None:

@@ -267,19 +267,6 @@ def _without_expires(text: bytes, of: Callable[[str], bool]) -> bytes:
     return orjson.dumps(members).replace(STAND_IN, HERE)
 
 
-def places(text: bytes) -> dict[str, int]:
-    """Return the offsets of the values of a public document's members; empty if its text is not compact."""
-    found, end = {}, 0
-    # HERE is not valid in JSON.
-    for member, raw in _members(text.replace(HERE, b".")).items():
-        begin, name = end + 1, orjson.dumps(member) + b":"
-        if not text.startswith(name, begin):
-            return {}
-        found[member] = begin + len(name)
-        end = found[member] + len(bytes(raw))
-    return found
-
-
 def storage_hrefs(body: bytes) -> dict[str, str]:
     """Return the storage addresses of the managed assets by key."""
     private = body.partition(SEPARATOR)[2]
