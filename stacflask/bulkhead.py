@@ -10,16 +10,14 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from types import TracebackType
+from typing import Any, ClassVar, Self
 from weakref import WeakSet
 
 from stacflask.errors import StacflaskError, Unavailable
 from stacflask.model.services import ShareState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
 
 log = logging.getLogger(__name__)
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from flask import Request as HttpRequest
 from flask import current_app, g, has_request_context, request
 
+from stacflask.catalog.reader import Catalog
+from stacflask.catalog.writer import Writer
+from stacflask.gate import Gate
+from stacflask.model.decision import Restriction
 from stacflask.model.events import RequestInfo
 from stacflask.model.principal import ANONYMOUS, Principal, Request
-
-if TYPE_CHECKING:
-    from flask import Request as HttpRequest
-
-    from stacflask.catalog.reader import Catalog
-    from stacflask.catalog.writer import Writer
-    from stacflask.gate import Gate
-    from stacflask.model.decision import Restriction
-    from stacflask.settings import Settings
+from stacflask.settings import Settings
 
 EXTENSION = "stacflask"
 TOKEN = "stacflask.token"  # noqa: S105 - a key in the WSGI environ

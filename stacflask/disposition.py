@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
 from mimetypes import guess_extension
-from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stacflask.model.asset import Asset
+from stacflask.model.asset import Asset
 
 DEFAULT_NAME = "download"
 MAX_NAME_BYTES = 255

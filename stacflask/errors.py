@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from stacflask.model.decision import Decision
 from stacflask.model.delivery import Order
-
-if TYPE_CHECKING:
-    from stacflask.model.decision import Decision
 
 
 class StacflaskError(Exception):

@@ -6,20 +6,27 @@ names and types of its arguments, and the type of its result with ``hookspecs.py
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
 
 from mypy.messages import format_type
-from mypy.nodes import ArgKind, CallExpr, ClassDef, Decorator, Expression, FuncDef, Import, ImportFrom, RefExpr, StrExpr
-from mypy.plugin import Plugin
+from mypy.nodes import (
+    ArgKind,
+    CallExpr,
+    ClassDef,
+    Decorator,
+    Expression,
+    FuncDef,
+    Import,
+    ImportFrom,
+    MypyFile,
+    RefExpr,
+    Statement,
+    StrExpr,
+)
+from mypy.plugin import MethodContext, Plugin
 from mypy.subtypes import is_subtype
-from mypy.types import CallableType
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from mypy.nodes import MypyFile, Statement
-    from mypy.plugin import MethodContext
-    from mypy.types import Type
+from mypy.types import CallableType, Type
 
 SPECIFICATIONS = "stacflask.hookspecs"
 MARKER = f"{SPECIFICATIONS}.hookimpl"

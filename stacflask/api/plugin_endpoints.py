@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
-from flask import Response, request
+from apispec import APISpec
+from flask import Flask, Response, request
 
 from stacflask import current
 from stacflask.api.http import bodies, media_types, path_tokens, public_url, responses
 from stacflask.api.http.openapi import TEXT, content, failures, query, response_object
 from stacflask.errors import SettingError
-from stacflask.model.endpoint import EndpointRequest
-from stacflask.model.principal import ANONYMOUS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from apispec import APISpec
-    from flask import Flask
-
-    from stacflask.model.endpoint import Endpoint, EndpointResponse
-    from stacflask.model.principal import Challenge
+from stacflask.model.endpoint import Endpoint, EndpointRequest, EndpointResponse
+from stacflask.model.principal import ANONYMOUS, Challenge
 
 VARIABLE = "STACFLASK_PLUGINS"
 FORM = "application/x-www-form-urlencoded"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from stacflask.model.json_types import Json
 from stacflask.model.principal import Principal, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from stacflask.model.json_types import Json
 
 
 @dataclass(frozen=True, slots=True)

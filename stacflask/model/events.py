@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from stacflask.model.asset import Asset
-    from stacflask.model.decision import Decision
-    from stacflask.model.delivery import ByteRange
-    from stacflask.model.principal import Principal
+from stacflask.model.asset import Asset
+from stacflask.model.decision import Decision
+from stacflask.model.delivery import ByteRange
+from stacflask.model.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from stacflask.model.readonly import EMPTY, read_only
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Json: TypeAlias = Any
 Document: TypeAlias = dict[str, Any]

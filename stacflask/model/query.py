@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from stacflask.model.json_types import Cql2, Document
-
+from stacflask.model.json_types import Cql2, Document
 
 FreeText: TypeAlias = "str | tuple[Any, ...]"
 """A text to find, or ``and``, ``or`` or ``not`` with its operands: ``("or", "ice", ("not", "snow"))``."""

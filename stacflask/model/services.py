@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
+from stacflask.model.asset import Asset
 from stacflask.model.delivery import Order
+from stacflask.model.principal import Principal
 from stacflask.model.readonly import EMPTY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
-    from datetime import datetime
-
-    from stacflask.model.asset import Asset
-    from stacflask.model.principal import Principal
 
 
 class Statements(Protocol):

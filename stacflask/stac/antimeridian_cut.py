@@ -7,8 +7,9 @@ meant.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import antimeridian
 import shapely
@@ -18,10 +19,6 @@ from stacflask.stac.bbox import FULL_CIRCLE, MAX_LATITUDE, MAX_LONGITUDE, longit
 from stacflask.stac.geometry_cost import check_crossings
 from stacflask.stac.geometry_parts import from_parts, parts
 from stacflask.stac.geometry_repair import repair_geometry
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 
 MAXIMUM_JUMPS = 100
 """Steps over the antimeridian. The time to cut a shape grows with their square."""

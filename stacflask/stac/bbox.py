@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from stacflask.errors import BadDocument
 from stacflask.stac.json_checks import between, check_at, check_each, number, unexpected
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 Range: TypeAlias = tuple[float, float]
 """Low and high. A range of longitudes lies within -180 to 180 degrees and does not cross the antimeridian."""

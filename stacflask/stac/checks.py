@@ -7,9 +7,11 @@ into a URL, strings into the database, media types into a header.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Json
 from stacflask.stac.bbox import check_bbox
 from stacflask.stac.geometry import check_geometry
 from stacflask.stac.json_checks import (
@@ -28,11 +30,6 @@ from stacflask.stac.json_checks import (
 )
 from stacflask.stac.storable import check_storable
 from stacflask.stac.times import parse_instant
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from stacflask.model.json_types import Json
 
 MAX_ID_LENGTH = 512
 DOT_SEGMENTS = (".", "..")

@@ -6,18 +6,16 @@ The times beside the limits were measured with GEOS 3.11 on worst cases: stars, 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import shapely
 
 from stacflask.errors import BadDocument
 from stacflask.stac.geometry_parts import parts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FEW_POSITIONS = 2_000
 """A shape with at most this many positions is within ``MAXIMUM_PAIRS``."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import shapely
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _JOIN = {"Point": shapely.multipoints, "LineString": shapely.multilinestrings, "Polygon": shapely.multipolygons}
 _COLLECTION = "GeometryCollection"

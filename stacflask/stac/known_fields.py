@@ -5,17 +5,15 @@ They are read from the schemas in ``stacflask/schemas``. The newest version of a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from stacflask.model.json_types import Document
+from stacflask.model.json_types import Document
 
 _EXTENSIONS = "https://stac-extensions.github.io/"
 _COMMON = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/"

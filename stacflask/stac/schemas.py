@@ -5,23 +5,20 @@ The published schemas are in ``stacflask/schemas``. No schema is fetched from th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema_rs
 import orjson
 from jsonschema_rs import ValidationError, ValidationErrorKind
 
 from stacflask.errors import BadDocument, SettingError
+from stacflask.model.json_types import Document
 from stacflask.stac.json_checks import describe, step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from stacflask.model.json_types import Document
 
 _CORE = {
     "Feature": "https://schemas.stacspec.org/v{}/item-spec/json-schema/item.json",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
 from stacflask.errors import BadDocument
 from stacflask.stac.json_checks import check_at, number, step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAXIMUM_DEPTH = 250
 """Levels of nested objects and arrays. orjson writes 254, and a page of items adds some of them."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flask import g, request
+from flask import Flask, g, request
 from flask.testing import FlaskClient
 
 from stacflask import current
-
-if TYPE_CHECKING:
-    from flask import Flask
-
-    from stacflask.model.principal import Principal
+from stacflask.model.principal import Principal
 
 USER = "stacflask.testing.user"
 """Key of the principal in the WSGI environ."""

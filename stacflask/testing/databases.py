@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,9 +16,6 @@ from stacflask.catalog.database.engine import Database, create_engine
 from stacflask.errors import SettingError
 from stacflask.settings import Settings
 from stacflask.testing.fixtures import VARIABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 MARK = "stacflask test database"
 """Comment on a database that tests may empty."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from stacflask.model.asset import Asset
-    from stacflask.model.json_types import Document
+from stacflask.model.asset import Asset
+from stacflask.model.json_types import Document
 
 
 def an_item(item: str = "item", collection: str = "collection", **members: Any) -> Document:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from stacflask.errors import BadCredentials, Missing
 from stacflask.hookspecs import hookimpl
+from stacflask.model.asset import Asset
 from stacflask.model.delivery import Location, Redirect, Stream
-from stacflask.model.principal import Challenge, Principal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from stacflask.model.asset import Asset
-    from stacflask.model.principal import Request
+from stacflask.model.principal import Challenge, Principal, Request
 
 SCHEME = "test"
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import orjson
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 EXTENSION = "https://stac-extensions.github.io/order/v1.1.0/schema.json"
 

@@ -5,7 +5,8 @@ A link by POST has the complete body of the request, because many clients do not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -18,13 +19,9 @@ from stacflask.api.documents import signed_hrefs
 from stacflask.api.documents.stac_links import Link, link
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import GEOJSON
+from stacflask.model.page import Page
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stacflask.model.page import Page
-
-    PostBody = Callable[[], dict[str, Any]]
+PostBody = Callable[[], dict[str, Any]]
 
 MAX_URL_CHARACTERS = 8_000
 """Slightly below the longest request line that ``gunicorn.conf.py`` permits."""

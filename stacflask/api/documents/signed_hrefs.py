@@ -6,10 +6,11 @@ reach this server: a plugin signs its download URL, and each use is charged. A p
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from flask import request
 
@@ -17,14 +18,10 @@ from stacflask import current
 from stacflask.api.http import public_url
 from stacflask.api.http.openapi import TEXT, header, query
 from stacflask.errors import BadQuery, Refused
+from stacflask.gate import Gate
+from stacflask.model.asset import Asset
 from stacflask.model.decision import Grant
 from stacflask.model.delivery import ByteRange
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask.gate import Gate
-    from stacflask.model.asset import Asset
 
 PARAMETER, FIELD = "hrefs", "X-Signed-Asset-Urls"
 CHOICES = ("download", "signed")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from stacflask import current
 from stacflask.errors import NotFound
-
-if TYPE_CHECKING:
-    from stacflask.model.asset import Asset
-    from stacflask.model.decision import Grant
+from stacflask.model.asset import Asset
+from stacflask.model.decision import Grant
 
 MAX_PATH_LENGTH = 1024
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")

@@ -10,8 +10,8 @@ import hashlib
 import threading
 import time
 import zlib
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cachetools import FIFOCache
 from flask import Response, request
@@ -27,15 +27,10 @@ from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TE
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import content_disposition
 from stacflask.errors import BadQuery, Conflict, NotFound, NotStreamable, Offline
+from stacflask.model.asset import Asset
+from stacflask.model.decision import Grant
 from stacflask.model.delivery import ByteRange, Stream
-from stacflask.model.events import StreamResult
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
-
-    from stacflask.model.asset import Asset
-    from stacflask.model.decision import Grant
-    from stacflask.model.events import DownloadDecision
+from stacflask.model.events import DownloadDecision, StreamResult
 
 bp = Blueprint("archives", __name__, description="Whole items as archives")
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING
 
 from stacflask import current
 from stacflask.api.download.stream_limits import StreamSlot
 from stacflask.disposition import with_type
 from stacflask.errors import NotStreamable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from stacflask.model.asset import Asset
-    from stacflask.model.delivery import Stream
+from stacflask.model.asset import Asset
+from stacflask.model.delivery import Stream
 
 MEMORY_BYTES = 1 << 20
 """Bytes of a response that are kept in memory. More are in a temporary file."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from stacflask.errors import Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 MAX_EMPTY_CHUNKS = 1000
 """Maximum number of successive empty chunks. Without a limit, skipping them could occupy a thread forever."""

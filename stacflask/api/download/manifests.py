@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from stacflask.api.documents.stac_links import Link
 from stacflask.api.http import public_url
 from stacflask.disposition import local_path
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from stacflask.api.documents.stac_links import Link
-    from stacflask.model.asset import Asset
-    from stacflask.model.decision import Decision
+from stacflask.model.asset import Asset
+from stacflask.model.decision import Decision
 
 METALINK = "application/metalink4+xml"
 PLAIN = "text/plain"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from flask import Response, request
@@ -20,16 +21,11 @@ from stacflask.api.parameters import known_names
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import SearchBody
 from stacflask.errors import BadDocument, BadQuery, TooManyItems
-from stacflask.model.decision import Grant
+from stacflask.model.asset import Asset
+from stacflask.model.decision import Decision, Grant
+from stacflask.model.json_types import Document
+from stacflask.model.page import Record
 from stacflask.model.query import ItemQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from stacflask.model.asset import Asset
-    from stacflask.model.decision import Decision
-    from stacflask.model.json_types import Document
-    from stacflask.model.page import Record
 
 bp = Blueprint("downloads", __name__, description="Many downloads at once")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -15,11 +15,9 @@ from stacflask.api.http import public_url, responses
 from stacflask.api.http.openapi import TEXT, array, obj, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.errors import Offline
-
-if TYPE_CHECKING:
-    from stacflask.model.asset import Asset
-    from stacflask.model.decision import Grant
-    from stacflask.model.delivery import Order
+from stacflask.model.asset import Asset
+from stacflask.model.decision import Grant
+from stacflask.model.delivery import Order
 
 bp = Blueprint("orders", __name__, description="Data that are not online yet")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from stacflask.errors import Unavailable
 from stacflask.model.services import ShareState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 SLOW_SECONDS = 2.0
 """Maximum time that a stream may wait for its store, in addition to its bytes / ``SLOW_BYTES_PER_SECOND``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import orjson
@@ -11,10 +11,8 @@ from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Document
 from stacflask.stac.numbers import ExactFloat, read_decimal
-
-if TYPE_CHECKING:
-    from stacflask.model.json_types import Document
 
 _decode = msgspec.json.Decoder().decode
 """Keeps integers of any length exact. Other decoders convert long integers to floats without an error."""

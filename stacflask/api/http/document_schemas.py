@@ -5,12 +5,7 @@ For incoming documents they state the rules of ``stac/checks.py``, as far as Ope
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from stacflask.api.http.openapi import NUMBER, TEXT, array, nullable, obj, ref
-
-if TYPE_CHECKING:
-    from stacflask.api.http.openapi import Schema
+from stacflask.api.http.openapi import NUMBER, TEXT, Schema, array, nullable, obj, ref
 
 LINE: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
 NAME: Schema = {**TEXT, "minLength": 1, "maxLength": 512, "pattern": r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f-\x9f]+$"}

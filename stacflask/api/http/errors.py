@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
-from flask import Response, g, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from stacflask import current, errors
 from stacflask.api.http import reason_phrases
 from stacflask.api.http.public_url import base_url
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from flask import Flask
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,10 @@ The token is removed from the path before routing, so that routes, logs and link
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from stacflask.current import TOKEN
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 PREFIX = "/signed/"
 _FORM = re.compile(r"/signed/([^/]+)(/.*)?", re.DOTALL)

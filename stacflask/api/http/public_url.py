@@ -7,22 +7,18 @@ or else from the request itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import takewhile
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from flask import g, request
+from werkzeug.datastructures import Headers
 
 from stacflask import current
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from werkzeug.datastructures import Headers
-
-    from stacflask.settings import Network
+from stacflask.settings import Network
 
 T = TypeVar("T")
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from flask import request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.http import parse_date
 
 from stacflask.api.http.conditional import State, not_modified, whole_seconds
-
-if TYPE_CHECKING:
-    from stacflask.model.delivery import Stream
+from stacflask.model.delivery import Stream
 
 WHOLE, PART, NOT_MODIFIED = 200, 206, 304
 _RANGE = re.compile(r"bytes\s*=[\s,]*([0-9]*)\s*-\s*([0-9]*)[\s,]*", re.IGNORECASE | re.ASCII)

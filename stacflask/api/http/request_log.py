@@ -6,12 +6,12 @@ import logging
 import os
 import re
 import time
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Request, Response, abort, g, request
 from flask_compress import Compress
 from flask_cors import CORS
 
@@ -19,13 +19,7 @@ from stacflask import current
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import GEOJSON, HTML, JSON, OPENAPI, SCHEMA
 from stacflask.api.http.path_tokens import PathTokens
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from flask import Request
-
-    from stacflask.settings import Settings
+from stacflask.settings import Settings
 
 log = logging.getLogger(__name__)
 

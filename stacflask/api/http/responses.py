@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from flask import Response, request
 
 from stacflask.api.http.conditional import State, not_modified
 from stacflask.api.http.media_types import JSON
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 GZIP_SUFFIX = ":gzip"
 """Flask-Compress appends this to the ETag of a compressed response."""

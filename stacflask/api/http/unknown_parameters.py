@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from apispec import APISpec
 from flask import request
 
 from stacflask.errors import BadQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from apispec import APISpec
 
 UNKNOWN = "unknown parameter. The OpenAPI document at /api lists the parameters"
 _NAME = re.compile(r"<(?:\w+:)?(\w+)>")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from marshmallow import post_load
 
 from stacflask.api.http import bodies
-from stacflask.api.http.openapi import TEXT, array, ref
+from stacflask.api.http.openapi import TEXT, Schema, array, ref
 from stacflask.api.parameters import parse
 from stacflask.api.parameters.parse import expected
 from stacflask.api.parameters.search_parameters import Parameter, SearchBody, SearchQuery, body
@@ -17,11 +18,6 @@ from stacflask.catalog.aggregation.aggregate import INTERVALS
 from stacflask.catalog.aggregation.grids import GEOHASH_MAX, GEOTILE_MAX
 from stacflask.errors import BadDocument
 from stacflask.model.query import AggregationQuery, ItemQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stacflask.api.http.openapi import Schema
 
 MAX_AGGREGATIONS = 32
 """Aggregations in one request."""

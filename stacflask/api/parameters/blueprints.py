@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import flask_smorest
 from flask import Response
+from marshmallow import Schema
 
 from stacflask.api.http.openapi import PATH, content, failures
+from stacflask.api.http.openapi import Schema as Description
 from stacflask.api.parameters import search_parameters
 from stacflask.api.parameters.search_parameters import Parser
-
-if TYPE_CHECKING:
-    from marshmallow import Schema
-
-    from stacflask.api.http.openapi import Schema as Description
 
 View: TypeAlias = Callable[..., Response]
 Decorator: TypeAlias = Callable[[View], View]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 from stacflask.api.http import bodies
 from stacflask.catalog import cql2
 from stacflask.catalog.cql2 import SubExpression
 from stacflask.errors import BadDocument, BadQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stacflask.model.json_types import Cql2
+from stacflask.model.json_types import Cql2
 
 TEXT, JSON = "cql2-text", "cql2-json"
 LANGUAGES = (TEXT, JSON)

@@ -8,15 +8,12 @@ Words can be joined by AND and OR, grouped by parentheses, quoted as a phrase, a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from stacflask.api.parameters.parse import expected
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from stacflask.model.query import FreeText
+from stacflask.model.query import FreeText
 
 MAX_CHARACTERS = 2_000
 MAX_TERMS = 100

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stacflask import current
-
-if TYPE_CHECKING:
-    from stacflask.model.query import CollectionQuery, ItemQuery
+from stacflask.model.query import CollectionQuery, ItemQuery
 
 
 def check(query: ItemQuery) -> None:

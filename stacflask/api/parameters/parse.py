@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from stacflask import current
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Document
+from stacflask.model.query import Interval
 from stacflask.stac.geometry import SearchGeometry, check_geometry
 from stacflask.stac.times import parse_interval
-
-if TYPE_CHECKING:
-    from stacflask.model.json_types import Document
-    from stacflask.model.query import Interval
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,1000}")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from flask import request
+from marshmallow import Schema
 from msgspec import Raw
 
 from stacflask.api.parameters import filters, parse, search_parameters, sorting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from marshmallow import Schema
 
 
 def search_body(schema: type[Schema], **fixed: Any) -> dict[str, Any]:

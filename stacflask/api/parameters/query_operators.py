@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from stacflask.api.http import bodies
 from stacflask.api.parameters.parse import expected
 from stacflask.catalog.cql2 import SubExpression
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Cql2, Json
 from stacflask.stac.json_checks import step
 from stacflask.stac.numbers import read_decimal
 from stacflask.stac.times import parse_instant
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from stacflask.model.json_types import Cql2, Json
-
-    Operator = Callable[[dict[str, str], Any], Cql2]
+Operator = Callable[[dict[str, str], Any], Cql2]
 
 ORDERED = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 PATTERNS = {"startsWith": "{}%", "endsWith": "%{}", "contains": "%{}%"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
+from flask import Request
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, post_load, pre_load, validates_schema
 from marshmallow.fields import Field
 from webargs.flaskparser import FlaskParser
@@ -16,18 +18,12 @@ from stacflask import current
 from stacflask.api.http import bodies, unknown_parameters
 from stacflask.api.http.document_schemas import BBOX
 from stacflask.api.http.openapi import TEXT, array, nullable, obj, query, ref
+from stacflask.api.http.openapi import Schema as Description
 from stacflask.api.parameters import fields, filters, freetext, parse, query_operators, sorting
 from stacflask.catalog import cql2
 from stacflask.errors import BadQuery
 from stacflask.model.query import CollectionQuery, ItemQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from flask import Request
-
-    from stacflask.api.http.openapi import Schema as Description
-    from stacflask.settings import Settings
+from stacflask.settings import Settings
 
 
 class Parser(FlaskParser):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from flask import Response
 
 from stacflask import current
 from stacflask.api.documents import stac_links
@@ -18,15 +20,9 @@ from stacflask.api.parameters.aggregations import (
     CollectionAggregateQuery,
 )
 from stacflask.api.parameters.blueprints import Blueprint
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from flask import Response
-
-    from stacflask.catalog.aggregation.aggregate import AggregationKind
-    from stacflask.model.json_types import Document
-    from stacflask.model.page import Aggregation, Bucket
+from stacflask.catalog.aggregation.aggregate import AggregationKind
+from stacflask.model.json_types import Document
+from stacflask.model.page import Aggregation, Bucket
 
 bp = Blueprint("aggregation", __name__, description="Counts and distributions of items")
 

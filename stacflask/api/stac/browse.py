@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from flask import Response
 from marshmallow import EXCLUDE, Schema
 
 from stacflask import current
@@ -18,11 +18,7 @@ from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import Parameter
 from stacflask.catalog.aggregation.by_time import Period, parse_period
 from stacflask.errors import NotFound
-
-if TYPE_CHECKING:
-    from flask import Response
-
-    from stacflask.model.page import Contents
+from stacflask.model.page import Contents
 
 bp = Blueprint("browse", __name__, description="Items by time, for clients that follow links")
 describes = bp.describes(

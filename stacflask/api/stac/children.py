@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from flask import Response
 
 from stacflask import current
 from stacflask.api.documents import page_links, render, stac_links
@@ -14,9 +16,6 @@ from stacflask.api.parameters.parse import expected
 from stacflask.api.parameters.search_parameters import PageQuery, Parameter
 from stacflask.model.page import Page
 from stacflask.model.query import CollectionQuery
-
-if TYPE_CHECKING:
-    from flask import Response
 
 TYPES = ("Catalog", "Collection")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from flask import Response
 
 from stacflask import current
 from stacflask.api.documents import page_links, render, stac_links
@@ -12,9 +12,6 @@ from stacflask.api.http.openapi import ETAG, IF_NONE_MATCH, NOT_MODIFIED, respon
 from stacflask.api.parameters import known_names
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import CollectionSearch, CollectionsQuery
-
-if TYPE_CHECKING:
-    from flask import Response
 
 bp = Blueprint("collections", __name__, description="Collections of items")
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stacflask import current
+from stacflask.api.parameters.search_parameters import ItemSearch
 from stacflask.errors import BadQuery, Unavailable
-from stacflask.model.page import Count
-
-if TYPE_CHECKING:
-    from stacflask.api.parameters.search_parameters import ItemSearch
-    from stacflask.model.page import Page
+from stacflask.model.page import Count, Page
 
 
 def bound_of(query: ItemSearch) -> int | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from flask import Response
 
 from stacflask.api.http import responses
 from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.catalog.cql2 import FUNCTIONS
-
-if TYPE_CHECKING:
-    from flask import Response
 
 bp = Blueprint("filter", __name__, description="Functions of filters")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from flask import Response
 
 from stacflask import current
 from stacflask.api.documents import order_status, page_links, render, signed_hrefs, stac_links
@@ -14,10 +15,6 @@ from stacflask.api.parameters import known_names, post_body
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import ItemSearch, ItemsQuery
 from stacflask.api.stac.counting import bound_of, counted
-
-if TYPE_CHECKING:
-    from flask import Response
-
 
 bp = Blueprint("items", __name__, description="Items of a collection")
 

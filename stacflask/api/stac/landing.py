@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 import swagger_ui_bundle
+from apispec import APISpec
 from flask import Response, current_app, render_template, send_from_directory
 from flask_smorest import current_api
 
@@ -20,10 +21,6 @@ from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, TEXT, respon
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.stac import conformance
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from apispec import APISpec
 SWAGGER = max((Path(swagger_ui_bundle.__file__).parent / "vendor").glob("swagger-ui-*"))
 
 FUNCTIONS = "http://www.opengis.net/def/rel/ogc/1.0/functions"

@@ -6,7 +6,7 @@ Therefore a patch reveals no storage href, and a client that reads, edits and se
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import jsonpatch
@@ -21,11 +21,9 @@ from stacflask.catalog.documents.documents import EXPIRES
 from stacflask.catalog.documents.stored_hrefs import Addresses, StoredHrefs
 from stacflask.errors import BadDocument, Conflict
 from stacflask.model.json_types import Document
+from stacflask.model.page import Record
 from stacflask.stac.geometry import bbox_for, check_geometry
 from stacflask.stac.storable import check_storable
-
-if TYPE_CHECKING:
-    from stacflask.model.page import Record
 
 Edit: TypeAlias = Callable[[Document], Document]
 """Changes a document as GET returns it."""

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
+from flask import Response
 
 from stacflask import current
 from stacflask.api.http import public_url, responses
 from stacflask.api.http.media_types import SCHEMA
 from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters.blueprints import Blueprint
-from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, Fields
 from stacflask.catalog.cql2.values.types import Moment, Shape, Text
-from stacflask.catalog.properties.observations import Observation
+from stacflask.catalog.properties.observations import Observation, Observations
+from stacflask.model.json_types import Document
 from stacflask.stac import known_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from flask import Response
-
-    from stacflask.catalog.cql2 import Fields
-    from stacflask.catalog.properties.observations import Observations
-    from stacflask.model.json_types import Document
 
 DIALECT = "https://json-schema.org/draft/2019-09/schema"
 SCALARS = frozenset({"string", "number", "integer", "boolean"})

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from flask import request
+from flask import Response, request
 
 from stacflask import current
 from stacflask.api.documents import page_links, render, signed_hrefs, stac_links
@@ -18,10 +17,6 @@ from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.parameters.search_parameters import COUNT, YES_OR_NO, ItemSearch, SearchBody, SearchQuery
 from stacflask.api.stac.counting import bound_of, counted
 from stacflask.errors import BadQuery
-
-if TYPE_CHECKING:
-    from flask import Response
-
 
 bp = Blueprint("search", __name__, description="Search for items across collections")
 

@@ -7,11 +7,7 @@ Only one thread of a process computes at a time, whatever the number of processo
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 LARGE_PAGE = 100
 """Number of records. A larger page is computed alone."""
