@@ -5,6 +5,7 @@ import copy
 import json
 from collections import OrderedDict, UserList, deque, namedtuple
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -510,6 +511,12 @@ RAISED: list[Callable[[], BaseException]] = [
 ]
 
 
+def in_thread(work: Callable[[], Any]) -> Any:
+    """Run a function as a server does. In the main thread, KeyboardInterrupt comes from a signal."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
 def raising(make: Callable[[], BaseException]) -> Callable[[], Any]:
     def fails() -> Any:
         raise make()
@@ -523,7 +530,8 @@ def raising(make: Callable[[], BaseException]) -> Callable[[], Any]:
 )
 def test_exceptions_of_hooks_are_own_errors_or_a_500(hook: str, check_500: Any) -> None:
     """No exception of a hook ends a worker, shows a setting, or replaces the response."""
-    check_500(hook, [lambda: abort(404), lambda: abort(redirect("/search")), *map(raising, RAISED)])
+    results = [lambda: abort(404), lambda: abort(redirect("/search")), *map(raising, RAISED)]
+    in_thread(lambda: check_500(hook, results))
 
 
 def test_exceptions_of_endpoints_are_own_errors_or_a_500(plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
@@ -531,7 +539,8 @@ def test_exceptions_of_endpoints_are_own_errors_or_a_500(plug: Plug, capfd: pyte
     for fails in (lambda: abort(404), *map(raising, RAISED)):
         plugin = a_plugin_with("extend_api")
         plugin.given = [Endpoint("GET", "/mine", lambda _, fails=fails: fails(), "Mine.", {})]
-        answer = plug(plugin).get("/mine")
+        client = plug(plugin)
+        answer = in_thread(lambda client=client: client.get("/mine"))
         assert (answer.status_code, answer.json["code"]) == (500, "ServerError")
         assert "secret" not in answer.text
         assert "Mine: GET /mine: " in capfd.readouterr().err
