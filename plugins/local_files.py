@@ -7,23 +7,18 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from stacflask import Location, Missing, Setting, SettingError, Stream, Unavailable, hookimpl
+from stacflask import Asset, Location, Missing, Services, Setting, SettingError, Stream, Unavailable, hookimpl
 
 from ._common.json_setting import decode_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from stacflask import Asset, Services
 
 VARIABLE = "STACFLASK_LOCAL_FILES_ROOTS"
 

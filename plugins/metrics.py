@@ -12,21 +12,30 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from stacflask import Decision, Endpoint, EndpointResponse, Refused, Setting, SettingError, hookimpl
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from prometheus_client.metrics import MetricWrapperBase
-
-    from stacflask import DownloadDecision, EndpointRequest, Request, Services, ShareState, StreamResult
+from stacflask import (
+    Decision,
+    DownloadDecision,
+    Endpoint,
+    EndpointRequest,
+    EndpointResponse,
+    Refused,
+    Request,
+    Services,
+    Setting,
+    SettingError,
+    ShareState,
+    StreamResult,
+    hookimpl,
+)
 
 TOKEN = "STACFLASK_METRICS_TOKEN"  # noqa: S105 - the name of a variable
 NETWORKS = "STACFLASK_METRICS_NETWORKS"

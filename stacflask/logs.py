@@ -6,19 +6,16 @@ import json
 import logging
 import sys
 import threading
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from flask import g, has_request_context
 
 from stacflask.locations import PLUGINS
 from stacflask.logformat import CONTEXT, JsonFormatter, TextFormatter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from stacflask.settings import Settings
+from stacflask.settings import Settings
 
 OWN_PACKAGES = ("stacflask", PLUGINS)
 

@@ -6,15 +6,10 @@ the size prevents an author from publishing the data themselves as a description
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from stacflask import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stacflask import Asset
+from stacflask import Asset, SettingError
 
 MEDIA_TYPES = (
     "image/png",

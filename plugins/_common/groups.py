@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from stacflask import Principal, Storage
+from stacflask import Principal, Storage
 
 EVERYBODY, AUTHENTICATED, NOBODY = "*", "@", "-"
 """Everybody; everybody with credentials; nobody."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stacflask import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def json_text(environ: Mapping[str, str], name: str, describes: str) -> str:

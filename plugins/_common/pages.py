@@ -5,15 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from stacflask import EndpointResponse
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stacflask import Request
+from stacflask import EndpointResponse, Request
 
 PAGE = "text/html"
 STYLE = (

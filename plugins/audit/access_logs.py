@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 GRANT_PARAMETER = "x-stacflask-grant"
 """The parameter of a presigned URL that has the id of its grant. Stores ignore parameters with x-, and log them."""

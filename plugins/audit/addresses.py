@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from collections.abc import Callable
+from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from stacflask import StacflaskError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import date
 
 
 @lru_cache(maxsize=4096)

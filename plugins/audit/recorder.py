@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from stacflask import DownloadDecision, Services, StreamResult
 
 from .addresses import Addresses
 from .settings import AuditSettings
 from .table import Table, encoded
 from .writer import Writer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stacflask import DownloadDecision, Services, StreamResult
 
 MAX_AGENT_CHARACTERS = 300
 FORGET_INTERVAL_SECONDS = 3600.0

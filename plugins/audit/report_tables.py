@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from .._common import text_tables
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 FORMS = ("table", "csv", "json", "parquet", "svg", "html")
 UNITS = ("", "k", "M", "G", "T", "P", "E")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stacflask import SettingError
 
 from .._common.durations import parse_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
-
 
 WRITE = "STACFLASK_AUDIT_WRITE"
 FAILURE = "STACFLASK_AUDIT_ON_FAILURE"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 import orjson
@@ -16,11 +17,7 @@ import orjson
 from .._common.durations import parse_duration
 from . import report_tables
 from .access_logs import LogReader
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from .recorder import Recorder
+from .recorder import Recorder
 
 BATCH_LINES = 5000
 MAX_SUM = 2**63 - 1

@@ -10,15 +10,13 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from stacflask import BadDocument, StacflaskError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 BATCH_RECORDS = 1000
 RETRY_SECONDS = 0.5  # shortest time between two tries by requests

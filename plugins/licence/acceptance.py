@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stacflask import BadDocument, Decision, Refused
+from stacflask import BadDocument, Decision, EndpointRequest, Refused
 
 from .._common.pages import is_same_origin
-
-if TYPE_CHECKING:
-    from stacflask import EndpointRequest
 
 
 def accepted_version(body: Any) -> str:

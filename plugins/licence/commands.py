@@ -11,14 +11,7 @@ from .._common import text_tables
 from .documents import timestamp
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from .table import Table
-
-    class Licences(Protocol):
-        """The plugin, as the commands use it."""
-
-        table: Table
+    from . import Licences
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

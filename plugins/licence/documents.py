@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stacflask import Decision
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .table import Demand
+from .table import Demand
 
 
 def timestamp(moment: datetime) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
+
+from stacflask import EndpointRequest, EndpointResponse
 
 from .._common.pages import page
 from .documents import BY_ACCEPT, timestamp
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stacflask import EndpointRequest, EndpointResponse
 
 
 def licence_page(

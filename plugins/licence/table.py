@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
-from stacflask import NotFound
+from stacflask import NotFound, Storage
 
 from .._common.durations import cached
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from stacflask import Storage
 
 CACHED_ROWS = 8192  # of collections, and of acceptances
 

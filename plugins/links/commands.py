@@ -14,14 +14,7 @@ from .creators import description
 from .table import PRUNE_AFTER_DAYS
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from .table import Table
-
-    class Links(Protocol):
-        """The plugin, as the commands use it."""
-
-        table: Table
+    from . import Links
 
 
 @click.command("key")

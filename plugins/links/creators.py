@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from stacflask import Decision, Principal, Refused
+from stacflask import Decision, Principal, Refused, Request
 
 from .tokens import Target, check_caveat, invalid_link
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask import Request
 SCHEME = "link"
 MIN_LIFETIME = timedelta(seconds=1)
 """A credential that expires sooner cannot create links."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from stacflask import BadCredentials, BadDocument, Endpoint, EndpointResponse, NotFound
+from stacflask import BadCredentials, BadDocument, Endpoint, EndpointRequest, EndpointResponse, NotFound
 
 from .bodies import (
     LINK,
@@ -22,21 +23,7 @@ from .creators import check_authenticated, check_creator, description, time_left
 from .tokens import parse_link
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
-    from typing import Protocol
-
-    from stacflask import EndpointRequest
-
-    from .table import Table
-    from .tokens import SigningKeys
-
-    class Links(Protocol):
-        """The plugin, as the endpoints use it."""
-
-        keys: SigningKeys
-        max_lifetime: timedelta
-        table: Table
+    from . import Links
 
 
 PARAMETER = "link"

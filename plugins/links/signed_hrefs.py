@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cachetools import LRUCache
 
-from stacflask import BadCredentials, SignedQueries
+from stacflask import Asset, BadCredentials, Principal, SignedQueries
 
 from .bodies import LinkRequest
 from .creators import MIN_LIFETIME, can_make, time_left
 from .endpoints import PARAMETER
-from .table import CACHED_LINKS
-from .tokens import Target, caveats
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from stacflask import Asset, Principal
-
-    from .table import Table
-    from .tokens import Link, SigningKeys
+from .table import CACHED_LINKS, Table
+from .tokens import Link, SigningKeys, Target, caveats
 
 LIFETIME, SPARE_LIFETIME = timedelta(hours=1), timedelta(hours=1)
 """How long signed hrefs are valid, and how long the same link of a collection is used again."""

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stacflask import Principal
+from stacflask import Principal, Statements, Storage
 
 from .._common.durations import cached
+from .bodies import LinkRequest
 from .tokens import Limits, invalid_link, parse_target
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from stacflask import Statements, Storage
-
-    from .bodies import LinkRequest
 
 CACHED_LINKS = 4096
 OPENING_SECONDS = 3600

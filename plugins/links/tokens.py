@@ -12,19 +12,15 @@ import binascii
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote, unquote
 
-from stacflask import BadCredentials, SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from stacflask import Asset
+from stacflask import Asset, BadCredentials, SettingError
 
 Network: TypeAlias = IPv4Network | IPv6Network
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stacflask import (
+    Asset,
+    ByteRange,
     Decision,
     Principal,
 )
 
 from .table import LinkUse
 
-if TYPE_CHECKING:
-    from stacflask import Asset, ByteRange
 MAX_COUNTED_BYTES = 10**14
 """The largest number of bytes that is counted of one download. No store has larger objects."""
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
-from stacflask import BadQuery, Decision, Refused
+from stacflask import BadQuery, Decision, Refused, Request
 
 from .._common.pages import is_same_origin
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stacflask import Request
 
 HOME = "/api.html"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -10,14 +10,7 @@ import click
 from .._common import text_tables
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from .sessions import Sessions
-
-    class Logins(Protocol):
-        """The plugin, as the commands use it."""
-
-        sessions: Sessions
+    from . import Logins
 
 
 @click.command("list")

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stacflask import BadCredentials, BadQuery, Endpoint, EndpointResponse, NotFound
+from stacflask import BadCredentials, BadQuery, Endpoint, EndpointRequest, EndpointResponse, NotFound
 
 from .._common.pages import POLICY
 from .checks import HOME, check_origin, next_path
-from .flow import CALLBACK, LoginAttempt
+from .flow import CALLBACK, LoginAttempt, ProviderLogin
 from .sessions import CookieJar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import timedelta
-    from typing import Protocol
-
-    from stacflask import EndpointRequest
-
-    from .flow import ProviderLogin
-    from .sessions import Sessions
-
-    class Logins(Protocol):
-        """The plugin, as the endpoints use it."""
-
-        providers: Mapping[str, ProviderLogin]
-        lifetime: timedelta
-        sessions: Sessions
+    from . import Logins
 
 
 ATTEMPT_SECONDS = 600

@@ -8,8 +8,9 @@ import hmac
 import json
 import secrets
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,13 +18,9 @@ import msgspec
 from stacflask import BadCredentials, Principal, Unavailable
 
 from ..oidc.http import UNAVAILABLE, Declined, Web, basic
+from ..oidc.settings import Login, Provider
 from ..oidc.signing_keys import ProviderKeys
 from ..oidc.tokens import head_of, principal_of, verified_claims
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from ..oidc.settings import Login, Provider
 
 METADATA_CACHE_SECONDS = 3600.0
 CALLBACK = "/login/callback"

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
-from stacflask import BadCredentials, Cookie, Principal
+from stacflask import BadCredentials, Cookie, Principal, Storage
 
 from .._common.durations import cached
 from ..oidc.settings import LOOPBACK
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime, timedelta
-
-    from stacflask import Storage
 
 SCHEME = "session"
 CACHED_SESSIONS = 4096

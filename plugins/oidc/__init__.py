@@ -7,25 +7,17 @@ to its introspection endpoint. The plugin ignores tokens of other issuers, which
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from stacflask import Challenge, Setting, hookimpl
+from stacflask import Challenge, Principal, Request, Setting, hookimpl
 
 from .._common.durations import cache_seconds, cached
 from .http import DISCOVERY, Web
 from .introspection import Introspector
-from .settings import VARIABLE, read_providers
+from .settings import VARIABLE, Provider, read_providers
 from .signing_keys import ProviderKeys
-from .tokens import SCHEME, check_access, check_end, head_of, principal_of, refreshed, verified_claims
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask import Principal, Request
-
-    from .settings import Provider
-    from .tokens import Head
+from .tokens import SCHEME, Head, check_access, check_end, head_of, principal_of, refreshed, verified_claims
 
 CACHE = "STACFLASK_OIDC_CACHE"
 

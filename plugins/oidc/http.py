@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote_plus
 
 import msgspec
@@ -18,12 +19,7 @@ import requests
 
 from stacflask import Bulkhead, Unavailable
 
-from .settings import is_safe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from .settings import Provider
+from .settings import Provider, is_safe
 
 MAX_RESPONSE_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 14

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import Lock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cachetools import TLRUCache, cached
 
 from stacflask import BadCredentials, Unavailable
 
-from .http import CODE, DECLINED_CONTENT, PAUSE_SECONDS, UNAVAILABLE, Declined, basic
+from .http import CODE, DECLINED_CONTENT, PAUSE_SECONDS, UNAVAILABLE, Declined, Web, basic
+from .settings import Introspection, Provider
 from .tokens import check_kind, check_terms, client_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from .http import Web
-    from .settings import Introspection, Provider
 
 CACHED_TOKENS = 4096
 UNSUPPORTED = "unsupported_token_type"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,9 +15,6 @@ from msgspec import Meta, Struct
 from stacflask import SettingError
 
 from .._common.json_setting import decode_json, json_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 VARIABLE = "STACFLASK_OIDC_ISSUERS"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

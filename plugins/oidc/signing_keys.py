@@ -9,20 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 
 from stacflask import BadCredentials, Unavailable
 
-from .http import CODE, UNAVAILABLE, Declined
+from .http import CODE, UNAVAILABLE, Declined, Web
 from .settings import ALGORITHMS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from .http import Web
 
 FETCH_INTERVAL_SECONDS = 10.0  # shortest time between two requests for keys
 RENEW_AFTER_SECONDS = 3600.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import msgspec
@@ -15,13 +16,8 @@ import msgspec
 from stacflask import ANONYMOUS, BadCredentials, Principal
 
 from .._common.groups import is_plain
-from .settings import RIGHTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from .settings import Provider
-    from .signing_keys import ProviderKeys
+from .settings import RIGHTS, Provider
+from .signing_keys import ProviderKeys
 
 SCHEME = "oidc"
 PARTS = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,18 +16,7 @@ from .limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, quota_state
 from .sizes import format_size, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Protocol
-
-    from stacflask import Storage
-
-    from .table import Table
-
-    class Quota(Protocol):
-        """The plugin, as the commands use it."""
-
-        storage: Storage
-        table: Table
+    from . import Quota
 
 
 def _parse_group(_: click.Context, __: click.Parameter, group: str) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stacflask import Decision
 
 from .._common.durations import format_duration
 from .sizes import format_size
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 
 DOWNLOADS, BYTES = COUNTED = ("downloads", "bytes")
 PERIODS_PER_WINDOW = 288

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cachetools import TTLCache
+
+from stacflask import Asset, ByteRange, Storage
 
 from .._common.durations import cached
 from .limits import (
@@ -27,10 +30,6 @@ from .limits import (
     wait,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from stacflask import Asset, ByteRange, Storage
 CACHED_GROUP_SETS = 1024
 CACHED_PRINCIPALS = 4096
 USAGE_CACHE_SECONDS = 1.0

@@ -9,16 +9,14 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
-
-    from minio.credentials.credentials import Credentials
+from minio.credentials.credentials import Credentials
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SHA256 = partial(hashlib.sha256)

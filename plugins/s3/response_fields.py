@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from stacflask import content_disposition
+from stacflask import Asset, content_disposition
 
 from .presign import encoded
-
-if TYPE_CHECKING:
-    from stacflask import Asset
 
 MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+( *; *[\w.+-]+=(\"[\w .+/:-]*\"|[\w.+-]+))*", re.ASCII)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from minio.helpers import check_bucket_name
 
@@ -14,9 +15,6 @@ from stacflask import SettingError
 
 from .._common.json_setting import decode_json, json_text
 from .endpoints import check_endpoint, read_endpoint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 VARIABLE = "STACFLASK_S3_STORES"
 MIN_LIFETIME_SECONDS = 10  # a shorter one could expire before the client uses the URL

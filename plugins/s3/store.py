@@ -7,12 +7,12 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, timedelta
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
@@ -21,23 +21,15 @@ from cachetools import TTLCache
 from minio import Minio
 from minio.credentials.credentials import Credentials
 from minio.credentials.providers import IamAwsProvider, Provider
+from minio.datatypes import Object
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError, TimeoutError  # noqa: A004 - urllib3's own, not Python's
+from urllib3.response import BaseHTTPResponse
 
-from stacflask import Bulkhead, Missing, Offline, Order, Redirect, SettingError, Stream, Unavailable
+from stacflask import Bulkhead, Missing, Offline, Order, RecordMetric, Redirect, SettingError, Stream, Unavailable
 
 from .presign import Bucket, Presigner, encoded
-from .settings import MIN_LIFETIME_SECONDS, RETRY_AFTER_SECONDS, VARIABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from minio.datatypes import Object
-    from urllib3.response import BaseHTTPResponse
-
-    from stacflask import RecordMetric
-
-    from .settings import StaticCredentials, StoreSettings
+from .settings import MIN_LIFETIME_SECONDS, RETRY_AFTER_SECONDS, VARIABLE, StaticCredentials, StoreSettings
 
 CHUNK_BYTES = 512 * 1024
 POOLED_CONNECTIONS = 32  # per store and process; further ones are closed after use

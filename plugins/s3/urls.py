@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from stacflask import SettingError
 
-from .settings import OWN_FOLDER, VARIABLE, Part
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from urllib.parse import SplitResult
-
-    from .settings import StoreSettings
-    from .store import Store
+from .settings import OWN_FOLDER, VARIABLE, Part, StoreSettings
+from .store import Store
 
 MAX_KEY_BYTES = 1024
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from stacflask.model.json_types import _empty_mapping, _protect
+from stacflask.model.query import Interval
 from stacflask.model.readonly import ReadOnlyDict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stacflask.model.query import Interval
 
 
 @dataclass(frozen=True, slots=True)

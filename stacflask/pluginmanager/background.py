@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 from weakref import WeakSet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 HOOKS = ("changes_committed", "shutdown")
 """Hooks that are called in the background."""

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import UserDict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from stacflask.errors import Refused, SettingError
 from stacflask.gate import Gate
+from stacflask.model.asset import Asset, Change
 from stacflask.model.decision import Decision
-from stacflask.model.delivery import ByteRange
+from stacflask.model.delivery import ByteRange, Redirect, Stream
 from stacflask.model.events import RequestInfo, StreamResult
-from stacflask.model.principal import Request
-from stacflask.model.services import Services
+from stacflask.model.json_types import Cql2
+from stacflask.model.principal import Principal, Request
+from stacflask.model.services import Services, Storage
 from stacflask.pluginmanager import loading
 from stacflask.pluginmanager.background import Background
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask.model.asset import Asset, Change
-    from stacflask.model.delivery import Redirect, Stream
-    from stacflask.model.json_types import Cql2
-    from stacflask.model.principal import Principal
-    from stacflask.model.services import Storage
 
 
 class _NoStorage:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import orjson
+from flask import Response
 
 from stacflask import current
 from stacflask.api.documents import authentication, signed_hrefs
@@ -14,16 +15,11 @@ from stacflask.api.documents.stac_links import Link, description_links, link
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import GEOJSON, JSON
 from stacflask.api.http.responses import conditional, reply, tagged
+from stacflask.api.parameters.fields import Fields
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.large_pages import turn
+from stacflask.model.page import Count, Page, Record
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from flask import Response
-
-    from stacflask.api.parameters.fields import Fields
-    from stacflask.model.page import Count, Page, Record
 ALTERNATE_ASSETS = "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json"
 
 ITEM_TYPE = b'"itemType"'

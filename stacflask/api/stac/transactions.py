@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
@@ -17,20 +18,16 @@ from stacflask.api.http.media_types import GEOJSON, JSON
 from stacflask.api.http.openapi import IF_MATCH, PREFER, content, query, ref, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.api.stac import patches
+from stacflask.api.stac.patches import Edit
+from stacflask.catalog.search.visible_extents import VisibleExtents
 from stacflask.errors import BadDocument, BadQuery, PreconditionFailed, PreconditionRequired, Unavailable
 from stacflask.model.asset import Change
+from stacflask.model.json_types import Document
+from stacflask.model.page import Record
+from stacflask.settings import Settings
 from stacflask.stac.checks import check_collection, check_id, check_item
 from stacflask.stac.json_checks import check_at
 from stacflask.stac.schemas import SchemaChecker
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from stacflask.api.stac.patches import Edit
-    from stacflask.catalog.search.visible_extents import VisibleExtents
-    from stacflask.model.json_types import Document
-    from stacflask.model.page import Record
-    from stacflask.settings import Settings
 
 log = logging.getLogger(__name__)
 bp = Blueprint("transactions", __name__, description="Changes to items and collections")
