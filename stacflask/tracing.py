@@ -97,11 +97,10 @@ def _add_request_id(span: trace.Span | None, _status: str, headers: Sequence[tup
 
 def _trace_plugins(tracer: trace.Tracer, manager: pluggy.PluginManager) -> None:
     """Trace the functions of plugins, except wrappers, which contain the functions of others."""
-    for plugin, instance in manager.list_name_plugin():
-        for caller in manager.get_hookcallers(instance) or ():
-            for impl in caller.get_hookimpls():
-                if impl.plugin_name == plugin and not impl.wrapper and caller.name not in UNTRACED_HOOKS:
-                    impl.function = _traced(tracer, caller.name, plugin, impl.function)  # type: ignore[misc]
+    for hook, caller in vars(manager.hook).items():
+        for impl in caller.get_hookimpls() if hook not in UNTRACED_HOOKS else ():
+            if not impl.wrapper:
+                impl.function = _traced(tracer, hook, impl.plugin_name, impl.function)
 
 
 def _traced(tracer: trace.Tracer, hook: str, plugin: str, function: Callable[..., Any]) -> Callable[..., Any]:

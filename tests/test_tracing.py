@@ -3,49 +3,23 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
 import urllib3
 from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import stacflask
 from stacflask import Asset, Decision, Principal, Redirect, Request, SettingError, Stream, hookimpl
 from stacflask.testing import Publish, an_item
 from tests.shelf import Shelf
+from tests.traces import attributes, receiving
 from tests.waiting import waiting_for
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 ASSET = "/collections/collection/items/item/download/data"
-
-
-class Receiver(BaseHTTPRequestHandler):
-    """Receives spans, and as another service remembers the header fields of requests."""
-
-    spans: list[Any]
-    requests: list[tuple[str, Any]]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        request = ExportTraceServiceRequest.FromString(body)
-        self.spans.extend(
-            span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
-        )
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        self.requests.append((self.path, self.headers))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
 
 
 class Policy(Shelf):
@@ -74,14 +48,9 @@ class Policy(Shelf):
 
 
 @pytest.fixture
-def receiver() -> Iterator[type[Receiver]]:
-    handler: Any = type("Handler", (Receiver,), {"spans": [], "requests": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    handler.url = f"http://127.0.0.1:{server.server_port}"
-    yield handler
-    server.shutdown()
-    server.server_close()
+def receiver() -> Iterator[Any]:
+    with receiving() as handler:
+        yield handler
 
 
 @pytest.fixture
@@ -95,11 +64,6 @@ def client(receiver: Any, build: Any, publish: Publish, monkeypatch: pytest.Monk
     yield build(policy, environ={"STACFLASK_TRACING": "true"}).test_client()
     PsycopgInstrumentor().uninstrument()
     URLLib3Instrumentor().uninstrument()
-
-
-def attributes(span: Any) -> dict[str, str]:
-    values = {attribute.key: attribute.value for attribute in span.attributes}
-    return {name: value.string_value or str(value.int_value) for name, value in values.items()}
 
 
 def spans_of(receiver: Any, request_id: str) -> dict[str, Any]:
