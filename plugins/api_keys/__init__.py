@@ -131,7 +131,7 @@ def parse_expiry(text: str, now: datetime) -> datetime:
 # --- Storage ---------------------------------------------------------------------------------------------------------
 
 
-class Keys:
+class KeyTable:
     """The keys in the database. A key is cached for up to ``cache`` seconds, also after it was revoked."""
 
     def __init__(self, storage: Storage, cache: float) -> None:
@@ -199,13 +199,13 @@ class ApiKeys:
 
     cache: float = 5.0
     storage: Storage = field(init=False, repr=False)
-    keys: Keys = field(init=False, repr=False)
+    keys: KeyTable = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Keep the storage."""
         self.storage = services.storage
-        self.keys = Keys(services.storage, self.cache)
+        self.keys = KeyTable(services.storage, self.cache)
 
     @hookimpl
     def authenticate(self, request: Request) -> Principal | None:

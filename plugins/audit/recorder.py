@@ -14,7 +14,7 @@ from stacflask import DownloadDecision, Services, StreamResult
 
 from .addresses import Addresses
 from .settings import AuditSettings
-from .table import Table, encoded
+from .table import AuditTables, encoded
 from .writer import Writer
 
 MAX_AGENT_CHARACTERS = 300
@@ -29,7 +29,7 @@ class Recorder:
     """Records of one process. ``start`` must be called before anything is recorded."""
 
     settings: AuditSettings = field(default_factory=AuditSettings)
-    table: Table = field(init=False, repr=False)
+    table: AuditTables = field(init=False, repr=False)
     writer: Writer = field(init=False, repr=False)
     _addresses: Addresses = field(init=False, repr=False)
     _record_metric: Callable[[str, float], None] = field(init=False, repr=False)
@@ -39,7 +39,7 @@ class Recorder:
 
     def start(self, services: Services) -> None:
         """Keep the storage, and start to write the records in spool files of killed processes."""
-        self.table = Table(services.storage)
+        self.table = AuditTables(services.storage)
         self._record_metric = services.record_metric
         self._addresses = Addresses(self.settings.address, self.table.salt)
         self.writer = Writer(

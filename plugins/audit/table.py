@@ -48,7 +48,7 @@ FORGET = (
 )
 
 
-class Table:
+class AuditTables:
     """The records in the database."""
 
     def __init__(self, storage: Storage) -> None:

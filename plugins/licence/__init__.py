@@ -21,7 +21,7 @@ from .acceptance import accepted_version, check_origin
 from .commands import acceptances, add, require, show, unrequire
 from .documents import ACCEPTANCE, BY_ACCEPT, LICENCE, LIST, licence_document, not_accepted
 from .licence_page import licence_page
-from .table import Table
+from .table import LicenceTables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,12 +64,12 @@ class Licences:
     free: FreeAssets = NO_FREE_ASSETS
     cache: float = 5.0
     login: str = ""
-    table: Table = field(init=False, repr=False)
+    table: LicenceTables = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Keep the storage."""
-        self.table = Table(services.storage, self.cache)
+        self.table = LicenceTables(services.storage, self.cache)
 
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:

@@ -23,7 +23,7 @@ class Demand:
     title: str
 
 
-class Table:
+class LicenceTables:
     """Licences, requirements and acceptances. Requirements and acceptances are cached for ``cache`` seconds."""
 
     def __init__(self, storage: Storage, cache: float) -> None:

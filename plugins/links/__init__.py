@@ -20,7 +20,7 @@ from .commands import list_links, make_key, prune_links, revoke_links
 from .creators import SCHEME, check_caveats
 from .endpoints import PARAMETER, LinkEndpoints
 from .signed_hrefs import CollectionLinks
-from .table import Table
+from .table import LinkTables
 from .tokens import (
     SigningKeys,
     check_address,
@@ -85,14 +85,14 @@ class Links:
     keys: SigningKeys
     max_lifetime: timedelta = timedelta(days=7)
     cache: float = 5.0
-    table: Table = field(init=False, repr=False)
+    table: LinkTables = field(init=False, repr=False)
     refresh_principal: Callable[[Principal, datetime], Principal | None] = field(init=False, repr=False)
     collection_links: CollectionLinks = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Keep the storage and the function that refreshes a link's creator."""
-        self.table = Table(services.storage, self.cache)
+        self.table = LinkTables(services.storage, self.cache)
         self.refresh_principal = services.refresh_principal
         self.collection_links = CollectionLinks(self.keys, self.max_lifetime, self.table)
 

@@ -15,7 +15,7 @@ from stacflask import Asset, BadCredentials, Principal, SignedQueries
 from .bodies import LinkRequest
 from .creators import MIN_LIFETIME, can_make, time_left
 from .endpoints import PARAMETER
-from .table import CACHED_LINKS, Table
+from .table import CACHED_LINKS, LinkTables
 from .tokens import Link, SigningKeys, Target, caveats
 
 LIFETIME, SPARE_LIFETIME = timedelta(hours=1), timedelta(hours=1)
@@ -28,7 +28,7 @@ class CollectionLinks:
 
     keys: SigningKeys
     max_lifetime: timedelta
-    table: Table
+    table: LinkTables
     _links: LRUCache[Any, tuple[Link, datetime]] = field(
         init=False, repr=False, default_factory=lambda: LRUCache(CACHED_LINKS)
     )

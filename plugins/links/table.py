@@ -126,7 +126,7 @@ class UsedUpError(Exception):
     """Fewer uses are left than the request needs. The transaction is rolled back."""
 
 
-class Table:
+class LinkTables:
     """Links in the database. A link is cached for ``cache`` seconds; the number of its uses is not cached."""
 
     def __init__(self, storage: Storage, cache: float) -> None:

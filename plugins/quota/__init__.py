@@ -30,7 +30,7 @@ from .limits import (
     shortage,
 )
 from .schema import QUOTA
-from .table import Table
+from .table import QuotaTables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,13 +56,13 @@ class Quota:
 
     cache: float = 5.0
     storage: Storage = field(init=False, repr=False)
-    table: Table = field(init=False, repr=False)
+    table: QuotaTables = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Keep the storage."""
         self.storage = services.storage
-        self.table = Table(services.storage, self.cache)
+        self.table = QuotaTables(services.storage, self.cache)
 
     @hookimpl
     def authorize(self, principal: Principal, asset: Asset) -> Decision | None:

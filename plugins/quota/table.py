@@ -90,7 +90,7 @@ class TooMuchError(Exception):
     """The bookings of one request do not fit together. The transaction is rolled back."""
 
 
-class Table:
+class QuotaTables:
     """Limits and usage in the database.
 
     Limits are cached for ``cache`` seconds. Usage is cached for at most one second while much is left, and never for

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from stacflask import Location, Missing, Setting, SettingError, filename_of, hookimpl
+from stacflask import (
+    Asset,
+    Location,
+    Missing,
+    Order,
+    Redirect,
+    Services,
+    Setting,
+    SettingError,
+    Stream,
+    filename_of,
+    hookimpl,
+)
 
 from .response_fields import response_fields
-from .settings import VARIABLE, Part, read_stores
+from .settings import VARIABLE, Part, StoreSettings, read_stores
 from .store import GRANT, Store
 from .urls import (
     CONTROL_CHARACTERS,
@@ -23,13 +35,6 @@ from .urls import (
     split_url,
     stores_by_address,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from stacflask import Asset, Order, Redirect, Services, Stream
-
-    from .settings import StoreSettings
 
 STORE_NAME = "s3"
 

@@ -379,7 +379,10 @@ _BY = list(FIELDS[Decision]).index("by")
 
 
 def _default(field: Any, check: Check) -> Any:
-    """Return the default of a field, which needs no check, or an object that is identical to no value."""
+    """Return the default of a field, which needs no check, or an object that is identical to no value.
+
+    Without this, a decision takes 32 us instead of 10, and a page has one for each asset.
+    """
     default = field.default if field.default_factory is MISSING else field.default_factory()
     return default if default is not MISSING and check(default) else object()
 

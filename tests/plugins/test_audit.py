@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from plugins.audit import Audit, create_plugin, recorder, settings
 from plugins.audit.addresses import network
-from plugins.audit.table import COLUMNS, Table
+from plugins.audit.table import COLUMNS, AuditTables
 from plugins.audit.writer import Segment
 from stacflask import Decision, Principal, SettingError, Storage, Unavailable, hookimpl
 from stacflask.testing import Plug, Publish, an_item
@@ -425,14 +425,14 @@ def test_a_spool_is_recovered_after_an_outage(
     client = make_client(spool=str(tmp_path), interval="60")
     get(client)
     kill(client)
-    calls: list[Table] = []
+    calls: list[AuditTables] = []
 
-    def fail(table: Table, *_: Any) -> None:
+    def fail(table: AuditTables, *_: Any) -> None:
         calls.append(table)
         raise Unavailable("test")
 
     with monkeypatch.context() as outage:
-        outage.setattr(Table, "_insert", fail)
+        outage.setattr(AuditTables, "_insert", fail)
         make_client(spool=str(tmp_path), interval="0.05", max_wait="1")
         waiting_for(lambda: bool(calls))
     waiting_for(lambda: list(tmp_path.iterdir()) == [])

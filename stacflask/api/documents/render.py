@@ -26,13 +26,13 @@ ITEM_TYPE = b'"itemType"'
 """A member of collections in OGC API Features. The server adds it to documents that do not have it."""
 
 
-def item(record: Record, signed: Mapping[signed_hrefs.Place, signed_hrefs.Signed] = signed_hrefs.NONE) -> bytes:
+def item(record: Record, signed: Mapping[signed_hrefs.AssetId, signed_hrefs.Signed] = signed_hrefs.NONE) -> bytes:
     """Render an item, with signed hrefs for the assets that have one."""
     return items([record], signed)[0]
 
 
 def items(
-    records: Sequence[Record], signed: Mapping[signed_hrefs.Place, signed_hrefs.Signed] = signed_hrefs.NONE
+    records: Sequence[Record], signed: Mapping[signed_hrefs.AssetId, signed_hrefs.Signed] = signed_hrefs.NONE
 ) -> list[bytes]:
     """Render items, with signed hrefs for the assets that have one."""
     base, with_storage = public_url.base_url(), current.settings().show_storage
@@ -50,7 +50,7 @@ def _schemes(records: Sequence[Record], *, of_item: bool) -> authentication.Auth
 
 def _item(
     record: Record,
-    signed: Mapping[signed_hrefs.Place, signed_hrefs.Signed],
+    signed: Mapping[signed_hrefs.AssetId, signed_hrefs.Signed],
     base: str,
     schemes: authentication.Authentication | None,
     *,
@@ -77,7 +77,7 @@ def _item_links(base: str, collection: str) -> tuple[str, bytes]:
 
 def signed_of(
     records: Sequence[Record], fields: Fields | None = None
-) -> Mapping[signed_hrefs.Place, signed_hrefs.Signed]:
+) -> Mapping[signed_hrefs.AssetId, signed_hrefs.Signed]:
     """Sign the hrefs of items' assets, if the request has hrefs=signed. Raises BadQuery.
 
     Assets that ``fields`` exclude are not signed, because signing charges the user and is recorded as a download.

@@ -43,8 +43,8 @@ class Signed(NamedTuple):
     expires: str
 
 
-Place = tuple[str, str | None, str]
-NONE: Mapping[Place, Signed] = MappingProxyType({})
+AssetId = tuple[str, str | None, str]
+NONE: Mapping[AssetId, Signed] = MappingProxyType({})
 
 
 def requested() -> bool:
@@ -62,7 +62,7 @@ def query_string() -> str:
     return f"?{PARAMETER}={request.args[PARAMETER]}" if PARAMETER in request.args else ""
 
 
-def place(asset: Asset) -> Place:
+def asset_id(asset: Asset) -> AssetId:
     """Return the key of an asset in a mapping."""
     return asset.collection, asset.item, asset.key
 
@@ -79,7 +79,7 @@ def _download_base(base: str, collection: str, item: str | None) -> str:
     return f"{of}/download/" if item is None else f"{of}/items/{public_url.segment(item)}/download/"
 
 
-def signed(assets: Sequence[Asset]) -> dict[Place, Signed]:
+def signed(assets: Sequence[Asset]) -> dict[AssetId, Signed]:
     """Sign the hrefs of those assets that the user may download. Directories are skipped: they have no URL to sign."""
     is_directory = current.catalog().directories
     files = [asset for asset in assets if not is_directory(asset.href, asset.media_type)]
@@ -87,7 +87,7 @@ def signed(assets: Sequence[Asset]) -> dict[Place, Signed]:
     return signed_grants([result for result in results if isinstance(result, Grant)])
 
 
-def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
+def signed_grants(grants: Sequence[Grant]) -> dict[AssetId, Signed]:
     """Sign the hrefs of granted assets: by the store if possible, otherwise by a plugin."""
     gate, streamed = current.gate(), current.settings().stream_collections
     through_server: list[Grant] = []
@@ -95,7 +95,7 @@ def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
     for grant in grants:
         must_pass = grant.decision.counted or grant.asset.collection in streamed
         (through_server if must_pass else from_store).append(grant)
-    found: dict[Place, Signed] = {}
+    found: dict[AssetId, Signed] = {}
     expiry = _Expiry()
     # A response to HEAD has no hrefs, so nothing is charged.
     charged = request.method != "HEAD" and gate.records_downloads
@@ -103,7 +103,7 @@ def signed_grants(grants: Sequence[Grant]) -> dict[Place, Signed]:
         if redirect is None:
             through_server.append(grant)
         elif not charged or _charged(gate, grant):
-            found[place(grant.asset)] = Signed(redirect.url, expiry[redirect.lifetime])
+            found[asset_id(grant.asset)] = Signed(redirect.url, expiry[redirect.lifetime])
     return found | _signed_by_plugin(gate, through_server, expiry)
 
 
@@ -115,13 +115,13 @@ def _charged(gate: Gate, grant: Grant) -> bool:
     return True
 
 
-def _signed_by_plugin(gate: Gate, grants: Sequence[Grant], expiry: _Expiry) -> dict[Place, Signed]:
+def _signed_by_plugin(gate: Gate, grants: Sequence[Grant], expiry: _Expiry) -> dict[AssetId, Signed]:
     signed_queries = gate.sign_queries(current.principal(), grants) if grants else None
     if signed_queries is None:
         return {}
     expires = expiry[signed_queries.lifetime]
     return {
-        place(grant.asset): Signed(f"{download_url(grant.asset)}?{text}", expires)
+        asset_id(grant.asset): Signed(f"{download_url(grant.asset)}?{text}", expires)
         for grant, text in zip(grants, signed_queries.queries, strict=True)
     }
 

@@ -11,8 +11,8 @@ import binascii
 import re
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from flask import Response, request
 from werkzeug.http import http_date
@@ -27,16 +27,10 @@ from stacflask.api.http.openapi import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, TE
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.disposition import FILE_NAMES, content_disposition
 from stacflask.errors import BadQuery, NoAnswer, Offline
-from stacflask.model.delivery import ByteRange, Redirect, Stream
-from stacflask.model.events import StreamResult
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from stacflask.model.asset import Asset
-    from stacflask.model.decision import Grant
-    from stacflask.model.delivery import Delivery
-    from stacflask.model.events import DownloadDecision
+from stacflask.model.asset import Asset
+from stacflask.model.decision import Grant
+from stacflask.model.delivery import ByteRange, Delivery, Redirect, Stream
+from stacflask.model.events import DownloadDecision, StreamResult
 
 bp = Blueprint("download", __name__, description="Download of assets")
 

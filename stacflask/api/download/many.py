@@ -271,7 +271,7 @@ def _entries(results: Sequence[Grant | Decision]) -> Iterator[Entry]:
     grants = [result for result in results if isinstance(result, Grant)]
     signed = signed_hrefs.signed_grants(grants) if signed_hrefs.requested() else signed_hrefs.NONE
     for grant, name in zip(grants, manifests.names(grant.asset for grant in grants), strict=True):
-        signed_href = signed.get(signed_hrefs.place(grant.asset))
+        signed_href = signed.get(signed_hrefs.asset_id(grant.asset))
         href, expires = signed_href or (signed_hrefs.download_url(grant.asset), None)
         yield Entry(_as_stated(grant), href, expires, name)
 
