@@ -126,7 +126,8 @@ class _Finish:
         self._compress = compress
         # Responses depend on the principal, so a cache must not return one user's response to another.
         self._vary = ["Accept-Encoding", "Authorization", *credential_headers, *([] if any_origin else ["Origin"])]
-        # The same for every origin, so flask-cors need not compute it; it skips responses that have these fields.
+        # The same for every origin, so flask-cors need not compute it (4 to 8% of the processor time of an item); it
+        # skips responses that have these fields.
         allowed = [("Access-Control-Allow-Origin", ANY_ORIGIN), ("Access-Control-Expose-Headers", ", ".join(EXPOSED))]
         self._cors_headers = allowed if any_origin else []
 
