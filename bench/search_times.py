@@ -12,11 +12,13 @@ import argparse
 import json
 import os
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.limits.random_searches import Statement, Watch, spread
 from stacflask.app import create_app
+from stacflask.catalog.reader import Catalog
 from stacflask.current import EXTENSION
 from stacflask.pluginmanager.loading import manage
 from stacflask.settings import Settings
@@ -45,8 +47,9 @@ def measure(mix: list[MixLine]) -> Iterator[tuple[str, list[list[Statement]]]]:
     """Replay a mix by kind. Yield the name of each kind and the statements of each of its responses."""
     settings = Settings.from_environ({**os.environ, "STACFLASK_LOG_LEVEL": "error"})
     app = create_app(settings, manage({}))
-    catalog, client = app.extensions[EXTENSION].catalog, app.test_client()
-    watch = catalog.database = Watch(catalog.database.engine)
+    components, client = app.extensions[EXTENSION], app.test_client()
+    watch = Watch(components.catalog.database.engine)
+    app.extensions[EXTENSION] = replace(components, catalog=Catalog(watch))
     kinds: dict[str, list[MixLine]] = defaultdict(list)
     for line in mix:
         kinds[line["name"]].append(line)

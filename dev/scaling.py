@@ -47,15 +47,15 @@ class Replica:
 
     def pause(self) -> None:
         """Stop applying changes."""
-        self._execute("SELECT pg_wal_replay_pause()")
+        _execute(self.port, self._secrets, "SELECT pg_wal_replay_pause()")
 
     def resume(self) -> None:
         """Apply changes again."""
-        self._execute("SELECT pg_wal_replay_resume()")
+        _execute(self.port, self._secrets, "SELECT pg_wal_replay_resume()")
 
     def promote(self) -> None:
         """Promote the replica to a primary, and wait until it accepts changes."""
-        self._execute("SELECT pg_promote()")
+        _execute(self.port, self._secrets, "SELECT pg_promote()")
 
     def stop(self) -> None:
         """Stop the replica and end its sessions."""
@@ -65,25 +65,34 @@ class Replica:
         """Start the replica again and wait until it is ready."""
         self._server.start()
 
-    def _execute(self, statement: LiteralString) -> None:
-        with postgres.connect(self.port, self._secrets, "postgres") as admin:
-            admin.execute(statement)
-
 
 @contextmanager
 def replica(cluster: Path, database: int, secrets: Secrets) -> Iterator[Replica]:
-    """Run a streaming replica of the cluster on port ``database``, until the block ends."""
+    """Run a synchronous streaming replica of the cluster on port ``database``, until the block ends.
+
+    Transactions wait for it only if they set ``synchronous_commit``.
+    """
     port = free_port()
     home = cluster / f"replica-{port}"
     postgres.make_home(home, stack_folder=cluster)
     _copy(home / "data", database, secrets)
     server = postgres.server(home, port, secrets, log=home / "log", durable=False)
     server.start()
+    _execute(database, secrets, "ALTER SYSTEM SET synchronous_commit = local")
+    _execute(database, secrets, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+    _execute(database, secrets, "SELECT pg_reload_conf()")
     try:
         yield Replica(port, server, secrets)
     finally:
+        _execute(database, secrets, "ALTER SYSTEM RESET ALL")
+        _execute(database, secrets, "SELECT pg_reload_conf()")
         server.stop()
         shutil.rmtree(home)
+
+
+def _execute(port: int, secrets: Secrets, statement: LiteralString) -> None:
+    with postgres.connect(port, secrets, "postgres") as admin:
+        admin.execute(statement)
 
 
 def _copy(data: Path, database: int, secrets: Secrets) -> None:

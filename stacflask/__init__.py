@@ -20,7 +20,7 @@ from stacflask.errors import (
 )
 from stacflask.hookspecs import hookimpl
 from stacflask.model.asset import Asset, Change
-from stacflask.model.decision import Decision
+from stacflask.model.decision import Decision, Only
 from stacflask.model.delivery import ByteRange, Location, Order, Redirect, SignedQueries, Stream
 from stacflask.model.endpoint import Cookie, Endpoint, EndpointRequest, EndpointResponse
 from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
@@ -57,6 +57,7 @@ __all__ = [
     "Missing",
     "NotFound",
     "Offline",
+    "Only",
     "Order",
     "Principal",
     "RecordMetric",

@@ -11,10 +11,12 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from stacflask.errors import BadCredentials, Missing, NoAnswer, NoStore, NotStreamable, Offline, Refused, Unavailable
-from stacflask.model.decision import UNRESTRICTED, Decision, Grant, Restriction
+from stacflask.model.decision import UNRESTRICTED, Decision, Grant, Only, Restriction
 from stacflask.model.delivery import ByteRange, Delivery, Location, Order, Redirect, SignedQueries, Stream
 from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
@@ -128,11 +130,12 @@ class Gate:
             return HIDE_ALL
         if not self._implementations("restrict"):
             return UNRESTRICTED
-        restrict, request_info = self.plugins.hook.restrict, self.request_info()
-        return Restriction(
-            items=_conjunction(restrict(principal=principal, of="items", request_info=request_info)),
-            collections=_conjunction(restrict(principal=principal, of="collections", request_info=request_info)),
-        )
+        restrict = partial(self.plugins.hook.restrict, principal=principal, request_info=self.request_info())
+        of_items = [_of_items(one) for one in restrict(of="items")]
+        of_collections = restrict(of="collections")
+        ids = [one for one in of_collections if isinstance(one, Only)]
+        conditions = [one for one in of_collections if not isinstance(one, Only)]
+        return Restriction(_conjunction(of_items), _conjunction(conditions), reduce(and_, ids) if ids else None)
 
     def authorize(self, principal: Principal, asset: Asset) -> Grant:
         """Return a grant for an asset, by the decisions of all plugins. Raises Refused."""
@@ -526,6 +529,16 @@ def _grant_ids(number: int) -> list[str]:
     """Return unique identifiers of grants."""
     digits = os.urandom(8 * number).hex()
     return [digits[start : start + 16] for start in range(0, len(digits), 16)]
+
+
+def _of_items(result: Cql2 | Only) -> Cql2:
+    """Return a condition on items for what a plugin returned."""
+    if not isinstance(result, Only):
+        return result
+    condition: Cql2 = (
+        {"op": "in", "args": [{"property": "collection"}, sorted(result.names)]} if result.names else False
+    )
+    return {"op": "not", "args": [condition]} if result.excluded else condition
 
 
 def _conjunction(conditions: Sequence[Cql2]) -> Cql2 | None:

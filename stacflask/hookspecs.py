@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import click
 
     from stacflask.model.asset import Asset, Change
-    from stacflask.model.decision import Decision
+    from stacflask.model.decision import Decision, Only
     from stacflask.model.delivery import ByteRange, Location, Order, Redirect, SignedQueries, Stream
     from stacflask.model.endpoint import Endpoint
     from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
@@ -155,7 +155,9 @@ def principal_groups(principal: Principal, request_info: RequestInfo) -> frozens
 
 
 @hookspec
-def restrict(principal: Principal, of: Literal["items", "collections"], request_info: RequestInfo) -> Cql2 | None:
+def restrict(
+    principal: Principal, of: Literal["items", "collections"], request_info: RequestInfo
+) -> Cql2 | Only | None:
     """Restrict which records a principal can see, in searches, lists, single records and downloads.
 
     Called at most once for each request and each value of ``of``. Combines all results with AND, because a plugin can
@@ -168,7 +170,8 @@ def restrict(principal: Principal, of: Literal["items", "collections"], request_
 
     Returns:
         A condition in CQL2 JSON (OGC 21-065r2) over ``id``, ``collection``, properties and, for items, ``geometry``;
-        ``False`` to hide all records, or None for no restriction.
+        ``False`` to hide all records; ``Only(names)`` to show only the collections with these ids and their items; or
+        None for no restriction.
     """
 
 

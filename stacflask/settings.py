@@ -178,7 +178,7 @@ class Settings:
     replica_url: str | None = variable(
         "STACFLASK_REPLICA_URL",
         _database_url,
-        "Connection URL of a streaming replica to read from. Reads always see committed writes.",
+        "Connection URL of a streaming replica to read from. Set `synchronous_commit` as docs/scaling.md describes.",
         None,
     )
     transaction_pooler: bool = variable(

@@ -65,7 +65,12 @@ TABLES = (
     "plugin_quota_usage",
     "plugin_quota_openings",
 )
-FUNCTIONS = ("stacflask_parse_instant", "stacflask_is_disjoint", "plugin_quota_book_download")
+FUNCTIONS = (
+    "stacflask_parse_instant",
+    "stacflask_is_disjoint",
+    "stacflask_extend_time",
+    "plugin_quota_book_download",
+)
 
 
 # --- Column types -----------------------------------------------------------------------------------------------------
@@ -122,7 +127,7 @@ def create_extensions() -> None:
 
 
 def create_functions() -> None:
-    for statement in (PARSE_INSTANT, IS_DISJOINT):
+    for statement in (PARSE_INSTANT, IS_DISJOINT, EXTEND_TIME):
         execute(statement)
 
 
@@ -174,6 +179,27 @@ BEGIN
         RETURN NOT EXISTS (SELECT FROM ST_Dump(other) AS part WHERE ST_Intersects(one, part.geom));
     END IF;
     RETURN NOT ST_Intersects(one, other);
+END $$
+"""
+
+# Returns a time moved by the longest duration of an item, of one collection or with null of all, into the past
+# (direction -1) or into the future (1). No item that meets an interval has its datetime beyond its extended ends.
+# The function is stable, and not a subquery, so that the planner computes it to estimate the number of items.
+EXTEND_TIME = """
+CREATE FUNCTION stacflask_extend_time(moment timestamptz, direction integer, collection text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE longest double precision;
+BEGIN
+    IF collection IS NULL THEN
+        SELECT max(max_duration_seconds) INTO longest FROM collections;
+    ELSE
+        SELECT max_duration_seconds INTO longest FROM collections WHERE id = collection;
+    END IF;
+    -- Far from any item's time, and within the range of the type.
+    IF longest > 1e11 THEN
+        RETURN CASE WHEN direction < 0 THEN '-infinity' ELSE 'infinity' END;
+    END IF;
+    RETURN moment + direction * make_interval(secs => coalesce(longest, 0));
 END $$
 """
 

@@ -7,11 +7,12 @@ The same grants apply to searches, lists, single records, downloads and changes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from stacflask import Decision, Setting, SettingError, hookimpl
+from stacflask import Decision, Only, Setting, SettingError, hookimpl
 
 from .._common import text_tables
 from .._common.durations import cache_seconds, cached
@@ -21,7 +22,7 @@ from .._common.groups import NOBODY, SPECIAL, is_plain, names_of, warn_unknown
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stacflask import Asset, Change, Cql2, Principal, Services, Statements, Storage
+    from stacflask import Asset, Change, Principal, Services, Statements, Storage
 
 DEFAULT = "STACFLASK_COLLECTION_GROUPS_DEFAULT"
 ADMINS = "STACFLASK_COLLECTION_GROUPS_ADMINS"
@@ -78,7 +79,7 @@ class Rights:
 
     granted: Grants
     limited: Mapping[str, frozenset[str]] | None
-    visible: Cql2 | None
+    visible: Only | None
 
     def reason(self, action: str, collection: str) -> str | None:
         """Return why the action is allowed; None if it is not."""
@@ -94,15 +95,13 @@ def rights(granted: Grants, limited: Mapping[str, frozenset[str]] | None) -> Rig
     """Return the rights of a set of groups; ``limited`` is None if the default is closed."""
     seen = granted.get("see", {})
     if limited is None:
-        return Rights(granted, limited, _one_of(seen))
+        return Rights(granted, limited, _only(frozenset(seen)))
     hidden = limited.get("see", frozenset()) - seen.keys()
-    return Rights(granted, limited, {"op": "not", "args": [_one_of(hidden)]} if hidden else None)
+    return Rights(granted, limited, _only(frozenset(hidden), excluded=True) if hidden else None)
 
 
-def _one_of(collections: Mapping[str, str] | frozenset[str]) -> Cql2:
-    # Sorted, because the same rights must give the same statement for the statement cache. A tuple, because an
-    # immutable value need not be compared again.
-    return {"op": "in", "args": [{"property": "id"}, tuple(sorted(collections))]} if collections else False
+# The same rights give the same value, which stacflask need not check again.
+_only = lru_cache(maxsize=CACHED_GROUP_SETS)(Only)
 
 
 def needs_admin(change: Change) -> bool:
@@ -205,7 +204,7 @@ class CollectionGroups:
         self.table = Table(services.storage, self.cache, open_default=self.open_default)
 
     @hookimpl
-    def restrict(self, principal: Principal, of: Literal["items", "collections"]) -> Cql2 | None:
+    def restrict(self, principal: Principal, of: Literal["items", "collections"]) -> Only | None:
         """Hide the collections that the principal may not see, with their items."""
         if of == "items" or self.admins & principal.groups:
             return None

@@ -3,66 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial, wraps
 from operator import attrgetter
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
-import orjson
 import sqlalchemy as sa
+from cachetools import TTLCache, cached
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from stacflask.catalog.aggregation import aggregate, by_time, counting
+from stacflask.catalog.aggregation import aggregate, by_time
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
-from stacflask.catalog.database.database_errors import TIMEOUT
 from stacflask.catalog.database.engine import lookup
 from stacflask.catalog.database.tables import collections, dictionaries, items, metadata
 from stacflask.catalog.documents.assets import Directories, asset_of, assets_of
 from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.documents.dictionaries import find_missing, find_unusable, is_dictionary, sample_frames
 from stacflask.catalog.documents.large_pages import turn
+from stacflask.catalog.item_pages import ItemPages, filter_errors, read
 from stacflask.catalog.properties import queryables
-from stacflask.catalog.properties.indexes import IndexCache
 from stacflask.catalog.search import paging, restrictions, visible_extents
-from stacflask.catalog.search.collection_search import reads_documents, select_collections
-from stacflask.catalog.search.durations import DurationBounds
-from stacflask.catalog.search.item_search import (
-    ListPart,
-    collection_order,
-    item_order,
-    list_parts,
-    ordered_types,
-    page_statements,
-    reads_each_collection,
-    visible,
-)
-from stacflask.catalog.search.item_search import visible_collections as seen_collections
+from stacflask.catalog.search.collection_search import collection_order, reads_documents, select_collections
+from stacflask.catalog.search.item_search import item_order, visible, visible_collections
 from stacflask.catalog.search.ordering import SortOrder, inlined_limit
 from stacflask.catalog.search.page_tokens import PageTokens
-from stacflask.catalog.search.restrictions import ALL_IDS
-from stacflask.catalog.search.statement_cache import (
-    StatementCache,
-    cache_key,
-    has_generic_plan,
-    is_cacheable,
-    is_costly,
-    may_scan_many,
-    statement_parameters,
-)
-from stacflask.catalog.search.time_windows import ALL_TIME, TimeWindows
-from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE, VisibilityFilter, VisibilityReader
+from stacflask.catalog.search.restrictions import restriction_key
+from stacflask.catalog.search.statement_cache import StatementCache
+from stacflask.catalog.search.visibility import VisibilityFilter, VisibilityReader
 from stacflask.catalog.search.visible_extents import WITHHELD
-from stacflask.errors import BadQuery, BadValue, NotFound, StacflaskError, Unavailable
+from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.model.decision import UNRESTRICTED, Restriction
-from stacflask.model.page import Aggregation, Contents, Count, Page, Record
+from stacflask.model.page import Aggregation, Contents, Page, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy.engine import Connection
     from sqlalchemy.sql import Select
 
     from stacflask.catalog.aggregation.aggregate import AggregationKind
@@ -70,8 +47,6 @@ if TYPE_CHECKING:
     from stacflask.catalog.cql2 import Fields
     from stacflask.catalog.database.engine import Database, Lookup
     from stacflask.catalog.properties.observations import Observations
-    from stacflask.catalog.search.durations import DurationBound
-    from stacflask.catalog.search.time_windows import TimeWindow
     from stacflask.catalog.search.visible_extents import VisibleExtents
     from stacflask.model.asset import Asset
     from stacflask.model.query import AggregationQuery, CollectionQuery, ItemQuery
@@ -86,10 +61,6 @@ _COLLECTION = sa.select(collections.c.body).where(collections.c.id == sa.bindpar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-QUICK_COUNT = 10_000
-"""Up to this number of items, counting takes as long as reading a page, unless the condition is costly."""
-SIZE_CACHE_SECONDS = 60
-"""Time for which the number of items in the catalogue is cached."""
 LOST = "DictionaryLost"
 """Error code for a document whose compression dictionary is missing or damaged."""
 DICTIONARY_SAMPLE = 3
@@ -130,19 +101,15 @@ class Catalog:
     ) -> None:
         self.database = database
         self._aggregate_timeout = aggregate_timeout
-        self._costly_timeout = costly_timeout
         self._hidden_extents = hidden_extents
         self.directories = directories
         self.codec = Codec(self._dictionary)
         self._items = lru_cache(maxsize=CACHED_RESTRICTIONS)(_item_lookup)
         self._collections = lru_cache(maxsize=CACHED_RESTRICTIONS)(_collection_lookup)
-        self._duration_bounds = DurationBounds(database)
-        self._statements, self._filter_statements = StatementCache(), StatementCache()
-        self._time_windows = TimeWindows(database)
-        self._visibility = VisibilityReader(database)
-        self._indexes = IndexCache(database)
-        self._dictionaries_until = 0.0
-        self._size = (0, 0.0)
+        self._statements, self._visibility = StatementCache(), VisibilityReader(database)
+        self._pages = ItemPages(database, self._statements, self._visibility, aggregate_timeout, costly_timeout)
+        self.count, self.holds_at_most = self._pages.count, self._pages.holds_at_most
+        self._check_dictionaries = cached(TTLCache(1, DICTIONARY_CHECK_SECONDS), lock=Lock())(self._find_lost)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Return one collection as the user can see it. Raises NotFound if it does not exist or is hidden."""
@@ -153,7 +120,7 @@ class Catalog:
     def stored_collection(self, collection: str, restriction: Restriction) -> Record:
         """Return one stored collection. Raises NotFound if it does not exist or is hidden."""
         name, left = restrictions.resolve_collection(collection, restriction)
-        frame = self.database.value(self._collections(_restriction_key(left)), collection=name)
+        frame = self.database.value(self._collections(restriction_key(left)), collection=name)
         if frame is None:
             raise NotFound(f"There is no collection {collection!r}.")
         return self._record(collection, collection, frame)
@@ -166,7 +133,7 @@ class Catalog:
         tokens = PageTokens(query, order)
         if query.token is not None:
             query = replace(query, token=tokens.read(partial(self._collection_row, query, extents, restriction)))
-        with _filter_errors(query):
+        with filter_errors(query):
             rows = self._read_collections(query, extents, restriction)
         part = paging.slice_page(rows, query.limit, order.position(query.token), order.values)
         if extents is None:
@@ -191,24 +158,22 @@ class Catalog:
         self, query: CollectionQuery, extents: VisibleExtents | None, restriction: Restriction
     ) -> Sequence[Any]:
         """Return the rows of one page. The statement is cached if the query has no conditions."""
-        select, ids = partial(select_collections, query, extents), restrictions.visible_ids(restriction.collections)
-        if ids is None or reads_documents(query) or query.text is not None:
-            return self._read_visible_collections(
-                select, restriction, long=reads_documents(query) or query.text is not None
-            )
-        position = collection_order(query.sort).position(query.token)
-        position_values = {**collection_order(query.sort).parameters(position), "rows": query.limit + 1}
+        select, filtered = partial(select_collections, query, extents), reads_documents(query) or query.text is not None
+        if restriction.collections is not None or filtered:
+            return self._read_visible_collections(select, restriction, long=filtered)
+        order = collection_order(query.sort)
+        position = order.position(query.token)
+        position_values = {**order.parameters(position), "rows": query.limit + 1}
 
-        def read(visibility: VisibilityFilter) -> Sequence[Any]:
+        def read_page(visibility: VisibilityFilter) -> Sequence[Any]:
             values = {**position_values, **visibility.parameters()}
-            variant = position is not None and position.backward
-            key = ("collections", frozenset(values), inlined_limit(query.limit), variant)
+            key = ("collections", frozenset(values), inlined_limit(query.limit), bool(position and position.backward))
             (found,) = self._statements.get_or_build(
-                key, lambda: [_visible_statement(select, visibility)], prepared=True
+                key, lambda: [select(list(visibility.conditions(collections.c.id)))], prepared=True
             )
             return self.database.records(found, values)
 
-        return self._visibility.read_visible(ids, read, attrgetter("id"))
+        return self._visibility.read_visible(restrictions.split_ids(restriction)[1], read_page, attrgetter("id"))
 
     def visible_extents(
         self, restriction: Restriction, requested: Sequence[str] | None = None
@@ -251,12 +216,13 @@ class Catalog:
         long: bool = False,
     ) -> Sequence[Any]:
         """Return the rows of visible collections. ``select`` returns the statement with the conditions for them."""
-        ids = restrictions.visible_ids(restriction.collections)
-        if ids is None:
-            return self._read(select(list(seen_collections(restriction))), long=long)
-        return self._visibility.read_visible(
-            ids, lambda visibility: self._read(_visible_statement(select, visibility), long=long), attrgetter("id")
-        )
+        conditions, ids = restrictions.split_ids(restriction)
+
+        def read_with(visibility: VisibilityFilter) -> Sequence[Any]:
+            visible_ones = [*visible_collections(conditions), *visibility.conditions(collections.c.id)]
+            return read(self.database, select(visible_ones), long=long)
+
+        return self._visibility.read_visible(ids, read_with, attrgetter("id"))
 
     def item_names(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
         """Return the properties of items of these collections (None is all), with their types and values.
@@ -289,45 +255,6 @@ class Catalog:
         if query.filter is not None or query.sort:
             _check_names(query, COLLECTION_FIELDS.only(self.collection_names(restriction)))
 
-    def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
-        """Return the number of items on all pages of a search: exact up to ``bound``, otherwise an estimate."""
-        number = self._number(query, restriction, bound)
-        if number <= bound:
-            return Count(matched=number)
-        if restriction != UNRESTRICTED:
-            return Count()
-        return Count(estimate=max(number, self._run_aggregate(query, partial(counting.estimate, query=query))))
-
-    def _number(self, query: ItemQuery, restriction: Restriction, bound: int) -> int:
-        """Return the number of items that a query finds, at most ``bound`` + 1."""
-        narrowed, left, ids = restrictions.resolve_query(query, restriction)
-        visibility, most = VisibilityFilter(ids), bound + 1
-        build = partial(counting.count_statement, narrowed, left, visibility)
-        if not is_cacheable(query) or self.database.pooled:
-            statement = build().params(most=most)
-            return self._run_aggregate(query, lambda connection: int(connection.execute(statement).scalar_one()))
-        values = counting.parameters(narrowed, visibility, most)
-        key = ("count", frozenset(values), _restriction_key(left), orjson.dumps(query.filter))
-        cache = self._statements if query.filter is None else self._filter_statements
-        (counted,) = cache.get_or_build(key, lambda: [build()], prepared=False)
-        run = (counted.sql, counted.arguments(values))
-        return self._run_aggregate(query, lambda connection: int(connection.exec_driver_sql(*run).scalar_one()))
-
-    def _is_quick(self, query: ItemQuery, bound: int | None) -> bool:
-        """Whether counting all items of a query takes about as long as reading its page."""
-        if bound is None or bound > QUICK_COUNT or self.database.pooled or not is_cacheable(query) or is_costly(query):
-            return False
-        return self.holds_at_most(bound)
-
-    def holds_at_most(self, bound: int) -> bool:
-        """Whether the catalogue has at most ``bound`` items, visible or hidden. The number is cached."""
-        size, until = self._size
-        if time.monotonic() >= until:
-            some = sa.select(sa.literal(1)).select_from(items).limit(bound + 1).subquery()
-            size = self._read(sa.select(sa.func.count()).select_from(some))[0][0]
-            self._size = (size, time.monotonic() + SIZE_CACHE_SECONDS)
-        return size <= bound
-
     def browse(
         self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None
     ) -> Contents:
@@ -347,14 +274,7 @@ class Catalog:
         """Aggregate the items that a search finds. Raises BadQuery if an aggregation does not exist."""
         seen = self.item_names(query.collections, restriction, sample)
         work = partial(aggregate.aggregate, query=query, restriction=restriction, request=requested, observed=seen)
-        return self._run_aggregate(query, work, len(requested.names))
-
-    def _run_aggregate(self, query: ItemQuery, work: Callable[[Connection], T], times: int = 1) -> T:
-        """Run work that scans all items of a query ``times`` times. If it is costly, it has one timeout."""
-        together = is_costly(query, times)
-        seconds = min(self._costly_timeout, self._aggregate_timeout) if together else self._aggregate_timeout
-        with _filter_errors(query):
-            return self.database.within(seconds, work, together=together)
+        return self._pages.aggregate(query, work, len(requested.names))
 
     def check(self) -> None:
         """Check that the database responds and has the tables and columns of this release. Raises Unavailable."""
@@ -364,23 +284,21 @@ class Catalog:
             raise
         except StacflaskError as error:
             raise Unavailable("The database has not been migrated to this release.", code="NotMigrated") from error
-        if time.monotonic() >= self._dictionaries_until:
-            self._check_dictionaries()
+        self._check_dictionaries()
 
-    def _check_dictionaries(self) -> None:
+    def _find_lost(self) -> None:
         """Check the dictionaries of a sample of items. Raises Unavailable if one is missing or damaged."""
         most = queryables.MAX_COLLECTIONS
         found = self.database.read(partial(find_missing, sample=DICTIONARY_SAMPLE, collections=most))
         frames = self.database.read(partial(sample_frames, rows=DICTIONARY_SAMPLE, collections=most))
         for one in found or find_unusable(self.codec, frames):
             raise Unavailable(f"Documents cannot be read: {one}.", code=LOST)
-        self._dictionaries_until = time.monotonic() + DICTIONARY_CHECK_SECONDS
 
     @_one_server
     def item(self, collection: str, item: str, restriction: Restriction) -> Record:
         """Return one item. Raises NotFound if the item or the collection does not exist or is hidden."""
         name, left = restrictions.resolve_collection(collection, restriction)
-        frame = self.database.value(self._items(_restriction_key(left)), collection=name, item=item)
+        frame = self.database.value(self._items(restriction_key(left)), collection=name, item=item)
         if frame is None:
             raise NotFound(f"There is no item {item!r} in collection {collection!r}.")
         return self._record(collection, item, frame)
@@ -395,132 +313,14 @@ class Catalog:
         order = item_order(query.sort)
         tokens = PageTokens(query, order)
         if query.token is not None:
-            query = replace(query, token=tokens.read(partial(self._item_row, query, restriction)))
-        with _filter_errors(query):
-            rows = self._read_page_with_count(query, restriction, bound) if self._is_quick(query, bound) else None
-            rows = self._read_page(query, restriction) if rows is None else rows
+            query = replace(query, token=tokens.read(partial(self._pages.row, query, restriction)))
+        with filter_errors(query):
+            rows = self._pages.rows(query, restriction, bound)
         part = paging.slice_page(rows, query.limit, order.position(query.token), order.values)
         with turn(len(part.rows)):
             records = tuple(self._record(row.collection, row.id, row.body) for row in part.rows)
         matched = next((row.matched for row in reversed(rows) if getattr(row, "matched", None) is not None), None)
         return Page(records, tokens.write(part.next), tokens.write(part.prev), matched)
-
-    def _read_page_with_count(
-        self, query: ItemQuery, restriction: Restriction, bound: int | None
-    ) -> Sequence[Any] | None:
-        """Return the rows of one page with their count; None if counting fails, because the page alone may succeed."""
-        try:
-            return self._read_page(query, restriction, bound)
-        except BadValue:
-            return None
-        except Unavailable as error:
-            if error.code != TIMEOUT:
-                raise
-            return None
-
-    def _item_row(self, query: ItemQuery, restriction: Restriction, collection: str, item: str) -> Any:
-        """Return the row of one item, or None if the query does not find it."""
-        one = replace(query, limit=1, token=None, collections=(collection,), ids=(item,))
-        return next(iter(self._read_page(one, restriction)), None)
-
-    def _read_page(self, query: ItemQuery, restriction: Restriction, bound: int | None = None) -> Sequence[Any]:
-        """Return the rows of one page. A visibility filter by ids can be approximate; its rows are checked again."""
-        narrowed, left, ids = restrictions.resolve_query(query, restriction)
-        # An approximate filter is correct for rows, whose collections are checked, but not for their number.
-        read = partial(self._read_page_parts, narrowed, left, bound=bound if ids is ALL_IDS else None)
-        return self._visibility.read_visible(ids, read, attrgetter("collection"))
-
-    def _read_page_parts(
-        self,
-        query: ItemQuery,
-        restriction: Restriction,
-        visibility: VisibilityFilter = EVERYTHING_VISIBLE,
-        *,
-        bound: int | None = None,
-    ) -> Sequence[Any]:
-        """Return the rows of one page. Read again if an item was written that is longer than the duration bound."""
-        duration_bound = None if query.interval is None else self._duration_bounds.get(query.collections)
-        rows: list[Any] = []
-        last: Sequence[Any] = ()
-        for own, read in self._page_reads(query, restriction, visibility, duration_bound, bound):
-            last = read()
-            own.extend(last)
-            # Between two statements, an item can change so that the second statement finds it again.
-            rows.extend(_new_rows(last, rows) if rows else last)
-            if len(rows) > query.limit:
-                return rows[: query.limit + 1]
-        # If the last statement found rows, the bound was current.
-        if last or duration_bound is None or self._duration_bounds.is_current(duration_bound):
-            return rows
-        return self._read_page_parts(query, restriction, visibility, bound=bound)
-
-    def _page_reads(
-        self,
-        query: ItemQuery,
-        restriction: Restriction,
-        visibility: VisibilityFilter,
-        duration_bound: DurationBound | None,
-        bound: int | None,
-    ) -> Iterator[tuple[list[Any], Callable[[], Sequence[Any]]]]:
-        """Yield functions that read the rows of one page in order, each with the rows of its part so far."""
-        deadline = time.monotonic() + self._costly_timeout if is_costly(query) else None
-        for part in list_parts(query):
-            own: list[Any] = []
-            # A count scans all items of the query anyway.
-            counted = bound is not None
-            for window in (
-                [ALL_TIME] if counted else self._time_windows.plan(query, restriction, duration_bound, part, own)
-            ):
-                for read in self._window_reads(
-                    query, restriction, visibility, duration_bound, window, part, deadline, bound
-                ):
-                    yield own, read
-            bound = None  # if a page needs further statements, a separate one counts
-
-    def _window_reads(
-        self,
-        query: ItemQuery,
-        restriction: Restriction,
-        visibility: VisibilityFilter,
-        duration_bound: DurationBound | None,
-        window: TimeWindow,
-        part: ListPart,
-        deadline: float | None,
-        bound: int | None,
-    ) -> Iterator[Callable[[], Sequence[Any]]]:
-        """Yield functions that read the rows of one time window."""
-        types = ordered_types(query, self._indexes.indexed_types)
-        long = may_scan_many(query, restriction)
-        if deadline is not None:
-            for statement in page_statements(query, restriction, duration_bound, types, window, visibility, part):
-                yield partial(self._read_until, deadline, statement)
-            return
-        build = partial(page_statements, query, restriction, duration_bound, types, window, visibility, part)
-        if not is_cacheable(query) or self.database.pooled:
-            for statement in build():
-                yield partial(self._read, statement, long=long)
-            return
-        values = {**statement_parameters(query, duration_bound, window, part), **visibility.parameters()}
-        if bound is not None:
-            values["most"] = bound + 1
-            build = partial(counting.page_statements_with_count, build, query, restriction)
-        # There are many different filters. Filters that occur once must not displace frequent statements.
-        cache = self._statements if query.filter is None else self._filter_statements
-        variant = window.scanned, reads_each_collection(query, restriction, part)
-        key = cache_key(
-            query, values, part, (_restriction_key(restriction), types, orjson.dumps(query.filter), *variant)
-        )
-        generic = has_generic_plan(query, restriction) or window.scanned
-        for found in cache.get_or_build(key, build, prepared=generic):
-            yield partial(self.database.records, found, values, long=long)
-
-    def _read(self, statement: Select[Any], *, long: bool = False) -> Sequence[Any]:
-        return self.database.read(lambda connection: connection.execute(statement).all(), long=long)
-
-    def _read_until(self, deadline: float, statement: Select[Any]) -> Sequence[Any]:
-        """Run one of several statements that must all end before ``deadline`` on the monotonic clock."""
-        seconds = deadline - time.monotonic()
-        return self.database.within(seconds, lambda connection: connection.execute(statement).all())
 
     def asset(self, collection: str, item: str | None, key: str, restriction: Restriction) -> Asset:
         """Return one managed asset of an item, or of the collection if ``item`` is None.
@@ -555,46 +355,12 @@ class Catalog:
         return bytes(data)
 
 
-@contextmanager
-def _filter_errors(query: ItemQuery | CollectionQuery) -> Iterator[None]:
-    """Raise BadQuery for the filter if the database fails on a value."""
-    try:
-        yield
-    except BadValue as error:
-        if query.filter is None:
-            raise
-        raise BadQuery("filter", "the database cannot compute this condition for all records") from error
-
-
-def _new_rows(rows: Sequence[Any], rows_so_far: Sequence[Any]) -> list[Any]:
-    """Return the rows whose items are not in ``rows_so_far``."""
-    keys = {(row.collection, row.id) for row in rows_so_far}
-    return [row for row in rows if (row.collection, row.id) not in keys]
-
-
 def _item_lookup(restriction_key: bytes) -> Lookup:
     return lookup(_ITEM.where(*visible(_restriction(restriction_key))))
 
 
 def _collection_lookup(restriction_key: bytes) -> Lookup:
-    return lookup(_COLLECTION.where(*seen_collections(_restriction(restriction_key))))
-
-
-def _visible_statement(
-    select: Callable[[list[sa.ColumnElement[bool]]], Select[Any]], visibility: VisibilityFilter
-) -> Select[Any]:
-    """Return the statement for visible collections."""
-    return select(list(visibility.conditions(collections.c.id)))
-
-
-def _restriction_key(restriction: Restriction) -> bytes:
-    """Return a restriction as text, for cache keys."""
-    if restriction is UNRESTRICTED:
-        return b""
-    try:
-        return orjson.dumps([restriction.items, restriction.collections])
-    except TypeError:  # an integer of more than 64 bits
-        return msgspec.json.encode([restriction.items, restriction.collections])
+    return lookup(_COLLECTION.where(*visible_collections(_restriction(restriction_key))))
 
 
 def _restriction(restriction_key: bytes) -> Restriction:

@@ -9,7 +9,7 @@ from stacflask.model.json_types import NOTHING, Cql2, _empty_mapping, _protect
 from stacflask.model.readonly import ReadOnlyDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from stacflask.model.asset import Asset
     from stacflask.model.principal import Principal
@@ -147,12 +147,59 @@ class Grant:
     id: str
 
 
+@dataclass(frozen=True, slots=True, init=False)
+class Only:
+    """The collections that a principal can see, by their ids. ``~Only(names)`` is all others.
+
+    A plugin can return the same value for many requests. Then the ids are neither checked nor sent to the database
+    again.
+
+    Attributes:
+        names: The ids.
+        excluded: Whether the principal can see all collections except these.
+    """
+
+    names: frozenset[str]
+    excluded: bool
+
+    def __init__(self, names: Iterable[str], *, excluded: bool = False) -> None:
+        """Check the ids. Raises TypeError or ValueError if they are not text that can be stored."""
+        ids = frozenset(names)
+        if isinstance(names, str) or not all(type(name) is str for name in ids):
+            raise TypeError("Only: expected an iterable of strings")
+        text = "".join(ids)
+        if "\0" in text or (not text.isascii() and not text.encode()):
+            raise ValueError("Only: expected ids without NUL")
+        object.__setattr__(self, "names", ids)
+        object.__setattr__(self, "excluded", excluded)
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether the principal can see a collection."""
+        return (name in self.names) != self.excluded
+
+    def __invert__(self) -> Only:
+        """Return all other collections."""
+        return Only(self.names, excluded=not self.excluded)
+
+    def __and__(self, other: Only) -> Only:
+        """Return the collections that are in both."""
+        if self.excluded and other.excluded:
+            return Only(self.names | other.names, excluded=True)
+        if self.excluded:
+            return Only(other.names - self.names)
+        return Only(self.names - other.names if other.excluded else self.names & other.names)
+
+
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """Conditions on the items and collections that a principal can see. None is no restriction."""
+    """What a principal can see: conditions on items and collections, and collections by their ids.
+
+    None is no restriction.
+    """
 
     items: Cql2 | None = None
     collections: Cql2 | None = None
+    only: Only | None = None
 
 
 UNRESTRICTED = Restriction()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from stacflask.errors import Refused, SettingError, StacflaskError
-from stacflask.model.decision import Decision
+from stacflask.model.decision import Decision, Only
 from stacflask.model.delivery import Location, Order, Redirect, SignedQueries, Stream
 from stacflask.model.endpoint import Endpoint, EndpointResponse
 from stacflask.model.json_types import Condition
@@ -41,7 +41,7 @@ SINGLE_RESULTS: dict[str, tuple[type, ...]] = {
     "authenticate": (Principal,),
     "refresh_principal": (Principal,),
     "principal_groups": (frozenset,),
-    "restrict": (dict, bool),
+    "restrict": (dict, bool, Only),
     "authorize": (Decision,),
     "authorize_change": (Decision,),
     "charge": (Decision,),
@@ -315,11 +315,11 @@ class Guard:
         return value
 
     def _condition(self, value: Any) -> Any:
-        if value is None or type(value) is bool:
+        if value is None or type(value) is bool or type(value) is Only:
             return value
         if type(value) is not dict:
             _close(value)
-            raise self._wrong(f"expected dict or bool or None, got {describe(value)}")
+            raise self._wrong(f"expected dict, bool, Only or None, got {describe(value)}")
         self._check(result_checks.condition_problem(value))
         return Condition(value, self.plugin)
 

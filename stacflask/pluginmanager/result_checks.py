@@ -476,23 +476,7 @@ def _members(value: Any) -> list[Any]:
     """Return the members of a part of a condition that their type alone does not make valid."""
     if isinstance(value, dict):
         return [member for member in value.values() if type(member) not in _LITERALS]
-    # A condition often has thousands of ids in each request. A tuple of them cannot change, so it is checked once.
-    if not isinstance(value, list | tuple) or _checked.get(id(value)) is value:
-        return []
-    members = [] if _LITERALS.issuperset(map(type, value)) else [one for one in value if type(one) not in _LITERALS]
-    if not members and type(value) is tuple and len(value) > MIN_CACHED_LENGTH:
-        _cache(value)
-    return members
-
-
-MIN_CACHED_LENGTH, MAX_CACHED = 100, 64
-_checked: dict[int, tuple[Any, ...]] = {}
-
-
-def _cache(elements: tuple[Any, ...]) -> None:
-    if len(_checked) >= MAX_CACHED:
-        _checked.clear()
-    _checked[id(elements)] = elements
+    return [member for member in value if type(member) not in _LITERALS] if isinstance(value, list | tuple) else []
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "decisions" / "0008-caches.md").read_text()
 CACHE = re.compile(
     r"\blru_cache\(|@cache\b|\bcached\(|OrderedDict\(|\b(?:LRU|TTL|FIFO|TLRU)Cache\(|threading\.local|\bdeque\("
-    r"|_(?:cached_sets|durations|known): dict"
+    r"|_known: dict"
 )
 NO_CACHES = {"stacflask/bulkhead.py", "plugins/audit/writer.py", "stacflask/api/parameters/fields.py"}
 """Modules that use such a structure for work in progress or for one request, and not as a cache."""

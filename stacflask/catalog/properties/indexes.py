@@ -11,15 +11,16 @@ property and the type.
 from __future__ import annotations
 
 import json
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
 from operator import attrgetter
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from cachetools import TTLCache, cached
 from psycopg import sql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, DropIndex, ExecutableDDLElement
@@ -101,16 +102,15 @@ class IndexCache:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._since = 0.0
-        self._indexed: frozenset[tuple[str, str]] = frozenset()
+        self._valid = cached(TTLCache(1, self.LIFETIME_SECONDS), lock=Lock())(self._read_valid)
 
     def indexed_types(self, name: str) -> tuple[str, ...]:
         """Return the types of a property that an index sorts, up to the first type without an index."""
-        if time.monotonic() - self._since > self.LIFETIME_SECONDS or not self._since:
-            found = self._database.read(listed)
-            self._indexed = frozenset((index.name, index.value_type) for index in found if index.valid)
-            self._since = time.monotonic()
-        return tuple(takewhile(lambda value_type: (name, value_type) in self._indexed, ORDERED_TYPES))
+        valid = self._valid()
+        return tuple(takewhile(lambda value_type: (name, value_type) in valid, ORDERED_TYPES))
+
+    def _read_valid(self) -> frozenset[tuple[str, str]]:
+        return frozenset((index.name, index.value_type) for index in self._database.read(listed) if index.valid)
 
 
 # --- Creating and dropping --------------------------------------------------------------------------------------------

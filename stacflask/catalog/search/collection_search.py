@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,7 +14,8 @@ from stacflask.catalog.cql2.values import literals
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.documents.rows import LONG_BBOX
 from stacflask.catalog.search import freetext
-from stacflask.catalog.search.item_search import collection_order
+from stacflask.catalog.search.item_search import is_short
+from stacflask.catalog.search.ordering import SortOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Select
 
     from stacflask.catalog.search.visible_extents import VisibleExtents
-    from stacflask.model.query import CollectionQuery
+    from stacflask.model.query import CollectionQuery, SortKey
 
 Condition = sa.ColumnElement[bool]
 
@@ -64,6 +66,18 @@ CONDITION_BUILDERS: tuple[Callable[[CollectionQuery], Condition | None], ...] = 
     matching,
     with_text,
 )
+
+
+def collection_order(sort: tuple[SortKey, ...]) -> SortOrder:
+    """Return the order of a list of collections. The default is by id. Raises BadQuery."""
+    return _cached_collection_order(sort) if is_short(sort) else _build_collection_order(sort)
+
+
+def _build_collection_order(sort: tuple[SortKey, ...]) -> SortOrder:
+    return SortOrder(sort, COLLECTION_FIELDS, (collections.c.id,))
+
+
+_cached_collection_order = lru_cache(maxsize=256)(_build_collection_order)
 
 
 def reads_documents(query: CollectionQuery) -> bool:

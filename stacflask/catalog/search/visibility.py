@@ -13,18 +13,20 @@ complete list.
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
+from cachetools import TTLCache, cached
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.types import UserDefinedType
 
 from stacflask.catalog.database.engine import Numbers, texts
 from stacflask.catalog.database.tables import collections
-from stacflask.catalog.search.restrictions import ALL_IDS, MAX_INLINE_NAMES, IdSet
+from stacflask.catalog.search.restrictions import ALL_COLLECTIONS, MAX_INLINE_NAMES
+from stacflask.model.decision import Only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,13 +57,13 @@ class _BigintArray(UserDefinedType[Any]):
 class VisibilityFilter:
     """Restricts a statement to ``ids``, or to their ``hashes``. Rows are correct if their names are in ``exact``."""
 
-    ids: IdSet = ALL_IDS
+    ids: Only = ALL_COLLECTIONS
     hashes: Numbers | None = None
-    exact: IdSet = ALL_IDS
+    exact: Only = ALL_COLLECTIONS
 
     def conditions(self, name: sa.Column[str]) -> Iterator[sa.ColumnElement[bool]]:
         """Return the conditions on the column that holds the collection's id."""
-        if self.ids is ALL_IDS:
+        if self.ids is ALL_COLLECTIONS:
             return
         if self.hashes is None:
             names = sa.bindparam(self._name, sorted(self.ids.names), ARRAY(sa.Text()))
@@ -73,13 +75,13 @@ class VisibilityFilter:
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of those conditions by name."""
-        if self.ids is ALL_IDS:
+        if self.ids is ALL_COLLECTIONS:
             return {}
         return {self._name: texts(tuple(sorted(self.ids.names))) if self.hashes is None else self.hashes}
 
     def covers(self, names: Iterable[str]) -> bool:
         """Return whether all these collections are visible."""
-        return self.exact is ALL_IDS or all(name in self.exact for name in names)
+        return self.exact is ALL_COLLECTIONS or all(name in self.exact for name in names)
 
     @property
     def _name(self) -> str:
@@ -102,12 +104,11 @@ class VisibilityReader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._hashes = lru_cache(CACHED_SETS)(self._read_hashes)
-        self._short_filters = lru_cache(CACHED_SETS)(self._short_filter)
-        self._collection_ids: frozenset[str] = frozenset()
-        self._until = 0.0
+        self._short_filters = cached(TTLCache(CACHED_SETS, self.LIFETIME_SECONDS), lock=Lock())(self._short_filter)
+        self._collection_ids = cached(TTLCache(1, self.LIFETIME_SECONDS), lock=Lock())(self._read_collections)
 
     def read_visible(
-        self, ids: IdSet, read: Callable[[VisibilityFilter], Sequence[T]], name: Callable[[T], str]
+        self, ids: Only, read: Callable[[VisibilityFilter], Sequence[T]], name: Callable[[T], str]
     ) -> Sequence[T]:
         """Return the visible rows. ``read`` reads rows with a filter, ``name`` returns the collection of a row."""
         rows: Sequence[T] = ()
@@ -117,33 +118,30 @@ class VisibilityReader:
                 break
         return rows
 
-    def _filters(self, ids: IdSet) -> Iterator[VisibilityFilter]:
+    def _filters(self, ids: Only) -> Iterator[VisibilityFilter]:
         """Yield the filters to try, the shortest first. The last one is always correct."""
         if len(ids.names) > MAX_INLINE_NAMES:
-            self._refresh_collections()
             short = self._short_filters(ids)
             if short is not None:
                 yield short
-                self._until = 0.0
+                # The list of all collections is out of date.
+                self._collection_ids.cache_clear()
+                self._short_filters.cache_clear()
             yield VisibilityFilter(ids, self._hashes(ids), exact=ids)
         yield VisibilityFilter(ids)
 
-    def _refresh_collections(self) -> None:
-        if time.monotonic() >= self._until:
-            statement = sa.select(collections.c.id)
-            self._collection_ids = frozenset(
-                self._database.read(lambda connection: connection.execute(statement).scalars().all())
-            )
-            self._short_filters.cache_clear()
-            self._until = time.monotonic() + self.LIFETIME_SECONDS
+    def _read_collections(self) -> frozenset[str]:
+        statement = sa.select(collections.c.id)
+        return frozenset(self._database.read(lambda connection: connection.execute(statement).scalars().all()))
 
-    def _short_filter(self, ids: IdSet) -> VisibilityFilter | None:
-        hidden = self._collection_ids & ids.names if ids.excluded else self._collection_ids - ids.names
+    def _short_filter(self, ids: Only) -> VisibilityFilter | None:
+        existing = self._collection_ids()
+        hidden = existing & ids.names if ids.excluded else existing - ids.names
         if len(hidden) > MAX_HIDDEN_NAMES:
             return None
-        return VisibilityFilter(IdSet(hidden, excluded=True) if hidden else ALL_IDS, exact=ids)
+        return VisibilityFilter(Only(hidden, excluded=True) if hidden else ALL_COLLECTIONS, exact=ids)
 
-    def _read_hashes(self, ids: IdSet) -> Numbers:
+    def _read_hashes(self, ids: Only) -> Numbers:
         name = sa.func.unnest(sa.bindparam("names", list(ids.names), ARRAY(sa.Text()))).column_valued("name")
         hashed = sa.select(_hash(sa.collate(name, "C")).label("number")).subquery().c.number
         # The database returns the array in the binary form that it accepts as a parameter.

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from stacflask import BadQuery, StacflaskError, Unavailable, hookimpl
-from stacflask.catalog import reader
-from stacflask.catalog.aggregation import counting
+from stacflask.catalog import item_pages
 from stacflask.catalog.database.database_errors import TIMEOUT
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.reader import Catalog
+from stacflask.catalog.search import counting
 from stacflask.errors import BadValue
 from stacflask.testing import an_item
 
@@ -179,11 +179,11 @@ SEARCHES = (
 )
 
 
-@pytest.mark.parametrize("quick", [reader.QUICK_COUNT, 0])
+@pytest.mark.parametrize("quick", [item_pages.QUICK_COUNT, 0])
 @pytest.mark.parametrize("search", SEARCHES)
 def test_the_number_is_that_of_all_pages(plug: Plug, monkeypatch: pytest.MonkeyPatch, search: str, quick: int) -> None:
     """Counted with the page or by a separate statement, each page has the number of items of all pages."""
-    monkeypatch.setattr(reader, "QUICK_COUNT", quick)
+    monkeypatch.setattr(item_pages, "QUICK_COUNT", quick)
     client = plug()
     following, found, numbers = f"/search?{search}&limit=2", 0, set()
     last = following

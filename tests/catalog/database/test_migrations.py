@@ -127,7 +127,7 @@ def test_names_follow_the_convention(database_url: str) -> None:
             assert row.name in names or (row.partial and re.fullmatch(f"{row.table}_\\w+_idx", row.name)), row.name
         found = connection.execute(sa.text(f"SELECT proname {OWN_FUNCTIONS}")).scalars().all()
         assert found
-        assert [name for name in found if not re.match(r"(stacflask|plugin_quota)_(parse|is|book)_", name)] == []
+        assert [name for name in found if not re.match(r"(stacflask|plugin_quota)_(parse|is|extend|book)_", name)] == []
         kinds = "SELECT conrelid::regclass::text, conname, contype FROM pg_constraint WHERE contype IN ('c', 'f', 'p')"
         suffixes = {"c": "check", "f": "fkey", "p": "pkey"}
         for table, name, kind in connection.execute(sa.text(kinds)):

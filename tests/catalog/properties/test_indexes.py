@@ -13,8 +13,9 @@ from stacflask import cli
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.properties import indexes
 from stacflask.catalog.reader import Catalog
-from stacflask.catalog.search.item_search import ordered_types, page_statements
 from stacflask.catalog.search.page_tokens import BINDING_LENGTH
+from stacflask.catalog.search.plan import Planner
+from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE
 from stacflask.errors import BadDocument
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.query import ItemQuery, SortKey
@@ -43,8 +44,13 @@ def index(database: Database, database_url: str, capsys: pytest.CaptureFixture[s
 
 def plan(database: Database, index: str, query: ItemQuery, part: int = 0) -> str:
     """Return the plan of a query with this index."""
-    types = ordered_types(query, indexes.IndexCache(database).indexed_types)
-    return plan_by(database, index, list(page_statements(query, UNRESTRICTED, None, types))[part])
+    return plan_by(database, index, statements(database, query)[part])
+
+
+def statements(database: Database, query: ItemQuery) -> list[Any]:
+    """Return the statements that read a page."""
+    planner = Planner(indexes.IndexCache(database).indexed_types, lambda: None)
+    return [one for step in planner.plan(query, UNRESTRICTED, EVERYTHING_VISIBLE, []) for one in step.build()]
 
 
 @pytest.mark.parametrize("sort", [sort for sort in SORTS if sort and sort[0].name in ("x", "never")], ids=str)
@@ -83,9 +89,8 @@ def test_a_filter_on_numbers_needs_one_statement(database: Database, publish: Pu
     publish(*items())
     index("add", "x")
     less = {"op": "and", "args": [{"op": "<", "args": [{"property": "properties.x"}, 1]}, True]}
-    types = ordered_types(ItemQuery(1, sort=DESCENDING), indexes.IndexCache(database).indexed_types)
-    assert len(list(page_statements(ItemQuery(1, sort=DESCENDING, filter=less), UNRESTRICTED, None, types))) == 1
-    assert len(list(page_statements(ItemQuery(1, sort=DESCENDING), UNRESTRICTED, None, types))) == 4
+    assert len(statements(database, ItemQuery(1, sort=DESCENDING, filter=less))) == 1
+    assert len(statements(database, ItemQuery(1, sort=DESCENDING))) == 4
 
 
 def test_default_types_are_those_of_the_items(publish: Publish, index: Index) -> None:

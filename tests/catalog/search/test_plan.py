@@ -1,4 +1,4 @@
-"""Searches that scan by time, in rare collections or under restrictions of items, find every item."""
+"""Every plan of a search finds every item once: collection by collection, in time windows, under restrictions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,9 +14,6 @@ from hypothesis import strategies as st
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.documents.documents import Managed
 from stacflask.catalog.reader import Catalog
-from stacflask.catalog.search.item_search import list_parts
-from stacflask.catalog.search.recency import BEGINNING_OF_TIME, CATALOG_DEPTH, COLLECTION_DEPTH, TimelineCache
-from stacflask.catalog.search.time_windows import MAX_SCAN_ITEMS, TimeWindows
 from stacflask.catalog.writer import Writer
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.query import Interval, ItemQuery, SortKey
@@ -79,8 +76,7 @@ def catalog(database: Database, rare: list[Published]) -> Catalog:
     catalog = Catalog(database)
     writer = Writer(catalog, Managed())
     others = [
-        Published(NOW - timedelta(hours=n), "common", f"other-{n:04}", spread_position(n), 5)
-        for n in range(CATALOG_DEPTH + 10)
+        Published(NOW - timedelta(hours=n), "common", f"other-{n:04}", spread_position(n), 5) for n in range(1000)
     ]
     for name in (*RARE_COLLECTIONS, "common"):
         writer.create_collection(a_collection(name))
@@ -90,7 +86,7 @@ def catalog(database: Database, rare: list[Published]) -> Catalog:
 
 @pytest.fixture
 def analyzed(catalog: Catalog) -> Catalog:
-    """Analyze the table, so that the share of an area can be estimated."""
+    """Analyze the table, so that the planner estimates as in a server."""
     with catalog.database.write() as connection:
         connection.execute(sa.text("ANALYZE items"))
     return catalog
@@ -183,7 +179,7 @@ def test_intervals_and_embargoes_can_have_any_time(catalog: Catalog, rare: list[
 def test_new_items_are_found_and_deleted_ones_leave_no_gap(
     catalog: Catalog, publish: Publish, rare: list[Published]
 ) -> None:
-    """Items newer than the cached timeline are found, and deleted items leave no gap in a page."""
+    """Items newer than the cached newest one are found, and deleted items leave no gap in a page."""
     query, names = (
         ItemQuery(10, ("rare-0", "empty")),
         [one.name for one in rare if one.collection == "rare-0"],
@@ -194,64 +190,3 @@ def test_new_items_are_found_and_deleted_ones_leave_no_gap(
     for name in names[:9]:
         Writer(catalog, Managed()).delete_item("rare-0", name, None)
     assert [name for _, name in pages(catalog, query, UNRESTRICTED)] == ["newer", *names[9:]]
-
-
-def test_a_scan_is_planned_only_without_a_better_index(analyzed: Catalog) -> None:
-    """A scan is planned if no index has the order of the list, or if a condition must be tested for each item."""
-    catalog = analyzed
-    windows, latest = TimeWindows(catalog.database), (SortKey("datetime", descending=True),)
-    two, clear, many = ("rare-0", "rare-1"), less_than(5), tuple(f"c-{number}" for number in range(101))
-    for query, rule, scans in (
-        (ItemQuery(10, two), None, True),
-        (ItemQuery(10, two, bbox=HERE), None, True),
-        (ItemQuery(10, two[:1], bbox=HERE), None, True),
-        (ItemQuery(10, two, bbox=(100.0, 0.0, 101.0, 1.0)), None, False),
-        (ItemQuery(10, two, filter=clear), None, True),
-        (ItemQuery(10, two[:1], sort=latest), clear, True),
-        (ItemQuery(10), clear, True),
-        (ItemQuery(10), None, False),
-        (ItemQuery(10, two[:1]), None, False),
-        (ItemQuery(10, two[:1], filter=clear), None, False),
-        (ItemQuery(10, ("common",), bbox=HERE), None, False),
-        (ItemQuery(10, ("rare-0", "common"), filter=clear), None, False),
-        (ItemQuery(10, two, sort=(SortKey("id"),)), None, False),
-        (ItemQuery(10, two, ids=("item-001",)), None, False),
-        (ItemQuery(10, many), clear, False),
-    ):
-        first = next(windows.plan(query, Restriction(items=rule), None, next(list_parts(query)), []))
-        assert first.scanned == scans, query
-
-
-def test_a_scan_continues_by_the_rows_found(analyzed: Catalog) -> None:
-    """The next window depends on the rows found. Without rows, or after enough items, the rest is one window."""
-    catalog = analyzed
-    windows, rows = TimeWindows(catalog.database), [object()]
-    two, common = ItemQuery(10, ("rare-0", "rare-1")), ("common",)
-    whole = [
-        one.scanned for one in windows.plan(replace(two, bbox=HERE), UNRESTRICTED, None, next(list_parts(two)), rows)
-    ]
-    assert whole == [True]  # all of their items
-    further = [one.scanned for one in windows.plan(two, UNRESTRICTED, None, next(list_parts(two)), rows)]
-    assert len(further) > 1
-    assert all(further)
-    rest = [one.scanned for one in windows.plan(two, UNRESTRICTED, None, next(list_parts(two)), [])]
-    assert rest == [True, False]
-    timeline = TimelineCache(catalog.database).get(common)
-    assert not timeline.whole
-    assert timeline.since(MAX_SCAN_ITEMS) == timeline.since(COLLECTION_DEPTH)
-    assert timeline.since(1, BEGINNING_OF_TIME) is None
-
-
-def test_a_timeline_counts_items(catalog: Catalog, rare: list[Published]) -> None:
-    """At least the requested number of items lies since the returned time, and at most twice as many and one."""
-    names = ("rare-0", "rare-2", "empty")
-    timeline, times = (
-        TimelineCache(catalog.database).get(names),
-        [one.when for one in rare if one.collection in names],
-    )
-    for number in (1, 2, 10, 50, 100, len(times)):
-        since = timeline.since(number)
-        assert since is not None
-        assert number <= sum(when >= since for when in times) <= 2 * number + 1
-    assert timeline.since(len(times) + 1) == BEGINNING_OF_TIME
-    assert TimelineCache(catalog.database).get(("empty",)).since(1) == BEGINNING_OF_TIME

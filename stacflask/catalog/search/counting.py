@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,10 +17,11 @@ from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE
 from stacflask.model.decision import UNRESTRICTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
     from sqlalchemy.engine import Connection
 
+    from stacflask.catalog.search.plan import Step
     from stacflask.catalog.search.visibility import VisibilityFilter
     from stacflask.model.decision import Restriction
     from stacflask.model.query import ItemQuery
@@ -31,20 +33,22 @@ def count_statement(query: ItemQuery, restriction: Restriction, visibility: Visi
     return sa.select(sa.func.count()).select_from(some.limit(sa.bindparam("most", 0, sa.Integer())).subquery())
 
 
-def page_statements_with_count(
-    page: Callable[[], Iterable[sa.Select[Any]]], query: ItemQuery, restriction: Restriction
-) -> Iterator[sa.Select[Any]]:
-    """Return the statements of a page. The first has a column ``matched`` with the number of items of all pages.
+def with_count(step: Step, query: ItemQuery, restriction: Restriction, bound: int) -> Step:
+    """Return a step whose first statement has a column ``matched``: the number of items of all pages up to ``bound``.
 
     The number is in the row after the page, if there is one. PostgreSQL counts when it comes to that row, so a page
     that is not full costs no count.
     """
-    first, *others = page()
-    rows = first.subquery("page")
-    counted = count_statement(query, restriction, EVERYTHING_VISIBLE).scalar_subquery()
-    beyond = sa.func.row_number().over() == row_limit(query.limit)
-    yield sa.select(*rows.c, sa.case((beyond, counted)).label("matched"))
-    yield from others
+
+    def build() -> Iterator[sa.Select[Any]]:
+        first, *others = step.build()
+        rows = first.subquery("page")
+        counted = count_statement(query, restriction, EVERYTHING_VISIBLE).scalar_subquery()
+        beyond = sa.func.row_number().over() == row_limit(query.limit)
+        yield sa.select(*rows.c, sa.case((beyond, counted)).label("matched"))
+        yield from others
+
+    return replace(step, shape=("counted", *step.shape), values={**step.values, "most": bound + 1}, build=build)
 
 
 def parameters(query: ItemQuery, visibility: VisibilityFilter, most: int) -> dict[str, Any]:
