@@ -6,9 +6,7 @@ The stored document keeps the original geometry.
 
 from __future__ import annotations
 
-import struct
 from functools import cached_property
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,64 +170,16 @@ def to_wkb_many(values: Sequence[bytes], *, maximum_positions: int = MAXIMUM_POS
     Earth, extends beyond 180 degrees, has heights, is a collection, or has foreign members. All others equal the result
     of ``to_wkb``.
     """
-    wkbs = _quadrangles(values if maximum_positions >= _RING_POSITIONS else [b""] * len(values))
-    others = [index for index, wkb in enumerate(wkbs) if wkb is None]
-    shapes = shapely.from_geojson([values[index] for index in others], on_invalid="ignore")
-    shapes[~_plain(shapes, [values[index] for index in others], maximum_positions)] = None
-    for index, wkb in zip(others, _ewkb(shapes), strict=True):
-        wkbs[index] = wkb
+    shapes = shapely.from_geojson(values, on_invalid="ignore")
+    shapes[~_plain(shapes, values, maximum_positions)] = None
+    wkbs: list[bytes | None] = list(_ewkb(shapes))
     return wkbs
-
-
-def _quadrangles(values: Sequence[bytes]) -> list[bytes | None]:
-    """Return the search geometries of convex quadrangles, as most footprints are, and None for all others.
-
-    Convex polygons are valid, so no shapes are created to validate them.
-    """
-    wkbs: list[bytes | None] = [None] * len(values)
-    found = [index for index, value in enumerate(values) if _is_quadrangle(value)]
-    inner = b",".join([values[index][len(_PREFIX) : -len(_SUFFIX)] for index in found])
-    try:
-        numbers = orjson.loads(b"[%b]" % inner.translate(None, b"[]"))
-    except orjson.JSONDecodeError:  # a coordinate is not a number, or is too large
-        return wkbs
-    corners = np.array(numbers, "<f8").reshape(-1, _RING_POSITIONS, 2)
-    convex = _convex(corners)
-    for index, ring in zip(compress(found, convex), corners[convex], strict=True):
-        wkbs[index] = _QUADRANGLE_HEADER + ring.tobytes()
-    return wkbs
-
-
-def _is_quadrangle(value: bytes) -> bool:
-    """Whether a GeoJSON text is a polygon with one ring of five 2D positions. Compares the text without digits."""
-    if not value.startswith(_PREFIX) or not value.endswith(_SUFFIX):
-        return False
-    return value[len(_PREFIX) : -len(_SUFFIX)].translate(None, b"0123456789.+-eE") == b",],[,],[,],[,],[,"
-
-
-def _convex(corners: Any) -> Any:
-    """Return a mask of the rings that are closed, within 180 degrees, and turn the same way at all four corners."""
-    sides = np.diff(corners, axis=1)
-    others = np.roll(sides, -1, axis=1)
-    turns = sides[..., 0] * others[..., 1] - sides[..., 1] * others[..., 0]
-    # Turns below the rounding error of this computation are left to ``to_wkb``.
-    one_way = (turns > _ROUNDING_ERROR).all(1) | (turns < -_ROUNDING_ERROR).all(1)
-    (west, south), (east, north) = corners.min(1).T, corners.max(1).T
-    within = _is_narrow(west, south, east, north)
-    return one_way & within & (corners[:, 0] == corners[:, -1]).all(1)
 
 
 def _is_narrow(west: Any, south: Any, east: Any, north: Any) -> Any:
     """Return a mask of the boxes that are on the globe and at most half of it wide."""
     longitudes = (west >= -MAX_LONGITUDE) & (east <= MAX_LONGITUDE) & (east - west <= MAX_LONGITUDE)
     return longitudes & (south >= -MAX_LATITUDE) & (north <= MAX_LATITUDE)
-
-
-_PREFIX, _SUFFIX = b'{"type":"Polygon","coordinates":[[[', b"]]]}"
-_RING_POSITIONS = 5
-_ROUNDING_ERROR = 1e-9
-# EWKB begins with: byte order, type with SRID, SRID, number of rings, number of positions.
-_QUADRANGLE_HEADER = struct.pack("<BIIII", 1, 0x20000003, SRID, 1, _RING_POSITIONS)
 
 
 def _plain(shapes: Any, values: Sequence[bytes], maximum_positions: int) -> Any:
