@@ -192,7 +192,7 @@ class Only:
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """What a principal can see: conditions on items and collections, and collections by their ids.
+    """Limits of a principal's view: conditions on items and collections, and collections by their ids.
 
     None is no restriction.
     """

@@ -123,7 +123,7 @@ class Planner:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What the statements of one step depend on."""
+    """A part of a search, which determines the statements of one step."""
 
     query: ItemQuery
     restriction: Restriction

@@ -151,7 +151,7 @@ def test_a_write_waits_for_the_replica(
 def test_the_primary_is_used_without_the_replica(
     plug: Plug, publish: Publish, replicated: tuple[dict[str, str], Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the replica, reads use the primary. A change is not confirmed, and is complete when the replica has it."""
+    """Without the replica, reads use the primary. A change is not confirmed before the replica has it."""
     environ, replica = replicated
     publish(an_item("before"))
     client = plug(AnyChange(), environ={**environ, "STACFLASK_STATEMENT_TIMEOUT": "2"})
