@@ -35,7 +35,7 @@ from stacflask.catalog.search.visibility import VisibilityFilter, VisibilityRead
 from stacflask.catalog.search.visible_extents import WITHHELD
 from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.model.decision import UNRESTRICTED, Restriction
-from stacflask.model.page import Aggregation, Contents, Page, Record
+from stacflask.model.page import Aggregation, Contents, Count, Page, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +108,6 @@ class Catalog:
         self._collections = lru_cache(maxsize=CACHED_RESTRICTIONS)(_collection_lookup)
         self._statements, self._visibility = StatementCache(), VisibilityReader(database)
         self._pages = ItemPages(database, self._statements, self._visibility, aggregate_timeout, costly_timeout)
-        self.count, self.holds_at_most = self._pages.count, self._pages.holds_at_most
         self._check_dictionaries = cached(TTLCache(1, DICTIONARY_CHECK_SECONDS), lock=Lock())(self._find_lost)
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
@@ -254,6 +253,14 @@ class Catalog:
         """Check that a query of collections filters and sorts by listed names only. Raises BadQuery."""
         if query.filter is not None or query.sort:
             _check_names(query, COLLECTION_FIELDS.only(self.collection_names(restriction)))
+
+    def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
+        """Return the number of items on all pages of a search: exact up to ``bound``, otherwise an estimate."""
+        return self._pages.count(query, restriction, bound)
+
+    def holds_at_most(self, bound: int) -> bool:
+        """Whether the catalogue has at most ``bound`` items, visible or hidden. The result is cached."""
+        return self._pages.holds_at_most(bound)
 
     def browse(
         self, collection: str, within: Period | None, restriction: Restriction, after: str | None = None

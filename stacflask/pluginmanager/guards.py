@@ -319,7 +319,7 @@ class Guard:
             return value
         if type(value) is not dict:
             _close(value)
-            raise self._wrong(f"expected dict, bool, Only or None, got {describe(value)}")
+            raise self._wrong(f"expected dict or bool or Only or None, got {describe(value)}")
         self._check(result_checks.condition_problem(value))
         return Condition(value, self.plugin)
 

@@ -226,7 +226,7 @@ TEXTS: Any = {"groups": "admins", "scopes": "read"}
             Principal("a", scheme="x", scopes=TEXTS["scopes"]),
             "expected scopes to be a frozenset of names or None, got str",
         ),
-        ("restrict", "id = 'item'", "expected dict or bool or None, got str"),
+        ("restrict", "id = 'item'", "expected dict or bool or Only or None, got str"),
         ("authorize", True, "expected Decision or None, got bool"),
         ("authorize", Decision, "expected Decision or None, got the class Decision"),
         ("authorize", [Decision.allow("x")], "expected Decision or None, got list of Decision"),
