@@ -73,6 +73,7 @@ MEANINGS = {
     "QuotaExceeded": "Your quota is used up. `/quota` returns when it begins again.",
     "RangeNotSatisfiable": "The range is outside of the object.",
     "ReadOnly": "The database is a standby or under maintenance. Read only, or retry.",
+    "ResultTooLarge": "A transformed asset is too large to prepare. Operator: `STACFLASK_MAX_BUFFERED_BYTES`.",
     "ServerError": "An unexpected error. Report the request id to the operator, who finds it in the log.",
     "SettingError": "A setting is wrong. The response is `ServerError`; operator: see the log.",
     "TooLarge": "The permission covers smaller objects only.",

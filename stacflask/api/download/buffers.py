@@ -53,7 +53,8 @@ class Buffer:
         limit = current.settings().max_buffered_bytes
         if self._length > limit:
             log.error("stream of unknown length too long", extra={"limit": limit})
-            raise NotStreamable(f"The bytes must be prepared before they are sent, and are more than {limit}.")
+            text = f"The bytes must be prepared before they are sent, and are more than {limit}."
+            raise NotStreamable(text, code="ResultTooLarge")
         self._file.write(chunk)
 
     def _read(self, start: int, first: int, length: int) -> Iterator[bytes]:

@@ -103,7 +103,7 @@ REASONS = {
     428: "This deployment requires If-Match.",
     429: "A quota is exhausted. Retry after the time in Retry-After.",
     500: "Internal server error.",
-    501: "The bytes must pass this server, but the store of the asset only redirects.",
+    501: "The bytes must pass this server, but its store only redirects, or they are too large to prepare.",
     503: "A service is unavailable or overloaded. Retry after the time in Retry-After.",
 }
 

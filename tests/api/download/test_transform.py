@@ -356,7 +356,7 @@ def test_an_unknown_length_has_a_limit(plug: Callable[..., Client], store: Any, 
     """A result of unknown length that exceeds the limit of the deployment is refused, and its source closed."""
     limit = {"STACFLASK_MAX_BUFFERED_BYTES": str(len(store.content))}
     answer = plug(store, consent, marks, environ=limit).get(HERE)
-    assert (answer.status_code, answer.json["code"]) == (501, "NotStreamable")
+    assert (answer.status_code, answer.json["code"]) == (501, "ResultTooLarge")
     assert store.closed == 1
 
 
