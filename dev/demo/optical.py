@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.features import shapes, sieve
+from rasterio.warp import transform_geom
 
 from dev.demo import names
 from dev.demo.documents import VISUAL, Bucket, Content, Document, metadata, passing, raster
@@ -118,8 +119,9 @@ def _event_item(event: str, scene: Scene, struck: date, day: int, bucket: Bucket
     damaged = sieve(((damage > 0.5) & (place.height > 0)).astype(np.uint8), 12)
     seen = picture(with_clouds(reflectance(place, (FLOOD if floods else BURNT, damage)), cover, item_id))
     extent = np.where(damaged == 1, 3, np.where(place.height < 0, 2, 1)).astype(np.uint8)
-    outlines = [grid.lonlat(outline) for outline, _ in shapes(damaged, mask=damaged == 1, transform=grid.transform)]
-    features = [{"type": "Feature", "properties": {}, "geometry": outline} for outline in outlines]
+    outlines = [outline for outline, _ in shapes(damaged, mask=damaged == 1, transform=grid.transform)]
+    lonlat = transform_geom(grid.crs, "EPSG:4326", outlines, precision=6)
+    features = [{"type": "Feature", "properties": {}, "geometry": outline} for outline in lonlat]
     report = {"event": event, "notice": "This disaster is invented.", "damaged_km2": int(damaged.sum()) * 0.0016}
     properties = {
         "title": f"{scene.name}, {when}",

@@ -1,5 +1,6 @@
 """Raster files on a grid: cloud-optimised GeoTIFFs and PNG pictures."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 from warnings import catch_warnings
@@ -9,8 +10,9 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
-from rasterio.warp import transform, transform_geom
-from shapely.geometry import shape
+from rasterio.warp import transform
+from shapely import to_geojson
+from shapely.geometry import Polygon, shape
 
 Pixels = NDArray[Any]
 """Values by band, row and column."""
@@ -41,16 +43,13 @@ class Grid:
         """The transformation from column and row to easting and northing."""
         return Affine(self.metres, 0, self.west, 0, -self.metres, self.north)
 
-    def lonlat(self, geometry: dict[str, Any]) -> dict[str, Any]:
-        """Return a geometry on this grid as GeoJSON. It is cut at the antimeridian."""
-        cut: dict[str, Any] = transform_geom(self.crs, "EPSG:4326", geometry, antimeridian_cutting=True, precision=6)
-        return cut
-
     def footprint(self) -> dict[str, Any]:
-        """Return the outline of the grid as GeoJSON."""
+        """Return the outline of the grid as GeoJSON. It is cut at the antimeridian."""
         west, south, east, north = self.bounds
-        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-        return self.lonlat({"type": "Polygon", "coordinates": [ring]})
+        lons, lats = transform(self.crs, "EPSG:4326", [west, east, east, west], [south, south, north, north])
+        outline = Polygon([(round(lon, 6), round(lat, 6)) for lon, lat in zip(lons, lats, strict=True)])
+        crosses = max(lons) - min(lons) > 180
+        return dict(json.loads(to_geojson(antimeridian.fix_polygon(outline) if crosses else outline)))
 
 
 def grid_around(lon: float, lat: float, metres: float, size: int = SIZE) -> Grid:
@@ -83,7 +82,6 @@ def cog(pixels: Pixels, grid: Grid, asset: dict[str, Any]) -> bytes:
 def png(picture: NDArray[np.uint8]) -> bytes:
     """Return a picture in red, green and blue as PNG."""
     count, height, width = picture.shape
-    # The driver warns that a PNG has no place on earth.
     with catch_warnings(action="ignore"), MemoryFile() as file:
         with file.open(driver="PNG", count=count, height=height, width=width, dtype="uint8") as raster:
             raster.write(picture)
