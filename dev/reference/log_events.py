@@ -23,6 +23,7 @@ Each line is one event: a JSON object, or text with `STACFLASK_LOG_FORMAT=text`.
 - `process`: The process id.
 - `request_id`: The request, which the client gets as `X-Request-ID`; null outside of a request.
 - `trace_id`: The trace of the request (W3C Trace Context); null if there is none.
+- `plugin`: The plugin, in lines of the module of a plugin and of modules below it.
 - `exc_info`: A traceback, for errors that are not the request's fault.
 
 Further fields depend on the event. No event has header fields, queries, keys or signed URLs. In a path, credentials are
