@@ -223,7 +223,7 @@ class Catalog:
 
         return self._visibility.read_visible(ids, read_with, attrgetter("id"))
 
-    def item_names(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
+    def observe_items(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Observations:
         """Return the properties of items of these collections (None is all), with their types and values.
 
         See ``catalog/properties/queryables.py``.
@@ -233,26 +233,26 @@ class Catalog:
         work = partial(queryables.of_items, codec=self.codec, summaries=not withheld)
         return self.database.read(lambda connection: work(connection, requested, restriction, sample), long=True)
 
-    def collection_names(self, restriction: Restriction) -> Observations:
+    def observe_collections(self, restriction: Restriction) -> Observations:
         """Return the properties of documents of collections, with their types and values."""
         extents = self.visible_extents(restriction)
         return self.database.read(
             lambda connection: queryables.of_collections(connection, restriction, extents), long=True
         )
 
-    def fields_for(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
+    def listed_item_fields(self, requested: Sequence[str] | None, restriction: Restriction, sample: int) -> Fields:
         """Return the fields for searches of these collections in which only listed names are allowed."""
-        return ITEM_FIELDS.only(self.item_names(requested, restriction, sample))
+        return ITEM_FIELDS.only(self.observe_items(requested, restriction, sample))
 
     def check_names(self, query: ItemQuery, restriction: Restriction, sample: int) -> None:
         """Check that a query filters and sorts by listed names only. Raises BadQuery."""
         if query.filter is not None or query.sort:
-            _check_names(query, self.fields_for(query.collections, restriction, sample))
+            _check_names(query, self.listed_item_fields(query.collections, restriction, sample))
 
     def check_collection_names(self, query: CollectionQuery, restriction: Restriction) -> None:
         """Check that a query of collections filters and sorts by listed names only. Raises BadQuery."""
         if query.filter is not None or query.sort:
-            _check_names(query, COLLECTION_FIELDS.only(self.collection_names(restriction)))
+            _check_names(query, COLLECTION_FIELDS.only(self.observe_collections(restriction)))
 
     def count(self, query: ItemQuery, restriction: Restriction, bound: int) -> Count:
         """Return the number of items on all pages of a search: exact up to ``bound``, otherwise an estimate."""
@@ -273,13 +273,13 @@ class Catalog:
         self, requested: Sequence[str] | None, restriction: Restriction, sample: int
     ) -> dict[str, AggregationKind]:
         """Return the available aggregations of items of these collections; None is all."""
-        return aggregate.available(self.item_names(requested, restriction, sample))
+        return aggregate.available(self.observe_items(requested, restriction, sample))
 
     def aggregate(
         self, query: ItemQuery, restriction: Restriction, requested: AggregationQuery, sample: int
     ) -> list[Aggregation]:
         """Aggregate the items that a search finds. Raises BadQuery if an aggregation does not exist."""
-        seen = self.item_names(query.collections, restriction, sample)
+        seen = self.observe_items(query.collections, restriction, sample)
         work = partial(aggregate.aggregate, query=query, restriction=restriction, request=requested, observed=seen)
         return self._pages.aggregate(query, work, len(requested.names))
 

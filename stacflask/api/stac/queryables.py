@@ -14,7 +14,7 @@ from stacflask.api.http.media_types import SCHEMA
 from stacflask.api.http.openapi import IF_NONE_MATCH, NOT_MODIFIED, response_object
 from stacflask.api.parameters.blueprints import Blueprint
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, Fields
-from stacflask.catalog.cql2.values.types import Moment, Shape, Text
+from stacflask.catalog.cql2.values.types import GeometryValue, InstantValue, Text
 from stacflask.catalog.properties.observations import Observation, Observations
 from stacflask.model.json_types import Document
 from stacflask.stac import known_fields
@@ -82,12 +82,12 @@ def _of_collection(collection: str) -> dict[str, Document]:
 
 
 def _of_items(collections: tuple[str, ...] | None) -> dict[str, Document]:
-    observed = current.catalog().item_names(collections, current.restriction(), current.settings().queryables_sample)
+    observed = current.catalog().observe_items(collections, current.restriction(), current.settings().queryables_sample)
     return _described(ITEM_FIELDS, observed)
 
 
 def _of_collections() -> dict[str, Document]:
-    return _described(COLLECTION_FIELDS, current.catalog().collection_names(current.restriction()))
+    return _described(COLLECTION_FIELDS, current.catalog().observe_collections(current.restriction()))
 
 
 def _described(fields: Fields, observed: Observations) -> dict[str, Document]:
@@ -127,9 +127,9 @@ def _column(name: str, value: Any) -> Document:
     match value:
         case Text():
             return {**title, "type": "string"}
-        case Moment():
+        case InstantValue():
             return {**title, "type": "string", "format": "date-time"}
-        case Shape():
+        case GeometryValue():
             return {**title, "format": "geometry-any"}
     return {**title, **_schema(Observation(frozenset({"string", "number", "boolean"})), {})}
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from stacflask.catalog.cql2.values.literals import check_storable
 from stacflask.catalog.cql2.values.problems import Problem
-from stacflask.catalog.cql2.values.types import Moment, Stored, Text
+from stacflask.catalog.cql2.values.types import InstantValue, Stored, Text
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.search.paging import Position, decode
 from stacflask.errors import BadQuery
@@ -372,7 +372,7 @@ def _sort_expressions(value: Value, *, descending: bool) -> Iterator[SortExpress
                 yield SortExpression(expression(value), descending, nullable=True, python_type=PYTHON_TYPES[name])
         case Text(computed=sql) if sql is not None:
             yield SortExpression(sql, descending, nullable=False, python_type=str)
-        case Moment(sql=sql):
+        case InstantValue(sql=sql):
             yield SortExpression(sql, descending, nullable=True, python_type=datetime)
         case _:
             raise Problem("expected the name of a string, number or time; geometries have no order")

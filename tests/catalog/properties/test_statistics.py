@@ -30,7 +30,7 @@ def item(name: str, **properties: Any) -> Document:
 
 def stored_observations(database: Database) -> dict[str, Any]:
     """Return the stored observations of the collection's items as JSON."""
-    seen = Catalog(database).item_names(["collection"], UNRESTRICTED, 0)
+    seen = Catalog(database).observe_items(["collection"], UNRESTRICTED, 0)
     return {name: one.to_json() for name, one in seen.items() if name != "datetime"}
 
 
@@ -105,6 +105,6 @@ def test_refresh_of_a_missing_collection_is_refused(database: Database) -> None:
 def test_the_number_of_names_is_limited(database: Database, publish: Publish) -> None:
     """Names beyond the limit are not kept."""
     publish(item("a", **{f"x{number}": 1 for number in range(1500)}), item("b", **{"a.b": 1}))
-    names = Catalog(database).item_names(None, UNRESTRICTED, 0)
+    names = Catalog(database).observe_items(None, UNRESTRICTED, 0)
     assert len(names) == observations.MAX_NAMES
     assert "a.b" not in names

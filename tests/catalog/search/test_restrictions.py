@@ -120,7 +120,7 @@ def test_ids_and_a_condition_restrict_together(database: Database, publish: Publ
     seen = ["b"] if both else ["a", "b"]
     assert sorted(record.collection for record in catalog.search(ItemQuery(10), restriction).records) == seen
     assert [record.id for record in catalog.collections(CollectionQuery(10), restriction).records] == seen
-    assert sorted(catalog.item_names(NAMES, restriction, 10)) == ["datetime"]
+    assert sorted(catalog.observe_items(NAMES, restriction, 10)) == ["datetime"]
     assert catalog.count(ItemQuery(10), restriction, 10).matched == len(seen)
 
 

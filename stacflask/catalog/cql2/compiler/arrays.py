@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from stacflask.catalog.cql2.values.coercion import NAMES, wrong_type
 from stacflask.catalog.cql2.values.problems import Problem
-from stacflask.catalog.cql2.values.types import Array, Number, Stored, Text, Truth, Value
+from stacflask.catalog.cql2.values.types import Array, BooleanValue, Number, Stored, Text, Value
 from stacflask.stac.numbers import exact_value, is_number
 
 if TYPE_CHECKING:
@@ -26,33 +26,37 @@ _MAX_LINEAR_ELEMENTS = 16
 """Up to this number, comparing elements one by one is faster than a hash table."""
 
 
-def contains(first: Value, second: Value) -> Truth:
+def contains(first: Value, second: Value) -> BooleanValue:
     """Whether the first array has all elements of the second."""
-    return Truth(_holds_all(first, second, 0, 1))
+    return BooleanValue(_holds_all(first, second, 0, 1))
 
 
-def contained_by(first: Value, second: Value) -> Truth:
+def contained_by(first: Value, second: Value) -> BooleanValue:
     """Whether the second array has all elements of the first."""
-    return Truth(_holds_all(second, first, 1, 0))
+    return BooleanValue(_holds_all(second, first, 1, 0))
 
 
-def equals(first: Value, second: Value) -> Truth:
+def equals(first: Value, second: Value) -> BooleanValue:
     """Whether both arrays have the same elements."""
-    return Truth(sa.and_(contains(first, second).sql, contained_by(first, second).sql))
+    return BooleanValue(sa.and_(contains(first, second).sql, contained_by(first, second).sql))
 
 
-def overlaps(first: Value, second: Value) -> Truth:
+def overlaps(first: Value, second: Value) -> BooleanValue:
     """Whether the arrays have a common element."""
     for stored, literal in ((first, second), (second, first)):
         if isinstance(stored, Stored) and _is_flat(literal):
             if _is_few_texts(literal):
-                return Truth(stored.array.op("?|", return_type=sa.Boolean(), is_comparison=True)(_texts(literal)))
+                return BooleanValue(
+                    stored.array.op("?|", return_type=sa.Boolean(), is_comparison=True)(_texts(literal))
+                )
             element = _elements(stored.array, "element")
-            return Truth(_if_known(stored.array, sa.exists().select_from(element).where(_is_among(element, literal))))
+            return BooleanValue(
+                _if_known(stored.array, sa.exists().select_from(element).where(_is_among(element, literal)))
+            )
     one, other = _read(first, 0), _read(second, 1)
     element, like = _elements(one, "element"), _elements(other, "other")
     common = sa.exists().select_from(element, like).where(element.c.value == like.c.value)
-    return Truth(_if_known(one, other, common))
+    return BooleanValue(_if_known(one, other, common))
 
 
 def _holds_all(whole: Value, part: Value, *arguments: int) -> Sql:

@@ -17,13 +17,13 @@ from stacflask.catalog.cql2.values.coercion import NAMES, wrong_type
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.types import (
     Array,
-    Moment,
+    BooleanValue,
+    GeometryValue,
+    InstantValue,
+    IntervalValue,
     Number,
-    Period,
-    Shape,
     Stored,
     Text,
-    Truth,
     Value,
     every,
     some,
@@ -45,20 +45,20 @@ PLAIN: dict[str, Callable[[Sql, Sql], Sql]] = {
 MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
-def compare(symbol: str, left: Value, right: Value) -> Truth:
+def compare(symbol: str, left: Value, right: Value) -> BooleanValue:
     """Compare two values. The types of two stored values are read for each row; two strings can be times."""
     if isinstance(left, Stored) and isinstance(right, Stored):
         readings = (rule(symbol, left, right) for rule in (_numbers, _moments, _texts, _truths))
-        return Truth(sa.func.coalesce(*readings, type_=sa.Boolean()))
+        return BooleanValue(sa.func.coalesce(*readings, type_=sa.Boolean()))
     rule = _rule(left, right)
     if rule is _moments:
         return compare_times(symbol, coercion.moment(left), coercion.moment(right, 1))
-    return Truth(rule(symbol, left, right))
+    return BooleanValue(rule(symbol, left, right))
 
 
 def _rule(left: Value, right: Value) -> Callable[[str, Value, Value], Sql]:
     kinds = [type(value) for value in (left, right) if not isinstance(value, Stored)]
-    kind = Moment if Moment in kinds else kinds[0]
+    kind = InstantValue if InstantValue in kinds else kinds[0]
     if kind not in _RULES:
         raise Problem(f"{NAMES[kind]} cannot be compared with this operator")
     return _RULES[kind]
@@ -83,29 +83,29 @@ def _moments(symbol: str, left: Value, right: Value) -> Sql:
 _RULES: dict[type, Callable[[str, Value, Value], Sql]] = {
     Number: _numbers,
     Text: _texts,
-    Truth: _truths,
-    Moment: _moments,
+    BooleanValue: _truths,
+    InstantValue: _moments,
 }
 
-_KINDS: dict[type[Text | Number | Truth], tuple[Callable[..., Sql], sa.types.TypeEngine[Any]]] = {
+_KINDS: dict[type[Text | Number | BooleanValue], tuple[Callable[..., Sql], sa.types.TypeEngine[Any]]] = {
     Text: (coercion.text, sa.Text()),
     Number: (coercion.number, sa.Numeric()),
-    Truth: (coercion.truth, sa.Boolean()),
+    BooleanValue: (coercion.truth, sa.Boolean()),
 }
 
 
-def compare_times(symbol: str, left: Moment, right: Moment) -> Truth:
+def compare_times(symbol: str, left: InstantValue, right: InstantValue) -> BooleanValue:
     """Compare two instants. The time of an item is compared in its column, because that can have an index."""
     given = [time.given for time in (left, right) if time.given is not None]
     indexed = sa.and_(compare_moments(symbol, _in_column(left), _in_column(right)), *given) if given else None
-    return Truth(compare_moments(symbol, left, right), indexed=indexed)
+    return BooleanValue(compare_moments(symbol, left, right), indexed=indexed)
 
 
-def _in_column(time: Moment) -> Moment:
-    return time if time.column is None else Moment(time.column)
+def _in_column(time: InstantValue) -> InstantValue:
+    return time if time.column is None else InstantValue(time.column)
 
 
-def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
+def compare_moments(symbol: str, left: InstantValue, right: InstantValue) -> Sql:
     """Compare two instants. A literal DATE is compared with the day (in UTC) of the other one."""
     if left.last is not None and right.last is None:
         return compare_moments(MIRRORED[symbol], right, left)
@@ -124,37 +124,37 @@ def compare_moments(symbol: str, left: Moment, right: Moment) -> Sql:
 # --- Comparisons with several values ----------------------------------------------------------------------------------
 
 
-def between(value: Value, low: Value, high: Value | None = None) -> Truth:
+def between(value: Value, low: Value, high: Value | None = None) -> BooleanValue:
     """Whether ``low <= value <= high``. Older clients send both bounds in one array."""
     if isinstance(low, Array) and high is None and len(low.members) == len(("low", "high")):
         low, high = low.members
-    if isinstance(value, Truth) or high is None:
+    if isinstance(value, BooleanValue) or high is None:
         raise Problem("between expects a number, a string or a time, and its lower and upper bound")
     return every([compare(">=", value, low), compare("<=", value, high)])
 
 
-def is_in(value: Value, members: Value) -> Truth:
+def is_in(value: Value, members: Value) -> BooleanValue:
     """Whether any of ``members`` equals ``value``."""
     if not isinstance(members, Array):
         raise wrong_type(Array, members, 1)
-    if isinstance(value, Text | Number | Truth):
-        tests = [Truth(_any_of(type(value), value, members.members))] if members.members else []
+    if isinstance(value, Text | Number | BooleanValue):
+        tests = [BooleanValue(_any_of(type(value), value, members.members))] if members.members else []
     else:
         tests = list(_equal_to_any(value, members.members))
-    return some([Truth(sa.false()), *tests])
+    return some([BooleanValue(sa.false()), *tests])
 
 
-def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[Truth]:
+def _equal_to_any(value: Value, members: tuple[Value, ...]) -> Iterator[BooleanValue]:
     """Compare a value with all members of one type at once, and with members of unknown type one by one."""
     kinds = tuple(_KINDS) if isinstance(value, Stored) else ()
     for kind in kinds:
         same = tuple(member for member in members if isinstance(member, kind))
         if same:
-            yield Truth(_any_of(kind, value, same))
+            yield BooleanValue(_any_of(kind, value, same))
     yield from (compare("=", value, member) for member in members if not isinstance(member, kinds))
 
 
-def _any_of(kind: type[Text | Number | Truth], value: Value, members: tuple[Value, ...]) -> Sql:
+def _any_of(kind: type[Text | Number | BooleanValue], value: Value, members: tuple[Value, ...]) -> Sql:
     """Compare with values of one type. If all of them are literals, they are one parameter of the statement."""
     read, sql_type = _KINDS[kind]
     literals = [member.literal for member in members if isinstance(member, kind)]
@@ -163,26 +163,26 @@ def _any_of(kind: type[Text | Number | Truth], value: Value, members: tuple[Valu
     return read(value) == sa.any_(sa.literal(literals, ARRAY(sql_type)))
 
 
-def like(value: Value, pattern: Value) -> Truth:
+def like(value: Value, pattern: Value) -> BooleanValue:
     r"""Whether a string matches a pattern: ``%`` is any characters, ``_`` one character, ``\`` escapes the next one."""
     if not isinstance(pattern, Text) or pattern.pattern is None:
         raise Problem("expected a pattern: a literal string", 1)
     if (len(pattern.pattern) - len(pattern.pattern.rstrip("\\"))) % 2:
         raise Problem("expected a character after the last backslash of the pattern", 1)
-    return Truth(coercion.text(value).like(pattern.sql))
+    return BooleanValue(coercion.text(value).like(pattern.sql))
 
 
-def is_null(value: Value) -> Truth:
+def is_null(value: Value) -> BooleanValue:
     """Whether a value is missing, null or unknown."""
     match value:
         case Stored():
-            return Truth(value.present.is_(None))
-        case Moment() if value.given is not None:
+            return BooleanValue(value.present.is_(None))
+        case InstantValue() if value.given is not None:
             # Without the brackets, NOT would apply to the following operators, too.
-            return Truth(Grouping(sa.not_(value.given)))
-        case Period():
-            return Truth(sa.or_(value.start.sql.is_(None), value.end.sql.is_(None)))
+            return BooleanValue(Grouping(sa.not_(value.given)))
+        case IntervalValue():
+            return BooleanValue(sa.or_(value.start.sql.is_(None), value.end.sql.is_(None)))
         case Array():
-            return Truth(sa.literal(False, sa.Boolean()))
-        case Text() | Number() | Truth() | Moment() | Shape():
-            return Truth(value.sql.is_(None))
+            return BooleanValue(sa.literal(False, sa.Boolean()))
+        case Text() | Number() | BooleanValue() | InstantValue() | GeometryValue():
+            return BooleanValue(value.sql.is_(None))

@@ -14,7 +14,7 @@ from stacflask.catalog.cql2.compiler.functions import FUNCTIONS
 from stacflask.catalog.cql2.values import coercion, literals
 from stacflask.catalog.cql2.values.problems import Location, Problem
 from stacflask.catalog.cql2.values.size import check_size
-from stacflask.catalog.cql2.values.types import Array, Moment, Period, Truth, Value, every, some
+from stacflask.catalog.cql2.values.types import Array, BooleanValue, InstantValue, IntervalValue, Value, every, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,13 +37,13 @@ def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa
     return truth_of(expression, fields, parameter).where
 
 
-def truth_of(expression: Cql2, fields: Fields, parameter: str = "filter") -> Truth:
+def truth_of(expression: Cql2, fields: Fields, parameter: str = "filter") -> BooleanValue:
     """Return an expression as true, false or unknown for a row. Raises BadQuery, as ``condition`` does."""
     location = Location(parameter)
     check_size(expression, location)
     try:
         value = _Compiler(fields).value(expression, location)
-        return value if isinstance(value, Truth) else Truth(coercion.truth(value, None))
+        return value if isinstance(value, BooleanValue) else BooleanValue(coercion.truth(value, None))
     except Problem as problem:
         raise location.of(expression).error(problem.message) from None
 
@@ -69,23 +69,24 @@ class Operator:
             raise Problem(f"expected {expected} operands of {name}, got {given}")
 
 
-def _conjunction(*values: Value) -> Truth:
+def _conjunction(*values: Value) -> BooleanValue:
     return every(_truths(values))
 
 
-def _disjunction(*values: Value) -> Truth:
+def _disjunction(*values: Value) -> BooleanValue:
     return some(_truths(values))
 
 
-def _truths(values: Sequence[Value]) -> list[Truth]:
+def _truths(values: Sequence[Value]) -> list[BooleanValue]:
     return [
-        value if isinstance(value, Truth) else Truth(coercion.truth(value, index)) for index, value in enumerate(values)
+        value if isinstance(value, BooleanValue) else BooleanValue(coercion.truth(value, index))
+        for index, value in enumerate(values)
     ]
 
 
-def _negation(value: Value) -> Truth:
+def _negation(value: Value) -> BooleanValue:
     # SQLAlchemy writes NOT f(x) IS NULL without brackets, which PostgreSQL parses as NOT (f(x) IS NULL).
-    return Truth(Grouping(sa.not_(coercion.truth(value))))
+    return BooleanValue(Grouping(sa.not_(coercion.truth(value))))
 
 
 def _named(function: Callable[..., Value], names: Iterable[str], weight: int = 1) -> dict[str, Operator]:
@@ -166,14 +167,14 @@ class _Compiler:
     def _array(self, node: list[Json], location: Location) -> Array:
         return Array(tuple(self.value(member, location.below(index)) for index, member in enumerate(node)), node)
 
-    def _interval(self, start: Json, end: Json, location: Location) -> Period:
+    def _interval(self, start: Json, end: Json, location: Location) -> IntervalValue:
         first = self._end(start, "-", location.below("interval", 0))
         last = self._end(end, "", location.below("interval", 1))
         if isinstance(start, str) and isinstance(end, str) and literals.OPEN not in (start, end):
             literals.check_order(start, end)
-        return Period(first, last)
+        return IntervalValue(first, last)
 
-    def _end(self, node: Json, sign: str, location: Location) -> Moment:
+    def _end(self, node: Json, sign: str, location: Location) -> InstantValue:
         if node == literals.OPEN:
             return literals.infinity(sign)
         return coercion.moment(self.value(node, location))

@@ -13,7 +13,7 @@ from stacflask.catalog.cql2.compiler.spatial import meets
 from stacflask.catalog.cql2.values import coercion, times
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.sql import CODE_POINTS, UNICODE, Sql, constant, once
-from stacflask.catalog.cql2.values.types import Moment, Number, Shape, Stored, Text, Value
+from stacflask.catalog.cql2.values.types import GeometryValue, InstantValue, Number, Stored, Text, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,14 +74,14 @@ def _distance(first: Value, second: Value) -> Number:
     return Number(sa.cast(sa.case((met, 0.0), (sa.not_(met), distance)), sa.Numeric()))
 
 
-def _intersection(first: Value, second: Value) -> Shape:
+def _intersection(first: Value, second: Value) -> GeometryValue:
     # ST_Intersection does not accept mixed collections. Of those, the parts with the most dimensions are used.
     sides = (sa.func.ST_CollectionExtract(coercion.shape(value, index)) for index, value in enumerate((first, second)))
-    return Shape(sa.func.ST_Intersection(*sides))
+    return GeometryValue(sa.func.ST_Intersection(*sides))
 
 
-def _centroid(geometry: Value) -> Shape:
-    return Shape(sa.func.ST_Centroid(coercion.shape(geometry)))
+def _centroid(geometry: Value) -> GeometryValue:
+    return GeometryValue(sa.func.ST_Centroid(coercion.shape(geometry)))
 
 
 # --- Times ------------------------------------------------------------------------------------------------------------
@@ -94,15 +94,15 @@ def _part(field: str) -> Callable[[Value], Number]:
     return part
 
 
-def _now() -> Moment:
-    return Moment(sa.func.now())
+def _now() -> InstantValue:
+    return InstantValue(sa.func.now())
 
 
-def _ago(days: Value) -> Moment:
+def _ago(days: Value) -> InstantValue:
     if not isinstance(days, Number) or days.literal is None or not 0 <= days.literal <= _MAX_DAYS_AGO:
         raise Problem(f"expected a literal number of days from 0 to {_MAX_DAYS_AGO}", 0)
     seconds: Sql = sa.literal(float(days.literal) * _DAY_SECONDS, sa.Double())
-    return Moment(sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds))
+    return InstantValue(sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds))
 
 
 # --- Types ------------------------------------------------------------------------------------------------------------
@@ -127,9 +127,9 @@ def _to_string(value: Value) -> Text:
     return Text(sql.collate(CODE_POINTS))
 
 
-def _to_datetime(value: Value) -> Moment:
+def _to_datetime(value: Value) -> InstantValue:
     if isinstance(value, Text) and value.literal is None:
-        return Moment(times.read(value.sql))
+        return InstantValue(times.read(value.sql))
     return coercion.moment(value)
 
 

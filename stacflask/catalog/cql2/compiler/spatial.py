@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2.values import coercion
-from stacflask.catalog.cql2.values.types import Truth, Value
+from stacflask.catalog.cql2.values.types import BooleanValue, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +61,6 @@ RELATIONS: Mapping[str, Callable[..., Sql]] = {
 }
 
 
-def relate(name: str, first: Value, second: Value) -> Truth:
+def relate(name: str, first: Value, second: Value) -> BooleanValue:
     """Return whether a relation holds for two geometries."""
-    return Truth(RELATIONS[name](coercion.shape(first), coercion.shape(second, 1)))
+    return BooleanValue(RELATIONS[name](coercion.shape(first), coercion.shape(second, 1)))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from stacflask.catalog.cql2.compiler.comparison import compare_times
 from stacflask.catalog.cql2.values import coercion
 from stacflask.catalog.cql2.values.problems import Problem
-from stacflask.catalog.cql2.values.types import Moment, Period, Stored, Truth, Value, every, some
+from stacflask.catalog.cql2.values.types import BooleanValue, InstantValue, IntervalValue, Stored, Value, every, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ OF_INSTANTS = {"t_after", "t_before", "t_equals", "t_intersects"}
 """Relations of instants. The standard allows the others for intervals only."""
 
 
-def relate(name: str, first: Value, second: Value) -> Truth:
+def relate(name: str, first: Value, second: Value) -> BooleanValue:
     """Return whether a relation holds for two times.
 
     A stored value is never an interval, so a relation of intervals is unknown for it.
@@ -47,24 +47,24 @@ def relate(name: str, first: Value, second: Value) -> Truth:
     if name not in OF_INSTANTS:
         _check_intervals(name, first, second)
         if isinstance(first, Stored) or isinstance(second, Stored):
-            return Truth(sa.cast(sa.null(), sa.Boolean))
+            return BooleanValue(sa.cast(sa.null(), sa.Boolean))
     one, other = coercion.period(first), coercion.period(second, 1)
     return every([compare_times(*_sides(rule, one, other)) for rule in RELATIONS[name]])
 
 
-def disjoint(first: Value, second: Value) -> Truth:
+def disjoint(first: Value, second: Value) -> BooleanValue:
     """Return whether two times have no common instant."""
     return some([relate("t_before", first, second), relate("t_after", first, second)])
 
 
 def _check_intervals(name: str, *values: Value) -> None:
     for index, value in enumerate(values):
-        if not isinstance(value, Period | Stored):
+        if not isinstance(value, IntervalValue | Stored):
             raise Problem(
                 f"{name} compares two intervals; with an instant use t_intersects, t_after or t_before", index
             )
 
 
-def _sides(rule: str, one: Period, other: Period) -> tuple[str, Moment, Moment]:
+def _sides(rule: str, one: IntervalValue, other: IntervalValue) -> tuple[str, InstantValue, InstantValue]:
     left, symbol, right = rule.split()
     return symbol, getattr(one, left), getattr(other, right)

@@ -12,7 +12,17 @@ from geoalchemy2 import Geometry
 
 from stacflask.catalog.cql2.values import literals
 from stacflask.catalog.cql2.values.problems import Problem
-from stacflask.catalog.cql2.values.types import Array, Moment, Number, Period, Shape, Stored, Text, Truth, Value
+from stacflask.catalog.cql2.values.types import (
+    Array,
+    BooleanValue,
+    GeometryValue,
+    InstantValue,
+    IntervalValue,
+    Number,
+    Stored,
+    Text,
+    Value,
+)
 
 if TYPE_CHECKING:
     from stacflask.catalog.cql2.values.sql import Sql
@@ -20,10 +30,10 @@ if TYPE_CHECKING:
 NAMES: dict[type, str] = {
     Text: "a string",
     Number: "a number",
-    Truth: "a boolean",
-    Moment: "a date or time",
-    Period: "an interval",
-    Shape: "a geometry",
+    BooleanValue: "a boolean",
+    InstantValue: "a date or time",
+    IntervalValue: "an interval",
+    GeometryValue: "a geometry",
     Array: "an array",
     Stored: "a property",
 }
@@ -54,36 +64,36 @@ def number(value: Value, argument: int = 0) -> Sql:
 
 def truth(value: Value, argument: int | None = 0) -> Sql:
     """Return a value as a boolean."""
-    if isinstance(value, Truth):
+    if isinstance(value, BooleanValue):
         return value.sql
     if isinstance(value, Stored):
         return value.truth
-    raise wrong_type(Truth, value, argument)
+    raise wrong_type(BooleanValue, value, argument)
 
 
-def moment(value: Value, argument: int = 0) -> Moment:
+def moment(value: Value, argument: int = 0) -> InstantValue:
     """Return a value as an instant. A literal string in the form of an instant is accepted."""
-    if isinstance(value, Moment):
+    if isinstance(value, InstantValue):
         return value
     if isinstance(value, Stored):
-        return Moment(value.moment)
+        return InstantValue(value.moment)
     if isinstance(value, Text) and value.literal is not None:
         return literals.moment(value.literal)
-    raise wrong_type(Moment, value, argument)
+    raise wrong_type(InstantValue, value, argument)
 
 
-def period(value: Value, argument: int = 0) -> Period:
+def period(value: Value, argument: int = 0) -> IntervalValue:
     """Return a value as an interval. An instant is an interval of no length."""
-    if isinstance(value, Period):
+    if isinstance(value, IntervalValue):
         return value
     instant = moment(value, argument)
-    return Period(instant, instant)
+    return IntervalValue(instant, instant)
 
 
 def shape(value: Value, argument: int = 0) -> Sql:
     """Return a value as a geometry. A stored value is never a geometry and becomes null, like a missing property."""
-    if isinstance(value, Shape):
+    if isinstance(value, GeometryValue):
         return value.sql
     if isinstance(value, Stored):
         return sa.cast(sa.null(), Geometry(srid=4326))
-    raise wrong_type(Shape, value, argument)
+    raise wrong_type(GeometryValue, value, argument)

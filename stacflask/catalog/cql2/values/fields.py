@@ -15,7 +15,7 @@ from stacflask.catalog.cql2.values.limits import MAXIMUM_STEPS
 from stacflask.catalog.cql2.values.literals import check_storable
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, Sql, constant
-from stacflask.catalog.cql2.values.types import Moment, Shape, Stored, Text, Value
+from stacflask.catalog.cql2.values.types import GeometryValue, InstantValue, Stored, Text, Value
 from stacflask.catalog.database.tables import collections, items
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ def _found(document: Sql, keys: Sequence[str]) -> Sql:
     return sa.func.coalesce(*readings, type_=JSONB()) if len(readings) > 1 else readings[0]
 
 
-def _item_time(name: str) -> Moment:
+def _item_time(name: str) -> InstantValue:
     """Return a time of an item; null if the item does not have it, although the column has another time then."""
     column, given = items.c[name], items.c[f"has_{name}"]
-    return Moment(Grouping(sa.case((given, column))), column=column, given=given)
+    return InstantValue(Grouping(sa.case((given, column))), column=column, given=given)
 
 
 def _item_columns() -> dict[str, Value]:
@@ -107,7 +107,7 @@ def _item_columns() -> dict[str, Value]:
     return {
         "id": Text(items.c.id),
         "collection": Text(items.c.collection),
-        "geometry": Shape(items.c.geometry),
+        "geometry": GeometryValue(items.c.geometry),
         **times,
         **{PREFIX + name: moment for name, moment in times.items()},
     }
@@ -117,6 +117,6 @@ ITEM_FIELDS = Fields(_item_columns(), items.c.properties)
 """Items: the members of ``properties``, with or without ``properties.`` in front, and columns."""
 
 COLLECTION_FIELDS = Fields(
-    {"id": Text(collections.c.id), "geometry": Shape(collections.c.footprint)}, collections.c.document
+    {"id": Text(collections.c.id), "geometry": GeometryValue(collections.c.footprint)}, collections.c.document
 )
 """Collections: the members of their documents. ``geometry`` is the union of the boxes of the extent."""

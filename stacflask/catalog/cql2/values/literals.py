@@ -12,7 +12,7 @@ from stacflask.catalog.cql2.values.limits import LARGEST, MAXIMUM_DIGITS, MAXIMU
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.sql import TIMESTAMP, Sql
 from stacflask.catalog.cql2.values.times import parse_date, parse_timestamp
-from stacflask.catalog.cql2.values.types import Moment, Number, Shape, Text, Truth
+from stacflask.catalog.cql2.values.types import BooleanValue, GeometryValue, InstantValue, Number, Text
 from stacflask.errors import BadDocument
 from stacflask.stac.bbox import check_bbox
 from stacflask.stac.geometry import boxes_to_wkb, check_geometry, to_wkb
@@ -35,7 +35,7 @@ _FORMS = {
 """Expected contents of objects with these members."""
 
 
-def scalar(value: Json) -> Truth | Number | Text:
+def scalar(value: Json) -> BooleanValue | Number | Text:
     """Return the value of a JSON scalar. Raises Problem if it is null."""
     if isinstance(value, bool):
         return truth(value)
@@ -46,7 +46,7 @@ def scalar(value: Json) -> Truth | Number | Text:
     raise Problem("expected a value, got null; use isNull to find missing values")
 
 
-def tagged(value: Document) -> Moment | Shape:
+def tagged(value: Document) -> InstantValue | GeometryValue:
     """Return the value of an object that names its type. Raises Problem if it does not."""
     for tag, make in (("date", date), ("timestamp", timestamp)):
         if tag in value:
@@ -61,9 +61,9 @@ def tagged(value: Document) -> Moment | Shape:
     raise Problem("expected an object with op, property, date, timestamp, interval or bbox, or a GeoJSON geometry")
 
 
-def truth(value: bool) -> Truth:
+def truth(value: bool) -> BooleanValue:
     """Return a boolean."""
-    return Truth(literal=value)
+    return BooleanValue(literal=value)
 
 
 def number(value: float) -> Number:
@@ -90,18 +90,18 @@ def check_storable(value: str) -> None:
         raise Problem("expected a string without U+0000 and without halves of surrogate pairs")
 
 
-def date(value: Any) -> Moment:
+def date(value: Any) -> InstantValue:
     """Return a day."""
     first, last = parse_date(_string(value))
-    return Moment(_instant(first), _instant(last))
+    return InstantValue(_instant(first), _instant(last))
 
 
-def timestamp(value: Any) -> Moment:
+def timestamp(value: Any) -> InstantValue:
     """Return an instant."""
-    return Moment(_instant(parse_timestamp(_string(value))))
+    return InstantValue(_instant(parse_timestamp(_string(value))))
 
 
-def moment(value: str) -> Moment:
+def moment(value: str) -> InstantValue:
     """Return an instant or a day of a string."""
     return date(value) if _is_date(value) else timestamp(value)
 
@@ -117,9 +117,9 @@ def _is_date(text: str) -> bool:
     return len(text) == len("2020-01-31")
 
 
-def infinity(sign: str) -> Moment:
+def infinity(sign: str) -> InstantValue:
     """Return the instant before (``-``) or after all others."""
-    return Moment(sa.cast(sa.literal(f"{sign}infinity", sa.Text()), TIMESTAMP))
+    return InstantValue(sa.cast(sa.literal(f"{sign}infinity", sa.Text()), TIMESTAMP))
 
 
 def _string(value: Any) -> str:
@@ -132,7 +132,7 @@ def _instant(value: datetime) -> Sql:
     return sa.literal(value, TIMESTAMP)
 
 
-def geometry(value: Document) -> Shape:
+def geometry(value: Document) -> GeometryValue:
     """Return a geometry of GeoJSON. Raises Problem if it is not valid."""
     try:
         check_geometry(value, maximum_positions=MAXIMUM_POSITIONS)
@@ -141,7 +141,7 @@ def geometry(value: Document) -> Shape:
         raise _within(error) from None
 
 
-def bbox(value: Any) -> Shape:
+def bbox(value: Any) -> GeometryValue:
     """Return a geometry of a box of 4 or 6 numbers; two boxes if it crosses the antimeridian. Heights are ignored."""
     try:
         check_bbox(value)
@@ -154,5 +154,5 @@ def _within(error: BadDocument) -> Problem:
     return Problem(f"{error.pointer}: {error.problem}" if error.pointer else error.problem)
 
 
-def _shape(wkb: bytes) -> Shape:
-    return Shape(sa.func.ST_GeomFromEWKB(sa.literal(wkb, sa.LargeBinary())))
+def _shape(wkb: bytes) -> GeometryValue:
+    return GeometryValue(sa.func.ST_GeomFromEWKB(sa.literal(wkb, sa.LargeBinary())))

@@ -58,7 +58,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class BooleanValue:
     """True, false or unknown: computed in SQL, or a ``literal``."""
 
     computed: Sql | None = None
@@ -79,7 +79,7 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class InstantValue:
     """An instant. A literal DATE lasts from ``sql`` to ``last``, both included; others have no length.
 
     ``column`` is a column of items that is never null; ``given`` is whether the item itself has this time.
@@ -92,15 +92,15 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class IntervalValue:
     """An interval. Open ends are at infinity."""
 
-    start: Moment
-    end: Moment
+    start: InstantValue
+    end: InstantValue
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class GeometryValue:
     """A geometry in the plane of longitude and latitude."""
 
     sql: Sql
@@ -165,21 +165,21 @@ class Stored:
         return Grouping(sa.case((self.kind == constant(kind), sql)))  # CREATE INDEX requires the brackets
 
 
-def every(truths: Sequence[Truth]) -> Truth:
+def every(truths: Sequence[BooleanValue]) -> BooleanValue:
     """Return whether all values are true."""
     return _joined(sa.and_, truths)
 
 
-def some(truths: Sequence[Truth]) -> Truth:
+def some(truths: Sequence[BooleanValue]) -> BooleanValue:
     """Return whether any value is true."""
     return _joined(sa.or_, truths)
 
 
-def _joined(join: Callable[..., Sql], truths: Sequence[Truth]) -> Truth:
+def _joined(join: Callable[..., Sql], truths: Sequence[BooleanValue]) -> BooleanValue:
     indexed = any(truth.indexed is not None for truth in truths)
-    return Truth(
+    return BooleanValue(
         join(*(truth.sql for truth in truths)), indexed=join(*(truth.where for truth in truths)) if indexed else None
     )
 
 
-Value: TypeAlias = Text | Number | Truth | Moment | Period | Shape | Array | Stored
+Value: TypeAlias = Text | Number | BooleanValue | InstantValue | IntervalValue | GeometryValue | Array | Stored
