@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from stacflask.catalog.bulk.href_survey import HrefCounts
-from stacflask.catalog.bulk.parse import Problem
+from stacflask.catalog.bulk.parse import DocumentProblem
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import extents
 from stacflask.catalog.documents.dictionaries import Dictionaries
@@ -54,8 +54,8 @@ class BatchResult:
     new: int = 0
     replaced: int = 0
     left: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    repairs: list[Problem] = field(default_factory=list)
+    problems: list[DocumentProblem] = field(default_factory=list)
+    repairs: list[DocumentProblem] = field(default_factory=list)
     unknown: frozenset[str] = frozenset()
     changed: frozenset[str] = frozenset()
     hrefs: HrefCounts = field(default_factory=HrefCounts)
@@ -146,7 +146,7 @@ class _BatchTransaction:
         return self._written
 
     def _refuse(self, row: Prepared, pointer: str, description: str) -> None:
-        self._written.problems.append(Problem(row.line, pointer, description))
+        self._written.problems.append(DocumentProblem(row.line, pointer, description))
 
     def _with_collection(self, rows: Sequence[Prepared]) -> list[Prepared]:
         names = {row.collection for row in rows}

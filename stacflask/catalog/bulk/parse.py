@@ -57,7 +57,7 @@ class Prepared(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class DocumentProblem:
     """The reason why a document was refused. ``pointer`` (RFC 6901) is its location, empty for the document."""
 
     line: int
@@ -93,10 +93,10 @@ class ItemParser:
         self._compress = compress
         self._restore = restore
         self._repair = repairing
-        self.repairs: list[Problem] = []
+        self.repairs: list[DocumentProblem] = []
         self._checked_members: set[bytes] = set()
 
-    def parse(self, text: bytes) -> tuple[list[Prepared], list[Problem]]:
+    def parse(self, text: bytes) -> tuple[list[Prepared], list[DocumentProblem]]:
         """Parse the items of these lines, which count from 0. Blank lines and collections are skipped."""
         prepared, remaining = self._parse_fast(text)
         problems = []
@@ -104,7 +104,7 @@ class ItemParser:
             try:
                 prepared += self._parse_checked(number, line)
             except BadDocument as error:
-                problems.append(Problem(number, error.pointer, error.problem))
+                problems.append(DocumentProblem(number, error.pointer, error.problem))
         return sorted(prepared, key=attrgetter("line")), problems
 
     # --- Fast checks
@@ -197,7 +197,9 @@ class ItemParser:
         except ValueError as error:
             raise BadDocument("/properties/datetime", str(error)) from error
         row = self._row(number, parts, span, document, plain=False)
-        self.repairs += [Problem(number, one.pointer, f"repaired {one.before!r} to {one.after!r}") for one in changed]
+        self.repairs += [
+            DocumentProblem(number, one.pointer, f"repaired {one.before!r} to {one.after!r}") for one in changed
+        ]
         return [row]
 
     def _with_collection(self, document: Any) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from geoalchemy2 import WKBElement
 from sqlalchemy.dialects.postgresql import Range
 
-from stacflask.catalog.documents import documents, searched_text
+from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.rows import heights
 from stacflask.errors import BadDocument
 from stacflask.stac.geometry import SRID, boxes_to_wkb
 from stacflask.stac.times import parse_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from stacflask.model.json_types import Document
@@ -31,7 +31,7 @@ def searched(document: Document) -> dict[str, Any]:
         "min_height": min(low or 0 for low in lows) if tall else None,
         "max_height": max(high or 0 for high in highs) if tall else None,
         "intervals": [_period(*interval) for interval in document["extent"]["temporal"]["interval"]],
-        "search_text": searched_text.free_text(document),
+        "search_text": _free_text(document),
     }
 
 
@@ -45,3 +45,21 @@ def _footprint(boxes: Sequence[Sequence[float]]) -> bytes:
 def _period(start: str | None, end: str | None) -> Range[datetime]:
     first, last = (None if moment is None else parse_instant(moment) for moment in (start, end))
     return Range(first, last, bounds="[]")
+
+
+TEXT_MEMBERS = ("id", "title", "description", "keywords")
+"""Members that free text searches."""
+
+
+def _free_text(collection: Document) -> str:
+    """Return the strings of a collection as one text, case-folded, with single spaces."""
+    values = (collection.get(name) for name in TEXT_MEMBERS)
+    return "\n".join(" ".join(text.split()) for text in _strings(values)).casefold()
+
+
+def _strings(values: Iterable[object]) -> Iterable[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from _strings(value)

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
-from stacflask.catalog.documents.item_times import record_item_times
 from stacflask.errors import NotFound
 from stacflask.stac.bbox import MAX_LONGITUDE, around, covers
 from stacflask.stac.bbox import widen as widened_box
@@ -72,7 +71,7 @@ def widen(connection: Connection, codec: Codec, collection: str, item_extent: It
     """
     given, longest, dated = _extent(connection, collection)
     if item_extent.longest > longest or (item_extent.dated and not dated):
-        record_item_times(connection, collection, item_extent.longest, dated=item_extent.dated)
+        _record_times(connection, collection, item_extent.longest, dated=item_extent.dated)
     if _widened(given, item_extent) is None:
         return
     frame, document = _locked(connection, collection)
@@ -130,6 +129,19 @@ def _found(value: Any, collection: str) -> Any:
     if value is None:
         raise NotFound(f"There is no collection {collection!r}.")
     return value
+
+
+def _record_times(connection: Connection, collection: str, seconds: float, *, dated: bool) -> None:
+    """Record the duration of an item in seconds, and whether an item has a datetime.
+
+    The duration is rounded up to a power of two, so that the row of a collection is seldom written.
+    """
+    bound = 2.0 ** max(0, (int(seconds) + 1).bit_length()) if seconds else 0.0
+    former_seconds, former_flag = collections.c.max_duration_seconds, collections.c.has_datetimes
+    longest, has_datetimes = sa.func.greatest(former_seconds, bound), sa.or_(former_flag, sa.literal(dated))
+    change = sa.update(collections).where(collections.c.id == collection)
+    change = change.where(sa.or_(former_seconds < longest, former_flag != has_datetimes))
+    connection.execute(change.values(max_duration_seconds=longest, has_datetimes=has_datetimes))
 
 
 def _write(connection: Connection, codec: Codec, collection: str, frame: bytes, document: Document) -> None:

@@ -22,18 +22,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import Select
 
+    from stacflask.catalog.cql2.values.sql import SqlCondition
     from stacflask.catalog.search.visible_extents import VisibleExtents
     from stacflask.model.query import CollectionQuery, SortKey
 
-Condition = sa.ColumnElement[bool]
 
-
-def within_bbox(query: CollectionQuery) -> Condition | None:
+def within_bbox(query: CollectionQuery) -> SqlCondition | None:
     """``bbox``: it intersects a box of the extent, also across the antimeridian. Boxes without heights lie at 0."""
     if query.bbox is None:
         return None
     box = literals.bbox(list(query.bbox)).sql
-    met: Condition = meets(collections.c.footprint, box)
+    met: SqlCondition = meets(collections.c.footprint, box)
     if len(query.bbox) != LONG_BBOX:
         return met
     low, high = query.bbox[2], query.bbox[5]
@@ -41,26 +40,26 @@ def within_bbox(query: CollectionQuery) -> Condition | None:
     return sa.and_(met, lowest <= high, highest >= low)
 
 
-def during(query: CollectionQuery) -> Condition | None:
+def during(query: CollectionQuery) -> SqlCondition | None:
     """``datetime``: it intersects an interval of the extent."""
     if query.interval is None:
         return None
     interval: Range[Any] = Range(query.interval.start, query.interval.end, bounds="[]")
-    met: Condition = collections.c.intervals.overlaps(sa.literal(interval, TSTZRANGE()))
+    met: SqlCondition = collections.c.intervals.overlaps(sa.literal(interval, TSTZRANGE()))
     return met
 
 
-def matching(query: CollectionQuery) -> Condition | None:
+def matching(query: CollectionQuery) -> SqlCondition | None:
     """``filter``: the CQL2 condition holds."""
     return None if query.filter is None else condition(query.filter, COLLECTION_FIELDS)
 
 
-def with_text(query: CollectionQuery) -> Condition | None:
+def with_text(query: CollectionQuery) -> SqlCondition | None:
     """``q``: the collection contains the free text."""
     return None if query.text is None else freetext.in_collections(query.text)
 
 
-CONDITION_BUILDERS: tuple[Callable[[CollectionQuery], Condition | None], ...] = (
+CONDITION_BUILDERS: tuple[Callable[[CollectionQuery], SqlCondition | None], ...] = (
     within_bbox,
     during,
     matching,
@@ -85,7 +84,9 @@ def reads_documents(query: CollectionQuery) -> bool:
     return any((query.bbox, query.interval, query.filter is not None, query.sort))
 
 
-def select_collections(query: CollectionQuery, extents: VisibleExtents | None, visible: list[Condition]) -> Select[Any]:
+def select_collections(
+    query: CollectionQuery, extents: VisibleExtents | None, visible: list[SqlCondition]
+) -> Select[Any]:
     """Return the statement for one page and one more row, in the direction of the query's position.
 
     ``visible`` are the conditions under which a collection is visible. ``extents`` replace the stored extents.

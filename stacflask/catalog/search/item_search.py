@@ -17,6 +17,7 @@ from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.cql2.compiler.spatial import meets
 from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, TIMESTAMP
 from stacflask.catalog.database.tables import collections, items
+from stacflask.catalog.documents.rows import LONG_BBOX
 from stacflask.catalog.search import freetext
 from stacflask.catalog.search.ordering import TIE_BREAKERS, SortOrder
 from stacflask.catalog.search.visibility import VisibilityFilter
@@ -29,15 +30,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement
 
     from stacflask.catalog.cql2 import Fields
-    from stacflask.catalog.cql2.values.sql import Sql
+    from stacflask.catalog.cql2.values.sql import Sql, SqlCondition
     from stacflask.model.decision import Restriction
     from stacflask.model.json_types import Cql2, Document
     from stacflask.model.query import ItemQuery, SortKey
-
-Condition = sa.ColumnElement[bool]
-
-LONG_BBOX = 6
-"""Length of a bbox with heights."""
 
 
 PARAMETER_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
@@ -104,17 +100,17 @@ def _box(west: float, south: float, east: float, north: float) -> Document:
 Values: TypeAlias = "Mapping[str, Any]"
 
 
-def in_collections(values: Values) -> Condition | None:
+def in_collections(values: Values) -> SqlCondition | None:
     """``collections``: the item is in one of these."""
     return _equals_any(items.c.collection, values, "collection", "collections")
 
 
-def with_ids(values: Values) -> Condition | None:
+def with_ids(values: Values) -> SqlCondition | None:
     """``ids``: the item has one of these."""
     return _equals_any(items.c.id, values, "id", "ids")
 
 
-def within_area(values: Values) -> Condition | None:
+def within_area(values: Values) -> SqlCondition | None:
     """``bbox`` and ``intersects``: the footprint intersects the box or geometry.
 
     A box crosses the antimeridian if west is greater than east. Items without geometry never match.
@@ -123,11 +119,11 @@ def within_area(values: Values) -> Condition | None:
     return sa.or_(*intersections) if intersections else None
 
 
-def _meets(wkb: Sql) -> Condition:
+def _meets(wkb: Sql) -> SqlCondition:
     return meets(items.c.geometry, sa.func.ST_GeomFromEWKB(wkb))
 
 
-def within_heights(values: Values) -> Condition | None:
+def within_heights(values: Values) -> SqlCondition | None:
     """``bbox`` of six numbers: the item's heights, from its geometry and bbox, overlap. Without heights it is at 0."""
     if "min_height" not in values:
         return None
@@ -137,7 +133,7 @@ def within_heights(values: Values) -> Condition | None:
     )
 
 
-def during(values: Values) -> Condition | None:
+def during(values: Values) -> SqlCondition | None:
     """``datetime``: the item's instant or its range intersects the interval."""
     if "start" not in values and "end" not in values:
         return None
@@ -147,7 +143,7 @@ def during(values: Values) -> Condition | None:
     return sa.or_(instant, sa.and_(*ranged, _overlaps(items.c.start_datetime, items.c.end_datetime, values)))
 
 
-def _overlaps(first: Sql, last: Sql, values: Values) -> Condition:
+def _overlaps(first: Sql, last: Sql, values: Values) -> SqlCondition:
     bounds = []
     if "end" in values:
         bounds.append(first <= _parameter(values, "end"))
@@ -156,17 +152,17 @@ def _overlaps(first: Sql, last: Sql, values: Values) -> Condition:
     return sa.and_(*bounds)
 
 
-def matching(query: ItemQuery) -> Condition | None:
+def matching(query: ItemQuery) -> SqlCondition | None:
     """``filter``: the CQL2 condition holds."""
     return None if query.filter is None else condition(query.filter, ITEM_FIELDS)
 
 
-def with_text(query: ItemQuery) -> Condition | None:
+def with_text(query: ItemQuery) -> SqlCondition | None:
     """``q``: the item contains the free text."""
     return None if query.text is None else freetext.in_items(query.text)
 
 
-CONDITION_BUILDERS: tuple[Callable[[Values], Condition | None], ...] = (
+CONDITION_BUILDERS: tuple[Callable[[Values], SqlCondition | None], ...] = (
     in_collections,
     with_ids,
     within_area,
@@ -174,7 +170,7 @@ CONDITION_BUILDERS: tuple[Callable[[Values], Condition | None], ...] = (
 )
 
 
-def search_conditions(query: ItemQuery, restriction: Restriction) -> list[Condition]:
+def search_conditions(query: ItemQuery, restriction: Restriction) -> list[SqlCondition]:
     """Return the conditions of a search, for all pages."""
     values = parameters(query)
     conditions = [*(build(values) for build in CONDITION_BUILDERS), matching(query), with_text(query)]
@@ -185,7 +181,7 @@ def search_conditions(query: ItemQuery, restriction: Restriction) -> list[Condit
     ]
 
 
-def datetime_conditions(values: Values, *, once: bool = False) -> Iterator[Condition]:
+def datetime_conditions(values: Values, *, once: bool = False) -> Iterator[SqlCondition]:
     """Yield the conditions of ``datetime``: ``during``, and limits that an index on the datetime serves.
 
     No item that meets an interval has its datetime further from it than the longest duration of an item. The database
@@ -206,7 +202,7 @@ def datetime_conditions(values: Values, *, once: bool = False) -> Iterator[Condi
     yield sa.func.nullif(exactly, sa.false()).is_not(None)
 
 
-def _equals_any(column: ColumnElement[Any], values: Values, one: str, several: str) -> Condition | None:
+def _equals_any(column: ColumnElement[Any], values: Values, one: str, several: str) -> SqlCondition | None:
     if one not in values and several not in values:
         return None
     operand: Sql = _parameter(values, one) if one in values else sa.any_(_parameter(values, several))
@@ -220,7 +216,7 @@ def _parameter(values: Values, name: str) -> Sql:
 # --- Restrictions ----------------------------------------------------------------------------------------------------
 
 
-def visible(restriction: Restriction) -> Iterator[Condition]:
+def visible(restriction: Restriction) -> Iterator[SqlCondition]:
     """Yield the conditions under which an item is visible: those on the item and on its collection."""
     if restriction.only is not None:
         yield from VisibilityFilter(restriction.only).conditions(items.c.collection)
@@ -231,7 +227,7 @@ def visible(restriction: Restriction) -> Iterator[Condition]:
         yield items.c.collection.in_(visible_names)
 
 
-def visible_collections(restriction: Restriction) -> Iterator[Condition]:
+def visible_collections(restriction: Restriction) -> Iterator[SqlCondition]:
     """Yield the conditions under which a collection is visible."""
     if restriction.only is not None:
         yield from VisibilityFilter(restriction.only).conditions(collections.c.id)
@@ -239,7 +235,7 @@ def visible_collections(restriction: Restriction) -> Iterator[Condition]:
         yield _policy_condition(restriction.collections, COLLECTION_FIELDS)
 
 
-def _policy_condition(expression: Cql2, fields: Fields) -> Condition:
+def _policy_condition(expression: Cql2, fields: Fields) -> SqlCondition:
     """Return a policy's condition. Raises ValueError if it is invalid: the client is not at fault, and sees nothing."""
     try:
         return condition(expression, fields)

@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import FromClause, Select
 
     from stacflask.catalog.cql2 import Fields
-    from stacflask.catalog.cql2.values.sql import Sql
+    from stacflask.catalog.cql2.values.sql import Sql, SqlCondition
     from stacflask.catalog.cql2.values.types import Value
     from stacflask.model.json_types import Json
     from stacflask.model.query import SortKey
@@ -55,8 +55,6 @@ PYTHON_TYPES = {"number": Decimal, "string": str, "boolean": bool}
 TIE_BREAKERS = ("datetime", "collection", "id")
 """Columns that decide between items with equal sort keys. ``datetime`` is the column that contains the item's datetime,
 or its start_datetime if that is null."""
-
-Condition: TypeAlias = sa.ColumnElement[bool]
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,11 @@ class SortExpression:
             return directed
         return directed.nulls_first() if backward else directed.nulls_last()
 
-    def equal(self, value: Any) -> Condition:
+    def equal(self, value: Any) -> SqlCondition:
         """Return the condition that a row has this value."""
         return self.sql.is_(None) if value is None else self.sql == self.value_parameter(value)
 
-    def after(self, value: Any, *, backward: bool) -> Condition:
+    def after(self, value: Any, *, backward: bool) -> SqlCondition:
         """Return the condition that a row comes after this value, or before it if ``backward``."""
         if value is None:
             return self.sql.is_not(None) if backward else sa.false()
@@ -305,7 +303,7 @@ def _label(expression: SortExpression, number: int) -> str:
 class OrderSegment:
     """A segment of an order: the rows that fulfil ``conditions``, sorted by ``expressions``."""
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[SqlCondition, ...]
     expressions: tuple[SortExpression, ...]
 
     def contains(self, position: Position) -> bool:
@@ -378,7 +376,7 @@ def _sort_expressions(value: Value, *, descending: bool) -> Iterator[SortExpress
             raise Problem("expected the name of a string, number or time; geometries have no order")
 
 
-def _after_position(expressions: Sequence[SortExpression], values: Sequence[Any], *, backward: bool) -> Condition:
+def _after_position(expressions: Sequence[SortExpression], values: Sequence[Any], *, backward: bool) -> SqlCondition:
     """Return the condition that a row comes after a position, or before it if ``backward``."""
     if _is_uniform(expressions):
         there = sa.tuple_(

@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql import Select
 
+    from stacflask.catalog.cql2.values.sql import SqlCondition
     from stacflask.catalog.search.visibility import VisibilityFilter
     from stacflask.model.decision import Restriction
     from stacflask.model.json_types import Cql2
     from stacflask.model.query import ItemQuery
 
-Condition = sa.ColumnElement[bool]
 
 MAX_INDEX_READS = 20_000
 """Most index entries that a search may read to find the first items of each of its collections."""
@@ -232,7 +232,7 @@ class ListPart:
         """Whether the page lies before the position."""
         return self.position is not None and self.position.backward
 
-    def conditions(self, query: ItemQuery) -> Iterator[Condition]:
+    def conditions(self, query: ItemQuery) -> Iterator[SqlCondition]:
         """Yield the conditions on its items."""
         if self.dated:
             yield items.c.has_datetime

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stacflask.catalog.bulk.parse import ItemParser, Prepared, Problem
+from stacflask.catalog.bulk.parse import DocumentProblem, ItemParser, Prepared
 from stacflask.catalog.documents.documents import Managed, original
 from stacflask.errors import BadDocument
 from stacflask.model.json_types import Document
@@ -19,7 +19,7 @@ SQUARE = [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]
 Edit = Callable[[Document], Any]
 
 
-def take(*documents: Document | bytes, collection: str | None = None) -> tuple[list[Prepared], list[Problem]]:
+def take(*documents: Document | bytes, collection: str | None = None) -> tuple[list[Prepared], list[DocumentProblem]]:
     lines = [document if isinstance(document, bytes) else compact(document) for document in documents]
     return ItemParser(collection, Managed()).parse(b"\n".join(lines))
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Sql: TypeAlias = sa.ColumnElement[Any]
+SqlCondition: TypeAlias = sa.ColumnElement[bool]
 
 CODE_POINTS = "C"
 """The collation that orders strings by code point, independent of the locale of the database."""
