@@ -335,10 +335,12 @@ def stream(**members: Any) -> Any:
 
 
 def test_wrong_streams_are_not_sent(check_500: Any) -> None:
-    """A stream must have a length, a strong validator and a time with a time zone."""
+    """A stream must have a size in bytes if it has one, a strong validator and a time with a time zone."""
     wrong = [
         *[stream(open=value) for value in (None, b"x", iter([b"x"]))],
-        *[stream(length=value) for value in (None, -1, True, 1.0, "1", 1 << 63, float("inf"))],
+        *[stream(ranges=value) for value in (None, 1)],
+        *[stream(changed=value) for value in (None, 1)],
+        *[stream(length=value) for value in (-1, True, 1.0, "1", 1 << 63, float("inf"))],
         *[stream(etag=value) for value in ("x", 'W/"x"', '"a"b"', '"x"\r\n', b'"x"', 3, '"€"')],
         *[stream(last_modified=value) for value in (3, "today", datetime(2024, 1, 1))],  # noqa: DTZ001
         type("Mine", (Stream,), {})(lambda _first, _length: iter([b"x"]), 1),

@@ -167,6 +167,19 @@ def test_get_and_head_are_streamed(serve: Callable[..., Client]) -> None:
     assert client.get(HERE, headers={"Range": "bytes=2-3"}).data == b"23"
 
 
+def test_a_store_that_knows_no_length_is_read_first(plug: Callable[..., Client], serve: Callable[..., Client]) -> None:
+    """A stream without a length is read before it is sent, so that the response has one."""
+
+    class Unknown(Streams):
+        @hookimpl
+        def deliver(self, location: Location) -> Stream:
+            return Stream(lambda _first, _length: iter([CONTENT, CONTENT]), None)
+
+    serve(STREAMED)
+    answer = plug(Unknown(), Decides()).get(HERE)
+    assert (answer.data, answer.headers["Content-Length"]) == (CONTENT * 2, str(len(CONTENT) * 2))
+
+
 # --- All others -------------------------------------------------------------------------------------------------------
 
 
