@@ -22,7 +22,10 @@ CACHE = re.compile(
     r"\blru_cache\(|@cache\b|\bcached\(|OrderedDict\(|\b(?:LRU|TTL|FIFO|TLRU)Cache\(|threading\.local|\bdeque\("
     r"|_known: dict"
 )
-NO_CACHES = {"stacflask/bulkhead.py", "plugins/audit/writer.py", "stacflask/api/parameters/fields.py"}
+NO_CACHES = {
+    *("stacflask/bulkhead.py", "stacflask/tracing.py", "stacflask/api/parameters/fields.py"),
+    "plugins/audit/writer.py",
+}
 """Modules that use such a structure for work in progress or for one request, and not as a cache."""
 CACHING = sorted(
     path
