@@ -7,12 +7,12 @@ For a wrong result, or an exception that is not in ``stacflask.errors``, the gua
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import logging
 import re
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -32,6 +32,7 @@ from stacflask.pluginmanager.result_checks import describe
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from types import FrameType, TracebackType
 
     import pluggy
 
@@ -96,6 +97,9 @@ MAX_EMPTY_CHUNKS = 1_000
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT)
 """Signals that end a process. Their handlers can raise exceptions."""
+
+RAISING = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RETURN_GENERATOR", "YIELD_VALUE"))
+"""Instructions that raise an exception themselves, or into which one is thrown."""
 
 log = logging.getLogger(__name__)
 
@@ -547,9 +551,18 @@ def is_signal(error: BaseException) -> bool:
     """Return whether a signal handler raised an error. Python runs handlers in the main thread, at any place."""
     if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
         return False
+    frames = [(frame.f_code, place) for frame, place in _frames(error.__traceback__)]
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in SIGNALS}
-    frames = traceback.walk_tb(error.__traceback__)
-    return isinstance(error, KeyboardInterrupt) or any(frame.f_code in handlers for frame, _ in frames)
+    if any(code in handlers for code, _ in frames):
+        return True
+    code, place = frames[-1]
+    return isinstance(error, KeyboardInterrupt) and code.co_code[place] not in RAISING
+
+
+def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while trace is not None:
+        yield trace.tb_frame, trace.tb_lasti
+        trace = trace.tb_next
 
 
 def asynchronous_kind(function: Callable[..., Any], *, wrapper: bool) -> str:

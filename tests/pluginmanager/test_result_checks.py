@@ -5,7 +5,6 @@ import copy
 import json
 from collections import OrderedDict, UserList, deque, namedtuple
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -513,12 +512,6 @@ RAISED: list[Callable[[], BaseException]] = [
 ]
 
 
-def in_thread(work: Callable[[], Any]) -> Any:
-    """Run a function as a server does. In the main thread, KeyboardInterrupt comes from a signal."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
-
-
 def raising(make: Callable[[], BaseException]) -> Callable[[], Any]:
     def fails() -> Any:
         raise make()
@@ -532,8 +525,7 @@ def raising(make: Callable[[], BaseException]) -> Callable[[], Any]:
 )
 def test_exceptions_of_hooks_are_own_errors_or_a_500(hook: str, check_500: Any) -> None:
     """No exception of a hook ends a worker, shows a setting, or replaces the response."""
-    results = [lambda: abort(404), lambda: abort(redirect("/search")), *map(raising, RAISED)]
-    in_thread(lambda: check_500(hook, results))
+    check_500(hook, [lambda: abort(404), lambda: abort(redirect("/search")), *map(raising, RAISED)])
 
 
 def test_exceptions_of_endpoints_are_own_errors_or_a_500(plug: Plug, capfd: pytest.CaptureFixture[str]) -> None:
@@ -541,8 +533,7 @@ def test_exceptions_of_endpoints_are_own_errors_or_a_500(plug: Plug, capfd: pyte
     for fails in (lambda: abort(404), *map(raising, RAISED)):
         plugin = a_plugin_with("extend_api")
         plugin.given = [Endpoint("GET", "/mine", lambda _, fails=fails: fails(), "Mine.", {})]
-        client = plug(plugin)
-        answer = in_thread(lambda client=client: client.get("/mine"))
+        answer = plug(plugin).get("/mine")
         assert (answer.status_code, answer.json["code"]) == (500, "ServerError")
         assert "secret" not in answer.text
         assert "Mine: GET /mine: " in capfd.readouterr().err
