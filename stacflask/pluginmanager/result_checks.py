@@ -319,10 +319,10 @@ FIELDS: dict[type, dict[str, Field]] = {
         "length": BYTES.optional(),
         "etag": ETAG.optional(),
         "last_modified": TIME.optional(),
-        "ranges": BOOLEAN,
-        "changed": BOOLEAN,
         # Values of the store. The download ignores invalid ones.
         **dict.fromkeys(("content_type", "content_encoding", "content_language"), Field(_is_str, "text (str) or None")),
+        "ranges": BOOLEAN,
+        "changed": BOOLEAN,
     },
     Order: {"status": STATE, "retry_after": SECONDS},
     Challenge: {
