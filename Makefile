@@ -18,9 +18,10 @@ run: ## Start all servers on 127.0.0.1:8000 with a demo catalogue; PORT=8001 for
 reset: ready ## Delete the data of `make run` for that PORT
 	@$(python) -m dev.run --forget
 
+# With one hash seed, all processes give a test with a set among its parameters the same name.
 test: ## Run the tests against servers of their own; ARGS="-k download" selects tests
 	@sh dev/bootstrap.sh tests
-	@$(with_make) $(python) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@export PYTHONHASHSEED=0; $(with_make) $(python) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: ready ## Check style, format, types and the words of the prose
 	@$(python) -m ruff check .
