@@ -48,9 +48,9 @@ docs: ready .venv/docs ## Build the documentation site in site/; wrong links and
 bench: ready ## Measure performance and print tables; ARGS=--help lists options
 	@$(with_make) $(python) -m bench $(ARGS)
 
-migration: ready ## Write a migration for changed tables; m="Add a table of keys"
+migration: ready ## Write a migration for changed tables; m="Add a table of keys", and p=quota for a plugin
 	@[ -n "$$m" ] || { echo 'm is missing: expected a description, such as make migration m="Add a table of keys"' >&2; exit 1; }
-	@$(with_make) $(python) -m dev.within sh dev/migration.sh "$$m"
+	@$(with_make) $(python) -m dev.within sh dev/migration.sh "$$m" "$(p)"
 
 requirements: .venv/release/ready ## Pin the packages of pyproject.toml, with hashes; ARGS=--upgrade for the newest versions
 	@$(pin) pyproject.toml -o requirements.txt

@@ -1,4 +1,7 @@
-"""Runs migrations of the database of DATABASE_URL: one process at a time, each revision in its own transaction."""
+"""Runs migrations of the database of DATABASE_URL: one process at a time, each revision in its own transaction.
+
+The attribute ``chain`` of the configuration is the chain to run. The default is that of stacflask.
+"""
 
 import os
 
@@ -7,7 +10,7 @@ from geoalchemy2 import alembic_helpers
 
 from alembic import context
 from stacflask.catalog.database.engine import create_engine
-from stacflask.catalog.database.migrations import check_revisions
+from stacflask.catalog.database.migrations import CORE, VERSION_TABLE, check_revisions
 from stacflask.catalog.database.tables import PLUGIN_PREFIX, PROPERTY_INDEX_PREFIX, metadata
 from stacflask.settings import Settings
 
@@ -21,7 +24,7 @@ def include_object(thing: object, name: str | None, kind: str, reflected: bool, 
     """Return whether to compare an object: not PostGIS's tables, the plugins' tables, or operators' indexes."""
     if kind == "index" and name is not None and name.startswith(PROPERTY_INDEX_PREFIX):
         return False
-    if kind == "table" and name is not None and (name in POSTGIS or name.startswith(PLUGIN_PREFIX)):
+    if kind == "table" and name is not None and (name in POSTGIS or name.startswith((PLUGIN_PREFIX, VERSION_TABLE))):
         return False
     return alembic_helpers.include_object(thing, name, kind, reflected, compared)
 
@@ -31,6 +34,7 @@ def run(connection: sa.Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
+        version_table=chain.version_table,
         include_object=include_object,
         process_revision_directives=alembic_helpers.writer,
         render_item=alembic_helpers.render_item,
@@ -45,6 +49,7 @@ def set_lock_timeout(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
 
 
+chain = context.config.attributes.get("chain", CORE)
 settings = Settings.from_environ(os.environ)
 # A pooler may refuse options in the startup packet, so they are sent only if the URL has some.
 pooled = settings.transaction_pooler or "options=" not in settings.database_url
@@ -55,7 +60,7 @@ engine = engine.execution_options(isolation_level="READ COMMITTED")
 with engine.begin() as guard:
     guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
     guard.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-    check_revisions(guard)
+    check_revisions(guard, chain)
     with engine.connect() as working:
         sa.event.listen(working, "begin", set_lock_timeout)
         run(working)

@@ -72,7 +72,8 @@ def fill(servers: Stack, folder: Path, items: int, big: int) -> None:
     collections, scenes = catalogue.write(folder, items, servers.bucket)
     terms = folder / "terms.txt"
     terms.write_text("For measuring only.", "utf-8")
-    _migrate(environ)
+    everything = dict.fromkeys(name for names in SETUPS.values() for name in names)
+    _migrate({**environ, "STACFLASK_PLUGINS": ",".join(everything)})
     _stacflask(environ, "load", "--quiet", str(collections), str(scenes))
     for number, key in enumerate(KEYS):
         _stacflask(environ, "keys", "create", f"measurer-{number}", f"--group={GROUP}", "--key", key)

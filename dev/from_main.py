@@ -1,8 +1,8 @@
 """`python -m dev.from_main`: rename what a database has from the migrations before 0.1.0, as revision 0001 names it.
 
 DATABASE_URL names the database, which must be at revision 0024 of those migrations. All or nothing is changed. Indexes
-by time that `stacflask index add` created are dropped with the function that they use. Release 0.1.0 removes this
-module.
+by time that `stacflask index add` created are dropped with the function that they use. `stacflask migrate` then adopts
+the tables of plugins. Release 0.1.0 removes this module.
 """
 
 from __future__ import annotations
@@ -59,12 +59,10 @@ CONSTRAINTS = {
     ("plugin_links", "plugin_links_plugin_links_used_check_check"): "plugin_links_used_check",
     ("plugin_links_openings", "plugin_link_openings_link_fkey"): "plugin_links_openings_link_fkey",
 }
-FUNCTIONS = {
-    "stacflask_instant": "PARSE_INSTANT",
-    "stacflask_apart": "IS_DISJOINT",
-    "plugin_quota_book": "BOOK_DOWNLOAD",
-}
+FUNCTIONS = {"stacflask_instant": "PARSE_INSTANT", "stacflask_apart": "IS_DISJOINT"}
 """Former names, and the constants of revision 0001 that create the functions."""
+FUNCTION_OF_QUOTA = "plugin_quota_book"
+"""Former name. The plugin's own migration creates the function with its new name."""
 
 
 def rename(connection: psycopg.Connection) -> None:
@@ -83,6 +81,7 @@ def rename(connection: psycopg.Connection) -> None:
     for former, definition in FUNCTIONS.items():
         connection.execute(sql.SQL("DROP FUNCTION {} CASCADE").format(name(former)))
         connection.execute(first[definition])
+    connection.execute(sql.SQL("DROP FUNCTION {}").format(name(FUNCTION_OF_QUOTA)))
     comment(connection)
     connection.execute("UPDATE alembic_version SET version_num = '0001'")
 
@@ -105,7 +104,8 @@ def main() -> int:
             print(f"The database is at {found}, but must be at revision 0024. Nothing was changed.", file=sys.stderr)
             return 1
         rename(connection)
-    print("Renamed. Run `stacflask index add` again for properties that are indexed by time.")
+    print("Renamed. Run `stacflask migrate`, with all plugins whose tables the database has in STACFLASK_PLUGINS.")
+    print("Run `stacflask index add` again for properties that are indexed by time.")
     return 0
 
 

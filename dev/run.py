@@ -67,7 +67,9 @@ def serve(folder: Path, port: int) -> None:
         environ = environ_for(stack, port)
         _write_environment(folder / "env", environ)
         with _step("Migrating the database"):
-            _migrate(environ)
+            # The demo needs the tables of its plugins, whatever plugins the server has.
+            names = dict.fromkeys([*PLUGINS.split(","), *environ["STACFLASK_PLUGINS"].split(",")])
+            _migrate({**environ, "STACFLASK_PLUGINS": ",".join(filter(None, names))})
         # Commands of these plugins create the demo's keys and rights, whatever plugins the server has.
         _publish_once(postgres.home_for(folder) / "demo-published", stack, {**environ, "STACFLASK_PLUGINS": PLUGINS})
         web = _gunicorn(port, environ)

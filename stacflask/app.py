@@ -29,6 +29,7 @@ from stacflask.api.stac import (
 )
 from stacflask.bulkhead import THREADS_BESIDE_STREAMS, Threads
 from stacflask.catalog.database.engine import Database, create_engine
+from stacflask.catalog.database.migrations import PluginTables, chains
 from stacflask.catalog.database.plugin_storage import PluginStorage
 from stacflask.catalog.database.replica import Replicated
 from stacflask.catalog.documents.assets import Directories
@@ -40,7 +41,7 @@ from stacflask.errors import SettingError
 from stacflask.gate import Gate
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.services import Services
-from stacflask.pluginmanager.loading import load_plugins, shutdown
+from stacflask.pluginmanager.loading import load_plugins, migrations_of, shutdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,8 @@ def create_app(settings: Settings, plugins: pluggy.PluginManager | None = None) 
     directories = Directories(settings.directory_types)
     timeouts = (settings.aggregate_timeout, settings.costly_timeout)
     catalog = Catalog(database, directories, *timeouts, settings.hidden_extents)
+    if plugins is None:
+        catalog.plugin_tables = PluginTables(chains(migrations_of(settings.plugins))[1:])
     manager.hook.startup(
         services=Services(
             storage,

@@ -16,6 +16,8 @@ from dev.stack import Stack, running, scratch_folder
 pytest_plugins = ["stacflask.testing"]
 
 ROOT = Path(__file__).parent.parent
+PLUGINS = [path.parent.name for path in sorted(ROOT.glob("plugins/*/migrations"))]
+"""The shipped plugins with tables."""
 
 # The examples are the same in each run, on any machine, so that a failure comes from a change and not from chance.
 # For other examples: make test ARGS="--hypothesis-profile=default"
@@ -66,9 +68,10 @@ def database_url(stack: Stack) -> str:
 
 
 def migrate(database_url: str, *arguments: str) -> None:
-    """Run alembic in its own process."""
-    command = [sys.executable, "-m", "alembic", *(arguments or ("upgrade", "heads"))]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "DATABASE_URL": database_url}, check=True)
+    """Migrate stacflask and all plugins, or run alembic with these arguments."""
+    command = [sys.executable, "-m", *(("alembic", *arguments) if arguments else ("stacflask", "migrate"))]
+    environ = {**os.environ, "DATABASE_URL": database_url, "STACFLASK_PLUGINS": ",".join(PLUGINS)}
+    subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,7 @@ PROVIDER = {"issuer": "https://id.example.org", "audience": "stac", "login": {"c
 ENVIRON = {
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # the document needs no database
     "STACFLASK_LOG_LEVEL": "error",
-    "STACFLASK_PLUGINS": "plugins.api_keys,plugins.collection_groups,plugins.metrics,plugins.links,plugins.licence,"
-    "plugins.quota,plugins.login",
+    "STACFLASK_PLUGINS": "api_keys,collection_groups,metrics,links,licence,quota,login",
     "STACFLASK_METRICS_NETWORKS": "127.0.0.1",
     "STACFLASK_LINKS_KEYS": f"one:{'0' * 64}",
     "STACFLASK_OIDC_ISSUERS": json.dumps({"idp": PROVIDER}),

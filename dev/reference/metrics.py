@@ -9,7 +9,7 @@ from plugins.metrics import Series
 
 INTRODUCTION = f"""# Metrics
 
-This page lists the metrics of `/metrics`, which the plugin `plugins.metrics` adds.
+This page lists the metrics of `/metrics`, which the plugin `metrics` adds.
 {GENERATED}
 
 [Operations](../operations.md#metrics) describes who can read them, and the [runbook](../runbook.md) what to do if one

@@ -16,6 +16,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +40,7 @@ KEY = re.compile(r"sfk_([0-9a-f]{8})_[A-Za-z0-9_-]{8,200}")
 SCOPES = ("read", "download", "write")
 
 COMMANDS = ("keys",)
+MIGRATIONS = Path(__file__).with_name("migrations")
 SETTINGS = (Setting(CACHE, "Seconds that a key is cached.", "5"),)
 RESERVED = SPECIAL | {ANONYMOUS.id}
 """Names that no key can have: in grants they stand for everybody, nobody, or anonymous users."""

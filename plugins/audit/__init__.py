@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stacflask import Setting, StacflaskError, Unavailable, hookimpl
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from stacflask import DownloadDecision, Services, StreamResult
 
 COMMANDS = ("usage",)
+MIGRATIONS = Path(__file__).with_name("migrations")
 SETTINGS = (
     Setting(
         ADDRESS,

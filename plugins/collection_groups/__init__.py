@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -31,6 +32,7 @@ PREVIEW_TYPES = "STACFLASK_COLLECTION_GROUPS_PREVIEW_TYPES"
 PREVIEW_BYTES = "STACFLASK_COLLECTION_GROUPS_PREVIEW_BYTES"
 
 COMMANDS = ("access",)
+MIGRATIONS = Path(__file__).with_name("migrations")
 SETTINGS = (
     Setting(
         DEFAULT,

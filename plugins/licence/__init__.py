@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -35,6 +36,7 @@ CACHE = "STACFLASK_LICENCE_CACHE"
 LOGIN = "STACFLASK_LICENCE_LOGIN"
 
 COMMANDS = ("licence",)
+MIGRATIONS = Path(__file__).with_name("migrations")
 SETTINGS = (
     Setting(FREE_ROLES, "Roles, comma-separated: small assets that have only these roles need no licence."),
     Setting(FREE_TYPES, "Media types, comma-separated, of assets that need no licence.", DEFAULT_TYPES),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -46,6 +47,7 @@ MAX_LIFETIME = "STACFLASK_LINKS_MAX_LIFETIME"
 CACHE = "STACFLASK_LINKS_CACHE"
 
 COMMANDS = ("links",)
+MIGRATIONS = Path(__file__).with_name("migrations")
 SETTINGS = (
     Setting(
         KEYS,

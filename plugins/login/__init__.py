@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,6 +32,7 @@ CACHE = "STACFLASK_LOGIN_CACHE"
 DEFAULT_LIFETIME = "12h"
 
 COMMANDS = ("sessions",)
+MIGRATIONS = Path(__file__).with_name("migrations")
 SETTINGS = (
     Setting(
         VARIABLE,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +35,8 @@ DO UPDATE SET ordered = now(), ready = NULL WHERE plugin_orders.ready IS NOT NUL
 """
 
 log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 class Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 CACHE = "STACFLASK_QUOTA_CACHE"
 
 COMMANDS = ("quota",)
+MIGRATIONS = Path(__file__).with_name("migrations")
 SETTINGS = (
     Setting(CACHE, "Seconds that limits are cached; usage at most one second, and never when it is booked.", "5"),
 )

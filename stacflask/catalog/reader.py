@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from stacflask.catalog.aggregation import aggregate, by_time
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
 from stacflask.catalog.database.engine import lookup
+from stacflask.catalog.database.migrations import PluginTables
 from stacflask.catalog.database.tables import collections, dictionaries, items, metadata
 from stacflask.catalog.documents.assets import Directories, asset_of, assets_of
 from stacflask.catalog.documents.codec import Codec
@@ -109,6 +110,7 @@ class Catalog:
         self._statements, self._visibility = StatementCache(), VisibilityReader(database)
         self._pages = ItemPages(database, self._statements, self._visibility, aggregate_timeout, costly_timeout)
         self._check_dictionaries = cached(TTLCache(1, DICTIONARY_CHECK_SECONDS), lock=Lock())(self._find_lost)
+        self.plugin_tables = PluginTables(())
 
     def collection(self, collection: str, restriction: Restriction) -> Record:
         """Return one collection as the user can see it. Raises NotFound if it does not exist or is hidden."""
@@ -284,13 +286,14 @@ class Catalog:
         return self._pages.aggregate(query, work, len(requested.names))
 
     def check(self) -> None:
-        """Check that the database responds and has the tables and columns of this release. Raises Unavailable."""
+        """Check that the database responds and has the tables of this release and its plugins. Raises Unavailable."""
         try:
             self.database.read(lambda connection: [connection.execute(statement) for statement in _SCHEMA_PROBES])
         except Unavailable:
             raise
         except StacflaskError as error:
             raise Unavailable("The database has not been migrated to this release.", code="NotMigrated") from error
+        self.plugin_tables.check(self.database)
         self._check_dictionaries()
 
     def _find_lost(self) -> None:

@@ -8,12 +8,16 @@ import sys
 import click
 
 from stacflask.cli.session import Session, pass_session
+from stacflask.pluginmanager.loading import migrations_of
 
 
 @click.command()
+@click.option("--remove", metavar="PLUGIN", help="Drop the tables of this plugin, with all their data, and stop.")
 @pass_session
-def migrate(session: Session) -> None:
+def migrate(session: Session, remove: str | None) -> None:
     """Migrate the tables of the database to this release.
+
+    These are the tables of stacflask and of the plugins in STACFLASK_PLUGINS. Those of other plugins stay as they are.
 
     You can run it at any time, and several times at once: a second run waits for the first and finds nothing to do.
     """
@@ -25,7 +29,13 @@ def migrate(session: Session) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     _ = session.settings  # Raises for wrong settings before anything is migrated.
-    migrations.migrate()
+    if remove is not None:
+        folders = migrations_of([remove])
+        for chain in migrations.chains(folders)[1:]:
+            migrations.remove(chain)
+        click.echo(f"Dropped the tables of {remove}." if folders else f"{remove} has no tables.")
+        return
+    migrations.migrate(session.chains)
     click.echo("The database is up to date.")
 
 

@@ -18,6 +18,7 @@ from stacflask.pluginmanager.loading import (
     commands_of,
     declared_commands,
     load_usable,
+    migrations_of,
     shutdown,
 )
 from stacflask.settings import Settings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from stacflask.catalog.database.engine import Database
+    from stacflask.catalog.database.migrations import Chain
     from stacflask.model.asset import Change
     from stacflask.model.delivery import Order
 
@@ -61,6 +63,13 @@ class Session:
         declared = next(field.metadata for field in fields(Settings) if field.name == "plugins")
         names: Sequence[str] = declared["parse"](self.environ.get(VARIABLE, ""))
         return names
+
+    @property
+    def chains(self) -> Sequence[Chain]:
+        """The chains of migrations of stacflask and its plugins. Raises SettingError."""
+        from stacflask.catalog.database.migrations import chains
+
+        return chains(migrations_of(self.plugin_names))
 
     @cached_property
     def plugins(self) -> Any:

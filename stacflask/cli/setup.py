@@ -35,14 +35,15 @@ def check(session: Session, *, every_item: bool) -> None:
     from stacflask.catalog.database import migrations
 
     _check_settings(session)
-    condition = migrations.condition(session.database)
-    click.echo(f"database: PostgreSQL {condition.postgresql}, PostGIS {condition.postgis or 'missing'}")
-    if not condition.migrated:
-        if not condition.found:
-            raise StacflaskError("The database has no tables of stacflask. Run stacflask migrate.")
-        found, heads = (", ".join(sorted(revisions)) for revisions in (condition.found, condition.heads))
-        raise StacflaskError(f"The tables of the database are at revision {found}, but this release needs {heads}.")
-    click.echo(f"migrations: up to date, at {', '.join(sorted(condition.heads))}")
+    states = migrations.states(session.database, session.chains)
+    postgresql, postgis = migrations.versions(session.database)
+    click.echo(f"database: PostgreSQL {postgresql}, PostGIS {postgis or 'missing'}")
+    if behind := [state.problem for state in states if state.problem]:
+        for problem in behind[:-1]:
+            print_error(problem)
+        raise StacflaskError(behind[-1])
+    listed = (f"{state.chain.plugin} {', '.join(sorted(state.heads))}".strip() for state in states)
+    click.echo(f"migrations: up to date, at {'; '.join(listed)}")
     _check_dictionaries(session, every_item=every_item)
     check_constant_hooks(session.started)
     _ = session.commands

@@ -11,6 +11,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,26 @@ def settings_of(names: Sequence[str]) -> Iterator[tuple[str, Sequence[Setting]]]
         if problem := next(filter(None, map(result_checks.problem, settings)), None):
             raise SettingError(VARIABLE, f"{name}: SETTINGS: {problem}")
         yield name, settings
+
+
+def migrations_of(names: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of migrations of plugins with tables, by the names of their modules.
+
+    Names of modules have underscores instead of dots. They are the same for all names that a setting can use.
+
+    Raises:
+        SettingError: A name is unknown, or ``MIGRATIONS`` of its module is wrong.
+    """
+    folders: dict[str, Path] = {}
+    for name in names:
+        module = _find(name)
+        folder = getattr(module, "MIGRATIONS", None)
+        if folder is None:
+            continue
+        if not isinstance(folder, Path) or not folder.is_dir():
+            raise SettingError(VARIABLE, f"{name}: MIGRATIONS: expected the Path of a folder, not {folder!r}")
+        folders[module.__name__.removeprefix(f"{PLUGINS}.").replace(".", "_")] = folder
+    return folders
 
 
 def available_plugins() -> Iterator[str]:

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from stacflask.catalog.database.engine import Database, create_engine
+from stacflask.catalog.database.migrations import VERSION_TABLE
 from stacflask.errors import SettingError
 from stacflask.settings import Settings
 from stacflask.testing.fixtures import VARIABLE
@@ -50,8 +51,8 @@ def _tables(connection: sa.Connection, url: str) -> Sequence[str]:
     """Return the tables that tests empty, in an order that foreign keys allow."""
     if url not in _TABLES:
         inspector = sa.inspect(connection)
-        kept = ("spatial_ref_sys", "alembic_version")
-        names = [name for name, _ in inspector.get_sorted_table_and_fkc_names() if name and name not in kept]
+        kept = ("spatial_ref_sys", VERSION_TABLE)
+        names = [name for name, _ in inspector.get_sorted_table_and_fkc_names() if name and not name.startswith(kept)]
         _TABLES[url] = names[::-1]
     return _TABLES[url]
 
