@@ -15,6 +15,7 @@ import minio
 import pytest
 import requests
 
+import stacflask
 from dev.ports import free_port
 from dev.run import environ_for
 from dev.stack import Stack
@@ -95,6 +96,7 @@ def installed(built: Built, stack: Stack, tmp_path_factory: pytest.TempPathFacto
 
 def test_the_wheel_has_only_the_names_of_the_project(built: Built) -> None:
     """A wheel installs no top-level module such as ``plugins``, ``alembic`` or ``tests``."""
+    assert built.wheel.name == f"stacflask-{stacflask.__version__}-py3-none-any.whl"
     top = {name.split("/")[0] for name in names_in(built.wheel)}
     assert {name for name in top if not name.endswith(".dist-info")} == {"stacflask", "stacflask_plugins"}
 
