@@ -81,6 +81,7 @@ def rename(connection: psycopg.Connection) -> None:
     for former, definition in FUNCTIONS.items():
         connection.execute(sql.SQL("DROP FUNCTION {} CASCADE").format(name(former)))
         connection.execute(first[definition])
+    connection.execute(first["EXTEND_TIME"])
     connection.execute(sql.SQL("DROP FUNCTION {}").format(name(FUNCTION_OF_QUOTA)))
     comment(connection)
     connection.execute("UPDATE alembic_version SET version_num = '0001'")

@@ -215,6 +215,7 @@ def as_before_the_first_revision(url: str, revision: str) -> None:
         connection.execute(
             sql.SQL("ALTER FUNCTION {} RENAME TO {}").format(name(new), name(from_main.FUNCTION_OF_QUOTA))
         )
+        connection.execute("DROP FUNCTION stacflask_extend_time")
         for plugin in PLUGINS:
             connection.execute(sql.SQL("DROP TABLE {}").format(name(f"alembic_version_{plugin}")))
         for (table, former), new in from_main.CONSTRAINTS.items():
