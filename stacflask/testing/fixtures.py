@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
-from flask import Flask
 
-from stacflask.catalog.database.engine import Database
-from stacflask.catalog.database.plugin_storage import PluginStorage
 from stacflask.model.json_types import Document
-from stacflask.testing.client import Client
 from stacflask.testing.documents import a_collection
 from stacflask.testing.hook_runner import by_name
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from stacflask.catalog.database.engine import Database
+    from stacflask.catalog.database.plugin_storage import PluginStorage
+    from stacflask.testing.client import Client
 
 VARIABLE = "STACFLASK_TEST_DATABASE_URL"
 Plug = Callable[..., "Client"]
