@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
+import pluggy
 from flask import Flask
 
 from stacflask import __version__, current, logs
@@ -40,16 +41,10 @@ from stacflask.disposition import FILE_NAMES
 from stacflask.errors import SettingError
 from stacflask.gate import Gate
 from stacflask.model.decision import UNRESTRICTED
+from stacflask.model.delivery import Order
 from stacflask.model.services import Services
 from stacflask.pluginmanager.loading import load_plugins, migrations_of, shutdown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pluggy
-
-    from stacflask.model.delivery import Order
-    from stacflask.settings import Settings
+from stacflask.settings import Settings
 
 DESCRIPTION = "Search a catalog of assets (STAC API 1.0.0) and download them (STAC API Download 1.0.0)."
 

@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial, reduce
 from operator import and_
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
+
+import pluggy
 
 from stacflask.errors import BadCredentials, Missing, NoAnswer, NoStore, NotStreamable, Offline, Refused, Unavailable
+from stacflask.model.asset import Asset, Change
 from stacflask.model.decision import UNRESTRICTED, Decision, Grant, Only, Restriction
 from stacflask.model.delivery import ByteRange, Delivery, Location, Order, Redirect, SignedQueries, Stream
 from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
+from stacflask.model.json_types import Cql2
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
 from stacflask.model.readonly import EMPTY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    import pluggy
-
-    from stacflask.model.asset import Asset, Change
-    from stacflask.model.json_types import Cql2
 
 log = logging.getLogger(__name__)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from stacflask.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 Network: TypeAlias = IPv4Network | IPv6Network
 

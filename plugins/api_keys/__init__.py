@@ -13,24 +13,20 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, Setting, hookimpl
+from stacflask import ANONYMOUS, BadCredentials, Challenge, Principal, Request, Services, Setting, Storage, hookimpl
 
 from .._common import text_tables
 from .._common.durations import UNITS, cache_seconds, cached, parse_duration
 from .._common.groups import SPECIAL, is_plain, warn_unknown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask import Request, Services, Storage
 
 CACHE = "STACFLASK_API_KEYS_CACHE"
 CACHED_KEYS = 4096

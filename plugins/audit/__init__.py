@@ -7,11 +7,13 @@ docs/audit.md says which records can be lost with which setting. ``stacflask usa
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from stacflask import Setting, StacflaskError, Unavailable, hookimpl
+import click
+
+from stacflask import DownloadDecision, Services, Setting, StacflaskError, StreamResult, Unavailable, hookimpl
 
 from . import usage
 from .recorder import Recorder
@@ -32,13 +34,6 @@ from .settings import (
     read_number,
 )
 from .writer import Full
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import click
-
-    from stacflask import DownloadDecision, Services, StreamResult
 
 COMMANDS = ("usage",)
 MIGRATIONS = Path(__file__).with_name("migrations")

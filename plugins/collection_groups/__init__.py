@@ -6,24 +6,32 @@ The same grants apply to searches, lists, single records, downloads and changes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from stacflask import Decision, Only, Setting, SettingError, hookimpl
+from stacflask import (
+    Asset,
+    Change,
+    Decision,
+    Only,
+    Principal,
+    Services,
+    Setting,
+    SettingError,
+    Statements,
+    Storage,
+    hookimpl,
+)
 
 from .._common import text_tables
 from .._common.durations import cache_seconds, cached
 from .._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
 from .._common.groups import NOBODY, SPECIAL, is_plain, names_of, warn_unknown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask import Asset, Change, Principal, Services, Statements, Storage
 
 DEFAULT = "STACFLASK_COLLECTION_GROUPS_DEFAULT"
 ADMINS = "STACFLASK_COLLECTION_GROUPS_ADMINS"

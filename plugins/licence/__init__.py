@@ -7,13 +7,26 @@ licence as a page with a form; programs use JSON at the same URLs.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from stacflask import BadDocument, Decision, Endpoint, EndpointResponse, Refused, Setting, SettingError, hookimpl
+from stacflask import (
+    Asset,
+    BadDocument,
+    Decision,
+    Endpoint,
+    EndpointRequest,
+    EndpointResponse,
+    Principal,
+    Refused,
+    Services,
+    Setting,
+    SettingError,
+    hookimpl,
+)
 
 from .._common.durations import cache_seconds
 from .._common.free_assets import DEFAULT_BYTES, DEFAULT_TYPES, FreeAssets, free_assets
@@ -23,11 +36,6 @@ from .commands import acceptances, add, require, show, unrequire
 from .documents import ACCEPTANCE, BY_ACCEPT, LICENCE, LIST, licence_document, not_accepted
 from .licence_page import licence_page
 from .table import LicenceTables
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask import Asset, EndpointRequest, Principal, Services
 
 FREE_ROLES = "STACFLASK_LICENCE_FREE_ROLES"
 FREE_TYPES = "STACFLASK_LICENCE_FREE_TYPES"

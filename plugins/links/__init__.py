@@ -7,21 +7,35 @@ database has the creator and the target of a link. The link itself is signed, an
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from stacflask import BadCredentials, Challenge, Decision, Principal, Setting, SettingError, hookimpl
+from stacflask import (
+    Asset,
+    BadCredentials,
+    ByteRange,
+    Challenge,
+    Decision,
+    Endpoint,
+    Principal,
+    Request,
+    Services,
+    Setting,
+    SettingError,
+    SignedQueries,
+    hookimpl,
+)
 
 from .._common.durations import cache_seconds, parse_duration
 from .commands import list_links, make_key, prune_links, revoke_links
 from .creators import SCHEME, check_caveats
 from .endpoints import PARAMETER, LinkEndpoints
 from .signed_hrefs import CollectionLinks
-from .table import LinkTables
+from .table import LinkTables, StoredLink
 from .tokens import (
     SigningKeys,
     check_address,
@@ -32,13 +46,6 @@ from .tokens import (
     read_keys,
 )
 from .uses import link_use, use_key, used_up
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from stacflask import Asset, ByteRange, Endpoint, Request, Services, SignedQueries
-
-    from .table import StoredLink
 
 log = logging.getLogger(__name__)
 

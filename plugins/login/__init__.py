@@ -5,14 +5,14 @@ The providers are those of ``STACFLASK_OIDC_ISSUERS`` that have the member ``log
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from stacflask import Challenge, Principal, Setting, SettingError, hookimpl
+from stacflask import Challenge, Endpoint, Principal, Request, Services, Setting, SettingError, hookimpl
 
 from .._common.durations import cache_seconds, parse_duration
 from ..oidc.settings import VARIABLE, read_providers
@@ -21,11 +21,6 @@ from .commands import end_sessions, list_sessions
 from .endpoints import LoginEndpoints
 from .flow import ProviderLogin
 from .sessions import SCHEME, CookieJar, Sessions, digest, session_ended
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask import Endpoint, Request, Services
 
 LIFETIME = "STACFLASK_LOGIN_LIFETIME"
 CACHE = "STACFLASK_LOGIN_CACHE"

@@ -6,18 +6,14 @@ Stores have the state of each object. This plugin records the orders, so that pr
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from stacflask import Missing, NotFound, StacflaskError, hookimpl
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from stacflask import Asset, Order, Principal, Services, Storage
+from stacflask import Asset, Missing, NotFound, Order, Principal, Services, StacflaskError, Storage, hookimpl
 
 PENDING = ("ordered", "shipping")
 DELETE_AFTER = "30 days"

@@ -8,13 +8,25 @@ that all processes together grant exactly the limit.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from stacflask import Decision, Endpoint, EndpointResponse, Principal, Setting, hookimpl
+from stacflask import (
+    Asset,
+    ByteRange,
+    Decision,
+    Endpoint,
+    EndpointRequest,
+    EndpointResponse,
+    Principal,
+    Services,
+    Setting,
+    Storage,
+    hookimpl,
+)
 
 from .._common.durations import cache_seconds
 from .._common.groups import names_of
@@ -32,11 +44,6 @@ from .limits import (
 )
 from .schema import QUOTA
 from .table import QuotaTables
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stacflask import Asset, ByteRange, EndpointRequest, Services, Storage
 
 CACHE = "STACFLASK_QUOTA_CACHE"
 

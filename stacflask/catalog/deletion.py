@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.properties import statistics
 from stacflask.errors import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sqlalchemy import Connection
-
-    from stacflask.catalog.database.engine import Database
 
 BATCH = 5_000
 """Items that are deleted in one transaction."""

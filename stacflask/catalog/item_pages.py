@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from operator import attrgetter
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
 from cachetools import TTLCache, cached
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql import Select
 
 from stacflask.catalog.database.database_errors import TIMEOUT
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.properties.indexes import IndexCache
 from stacflask.catalog.search import counting, restrictions
-from stacflask.catalog.search.plan import Planner
+from stacflask.catalog.search.plan import Planner, Step
 from stacflask.catalog.search.query_cost import is_costly, may_scan_many
 from stacflask.catalog.search.restrictions import ALL_COLLECTIONS, restriction_key
 from stacflask.catalog.search.statement_cache import StatementCache, is_cacheable
-from stacflask.catalog.search.visibility import VisibilityFilter
+from stacflask.catalog.search.visibility import VisibilityFilter, VisibilityReader
 from stacflask.errors import BadQuery, BadValue, Unavailable
-from stacflask.model.decision import UNRESTRICTED
+from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.page import Count
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
-
-    from sqlalchemy.engine import Connection
-    from sqlalchemy.sql import Select
-
-    from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.search.plan import Step
-    from stacflask.catalog.search.visibility import VisibilityReader
-    from stacflask.model.decision import Restriction
-    from stacflask.model.query import CollectionQuery, ItemQuery
+from stacflask.model.query import CollectionQuery, ItemQuery
 
 T = TypeVar("T")
 

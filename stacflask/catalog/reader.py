@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial, wraps
 from operator import attrgetter
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 from cachetools import TTLCache, cached
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql import Select
 
 from stacflask.catalog.aggregation import aggregate, by_time
-from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
-from stacflask.catalog.database.engine import lookup
+from stacflask.catalog.aggregation.aggregate import AggregationKind
+from stacflask.catalog.aggregation.by_time import Period
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, Fields, condition
+from stacflask.catalog.database.engine import Database, Lookup, lookup
 from stacflask.catalog.database.migrations import PluginTables
 from stacflask.catalog.database.tables import collections, dictionaries, items, metadata
 from stacflask.catalog.documents.assets import Directories, asset_of, assets_of
@@ -25,6 +29,7 @@ from stacflask.catalog.documents.dictionaries import find_missing, find_unusable
 from stacflask.catalog.documents.large_pages import turn
 from stacflask.catalog.item_pages import ItemPages, filter_errors, read
 from stacflask.catalog.properties import queryables
+from stacflask.catalog.properties.observations import Observations
 from stacflask.catalog.search import paging, restrictions, visible_extents
 from stacflask.catalog.search.collection_search import collection_order, reads_documents, select_collections
 from stacflask.catalog.search.item_search import item_order, visible, visible_collections
@@ -33,24 +38,12 @@ from stacflask.catalog.search.page_tokens import PageTokens
 from stacflask.catalog.search.restrictions import restriction_key
 from stacflask.catalog.search.statement_cache import StatementCache
 from stacflask.catalog.search.visibility import VisibilityFilter, VisibilityReader
-from stacflask.catalog.search.visible_extents import WITHHELD
+from stacflask.catalog.search.visible_extents import WITHHELD, VisibleExtents
 from stacflask.errors import NotFound, StacflaskError, Unavailable
+from stacflask.model.asset import Asset
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.page import Aggregation, Contents, Count, Page, Record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sqlalchemy.sql import Select
-
-    from stacflask.catalog.aggregation.aggregate import AggregationKind
-    from stacflask.catalog.aggregation.by_time import Period
-    from stacflask.catalog.cql2 import Fields
-    from stacflask.catalog.database.engine import Database, Lookup
-    from stacflask.catalog.properties.observations import Observations
-    from stacflask.catalog.search.visible_extents import VisibleExtents
-    from stacflask.model.asset import Asset
-    from stacflask.model.query import AggregationQuery, CollectionQuery, ItemQuery
+from stacflask.model.query import AggregationQuery, CollectionQuery, ItemQuery
 
 _ITEM = sa.select(items.c.body).where(
     items.c.collection == sa.bindparam("collection", ""), items.c.id == sa.bindparam("item", "")

@@ -6,12 +6,14 @@ Transactions that write items share a lock on the collection that excludes its d
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from geoalchemy2 import WKBElement
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
 
 from stacflask.catalog import deletion
 from stacflask.catalog.database.tables import collections, dictionaries, items
@@ -21,22 +23,15 @@ from stacflask.catalog.documents.rows import Span, heights, span_of
 from stacflask.catalog.properties import observations, statistics
 from stacflask.catalog.reader import Catalog, etag_of
 from stacflask.catalog.search.item_search import visible, visible_collections
+from stacflask.catalog.search.visible_extents import VisibleExtents
 from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed, Unavailable
-from stacflask.model.decision import UNRESTRICTED
+from stacflask.model.decision import UNRESTRICTED, Restriction
+from stacflask.model.json_types import Document
 from stacflask.model.page import Record
 from stacflask.stac.geometry import bbox_of, to_wkb
 from stacflask.stac.geometry_cost import shared_time_limit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.search.visible_extents import VisibleExtents
-    from stacflask.model.decision import Restriction
-    from stacflask.model.json_types import Document
-
-    Change = Callable[[Record], Document]
+Change = Callable[[Record], Document]
 
 
 _NOT_FREE = "An id in this document cannot be used. Choose another."

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import click
 
@@ -19,9 +20,6 @@ from stacflask.cli.errors import report_error
 from stacflask.cli.session import Program, Session
 from stacflask.errors import StacflaskError
 from stacflask.locations import PLUGINS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 def main() -> NoReturn:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,6 @@ from stacflask.cli.session import Session, pass_session
 from stacflask.model.asset import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from stacflask.catalog.bulk.copy import WriteMethod
     from stacflask.catalog.bulk.load import LoadResult
     from stacflask.catalog.documents.stored_hrefs import Addresses

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import click
 
-from stacflask.catalog.bulk.href_survey import RELATIVE, scheme
+from stacflask.catalog.bulk.href_survey import RELATIVE, HrefCounts, HrefGroup, scheme
+from stacflask.cli.session import Session
 from stacflask.errors import SettingError, StacflaskError
 from stacflask.gate import Gate
 from stacflask.model.asset import Asset
 from stacflask.settings import masked
-
-if TYPE_CHECKING:
-    from stacflask.catalog.bulk.href_survey import HrefCounts, HrefGroup
-    from stacflask.cli.session import Session
 
 
 def warn(session: Session, counts: HrefCounts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stacflask.errors import SettingError, StacflaskError
+from stacflask.model.asset import Change
 from stacflask.model.decision import UNRESTRICTED
+from stacflask.model.delivery import Order
 from stacflask.model.services import Services
 from stacflask.pluginmanager.loading import (
     VARIABLE,
@@ -24,12 +27,8 @@ from stacflask.pluginmanager.loading import (
 from stacflask.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-
     from stacflask.catalog.database.engine import Database
     from stacflask.catalog.database.migrations import Chain
-    from stacflask.model.asset import Change
-    from stacflask.model.delivery import Order
 
 
 class Session:

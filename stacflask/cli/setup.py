@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from stacflask.cli.errors import print_error
 from stacflask.cli.session import Session, pass_session
 from stacflask.errors import StacflaskError
+from stacflask.model.services import Setting
 from stacflask.pluginmanager.loading import VARIABLE, check_constant_hooks, implementations, problems, settings_of
 from stacflask.settings import Settings, is_secret_name, masked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stacflask.model.services import Setting
 
 VARIABLES_OF_TESTS = ("STACFLASK_TEST_DATABASE_URL",)
 """Variables that the fixtures for tests read."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from stacflask.model.asset import Asset
 from stacflask.model.json_types import NOTHING, Cql2, _empty_mapping, _protect
+from stacflask.model.principal import Principal
 from stacflask.model.readonly import ReadOnlyDict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from stacflask.model.asset import Asset
-    from stacflask.model.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)

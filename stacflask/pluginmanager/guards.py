@@ -13,13 +13,15 @@ import logging
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
 
 import click
+import pluggy
 
 from stacflask.errors import Refused, SettingError, StacflaskError
 from stacflask.model.decision import Decision, Only
@@ -29,12 +31,6 @@ from stacflask.model.json_types import Condition
 from stacflask.model.principal import Challenge, Principal
 from stacflask.pluginmanager import result_checks
 from stacflask.pluginmanager.result_checks import describe
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-    from types import FrameType, TracebackType
-
-    import pluggy
 
 VARIABLE = "STACFLASK_PLUGINS"
 

@@ -7,13 +7,14 @@ import inspect
 import logging
 import re
 import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
@@ -24,10 +25,6 @@ from stacflask.locations import PLUGINS
 from stacflask.model.services import Setting
 from stacflask.pluginmanager import background, guards, result_checks
 from stacflask.pluginmanager.background import Background
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from importlib.metadata import EntryPoint
 
 VARIABLE = guards.VARIABLE
 GROUP = "stacflask"

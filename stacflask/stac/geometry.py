@@ -6,25 +6,22 @@ The stored document keeps the original geometry.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
 import shapely
 
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Document
 from stacflask.stac.antimeridian_cut import cut_at_antimeridian
 from stacflask.stac.bbox import MAX_LATITUDE, MAX_LONGITUDE, around, latitude, longitude, longitude_ranges
 from stacflask.stac.geometry_cost import FEW_POSITIONS, check_cost, check_crossings, timed
 from stacflask.stac.geometry_parts import flattened, from_parts, parts
 from stacflask.stac.geometry_repair import repair_geometry
 from stacflask.stac.json_checks import Check, array_of, check_at, check_each, describe, members, number, unexpected
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from stacflask.model.json_types import Document
 
 MAXIMUM_POSITIONS = 100_000
 MAXIMUM_DEPTH = 5

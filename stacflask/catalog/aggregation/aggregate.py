@@ -5,6 +5,7 @@ The names of aggregations are those of a fixed table, and those of the propertie
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -12,28 +13,23 @@ from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise
 from math import floor, log10
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Connection
 
 from stacflask.catalog.aggregation import grids
 from stacflask.catalog.cql2 import ITEM_FIELDS
+from stacflask.catalog.cql2.values.types import Stored
 from stacflask.catalog.database.tables import items
+from stacflask.catalog.properties.observations import Observation, Observations
 from stacflask.catalog.search.item_search import search_conditions
 from stacflask.errors import BadQuery
+from stacflask.model.decision import Restriction
 from stacflask.model.page import Aggregation, Bucket
+from stacflask.model.query import AggregationQuery, ItemQuery
 from stacflask.stac.times import format_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.cql2.values.types import Stored
-    from stacflask.catalog.properties.observations import Observation, Observations
-    from stacflask.model.decision import Restriction
-    from stacflask.model.query import AggregationQuery, ItemQuery
 
 MAX_BUCKETS = 10_000
 """Most buckets. More are an error if the client can choose their size. Otherwise the rest is the overflow."""

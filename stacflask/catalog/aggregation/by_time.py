@@ -7,24 +7,19 @@ period does not matter.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.engine import Connection
 
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.search.item_search import visible
 from stacflask.errors import BadQuery
+from stacflask.model.decision import Restriction
 from stacflask.model.page import Contents
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.model.decision import Restriction
 
 MAX_LISTED_ITEMS = 1000
 """Most items of one list. A period with more items lists its parts, if it can be divided."""

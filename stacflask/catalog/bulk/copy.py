@@ -6,35 +6,30 @@ Only the written rows are locked, in the order of their keys, so searches and ot
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import psycopg
 import psycopg.errors as pg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from stacflask.catalog.bulk.href_survey import HrefCounts
-from stacflask.catalog.bulk.parse import DocumentProblem
+from stacflask.catalog.bulk.parse import DocumentProblem, Prepared
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import extents
+from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.documents.dictionaries import Dictionaries
 from stacflask.catalog.properties import observations, statistics
 from stacflask.errors import Unavailable
 from stacflask.stac.geometry import bbox_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.bulk.parse import Prepared
-    from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.documents.codec import Codec
 
 WriteMethod: TypeAlias = Literal["insert", "upsert", "ignore"]
 Key: TypeAlias = tuple[str, str]

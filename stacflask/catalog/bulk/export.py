@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 import zstandard
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql import Select
 
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import collections, items
-from stacflask.catalog.documents.codec import DAMAGED
+from stacflask.catalog.documents.codec import DAMAGED, Codec
 from stacflask.catalog.documents.documents import original_text
 from stacflask.catalog.reader import LOST, Catalog
 from stacflask.errors import NotFound, StacflaskError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from sqlalchemy.engine import Connection
-    from sqlalchemy.sql import Select
-
-    from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.documents.codec import Codec
 
 ROWS = 500
 """Rows that are fetched at a time, so the memory does not grow with their number."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents.documents import HERE, closed, is_relative, public, storage_hrefs
 from stacflask.catalog.reader import Catalog
 from stacflask.errors import StacflaskError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from stacflask.catalog.database.engine import Database
 
 RELATIVE = ""
 """The prefix of relative hrefs."""

@@ -10,10 +10,11 @@ import gzip
 import re
 import sys
 import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -21,9 +22,6 @@ import orjson
 from msgspec import Raw
 
 from stacflask.errors import BadDocument
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 BLOCK_BYTES = 8 << 20
 """Approximate size of a block, which is written in one transaction."""

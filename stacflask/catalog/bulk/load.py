@@ -5,9 +5,9 @@ A load can be interrupted at any time and run again, because a block is written 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import orjson
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from stacflask.catalog.bulk.copy import BatchResult, BatchWriter, WriteMethod
 from stacflask.catalog.bulk.href_survey import HrefCounts
-from stacflask.catalog.bulk.input_files import BLANK, MAX_BLOCK_BYTES, blocks, first_blocks
+from stacflask.catalog.bulk.input_files import BLANK, MAX_BLOCK_BYTES, Block, blocks, first_blocks
 from stacflask.catalog.bulk.parse import ItemParser
 from stacflask.catalog.bulk.workers import WorkerPool
 from stacflask.catalog.database.engine import Database, create_engine
@@ -26,16 +26,11 @@ from stacflask.catalog.documents.stored_hrefs import Addresses, StoredHrefs, pos
 from stacflask.catalog.reader import Catalog
 from stacflask.errors import BadDocument, NotFound
 from stacflask.model.decision import UNRESTRICTED
+from stacflask.model.json_types import Document
 from stacflask.stac.checks import check_collection
 from stacflask.stac.json_checks import CONTROL
 from stacflask.stac.schemas import SchemaChecker
 from stacflask.stac.time_repair import Repair, repair
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from stacflask.catalog.bulk.input_files import Block
-    from stacflask.model.json_types import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,31 +7,27 @@ run, which also return the message.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import orjson
 
 from stacflask.catalog.bulk.input_files import BLANK, is_collection
-from stacflask.catalog.documents.documents import rewritten, split_item, verbatim
+from stacflask.catalog.documents.documents import Managed, Parts, rewritten, split_item, verbatim
 from stacflask.catalog.documents.rows import Span, heights, span_of
 from stacflask.catalog.documents.stored_hrefs import may_contain_server_hrefs
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Document
 from stacflask.stac.bbox import MAX_LATITUDE, MAX_LONGITUDE
 from stacflask.stac.checks import DOT_SEGMENTS, MAX_ID_LENGTH, check_item
 from stacflask.stac.geometry import to_wkb, to_wkb_many
 from stacflask.stac.json_checks import describe
+from stacflask.stac.schemas import SchemaChecker
 from stacflask.stac.storable import check_storable
 from stacflask.stac.time_repair import repair
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    from stacflask.catalog.documents.documents import Managed, Parts
-    from stacflask.model.json_types import Document
-    from stacflask.stac.schemas import SchemaChecker
 
 
 class Prepared(msgspec.Struct, gc=False):

@@ -7,18 +7,16 @@ import mmap
 import multiprocessing
 import signal
 import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from multiprocessing.context import ForkProcess
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 from stacflask.errors import StacflaskError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from multiprocessing.context import ForkProcess
-    from types import TracebackType
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

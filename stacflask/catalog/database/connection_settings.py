@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import quote, unquote
 
 import psycopg
@@ -12,9 +13,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PGconn
 
 from stacflask.errors import SettingError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 CONNECT_SECONDS = 3
 """Time in which one host must accept a connection, unless the URL has ``connect_timeout``."""

@@ -6,10 +6,11 @@ import json
 import logging
 import math
 import time
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import psycopg.errors as pg
@@ -21,21 +22,16 @@ from psycopg.rows import dict_row, namedtuple_row, tuple_row
 from psycopg.types.array import ListDumper
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.sql import ClauseElement
 
 from stacflask.bulkhead import SLOW_SECONDS, Bulkhead
 from stacflask.catalog.database import connection_settings
 from stacflask.catalog.database.database_errors import BUSY, UNREACHABLE, translated
 from stacflask.errors import Unavailable
 from stacflask.model.services import ShareState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
-
-    from sqlalchemy.engine import Connection, Engine
-    from sqlalchemy.sql import ClauseElement
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic.config import Config
@@ -11,14 +12,9 @@ from alembic.script import ScriptDirectory
 
 from alembic import command
 from stacflask.catalog.database.database_errors import translated
+from stacflask.catalog.database.engine import Database
 from stacflask.errors import StacflaskError, Unavailable
 from stacflask.locations import MIGRATIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from stacflask.catalog.database.engine import Database
 
 VERSION_TABLE = "alembic_version"
 """Table with the revision of stacflask's chain. Those of plugins have this prefix."""

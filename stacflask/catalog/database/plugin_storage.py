@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from stacflask.bulkhead import current
-from stacflask.catalog.database.engine import lookup
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.bulkhead import Bulkhead
-    from stacflask.catalog.database.engine import Database, Lookup
+from stacflask.bulkhead import Bulkhead, current
+from stacflask.catalog.database.engine import Database, Lookup, lookup
 
 
 class _Statements:

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from stacflask.catalog.database.engine import Database
+from sqlalchemy.engine import Connection, Engine
+
+from stacflask.catalog.database.engine import Database, Lookup
 from stacflask.errors import Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from sqlalchemy.engine import Connection, Engine
-
-    from stacflask.catalog.database.engine import Lookup
-    from stacflask.model.services import ShareState
+from stacflask.model.services import ShareState
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from mimetypes import guess_type
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stacflask.catalog.documents.documents import parse_public, storage_hrefs
 from stacflask.catalog.documents.rows import TIMES
 from stacflask.model.asset import Asset
+from stacflask.model.json_types import Document
 from stacflask.model.query import Interval
 from stacflask.model.readonly import read_only
 from stacflask.stac.times import parse_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stacflask.model.json_types import Document
 
 
 @dataclass(frozen=True, slots=True)

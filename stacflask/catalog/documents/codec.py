@@ -7,15 +7,13 @@ dictionary, so there can be any number of dictionaries. Dictionaries are never d
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zstandard
 
 from stacflask.errors import StacflaskError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 LEVEL = 3
 DAMAGED = "DocumentDamaged"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
 from geoalchemy2 import WKBElement
 from sqlalchemy.dialects.postgresql import Range
@@ -10,14 +12,9 @@ from sqlalchemy.dialects.postgresql import Range
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.rows import heights
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Document
 from stacflask.stac.geometry import SRID, boxes_to_wkb
 from stacflask.stac.times import parse_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-    from stacflask.model.json_types import Document
 
 
 def searched(document: Document) -> dict[str, Any]:

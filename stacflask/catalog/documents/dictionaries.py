@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import orjson
 import sqlalchemy as sa
 import zstandard
+from sqlalchemy.engine import Connection
 
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import dictionaries
-from stacflask.catalog.documents.codec import MIN_SAMPLES, train
+from stacflask.catalog.documents.codec import MIN_SAMPLES, Codec, train
 from stacflask.catalog.documents.documents import original_text
 from stacflask.errors import StacflaskError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.documents.codec import Codec
 
 MAX_SAMPLES = 600
 """More bodies make training slower, but the dictionary not better."""

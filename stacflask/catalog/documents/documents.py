@@ -13,10 +13,11 @@ Storage addresses are therefore only in the private part, which only downloads a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -24,10 +25,7 @@ import orjson
 from msgspec import Raw
 from orjson import Fragment
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from stacflask.model.json_types import Document
+from stacflask.model.json_types import Document
 
 HERE = b"\x01"
 """Stands for the URL below which the record's assets are downloaded, including the slash."""

@@ -5,30 +5,26 @@ The first box and the first interval are the overall ones. The others belong to 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import documents
+from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.documents.collection_rows import searched
+from stacflask.catalog.documents.rows import Span
 from stacflask.errors import NotFound
+from stacflask.model.json_types import Document
 from stacflask.stac.bbox import MAX_LONGITUDE, around, covers
 from stacflask.stac.bbox import widen as widened_box
 from stacflask.stac.times import format_instant, parse_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.documents.codec import Codec
-    from stacflask.catalog.documents.rows import Span
-    from stacflask.model.json_types import Document
 
 
 @dataclass(frozen=True, slots=True)

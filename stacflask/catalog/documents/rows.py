@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
+from stacflask.model.json_types import Document
 from stacflask.stac.geometry import heights_of
 from stacflask.stac.times import parse_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from stacflask.model.json_types import Document
 
 LONG_BBOX = 6
 

@@ -7,19 +7,16 @@ document back means the stored hrefs.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from stacflask.catalog.documents.documents import EXPIRES
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Document
 from stacflask.stac.json_checks import step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stacflask.model.json_types import Document
 
 _WEB = ("http", "https")
 _ITSELF = "localhost"

@@ -11,35 +11,31 @@ property and the type.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import takewhile
 from operator import attrgetter
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from cachetools import TTLCache, cached
 from psycopg import sql
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, DropIndex, ExecutableDDLElement
 
 from stacflask.catalog.cql2 import Fields
 from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.sql import Sql
+from stacflask.catalog.cql2.values.types import Stored
 from stacflask.catalog.database.database_errors import translated
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import PROPERTY_INDEX_PREFIX, items
 from stacflask.catalog.search.ordering import ORDERED_TYPES, TIE_BREAKERS
 from stacflask.errors import BadQuery, Conflict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.cql2.values.sql import Sql
-    from stacflask.catalog.cql2.values.types import Stored
-    from stacflask.catalog.database.engine import Database
 
 INDEXED: Mapping[str, Callable[[Stored], Sql]] = {**ORDERED_TYPES, "time": attrgetter("moment")}
 """Indexable values of a property by type. Lists are not sorted by times: strings that are times sort as strings."""

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from stacflask.model.json_types import Document
+from stacflask.model.json_types import Document
 
 Observations: TypeAlias = "dict[str, Observation]"
 """Observations by the name that a filter uses. A dot is part of a key, or separates a key from an inner key."""

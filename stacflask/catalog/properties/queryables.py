@@ -6,28 +6,22 @@ visible items. Names that no item has come from the collection's document (summa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents import documents
+from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.properties import observations, statistics
-from stacflask.catalog.properties.observations import Observation
+from stacflask.catalog.properties.observations import Observation, Observations
 from stacflask.catalog.search.item_search import visible, visible_collections
-from stacflask.catalog.search.visible_extents import SUMMARIES
+from stacflask.catalog.search.visible_extents import SUMMARIES, VisibleExtents
+from stacflask.model.decision import Restriction
+from stacflask.model.json_types import Document
 from stacflask.stac import known_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.documents.codec import Codec
-    from stacflask.catalog.properties.observations import Observations
-    from stacflask.catalog.search.visible_extents import VisibleExtents
-    from stacflask.model.decision import Restriction
-    from stacflask.model.json_types import Document
 
 MAX_COLLECTIONS = 2000
 """Most collections whose documents are read for a list of all names."""

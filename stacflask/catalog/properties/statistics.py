@@ -6,25 +6,20 @@ are recomputed from the items.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
 
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import collections, items, statistics
 from stacflask.catalog.properties import observations
+from stacflask.catalog.properties.observations import Observations
 from stacflask.errors import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.database.engine import Database
-    from stacflask.catalog.properties.observations import Observations
-    from stacflask.model.json_types import Document
+from stacflask.model.json_types import Document
 
 BATCH_ITEMS = 1000
 """Items that are observed together."""

@@ -6,19 +6,14 @@ planned without bitmap scans, and a GIN index supports no other scans.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateIndex, DropIndex
 
+from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import PROPERTY_INDEX_PREFIX, items
 from stacflask.catalog.properties.indexes import exclusive_connection
 from stacflask.catalog.search.freetext import item_words
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.database.engine import Database
 
 LABEL = f"{PROPERTY_INDEX_PREFIX}of_texts"
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSTZRANGE, Range
+from sqlalchemy.sql import Select
 
 from stacflask.catalog.cql2 import COLLECTION_FIELDS, condition
 from stacflask.catalog.cql2.compiler.spatial import meets
 from stacflask.catalog.cql2.values import literals
+from stacflask.catalog.cql2.values.sql import SqlCondition
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.documents.rows import LONG_BBOX
 from stacflask.catalog.search import freetext
 from stacflask.catalog.search.item_search import is_short
 from stacflask.catalog.search.ordering import SortOrder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy.sql import Select
-
-    from stacflask.catalog.cql2.values.sql import SqlCondition
-    from stacflask.catalog.search.visible_extents import VisibleExtents
-    from stacflask.model.query import CollectionQuery, SortKey
+from stacflask.catalog.search.visible_extents import VisibleExtents
+from stacflask.model.query import CollectionQuery, SortKey
 
 
 def within_bbox(query: CollectionQuery) -> SqlCondition | None:

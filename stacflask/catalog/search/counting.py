@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
@@ -13,18 +15,10 @@ from stacflask.catalog.database.engine import texts
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.search import item_search
 from stacflask.catalog.search.ordering import row_limit
-from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE
-from stacflask.model.decision import UNRESTRICTED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy.engine import Connection
-
-    from stacflask.catalog.search.plan import Step
-    from stacflask.catalog.search.visibility import VisibilityFilter
-    from stacflask.model.decision import Restriction
-    from stacflask.model.query import ItemQuery
+from stacflask.catalog.search.plan import Step
+from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE, VisibilityFilter
+from stacflask.model.decision import UNRESTRICTED, Restriction
+from stacflask.model.query import ItemQuery
 
 
 def count_statement(query: ItemQuery, restriction: Restriction, visibility: VisibilityFilter) -> sa.Select[Any]:

@@ -5,7 +5,8 @@ Each term becomes a LIKE with the term between two ``%``, so only the number of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import Grouping
@@ -14,11 +15,7 @@ from stacflask.catalog.cql2.compiler import strings
 from stacflask.catalog.cql2.values.sql import Sql, constant, once
 from stacflask.catalog.cql2.values.types import Text
 from stacflask.catalog.database.tables import collections, items
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stacflask.model.query import FreeText
+from stacflask.model.query import FreeText
 
 ITEM_MEMBERS = ("title", "description", "keywords", "constellation", "platform", "instruments", "mission")
 """Properties that are searched for free text, beside the id."""

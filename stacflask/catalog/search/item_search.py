@@ -7,34 +7,27 @@ Values are named parameters of the statement, so that a statement compiled once 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql import ColumnElement
 
-from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, condition
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, Fields, condition
 from stacflask.catalog.cql2.compiler.spatial import meets
-from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, TIMESTAMP
+from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, TIMESTAMP, Sql, SqlCondition
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.documents.rows import LONG_BBOX
 from stacflask.catalog.search import freetext
 from stacflask.catalog.search.ordering import TIE_BREAKERS, SortOrder
 from stacflask.catalog.search.visibility import VisibilityFilter
 from stacflask.errors import BadDocument, BadQuery
+from stacflask.model.decision import Restriction
+from stacflask.model.json_types import Cql2, Document
+from stacflask.model.query import ItemQuery, SortKey
 from stacflask.stac.geometry import SearchGeometry, to_wkb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from sqlalchemy.sql import ColumnElement
-
-    from stacflask.catalog.cql2 import Fields
-    from stacflask.catalog.cql2.values.sql import Sql, SqlCondition
-    from stacflask.model.decision import Restriction
-    from stacflask.model.json_types import Cql2, Document
-    from stacflask.model.query import ItemQuery, SortKey
-
 
 PARAMETER_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "collection": sa.Text(),

@@ -7,34 +7,29 @@ last rows without a sortable value: null, absent, an array or an object.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql import FromClause, Select
 
+from stacflask.catalog.cql2 import Fields
 from stacflask.catalog.cql2.values.literals import check_storable
 from stacflask.catalog.cql2.values.problems import Problem
-from stacflask.catalog.cql2.values.types import InstantValue, Stored, Text
+from stacflask.catalog.cql2.values.sql import Sql, SqlCondition
+from stacflask.catalog.cql2.values.types import InstantValue, Stored, Text, Value
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.search.paging import Position, decode
 from stacflask.errors import BadQuery
+from stacflask.model.json_types import Json
+from stacflask.model.query import SortKey
 from stacflask.stac.times import format_instant, parse_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy.sql import FromClause, Select
-
-    from stacflask.catalog.cql2 import Fields
-    from stacflask.catalog.cql2.values.sql import Sql, SqlCondition
-    from stacflask.catalog.cql2.values.types import Value
-    from stacflask.model.json_types import Json
-    from stacflask.model.query import SortKey
 
 MAX_SORT_KEYS = 8
 """Most names in ``sortby``."""

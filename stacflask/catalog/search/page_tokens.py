@@ -13,26 +13,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stacflask.catalog.search import paging
+from stacflask.catalog.search.ordering import OrderKey, SortOrder
+from stacflask.catalog.search.paging import Position
 from stacflask.errors import BadQuery
-from stacflask.model.query import ItemQuery
+from stacflask.model.json_types import Json
+from stacflask.model.query import CollectionQuery, Interval, ItemQuery
 from stacflask.stac.numbers import ExactFloat
 from stacflask.stac.times import format_instant
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from stacflask.catalog.search.ordering import OrderKey, SortOrder
-    from stacflask.catalog.search.paging import Position
-    from stacflask.model.json_types import Json
-    from stacflask.model.query import CollectionQuery, Interval
-
-    FindRow = Callable[[str, str], Any]
+FindRow = Callable[[str, str], Any]
 
 BINDING_LENGTH = 12
 MAX_TEXT_BYTES = 64

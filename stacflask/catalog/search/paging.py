@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from stacflask.errors import BadQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Row = TypeVar("Row")
 

@@ -19,13 +19,17 @@ contains long lists of visible collections is described in ``visibility.py``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql import Select
 
+from stacflask.catalog.cql2.values.sql import SqlCondition
 from stacflask.catalog.database.engine import texts
 from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.search.item_search import (
@@ -39,20 +43,11 @@ from stacflask.catalog.search.ordering import inlined_limit, row_limit
 from stacflask.catalog.search.paging import Position
 from stacflask.catalog.search.query_cost import compares_only_datetime, is_unfiltered
 from stacflask.catalog.search.time_windows import ALL_TIME, TimeWindow, time_windows
+from stacflask.catalog.search.visibility import VisibilityFilter
+from stacflask.model.decision import Restriction
+from stacflask.model.json_types import Cql2
+from stacflask.model.query import ItemQuery
 from stacflask.stac.numbers import is_number
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
-
-    from sqlalchemy.sql import Select
-
-    from stacflask.catalog.cql2.values.sql import SqlCondition
-    from stacflask.catalog.search.visibility import VisibilityFilter
-    from stacflask.model.decision import Restriction
-    from stacflask.model.json_types import Cql2
-    from stacflask.model.query import ItemQuery
-
 
 MAX_INDEX_READS = 20_000
 """Most index entries that a search may read to find the first items of each of its collections."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stacflask.catalog.cql2 import COSTLY, cost_of, positions_in
 from stacflask.catalog.search import freetext
-
-if TYPE_CHECKING:
-    from stacflask.model.decision import Restriction
-    from stacflask.model.json_types import Cql2
-    from stacflask.model.query import ItemQuery
+from stacflask.model.decision import Restriction
+from stacflask.model.json_types import Cql2
+from stacflask.model.query import ItemQuery
 
 INDEXED_NAMES = ("datetime", "properties.datetime", "id", "collection")
 """Sort keys that an index serves, without reading every item."""

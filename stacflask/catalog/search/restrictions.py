@@ -8,16 +8,12 @@ that it takes as long as a missing one. For searches of all collections see ``ca
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
 
-from stacflask.model.decision import Only
-
-if TYPE_CHECKING:
-    from stacflask.model.decision import Restriction
-    from stacflask.model.query import ItemQuery
+from stacflask.model.decision import Only, Restriction
+from stacflask.model.query import ItemQuery
 
 NO_COLLECTION = ""
 """A name that no collection has."""

@@ -5,24 +5,19 @@ The database still plans each execution for its own parameters, because one plan
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from cachetools import LRUCache
+from sqlalchemy.sql import Select
 
-from stacflask.catalog.database.engine import lookup
+from stacflask.catalog.database.engine import Lookup, lookup
 from stacflask.catalog.search.item_search import is_short
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from sqlalchemy.sql import Select
-
-    from stacflask.catalog.database.engine import Lookup
-    from stacflask.model.json_types import Cql2
-    from stacflask.model.query import ItemQuery
+from stacflask.model.json_types import Cql2
+from stacflask.model.query import ItemQuery
 
 MAX_STATEMENTS = 256
 """Shapes that one process keeps in each half of the cache: those used once, and those used again."""

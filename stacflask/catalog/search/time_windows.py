@@ -6,23 +6,20 @@ return the newest ones. A box of one degree among a million items takes 1.1 ms a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from stacflask.catalog.cql2.values.sql import TIMESTAMP
 from stacflask.catalog.database.tables import items
+from stacflask.model.decision import Restriction
+from stacflask.model.json_types import Cql2
+from stacflask.model.query import ItemQuery
 from stacflask.stac.times import parse_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from stacflask.model.decision import Restriction
-    from stacflask.model.json_types import Cql2
-    from stacflask.model.query import ItemQuery
 
 FIRST_WINDOW, SECOND_WINDOW = timedelta(days=30), timedelta(days=365)
 """How far back the first and the second window begin."""

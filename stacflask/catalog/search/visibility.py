@@ -13,25 +13,21 @@ complete list.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from cachetools import TTLCache, cached
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.types import UserDefinedType
 
-from stacflask.catalog.database.engine import Numbers, texts
+from stacflask.catalog.database.engine import Database, Numbers, texts
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.search.restrictions import ALL_COLLECTIONS, MAX_INLINE_NAMES
 from stacflask.model.decision import Only
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from stacflask.catalog.database.engine import Database
 
 T = TypeVar("T")
 

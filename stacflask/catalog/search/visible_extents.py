@@ -6,27 +6,23 @@ in the document, and in the columns by which collections are searched, sorted an
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql import Select
 
 from stacflask.catalog.database.tables import collections
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.collection_rows import searched
 from stacflask.catalog.documents.extents import compute_extents
+from stacflask.model.json_types import Document
 from stacflask.stac.times import format_instant
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from sqlalchemy.engine import Connection
-    from sqlalchemy.sql import Select
-
-    from stacflask.model.json_types import Document
 
 SUMMARIES = "summaries"
 UNKNOWN_EXTENT: Document = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -12,10 +12,6 @@ from stacflask.catalog.cql2.values import coercion
 from stacflask.catalog.cql2.values.limits import LARGEST
 from stacflask.catalog.cql2.values.sql import Sql, once
 from stacflask.catalog.cql2.values.types import Number, Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 _EXPONENT = 230
 """e to this power is about ``LARGEST``."""

@@ -5,7 +5,7 @@ Elements are compared as JSON: a DATE or TIMESTAMP is its string.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -13,12 +13,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from stacflask.catalog.cql2.values.coercion import NAMES, wrong_type
 from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.sql import Sql
 from stacflask.catalog.cql2.values.types import Array, BooleanValue, Number, Stored, Text, Value
+from stacflask.model.json_types import Json
 from stacflask.stac.numbers import exact_value, is_number
-
-if TYPE_CHECKING:
-    from stacflask.catalog.cql2.values.sql import Sql
-    from stacflask.model.json_types import Json
 
 _MAX_ARGUMENTS = 100
 """The limit of PostgreSQL for the arguments of a function."""

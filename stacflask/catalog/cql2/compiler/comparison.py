@@ -6,7 +6,8 @@ A comparison with a stored value of another type is unknown. Comparing two liter
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, array
@@ -15,6 +16,7 @@ from sqlalchemy.sql.elements import Grouping
 from stacflask.catalog.cql2.values import coercion
 from stacflask.catalog.cql2.values.coercion import NAMES, wrong_type
 from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.sql import Sql
 from stacflask.catalog.cql2.values.types import (
     Array,
     BooleanValue,
@@ -28,11 +30,6 @@ from stacflask.catalog.cql2.values.types import (
     every,
     some,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stacflask.catalog.cql2.values.sql import Sql
 
 PLAIN: dict[str, Callable[[Sql, Sql], Sql]] = {
     "=": operator.eq,

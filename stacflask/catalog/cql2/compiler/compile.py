@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import Grouping
@@ -12,15 +12,11 @@ from sqlalchemy.sql.elements import Grouping
 from stacflask.catalog.cql2.compiler import arithmetic, arrays, comparison, spatial, strings, temporal
 from stacflask.catalog.cql2.compiler.functions import FUNCTIONS
 from stacflask.catalog.cql2.values import coercion, literals
+from stacflask.catalog.cql2.values.fields import Fields
 from stacflask.catalog.cql2.values.problems import Location, Problem
 from stacflask.catalog.cql2.values.size import check_size
 from stacflask.catalog.cql2.values.types import Array, BooleanValue, InstantValue, IntervalValue, Value, every, some
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from stacflask.catalog.cql2.values.fields import Fields
-    from stacflask.model.json_types import Cql2, Json
+from stacflask.model.json_types import Cql2, Json
 
 
 def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa.ColumnElement[bool]:

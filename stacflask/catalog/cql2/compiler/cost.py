@@ -5,14 +5,10 @@ A unit is about 0.1 microseconds of CPU time, measured with PostgreSQL 15 and Po
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from stacflask.catalog.cql2.values.size import children_of, positions_in, readings_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from stacflask.model.json_types import Json
+from stacflask.model.json_types import Json
 
 MAXIMUM_COST = 1_000
 """Units for each row that a request can use."""

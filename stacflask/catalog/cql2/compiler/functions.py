@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 from geoalchemy2 import Geography
@@ -14,11 +15,7 @@ from stacflask.catalog.cql2.values import coercion, times
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.sql import CODE_POINTS, UNICODE, Sql, constant, once
 from stacflask.catalog.cql2.values.types import GeometryValue, InstantValue, Number, Stored, Text, Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from stacflask.model.json_types import Document
+from stacflask.model.json_types import Document
 
 Type: TypeAlias = Literal["string", "number", "integer", "datetime", "geometry", "boolean"]
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2.values import coercion
+from stacflask.catalog.cql2.values.sql import Sql
 from stacflask.catalog.cql2.values.types import BooleanValue, Value
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from stacflask.catalog.cql2.values.sql import Sql
 
 
 def meets(one: Sql, other: Sql) -> Sql:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
@@ -10,9 +10,6 @@ from stacflask.catalog.cql2.compiler.comparison import compare_times
 from stacflask.catalog.cql2.values import coercion
 from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.types import BooleanValue, InstantValue, IntervalValue, Stored, Value, every, some
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 RELATIONS: Mapping[str, tuple[str, ...]] = {
     "t_after": ("start > end",),

@@ -5,7 +5,8 @@ Types are not checked here: the compiler checks them for text and JSON.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from stacflask.catalog.cql2.compiler.compile import OPERATORS
 from stacflask.catalog.cql2.text import wkt
@@ -14,12 +15,8 @@ from stacflask.catalog.cql2.values.limits import MAXIMUM_DEPTH, MAXIMUM_LENGTH
 from stacflask.catalog.cql2.values.problems import Location, Node
 from stacflask.catalog.cql2.values.size import check_size
 from stacflask.errors import BadQuery
+from stacflask.model.json_types import Cql2, Json
 from stacflask.stac.numbers import is_number
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stacflask.model.json_types import Cql2, Json
 
 
 def parse(text: str, parameter: str = "filter") -> Cql2:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 from stacflask.catalog.cql2.values.limits import MAXIMUM_DIGITS
 from stacflask.catalog.cql2.values.problems import Location
+from stacflask.errors import BadQuery
 from stacflask.stac.numbers import read_decimal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from stacflask.errors import BadQuery
 
 _START = (
     ":_A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1ffe\u200c-\u200d\u2070-\u218f"

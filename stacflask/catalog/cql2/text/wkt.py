@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from stacflask.catalog.cql2.text.tokens import number
+from stacflask.catalog.cql2.text.tokens import Token, Tokens, number
 from stacflask.catalog.cql2.values.problems import Node
-
-if TYPE_CHECKING:
-    from stacflask.catalog.cql2.text.tokens import Token, Tokens
-    from stacflask.model.json_types import Json
+from stacflask.model.json_types import Json
 
 _COLLECTION = "GEOMETRYCOLLECTION"
 _SHAPES = {

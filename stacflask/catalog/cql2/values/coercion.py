@@ -5,13 +5,12 @@ Each function takes the index of the operand, for messages, and raises Problem f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
 
 from stacflask.catalog.cql2.values import literals
 from stacflask.catalog.cql2.values.problems import Problem
+from stacflask.catalog.cql2.values.sql import Sql
 from stacflask.catalog.cql2.values.types import (
     Array,
     BooleanValue,
@@ -23,9 +22,6 @@ from stacflask.catalog.cql2.values.types import (
     Text,
     Value,
 )
-
-if TYPE_CHECKING:
-    from stacflask.catalog.cql2.values.sql import Sql
 
 NAMES: dict[type, str] = {
     Text: "a string",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache, reduce
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -17,9 +17,6 @@ from stacflask.catalog.cql2.values.problems import Problem
 from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, Sql, constant
 from stacflask.catalog.cql2.values.types import GeometryValue, InstantValue, Stored, Text, Value
 from stacflask.catalog.database.tables import collections, items
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 PREFIX = "properties."
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,14 +15,10 @@ from stacflask.catalog.cql2.values.sql import TIMESTAMP, Sql
 from stacflask.catalog.cql2.values.times import parse_date, parse_timestamp
 from stacflask.catalog.cql2.values.types import BooleanValue, GeometryValue, InstantValue, Number, Text
 from stacflask.errors import BadDocument
+from stacflask.model.json_types import Document, Json
 from stacflask.stac.bbox import check_bbox
 from stacflask.stac.geometry import boxes_to_wkb, check_geometry, to_wkb
 from stacflask.stac.numbers import exact_value
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from stacflask.model.json_types import Document, Json
 
 OPEN = ".."
 _SURROGATE = re.compile("[\ud800-\udfff]").search

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stacflask.catalog.cql2.values.limits import MAXIMUM_NAMES, MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
-
-if TYPE_CHECKING:
-    from stacflask.catalog.cql2.values.problems import Location
-    from stacflask.model.json_types import Json
+from stacflask.catalog.cql2.values.problems import Location
+from stacflask.model.json_types import Json
 
 _MAX_COUNTED_DOTS = 4
 """Further dots do not add ways to read a name."""

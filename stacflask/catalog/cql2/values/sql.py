@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import array
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Sql: TypeAlias = sa.ColumnElement[Any]
 SqlCondition: TypeAlias = sa.ColumnElement[bool]

@@ -5,9 +5,11 @@ Converted to another type, a stored value is null, which is CQL2's unknown. No c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -15,12 +17,7 @@ from sqlalchemy.sql.elements import Grouping
 
 from stacflask.catalog.cql2.values import times
 from stacflask.catalog.cql2.values.sql import CODE_POINTS, Sql, constant
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from decimal import Decimal
-
-    from stacflask.model.json_types import Json
+from stacflask.model.json_types import Json
 
 
 @dataclass(frozen=True, slots=True)
