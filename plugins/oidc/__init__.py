@@ -2,6 +2,8 @@
 
 Signed tokens (RFC 9068 and similar ones) are verified with the published keys of the provider; opaque tokens are sent
 to its introspection endpoint. The plugin ignores tokens of other issuers, which are for other plugins.
+
+The plugin ``login`` has the login by browser and its callback.
 """
 
 from __future__ import annotations

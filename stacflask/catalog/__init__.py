@@ -1,4 +1,4 @@
-"""Read and change the catalogue in PostGIS with two classes, ``Catalog`` and ``Writer``, without SQL.
+"""Read and change the catalogue in PostGIS. Other packages use the classes ``Catalog`` and ``Writer``.
 
 Imports ``stac``, ``model`` and the packages below it; neither HTTP nor plugins.
 Start with ``reader.py``.

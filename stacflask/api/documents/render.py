@@ -10,7 +10,7 @@ import orjson
 from flask import Response
 
 from stacflask import current
-from stacflask.api.documents import authentication, signed_hrefs
+from stacflask.api.documents import authentication_extension, signed_hrefs
 from stacflask.api.documents.stac_links import Link, description_links, link
 from stacflask.api.http import public_url
 from stacflask.api.http.media_types import GEOJSON, JSON
@@ -43,7 +43,7 @@ def items(
 
 def _schemes(records: Sequence[Record], *, of_item: bool) -> authentication.Authentication | None:
     assets_of = current.catalog().assets
-    return authentication.for_assets(
+    return authentication_extension.for_assets(
         lambda: [asset for record in records for asset in assets_of(record, of_item=of_item)]
     )
 

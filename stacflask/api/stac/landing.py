@@ -13,7 +13,7 @@ from flask import Response, current_app, render_template, send_from_directory
 from flask_smorest import current_api
 
 from stacflask import current
-from stacflask.api.documents import authentication, stac_links
+from stacflask.api.documents import authentication_extension, stac_links
 from stacflask.api.documents.stac_links import link
 from stacflask.api.http import public_url, responses
 from stacflask.api.http.media_types import GEOJSON, HTML, OPENAPI
@@ -41,7 +41,7 @@ def landing() -> Response:
     """Return the landing page."""
     settings = current.settings()
     titles = current.catalog().titles(current.restriction())
-    schemes = authentication.deployment_schemes()
+    schemes = authentication_extension.deployment_schemes()
     page = {
         "type": "Catalog",
         "stac_version": "1.1.0",

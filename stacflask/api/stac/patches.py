@@ -14,7 +14,7 @@ import jsonpointer
 import orjson
 
 from stacflask import current
-from stacflask.api.documents import authentication, order_status, render
+from stacflask.api.documents import authentication_extension, order_status, render
 from stacflask.api.http import bodies, public_url
 from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.documents import EXPIRES
@@ -48,7 +48,7 @@ def edited(edit: Edit, present: Record, rendered: bytes, place: str) -> Document
         _restore_asset(document["assets"][key], stored["assets"][origin], rendered_asset, sent[key])
     _restore_links(document.get("links"), stored["links"], rendered_document["links"], place)
     _restore_members(document, stored, rendered_document)
-    schemes = authentication.deployment_schemes()
+    schemes = authentication_extension.deployment_schemes()
     if schemes is not None:
         schemes.remove_from(document, stored)
     _remove_order_states(document, stored, origins)
