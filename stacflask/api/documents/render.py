@@ -41,7 +41,7 @@ def items(
         return [_item(record, signed, base, schemes, with_storage=with_storage) for record in records]
 
 
-def _schemes(records: Sequence[Record], *, of_item: bool) -> authentication.Authentication | None:
+def _schemes(records: Sequence[Record], *, of_item: bool) -> authentication_extension.Authentication | None:
     assets_of = current.catalog().assets
     return authentication_extension.for_assets(
         lambda: [asset for record in records for asset in assets_of(record, of_item=of_item)]
@@ -52,7 +52,7 @@ def _item(
     record: Record,
     signed: Mapping[signed_hrefs.AssetId, signed_hrefs.Signed],
     base: str,
-    schemes: authentication.Authentication | None,
+    schemes: authentication_extension.Authentication | None,
     *,
     with_storage: bool,
 ) -> bytes:
@@ -111,7 +111,7 @@ def collections(records: Sequence[Record]) -> list[bytes]:
 
 
 def _collection(
-    record: Record, base: str, schemes: authentication.Authentication | None, *, with_storage: bool
+    record: Record, base: str, schemes: authentication_extension.Authentication | None, *, with_storage: bool
 ) -> bytes:
     url, links = _collection_links(base, record.id)
     text = _with_links(record.body, links, with_storage)

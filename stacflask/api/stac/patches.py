@@ -127,7 +127,7 @@ def _remove_order_states(document: Document, stored: Document, origins: Mapping[
 
 _ADDED = {
     render.ALTERNATE_ASSETS: b'"alternate":',
-    authentication.EXTENSION: b'"auth:',
+    authentication_extension.EXTENSION: b'"auth:',
     order_status.EXTENSION: b'"order:',
 }
 """Extensions whose members the server adds to responses, and the beginnings of these members."""

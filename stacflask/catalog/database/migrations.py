@@ -128,8 +128,8 @@ def check_revisions(connection: sa.Connection, chain: Chain = CORE) -> None:
     if found and not chain.plugin and connection.execute(_BEFORE_FIRST).scalar_one():
         raise StacflaskError(
             f"The database is at revision {named} of the migrations before 0.1.0, which this release does not have. "
-            "Rename its tables with `python -m dev.from_main`, or load an export into a new database, see "
-            "docs/operations.md."
+            "Load an export into a new database or, at revision 0024, rename tables with `python -m dev.from_main`. "
+            "See docs/operations.md."
         )
     if found - chain.known:
         raise StacflaskError(
@@ -138,10 +138,10 @@ def check_revisions(connection: sa.Connection, chain: Chain = CORE) -> None:
         )
 
 
-# The revisions that 0001 replaced have the same numbers as later ones, so the name of a column decides.
+# Revisions before 0.1.0 have the same numbers as later ones, so an object that they did not create decides.
 _BEFORE_FIRST = sa.text("""
-    SELECT count(*) > 0 AND NOT bool_or(attname = 'max_duration_seconds')
-    FROM pg_attribute WHERE attrelid = to_regclass('collections')
+    SELECT to_regclass('collections') IS NOT NULL
+        AND to_regprocedure('stacflask_extend_time(timestamptz, integer, text)') IS NULL
 """)
 
 
