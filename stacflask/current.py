@@ -121,6 +121,12 @@ def principal() -> Principal:
     return authenticated
 
 
+def is_anonymous() -> bool:
+    """Return whether the current request has no authenticated principal, also if authentication has failed."""
+    cached: Principal | None = g.get("principal")
+    return cached is None or cached.anonymous
+
+
 def restriction() -> Restriction:
     """Return what the principal of the current request can see. Plugins are called once per request."""
     cached: Restriction | None = g.get("restriction")

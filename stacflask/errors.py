@@ -104,12 +104,13 @@ class Refused(StacflaskError):
 
     Args:
         decision: The denial.
-        anonymous: True if the request has no credentials.
+        anonymous: True for a 401, False for a 403 or 429. By default it is a 401 if the principal of the request is
+            anonymous.
     """
 
     code = "Forbidden"
 
-    def __init__(self, decision: Decision, *, anonymous: bool) -> None:
+    def __init__(self, decision: Decision, *, anonymous: bool | None = None) -> None:
         super().__init__(decision.detail or "Access denied.", code=decision.code)
         self.decision = decision
         self.anonymous = anonymous

@@ -143,7 +143,7 @@ class Licences:
     def accept_licence(self, call: EndpointRequest) -> EndpointResponse:
         """Record an acceptance of the newest version, and return it. Raises Refused, NotFound, BadDocument."""
         if call.principal.anonymous:
-            raise Refused(Decision.deny("an acceptance needs a principal"), anonymous=True)
+            raise Refused(Decision.deny("an acceptance needs a principal"))
         check_origin(call)
         licence, version = call.values["licenceId"], accepted_version(call.body)
         row = self.table.find(call.principal.id, licence)

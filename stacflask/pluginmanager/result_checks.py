@@ -508,6 +508,6 @@ def _refusal_problem(error: Refused) -> str | None:
     decision = error.decision
     if type(decision) is not Decision or decision.allowed is not False:
         return f"expected Refused to have a denial, got {describe(decision)}"
-    if error.anonymous is not True and error.anonymous is not False:
-        return f"expected anonymous to be True or False, got {describe(error.anonymous)}"
+    if error.anonymous is not None and type(error.anonymous) is not bool:
+        return f"expected anonymous to be True, False or None, got {describe(error.anonymous)}"
     return problem(decision)

@@ -507,8 +507,8 @@ RAISED: list[Callable[[], BaseException]] = [
     lambda: Missing("x", code="a b\r\n"),
     lambda: Missing("\ud800"),
     lambda: Offline("x", order="soon"),
-    lambda: Refused(Decision.allow("x"), anonymous=False),
-    lambda: Refused(Decision.deny("x", headers={"Set-Cookie": "a=b"}), anonymous=False),
+    lambda: Refused(Decision.allow("x")),
+    lambda: Refused(Decision.deny("x", headers={"Set-Cookie": "a=b"})),
 ]
 
 
@@ -550,6 +550,22 @@ def test_a_signal_in_a_plugin_ends_the_process() -> None:
         manager.hook.startup(services=None)
 
 
+@pytest.mark.parametrize(("user", "status"), [(None, 401), (ME, 403)])
+def test_the_status_of_a_refusal_depends_on_the_principal(plug: Plug, user: Principal | None, status: int) -> None:
+    """A refusal of an endpoint is a 401 for an anonymous request, else a 403. The plugin need not state which."""
+    plugin = a_plugin_with("extend_api")
+    refuses = raising(lambda: Refused(Decision.deny("mine")))
+    plugin.given = [Endpoint("GET", "/mine", lambda _: refuses(), "Mine.", {})]
+    assert plug(plugin).get("/mine", user=user).status_code == status
+
+
+def test_a_refusal_during_authentication_is_a_401(plug: Plug) -> None:
+    """A refusal of ``authenticate`` has no principal, so it is a 401."""
+    plugin = a_plugin_with("authenticate")
+    plugin.given = raising(lambda: Refused(Decision.deny("mine")))
+    assert plug(plugin).get("/search").status_code == 401
+
+
 @pytest.mark.parametrize("hook", ["authorize", "charge", "resolve", "deliver"])
 def test_a_raised_refusal_is_recorded(hook: str, plug: Plug, publish: Publish) -> None:
     """A plugin that raises Refused denies the download, and the denial is recorded."""
@@ -562,7 +578,7 @@ def test_a_raised_refusal_is_recorded(hook: str, plug: Plug, publish: Publish) -
             recorded.append(download_decision)
 
     plugin = a_plugin_with(hook)
-    plugin.given = raising(lambda: Refused(Decision.deny("mine", code="Mine"), anonymous=False))
+    plugin.given = raising(lambda: Refused(Decision.deny("mine", code="Mine")))
     client = plug(plugin, Consents(), Store(), Records())
     assert client.get(DOWNLOAD).status_code == 401
     assert [(one.decision.code, one.decision.by) for one in recorded] == [("Mine", "Mine")]
@@ -577,7 +593,7 @@ def test_a_refused_asset_does_not_affect_others(plug: Plug, publish: Publish) ->
         @hookimpl
         def resolve(self, asset: Asset) -> Location:
             if asset.key == "data":
-                raise Refused(Decision.deny("mine"), anonymous=False)
+                raise Refused(Decision.deny("mine"))
             return Location("test", asset.href)
 
         @hookimpl
@@ -598,7 +614,7 @@ def test_a_refused_asset_does_not_affect_others(plug: Plug, publish: Publish) ->
 def test_hooks_without_decisions_cannot_refuse(hook: str, check_500: Any) -> None:
     """A refusal in a hook whose refusals are not recorded is a 500 that names the plugin, not a 403."""
     path = f"{DOWNLOAD.partition('/download/')[0]}?hrefs=signed" if hook in ("presign", "sign_queries") else DOWNLOAD
-    check_500(hook, [raising(lambda: Refused(Decision.deny("mine"), anonymous=False))], path)
+    check_500(hook, [raising(lambda: Refused(Decision.deny("mine")))], path)
 
 
 @pytest.mark.parametrize("note", ["two\nlines", "", "bell\a", 5, b"bytes"])

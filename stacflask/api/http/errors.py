@@ -89,7 +89,7 @@ def _refusal_response(error: errors.Refused) -> Response:
         description = f"{description} See {base_url()}{decision.link}."
         extra["links"] = [{"rel": decision.rel, "href": base_url() + decision.link, "type": "application/json"}]
         headers["Link"] = f'<{base_url()}{decision.link}>; rel="{decision.rel}"'
-    if error.anonymous:
+    if current.is_anonymous() if error.anonymous is None else error.anonymous:
         required = _authentication_required()
         text = f"{required} {description}" if decision.detail else required
         response = error_response(401, "Unauthorized", text, headers, extra)
