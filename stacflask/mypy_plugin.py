@@ -1,12 +1,14 @@
 """A plugin for mypy that checks functions marked ``@hookimpl`` against the specifications of hooks.
 
 Enable it in the configuration of mypy: ``plugins = ["stacflask.mypy_plugin"]``. It compares the name of a function, the
-names and types of its arguments, and the type of its result with ``hookspecs.py`` itself, as mypy has read it.
+names and types of its arguments, and the type of its result with ``hookspecs.py`` itself, as mypy has read it. A
+function without annotations has no types to compare: its name and the names of its arguments are checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any, cast
 
 from mypy.messages import format_type
@@ -75,17 +77,24 @@ def _functions(statements: Iterable[Statement]) -> Iterator[Decorator]:
 
 def _problems(api: Any, decorated: Decorator) -> Iterator[str]:
     marker = next(filter(_is_marker, decorated.original_decorators), None)
-    function = decorated.func.type
-    if marker is None or not isinstance(function, CallableType):
+    if marker is None:
         return
     name = _specname(marker) or decorated.func.name
-    symbol = api.modules[SPECIFICATIONS].names.get(name)
-    specified = symbol.node.func.type if symbol and isinstance(symbol.node, Decorator) else None
-    if not isinstance(specified, CallableType):
-        yield f'there is no hook "{name}"'
+    hooks = _specifications(api)
+    if name not in hooks:
+        similar = "".join(f'; did you mean "{near}"?' for near in get_close_matches(name, hooks, 1))
+        yield f'there is no hook "{name}"{similar}'
         return
-    for problem in _differences(specified, function, decorated, lambda shown: format_type(shown, api.options)):
+    function = api.function_type(decorated.func)  # Of a function without annotations, all types are Any.
+    for problem in _differences(hooks[name], function, decorated, lambda shown: format_type(shown, api.options)):
         yield f'hook "{name}" {problem}'
+
+
+def _specifications(api: Any) -> dict[str, CallableType]:
+    """Return the types of all hooks by name."""
+    symbols = api.modules[SPECIFICATIONS].names.items()
+    types = {name: symbol.node.func.type for name, symbol in symbols if isinstance(symbol.node, Decorator)}
+    return {name: found for name, found in types.items() if isinstance(found, CallableType)}
 
 
 def _is_marker(decorator: Expression) -> bool:

@@ -39,16 +39,42 @@ class Plugin:
     def authorize(self) -> Generator[None, Any, Any]:
         return (yield)
 
+"""
+UNANNOTATED = """
+# mypy: allow-untyped-defs, no-check-untyped-defs
+from stacflask import hookimpl
+
+
+@hookimpl
+def authorise(principal):  # there is no hook "authorise"; did you mean "authorize"?
+    pass
+
+
+@hookimpl(trylast=True)
+def authenticate(user):  # hook "authenticate" has no argument "user"; expected request
+    pass
+
+
+class Plugin:
     @hookimpl
-    def startup(self, services):  # type: ignore[no-untyped-def]
-        pass
+    def startup(self, services):
+        return services
+
+    @staticmethod
+    @hookimpl
+    def resolve(path):  # hook "resolve" has no argument "path"; expected asset
+        return path
+
+    @hookimpl(wrapper=True)
+    def authorize(self, user):  # hook "authorize" has no argument "user"; expected principal, asset, request_info
+        return (yield)
 """
 WRONG = """
 from stacflask import Principal, hookimpl
 
 
 @hookimpl
-def authorise(principal: Principal) -> None:  # there is no hook "authorise"
+def authorise(principal: Principal) -> None:  # there is no hook "authorise"; did you mean "authorize"?
     pass
 
 
@@ -67,7 +93,7 @@ class Plugin:
         return True
 
     @hookimpl(specname="restrict")
-    def startup(self) -> str:  # hook "restrict" expects "dict[str, Any] | bool | None"; the function returns "str"
+    def hide(self) -> str:  # hook "restrict" expects "dict[str, Any] | bool | Only | None"; the function returns "str"
         return ""
 """
 
@@ -90,11 +116,23 @@ def copies(suffix: str = "") -> str:
     return "\n".join(text) + "\n"
 
 
+def expected(sample: str) -> list[str]:
+    """Return the errors that a sample has in its comments."""
+    lines = enumerate(sample.splitlines(), 1)
+    return sorted(f"{number}: {line.partition('  # ')[2]}" for number, line in lines if "  # " in line)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Return the errors of mypy in each sample, with the number of their line."""
     folder = tmp_path_factory.mktemp("samples")
-    samples = {"right": RIGHT, "wrong": WRONG, "copies": copies(), "longer": copies("unknown")}
+    samples = {
+        "right": RIGHT,
+        "wrong": WRONG,
+        "unannotated": UNANNOTATED,
+        "copies": copies(),
+        "longer": copies("unknown"),
+    }
     paths = [folder / f"{name}_plugin.py" for name in samples]
     for path, text in zip(paths, samples.values(), strict=True):
         path.write_text(text)
@@ -112,16 +150,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def test_right_signatures_are_accepted(report: dict[str, list[str]]) -> None:
-    """Fewer arguments, wider arguments, narrower results, wrappers and untyped functions are right."""
+    """Fewer arguments, wider arguments, narrower results and wrappers are right."""
     assert report["right"] == []
 
 
 def test_wrong_signatures_are_found(report: dict[str, list[str]]) -> None:
     """A wrong name, argument, type of an argument and type of a result are errors at the line of the function."""
-    expected = [
-        f"{number}: {line.partition('  # ')[2]}" for number, line in enumerate(WRONG.splitlines(), 1) if "  # " in line
-    ]
-    assert sorted(report["wrong"]) == sorted(expected)
+    assert sorted(report["wrong"]) == expected(WRONG)
+
+
+def test_wrong_names_without_annotations_are_found(report: dict[str, list[str]]) -> None:
+    """The names of a function and of its arguments are checked if it has no annotations, too."""
+    assert sorted(report["unannotated"]) == expected(UNANNOTATED)
 
 
 def test_each_hook_is_checked(report: dict[str, list[str]]) -> None:
