@@ -19,14 +19,13 @@ from stacflask.errors import (
     Unavailable,
 )
 from stacflask.hookspecs import hookimpl
-from stacflask.model.asset import Asset, Change
+from stacflask.model.asset import Asset, Change, Interval
 from stacflask.model.decision import Decision, Only
 from stacflask.model.delivery import ByteRange, Location, Order, Redirect, SignedQueries, Stream
 from stacflask.model.endpoint import Cookie, Endpoint, EndpointRequest, EndpointResponse
 from stacflask.model.events import DownloadDecision, RequestInfo, StreamResult
 from stacflask.model.json_types import Cql2
 from stacflask.model.principal import ANONYMOUS, Challenge, Principal, Request
-from stacflask.model.query import Interval
 from stacflask.model.services import RecordMetric, Services, Setting, ShareState, Statements, Storage
 
 __version__ = "0.1.0"

@@ -29,7 +29,7 @@ from stacflask.catalog.database.tables import collections, items
 from stacflask.catalog.reader import Catalog
 from stacflask.errors import Unavailable
 from stacflask.model.decision import UNRESTRICTED
-from stacflask.model.query import Interval, ItemQuery
+from stacflask.model.query import ItemQuery, QueryInterval
 from stacflask.settings import Settings
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def searches(world: World, number: int, seed: int) -> Iterator[Search]:
             chance.choice(LIMITS),
             collections=names,
             bbox=_box(chance, size),
-            interval=Interval(start, start + length),
+            interval=QueryInterval(start, start + length),
             filter=_condition(chance, world) if index // 3 % 2 else None,
         )
         where = ("one collection", "three collections", "all collections")[index % 3]

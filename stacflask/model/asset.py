@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from stacflask.model.json_types import _empty_mapping, _protect
-from stacflask.model.query import Interval
 from stacflask.model.readonly import ReadOnlyDict
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From the first to the last moment of an item, in UTC. Both are equal for an instant.
+
+    Attributes:
+        start: The first moment.
+        end: The last moment.
+    """
+
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ FreeText: TypeAlias = "str | tuple[Any, ...]"
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class QueryInterval:
     """A closed time interval. None is an open end.
 
     Attributes:
@@ -46,7 +46,7 @@ class ItemQuery:
     ids: tuple[str, ...] | None = None
     bbox: tuple[float, ...] | None = None
     intersects: Document | None = None
-    interval: Interval | None = None
+    interval: QueryInterval | None = None
     filter: Cql2 | None = None
     text: FreeText | None = None
     sort: tuple[SortKey, ...] = ()
@@ -63,7 +63,7 @@ class CollectionQuery:
 
     limit: int
     bbox: tuple[float, ...] | None = None
-    interval: Interval | None = None
+    interval: QueryInterval | None = None
     filter: Cql2 | None = None
     text: FreeText | None = None
     sort: tuple[SortKey, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from stacflask.model.query import Interval
+from stacflask.model.query import QueryInterval
 
 _USUAL = re.compile(
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
@@ -51,7 +51,7 @@ def _parse_unusual(text: str) -> datetime:
     return instant
 
 
-def parse_interval(text: str) -> Interval:
+def parse_interval(text: str) -> QueryInterval:
     """Parse the ``datetime`` parameter: an instant, or ``a/b``, of which one end can be open (``..`` or empty).
 
     Raises:
@@ -60,13 +60,13 @@ def parse_interval(text: str) -> Interval:
     parts = text.split("/")
     if len(parts) == 1:
         instant = parse_instant(text)
-        return Interval(instant, instant)
+        return QueryInterval(instant, instant)
     if len(parts) != 2 or (parts[0] in _OPEN and parts[1] in _OPEN):  # noqa: PLR2004
         raise ValueError(f"expected an instant, start/end, start/.. or ../end, got {text[: 2 * _MAX_QUOTED_LENGTH]!r}")
     start, end = (None if part in _OPEN else parse_instant(part) for part in parts)
     if start and end and end < start:
         raise ValueError(f"expected an end that is not before the start, got {text!r}")
-    return Interval(start, end)
+    return QueryInterval(start, end)
 
 
 def format_instant(instant: datetime) -> str:

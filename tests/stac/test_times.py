@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stacflask.model.query import Interval
+from stacflask.model.query import QueryInterval
 from stacflask.stac.times import format_instant, parse_instant, parse_interval
 
 
@@ -98,13 +98,13 @@ def test_other_times_are_refused(text: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("2020-01-31T12:00:00Z", Interval(NOON, NOON)),
-        ("2020-01-31T12:00:00Z/2021-01-01T00:00:00Z", Interval(NOON, at(2021, 1, 1))),
-        ("2020-01-31T12:00:00Z/2020-01-31T12:00:00Z", Interval(NOON, NOON)),
-        ("2020-01-31T12:00:00Z/..", Interval(NOON, None)),
-        ("2020-01-31T12:00:00Z/", Interval(NOON, None)),
-        ("../2020-01-31T12:00:00Z", Interval(None, NOON)),
-        ("/2020-01-31T12:00:00Z", Interval(None, NOON)),
+        ("2020-01-31T12:00:00Z", QueryInterval(NOON, NOON)),
+        ("2020-01-31T12:00:00Z/2021-01-01T00:00:00Z", QueryInterval(NOON, at(2021, 1, 1))),
+        ("2020-01-31T12:00:00Z/2020-01-31T12:00:00Z", QueryInterval(NOON, NOON)),
+        ("2020-01-31T12:00:00Z/..", QueryInterval(NOON, None)),
+        ("2020-01-31T12:00:00Z/", QueryInterval(NOON, None)),
+        ("../2020-01-31T12:00:00Z", QueryInterval(None, NOON)),
+        ("/2020-01-31T12:00:00Z", QueryInterval(None, NOON)),
     ],
 )
 def test_intervals_can_be_open_at_one_end(text: Any, expected: Any) -> None:

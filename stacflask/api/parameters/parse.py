@@ -10,7 +10,7 @@ import orjson
 from stacflask import current
 from stacflask.errors import BadDocument
 from stacflask.model.json_types import Document
-from stacflask.model.query import Interval
+from stacflask.model.query import QueryInterval
 from stacflask.stac.geometry import SearchGeometry, check_geometry
 from stacflask.stac.times import parse_interval
 
@@ -105,14 +105,14 @@ def _check_bbox(box: tuple[float, ...]) -> tuple[float, ...]:
     return box
 
 
-def interval(value: Any) -> Interval:
+def interval(value: Any) -> QueryInterval:
     """Read an instant or an interval."""
     if not isinstance(value, str):
         raise expected("a string with an instant or an interval")
     return parse_interval(value)
 
 
-def interval_text(text: str) -> Interval:
+def interval_text(text: str) -> QueryInterval:
     """Read an instant or an interval from a query. URL decoding has turned an unescaped + of an offset into a space."""
     return parse_interval(text.replace(" ", "+"))
 

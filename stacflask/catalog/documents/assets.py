@@ -9,9 +9,8 @@ from typing import Any
 
 from stacflask.catalog.documents.documents import parse_public, storage_hrefs
 from stacflask.catalog.documents.rows import TIMES
-from stacflask.model.asset import Asset
+from stacflask.model.asset import Asset, Interval
 from stacflask.model.json_types import Document
-from stacflask.model.query import Interval
 from stacflask.model.readonly import read_only
 from stacflask.stac.times import parse_instant
 

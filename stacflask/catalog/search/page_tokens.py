@@ -24,7 +24,7 @@ from stacflask.catalog.search.ordering import OrderKey, SortOrder
 from stacflask.catalog.search.paging import Position
 from stacflask.errors import BadQuery
 from stacflask.model.json_types import Json
-from stacflask.model.query import CollectionQuery, Interval, ItemQuery
+from stacflask.model.query import CollectionQuery, QueryInterval, ItemQuery
 from stacflask.stac.numbers import ExactFloat
 from stacflask.stac.times import format_instant
 
@@ -138,7 +138,7 @@ def _names(names: Iterable[str] | None) -> Json:
     return None if names is None else sorted(set(names))
 
 
-def _interval(interval: Interval | None) -> Json:
+def _interval(interval: QueryInterval | None) -> Json:
     if interval is None:
         return None
     return [None if end is None else format_instant(end) for end in (interval.start, interval.end)]

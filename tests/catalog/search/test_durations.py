@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.reader import Catalog
 from stacflask.model.decision import UNRESTRICTED
-from stacflask.model.query import Interval, ItemQuery
+from stacflask.model.query import ItemQuery, QueryInterval
 from stacflask.stac.times import format_instant
 from stacflask.testing import an_item
 
@@ -34,7 +34,7 @@ def item_of_days(name: str, first: float, days: float, collection: str = "c", at
 
 def found(catalog: Catalog, first: float | None, last: float | None, *collections: str) -> set[str]:
     start, end = (None if day is None else START + timedelta(days=day) for day in (first, last))
-    query = ItemQuery(1000, collections=collections or None, interval=Interval(start, end))
+    query = ItemQuery(1000, collections=collections or None, interval=QueryInterval(start, end))
     return {record.id for record in catalog.search(query, UNRESTRICTED).records}
 
 
@@ -113,7 +113,7 @@ def test_a_longer_item_written_between_two_statements_is_found(
         return rows
 
     monkeypatch.setattr(catalog.database, "records", records)
-    area, interval = (0.0, 0.0, 90.0, 90.0), Interval(START - timedelta(days=2000), START + timedelta(days=701))
+    area, interval = (0.0, 0.0, 90.0, 90.0), QueryInterval(START - timedelta(days=2000), START + timedelta(days=701))
     found = catalog.search(ItemQuery(100, bbox=area, interval=interval), UNRESTRICTED).records
     assert [record.id for record in found] == ["day-700", "day-690", "day-400", "day-020", "day-001", "years"]
     assert 0 < len(results[0]) < len(found)

@@ -16,7 +16,7 @@ from stacflask.catalog.documents.documents import Managed
 from stacflask.catalog.reader import Catalog
 from stacflask.catalog.writer import Writer
 from stacflask.model.decision import UNRESTRICTED, Restriction
-from stacflask.model.query import Interval, ItemQuery, SortKey
+from stacflask.model.query import ItemQuery, QueryInterval, SortKey
 from stacflask.stac.times import format_instant
 from stacflask.testing import a_collection, an_item
 
@@ -127,7 +127,7 @@ def test_pages_have_every_matching_item_once(analyzed: Catalog, rare: list[Publi
     @given(queries)
     def check(choice: dict[str, Any]) -> None:
         start, end = (None if day is None else NOW - timedelta(days=day) for day in choice["days"] or (None, None))
-        interval = None if choice["days"] is None else Interval(start, end)
+        interval = None if choice["days"] is None else QueryInterval(start, end)
         expected_items = [
             one
             for one in rare
@@ -164,7 +164,7 @@ def test_intervals_and_embargoes_can_have_any_time(catalog: Catalog, rare: list[
     names = ("rare-0", "rare-1")
     expected = [(one.collection, one.name) for one in rare if one.collection in names]
     for box in (None, WIDE):
-        query = ItemQuery(100, names, bbox=box, interval=Interval(earliest, latest))
+        query = ItemQuery(100, names, bbox=box, interval=QueryInterval(earliest, latest))
         rule = Restriction(
             items={"op": "<=", "args": [{"property": "datetime"}, {"timestamp": format_instant(latest)}]}
         )

@@ -13,7 +13,7 @@ from stacflask.catalog.reader import Catalog
 from stacflask.catalog.search import visibility
 from stacflask.errors import NotFound
 from stacflask.model.decision import Only, Restriction
-from stacflask.model.query import CollectionQuery, Interval, ItemQuery, SortKey
+from stacflask.model.query import CollectionQuery, ItemQuery, QueryInterval, SortKey
 from stacflask.testing import Publish, a_collection, an_item
 
 NAMES = ("a", "b", "c")
@@ -168,9 +168,11 @@ SORTS = {
 
 
 @pytest.mark.parametrize("sort", SORTS.values(), ids=SORTS)
-@pytest.mark.parametrize("interval", [None, Interval(datetime(2024, 1, 2, tzinfo=UTC), None)], ids=["all", "later"])
+@pytest.mark.parametrize(
+    "interval", [None, QueryInterval(datetime(2024, 1, 2, tzinfo=UTC), None)], ids=["all", "later"]
+)
 def test_a_few_collections_have_the_order_of_all(
-    database: Database, publish: Publish, sort: tuple[SortKey, ...], interval: Interval | None
+    database: Database, publish: Publish, sort: tuple[SortKey, ...], interval: QueryInterval | None
 ) -> None:
     """Pages of a few collections have the order of all, in both directions, without gaps or repetitions."""
     publish(*(a_collection(name) for name in NAMES))

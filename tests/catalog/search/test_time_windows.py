@@ -11,7 +11,7 @@ from stacflask.catalog.database.engine import Database
 from stacflask.catalog.reader import Catalog
 from stacflask.catalog.search.time_windows import FIRST_WINDOW, SECOND_WINDOW
 from stacflask.model.decision import UNRESTRICTED, Restriction
-from stacflask.model.query import Interval, ItemQuery
+from stacflask.model.query import ItemQuery, QueryInterval
 from stacflask.stac.times import format_instant
 from stacflask.testing import an_item
 
@@ -88,7 +88,7 @@ def test_windows_begin_at_the_end_of_an_interval(
 ) -> None:
     """In an interval the first window begins at its end."""
     end, start = (None if age is None else NEWEST - timedelta(days=age) for age in days)
-    query = ItemQuery(2, bbox=BOX, interval=Interval(start, end))
+    query = ItemQuery(2, bbox=BOX, interval=QueryInterval(start, end))
     expected = [
         name for when, _, name in published if (start is None or when >= start) and (end is None or when <= end)
     ]
