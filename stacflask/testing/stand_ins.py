@@ -68,12 +68,15 @@ class MemoryStore:
 
     Args:
         objects: The bytes of each object, by href. A test can change them later in the attribute of the same name.
-        redirects: True if it redirects to (unusable) temporary URLs where a redirect is possible.
+        redirects: True if it returns (unusable) URLs of ``https://store.example`` where possible: in ``deliver``, and
+            in ``presign`` for pages and manifests with signed hrefs.
+        fields: Further fields of the ``Stream`` of each object, such as ``content_type`` and ``content_encoding``.
     """
 
-    def __init__(self, objects: Mapping[str, bytes], *, redirects: bool = False) -> None:
+    def __init__(self, objects: Mapping[str, bytes], *, redirects: bool = False, **fields: Any) -> None:
         self.objects = dict(objects)
         self.redirects = redirects
+        self.fields = fields
 
     @hookimpl
     def resolve(self, asset: Asset) -> Location | None:
@@ -92,11 +95,23 @@ class MemoryStore:
             return None
         content = self.objects[location.path]
         if self.redirects and not streamed:
-            return Redirect(
-                f"https://store.example/{quote(location.path, safe='')}", timedelta(minutes=5), len(content)
-            )
+            return self._redirect(location)
 
         def open_range(first: int, length: int) -> Iterator[bytes]:
             yield content[first : first + length]
 
-        return Stream(open_range, len(content), f'"{sha256(content).hexdigest()[:16]}"')
+        return Stream(open_range, **{"length": len(content), "etag": _etag(content), **self.fields})
+
+    @hookimpl
+    def presign(self, locations: Sequence[Location]) -> list[Redirect | None]:
+        """Return a redirect for each object of this store."""
+        ours = [self.redirects and location.store == "memory" for location in locations]
+        return [self._redirect(one) if own else None for one, own in zip(locations, ours, strict=True)]
+
+    def _redirect(self, location: Location) -> Redirect:
+        url = f"https://store.example/{quote(location.path, safe='')}"
+        return Redirect(url, timedelta(minutes=5), len(self.objects[location.path]))
+
+
+def _etag(content: bytes) -> str:
+    return f'"{sha256(content).hexdigest()[:16]}"'

@@ -26,6 +26,15 @@ def test_a_request_is_made_as_a_user(plug: Plug, publish: Publish) -> None:
     assert [client.get(DOWNLOAD, user=user).status_code for user in users] == [200, 403, 404]
 
 
+def test_a_memory_store_presigns(plug: Plug, publish: Publish) -> None:
+    """With ``redirects``, a page with signed hrefs has URLs of the store, so that a test finds one that it must not."""
+    publish(an_item())
+    for redirects in (True, False):
+        store = MemoryStore({an_asset().href: b"0123"}, redirects=redirects)
+        page = plug(store, "open_access").get("/search?hrefs=signed")
+        assert ("https://store.example/" in page.text) is redirects
+
+
 def test_a_fake_identity_is_used_over_http(plug: Plug, publish: Publish) -> None:
     """A client sends the name of a user as the bearer token, and a 401 has the challenge."""
     publish(an_item())

@@ -200,6 +200,13 @@ def test_a_memory_store_redirects_on_request() -> None:
     assert not isinstance(hooks.deliver(ANN, ASSET, streamed=True), Redirect)
 
 
+def test_a_memory_store_has_the_fields_of_streams() -> None:
+    """A test can state what the store reports besides the bytes."""
+    store = MemoryStore({ASSET.href: b"0"}, content_type="text/csv", content_encoding="gzip")
+    stream: Any = HookRunner(open_access, store).deliver(ANN, ASSET)
+    assert (stream.content_type, stream.content_encoding, stream.length) == ("text/csv", "gzip", 1)
+
+
 def test_a_memory_store_misses_objects() -> None:
     """An href of the store without bytes is an object that is missing."""
     gone = an_asset(an_item(assets={"data": {"href": "memory:gone"}}))
