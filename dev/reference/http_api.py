@@ -105,9 +105,26 @@ def _operation(path: str, method: str, operation: dict[str, Any], repeated: set[
         parts.append(f"\nParameters:\n\n{''.join(listed)}{common}")
     if "requestBody" in operation:
         parts.append("\nBody: " + ", ".join(_content(operation["requestBody"])) + "\n")
+        parts.append(_members(operation["requestBody"]))
     responses = {status: one for status, one in operation["responses"].items() if status not in COMMON}
     parts.append("\nResponses:\n\n" + "".join(_response(status, one) for status, one in responses.items()))
     return "".join(parts)
+
+
+def _members(body: dict[str, Any]) -> str:
+    """Return a list of the members of a body whose schema is not one of the components."""
+    schema: dict[str, Any] = next(iter(body["content"].values())).get("schema", {})
+    described = schema.get("properties", {}).items()
+    required = schema.get("required", ())
+    members = [_member(name, one, ["required"] if name in required else []) for name, one in described]
+    text = f"\n{wrapped(_plain(schema['description']))}\n" if members and "description" in schema else ""
+    return text + ("\n" if members else "") + "".join(members)
+
+
+def _member(name: str, schema: dict[str, Any], facts: list[str]) -> str:
+    text = schema.get("description") or schema.get("items", {}).get("description", "")
+    listed = ", ".join([*facts, *_facts(schema)])
+    return item(f"`{name}`{f' ({listed})' if listed else ''}{': ' if text else ''}{_plain(text)}")
 
 
 def _parameter(parameter: dict[str, Any]) -> str:

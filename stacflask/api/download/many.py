@@ -33,10 +33,11 @@ FORMAT = "f"
 _KEYS = array(TEXT, description="Only assets with these keys.")
 _ROLES = array(TEXT, description="Only assets with one of these roles.")
 _ITEM = {**obj(["collection", "id"], collection=TEXT, id=TEXT, assets=nullable(_KEYS)), "additionalProperties": False}
+_ITEMS = "Items, each with the members collection and id, and optionally assets, a list of keys."
 SELECTION = {
     **obj(
         [],
-        items=nullable(array(_ITEM, minItems=1)),
+        items=nullable(array(_ITEM, minItems=1, description=_ITEMS)),
         search={
             "allOf": [ref("SearchBody")],
             "nullable": True,
