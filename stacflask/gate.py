@@ -316,6 +316,11 @@ class Gate:
         """Return whether a plugin can transform the stream of an asset, so that its size and checksum are unknown."""
         return grant.decision.stream and bool(self._implementations("transform"))
 
+    def transform_fields(self, asset: Asset) -> dict[str, str | None]:
+        """Return the fields of a log line on a transformed asset: the asset, and the plugins that can transform it."""
+        plugins = [str(impl.plugin_name) for impl in reversed(self._implementations("transform"))]
+        return {**_asset_fields(asset), "plugins": ", ".join(plugins)}
+
     def presign(self, grants: Sequence[Grant]) -> list[Redirect | None]:
         """Return temporary URLs without a request to the stores, or None for assets that are offline or not presigned.
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, TypeAlias
+from zlib import decompressobj
 
 from stacflask.model.json_types import _empty_mapping, _protect
 from stacflask.model.readonly import ReadOnlyDict
+
+CHUNK_BYTES = 512 * 1024
+GZIP_WINDOW_BITS = 31
+"""Value of zlib for streams with a gzip header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,8 @@ class Stream:
             stacflask reads them completely before it sends the first.
         etag: Strong validator with its quotes (RFC 9110, 8.8.3).
         last_modified: When the object was last modified.
-        content_type: Media type from the store. The asset's ``type`` takes precedence, unless ``changed``.
+        content_type: Media type of the bytes. The response has the asset's ``type``, else this one. If ``changed``, it
+            has this one, else the asset's ``type``.
         content_encoding: Value of Content-Encoding for the stored bytes (RFC 9110, 8.4).
         content_language: Value of Content-Language for the stored bytes (RFC 9110, 8.5).
         ranges: False if ``open`` can only yield the whole object, so that Range is ignored.
@@ -106,7 +112,8 @@ class Stream:
             function: Function that gets the bytes in chunks, and yields other bytes in chunks.
             length: Size of the result in bytes; None if it is not known.
             etag: Strong validator of the result with its quotes. It must depend on all that changes the bytes.
-            content_type: Media type of the result. The default is that of the asset.
+            content_type: Media type of the result; None if it is the asset's ``type``. The type of the stored bytes is
+                not kept: pass ``stream.content_type`` for an asset without ``type``.
         """
         return Stream(
             partial(_transform, self, function),
@@ -118,6 +125,36 @@ class Stream:
             ranges=False,
             changed=True,
         )
+
+    def decoded(self) -> Stream:
+        """Return a stream of the bytes without their content coding (RFC 9110, 8.4.1).
+
+        It is this stream if it has no coding. Otherwise its length is not known.
+
+        Raises:
+            ValueError: The coding is not gzip.
+        """
+        coding = (self.content_encoding or "identity").strip().lower()
+        if coding == "identity":
+            return self
+        if coding not in ("gzip", "x-gzip"):
+            raise ValueError(f"expected the content coding gzip or none, got {coding!r}")
+        return replace(self.transformed(_gunzipped, content_type=self.content_type), content_encoding=None)
+
+
+def _gunzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield decompressed chunks of at most ``CHUNK_BYTES``. A truncated stream is an error."""
+    decoder = decompressobj(GZIP_WINDOW_BITS)
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if decoder.eof:  # Several gzip members can follow each other (RFC 1952, 2.2).
+                decoder = decompressobj(GZIP_WINDOW_BITS)
+            yield from filter(None, [decoder.decompress(rest, CHUNK_BYTES)])
+            rest = decoder.unused_data or decoder.unconsumed_tail
+    yield from filter(None, [decoder.flush()])
+    if not decoder.eof:
+        raise EOFError("expected a complete gzip stream")
 
 
 def _transform(

@@ -89,7 +89,7 @@ def download_item(collection_id: str, item_id: str) -> Response:
         raise NotStreamable("The stores of these assets only redirect. Download each asset by its own URL.")
     if request.method == "GET":
         buffer = Buffer(stores)
-        streams = [(grant, buffer.with_length(stream)) for grant, stream in streams]
+        streams = [(grant, buffer.with_length(grant.asset, stream)) for grant, stream in streams]
     return _response(Archive.of(streams, frozenset(stores), skipped), item_id)
 
 

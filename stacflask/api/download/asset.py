@@ -127,7 +127,7 @@ def _response(grant: Grant, delivery: Delivery, store: str) -> Response:
     part = ranges.part_of(delivery)
     sent = request.method == "GET" and part.status != ranges.NOT_MODIFIED
     if sent and delivery.length is None:
-        delivery = buffers.Buffer({store}).with_length(delivery)
+        delivery = buffers.Buffer({store}).with_length(grant.asset, delivery)
         part = ranges.part_of(delivery)
     response = _for_client(_stream(grant, delivery, part), grant)
     if sent:

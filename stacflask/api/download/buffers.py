@@ -33,8 +33,8 @@ class Buffer:
     def __del__(self) -> None:
         self._file.close()
 
-    def with_length(self, stream: Stream) -> Stream:
-        """Return a stream of the same bytes with its length. Raises NotStreamable, Unavailable."""
+    def with_length(self, asset: Asset, stream: Stream) -> Stream:
+        """Return a stream of an asset's bytes with its length. Raises NotStreamable, Unavailable."""
         if stream.length is not None:
             return stream
         slot = StreamSlot(self._stores, current.settings().max_streams)
@@ -42,18 +42,20 @@ class Buffer:
         start = self._length
         try:
             for chunk in slot.timed(iter(chunks)):
-                self._add(chunk)
+                self._add(asset, chunk)
         finally:
             slot.release()
             close(chunks)
         return replace(stream, open=partial(self._read, start), length=self._length - start)
 
-    def _add(self, chunk: bytes) -> None:
+    def _add(self, asset: Asset, chunk: bytes) -> None:
         self._length += len(chunk)
         limit = current.settings().max_buffered_bytes
         if self._length > limit:
-            log.error("stream of unknown length too long", extra={"limit": limit})
-            text = f"The bytes must be prepared before they are sent, and are more than {limit}."
+            fields = current.gate().transform_fields(asset)
+            setting = "STACFLASK_MAX_BUFFERED_BYTES"
+            log.error("stream of unknown length too long", extra={"setting": setting, "limit": limit, **fields})
+            text = f"The bytes must be prepared before they are sent, and are more than {limit} bytes."
             raise NotStreamable(text, code="ResultTooLarge")
         self._file.write(chunk)
 

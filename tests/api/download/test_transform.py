@@ -1,5 +1,6 @@
 """Streams that plugins transform: they never carry what describes the stored bytes, and are never skipped."""
 
+import gzip
 import hashlib
 import io
 import zipfile
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from stacflask import Decision, Redirect, Refused, SettingError, SignedQueries, Stream, Unavailable, hookimpl
-from stacflask.testing import an_item
+from stacflask.testing import MemoryStore, an_item
 
 Client = Any
 HERE = "/collections/collection/items/item/download/data"
@@ -328,7 +329,7 @@ def test_a_refused_transformation_is_a_denial(plug: Callable[..., Client], store
     class Refuses(Marks):
         @hookimpl
         def transform(self, stream: Stream) -> Stream:
-            raise Refused(Decision.deny("too large", detail="This image is too large."), anonymous=False)
+            raise Refused(Decision.deny("too large", detail="This image is too large."))
 
     answer = plug(store, consent, Refuses()).get(HERE)
     assert answer.status_code == 401
@@ -352,12 +353,82 @@ def test_the_source_is_closed_if_the_client_leaves(plug: Callable[..., Client], 
     assert store.closed == 1
 
 
-def test_an_unknown_length_has_a_limit(plug: Callable[..., Client], store: Any, consent: Any, marks: Marks) -> None:
-    """A result of unknown length that exceeds the limit of the deployment is refused, and its source closed."""
+def test_an_unknown_length_has_a_limit(
+    plug: Callable[..., Client], store: Any, consent: Any, marks: Marks, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A result of unknown length that exceeds the limit of the deployment is refused, and its source closed.
+
+    The response has the limit with its unit. The log also has the setting, the asset and the plugin.
+    """
     limit = {"STACFLASK_MAX_BUFFERED_BYTES": str(len(store.content))}
     answer = plug(store, consent, marks, environ=limit).get(HERE)
     assert (answer.status_code, answer.json["code"]) == (501, "ResultTooLarge")
+    assert f"more than {len(store.content)} bytes" in answer.json["description"]
+    logged = next(line for line in capfd.readouterr().err.splitlines() if "unknown length too long" in line)
+    assert all(name in logged for name in ("STACFLASK_MAX_BUFFERED_BYTES", "collection", "item", "data", "Marks"))
     assert store.closed == 1
+
+
+# --- Content coding ---------------------------------------------------------------------------------------------------
+
+
+def decoded(content: bytes, coding: str | None, piece: int = 7) -> bytes:
+    """Return the decoded bytes of a stream that sends pieces of some bytes."""
+
+    def read(first: int, length: int) -> Iterator[bytes]:
+        return (content[start : start + piece] for start in range(first, first + length, piece))
+
+    stream = Stream(read, len(content), '"stored"', content_encoding=coding).decoded()
+    return b"".join(stream.open(0, stream.length or 0))
+
+
+LINES = b"a line of a table\n" * 200_000
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip"])
+@pytest.mark.parametrize("piece", [7, 1 << 20])
+def test_gzip_is_decoded(coding: str, piece: int) -> None:
+    """Bytes in gzip are decompressed, also those of several members, in whatever pieces they arrive."""
+    assert decoded(gzip.compress(LINES) + gzip.compress(b"end"), coding, piece) == LINES + b"end"
+
+
+def test_decoded_chunks_are_small() -> None:
+    """A small chunk that decompresses to many bytes is yielded in parts."""
+    content = gzip.compress(bytes(50 << 20))
+    stream = Stream(lambda *_: iter([content]), len(content), content_encoding="gzip").decoded()
+    lengths = [len(chunk) for chunk in stream.open(0, 0)]
+    assert (sum(lengths), max(lengths)) == (50 << 20, 512 * 1024)
+
+
+def test_a_truncated_coding_is_an_error() -> None:
+    """A part of the bytes is never taken for all of them."""
+    with pytest.raises(EOFError):
+        decoded(gzip.compress(LINES)[:-1], "gzip")
+
+
+def test_bytes_without_a_coding_are_unchanged() -> None:
+    """A stream without a coding is returned as it is, with its ranges and validators."""
+    stream = Stream(lambda *_: iter([b"x"]), 1, '"stored"')
+    assert stream.decoded() is stream
+
+
+def test_an_unsupported_coding_is_an_error() -> None:
+    """A coding that cannot be removed raises before any bytes are read."""
+    with pytest.raises(ValueError, match="got 'br'"):
+        decoded(b"", "br")
+
+
+def test_a_transformation_of_decoded_bytes_has_no_coding(plug: Callable[..., Client], consent: Any) -> None:
+    """The client gets the changed bytes without Content-Encoding."""
+
+    class Decodes(Marks):
+        @hookimpl
+        def transform(self, stream: Stream) -> Stream:
+            return stream.decoded().transformed(self._mark)
+
+    store = MemoryStore({"s3://bucket/a/file.txt": gzip.compress(b"lines")}, content_encoding="gzip")
+    answer = plug(store, consent, Decodes()).get(HERE)
+    assert (answer.data, answer.headers.get("Content-Encoding")) == (MARK + b"lines", None)
 
 
 def test_preparing_a_result_occupies_a_stream(plug: Callable[..., Client], store: Any, consent: Any) -> None:
