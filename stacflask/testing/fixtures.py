@@ -31,7 +31,8 @@ def database_url() -> str:
     url = os.environ.get(VARIABLE)
     if not url:
         pytest.fail(
-            f"{VARIABLE}: missing. Set it to a migrated PostGIS database that tests may empty, see docs/testing.md",
+            f"{VARIABLE}: missing. Set it to a PostGIS database that tests may empty, made with "
+            "`DATABASE_URL=... stacflask migrate`.",
             pytrace=False,
         )
     if url == os.environ.get("DATABASE_URL"):

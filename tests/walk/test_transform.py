@@ -42,7 +42,7 @@ def transforming(demo_stack: Stack, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "rules" / "breaks.py").write_text(BREAKS)
     environ = environ_for(demo_stack, 8000)
     plugins = f"rules.watermark,rules.breaks,{environ['STACFLASK_PLUGINS']}"
-    environ |= {"PYTHONPATH": str(folder), "STACFLASK_PLUGINS": plugins, "WATERMARK_ROLES": "thumbnail"}
+    environ |= {"PYTHONPATH": str(folder), "STACFLASK_PLUGINS": plugins, "STACFLASK_WATERMARK_ROLES": "thumbnail"}
     with serving(environ, folder / "log") as server:
         yield server
 

@@ -24,7 +24,7 @@ from stacflask.catalog.search.ordering import OrderKey, SortOrder
 from stacflask.catalog.search.paging import Position
 from stacflask.errors import BadQuery
 from stacflask.model.json_types import Json
-from stacflask.model.query import CollectionQuery, QueryInterval, ItemQuery
+from stacflask.model.query import CollectionQuery, ItemQuery, QueryInterval
 from stacflask.stac.numbers import ExactFloat
 from stacflask.stac.times import format_instant
 

@@ -3,16 +3,20 @@
 import gzip
 import hashlib
 import io
+import itertools
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from textwrap import indent
 from typing import Any
 
 import pytest
 
+import stacflask
 from stacflask import Decision, Redirect, Refused, SettingError, SignedQueries, Stream, Unavailable, hookimpl
-from stacflask.testing import MemoryStore, an_item
+from stacflask.testing import HookRunner, MemoryStore, an_asset, an_item, as_user
+from tests.documented import DOCS, blocks
 
 Client = Any
 HERE = "/collections/collection/items/item/download/data"
@@ -449,6 +453,53 @@ def test_preparing_a_result_occupies_a_stream(plug: Callable[..., Client], store
     marks._mark = ask_again  # type: ignore[method-assign]
     client.get(HERE)
     assert [answer.json["code"] for answer in answers] == ["TooManyStreams"]
+
+
+# --- The example in docs/hooks.md -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def documented() -> Any:
+    """Return the plugin that docs/hooks.md shows for ``transform``."""
+    example = next(text for text in blocks(DOCS / "hooks.md", "python") if "signed by user" in text)
+    functions, _, hooks = example.partition("@hookimpl")
+    code = f"{functions}\nclass Signs:\n{indent('@hookimpl' + hooks, '    ')}"
+    names: dict[str, Any] = {"itertools": itertools, **vars(stacflask)}
+    exec(code, names)
+    return names["Signs"]()
+
+
+SIGNED = b"# for ann\na,b\n"
+
+
+@pytest.mark.parametrize("media_type", ["text/csv", "Text/CSV; charset=utf-8", None])
+@pytest.mark.parametrize("coding", [None, "gzip"])
+def test_the_documented_example_changes_each_csv(documented: Any, media_type: str | None, coding: str | None) -> None:
+    """Parameters, case, a missing type and a content coding do not let a CSV file out unchanged or broken."""
+    content = gzip.compress(b"a,b\n") if coding else b"a,b\n"
+    store = MemoryStore({"memory:a": content}, redirects=True, content_type="text/csv", content_encoding=coding)
+    asset = an_asset(an_item(assets={"data": {"href": "memory:a", **({"type": media_type} if media_type else {})}}))
+    hooks = HookRunner(documented, "open_access", store)
+    delivery = hooks.deliver(as_user("ann"), asset)
+    assert isinstance(delivery, Stream)
+    assert (delivery.content_type, delivery.content_encoding) == (media_type or "text/csv", None)
+    assert hooks.download(as_user("ann"), asset) == SIGNED
+
+
+def test_the_documented_example_leaves_other_files(documented: Any) -> None:
+    """An asset without type that is another file in its store is streamed unchanged; with a type it is redirected."""
+    store = MemoryStore({"memory:a": b"tif"}, redirects=True, content_type="image/tiff")
+    hooks = HookRunner(documented, "open_access", store)
+    untyped, typed = ({"href": "memory:a"}, {"href": "memory:a", "type": "image/tiff"})
+    assert hooks.download(as_user("ann"), an_asset(an_item(assets={"data": untyped}))) == b"tif"
+    assert isinstance(hooks.deliver(as_user("ann"), an_asset(an_item(assets={"data": typed}))), Redirect)
+
+
+def test_the_documented_example_refuses_an_unknown_type(documented: Any) -> None:
+    """A file of which neither the document nor the store has the type is denied."""
+    hooks = HookRunner(documented, "open_access", MemoryStore({"memory:a": b"?"}))
+    with pytest.raises(Refused, match="Access denied"):
+        hooks.download(as_user("ann"), an_asset(an_item(assets={"data": {"href": "memory:a"}})))
 
 
 # --- Archives ---------------------------------------------------------------------------------------------------------

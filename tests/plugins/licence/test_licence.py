@@ -113,7 +113,7 @@ def test_anonymous_users_cannot_accept(plugin: Licences) -> None:
     assert denial(plugin, ANONYMOUS) is not None
     with pytest.raises(Refused) as refused:
         accept(plugin, ANONYMOUS)
-    assert refused.value.anonymous
+    assert refused.value.decision.reason == "an acceptance needs a principal"
     named_anonymous = Principal("anonymous", scheme="test")
     assert denial(plugin, named_anonymous) is not None
 

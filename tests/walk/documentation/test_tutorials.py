@@ -73,7 +73,7 @@ def run_tests(folder: Path, database_url: str = "") -> str:
 
 def test_first_plugin_passes_its_tests(package: Path) -> None:
     """The tests of the plugin pass, without a database."""
-    assert "3 passed" in run_tests(package)
+    assert "4 passed" in run_tests(package)
 
 
 def test_guides_pass_their_tests(guides: Path, plugin_database: str) -> None:
