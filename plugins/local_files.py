@@ -1,7 +1,5 @@
 """Assets that are files in configured folders, streamed by this server. See docs/stores.md."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

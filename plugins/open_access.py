@@ -1,7 +1,5 @@
 """Let everybody see and download everything. The plugin does not allow or deny changes."""
 
-from __future__ import annotations
-
 from stacflask import Decision, hookimpl
 
 ALLOWED = Decision.allow("open access")

@@ -1,7 +1,5 @@
 """Create the application. This module connects all other packages."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from functools import partial

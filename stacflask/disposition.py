@@ -1,7 +1,5 @@
 """File names of downloads, and the Content-Disposition header (RFC 6266)."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable

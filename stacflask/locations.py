@@ -1,7 +1,5 @@
 """Places of migrations, shipped plugins and server files: at the top of a clone, inside an installed package."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent

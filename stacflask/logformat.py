@@ -1,7 +1,5 @@
 """Formats of log lines. Imports only the standard library, because gunicorn's main process uses it as well."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Configure the log: one line for each event, with its request id, and no header, query or secret."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sys

@@ -1,7 +1,5 @@
 """Durations in settings and options, and caches that expire after one."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Mapping

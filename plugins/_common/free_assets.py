@@ -4,8 +4,6 @@ The author of an item writes roles, media type and size. Only the size is compar
 the size prevents an author from publishing the data themselves as a description.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

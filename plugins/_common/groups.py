@@ -1,7 +1,5 @@
 """Group names in grants and limits, with three special names: everybody, everybody with credentials, nobody."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from difflib import get_close_matches
 

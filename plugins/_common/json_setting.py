@@ -1,7 +1,5 @@
 """A setting that is JSON, or the path of a file that holds it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

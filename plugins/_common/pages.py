@@ -1,7 +1,5 @@
 """HTML pages of plugins: content negotiation, the check of a form's origin, and the page itself."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -1,7 +1,5 @@
 """Tables for a terminal. Control characters in cells are escaped, because they could control the terminal."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads access logs of S3 stores: the bytes that clients downloaded by presigned URLs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

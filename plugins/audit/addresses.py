@@ -1,7 +1,5 @@
 """Client addresses in records: full, as a network, hashed, or omitted."""
 
-from __future__ import annotations
-
 import hashlib
 import ipaddress
 from collections.abc import Callable

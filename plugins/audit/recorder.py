@@ -1,7 +1,5 @@
 """Makes records of decisions and streams, and writes them: in batches, or each in its own transaction."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

@@ -1,7 +1,5 @@
 """Renders the rows of a report: as a text table, CSV, JSON, Parquet, SVG or HTML."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

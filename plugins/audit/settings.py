@@ -1,7 +1,5 @@
 """Reads the settings of the audit."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The tables of the audit: records and daily salts."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from datetime import date, datetime

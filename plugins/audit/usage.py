@@ -1,7 +1,5 @@
 """``stacflask usage``: reports, the list of records, import of store logs, and deletion of old data."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import zlib

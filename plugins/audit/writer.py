@@ -1,7 +1,5 @@
 """Writes records in batches: they wait in a queue, and optionally in a file, until the database has them."""
 
-from __future__ import annotations
-
 import atexit
 import fcntl
 import logging

@@ -1,7 +1,5 @@
 """Checks of an acceptance: which version it names, and whether another site made the browser send it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from stacflask import BadDocument, Decision, EndpointRequest, Refused

@@ -1,7 +1,5 @@
 """Responses of the licence endpoints, and their JSON schemas."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """The page of a licence, for browsers."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping
 from typing import Any

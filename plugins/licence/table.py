@@ -1,7 +1,5 @@
 """Licences in the database: versions, the collections that require them, and acceptances."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

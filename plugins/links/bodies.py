@@ -1,7 +1,5 @@
 """Bodies of the link endpoints: parsing of requests, and JSON schemas. No storage, no secrets."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

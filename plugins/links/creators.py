@@ -1,7 +1,5 @@
 """Creators of links: which principals can create links, and what they see of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn

@@ -1,7 +1,5 @@
 """Links for signed hrefs: one link for each principal and collection, narrowed to each asset."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """The table of links, their counts and the openings of assets."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Uses of counted links."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from stacflask import (

@@ -1,7 +1,5 @@
 """Checks of requests by browsers: the origin of changes, and the path to open after the login."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote

@@ -1,7 +1,5 @@
 """Sessions in the database, and the cookies that name them."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Any client can cause such requests with a made-up token or login. The number of 
 limited, and after a failure the provider is not called for a while: it must not occupy the threads of other requests.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Introspection of opaque tokens at the provider (RFC 7662), with a cache."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable, Mapping

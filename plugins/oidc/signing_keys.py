@@ -4,8 +4,6 @@ A token with an unknown key causes one request, and a thousand of them cause one
 for at most a day while the provider is not available.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

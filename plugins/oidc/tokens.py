@@ -1,7 +1,5 @@
 """Verification of tokens, and the principal for their claims."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import time

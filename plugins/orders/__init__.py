@@ -3,8 +3,6 @@
 Stores have the state of each object. This plugin records the orders, so that principals can be notified.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

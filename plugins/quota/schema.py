@@ -1,7 +1,5 @@
 """The JSON schema of the response of ``GET /quota``."""
 
-from __future__ import annotations
-
 from .limits import BYTES, DOWNLOADS
 
 _NUMBER = {"type": "integer", "minimum": 0}

@@ -1,7 +1,5 @@
 """Sizes in bytes with units, such as 500GB."""
 
-from __future__ import annotations
-
 import re
 
 SIZES = {unit: 1000**power for power, unit in enumerate(("", "k", "M", "G", "T", "P"))}

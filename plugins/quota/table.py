@@ -1,7 +1,5 @@
 """The tables of limits and usage. A database function books, so that the limit is exact with many processes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

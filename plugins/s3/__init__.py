@@ -1,7 +1,5 @@
 """Assets in S3 stores, delivered by presigned URLs or streamed by this server. See docs/stores.md."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

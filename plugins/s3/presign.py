@@ -3,8 +3,6 @@
 A response can need thousands of them. The parts that are the same for all URLs of one second are computed once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import re

@@ -1,7 +1,5 @@
 """Query fields of presigned URLs that set header fields of the store's response."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """One S3 store: presigned URLs, requests, streams, and the mapping of its errors."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import logging

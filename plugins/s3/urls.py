@@ -1,7 +1,5 @@
 """URLs and keys of objects: their normal form, and the configured endpoints."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Pages of items, and the number of items that a search finds."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

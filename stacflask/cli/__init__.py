@@ -4,8 +4,6 @@ Only the commands that need the catalogue import it, so that ``stacflask --help`
 Start with ``session.py``.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

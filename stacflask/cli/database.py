@@ -1,7 +1,5 @@
 """Commands on the database: tables, extents, queryables, indexes."""
 
-from __future__ import annotations
-
 import logging
 import sys
 

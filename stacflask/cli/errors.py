@@ -1,7 +1,5 @@
 """Errors of commands: one line on standard error, and an exit code."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """Warnings about hrefs that no plugin resolves."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import click

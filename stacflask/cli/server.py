@@ -1,7 +1,5 @@
 """The command that serves: gunicorn with the shipped configuration."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """Commands on the setup: check it, list the hooks with their plugins, list the settings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches

@@ -1,7 +1,5 @@
 """Values that observers receive after a decision or a stream."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from stacflask.model.asset import Asset

@@ -1,7 +1,5 @@
 """JSON values, and conditions in CQL2."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 

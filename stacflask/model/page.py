@@ -1,7 +1,5 @@
 """Results of searches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

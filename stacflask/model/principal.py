@@ -1,7 +1,5 @@
 """Requests, principals and challenges of authentication."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -4,8 +4,6 @@ A view is a ``dict`` or a ``list``, so that ``json.dumps``, ``isinstance`` and c
 level is copied when a view is made; members become views when they are read.
 """
 
-from __future__ import annotations
-
 from collections.abc import ItemsView, Iterator, Mapping, MutableSequence, MutableSet, ValuesView
 from typing import Any, NoReturn
 

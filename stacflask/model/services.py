@@ -1,7 +1,5 @@
 """Services for plugins, and the settings of plugins."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Load the plugins that STACFLASK_PLUGINS names. A wrong plugin stops the start."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import logging

@@ -1,7 +1,5 @@
 """Incremental decoding of a chunked request body (RFC 9112, section 7.1)."""
 
-from __future__ import annotations
-
 import re
 
 from gunicorn.http.body import CHUNK_EXT_RE

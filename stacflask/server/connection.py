@@ -1,7 +1,5 @@
 """A client's connection: received bytes, bytes to send, and the time by which the client must make progress."""
 
-from __future__ import annotations
-
 import select
 import socket
 import ssl

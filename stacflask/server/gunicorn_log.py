@@ -1,7 +1,5 @@
 """gunicorn's log in the format of the application's log."""
 
-from __future__ import annotations
-
 import logging
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """Incremental parsing of the requests of one connection. It never waits for the client."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from typing import Any

@@ -1,7 +1,5 @@
 """The folder in which the processes of a server share their metrics (prometheus_client's multiprocess mode)."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

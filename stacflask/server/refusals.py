@@ -1,7 +1,5 @@
 """Responses of the server itself to invalid requests. They have the form of the application's errors."""
 
-from __future__ import annotations
-
 import json
 
 from gunicorn.http.errors import (

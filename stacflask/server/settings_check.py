@@ -1,7 +1,5 @@
 """Check the settings before workers start, so that a wrong one is reported in one line and ends no running worker."""
 
-from __future__ import annotations
-
 import os
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection

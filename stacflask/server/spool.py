@@ -1,7 +1,5 @@
 """Storage for request bodies: in memory if small, else in unnamed temporary files. Their total size is bounded."""
 
-from __future__ import annotations
-
 import tempfile
 import threading
 

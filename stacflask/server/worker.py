@@ -4,8 +4,6 @@ The main thread reads heads and bodies as they arrive, and sends the rest of a r
 the pool waits for a client only while it streams.
 """
 
-from __future__ import annotations
-
 import math
 import mmap
 import os

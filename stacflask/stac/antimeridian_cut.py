@@ -5,8 +5,6 @@ Published footprints have two forms. One continues beyond 180 (170 to 190), whic
 meant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any

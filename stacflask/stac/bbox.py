@@ -1,7 +1,5 @@
 """Bounding boxes of 4 or 6 numbers (RFC 7946, section 5). If west > east, the box crosses the antimeridian."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias

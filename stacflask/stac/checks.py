@@ -4,8 +4,6 @@ The published schemas (``schemas.py``) require more. In some places this module 
 into a URL, strings into the database, media types into a header.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Any

@@ -3,8 +3,6 @@
 The times beside the limits were measured with GEOS 3.11 on worst cases: stars, zigzags, random lines.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Split Shapely geometries into parts and join parts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

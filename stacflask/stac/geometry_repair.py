@@ -1,7 +1,5 @@
 """Repair geometries that cross themselves."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import shapely

@@ -3,8 +3,6 @@
 They are read from the schemas in ``stacflask/schemas``. The newest version of an extension takes precedence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files

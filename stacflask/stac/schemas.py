@@ -3,8 +3,6 @@
 The published schemas are in ``stacflask/schemas``. No schema is fetched from the network.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from importlib.resources import files
 from itertools import takewhile

@@ -1,7 +1,5 @@
 """Check that PostgreSQL can store a JSON value and orjson can write it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Repair times in published documents that are not RFC 3339 but unambiguous."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, NamedTuple
 

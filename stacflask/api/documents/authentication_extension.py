@@ -4,8 +4,6 @@ The schemes are the challenges of the plugins. Assets that a client without cred
 When a client sends a changed document back, they are removed, because the publisher did not write them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache

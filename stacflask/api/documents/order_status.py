@@ -1,7 +1,5 @@
 """The order status of assets in items (STAC Order extension)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import orjson

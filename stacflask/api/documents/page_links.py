@@ -3,8 +3,6 @@
 A link by POST has the complete body of the request, because many clients do not merge the link's body into theirs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote

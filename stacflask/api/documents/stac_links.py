@@ -1,7 +1,5 @@
 """Link objects of STAC documents (STAC API Core, Links)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from stacflask import current

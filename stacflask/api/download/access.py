@@ -1,7 +1,5 @@
 """Find and authorize the asset of a request."""
 
-from __future__ import annotations
-
 import re
 
 from stacflask import current

@@ -1,7 +1,5 @@
 """Check the length of a stream, so that a client can detect a wrong one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from stacflask.errors import Unavailable

@@ -1,7 +1,5 @@
 """Write manifests of downloads: JSON, Metalink 4 (RFC 5854), a list of URLs, or an input file for aria2."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat

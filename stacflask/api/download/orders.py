@@ -1,7 +1,5 @@
 """Orders of data that are offline: the 202 response to a download, and the endpoint for the state of an order."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import quote
 

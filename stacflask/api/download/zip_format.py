@@ -5,8 +5,6 @@ they are in the data descriptor after the file and in the central directory at t
 position needs it.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Request bodies: media type and JSON."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

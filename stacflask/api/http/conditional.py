@@ -1,7 +1,5 @@
 """Conditional requests (RFC 9110, section 13)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime

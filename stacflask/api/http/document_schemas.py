@@ -3,8 +3,6 @@
 For incoming documents they state the rules of ``stac/checks.py``, as far as OpenAPI can express them.
 """
 
-from __future__ import annotations
-
 from stacflask.api.http.openapi import NUMBER, TEXT, Schema, array, nullable, obj, ref
 
 LINE: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}

@@ -1,7 +1,5 @@
 """Media types of responses."""
 
-from __future__ import annotations
-
 JSON = "application/json"
 GEOJSON = "application/geo+json"
 SCHEMA = "application/schema+json"

@@ -1,7 +1,5 @@
 """Parts of the OpenAPI document: schemas, parameters, responses and errors."""
 
-from __future__ import annotations
-
 from typing import Any
 
 Schema = dict[str, Any]

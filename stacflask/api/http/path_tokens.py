@@ -3,8 +3,6 @@
 The token is removed from the path before routing, so that routes, logs and links have the plain path.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from typing import Any

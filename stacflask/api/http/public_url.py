@@ -4,8 +4,6 @@ It is the setting, if there is one. Otherwise it comes from Forwarded (RFC 7239)
 or else from the request itself.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import lru_cache

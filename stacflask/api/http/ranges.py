@@ -1,7 +1,5 @@
 """Byte ranges (RFC 9110, section 14): the part of a file that a response contains."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Error texts for clients that do not read JSON: the status line, and a plain text body."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus

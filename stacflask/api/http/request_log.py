@@ -1,7 +1,5 @@
 """Work for every request: id and first checks before it; header fields, compression and log after it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,7 +1,5 @@
 """Responses with JSON bodies and ETags, and 304 for conditional requests."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``filter``: a condition in CQL2, as text or as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Rejects names in a query that are not queryables, if a setting says so."""
 
-from __future__ import annotations
-
 from stacflask import current
 from stacflask.model.query import CollectionQuery, ItemQuery
 

@@ -1,7 +1,5 @@
 """Converts a search by GET to the body of a search by POST, for pages whose URL would be too long."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

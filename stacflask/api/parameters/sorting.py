@@ -1,7 +1,5 @@
 """``sortby``: the names by which a list is sorted. The catalog checks later that they exist and are sortable."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from stacflask.api.parameters.parse import expected

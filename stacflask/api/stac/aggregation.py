@@ -1,7 +1,5 @@
 """Aggregations: the list of them, and their results for the items of a search."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

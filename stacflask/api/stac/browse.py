@@ -1,7 +1,5 @@
 """Catalogs by time below each collection, so that clients can reach every item by child and item links."""
 
-from __future__ import annotations
-
 from urllib.parse import urlencode
 
 from flask import Response

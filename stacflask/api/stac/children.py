@@ -1,7 +1,5 @@
 """The children of the landing page: complete collections (STAC API Children)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flask import Response

@@ -1,7 +1,5 @@
 """Collections: one, and the list of them."""
 
-from __future__ import annotations
-
 from flask import Response
 
 from stacflask import current

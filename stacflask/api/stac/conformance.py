@@ -1,7 +1,5 @@
 """The conformance classes. Each is declared only if it is implemented completely."""
 
-from __future__ import annotations
-
 STAC = "https://api.stacspec.org/v1.0.0"
 STAC_RC_1 = "https://api.stacspec.org/v1.0.0-rc.1"
 STAC_1_1 = "https://api.stacspec.org/v1.1.0"

@@ -1,7 +1,5 @@
 """The number of items on all pages of a search, if the client requests it or counting is cheap."""
 
-from __future__ import annotations
-
 from stacflask import current
 from stacflask.api.parameters.search_parameters import ItemSearch
 from stacflask.errors import BadQuery, Unavailable

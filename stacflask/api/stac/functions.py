@@ -1,7 +1,5 @@
 """The functions that filters can call."""
 
-from __future__ import annotations
-
 from flask import Response
 
 from stacflask.api.http import responses

@@ -1,7 +1,5 @@
 """Items: one, and the items of a collection."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from flask import Response

@@ -1,7 +1,5 @@
 """Queryables and sortables: the names that a search can use, with the JSON Schema of each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

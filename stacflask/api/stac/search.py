@@ -1,7 +1,5 @@
 """Item search across collections, by GET and by POST."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from flask import Response, request

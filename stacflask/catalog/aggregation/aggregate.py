@@ -3,8 +3,6 @@
 The names of aggregations are those of a fixed table, and those of the properties of the visible items.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Grid cells of the centre of an item's footprint: geohashes and map tiles."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import sqlalchemy as sa

@@ -3,8 +3,6 @@
 Only the written rows are locked, in the order of their keys, so searches and other loads continue.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

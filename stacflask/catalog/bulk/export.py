@@ -1,7 +1,5 @@
 """Export the catalogue as newline-delimited JSON that can be loaded again."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ An input is newline-delimited JSON or one JSON document (an item, a collection, 
 collections, an array). Both can be compressed with gzip. Single lines are not parsed here.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 import sys

@@ -3,8 +3,6 @@
 A load can be interrupted at any time and run again, because a block is written completely or not at all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field

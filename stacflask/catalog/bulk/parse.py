@@ -4,8 +4,6 @@ The fast checks test types only, and must never accept an item that ``stac.check
 run, which also return the message.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Connections to PostgreSQL: parameters of a connection URL, and the time limit of a response."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

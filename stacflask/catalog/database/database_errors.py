@@ -1,7 +1,5 @@
 """Map errors of the database to stacflask's errors, by their SQLSTATE class."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Storage for plugins: SQL with named parameters on their own tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache

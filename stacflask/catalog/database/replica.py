@@ -5,8 +5,6 @@ Every read can use the replica, because the primary waits until the replica has 
 changes of the last moments.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping

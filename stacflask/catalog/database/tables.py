@@ -5,8 +5,6 @@ sequence, trigger or foreign key, so that a distributed PostgreSQL can shard the
 docs/architecture.md, "Names in the database", states how tables, columns and indexes are named.
 """
 
-from __future__ import annotations
-
 from geoalchemy2 import Geometry
 from sqlalchemy import (
     BigInteger,

@@ -4,8 +4,6 @@ With a dictionary, a body has a tenth of the size of its text and is stored in i
 dictionary, so there can be any number of dictionaries. Dictionaries are never deleted.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Columns of a collection for searches, computed from its document."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any

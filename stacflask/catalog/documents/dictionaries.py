@@ -1,7 +1,5 @@
 """Compression dictionaries for items: one for each collection, trained by the first load with enough items."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple

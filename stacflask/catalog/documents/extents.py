@@ -3,8 +3,6 @@
 The first box and the first interval are the overall ones. The others belong to the author and do not change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -4,8 +4,6 @@ Only one thread of a process computes at a time, whatever the number of processo
 10 MB, the main thread and ``/health`` wait for all of them at each step, and respond after seconds.
 """
 
-from __future__ import annotations
-
 import threading
 from contextlib import AbstractContextManager, nullcontext
 

@@ -1,7 +1,5 @@
 """Times and heights of an item, for the columns of its row."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -4,8 +4,6 @@ Responses have download URLs, presigned URLs and download links in place of stor
 document back means the stored hrefs.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

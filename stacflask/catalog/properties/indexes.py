@@ -8,8 +8,6 @@ The list of indexes is in the database: the name of an index contains its proper
 property and the type.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

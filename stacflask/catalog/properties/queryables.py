@@ -4,8 +4,6 @@ Observations of items come from the statistics. For users who cannot see all ite
 visible items. Names that no item has come from the collection's document (summaries, item_assets).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Every write of items widens them, so they always cover the stored items. After d
 are recomputed from the items.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 

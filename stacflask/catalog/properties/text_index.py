@@ -4,8 +4,6 @@ It is not created by default, because it makes every write of an item slower. It
 planned without bitmap scans, and a GIN index supports no other scans.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateIndex, DropIndex

@@ -1,7 +1,5 @@
 """Search of collections: as for items, one function for each parameter returns a condition or None."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any

@@ -3,8 +3,6 @@
 Each term becomes a LIKE with the term between two ``%``, so only the number of rows can make a search slow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Values are named parameters of the statement, so that a statement compiled once 
 ``catalog/search/statement_cache.py``. ``catalog/search/plan.py`` makes the statements.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache

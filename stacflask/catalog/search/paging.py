@@ -1,7 +1,5 @@
 """Pages by position: the sort values after or before which a page lies. ``page_tokens.py`` binds it to a query."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Properties of a search that determine its plan and its share of time and connections."""
 
-from __future__ import annotations
-
 from stacflask.catalog.cql2 import COSTLY, cost_of, positions_in
 from stacflask.catalog.search import freetext
 from stacflask.model.decision import Restriction

@@ -5,8 +5,6 @@ the restriction would cost more than the search. A hidden collection is replaced
 that it takes as long as a missing one. For searches of all collections see ``catalog/search/visibility.py``.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import msgspec

@@ -3,8 +3,6 @@
 The database still plans each execution for its own parameters, because one plan for all boxes is bad for each of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from threading import Lock

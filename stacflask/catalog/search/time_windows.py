@@ -4,8 +4,6 @@ The search begins with the newest weeks. Otherwise the database would read every
 return the newest ones. A box of one degree among a million items takes 1.1 ms and not 3.7 (docs/decisions/0005).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ are visible, the rows are those of the complete list. If not, it reads again wit
 complete list.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A collection's extent and summaries cover all of its items and would reveal the 
 in the document, and in the columns by which collections are searched, sorted and described.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Decimal arithmetic without errors: a result that cannot be computed, or is too large, is unknown (null)."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from functools import partial

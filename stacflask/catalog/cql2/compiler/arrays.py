@@ -3,8 +3,6 @@
 Elements are compared as JSON: a DATE or TIMESTAMP is its string.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -3,8 +3,6 @@
 A comparison with a stored value of another type is unknown. Comparing two literals of different types is an error.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any

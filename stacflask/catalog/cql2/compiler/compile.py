@@ -1,7 +1,5 @@
 """Compile CQL2 JSON to a condition in SQL, with one table of operators."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -3,8 +3,6 @@
 A unit is about 0.1 microseconds of CPU time, measured with PostgreSQL 15 and PostGIS 3.3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from stacflask.catalog.cql2.values.size import children_of, positions_in, readings_of

@@ -1,7 +1,5 @@
 """Strings without case and accents. Literals and stored strings are folded by the same functions."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -1,7 +1,5 @@
 """The fifteen relations of instants and intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import sqlalchemy as sa

@@ -3,8 +3,6 @@
 Types are not checked here: the compiler checks them for text and JSON.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Split cql2-text into tokens (OGC 21-065r2, BNF)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar

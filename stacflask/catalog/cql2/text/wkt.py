@@ -1,7 +1,5 @@
 """Parse geometries in cql2-text: well-known text, with or without Z. Positions have 2 or 3 numbers in both forms."""
 
-from __future__ import annotations
-
 from stacflask.catalog.cql2.text.tokens import Token, Tokens, number
 from stacflask.catalog.cql2.values.problems import Node
 from stacflask.model.json_types import Json

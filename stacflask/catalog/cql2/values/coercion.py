@@ -3,8 +3,6 @@
 Each function takes the index of the operand, for messages, and raises Problem for a value of another type.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
 

@@ -1,7 +1,5 @@
 """Limits of an expression. An expression that exceeds one is refused before it is compiled."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 
 MAXIMUM_LENGTH = 100_000

@@ -1,7 +1,5 @@
 """Literal values of expressions."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from decimal import Decimal

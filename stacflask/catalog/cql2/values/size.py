@@ -1,7 +1,5 @@
 """Check the size of an expression against the limits."""
 
-from __future__ import annotations
-
 from stacflask.catalog.cql2.values.limits import MAXIMUM_NAMES, MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
 from stacflask.catalog.cql2.values.problems import Location
 from stacflask.model.json_types import Json

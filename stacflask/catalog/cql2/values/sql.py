@@ -1,7 +1,5 @@
 """Parts of SQL that all of CQL2 uses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Instants in expressions and in stored strings."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 
