@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -114,13 +114,15 @@ OUTPUT = click.option(
 )
 
 
-def _where(since: datetime, until: datetime | None, collection: str | None, principal: str | None) -> dict[str, Any]:
-    return {
-        "since": since,
-        "until": until or datetime.now(UTC),
-        "collection": collection,
-        "principal": principal,
-    }
+def _selection(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select records."""
+    for option in (PRINCIPAL, COLLECTION, UNTIL, SINCE):
+        command = option(command)
+    return command
+
+
+def _where(until: datetime | None, **others: Any) -> dict[str, Any]:
+    return {"until": until or datetime.now(UTC), **others}
 
 
 def _write(content: bytes, output: str) -> None:
@@ -135,24 +137,11 @@ def _write(content: bytes, output: str) -> None:
 @click.option(
     "--by", type=click.Choice(list(KEYS)), multiple=True, default=("day",), show_default=True, help="Repeatable."
 )
-@SINCE
-@UNTIL
-@COLLECTION
-@PRINCIPAL
+@_selection
 @click.option("--format", "form", type=click.Choice(report_tables.FORMS), default="table", show_default=True)
 @OUTPUT
 @click.pass_obj
-def show(
-    recorder: Recorder,
-    /,
-    by: Sequence[str],
-    since: datetime,
-    until: datetime | None,
-    collection: str | None,
-    principal: str | None,
-    form: str,
-    output: str,
-) -> None:
+def show(recorder: Recorder, /, by: Sequence[str], form: str, output: str, **selected: Any) -> None:
     """Sum up downloads and bytes.
 
     downloads: granted downloads that begin at the first byte. requests: all granted requests, with further ranges.
@@ -161,7 +150,7 @@ def show(
     groups counts in each.
     """
     title = f"Usage by {', '.join(by)}"
-    rows = recorder.table.storage.rows(_sums(by), **_where(since, until, collection, principal))
+    rows = recorder.table.storage.rows(_sums(by), **_where(**selected))
     try:
         _write(report_tables.render(form, title, list(by), rows, [*by, *NUMBERS]), output)
     except ImportError as error:
@@ -176,26 +165,14 @@ def _sums(by: Sequence[str]) -> str:
 
 
 @click.command("records")
-@SINCE
-@UNTIL
-@COLLECTION
-@PRINCIPAL
+@_selection
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
 @OUTPUT
 @click.pass_obj
-def records(
-    recorder: Recorder,
-    /,
-    since: datetime,
-    until: datetime | None,
-    collection: str | None,
-    principal: str | None,
-    form: str,
-    output: str,
-) -> None:
+def records(recorder: Recorder, /, form: str, output: str, **selected: Any) -> None:
     """List each event: the principal, the asset, the decision, and the plugin that made it with its reason."""
     sql = f"SELECT {LISTED} FROM plugin_audit_events WHERE {WHERE} ORDER BY at"
-    rows = recorder.table.storage.rows(sql, **_where(since, until, collection, principal))
+    rows = recorder.table.storage.rows(sql, **_where(**selected))
     _write(report_tables.render(form, "Events", [], rows, LISTED.replace('"', "").split(", ")), output)
 
 

@@ -299,14 +299,12 @@ def _is_plain_extent(parts: Parts) -> bool:
         case None:
             return parts.geometry == b"null"
         case [west, south, east, north]:
-            return -MAX_LONGITUDE <= west <= east <= MAX_LONGITUDE and -MAX_LATITUDE <= south <= north <= MAX_LATITUDE
-        case [west, south, low, east, north, high]:
-            return (
-                -MAX_LONGITUDE <= west <= east <= MAX_LONGITUDE
-                and -MAX_LATITUDE <= south <= north <= MAX_LATITUDE
-                and low <= high
-            )
-    return False
+            pass
+        case [west, south, low, east, north, high] if low <= high:
+            pass
+        case _:
+            return False
+    return -MAX_LONGITUDE <= west <= east <= MAX_LONGITUDE and -MAX_LATITUDE <= south <= north <= MAX_LATITUDE
 
 
 def _parsed(line: bytes) -> Document:

@@ -325,11 +325,6 @@ def split_item(document: Document, managed: Callable[[str], bool], written: Docu
     )
 
 
-def with_member(body: bytes, name: str, value: bytes) -> bytes:
-    """Return the body with one public member of the document replaced. Other bytes do not change."""
-    return with_members(body, {name: value})
-
-
 def with_members(body: bytes, values: Mapping[str, bytes | None]) -> bytes:
     """Return the body with some public members replaced or removed. Other bytes do not change.
 

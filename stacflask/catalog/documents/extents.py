@@ -139,7 +139,7 @@ def _record_times(connection: Connection, collection: str, seconds: float, *, da
 
 
 def _write(connection: Connection, codec: Codec, collection: str, frame: bytes, document: Document) -> None:
-    body = documents.with_member(codec.decompress(frame), "extent", orjson.dumps(document["extent"]))
+    body = documents.with_members(codec.decompress(frame), {"extent": orjson.dumps(document["extent"])})
     change = sa.update(collections).where(collections.c.id == collection)
     connection.execute(change.values(body=codec.compress(body), **searched(document)))
 

@@ -43,7 +43,7 @@ MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 def compare(symbol: str, left: Value, right: Value) -> BooleanValue:
     """Compare two values. The types of two stored values are read for each row; two strings can be times."""
     if isinstance(left, Stored) and isinstance(right, Stored):
-        readings = (rule(symbol, left, right) for rule in (_numbers, _moments, _texts, _truths))
+        readings = (rule(symbol, left, right) for rule in _RULES.values())
         return BooleanValue(sa.func.coalesce(*readings, type_=sa.Boolean()))
     rule = _rule(left, right)
     if rule is _moments:
@@ -59,16 +59,8 @@ def _rule(left: Value, right: Value) -> Callable[[str, Value, Value], Sql]:
     return _RULES[kind]
 
 
-def _numbers(symbol: str, left: Value, right: Value) -> Sql:
-    return PLAIN[symbol](coercion.number(left), coercion.number(right, 1))
-
-
-def _texts(symbol: str, left: Value, right: Value) -> Sql:
-    return PLAIN[symbol](coercion.text(left), coercion.text(right, 1))
-
-
-def _truths(symbol: str, left: Value, right: Value) -> Sql:
-    return PLAIN[symbol](coercion.truth(left), coercion.truth(right, 1))
+def _plain(read: Callable[..., Sql]) -> Callable[[str, Value, Value], Sql]:
+    return lambda symbol, left, right: PLAIN[symbol](read(left), read(right, 1))
 
 
 def _moments(symbol: str, left: Value, right: Value) -> Sql:
@@ -76,10 +68,10 @@ def _moments(symbol: str, left: Value, right: Value) -> Sql:
 
 
 _RULES: dict[type, Callable[[str, Value, Value], Sql]] = {
-    Number: _numbers,
-    Text: _texts,
-    BooleanValue: _truths,
+    Number: _plain(coercion.number),
     InstantValue: _moments,
+    Text: _plain(coercion.text),
+    BooleanValue: _plain(coercion.truth),
 }
 
 _KINDS: dict[type[Text | Number | BooleanValue], tuple[Callable[..., Sql], sa.types.TypeEngine[Any]]] = {
