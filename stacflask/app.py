@@ -133,7 +133,7 @@ def _add_routes(app: Flask, components: current.Components, manager: pluggy.Plug
     # A path with a double or trailing slash is not redirected, because a redirect would lose a POST.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.url_map.converters["key"] = asset.Key
+    app.url_map.converters["key"] = asset.AssetKeyConverter
     api = _description(app, components.settings)
     description_blueprints = [functions.bp, queryables.bp, aggregation.bp]
     download_blueprints = [asset.bp, many.bp, archives.bp, orders.bp]

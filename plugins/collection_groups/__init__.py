@@ -122,7 +122,7 @@ def needs_admin(change: Change) -> bool:
 # --- Storage ---------------------------------------------------------------------------------------------------------
 
 
-class Table:
+class GrantsTable:
     """The grants in the database. Rights are cached for ``cache`` seconds."""
 
     def __init__(self, storage: Storage, cache: float, *, open_default: bool) -> None:
@@ -204,14 +204,14 @@ class CollectionGroups:
     admins: frozenset[str] = frozenset()
     cache: float = 5.0
     previews: FreeAssets = PREVIEW_ASSETS
-    table: Table = field(init=False, repr=False)
+    table: GrantsTable = field(init=False, repr=False)
     storage: Storage = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Keep the storage."""
         self.storage = services.storage
-        self.table = Table(services.storage, self.cache, open_default=self.open_default)
+        self.table = GrantsTable(services.storage, self.cache, open_default=self.open_default)
 
     @hookimpl
     def restrict(self, principal: Principal, of: Literal["items", "collections"]) -> Only | None:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-class Table:
+class OrdersTable:
     """Orders in the database: a row for each asset and principal."""
 
     def __init__(self, storage: Storage) -> None:
@@ -96,13 +96,13 @@ def _key(asset: Asset) -> dict[str, str]:
 class Orders:
     """The plugin."""
 
-    table: Table = field(init=False, repr=False)
+    table: OrdersTable = field(init=False, repr=False)
     order_status: Callable[[str, str | None, str], Order] = field(init=False, repr=False)
 
     @hookimpl
     def startup(self, services: Services) -> None:
         """Keep the storage and the function that returns the state of an order."""
-        self.table = Table(services.storage)
+        self.table = OrdersTable(services.storage)
         self.order_status = services.order_status
 
     @hookimpl

@@ -12,7 +12,7 @@ from stacflask import Principal
 from .._common import text_tables
 from .._common.durations import format_duration, parse_duration
 from .._common.groups import is_plain, names_of, warn_unknown
-from .limits import BYTES, DAY, DOWNLOADS, UNLIMITED, Row, quota_state
+from .limits import BYTES, DAY, DOWNLOADS, UNLIMITED, LimitRow, quota_state
 from .sizes import format_size, parse_size
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def set_limits(plugin: Quota, /, group: str, downloads: int | None, volume: int 
     A principal in several groups has the largest limits. Special groups: * everybody, @ everybody with credentials.
     """
 
-    def changed(before: Mapping[str, Any]) -> Row:
+    def changed(before: Mapping[str, Any]) -> LimitRow:
         named = (downloads, volume, window)
         kept = [before.get(column) for column in ("downloads", "bytes", "window_seconds")]
         after = [old if new is None else new for old, new in zip(kept, named, strict=True)]

@@ -29,7 +29,7 @@ class Limit:
     window: int
 
 
-Row = tuple[int | None, int | None, int]
+LimitRow = tuple[int | None, int | None, int]
 """Limits of downloads and of bytes, and the window in seconds."""
 DAY = 86_400
 """The window of new limits, in seconds."""

@@ -16,8 +16,8 @@ from .limits import (
     COUNTED,
     DOWNLOADS,
     PERIODS_PER_WINDOW,
+    LimitRow,
     Limits,
-    Row,
     Shortage,
     Usage,
     combined,
@@ -177,7 +177,9 @@ class QuotaTables:
         """Set the limits of a group. ``window`` is in seconds."""
         self.change(group, lambda _: (downloads, size, window))
 
-    def change(self, group: str, changed: Callable[[Mapping[str, Any]], Row]) -> tuple[Mapping[str, Any], Row]:
+    def change(
+        self, group: str, changed: Callable[[Mapping[str, Any]], LimitRow]
+    ) -> tuple[Mapping[str, Any], LimitRow]:
         """Change the limits of a group, and return the old (empty: none) and the new ones."""
         with self._storage.transaction() as statements:
             statements.rows("LOCK TABLE plugin_quota_limits IN SHARE ROW EXCLUSIVE MODE")

@@ -68,7 +68,7 @@ PARAMETERS = (
 FAILURES = (403, 404, 412, 416, 429, 501)
 
 
-class Key(BaseConverter):
+class AssetKeyConverter(BaseConverter):
     """The key of an asset in a URL path, and the path below it: the rest of the path, with slashes at both ends."""
 
     part_isolating = False

@@ -30,7 +30,6 @@ from stacflask.errors import Unavailable
 from stacflask.stac.geometry import bbox_of
 
 WriteMethod: TypeAlias = Literal["insert", "upsert", "ignore"]
-Key: TypeAlias = tuple[str, str]
 
 MAX_ATTEMPTS = 5
 """Attempts to write a batch while other transactions change the same rows."""
@@ -151,7 +150,7 @@ class _BatchTransaction:
                 self._refuse(row, "/collection", f"there is no collection {row.collection!r}")
         return [row for row in rows if row.collection in held]
 
-    def _existing_keys(self, rows: Sequence[Prepared]) -> set[Key]:
+    def _existing_keys(self, rows: Sequence[Prepared]) -> set[tuple[str, str]]:
         existing = set()
         for collection, group in groupby(rows, key=_collection):
             names = [row.id for row in group]

@@ -11,7 +11,7 @@ from stacflask.catalog.cql2.compiler import arithmetic, arrays, comparison, spat
 from stacflask.catalog.cql2.compiler.functions import FUNCTIONS
 from stacflask.catalog.cql2.values import coercion, literals
 from stacflask.catalog.cql2.values.fields import Fields
-from stacflask.catalog.cql2.values.problems import Location, Problem
+from stacflask.catalog.cql2.values.problems import NodeLocation, Problem
 from stacflask.catalog.cql2.values.size import check_size
 from stacflask.catalog.cql2.values.types import Array, BooleanValue, InstantValue, IntervalValue, Value, every, some
 from stacflask.model.json_types import Cql2, Json
@@ -33,7 +33,7 @@ def condition(expression: Cql2, fields: Fields, parameter: str = "filter") -> sa
 
 def truth_of(expression: Cql2, fields: Fields, parameter: str = "filter") -> BooleanValue:
     """Return an expression as true, false or unknown for a row. Raises BadQuery, as ``condition`` does."""
-    location = Location(parameter)
+    location = NodeLocation(parameter)
     check_size(expression, location)
     try:
         value = _Compiler(fields).value(expression, location)
@@ -126,7 +126,7 @@ class _Compiler:
 
     fields: Fields
 
-    def value(self, node: Json, location: Location) -> Value:
+    def value(self, node: Json, location: NodeLocation) -> Value:
         """Return the value of a part of the expression. Raises BadQuery."""
         location = location.of(node)
         location.check_depth()
@@ -136,7 +136,7 @@ class _Compiler:
             operand = location if problem.argument is None else location.below("args", problem.argument)
             raise operand.error(problem.message) from None
 
-    def _value(self, node: Json, location: Location) -> Value:
+    def _value(self, node: Json, location: NodeLocation) -> Value:
         match node:
             case {"op": str(name), "args": list(args)}:
                 return self._operation(name, args, location)
@@ -150,7 +150,7 @@ class _Compiler:
                 return self._array(list(node), location)
         return literals.scalar(node)
 
-    def _operation(self, name: str, args: list[Json], location: Location) -> Value:
+    def _operation(self, name: str, args: list[Json], location: NodeLocation) -> Value:
         operator = _CALLABLE.get(name.lower())
         if operator is None:
             raise Problem(f"there is no function {name[:40]!r}; available are {', '.join(sorted(FUNCTIONS))}")
@@ -158,17 +158,17 @@ class _Compiler:
         locations = (location.below("args", index, deeper=operator.weight) for index in range(len(args)))
         return operator.apply(*map(self.value, args, locations))
 
-    def _array(self, node: list[Json], location: Location) -> Array:
+    def _array(self, node: list[Json], location: NodeLocation) -> Array:
         return Array(tuple(self.value(member, location.below(index)) for index, member in enumerate(node)), node)
 
-    def _interval(self, start: Json, end: Json, location: Location) -> IntervalValue:
+    def _interval(self, start: Json, end: Json, location: NodeLocation) -> IntervalValue:
         first = self._end(start, "-", location.below("interval", 0))
         last = self._end(end, "", location.below("interval", 1))
         if isinstance(start, str) and isinstance(end, str) and literals.OPEN not in (start, end):
             literals.check_order(start, end)
         return IntervalValue(first, last)
 
-    def _end(self, node: Json, sign: str, location: Location) -> InstantValue:
+    def _end(self, node: Json, sign: str, location: NodeLocation) -> InstantValue:
         if node == literals.OPEN:
             return literals.infinity(sign)
         return coercion.moment(self.value(node, location))

@@ -10,7 +10,7 @@ from stacflask.catalog.cql2.compiler.compile import OPERATORS
 from stacflask.catalog.cql2.text import wkt
 from stacflask.catalog.cql2.text.tokens import Token, Tokens, identifier, number, string
 from stacflask.catalog.cql2.values.limits import MAXIMUM_DEPTH, MAXIMUM_LENGTH
-from stacflask.catalog.cql2.values.problems import Location, Node
+from stacflask.catalog.cql2.values.problems import Node, NodeLocation
 from stacflask.catalog.cql2.values.size import check_size
 from stacflask.errors import BadQuery
 from stacflask.model.json_types import Cql2, Json
@@ -26,7 +26,7 @@ def parse(text: str, parameter: str = "filter") -> Cql2:
     if len(text) > MAXIMUM_LENGTH:
         raise BadQuery(parameter, f"expected at most {MAXIMUM_LENGTH} characters, got {len(text)}")
     expression = _read(text, parameter)
-    check_size(expression, Location(parameter))
+    check_size(expression, NodeLocation(parameter))
     return expression
 
 

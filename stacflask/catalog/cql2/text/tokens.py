@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from stacflask.catalog.cql2.values.limits import MAXIMUM_DIGITS
-from stacflask.catalog.cql2.values.problems import Location
+from stacflask.catalog.cql2.values.problems import NodeLocation
 from stacflask.errors import BadQuery
 from stacflask.stac.numbers import read_decimal
 
@@ -125,7 +125,7 @@ class Tokens:
 
     def error(self, message: str, token: Token | None = None) -> BadQuery:
         """Return an error at the next token, or at ``token``."""
-        return Location(self._parameter, position=(token or self.next).position).error(message)
+        return NodeLocation(self._parameter, position=(token or self.next).position).error(message)
 
 
 def number(digits: str) -> float:

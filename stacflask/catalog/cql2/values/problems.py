@@ -44,7 +44,7 @@ class SubExpression(dict[str, object]):
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
+class NodeLocation:
     """A location in an expression: a JSON Pointer, or the position in the text. ``depth`` is the nesting depth."""
 
     parameter: str
@@ -52,18 +52,18 @@ class Location:
     position: int | None = None
     depth: int = 0
 
-    def below(self, *keys: str | int, deeper: int = 1) -> Location:
+    def below(self, *keys: str | int, deeper: int = 1) -> NodeLocation:
         """Return the location of a member or an element."""
-        return Location(self.parameter, self.pointer + "".join(map(step, keys)), self.position, self.depth + deeper)
+        return NodeLocation(self.parameter, self.pointer + "".join(map(step, keys)), self.position, self.depth + deeper)
 
-    def of(self, node: object) -> Location:
+    def of(self, node: object) -> NodeLocation:
         """Return the more precise location of ``node``, if it was parsed from text or has its own location."""
         if isinstance(node, Node):
-            return Location(self.parameter, self.pointer, node.position, self.depth)
+            return NodeLocation(self.parameter, self.pointer, node.position, self.depth)
         if isinstance(node, SubExpression):
-            return Location(node.parameter, node.pointer, None, self.depth)
+            return NodeLocation(node.parameter, node.pointer, None, self.depth)
         if isinstance(node, Condition):
-            return Location(f"plugin {node.by}, hook restrict", "", None, self.depth)
+            return NodeLocation(f"plugin {node.by}, hook restrict", "", None, self.depth)
         return self
 
     def check_depth(self) -> None:

@@ -1,14 +1,14 @@
 """Check the size of an expression against the limits."""
 
 from stacflask.catalog.cql2.values.limits import MAXIMUM_NAMES, MAXIMUM_OPERATIONS, MAXIMUM_POSITIONS, MAXIMUM_VALUES
-from stacflask.catalog.cql2.values.problems import Location
+from stacflask.catalog.cql2.values.problems import NodeLocation
 from stacflask.model.json_types import Json
 
 _MAX_COUNTED_DOTS = 4
 """Further dots do not add ways to read a name."""
 
 
-def check_size(expression: Json, location: Location) -> None:
+def check_size(expression: Json, location: NodeLocation) -> None:
     """Check an expression against all limits. Raises BadQuery.
 
     The function is not recursive, because a client chooses the depth.
