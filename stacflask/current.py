@@ -1,7 +1,5 @@
 """Access the current request, its principal, and the components of the current application."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Assets, and changes of items and collections."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

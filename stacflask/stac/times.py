@@ -1,7 +1,5 @@
 """Parse and format instants and intervals in the form of RFC 3339."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Renders records as responses. Items are joined as text without parsing them, with the server's links inserted."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

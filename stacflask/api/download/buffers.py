@@ -1,7 +1,5 @@
 """Read streams of unknown length before the first byte is sent, so that the length and each error are known before."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

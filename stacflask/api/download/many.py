@@ -1,7 +1,5 @@
 """List the downloads of items or of a search, with URLs, sizes, file names and checksums."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Maps exceptions to error responses. Every 4xx and 5xx has the body ``{"code", "description"}``."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus

@@ -1,7 +1,5 @@
 """Parses the parameters of searches. Each function raises ValueError with the message for the client."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The landing page, the conformance declaration, the OpenAPI document and health checks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path

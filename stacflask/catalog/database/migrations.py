@@ -1,7 +1,5 @@
 """Migrations of the schema: the chain of stacflask, and one chain for each plugin with tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Assets of a document that are downloaded through the server: managed assets, and files in directory assets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from mimetypes import guess_type

@@ -8,8 +8,6 @@ Tokens are short for all sort values. In place of long values a token has bounds
 again from the record at which the page ended, and the digest shows whether they have changed.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
