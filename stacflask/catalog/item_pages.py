@@ -21,11 +21,11 @@ from stacflask.catalog.database.engine import Database
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.properties.indexes import IndexCache
 from stacflask.catalog.search import counting, restrictions
+from stacflask.catalog.search.long_name_lists import ALL_COLLECTIONS, VisibilityFilter, VisibilityReader
 from stacflask.catalog.search.plan import Planner, Step
 from stacflask.catalog.search.query_cost import is_costly, may_scan_many
-from stacflask.catalog.search.restrictions import ALL_COLLECTIONS, restriction_key
+from stacflask.catalog.search.restrictions import restriction_key
 from stacflask.catalog.search.statement_cache import StatementCache, is_cacheable
-from stacflask.catalog.search.visibility import VisibilityFilter, VisibilityReader
 from stacflask.errors import BadQuery, BadValue, Unavailable
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.page import Count

@@ -32,12 +32,12 @@ from stacflask.catalog.properties import queryables
 from stacflask.catalog.properties.observations import Observations
 from stacflask.catalog.search import paging, restrictions, visible_extents
 from stacflask.catalog.search.collection_search import collection_order, reads_documents, select_collections
-from stacflask.catalog.search.item_search import item_order, visible, visible_collections
+from stacflask.catalog.search.item_search import item_order
+from stacflask.catalog.search.long_name_lists import VisibilityFilter, VisibilityReader
 from stacflask.catalog.search.ordering import SortOrder, inlined_limit
 from stacflask.catalog.search.page_tokens import PageTokens
-from stacflask.catalog.search.restrictions import restriction_key
+from stacflask.catalog.search.restrictions import restriction_key, visible, visible_collections
 from stacflask.catalog.search.statement_cache import StatementCache
-from stacflask.catalog.search.visibility import VisibilityFilter, VisibilityReader
 from stacflask.catalog.search.visible_extents import WITHHELD, VisibleExtents
 from stacflask.errors import NotFound, StacflaskError, Unavailable
 from stacflask.model.asset import Asset

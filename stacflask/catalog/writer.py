@@ -22,7 +22,7 @@ from stacflask.catalog.documents.collection_rows import searched
 from stacflask.catalog.documents.rows import Span, heights, span_of
 from stacflask.catalog.properties import observations, statistics
 from stacflask.catalog.reader import Catalog, etag_of
-from stacflask.catalog.search.item_search import visible, visible_collections
+from stacflask.catalog.search.restrictions import visible, visible_collections
 from stacflask.catalog.search.visible_extents import VisibleExtents
 from stacflask.errors import BadDocument, Conflict, NotFound, PreconditionFailed, Unavailable
 from stacflask.model.decision import UNRESTRICTED, Restriction

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.engine import Connection
 
 from stacflask.catalog.database.tables import items
-from stacflask.catalog.search.item_search import visible
+from stacflask.catalog.search.restrictions import visible
 from stacflask.errors import BadQuery
 from stacflask.model.decision import Restriction
 from stacflask.model.page import Contents

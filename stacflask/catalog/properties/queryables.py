@@ -15,7 +15,7 @@ from stacflask.catalog.documents import documents
 from stacflask.catalog.documents.codec import Codec
 from stacflask.catalog.properties import observations, statistics
 from stacflask.catalog.properties.observations import Observation, Observations
-from stacflask.catalog.search.item_search import visible, visible_collections
+from stacflask.catalog.search.restrictions import visible, visible_collections
 from stacflask.catalog.search.visible_extents import SUMMARIES, VisibleExtents
 from stacflask.model.decision import Restriction
 from stacflask.model.json_types import Document

@@ -14,9 +14,9 @@ from sqlalchemy.sql.expression import ClauseElement, Executable
 from stacflask.catalog.database.engine import texts
 from stacflask.catalog.database.tables import items
 from stacflask.catalog.search import item_search
+from stacflask.catalog.search.long_name_lists import EVERYTHING_VISIBLE, VisibilityFilter
 from stacflask.catalog.search.ordering import row_limit
 from stacflask.catalog.search.plan import Step
-from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE, VisibilityFilter
 from stacflask.model.decision import UNRESTRICTED, Restriction
 from stacflask.model.query import ItemQuery
 

@@ -13,17 +13,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 
-from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, Fields, condition
+from stacflask.catalog.cql2 import ITEM_FIELDS, condition
 from stacflask.catalog.cql2.compiler.spatial import meets
 from stacflask.catalog.cql2.values.sql import MAX_CACHED_LENGTH, TIMESTAMP, Sql, SqlCondition
-from stacflask.catalog.database.tables import collections, items
+from stacflask.catalog.database.tables import items
 from stacflask.catalog.documents.rows import LONG_BBOX
 from stacflask.catalog.search import freetext
 from stacflask.catalog.search.ordering import TIE_BREAKERS, SortOrder
-from stacflask.catalog.search.visibility import VisibilityFilter
+from stacflask.catalog.search.restrictions import visible
 from stacflask.errors import BadDocument, BadQuery
 from stacflask.model.decision import Restriction
-from stacflask.model.json_types import Cql2, Document
+from stacflask.model.json_types import Document
 from stacflask.model.query import ItemQuery, SortKey
 from stacflask.stac.geometry import SearchGeometry, to_wkb
 
@@ -202,36 +202,6 @@ def _equals_any(column: ColumnElement[Any], values: Values, one: str, several: s
 
 def _parameter(values: Values, name: str) -> Sql:
     return sa.bindparam(name, values[name], PARAMETER_TYPES[name])
-
-
-# --- Restrictions ----------------------------------------------------------------------------------------------------
-
-
-def visible(restriction: Restriction) -> Iterator[SqlCondition]:
-    """Yield the conditions under which an item is visible: those on the item and on its collection."""
-    if restriction.only is not None:
-        yield from VisibilityFilter(restriction.only).conditions(items.c.collection)
-    if restriction.items is not None:
-        yield _policy_condition(restriction.items, ITEM_FIELDS)
-    if restriction.collections is not None:
-        visible_names = sa.select(collections.c.id).where(_policy_condition(restriction.collections, COLLECTION_FIELDS))
-        yield items.c.collection.in_(visible_names)
-
-
-def visible_collections(restriction: Restriction) -> Iterator[SqlCondition]:
-    """Yield the conditions under which a collection is visible."""
-    if restriction.only is not None:
-        yield from VisibilityFilter(restriction.only).conditions(collections.c.id)
-    if restriction.collections is not None:
-        yield _policy_condition(restriction.collections, COLLECTION_FIELDS)
-
-
-def _policy_condition(expression: Cql2, fields: Fields) -> SqlCondition:
-    """Return a policy's condition. Raises ValueError if it is invalid: the client is not at fault, and sees nothing."""
-    try:
-        return condition(expression, fields)
-    except BadQuery as error:
-        raise ValueError(f"a plugin returned an invalid restriction: {error.description}") from error
 
 
 # --- Order -----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ these strategies:
   because no index has the nulls last in both directions.
 
 All of them read the bound on durations in the statement, see ``item_search.datetime_conditions``. How a statement
-contains long lists of visible collections is described in ``visibility.py``.
+contains long lists of visible collections is described in ``long_name_lists.py``.
 """
 
 from __future__ import annotations
@@ -32,18 +32,13 @@ from sqlalchemy.sql import Select
 from stacflask.catalog.cql2.values.sql import SqlCondition
 from stacflask.catalog.database.engine import texts
 from stacflask.catalog.database.tables import collections, items
-from stacflask.catalog.search.item_search import (
-    datetime_conditions,
-    item_order,
-    parameters,
-    search_conditions,
-    visible,
-)
+from stacflask.catalog.search.item_search import datetime_conditions, item_order, parameters, search_conditions
+from stacflask.catalog.search.long_name_lists import VisibilityFilter
 from stacflask.catalog.search.ordering import inlined_limit, row_limit
 from stacflask.catalog.search.paging import Position
 from stacflask.catalog.search.query_cost import compares_only_datetime, is_unfiltered
+from stacflask.catalog.search.restrictions import visible
 from stacflask.catalog.search.time_windows import ALL_TIME, TimeWindow, time_windows
-from stacflask.catalog.search.visibility import VisibilityFilter
 from stacflask.model.decision import Restriction
 from stacflask.model.json_types import Cql2
 from stacflask.model.query import ItemQuery

@@ -1,25 +1,28 @@
-"""Restrictions of collections by their ids, see ``stacflask.Only``.
+"""Restrictions, the combined results of the hook ``restrict``: which collections they permit, and their SQL conditions.
 
 If a request names collections, they are checked here and not in the database. With thousands of names in a statement,
 the restriction would cost more than the search. A hidden collection is replaced by a name that no collection has, so
-that it takes as long as a missing one. For searches of all collections see ``catalog/search/visibility.py``.
+that it takes as long as a missing one. For searches of all collections see ``catalog/search/long_name_lists.py``.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
 import orjson
+import sqlalchemy as sa
 
+from stacflask.catalog.cql2 import COLLECTION_FIELDS, ITEM_FIELDS, Fields, condition
+from stacflask.catalog.cql2.values.sql import SqlCondition
+from stacflask.catalog.database.tables import collections, items
+from stacflask.catalog.search.long_name_lists import ALL_COLLECTIONS, MAX_INLINE_NAMES, VisibilityFilter
+from stacflask.errors import BadQuery
 from stacflask.model.decision import Only, Restriction
+from stacflask.model.json_types import Cql2
 from stacflask.model.query import ItemQuery
 
 NO_COLLECTION = ""
 """A name that no collection has."""
-
-MAX_INLINE_NAMES = 100
-"""Names that a statement contains as they are."""
-
-ALL_COLLECTIONS = ~Only(frozenset())
 
 
 def split_ids(restriction: Restriction) -> tuple[Restriction, Only]:
@@ -57,3 +60,33 @@ def restriction_key(conditions: Restriction) -> bytes:
         return orjson.dumps([conditions.items, conditions.collections])
     except TypeError:  # an integer of more than 64 bits
         return msgspec.json.encode([conditions.items, conditions.collections])
+
+
+# --- SQL -------------------------------------------------------------------------------------------------------------
+
+
+def visible(restriction: Restriction) -> Iterator[SqlCondition]:
+    """Yield the conditions under which an item is visible: those on the item and on its collection."""
+    if restriction.only is not None:
+        yield from VisibilityFilter(restriction.only).conditions(items.c.collection)
+    if restriction.items is not None:
+        yield _policy_condition(restriction.items, ITEM_FIELDS)
+    if restriction.collections is not None:
+        visible_names = sa.select(collections.c.id).where(_policy_condition(restriction.collections, COLLECTION_FIELDS))
+        yield items.c.collection.in_(visible_names)
+
+
+def visible_collections(restriction: Restriction) -> Iterator[SqlCondition]:
+    """Yield the conditions under which a collection is visible."""
+    if restriction.only is not None:
+        yield from VisibilityFilter(restriction.only).conditions(collections.c.id)
+    if restriction.collections is not None:
+        yield _policy_condition(restriction.collections, COLLECTION_FIELDS)
+
+
+def _policy_condition(expression: Cql2, fields: Fields) -> SqlCondition:
+    """Return a policy's condition. Raises ValueError if it is invalid: the client is not at fault, and sees nothing."""
+    try:
+        return condition(expression, fields)
+    except BadQuery as error:
+        raise ValueError(f"a plugin returned an invalid restriction: {error.description}") from error

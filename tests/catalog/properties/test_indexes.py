@@ -13,9 +13,9 @@ from stacflask import cli
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.properties import indexes
 from stacflask.catalog.reader import Catalog
+from stacflask.catalog.search.long_name_lists import EVERYTHING_VISIBLE
 from stacflask.catalog.search.page_tokens import BINDING_LENGTH
 from stacflask.catalog.search.plan import Planner
-from stacflask.catalog.search.visibility import EVERYTHING_VISIBLE
 from stacflask.errors import BadDocument
 from stacflask.model.decision import UNRESTRICTED
 from stacflask.model.query import ItemQuery, SortKey

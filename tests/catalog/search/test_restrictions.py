@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from stacflask.catalog.database.engine import Database
 from stacflask.catalog.reader import Catalog
-from stacflask.catalog.search import visibility
+from stacflask.catalog.search import long_name_lists
 from stacflask.errors import NotFound
 from stacflask.model.decision import Only, Restriction
 from stacflask.model.query import CollectionQuery, ItemQuery, QueryInterval, SortKey
@@ -100,8 +100,8 @@ def test_names_with_equal_hashes_are_distinguished(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, only: Only
 ) -> None:
     """If visible and hidden names have the same hash, no hidden collection becomes visible."""
-    monkeypatch.setattr(visibility, "MAX_HIDDEN_NAMES", 1)
-    monkeypatch.setattr(visibility, "_hash", lambda _: sa.literal_column("7::bigint", sa.BigInteger()))
+    monkeypatch.setattr(long_name_lists, "MAX_HIDDEN_NAMES", 1)
+    monkeypatch.setattr(long_name_lists, "_hash", lambda _: sa.literal_column("7::bigint", sa.BigInteger()))
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(only=only)
     shown = {record.collection for record in catalog.search(ItemQuery(10), restriction).records}
@@ -138,7 +138,7 @@ def test_a_later_collection_is_hidden_unless_listed(
     database: Database, publish: Publish, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """A user who could see all existing collections cannot see a later one, unless the list contains it."""
-    monkeypatch.setattr(visibility, "MAX_HIDDEN_NAMES", few)
+    monkeypatch.setattr(long_name_lists, "MAX_HIDDEN_NAMES", few)
     publish(*(a_collection(name) for name in NAMES), *(an_item(f"item-{name}", name) for name in NAMES))
     catalog, restriction = Catalog(database), Restriction(only=Only((*MANY, *NAMES, "named")))
 

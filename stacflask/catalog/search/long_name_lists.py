@@ -24,10 +24,14 @@ from sqlalchemy.types import UserDefinedType
 
 from stacflask.catalog.database.engine import Database, Numbers, texts
 from stacflask.catalog.database.tables import collections
-from stacflask.catalog.search.restrictions import ALL_COLLECTIONS, MAX_INLINE_NAMES
 from stacflask.model.decision import Only
 
 T = TypeVar("T")
+
+MAX_INLINE_NAMES = 100
+"""Names that a statement contains as they are."""
+
+ALL_COLLECTIONS = ~Only(frozenset())
 
 MAX_HIDDEN_NAMES = 20
 """Hidden collections whose names a statement contains. With more names, planning takes longer than hashes do."""
