@@ -74,7 +74,7 @@ def post_worker_init(worker: object) -> None:  # noqa: ARG001 - gunicorn passes 
 
 def worker_exit(server: object, worker: Any) -> None:  # noqa: ARG001 - gunicorn passes it
     """Call the hook ``shutdown`` of the plugins, in the worker that ends."""
-    if worker.wsgi is not None:  # The application could be loaded.
+    if getattr(worker, "wsgi", None) is not None:  # The application could be loaded.
         from stacflask.app import close_app
 
         close_app(worker.wsgi)

@@ -28,11 +28,11 @@ def test_each_setting_is_documented_with_its_default(field: Field[Any]) -> None:
 def test_each_setting_of_a_plugin_is_documented_with_its_default(plugin: str) -> None:
     """Each variable that a plugin's code reads is among its settings, and each of those is in docs/settings.md."""
     ((_, settings),) = settings_of([plugin])
-    path = ROOT / plugin.replace(".", "/")
+    path = ROOT / "plugins" / plugin
     files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     source = "".join(file.read_text() for file in files)
     assert set(re.findall(r'"(STACFLASK_[A-Z0-9_]+)"', source)) <= {setting.name for setting in settings}
-    _, _, section = DOCS.partition(f"### {plugin.partition('.')[2]}\n")
+    _, _, section = DOCS.partition(f"### {plugin}\n")
     for setting in settings:
         assert settings_page.entry(setting.name, setting.help, setting.default, required=setting.required) in section
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 import urllib3
 from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
@@ -61,6 +62,8 @@ def client(receiver: Any, build: Any, publish: Publish, monkeypatch: pytest.Monk
     publish(an_item(assets={key: {"href": f"s3://bucket/{key}"} for key in keys}))
     policy = Policy()
     policy.service = receiver.url
+    # Uninstrumenting leaves a method that makes connections of the base class. The original is restored here.
+    monkeypatch.setattr(psycopg.Connection, "connect", vars(psycopg.Connection)["connect"])
     yield build(policy, environ={"STACFLASK_TRACING": "true"}).test_client()
     PsycopgInstrumentor().uninstrument()
     URLLib3Instrumentor().uninstrument()

@@ -348,13 +348,14 @@ def test_expected_results_match_the_signatures_of_hooks() -> None:
 
 
 def _class_names(annotation: str) -> str:
-    """Return an annotation with class names as in ``guards``. Elements of ``authorize_many`` can be None."""
+    """Return an annotation with class names as in ``guards``. Elements of lists can be None."""
     replacements = {
         "Cql2": "dict | bool",
         "[str, str]": "",
         "frozenset[str]": "frozenset",
         "click.": "",
         "Decision | None]": "Decision]",
+        "Redirect | None]": "Redirect]",
     }
     for old, new in replacements.items():
         annotation = annotation.replace(old, new)
@@ -364,7 +365,7 @@ def _class_names(annotation: str) -> str:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        (None, "missing. Set it to a migrated PostGIS database"),
+        (None, "missing. Set it to a PostGIS database that tests may empty"),
         ("postgresql://h/d", "is the same as DATABASE_URL"),
     ],
 )
