@@ -97,6 +97,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT)
 RAISING = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RETURN_GENERATOR", "YIELD_VALUE"))
 """Instructions that raise an exception themselves, or into which one is thrown."""
 
+SUSPENDING = frozenset(dis.opmap[name] for name in ("RETURN_GENERATOR", "YIELD_VALUE"))
+"""Instructions behind which Python 3.13 throws an exception into a generator."""
+
 log = logging.getLogger(__name__)
 
 
@@ -552,7 +555,8 @@ def is_signal(error: BaseException) -> bool:
     if any(code in handlers for code, _ in frames):
         return True
     code, place = frames[-1]
-    return isinstance(error, KeyboardInterrupt) and code.co_code[place] not in RAISING
+    raised = code.co_code[place] in RAISING or (place > 0 and code.co_code[place - 2] in SUSPENDING)
+    return isinstance(error, KeyboardInterrupt) and not raised
 
 
 def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
