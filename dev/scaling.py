@@ -46,8 +46,14 @@ class Replica:
     _secrets: Secrets = field(repr=False, compare=False)
 
     def pause(self) -> None:
-        """Stop applying changes."""
+        """Stop applying changes, and wait until no more are applied."""
         _execute(self.port, self._secrets, "SELECT pg_wal_replay_pause()")
+        state = "pg_get_wal_replay_pause_state()"
+        _execute(
+            self.port,
+            self._secrets,
+            f"DO $$ BEGIN WHILE {state} <> 'paused' LOOP PERFORM pg_sleep(0.01); END LOOP; END $$",
+        )
 
     def resume(self) -> None:
         """Apply changes again."""
