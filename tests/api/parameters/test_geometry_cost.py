@@ -141,15 +141,16 @@ def test_small_crossings_are_repaired_and_named_in_filters(editor: Client, publi
     assert "Self-intersection[" in refused.json["description"]
 
 
-def test_positions_are_bounded_for_all_geometries_together(client: Client, published: None) -> None:
+def test_positions_are_bounded_for_all_geometries_together(plug: Callable[..., Client], published: None) -> None:
     """All geometries of a request together can have at most the positions of one, in a filter and with intersects."""
+    # A busy machine needs more than the default time for a permitted condition.
+    client = plug(environ={"STACFLASK_COSTLY_TIMEOUT": "30"})
     ring = {"type": "LineString", "coordinates": [[n / 100, 0] for n in range(4000)]}
     several = {"op": "or", "args": [condition(ring)] * 3}
     assert client.post("/search", json={"filter": several}).status_code == 400
     beside = {"filter": {"op": "or", "args": [condition(ring)] * 2}, "intersects": ring}
     assert client.post("/search", json=beside).status_code == 400
-    # A busy machine can need more than the time for such conditions, which is a 503.
-    assert client.post("/search", json={**beside, "filter": condition(ring)}).status_code in (200, 503)
+    assert client.post("/search", json={**beside, "filter": condition(ring)}).status_code == 200
 
 
 def test_many_geometries_of_one_request_are_bounded_together(editor: Client, published: None) -> None:
